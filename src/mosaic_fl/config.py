@@ -1,0 +1,204 @@
+"""Every knob of a run: typed, validated, one section per stage. See `config_file` for TOML."""
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mosaic_fl.errors import UsageError, unknown
+
+Split = Literal[
+    "niid_bench",
+    "dirichlet_per_class",
+    "equal_size_prior",
+    "iid",
+    "pathological",
+    "quantity_skew",
+    "feature_skew",
+]
+
+
+class Section(BaseModel):
+    """One stage's knobs: frozen, and a name that does not exist is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RunConfig(Section):
+    """What runs, and where."""
+
+    method: Literal["mosaic", "fedavg"] = Field("mosaic", description="mosaic or fedavg")
+    seed: int = Field(0, ge=0, le=2**62, description="all randomness comes from it")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    workers: int = Field(0, ge=0, le=1024, description="processes for the clients' work; 0: one a core")
+    threads: int = Field(1, ge=1, le=1024, description="threads of the server's work (small networks: 1 is fastest)")
+    centralised: bool = Field(False, description="also train the student on the pooled data: the ceiling")
+
+
+class DataConfig(Section):
+    """The data set."""
+
+    name: str = Field("digits", description="digits, a Parquet file or folder, an image folder, hub:NAME")
+    image_size: int = Field(0, ge=0, le=1024, description="resize to this many pixels a side; 0: as they are")
+    max_train: int = Field(0, ge=0, description="use a random subset of this many training samples; 0: all")
+    max_test: int = Field(0, ge=0, description="use a random subset of this many test samples; 0: all")
+    validation: float = Field(0.1, ge=0, le=0.5, description="share of a client's samples kept for its choices")
+
+
+class PartitionConfig(Section):
+    """How the training data is spread over clients."""
+
+    split: Split = Field("niid_bench", description="niid_bench, dirichlet_per_class, equal_size_prior, iid, "
+                         "pathological, quantity_skew, feature_skew")
+    clients: int = Field(5, ge=1, le=10_000, description="number of clients")
+    alpha: float = Field(0.1, gt=0, description="Dirichlet concentration: smaller is more different")
+    min_samples: int = Field(10, ge=1, description="least samples a client (niid_bench, quantity_skew)")
+    classes_per_client: int = Field(2, ge=1, description="classes each client holds (pathological)")
+    noise: float = Field(0.3, ge=0, le=2, description="greatest pixel noise of a client, in −1..1 units (feature_skew)")
+    retries: int = Field(1000, ge=1, le=1_000_000, description="draws before a split is given up")
+
+
+class ModelsConfig(Section):
+    """Architectures."""
+
+    clients: tuple[str, ...] = Field((), description="given to clients in turn; empty: a mix that suits the data")
+    student: str = Field("", description="the global model; empty: one that suits the data")
+
+
+class TrainConfig(Section):
+    """Training of a classifier: at the client, and of the pooled-data ceiling."""
+
+    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="adamw or sgd")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(1e-2, ge=0, description="weight decay")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine (with warm-up) or constant")
+    batch_size: int = Field(64, ge=1, description="samples a step")
+    epochs: float = Field(30, gt=0, description="passes over the client's training samples")
+    min_steps: int = Field(200, ge=1, description="least steps, for small clients")
+    max_steps: int = Field(2000, ge=1, description="most steps, for large clients")
+    patience: int = Field(10, ge=0, description="checks without a better validation loss before stopping; 0: never")
+    check_every: int = Field(50, ge=1, description="steps between checks on the validation split")
+
+
+class GeneratorConfig(Section):
+    """The client's generator of synthetic samples."""
+
+    family: Literal["cvae", "dcgan", "cdcgan", "none"] = Field(
+        "cvae", description="cvae, dcgan (the paper's, unconditional), cdcgan (conditional), none"
+    )
+    min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
+    steps: int = Field(1500, ge=1, description="training steps")
+    batch_size: int = Field(64, ge=2, description="samples a step")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
+    latent: int = Field(16, ge=1, le=1024, description="size of the latent z (dcgan: 100 is the paper's)")
+    width: int = Field(32, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's)")
+    kl: float = Field(1.0, ge=0, description="cvae: weight of the KL term")
+    adversarial: float = Field(1.0, ge=0, description="dcgan: weight of the adversarial term")
+    entropy: float = Field(1.0, ge=0, description="dcgan: weight of the entropy term (confident samples)")
+    diversity: float = Field(5.0, ge=0, description="dcgan: weight of the diversity term (all the client's classes)")
+    inversion: float = Field(1.0, ge=0, description="dcgan: weight of the inversion term (batch-norm statistics)")
+    inversion_below: int = Field(500, ge=0, description="dcgan: inversion only for clients with fewer samples (τ)")
+
+
+class PrototypesConfig(Section):
+    """k-means centres of penultimate features, per class."""
+
+    per_class: int = Field(10, ge=0, le=1000, description="centres a class at most; 0: send none")
+    min_cluster: int = Field(5, ge=1, description="least samples behind a centre: a cluster of one is that sample")
+
+
+class MetaConfig(Section):
+    """The meta model that fuses the experts' outputs."""
+
+    kind: Literal["transformer", "mlp", "none"] = Field(
+        "transformer", description="transformer, mlp, or none (the class-weighted ensemble teaches)"
+    )
+    samples: int = Field(8000, ge=1, description="labelled synthetic samples it learns from")
+    holdout: float = Field(0.2, gt=0, lt=1, description="share of them kept to choose its best step")
+    steps: int = Field(600, ge=1, description="training steps")
+    batch_size: int = Field(256, ge=1, description="samples a step")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(1e-2, ge=0, description="weight decay")
+    width: int = Field(64, ge=4, le=4096, description="embedding size (a multiple of heads)")
+    layers: int = Field(2, ge=1, le=16, description="encoder layers, or hidden layers of the MLP")
+    heads: int = Field(4, ge=1, le=64, description="attention heads")
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: none")
+
+
+class DistillConfig(Section):
+    """Distillation of the teacher into the one global model."""
+
+    pool: int = Field(16_000, ge=1, description="synthetic samples, classes drawn evenly")
+    steps: int = Field(2000, ge=1, description="training steps")
+    batch_size: int = Field(128, ge=2, description="samples a step")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(1e-2, ge=0, description="weight decay")
+    temperature: float = Field(1.0, gt=0, description="softens teacher and student in the KL and JSD terms")
+    kl: float = Field(0.5, ge=0, description="weight of KL(teacher ‖ student)")
+    label: float = Field(0.5, ge=0, description="weight of cross-entropy with the generator's label")
+    teacher_label: float = Field(0.0, ge=0, description="weight of cross-entropy with the teacher's label")
+    jsd: float = Field(0.0, ge=0, description="weight of the Jensen–Shannon divergence")
+    ema: float = Field(0.995, ge=0, lt=1, description="decay of the student's averaged weights; 0: none")
+    holdout: float = Field(0.05, ge=0, lt=1, description="share of the pool kept to choose the best step; 0: the last")
+
+
+class FedAvgConfig(Section):
+    """Rounds of weight averaging (method fedavg)."""
+
+    rounds: int = Field(1, ge=1, description="rounds")
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: RunConfig = Field(default_factory=RunConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    partition: PartitionConfig = Field(default_factory=PartitionConfig)
+    models: ModelsConfig = Field(default_factory=ModelsConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    generator: GeneratorConfig = Field(default_factory=GeneratorConfig)
+    prototypes: PrototypesConfig = Field(default_factory=PrototypesConfig)
+    meta: MetaConfig = Field(default_factory=MetaConfig)
+    distill: DistillConfig = Field(default_factory=DistillConfig)
+    fedavg: FedAvgConfig = Field(default_factory=FedAvgConfig)
+
+    def with_values(self, values: dict[str, Any]) -> "Config":
+        """A copy with {"section.key": value} put in, validated; raises UsageError as `validate` does."""
+        tree = self.model_dump()
+        for path, value in values.items():
+            section, _, key = path.partition(".")
+            if not key:
+                raise UsageError(f"{path!r} is not a setting: write SECTION.KEY, as in distill.steps")
+            if section not in tree:
+                raise unknown("section", section, tree)
+            tree[section][key] = value
+        return validate(tree)
+
+
+def validate(tree: dict[str, Any]) -> Config:
+    """A `Config` from nested dictionaries.
+
+    Raises UsageError with one line: the first wrong setting, its value, and what would be right.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = [str(part) for part in first["loc"]]
+        if first["type"] == "extra_forbidden":
+            raise unknown("setting", ".".join(where), _settings()) from error
+        path = ".".join(where[:2])
+        if first["type"] == "literal_error":
+            known = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
+            raise unknown(path, str(first["input"]), known) from error
+        message = first["msg"].replace("Input should be", "should be")
+        raise UsageError(f"{path} is {first['input']!r}: {message}") from error
+
+
+def _settings() -> list[str]:
+    sections = Config.model_fields
+    return [
+        *sections,
+        *(f"{s}.{k}" for s, f in sections.items() for k in f.annotation.model_fields),  # type: ignore[union-attr]
+    ]

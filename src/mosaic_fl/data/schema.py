@@ -1,0 +1,49 @@
+"""What a sample is: the part of a data set that every site must agree on before any training."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mosaic_fl.errors import UsageError
+
+# Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.
+MAX_CHANNELS, MAX_SIDE, MAX_CLASSES, MAX_NAME = 16, 1024, 10_000, 200
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Shape and classes of image data.
+
+    `shape` is (channels, height, width); `classes` holds one name per label 0..C−1. Pixels are uint8 in
+    0..255 at rest and float32 in −1..1 in models and generators. Raises UsageError for values out of bounds.
+    """
+
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        channels, height, width = self.shape
+        if not (1 <= channels <= MAX_CHANNELS and 1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+            raise UsageError(
+                f"image shape {self.shape} is out of bounds: 1..{MAX_CHANNELS} channels, "
+                f"1..{MAX_SIDE} pixels a side"
+            )
+        if not 2 <= len(self.classes) <= MAX_CLASSES:
+            raise UsageError(f"{len(self.classes)} classes: a classifier needs 2..{MAX_CLASSES}")
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes."""
+        return len(self.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, the inverse of `from_json`."""
+        return {"kind": "image", "shape": list(self.shape), "classes": list(self.classes), "range": [0, 255]}
+
+    @classmethod
+    def from_json(cls, value: object) -> "Schema":
+        """From JSON values that may come from anywhere; raises UsageError for anything but a schema."""
+        match value:
+            case {"kind": "image", "shape": [int(c), int(h), int(w)], "classes": list(names), "range": [0, 255]}:
+                if all(isinstance(n, str) and len(n) <= MAX_NAME for n in names):
+                    return cls((c, h, w), tuple(names))
+        raise UsageError("the schema is not one of 8-bit images with a list of class names")

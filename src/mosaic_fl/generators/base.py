@@ -1,0 +1,80 @@
+"""What the server asks of a generator, and how one is rebuilt from its specification."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError, unknown
+
+FAMILIES = ("cvae", "dcgan", "cdcgan")
+MAX_LATENT, MAX_WIDTH = 1024, 1024
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """All that is needed to rebuild a generator's network: family, size of the latent z, base width."""
+
+    family: str
+    latent: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise unknown("generator", self.family, FAMILIES)
+        if not (1 <= self.latent <= MAX_LATENT and 1 <= self.width <= MAX_WIDTH):
+            raise UsageError(
+                f"generator latent {self.latent}, width {self.width}: must lie in 1..{MAX_LATENT}, 1..{MAX_WIDTH}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, the inverse of `from_json`."""
+        return {"family": self.family, "latent": self.latent, "width": self.width}
+
+    @classmethod
+    def from_json(cls, value: object) -> "GeneratorSpec":
+        """From JSON values that may come from anywhere; raises UsageError for anything but a specification."""
+        match value:
+            case {"family": str(family), "latent": int(latent), "width": int(width)}:
+                return cls(family, latent, width)
+        raise UsageError("the generator's specification needs a family, a latent size and a width")
+
+
+class Generator(nn.Module):
+    """z float32 (n, latent) standard normal, labels int64 (n,) -> images (n, channels, height, width) in −1..1.
+
+    `conditional` says whether labels steer what is generated; an unconditional generator ignores them.
+    """
+
+    conditional: bool
+    spec: GeneratorSpec
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Images for latents `z` and `labels`."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def sample(self, labels: Tensor, rng: torch.Generator, batch: int = 1000) -> Tensor:
+        """Images float32 (n, channels, height, width) in −1..1, one per label, z drawn from `rng` (on the CPU)."""
+        device = next(self.parameters()).device
+        was_training = self.training
+        self.eval()
+        images = [
+            self(torch.randn(len(part), self.spec.latent, generator=rng).to(device), part.to(device))
+            for part in labels.split(batch)
+        ]
+        self.train(was_training)
+        return torch.cat(images) if images else torch.empty(0, device=device)
+
+
+def build(spec: GeneratorSpec, schema: Schema) -> Generator:
+    """The generator that `spec` describes, freshly initialised from torch's ambient generator."""
+    if spec.family == "cvae":
+        from mosaic_fl.generators.cvae import Decoder
+
+        return Decoder(spec, schema)
+    from mosaic_fl.generators.dcgan import DCGANGenerator
+
+    return DCGANGenerator(spec, schema)

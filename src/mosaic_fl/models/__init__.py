@@ -1,0 +1,7 @@
+"""Classifiers: what every one of them offers, and how one comes by its name."""
+
+from mosaic_fl.models import convolutional, perceptron, residual, transformer  # noqa: F401  (they register)
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.registry import build, check, families, trust
+
+__all__ = ["Classifier", "build", "check", "families", "trust"]

@@ -1,0 +1,33 @@
+"""`cnn:WIDTH:DEPTH`, a plain convolutional network for small images."""
+
+from torch import Tensor, nn
+
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.registry import family
+
+SMALLEST_MAP = 4  # pixels a side below which no block pools any more
+
+
+@family("cnn", ("width", 1, 1024, 16), ("depth", 1, 6, 2), help="convolution blocks, each twice as wide")
+class CNN(Classifier):
+    """`depth` blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling; block i has width·2ⁱ channels."""
+
+    def __init__(self, schema: Schema, width: int = 16, depth: int = 2) -> None:
+        super().__init__()
+        channels, height, side = schema.shape
+        layers: list[nn.Module] = []
+        for i in range(depth):
+            out = width * 2**i
+            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+            if min(height, side) > SMALLEST_MAP:
+                layers.append(nn.MaxPool2d(2))
+                height, side = height // 2, side // 2
+            channels = out
+        self.body = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d((min(height, SMALLEST_MAP), min(side, SMALLEST_MAP)))
+        self.head = nn.Linear(channels * min(height, SMALLEST_MAP) * min(side, SMALLEST_MAP), schema.num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(self.body(images))
+        return pooled.flatten(1)

@@ -1,0 +1,26 @@
+"""`mlp:WIDTH:DEPTH`, a multilayer perceptron on flattened images."""
+
+from torch import Tensor, nn
+
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.registry import family
+
+
+@family("mlp", ("width", 1, 8192, 64), ("depth", 1, 8, 2), help="fully connected layers")
+class MLP(Classifier):
+    """`depth` fully connected hidden layers of `width` units with batch norm and ReLU."""
+
+    def __init__(self, schema: Schema, width: int = 64, depth: int = 2) -> None:
+        super().__init__()
+        channels, height, side = schema.shape
+        sizes = [channels * height * side, *[width] * depth]
+        layers: list[nn.Module] = []
+        for before, after in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU()]
+        self.body = nn.Sequential(nn.Flatten(), *layers)
+        self.head = nn.Linear(width, schema.num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        hidden: Tensor = self.body(images)
+        return hidden
