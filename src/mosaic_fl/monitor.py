@@ -1,6 +1,5 @@
 """How long work tells what it is doing, without knowing who listens."""
 
-from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -24,14 +23,3 @@ class Silent:
         pass
 
 
-@dataclass
-class Recorder:
-    """A monitor that keeps the logged figures as JSON values."""
-
-    metrics: list[dict[str, float]] = field(default_factory=list)
-
-    def progress(self, done: int, total: int) -> None:
-        pass
-
-    def log(self, step: int, **figures: float) -> None:
-        self.metrics.append({"step": step, **figures})

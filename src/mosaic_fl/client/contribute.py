@@ -1,0 +1,80 @@
+"""A client's whole work: private data in, one contribution out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from mosaic_fl.client.gan_training import train_gan
+from mosaic_fl.client.prototypes import prototypes
+from mosaic_fl.client.training import train_classifier
+from mosaic_fl.client.vae_training import train_vae
+from mosaic_fl.config import Config
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.data.validation import hold_out
+from mosaic_fl.generators.base import Generator
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.registry import build
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.randomness import Stream
+
+
+@dataclass(frozen=True)
+class Site:
+    """One client: its number, its private data and the name of its architecture."""
+
+    client: int
+    data: ImageData
+    architecture: str
+
+
+def contribute(
+    site: Site, config: Config, device: torch.device, monitor: Callable[[str], Monitor]
+) -> Contribution:
+    """Train the site's classifier and generator, and gather what leaves it.
+
+    A validation split is held out first and neither network learns from it. `monitor(stage)` gives the listener for
+    the stages "train" and "generator". All randomness comes from (config.run.seed, stage, client).
+    """
+    train, validation = split(site, config)
+    with Stream(config.run.seed, "init", site.client).ambient():
+        expert = build(site.architecture, train.schema)
+    stream = Stream(config.run.seed, "train", site.client)
+    trained = train_classifier(expert, train, validation, config.train, stream, device, monitor("train"))
+    generator, reason = _train_generator(site, train, expert, config, device, monitor("generator"))
+    return Contribution(
+        client=site.client,
+        schema=train.schema,
+        architecture=site.architecture,
+        expert=copy_state(expert),
+        class_counts=train.class_counts(),
+        prototypes=prototypes(
+            expert, train, config.prototypes, Stream(config.run.seed, "prototypes", site.client)
+        ),
+        validation=trained.validation,
+        generator_spec=generator.spec if generator else None,
+        generator=copy_state(generator) if generator else None,
+        no_generator=reason,
+    )
+
+
+def split(site: Site, config: Config) -> tuple[ImageData, ImageData]:
+    """The site's (training, validation) samples: the same in every stage of a run."""
+    return hold_out(site.data, config.data.validation, Stream(config.run.seed, "validation", site.client))
+
+
+def _train_generator(
+    site: Site, train: ImageData, expert: Classifier, config: Config, device: torch.device, monitor: Monitor
+) -> tuple[Generator | None, str]:
+    """(generator, "") or (None, why there is none)."""
+    settings = config.generator
+    if settings.family == "none":
+        return None, "generator.family is none"
+    if len(train) < settings.min_samples:
+        return None, f"{len(train)} training samples, fewer than generator.min_samples = {settings.min_samples}"
+    stream = Stream(config.run.seed, "generator", site.client)
+    if settings.family == "cvae":
+        return train_vae(train, settings, stream, device, monitor), ""
+    return train_gan(train, expert, settings, train.schema, stream, device, monitor), ""

@@ -1,0 +1,50 @@
+"""k-means centres of penultimate features, per class (METHOD: pipeline step 4)."""
+
+import numpy as np
+import torch
+
+from mosaic_fl.config import PrototypesConfig
+from mosaic_fl.contribution import Prototypes
+from mosaic_fl.data.dataset import ImageData, to_float
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.inference import BATCH
+from mosaic_fl.randomness import Stream
+
+
+@torch.no_grad()
+def prototypes(model: Classifier, data: ImageData, config: PrototypesConfig, stream: Stream) -> Prototypes:
+    """At most `per_class` centres a class, each the mean of at least `min_cluster` samples.
+
+    The floor protects privacy: the centre of a cluster of one is that sample. Smaller clusters are dropped, and a
+    class asks for no more clusters than it could fill. Features are those of `model` in eval mode on the CPU.
+    """
+    rows = torch.cat([model.features(to_float(part)) for part in data.images.split(BATCH)])
+    centres, labels, sizes = [rows.new_zeros(0, rows.shape[1])], [], []
+    for label in data.labels.unique().tolist() if config.per_class else []:
+        points = rows[data.labels == label]
+        clusters = min(config.per_class, len(points) // config.min_cluster)
+        if clusters == 0:
+            continue
+        assigned = _k_means(points.double().numpy(), clusters, Stream(stream.seed, "prototypes", stream.client, label))
+        for cluster in range(clusters):
+            members = points[torch.from_numpy(assigned == cluster)]
+            if len(members) >= config.min_cluster:
+                centres.append(members.mean(0, keepdim=True))
+                labels.append(label)
+                sizes.append(len(members))
+    return Prototypes(torch.cat(centres), torch.tensor(labels, dtype=torch.int64), torch.tensor(sizes, dtype=torch.int64))
+
+
+def _k_means(points: np.ndarray, clusters: int, stream: Stream) -> np.ndarray:
+    if clusters == 1:
+        return np.zeros(len(points), dtype=np.int64)
+    import warnings
+
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # identical points make fewer clusters than asked for
+        fitted = KMeans(clusters, n_init=1, random_state=stream.integer() % 2**32).fit(points)
+    assigned: np.ndarray = fitted.labels_
+    return assigned

@@ -1,0 +1,48 @@
+"""Training of the class-conditional VAE on a client's data."""
+
+import math
+
+import torch
+
+from mosaic_fl.config import GeneratorConfig
+from mosaic_fl.data.dataset import ImageData, to_float
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.generators.base import GeneratorSpec
+from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.optimisation import batches, cosine
+from mosaic_fl.randomness import Stream
+
+LOG_EVERY = 100
+
+
+def train_vae(
+    data: ImageData, config: GeneratorConfig, stream: Stream, device: torch.device, monitor: Monitor
+) -> Decoder:
+    """A decoder fitted to `data`, on the CPU in eval mode. Raises MosaicError where the loss is no longer finite."""
+    spec = GeneratorSpec("cvae", config.latent, config.width)
+    with stream.ambient():
+        decoder, encoder = Decoder(spec, data.schema).to(device), Encoder(spec, data.schema).to(device)
+    rng = stream.torch()
+    draw = batches(len(data), config.batch_size, rng)
+    images, labels = data.images.to(device), data.labels.to(device)
+    optimiser = torch.optim.Adam([*decoder.parameters(), *encoder.parameters()], lr=config.lr, fused=True)
+    schedule = cosine(optimiser, config.steps)
+    for step in range(config.steps):
+        index = next(draw).to(device)
+        x, y = to_float(images[index]), labels[index]
+        mean, log_variance = encoder(x, y)
+        noise = torch.randn(mean.shape, generator=rng).to(device)
+        z = mean + noise * (0.5 * log_variance).exp()
+        loss = evidence_loss(decoder.pixel_logits(z, y), x, mean, log_variance, config.kl)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        monitor.progress(step + 1, config.steps)
+        if step % LOG_EVERY == 0 or step + 1 == config.steps:
+            value = loss.item()
+            if not math.isfinite(value):
+                raise MosaicError(f"the generator's loss is {value} at step {step}: lower generator.lr ({config.lr})")
+            monitor.log(step, generator_loss=value)
+    return decoder.cpu().eval()

@@ -1,0 +1,128 @@
+"""The one file format: safetensors whose metadata holds a JSON manifest and a SHA-256 over both.
+
+Any safetensors tool reads the tensors. Nothing is unpickled, imported or evaluated; sizes are checked before
+anything is allocated, and the tensors must be finite.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.files import sha256, write_atomic
+
+FORMAT = "mosaic-fl"
+VERSION = 1
+MAX_HEADER = 16 * 2**20
+MAX_FILE = 8 * 2**30
+TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
+
+
+def pack(kind: str, manifest: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
+    """The file's bytes; the same values give the same bytes.
+
+    Raises MosaicError for a tensor with NaN or infinite values: what is broken is never sent or kept.
+    """
+    # Copied, because weights that a model ties share their memory and the format does not allow that.
+    plain = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in sorted(tensors.items())
+    }
+    broken = _not_finite(plain)
+    if broken:
+        raise MosaicError(f"the {kind} has non-finite values in {broken!r}: training diverged; lower the learning rate")
+    text = json.dumps({"format": FORMAT, "version": VERSION, "kind": kind, "manifest": manifest}, sort_keys=True)
+    return save(plain, {FORMAT: json.dumps({"content": text, "sha256": _digest(text, plain)})})
+
+
+def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(manifest, tensors) of bytes that may come from anywhere; `source` names them in errors.
+
+    Raises UsageError for: not this format, another kind or version, truncated, wrong hash, non-finite values,
+    a type of tensor that is not one of `TYPES`.
+    """
+    if len(data) > MAX_FILE:
+        raise UsageError(f"{source}: {len(data)} bytes; at most {MAX_FILE} are read")
+    envelope = _envelope(data, source)
+    text, digest = envelope["content"], envelope["sha256"]
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{source}: its manifest is not JSON") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UsageError(f"{source}: not a {FORMAT} file")
+    if content.get("version") != VERSION:
+        raise UsageError(f"{source}: format version {content.get('version')!r}; this mosaic-fl reads {VERSION}")
+    if content.get("kind") != kind:
+        raise UsageError(f"{source}: holds a {content.get('kind')!r}, expected a {kind!r}")
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise UsageError(f"{source}: truncated or damaged ({error})") from error
+    if _digest(text, tensors) != digest:
+        raise UsageError(f"{source}: its SHA-256 does not match: damaged or altered on the way; send it again")
+    for name, tensor in tensors.items():
+        if tensor.dtype not in TYPES:
+            raise UsageError(f"{source}: tensor {name!r} is {tensor.dtype}, which is not read")
+    broken = _not_finite(tensors)
+    if broken:
+        raise UsageError(f"{source}: non-finite values in {broken!r}")
+    manifest = content.get("manifest")
+    if not isinstance(manifest, dict):
+        raise UsageError(f"{source}: has no manifest")
+    return manifest, tensors
+
+
+def write(path: Path, kind: str, manifest: dict[str, Any], tensors: dict[str, Tensor]) -> int:
+    """Write the file atomically; returns its size in bytes."""
+    data = pack(kind, manifest, tensors)
+    write_atomic(path, data)
+    return len(data)
+
+
+def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """`unpack` of a file; raises UsageError that names it where it cannot be read."""
+    return unpack(read_bytes(path), kind, str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file of at most `MAX_FILE`; raises UsageError that names it."""
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise UsageError(f"{path}: {path.stat().st_size} bytes; at most {MAX_FILE} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _envelope(data: bytes, source: str) -> dict[str, str]:
+    """The manifest's text and its hash, read from the header alone."""
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > MAX_HEADER:
+        raise UsageError(f"{source}: not a {FORMAT} file")
+    if 8 + size > len(data):
+        raise UsageError(f"{source}: truncated, or not a {FORMAT} file")
+    try:
+        match json.loads(json.loads(data[8 : 8 + size])["__metadata__"][FORMAT]):
+            case {"content": str(content), "sha256": str(digest)}:
+                return {"content": content, "sha256": digest}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise UsageError(f"{source}: not a {FORMAT} file")
+
+
+def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+    parts = [text.encode()]
+    for name, tensor in sorted(tensors.items()):
+        parts += [f"{name} {tensor.dtype} {list(tensor.shape)}".encode()]
+        parts += [tensor.reshape(-1).view(torch.uint8).numpy().tobytes()]
+    return sha256(*parts)
+
+
+def _not_finite(tensors: dict[str, Tensor]) -> str | None:
+    return next((n for n, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())), None)

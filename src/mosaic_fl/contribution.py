@@ -1,0 +1,161 @@
+"""A contribution: all that leaves a client, as a value and as a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mosaic_fl import container
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.generators.base import Generator, GeneratorSpec
+from mosaic_fl.generators.base import build as build_generator
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.loading import load_into
+from mosaic_fl.models.registry import build as build_model
+
+KIND = "contribution"
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """k-means centres of penultimate features: `features` (p, d), their `labels` (p,), and `sizes` (p,) of clusters."""
+
+    features: Tensor
+    labels: Tensor
+    sizes: Tensor
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one client gives to the federation (METHOD: pipeline steps 1, 2 and 4).
+
+    `expert` is the state of the classifier `architecture`; `class_counts` (C,) its training samples a class;
+    `generator` the state of `generator_spec`, both None where the client sends none, and `no_generator` says why;
+    `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split,
+    the latter two missing where it is empty.
+    """
+
+    client: int
+    schema: Schema
+    architecture: str
+    expert: State
+    class_counts: Tensor
+    prototypes: Prototypes
+    validation: dict[str, float]
+    generator_spec: GeneratorSpec | None = None
+    generator: State | None = None
+    no_generator: str = ""
+
+    def build_expert(self) -> Classifier:
+        """The client's classifier with its weights, in eval mode; raises UsageError where they do not fit."""
+        with torch.random.fork_rng():
+            return load_into(lambda: build_model(self.architecture, self.schema), self.expert, self._name)
+
+    def build_generator(self) -> Generator | None:
+        """The client's generator with its weights, in eval mode, or None; raises UsageError where they do not fit."""
+        spec, state = self.generator_spec, self.generator
+        if spec is None or state is None:
+            return None
+        with torch.random.fork_rng():
+            return load_into(lambda: build_generator(spec, self.schema), state, f"{self._name}, generator")
+
+    @property
+    def _name(self) -> str:
+        return f"contribution of client {self.client}"
+
+    def to_bytes(self) -> bytes:
+        """The file format: see `container`."""
+        manifest = {
+            "client": self.client,
+            "schema": self.schema.to_json(),
+            "architecture": self.architecture,
+            "validation": self.validation,
+            "generator": self.generator_spec.to_json() if self.generator_spec else None,
+            "no_generator": self.no_generator,
+        }
+        tensors = {
+            "class_counts": self.class_counts,
+            "prototypes/features": self.prototypes.features,
+            "prototypes/labels": self.prototypes.labels,
+            "prototypes/sizes": self.prototypes.sizes,
+            **{f"expert/{name}": tensor for name, tensor in self.expert.items()},
+            **{f"generator/{name}": tensor for name, tensor in (self.generator or {}).items()},
+        }
+        return container.pack(KIND, manifest, tensors)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, source: str = "contribution") -> "Contribution":
+        """The inverse of `to_bytes`, for bytes that may come from anywhere; `source` names them in errors.
+
+        Raises UsageError as `container.unpack` does, and where the architecture is not registered here or the
+        weights do not fit it.
+        """
+        manifest, tensors = container.unpack(data, KIND, source)
+        try:
+            contribution = _from_parts(manifest, tensors)
+            contribution.build_expert()
+            contribution.build_generator()
+        except UsageError as error:
+            raise UsageError(f"{source}: {error}") from error
+        return contribution
+
+    @classmethod
+    def load(cls, path: Path) -> "Contribution":
+        """`from_bytes` of a file."""
+        return cls.from_bytes(container.read_bytes(path), str(path))
+
+
+def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
+    match manifest:
+        case {
+            "client": int(client),
+            "schema": schema_json,
+            "architecture": str(architecture),
+            "validation": dict(validation),
+            "generator": spec_json,
+            "no_generator": str(no_generator),
+        } if client >= 0 and all(isinstance(v, int | float) for v in validation.values()):
+            schema = Schema.from_json(schema_json)
+        case _:
+            raise UsageError("the manifest is not one of a contribution")
+    spec = None if spec_json is None else GeneratorSpec.from_json(spec_json)
+    return Contribution(
+        client=client,
+        schema=schema,
+        architecture=architecture,
+        expert=_under("expert/", tensors),
+        class_counts=_class_counts(tensors, schema.num_classes),
+        prototypes=_prototypes(tensors, schema.num_classes),
+        validation=validation,
+        generator_spec=spec,
+        generator=None if spec is None else _under("generator/", tensors),
+        no_generator=no_generator[:500],
+    )
+
+
+def _under(prefix: str, tensors: State) -> State:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _class_counts(tensors: State, classes: int) -> Tensor:
+    counts = tensors.get("class_counts")
+    if counts is None or counts.dtype != torch.int64 or counts.shape != (classes,) or bool((counts < 0).any()):
+        raise UsageError(f"class counts must be {classes} whole numbers of at least 0")
+    if int(counts.sum()) == 0:
+        raise UsageError("class counts are all 0: the client trained on nothing")
+    return counts
+
+
+def _prototypes(tensors: State, classes: int) -> Prototypes:
+    found = [tensors.get(f"prototypes/{part}") for part in ("features", "labels", "sizes")]
+    match found:
+        case [Tensor() as features, Tensor() as labels, Tensor() as sizes]:
+            rows = len(labels)
+            fits = features.ndim == 2 and len(features) == rows and labels.shape == sizes.shape == (rows,)
+            if fits and labels.dtype == sizes.dtype == torch.int64 and bool(((labels >= 0) & (labels < classes)).all()):
+                return Prototypes(features, labels, sizes)
+    raise UsageError("the prototypes do not fit the schema")

@@ -1,0 +1,42 @@
+"""Files that are either whole or absent."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from mosaic_fl.errors import MosaicError
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `data` to `path`: a reader, or a process killed half-way, sees all of it or nothing.
+
+    Raises MosaicError where the disk is full, read-only or otherwise refuses.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise MosaicError(f"cannot write {path}: {error.strerror}; free some space or choose another --out") from error
+
+
+def sha256(*parts: bytes) -> str:
+    """The hexadecimal SHA-256 of the parts, each preceded by its length, so that no two splits collide."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8))
+        digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""The one global model: a value, a file, and predictions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mosaic_fl import container
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.inference import logits
+from mosaic_fl.models.loading import load_into
+from mosaic_fl.models.registry import build
+
+KIND = "global model"
+
+
+@dataclass(frozen=True)
+class GlobalModel:
+    """A classifier's architecture, schema and weights."""
+
+    architecture: str
+    schema: Schema
+    state: dict[str, Tensor]
+
+    def module(self) -> Classifier:
+        """The classifier in eval mode on the CPU: float32 (n, channels, height, width) in −1..1 -> logits (n, C)."""
+        with torch.random.fork_rng():
+            return load_into(lambda: build(self.architecture, self.schema), self.state, "global model")
+
+    def logits(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Logits (n, C) for uint8 images (n, channels, height, width)."""
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.schema.shape:
+            raise UsageError(
+                f"images are {images.dtype} {tuple(images.shape)}, the model was trained on uint8 "
+                f"(n, {', '.join(map(str, self.schema.shape))})"
+            )
+        return logits(self.module().to(device), images, device)
+
+    def predict(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Class numbers int64 (n,) for uint8 images (n, channels, height, width)."""
+        return self.logits(images, device).argmax(1)
+
+    def to_bytes(self) -> bytes:
+        """The file format: see `container`."""
+        return container.pack(KIND, {"architecture": self.architecture, "schema": self.schema.to_json()}, self.state)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "GlobalModel":
+        """Read a file that `to_bytes` wrote; raises UsageError that names it where it is not one or does not fit."""
+        manifest, state = container.read(Path(path), KIND)
+        match manifest:
+            case {"architecture": str(architecture), "schema": schema}:
+                model = cls(architecture, Schema.from_json(schema), state)
+                try:
+                    model.module()
+                except UsageError as error:
+                    raise UsageError(f"{path}: {error}") from error
+                return model
+        raise UsageError(f"{path}: the manifest is not one of a global model")

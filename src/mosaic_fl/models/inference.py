@@ -1,0 +1,23 @@
+"""A classifier's outputs on images at rest."""
+
+import torch
+from torch import Tensor, nn
+
+from mosaic_fl.data.dataset import to_float
+
+BATCH = 1000
+
+
+@torch.no_grad()
+def logits(model: nn.Module, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """Logits float32 (n, C) on the CPU, for uint8 images (n, channels, height, width); the model is in eval mode."""
+    was_training = model.training
+    model.eval()
+    outputs = [model(to_float(part.to(device))).float().cpu() for part in images.split(BATCH)]
+    model.train(was_training)
+    return torch.cat(outputs)
+
+
+def accuracy(outputs: Tensor, labels: Tensor) -> float:
+    """Share in 0..1 of rows of `outputs` (n, C) whose largest entry is at `labels` (n,); NaN-free: 0 rows give 0."""
+    return float((outputs.argmax(1) == labels).float().mean()) if len(labels) else 0.0

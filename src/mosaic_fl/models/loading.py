@@ -1,0 +1,32 @@
+"""Weights that came from outside, into a module."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mosaic_fl.errors import UsageError
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def load_into(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M:
+    """The module that `build` makes, with the weights `state`, in eval mode.
+
+    Names, shapes and types are compared on the meta device first, so that a manifest which promises a huge network
+    allocates nothing. Raises UsageError that names `source` and the first tensor that does not fit.
+    """
+    with torch.device("meta"):
+        expected = {name: (t.shape, t.dtype) for name, t in build().state_dict().items()}
+    for name in sorted(expected.keys() | state.keys()):
+        if name not in state or name not in expected:
+            raise UsageError(f"{source}: weight {name!r} is {'missing' if name not in state else 'not in the model'}")
+        if (state[name].shape, state[name].dtype) != expected[name]:
+            raise UsageError(
+                f"{source}: weight {name!r} is {state[name].dtype} {tuple(state[name].shape)}, "
+                f"the model has {expected[name][1]} {tuple(expected[name][0])}"
+            )
+    module = build()
+    module.load_state_dict(state)
+    return module.eval()

@@ -1,0 +1,1 @@
+"""What a run shows: tables, pictures and the progress display."""

@@ -1,0 +1,59 @@
+"""The mixture of experts over the clients' own models, and its fixed gates.
+
+Expert outputs are logits (n, K, C) of n images, K experts and C classes throughout.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.inference import logits
+
+TINY = 1e-12
+
+
+def class_weights(counts: Tensor) -> Tensor:
+    """w[k, c] = n_k[c] / Σ_j n_j[c], float32 (K, C), from counts (K, C).
+
+    Each column sums to one, or to zero for a class that nobody holds: no expert of it exists.
+    """
+    shares = counts.double()
+    return (shares / shares.sum(0).clamp(min=1)).float()
+
+
+@dataclass(frozen=True)
+class MixtureOfExperts:
+    """K classifiers of any architectures, with `weights` (K, C): which expert knows which class how well."""
+
+    experts: tuple[Classifier, ...]
+    weights: Tensor
+
+    @classmethod
+    def of(cls, contributions: Sequence[Contribution]) -> "MixtureOfExperts":
+        """The experts of the contributions, in their order."""
+        counts = torch.stack([c.class_counts for c in contributions])
+        return cls(tuple(c.build_expert() for c in contributions), class_weights(counts))
+
+    def outputs(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Expert logits (n, K, C) on the CPU, for uint8 images (n, channels, height, width)."""
+        return torch.stack([logits(expert.to(device), images, device) for expert in self.experts], 1)
+
+
+def mean_logits(outputs: Tensor) -> Tensor:
+    """Log-probabilities (n, C) of the softmax of the experts' mean logits (DENSE's teacher)."""
+    return outputs.mean(1).log_softmax(1)
+
+
+def mean_probabilities(outputs: Tensor) -> Tensor:
+    """Log-probabilities (n, C) of the experts' mean probabilities."""
+    return outputs.softmax(2).mean(1).clamp(min=TINY).log()
+
+
+def class_weighted(outputs: Tensor, weights: Tensor) -> Tensor:
+    """Log-probabilities (n, C) of p(c) ∝ Σ_k w[k, c] · p_k(c), the class-count-weighted ensemble."""
+    scores = torch.einsum("nkc,kc->nc", outputs.softmax(2), weights.to(outputs)) + TINY
+    return (scores / scores.sum(1, keepdim=True)).log()

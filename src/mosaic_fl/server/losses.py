@@ -1,0 +1,21 @@
+"""The terms of the distillation loss (METHOD: pipeline step 5), as functions of log-probabilities or logits (n, C)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def kl_divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
+    """T² · KL(teacher ‖ student) in nats, mean over samples; both tempered by T (Hinton et al. 2015)."""
+    p, q = (teacher / temperature).log_softmax(1), (student / temperature).log_softmax(1)
+    return temperature**2 * F.kl_div(q, p, reduction="batchmean", log_target=True)
+
+
+def jensen_shannon(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
+    """½ KL(p ‖ m) + ½ KL(q ‖ m), m = ½(p + q), mean over samples: 0..ln 2 nats, symmetric (Lin 1991)."""
+    p, q = (teacher / temperature).log_softmax(1), (student / temperature).log_softmax(1)
+    mixture = torch.logaddexp(p, q) - math.log(2)
+    halves = (F.kl_div(mixture, side, reduction="batchmean", log_target=True) for side in (p, q))
+    return 0.5 * sum(halves, start=torch.zeros((), device=p.device))

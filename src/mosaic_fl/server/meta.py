@@ -1,0 +1,70 @@
+"""Meta models: fuse the experts' outputs into one prediction (METHOD: "gate in output space").
+
+They read log-probabilities and the class-count prior only, so architectures and feature spaces do not matter.
+Both add a learned correction to the class-weighted ensemble, which is what they are before any training.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mosaic_fl.config import MetaConfig
+from mosaic_fl.server.experts import class_weighted
+
+FLOOR = -10.0  # log-probabilities below this say the same: "certainly not"
+
+
+class MetaTransformer(nn.Module):
+    """A Transformer encoder over one token an expert; the tokens' votes are summed (Mosaic, section on the meta model).
+
+    `weights` is the class-count prior (K, C); input expert logits (n, K, C); output logits (n, C).
+    """
+
+    prior: Tensor
+
+    def __init__(self, weights: Tensor, config: MetaConfig) -> None:
+        super().__init__()
+        experts, classes = weights.shape
+        self.register_buffer("prior", weights)
+        self.embed = nn.Linear(classes, config.width)
+        self.embed_prior = nn.Linear(classes, config.width, bias=False)
+        self.who = nn.Parameter(0.02 * torch.randn(experts, config.width))
+        layer = nn.TransformerEncoderLayer(
+            config.width, config.heads, 2 * config.width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
+        self.vote = nn.Linear(config.width, classes)
+        nn.init.zeros_(self.vote.weight)
+        nn.init.zeros_(self.vote.bias)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        said = outputs.log_softmax(2).clamp(min=FLOOR) / -FLOOR
+        tokens = self.embed(said) + self.embed_prior(self.prior) + self.who
+        correction: Tensor = self.vote(self.encoder(tokens)).sum(1)
+        return class_weighted(outputs, self.prior) + correction
+
+
+class MetaMLP(nn.Module):
+    """A multilayer perceptron on all experts' log-probabilities at once; shapes as in `MetaTransformer`."""
+
+    prior: Tensor
+
+    def __init__(self, weights: Tensor, config: MetaConfig) -> None:
+        super().__init__()
+        self.register_buffer("prior", weights)
+        sizes = [2 * weights.numel(), *[config.width] * config.layers]
+        hidden = [m for a, b in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(a, b), nn.ReLU())]
+        self.body = nn.Sequential(*hidden, nn.Linear(config.width, weights.shape[1]))
+        last = self.body[-1]
+        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        said = outputs.log_softmax(2).clamp(min=FLOOR) / -FLOOR
+        known = torch.cat([said, said * self.prior], 2).flatten(1)
+        correction: Tensor = self.body(known)
+        return class_weighted(outputs, self.prior) + correction
+
+
+def build_meta(weights: Tensor, config: MetaConfig) -> nn.Module:
+    """The meta model that `config.kind` names (transformer or mlp), freshly initialised from the ambient generator."""
+    return MetaMLP(weights, config) if config.kind == "mlp" else MetaTransformer(weights, config)

@@ -1,0 +1,88 @@
+"""Labelled synthetic samples from the clients' generators (METHOD: lesson 4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.data.dataset import to_uint8
+from mosaic_fl.errors import UsageError
+from mosaic_fl.generators.base import Generator
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.inference import logits
+from mosaic_fl.randomness import Stream
+from mosaic_fl.server.experts import class_weights
+
+DRAWS = 20  # rounds of rejection sampling for an unconditional generator
+MOST_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Pool:
+    """n synthetic samples: `images` uint8 (n, channels, height, width), `labels` int64 (n,), `sources` (n,) clients."""
+
+    images: Tensor
+    labels: Tensor
+    sources: Tensor
+
+
+def sample_pool(contributions: Sequence[Contribution], n: int, stream: Stream, device: torch.device) -> Pool:
+    """n samples: classes drawn evenly, and within a class from each client's generator in proportion to w[k, c].
+
+    Only classes that some client with a generator holds can be drawn. What an unconditional generator shows is
+    what its own client's expert says it is; where that expert never says a class, the class is left out. Raises
+    UsageError where no contribution has a generator.
+    """
+    counts = torch.stack([c.class_counts * (c.generator is not None) for c in contributions])
+    classes = counts.sum(0).nonzero().flatten()
+    if not len(classes):
+        reasons = "; ".join(f"client {c.client}: {c.no_generator}" for c in contributions)
+        raise UsageError(f"no contribution has a generator, so there is nothing to distil on ({reasons})")
+    rng = stream.torch()
+    labels = classes[torch.randperm(n, generator=rng) % len(classes)]
+    sources = torch.multinomial(class_weights(counts).T[labels], 1, generator=rng).flatten()
+    images = torch.zeros(n, *contributions[0].schema.shape, dtype=torch.uint8)
+    found = torch.zeros(n, dtype=torch.bool)
+    for k, contribution in enumerate(contributions):
+        generator, mine = contribution.build_generator(), (sources == k).nonzero().flatten()
+        if generator is None or not len(mine):
+            continue
+        generator.to(device)
+        if generator.conditional:
+            images[mine] = _quantised(generator, labels[mine], rng)
+            found[mine] = True
+        else:
+            _by_rejection(generator, contribution.build_expert().to(device), labels, mine, images, found, rng)
+    clients = torch.tensor([c.client for c in contributions])
+    return Pool(images[found], labels[found], clients[sources[found]])
+
+
+def _quantised(generator: Generator, labels: Tensor, rng: torch.Generator) -> Tensor:
+    """Samples at rest: uint8, like real images, and a quarter of the memory."""
+    return to_uint8(generator.sample(labels, rng)).cpu()
+
+
+def _by_rejection(
+    generator: Generator,
+    expert: Classifier,
+    labels: Tensor,
+    wanted: Tensor,
+    images: Tensor,
+    found: Tensor,
+    rng: torch.Generator,
+) -> None:
+    """Fill `images` at `wanted` with samples that `expert` gives the label asked for; marks them in `found`."""
+    for _ in range(DRAWS):
+        open_places = wanted[~found[wanted]]
+        if not len(open_places):
+            return
+        batch = min(MOST_AT_ONCE, max(256, 2 * len(open_places)))
+        drawn = _quantised(generator, torch.zeros(batch, dtype=torch.int64), rng)
+        shown = logits(expert, drawn, next(generator.parameters()).device).argmax(1)
+        for label in shown.unique().tolist():
+            places, candidates = open_places[labels[open_places] == label], (shown == label).nonzero().flatten()
+            fits = min(len(places), len(candidates))
+            images[places[:fits]] = drawn[candidates[:fits]]
+            found[places[:fits]] = True
