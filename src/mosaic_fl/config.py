@@ -176,24 +176,28 @@ class Config(Section):
         return validate(tree)
 
 
-def validate(tree: dict[str, Any]) -> Config:
-    """A `Config` from nested dictionaries.
+def validate(tree: dict[str, Any], source: str = "") -> Config:
+    """A `Config` from nested dictionaries, which came from `source`.
 
     Raises UsageError with one line: the first wrong setting, its value, and what would be right.
     """
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = [str(part) for part in first["loc"]]
-        if first["type"] == "extra_forbidden":
-            raise unknown("setting", ".".join(where), _settings()) from error
-        path = ".".join(where[:2])
-        if first["type"] == "literal_error":
-            known = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
-            raise unknown(path, str(first["input"]), known) from error
-        message = first["msg"].replace("Input should be", "should be")
-        raise UsageError(f"{path} is {first['input']!r}: {message}") from error
+        wrong = _explain(error)
+        raise UsageError(f"{source}: {wrong}" if source else wrong) from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    path = ".".join(where[:2])
+    if first["type"] == "extra_forbidden":
+        return str(unknown("setting", path, _settings()))
+    if first["type"] == "literal_error":
+        known = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
+        return str(unknown(path, str(first["input"]), known))
+    return f"{path} is {first['input']!r}, but it {first['msg'].replace('Input should', 'should')}"
 
 
 def _settings() -> list[str]:

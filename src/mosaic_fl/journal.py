@@ -11,17 +11,9 @@ from torch import Tensor
 
 from mosaic_fl import container
 from mosaic_fl.files import write_atomic
-from mosaic_fl.monitor import Monitor
+from mosaic_fl.monitor import Listener, Monitor, Recorder, deaf
 
 KIND = "stage"
-Listener = Callable[[str, int, int, int], None]
-"""Hears (stage, client or −1, steps done, steps in all)."""
-
-
-def deaf(stage: str, client: int, done: int, total: int) -> None:
-    """A listener that ignores everything."""
-
-
 @dataclass(frozen=True)
 class Stage:
     """What a finished stage leaves: tensors, JSON values, its seconds and the figures it logged."""
@@ -30,22 +22,6 @@ class Stage:
     info: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     metrics: list[dict[str, float]] = field(default_factory=list)
-
-
-@dataclass
-class Recorder:
-    """A monitor that keeps figures and passes progress on to a listener."""
-
-    stage: str
-    client: int = -1
-    listen: Listener = deaf
-    metrics: list[dict[str, float]] = field(default_factory=list)
-
-    def progress(self, done: int, total: int) -> None:
-        self.listen(self.stage, self.client, done, total)
-
-    def log(self, step: int, **figures: float) -> None:
-        self.metrics.append({"step": step, **figures})
 
 
 class Journal:

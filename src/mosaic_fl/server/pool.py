@@ -86,3 +86,20 @@ def _by_rejection(
             fits = min(len(places), len(candidates))
             images[places[:fits]] = drawn[candidates[:fits]]
             found[places[:fits]] = True
+
+
+def sheet(contribution: Contribution, per_class: int, stream: Stream) -> Tensor | None:
+    """uint8 (C, per_class, channels, height, width): what the generator shows of each class, for a person to look at.
+
+    Classes that it does not hold are 0. None where there is no generator.
+    """
+    if contribution.generator is None:
+        return None
+    held = int((contribution.class_counts > 0).sum())
+    pool = sample_pool([contribution], per_class * held, stream, torch.device("cpu"))
+    shape = (contribution.schema.num_classes, per_class, *contribution.schema.shape)
+    images = torch.zeros(shape, dtype=torch.uint8)
+    for label in pool.labels.unique().tolist():
+        drawn = pool.images[pool.labels == label][:per_class]
+        images[label, : len(drawn)] = drawn
+    return images

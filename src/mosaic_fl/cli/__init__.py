@@ -1,0 +1,1 @@
+"""The `mosaic` command: thin, it calls the library."""

@@ -1,0 +1,53 @@
+"""`mosaic data`: look at a data set and how it would be spread over clients."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mosaic_fl.cli.options import ConfigFile, Force, Seed, Settings, configure
+from mosaic_fl.errors import UsageError
+
+
+def data(
+    file: ConfigFile = None,
+    data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
+    clients: Annotated[int | None, typer.Option(help="number of clients [5]")] = None,
+    alpha: Annotated[float | None, typer.Option(help="smaller is more different [0.1]")] = None,
+    split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
+    seed: Seed = None,
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option(help="the picture")] = Path("runs/split.png"),
+    export: Annotated[Path | None, typer.Option(help="folder for one Parquet file a client")] = None,
+    force: Force = False,
+) -> None:
+    """Show which client would hold how many samples of which class."""
+    options = {
+        "data.name": data,
+        "partition.clients": clients,
+        "partition.alpha": alpha,
+        "partition.split": split,
+        "run.seed": seed,
+    }
+    config = configure(file, options, settings)
+    if export and export.exists() and any(export.iterdir()) and not force:
+        raise UsageError(f"{export} is not empty: add --force to write into it, or choose another --export")
+    from mosaic_fl.data.export import save_parquet
+    from mosaic_fl.data.partition import class_table as count
+    from mosaic_fl.data.partition import partition
+    from mosaic_fl.data.sources import load
+    from mosaic_fl.report.pictures import split_picture
+    from mosaic_fl.report.tables import class_table
+
+    splits = load(config.data, config.run.seed)
+    shards = partition(splits.train, config.partition, config.run.seed)
+    counts, names = count(shards), splits.train.schema.classes
+    Console().print(class_table(counts, names))
+    split_picture(counts, names, out)
+    print(f"Picture: {out}")
+    if export:
+        for k, shard in enumerate(shards):
+            save_parquet(shard, export / f"client-{k:03d}.parquet")
+        save_parquet(splits.test, export / "test.parquet")
+        print(f"Data: {len(shards)} clients' files and test.parquet in {export}")

@@ -1,0 +1,135 @@
+"""`mosaic contribute`, `distill` and `predict`: the same method for sites that exchange files only."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mosaic_fl.cli.options import ConfigFile, Device, Force, Resume, Seed, Settings, configure
+from mosaic_fl.errors import UsageError
+
+Trust = Annotated[
+    list[str] | None, typer.Option(metavar="MODULE:FACTORY", help="let contributions use this model of yours")
+]
+
+
+def contribute(
+    file: ConfigFile = None,
+    *,
+    data: Annotated[Path, typer.Option(help="this client's labelled data")],
+    model: Annotated[str, typer.Option(help="its architecture, as mlp:64")],
+    out: Annotated[Path, typer.Option(help="the file to write")],
+    client: Annotated[int, typer.Option(min=0, help="this client's number, another at each site")] = 0,
+    classes: Annotated[int | None, typer.Option(min=2, help="classes in the whole federation")] = None,
+    generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, none [cvae]")] = None,
+    seed: Seed = None,
+    device: Device = None,
+    settings: Settings = None,
+    force: Force = False,
+) -> None:
+    """At a client: train on private data and write the one file that leaves the site."""
+    options = {"run.seed": seed, "run.device": device, "generator.family": generator}
+    config = configure(file, options, settings)
+    _free(out, force)
+    from mosaic_fl.client.contribute import Site
+    from mosaic_fl.client.contribute import contribute as make
+    from mosaic_fl.data.sources import load_file
+    from mosaic_fl.engines.workers import one_thread
+    from mosaic_fl.files import write_atomic
+    from mosaic_fl.models import check, trust
+    from mosaic_fl.monitor import Recorder
+    from mosaic_fl.report.progress import Display
+    from mosaic_fl.runs import find_device
+
+    samples = load_file(data, classes=classes, image_size=config.data.image_size)
+    spec = trust(model)
+    check(spec, samples.schema)
+    place = find_device(config.run.device)
+    with Display([("train", 1.0), ("generator", 1.5)], Console(stderr=True)) as display, one_thread():
+        made = make(Site(client, samples, spec), config, place, lambda stage: Recorder(stage, client, display.update))
+        display.finish("train")
+        display.finish("generator")
+    content = made.to_bytes()
+    write_atomic(out, content)
+    generator_line = made.generator_spec.family if made.generator_spec else f"none ({made.no_generator})"
+    print(f"{out}: {len(content):,} bytes · model {spec} · generator {generator_line} · {len(samples)} samples stay here")
+
+
+def distill(
+    contributions: Annotated[list[Path], typer.Argument(metavar="FILE...", help="the clients' contributions")],
+    out: Annotated[Path, typer.Option(help="folder of the result")] = Path("global"),
+    config_file: Annotated[Path | None, typer.Option("--config", help="settings as a TOML file")] = None,
+    student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
+    test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
+    trusted: Annotated[list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")] = None,
+    seed: Seed = None,
+    device: Device = None,
+    settings: Settings = None,
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """At the server: contributions in, one global model out; no data is seen."""
+    options = {"run.seed": seed, "run.device": device, "models.student": student}
+    config = configure(config_file, options, settings)
+    from mosaic_fl.distilling import distill_files
+    from mosaic_fl.models import trust
+    from mosaic_fl.report.progress import Display
+    from mosaic_fl.report.tables import percent
+
+    for spec in trusted or []:
+        trust(spec)
+    stages = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)]
+    with Display(stages, Console(stderr=True)) as display:
+
+        def listen(stage: str, client: int, done: int, total: int) -> None:
+            display.update(stage, client, done, total)
+            if done >= total:
+                display.finish(stage)
+
+        result = distill_files(contributions, config, out, test, listen, resume=resume, force=force)
+    if result["accuracy"] is not None:
+        print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
+    print(f"Results: {out}/global_model.safetensors, result.json")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a global_model.safetensors")],
+    data: Annotated[Path, typer.Option(help="images: a Parquet file or a folder")],
+    out: Annotated[Path | None, typer.Option(help="write here instead of the screen")] = None,
+    trusted: Annotated[list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
+    force: Force = False,
+) -> None:
+    """Use a global model: one JSON line an image, with its class and probability."""
+    from mosaic_fl.data.sources import load_images
+    from mosaic_fl.files import write_atomic
+    from mosaic_fl.global_model import GlobalModel
+    from mosaic_fl.models import trust
+    from mosaic_fl.runs import find_device
+
+    if out:
+        _free(out, force)
+    for spec in trusted or []:
+        trust(spec)
+    loaded = GlobalModel.load(model)
+    probabilities = loaded.logits(load_images(data, loaded.schema.shape), find_device(device)).softmax(1)
+    best, classes = probabilities.max(1)
+    lines = "".join(
+        json.dumps({"image": i, "class": c, "name": loaded.schema.classes[c], "probability": round(p, 6)}) + "\n"
+        for i, (c, p) in enumerate(zip(classes.tolist(), best.tolist(), strict=True))
+    )
+    if out:
+        write_atomic(out, lines)
+    else:
+        sys.stdout.write(lines)
+
+
+def _free(path: Path, force: bool) -> None:
+    """Raise UsageError before any work where writing `path` would destroy something."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: --out names a file")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists: add --force to overwrite it, or choose another --out")

@@ -1,0 +1,71 @@
+"""Entry point of `mosaic`: the commands, and how each error ends in one line."""
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from mosaic_fl.cli import data, files, run
+from mosaic_fl.errors import MosaicError
+
+app = typer.Typer(
+    help="One global model from private data at many sites and models of any architecture.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("data")(data.data)
+app.command("contribute")(files.contribute)
+app.command("distill")(files.distill)
+app.command("predict")(files.predict)
+app.command("config")(run.config)
+
+
+@app.callback()
+def root(debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False) -> None:
+    """One global model from private data at many sites and models of any architecture."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a fault while running, 2 a wrong input."""
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    # Wherever it stands, so that it can be put behind a command that just failed.
+    words = (["--debug"] if debug else []) + [word for word in words if word != "--debug"]
+    try:
+        sys.exit(_run(words, debug))
+    except BrokenPipeError:  # the reader of our output has gone: `mosaic predict … | head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _run(words: list[str], debug: bool) -> int:
+    try:
+        code = app(words, prog_name="mosaic", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        return 2
+    except click.ClickException as error:
+        return _end(error.format_message().replace("\n", " "), 2)
+    except (KeyboardInterrupt, click.Abort):
+        return _end("interrupted; what was finished is kept: go on with --resume", 1)
+    except BrokenPipeError:
+        raise
+    except MosaicError as error:
+        if debug:
+            raise
+        return _end(str(error), error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        return _end(f"{type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _end(line: str, code: int) -> int:
+    print(f"mosaic: {' '.join(line.split())}", file=sys.stderr)
+    return code

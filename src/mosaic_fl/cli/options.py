@@ -1,0 +1,53 @@
+"""Options that several commands share, and how options and a TOML file become one configuration."""
+
+import ast
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mosaic_fl.config import Config
+from mosaic_fl.config_file import from_toml
+from mosaic_fl.errors import UsageError
+
+ConfigFile = Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="settings; options override it")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting of mosaic config")]
+Seed = Annotated[int | None, typer.Option(help="all randomness comes from it [0]")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
+Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]
+
+
+def configure(file: Path | None, options: dict[str, Any], settings: list[str] | None) -> Config:
+    """Defaults, then the file, then the options that were given (not None), then `--set`."""
+    base = from_toml(file) if file else Config()
+    given = {path: value for path, value in options.items() if value is not None}
+    return base.with_values(given | dict(_setting(text) for text in settings or []))
+
+
+def names(text: str | None) -> list[str] | None:
+    """`cnn:16,mlp:64` -> its parts."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise UsageError(f"--models {text!r} has an empty name: write it as cnn:16,mlp:64")
+    return parts
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r}: write SECTION.KEY=VALUE, as in --set distill.steps=500")
+    return path.strip(), _value(value.strip())
+
+
+def _value(text: str) -> Any:
+    """A number, truth value or list where it is written as one; else the text itself."""
+    lowered = {"true": True, "false": False}
+    if text.lower() in lowered:
+        return lowered[text.lower()]
+    try:
+        return ast.literal_eval(text)  # literals only: nothing is evaluated
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,62 @@
+"""`mosaic run` and `mosaic config`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mosaic_fl.cli.options import ConfigFile, Device, Force, Resume, Seed, Settings, configure, names
+from mosaic_fl.config_file import to_toml
+
+
+def run(
+    file: ConfigFile = None,
+    method: Annotated[str | None, typer.Option(help="mosaic or fedavg [mosaic]")] = None,
+    data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
+    clients: Annotated[int | None, typer.Option(help="number of clients [5]")] = None,
+    alpha: Annotated[float | None, typer.Option(help="smaller is more different [0.1]")] = None,
+    split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
+    models: Annotated[str | None, typer.Option(help="in turn, as cnn:16,mlp:64,cnn:32")] = None,
+    student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
+    generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, none [cvae]")] = None,
+    rounds: Annotated[int | None, typer.Option(help="rounds of fedavg [1]")] = None,
+    seed: Seed = None,
+    device: Device = None,
+    workers: Annotated[str | None, typer.Option(help="processes, or auto: one a core")] = None,
+    centralised: Annotated[bool | None, typer.Option("--centralised", help="train the ceiling too")] = None,
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/latest"),
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """Simulate a federation: private data at clients to one global model."""
+    config = configure(
+        file,
+        {
+            "run.method": method,
+            "data.name": data,
+            "partition.clients": clients,
+            "partition.alpha": alpha,
+            "partition.split": split,
+            "models.clients": names(models),
+            "models.student": student,
+            "generator.family": generator,
+            "fedavg.rounds": rounds,
+            "run.seed": seed,
+            "run.device": device,
+            "run.workers": 0 if workers == "auto" else workers,
+            "run.centralised": centralised,
+        },
+        settings,
+    )
+    from mosaic_fl.cli.simulate import simulate
+
+    simulate(config, out, resume=resume, force=force)
+
+
+def config(
+    file: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Print all settings as a commented TOML file."""
+    print(to_toml(configure(file, {}, settings)), end="")

@@ -1,0 +1,1 @@
+"""How contributions travel: in one machine's memory (`local`)."""

@@ -1,0 +1,152 @@
+"""The `local` engine: all clients on one machine, in this process or in worker processes."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.client.contribute import Site
+from mosaic_fl.config import Config
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.engines.tasks import CeilingTask, ContributeTask, Done, EvaluateTask, FitTask, Task, Workplace
+from mosaic_fl.engines.workers import InProcess, Workers
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.federation import Fitted, State
+from mosaic_fl.files import sha256, write_atomic
+from mosaic_fl.journal import Journal, Stage
+
+
+def worker_count(asked: int, tasks: int, device: torch.device) -> int:
+    """`asked`, or for 0 one worker a core; never more than there are tasks, and one on an accelerator."""
+    if device.type != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(asked or cores, tasks))
+
+
+class LocalFederation:
+    """A `Federation` of `sites`. Use as a context manager: its workers live within the block.
+
+    The result is the same for any number of workers. Contributions are kept in `journal` and, where that has a
+    folder, as files in `contributions/`; those already there are not made again.
+    """
+
+    def __init__(self, sites: Sequence[Site], config: Config, device: torch.device, journal: Journal) -> None:
+        self.sites, self.config, self.journal = tuple(sites), config, journal
+        self.place = Workplace(self.sites, config, device, journal.listen)
+        self._ceiling: tuple[Task, Future[Done] | None] | None = None
+        count = worker_count(config.run.workers, len(sites), device)
+        self.workers = InProcess(self.place) if count == 1 else Workers(self.place, count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.workers.close()
+
+    @property
+    def schema(self) -> Schema:
+        """What all clients' samples are."""
+        return self.sites[0].data.schema
+
+    @property
+    def architectures(self) -> Sequence[str]:
+        """The name of each client's architecture."""
+        return [site.architecture for site in self.sites]
+
+    def contribute(self) -> list[Contribution]:
+        """Every client's contribution, made now or found in the journal; raises the first fault after all are done."""
+        recalled = {client: self._recall(client) for client in range(len(self.sites))}
+        missing = [client for client, contribution in recalled.items() if contribution is None]
+        recalled |= self._collect({client: ContributeTask(client) for client in missing})
+        return [made for _, made in sorted(recalled.items()) if made is not None]
+
+    def fit(self, architecture: str, state: State, round: int) -> list[Fitted]:
+        """Every client's weights after training from `state`."""
+        return self._all([FitTask(k, architecture, state, round) for k in range(len(self.sites))])
+
+    def evaluate(self, architecture: str, state: State) -> list[Tensor]:
+        """Every client's confusion matrix on its validation split."""
+        return self._all([EvaluateTask(k, architecture, state) for k in range(len(self.sites))])
+
+    def plan_ceiling(self, architecture: str, steps: int) -> None:
+        """Train the ceiling behind the clients' next work, while the server works; see `ceiling`."""
+        self._ceiling = (CeilingTask(architecture, steps), None)
+
+    def ceiling(self) -> State:
+        """The weights of the planned ceiling: what training on the pooled data would give."""
+        kept = self.journal.recall("centralised")
+        if kept is None:
+            self._start_ceiling()
+            assert self._ceiling is not None
+            assert self._ceiling[1] is not None
+            done = self._result(self._ceiling[1])
+            kept = Stage(done.value, {}, done.seconds, done.metrics)
+            self.journal.keep("centralised", kept)
+        self.journal.listen("centralised", -1, 1, 1)
+        return kept.tensors
+
+    def _start_ceiling(self) -> None:
+        if self._ceiling and self._ceiling[1] is None and self.journal.recall("centralised") is None:
+            self._ceiling = (self._ceiling[0], self.workers.submit(self._ceiling[0]))
+
+    def _by_size(self, clients: Sequence[int]) -> list[int]:
+        """Largest first, so that no worker is left alone with the longest task at the end."""
+        return sorted(clients, key=lambda k: -len(self.sites[k].data))
+
+    def _all(self, tasks: Sequence[Task]) -> list:  # type: ignore[type-arg]
+        futures = {k: self.workers.submit(tasks[k]) for k in self._by_size(range(len(tasks)))}
+        self._start_ceiling()
+        return [self._result(futures[k]).value for k in range(len(tasks))]
+
+    def _collect(self, tasks: dict[int, ContributeTask]) -> dict[int, Contribution | None]:
+        """Run the tasks, keep each result as soon as it is there, and only then raise the first fault."""
+        futures = {self.workers.submit(tasks[k]): k for k in self._by_size(list(tasks))}
+        self._start_ceiling()
+        made: dict[int, Contribution | None] = {}
+        faults: list[MosaicError] = []
+        in_order = futures if isinstance(self.workers, InProcess) else as_completed(futures)
+        for future in in_order:
+            try:
+                done = self._result(future)
+                made[futures[future]] = self._keep(futures[future], done)
+            except MosaicError as fault:
+                faults.append(type(fault)(f"client {futures[future]}: {fault}"))
+        if faults:
+            raise faults[0]
+        return made
+
+    def _keep(self, client: int, done: Done) -> Contribution:
+        path = self._path(client)
+        if path is not None:
+            write_atomic(path, done.value)
+        name = f"client-{client:03d}"
+        self.journal.keep(name, Stage({}, {"sha256": sha256(done.value)}, done.seconds, done.metrics))
+        self.journal.listen("client", client, 1, 1)
+        return Contribution.from_bytes(done.value, f"contribution of client {client}")
+
+    def _recall(self, client: int) -> Contribution | None:
+        path, kept = self._path(client), self.journal.recall(f"client-{client:03d}")
+        if path is None or kept is None or not path.exists() or sha256(path.read_bytes()) != kept.info["sha256"]:
+            return None
+        self.journal.listen("client", client, 1, 1)
+        return Contribution.load(path)
+
+    def _path(self, client: int) -> Path | None:
+        folder = self.journal.folder
+        return None if folder is None else folder / "contributions" / f"client-{client:03d}.contribution"
+
+    @staticmethod
+    def _result(future: "Future[Done]") -> Done:
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            raise MosaicError(
+                "a worker process was killed, perhaps for memory: go on with --resume and fewer --workers"
+            ) from error

@@ -1,0 +1,133 @@
+"""The clients' work as the local engine's workers do it. A task is plain data; its client's samples are already there."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.client.contribute import Site, contribute, split
+from mosaic_fl.client.training import train_classifier
+from mosaic_fl.config import Config
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.federation import Fitted, State
+from mosaic_fl.models import build
+from mosaic_fl.models.inference import logits
+from mosaic_fl.models.loading import load_into
+from mosaic_fl.monitor import Listener, Recorder
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.randomness import Stream
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What every task sees: all sites, the configuration, the device, and who hears of progress."""
+
+    sites: tuple[Site, ...]
+    config: Config
+    device: torch.device
+    listen: Listener
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished task: its value, seconds of work and logged figures."""
+
+    value: Any
+    seconds: float
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+
+
+Task = Callable[[Workplace], Done]
+
+
+@dataclass(frozen=True)
+class ContributeTask:
+    """Bytes of the contribution of client `client`."""
+
+    client: int
+
+    def __call__(self, place: Workplace) -> Done:
+        start, recorders = time.perf_counter(), dict[str, Recorder]()
+
+        def monitor(stage: str) -> Recorder:
+            return recorders.setdefault(stage, Recorder(stage, self.client, place.listen))
+
+        made = contribute(place.sites[self.client], place.config, place.device, monitor)
+        metrics = [
+            {"client": self.client, "part": stage, **figures}
+            for stage, recorder in recorders.items()
+            for figures in recorder.metrics
+        ]
+        return Done(made.to_bytes(), time.perf_counter() - start, metrics)
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """`Fitted` of client `client` that starts from `state` in round `round`."""
+
+    client: int
+    architecture: str
+    state: State
+    round: int
+
+    def __call__(self, place: Workplace) -> Done:
+        start, config = time.perf_counter(), place.config
+        train, validation = split(place.sites[self.client], config)
+        with torch.random.fork_rng():
+            model = load_into(lambda: build(self.architecture, train.schema), self.state, "global weights")
+        stream = Stream(config.run.seed, "fit", self.client, self.round)
+        recorder = Recorder("fit", self.client, place.listen)
+        trained = train_classifier(model, train, validation, config.train, stream, place.device, recorder)
+        fitted = Fitted(self.client, copy_state(model), len(train), trained.validation)
+        return Done(fitted, time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class EvaluateTask:
+    """Confusion matrix int64 (C, C), true by predicted, of `state` on the validation split of client `client`."""
+
+    client: int
+    architecture: str
+    state: State
+
+    def __call__(self, place: Workplace) -> Done:
+        start = time.perf_counter()
+        _, validation = split(place.sites[self.client], place.config)
+        classes = validation.schema.num_classes
+        if not len(validation):
+            return Done(torch.zeros(classes, classes, dtype=torch.int64), 0.0)
+        with torch.random.fork_rng():
+            model = load_into(lambda: build(self.architecture, validation.schema), self.state, "global weights")
+        predicted = logits(model.to(place.device), validation.images, place.device).argmax(1)
+        cells: Tensor = torch.bincount(validation.labels * classes + predicted, minlength=classes**2)
+        return Done(cells.view(classes, classes), time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class CeilingTask:
+    """State of `architecture` trained on all clients' samples together for at least `steps`: no federation could do so."""
+
+    architecture: str
+    steps: int
+
+    def __call__(self, place: Workplace) -> Done:
+        start, config = time.perf_counter(), place.config
+        parts = [split(site, config) for site in place.sites]
+        train, validation = (pooled([part[i] for part in parts]) for i in (0, 1))
+        with Stream(config.run.seed, "student-init").ambient():
+            model = build(self.architecture, train.schema)
+        longest = max(self.steps, config.train.max_steps)
+        budget = config.train.model_copy(update={"min_steps": self.steps, "max_steps": longest})
+        recorder = Recorder("centralised", -1, place.listen)
+        stream = Stream(config.run.seed, "centralised")
+        train_classifier(model, train, validation, budget, stream, place.device, recorder)
+        return Done(copy_state(model), time.perf_counter() - start, recorder.metrics)
+
+
+def pooled(parts: list[ImageData]) -> ImageData:
+    """All samples of the parts, in their order."""
+    images, labels = torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts])
+    return ImageData(images, labels, parts[0].schema)

@@ -1,0 +1,131 @@
+"""Worker processes: started once, one intra-op thread each, the data shared with them and not copied."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.queues import SimpleQueue
+from typing import Any
+
+import torch
+
+from mosaic_fl.engines.tasks import Done, Task, Workplace
+from mosaic_fl.models.registry import trusted
+from mosaic_fl.monitor import Listener
+
+REPORT_EVERY = 0.1  # seconds between two progress messages of a worker
+_place: Workplace | None = None
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One intra-op thread within the block: small networks run slower, not faster, with two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class InProcess:
+    """The tasks run here, one after the other, when their results are asked for."""
+
+    def __init__(self, place: Workplace) -> None:
+        self.place = place
+
+    def submit(self, task: Task) -> "Future[Done]":
+        """The result, computed at the first `result()`."""
+        return _Lazy(self.place, task)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class _Lazy(Future[Done]):
+    def __init__(self, place: Workplace, task: Task) -> None:
+        super().__init__()
+        self.place, self.task = place, task
+
+    def result(self, timeout: float | None = None) -> Done:
+        if not self.done():
+            with one_thread():
+                self.set_result(self.task(self.place))
+        return super().result(timeout)
+
+
+class Workers:
+    """Processes that have the workplace in memory from the start.
+
+    On Linux they are forked, so the sites' tensors are the same pages; elsewhere they are spawned and the tensors lie in
+    shared memory. They end with this process, even if it is killed.
+    """
+
+    def __init__(self, place: Workplace, count: int) -> None:
+        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        self.news: SimpleQueue[Any] = context.SimpleQueue()
+        self.pool = ProcessPoolExecutor(
+            count, context, _start, (place.sites, place.config, place.device, self.news, trusted())
+        )
+        # All processes start now, before any thread of a progress display does: forking with threads is unsafe.
+        for future in [self.pool.submit(os.getpid) for _ in range(count)]:
+            future.result()
+        self.reader = threading.Thread(target=_read, args=(self.news, place.listen), daemon=True)
+        self.reader.start()
+
+    def submit(self, task: Task) -> "Future[Done]":
+        """The result of a task that some worker will do."""
+        return self.pool.submit(_run, task)
+
+    def close(self) -> None:
+        """End all workers now, whatever they do."""
+        processes = list((self.pool._processes or {}).values())
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+        self.news.put(None)
+        self.reader.join(timeout=5)
+
+
+def _start(sites: Any, config: Any, device: Any, news: "SimpleQueue[Any]", factories: Any) -> None:
+    """Set a worker up: its threads, its death with the parent, its way to tell of progress."""
+    global _place
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    trusted().update(factories)
+    last = 0.0
+
+    def tell(stage: str, client: int, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > REPORT_EVERY or done >= total:
+            last = now
+            news.put((stage, client, done, total))
+
+    _place = Workplace(sites, config, device, tell)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _run(task: Task) -> Done:
+    assert _place is not None
+    return task(_place)
+
+
+def _read(news: "SimpleQueue[Any]", listen: Listener) -> None:
+    while (message := news.get()) is not None:
+        listen(*message)
