@@ -1,12 +1,15 @@
 """What the rest of the package asks of a classifier: logits and penultimate features."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 
 class Classifier(nn.Module):
     """Images float32 (n, channels, height, width) in −1..1 -> logits (n, C).
 
-    Subclasses define `features`, the penultimate activations (n, d), and `head`, the last layer.
+    Subclasses define `features`, the penultimate activations (n, d), and either `head`, the layer that makes
+    logits of them, or a `forward` of their own.
     """
 
     head: nn.Module
@@ -22,30 +25,31 @@ class Classifier(nn.Module):
 
 
 class Wrapped(Classifier):
-    """Any module that maps images to logits; its features are what enters its last `nn.Linear`.
+    """Any module that maps images to logits; its features are what enters the last `nn.Linear` that runs.
 
-    A module without a linear layer has its logits as features.
+    Last in the order of work, which need not be the order of registration. Where no linear layer runs, the
+    logits are the features.
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-        # Kept out of the module tree: the layer already is in it, once.
-        self.__dict__["last"] = linear[-1] if linear else None
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.module(images)
         return logits
 
     def features(self, images: Tensor) -> Tensor:
-        last = self.__dict__["last"]
-        if last is None:
-            return self.forward(images).flatten(1)
-        seen: list[Tensor] = []
-        hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        entered: list[Tensor] = []
+
+        def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            entered[:] = [args[0] if args else kwargs["input"]]
+
+        linear = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
+        hooks = [layer.register_forward_pre_hook(record, with_kwargs=True) for layer in linear]
         try:
-            self.module(images)
+            logits = self.forward(images)
         finally:
-            hook.remove()
-        return seen[-1].flatten(1)
+            for hook in hooks:
+                hook.remove()
+        return (entered[0] if entered else logits).flatten(1)

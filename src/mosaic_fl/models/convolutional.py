@@ -1,17 +1,22 @@
 """`cnn:WIDTH:DEPTH`, a plain convolutional network for small images."""
 
+import math
+
 from torch import Tensor, nn
 
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import family
 
-SMALLEST_MAP = 4  # pixels a side below which no block pools any more
+SMALLEST_MAP = 4  # pixels a side below which no block pools any more, and which the head sees at most
 
 
 @family("cnn", ("width", 1, 1024, 16), ("depth", 1, 6, 2), help="convolution blocks, each twice as wide")
 class CNN(Classifier):
-    """`depth` blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling; block i has width·2ⁱ channels."""
+    """`depth` blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling; block i has width·2ⁱ channels.
+
+    The last maps are averaged to at most 4×4 before the head.
+    """
 
     def __init__(self, schema: Schema, width: int = 16, depth: int = 2) -> None:
         super().__init__()
@@ -25,8 +30,13 @@ class CNN(Classifier):
                 height, side = height // 2, side // 2
             channels = out
         self.body = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d((min(height, SMALLEST_MAP), min(side, SMALLEST_MAP)))
-        self.head = nn.Linear(channels * min(height, SMALLEST_MAP) * min(side, SMALLEST_MAP), schema.num_classes)
+        # Not nn.AdaptiveAvgPool2d: where 4 does not divide the side, its windows overlap: its gradient
+        # on a GPU varies from run to run, and ONNX has no word for it.
+        window = math.ceil(height / SMALLEST_MAP), math.ceil(side / SMALLEST_MAP)
+        self.pool = nn.AvgPool2d(window, ceil_mode=True)
+        self.head = nn.Linear(
+            channels * math.ceil(height / window[0]) * math.ceil(side / window[1]), schema.num_classes
+        )
 
     def features(self, images: Tensor) -> Tensor:
         pooled: Tensor = self.pool(self.body(images))

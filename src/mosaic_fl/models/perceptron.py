@@ -1,5 +1,7 @@
 """`mlp:WIDTH:DEPTH`, a multilayer perceptron on flattened images."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from mosaic_fl.data.schema import Schema
@@ -16,7 +18,7 @@ class MLP(Classifier):
         channels, height, side = schema.shape
         sizes = [channels * height * side, *[width] * depth]
         layers: list[nn.Module] = []
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU()]
         self.body = nn.Sequential(nn.Flatten(), *layers)
         self.head = nn.Linear(width, schema.num_classes)

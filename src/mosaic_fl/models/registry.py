@@ -1,47 +1,52 @@
 """Classifiers by name: `cnn:16`, `mlp:64:2`, `resnet18`, `timm:NAME`, `package.module:factory`.
-
-A name that came from outside (in a contribution) is only ever looked up here; nothing is imported for it.
-`trust` is how a user, on their own machine, lets a factory of their own in.
+ A name that came from outside (in a contribution) is only ever looked up here: nothing of that name is
+imported, and what it may allocate is bounded. `trust` is how a user, on their own machine, lets a factory of
+their own in.
 """
 
-import importlib
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.models.classifier import Classifier, Wrapped
+from mosaic_fl.models.own import Factory, admit, import_factory, is_own, make_own, reason
 
-Factory = Callable[..., nn.Module]
-"""Makes a module: a built-in takes (schema, *numbers), a user's own takes nothing or the schema."""
+MAX_SPEC = 200  # characters of a name that may come from outside
+MAX_PARAMETERS = 500_000_000  # of a model that is built in or timm's: 2 GB in float32
+PROBE = 2  # images in the batch that shows what a model gives
+_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
 
 @dataclass(frozen=True)
 class Family:
     """A built-in family: its constructor, the bounds of each number after the name, and a line of help.
 
-    `bounds` holds (name, least, greatest, default) per number.
+    `build` takes (schema, *numbers); `bounds` holds (name, least, greatest, default) per number.
     """
 
-    build: Factory
+    build: Callable[..., nn.Module]
     bounds: tuple[tuple[str, int, int, int], ...]
     help: str
 
 
 _families: dict[str, Family] = {}
-_trusted: dict[str, Factory] = {}
-_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-MAX_SPEC = 200
 
 
-def family(name: str, *bounds: tuple[str, int, int, int], help: str) -> Callable[[Factory], Factory]:
+def family(name: str, *bounds: tuple[str, int, int, int], help: str) -> Callable[[Build], Build]:
     """Decorator: register a built-in family under `name`."""
 
-    def register(build: Factory) -> Factory:
+    def register(build: Build) -> Build:
         _families[name] = Family(build, bounds, help)
         return build
 
@@ -56,59 +61,116 @@ def families() -> dict[str, Family]:
 def trust(spec: str | Factory) -> str:
     """Let a user's own factory be built, and return its name.
 
-    `spec` is a callable that returns an `nn.Module`, or the import path `package.module:factory` of one. Only
-    for names given by the user of this machine: this is the one place that imports. Other names pass through.
-    Raises UsageError where the import fails.
+    `spec` is a callable that returns a new `nn.Module` at each call (a class, a function, a lambda), or the
+    import path `package.module:factory` of one; it takes nothing, or the `Schema`. Only for names given by
+    the user of this machine: this is the one place that imports what a name says. Names of built-in models
+    pass through. Raises UsageError where the import fails or finds no such callable.
     """
     if not isinstance(spec, str):
-        name = f"{spec.__module__}:{getattr(spec, '__qualname__', type(spec).__qualname__)}"
-        _trusted[name] = spec
-        return name
-    head = spec.split(":", 1)[0]
-    if head in _families or head == "timm" or spec in _trusted or not _IMPORT_PATH.fullmatch(spec):
+        return admit(spec)
+    if spec.split(":")[0] in (*_families, "timm") or is_own(spec) or not _IMPORT_PATH.fullmatch(spec):
         return spec
-    module, _, attribute = spec.partition(":")
-    try:
-        target: object = importlib.import_module(module)
-        for part in attribute.split("."):
-            target = getattr(target, part)
-    except (ImportError, AttributeError) as error:
-        if "." not in module:  # `cmn:16` is a slip, not an import path
-            raise unknown("model", head, [*_families, "timm"]) from error
-        raise UsageError(f"model {spec!r} cannot be imported: {error}") from error
-    if not callable(target):
-        raise UsageError(f"model {spec!r} is not a factory: {attribute} cannot be called")
-    _trusted[spec] = target
-    return spec
+    return admit(import_factory(spec), spec)
 
 
 def check(spec: str, schema: Schema) -> None:
-    """Raise UsageError unless `build(spec, schema)` gives a classifier of that schema; allocates no weights."""
-    with torch.device("meta"):
-        build(spec, schema)
+    """Raise UsageError unless `build(spec, schema)` gives a classifier of that schema.
+
+    The weights and a batch of two images live on the meta device, which has shapes but no memory; only a
+    user's own factory that cannot work there works on the CPU. The ambient generator stays where it is.
+    """
+    _check(spec, schema)
 
 
 def build(spec: str, schema: Schema) -> Classifier:
-    """The classifier named `spec`, freshly initialised from torch's ambient generator.
+    """The classifier named `spec`, freshly initialised from the ambient generator, on the default device.
 
-    Raises UsageError for an unknown family (with the nearest names), a number out of bounds, or a factory
-    that was not trusted on this machine.
+    Raises UsageError for an unknown family (with the nearest names), a number out of bounds, more than 500
+    million parameters; for a user's factory that was not trusted on this machine, fails, or returns the same
+    module twice; and for a module that does not give logits (n, C) and features (n, d) for the schema's
+    images.
     """
+    checked = _check(spec, schema)
+    module = _make(spec, schema)
+    if module is checked:
+        raise UsageError(f"model {spec!r} returned one module twice: its clients would share their weights")
+    return _classifier(module, schema)
+
+
+def _check(spec: str, schema: Schema) -> nn.Module:
+    """What `check` does; returns the module that it made."""
+    for device in ("meta", "cpu") if is_own(spec) else ("meta",):
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device(device), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on the meta device: that weights are not copied into it
+                return _probe(spec, schema)
+        except UsageError:
+            raise
+        except Exception as error:  # a foreign module may raise anything
+            failure = error
+    hint = "; a larger data.image_size may help" if spec.startswith("timm:") else ""
+    raise UsageError(
+        f"model {spec!r} cannot take images of shape {schema.shape}: {reason(failure)}{hint}"
+    ) from failure
+
+
+@torch.no_grad()
+def _probe(spec: str, schema: Schema) -> nn.Module:
+    """Make a module on the default device and compare what it gives for two images with what it must give."""
+    module = _make(spec, schema)
+    if not is_own(spec) and (size := sum(p.numel() for p in module.parameters())) > MAX_PARAMETERS:
+        raise UsageError(
+            f"model {spec!r} has {size:,} parameters for these images: at most {MAX_PARAMETERS:,}"
+        )
+    model = _classifier(module, schema).eval()
+    images = torch.zeros(PROBE, *schema.shape)
+    logits: object = model(images)
+    if not (isinstance(logits, Tensor) and logits.shape == (PROBE, schema.num_classes)):
+        raise UsageError(
+            f"model {spec!r} gives {_form(logits)} for {PROBE} images of {schema.num_classes} classes, "
+            f"not logits ({PROBE}, {schema.num_classes})"
+        )
+    features: object = model.features(images)
+    if not (isinstance(features, Tensor) and features.ndim == 2 and len(features) == PROBE):
+        raise UsageError(
+            f"model {spec!r} gives {_form(features)} for {PROBE} images, not features ({PROBE}, d)"
+        )
+    return module
+
+
+def _form(value: object) -> str:
+    return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _classifier(module: nn.Module, schema: Schema) -> Classifier:
+    """A module as a classifier, its lazy layers (if it has any) given their shapes."""
+    if any(is_lazy(parameter) for parameter in module.parameters()):
+        was_training = module.training
+        with torch.no_grad():
+            module.eval()(torch.zeros(PROBE, *schema.shape))
+        module.train(was_training)
+    return module if isinstance(module, Classifier) else Wrapped(module)
+
+
+def _make(spec: str, schema: Schema) -> nn.Module:
+    if is_own(spec):
+        return make_own(spec, schema)
     if len(spec) > MAX_SPEC:
         raise UsageError(f"a model name of {len(spec)} characters: at most {MAX_SPEC}")
-    if spec in _trusted:
-        return _own(spec, _trusted[spec], schema)
     head, *numbers = spec.split(":")
     if head == "timm":
         from mosaic_fl.models.timm import build_timm
 
         return build_timm(":".join(numbers), schema)
-    if head not in _families:
-        if _IMPORT_PATH.fullmatch(spec) and "." in head:
-            raise UsageError(f"model {spec!r} is not registered here: name it with --trust, or call mosaic_fl.trust")
-        raise unknown("model", head, [*_families, "timm"])
-    made = _families[head].build(schema, *_numbers(spec, numbers, _families[head].bounds))
-    return made if isinstance(made, Classifier) else Wrapped(made)
+    if head in _families:
+        return _families[head].build(schema, *_numbers(spec, numbers, _families[head].bounds))
+    if _IMPORT_PATH.fullmatch(spec):
+        known = ", ".join([*sorted(_families), "timm"])
+        raise UsageError(
+            f"model {spec!r} is neither built in ({known}) nor trusted here: "
+            "name it with --trust, or call mosaic_fl.trust"
+        )
+    raise unknown("model", head, [*_families, "timm"])
 
 
 def _numbers(spec: str, given: list[str], bounds: tuple[tuple[str, int, int, int], ...]) -> list[int]:
@@ -117,17 +179,7 @@ def _numbers(spec: str, given: list[str], bounds: tuple[tuple[str, int, int, int
         raise UsageError(f"model {spec!r} has {len(given)} numbers: the form is {form}")
     values = [default for *_, default in bounds]
     for i, (text, (name, least, greatest, _)) in enumerate(zip(given, bounds, strict=False)):
-        if not re.fullmatch(r"\d{1,6}", text) or not least <= int(text) <= greatest:
+        if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= greatest:
             raise UsageError(f"model {spec!r}: {name} {text!r} is not a number in {least}..{greatest}")
         values[i] = int(text)
     return values
-
-
-def _own(spec: str, factory: Factory, schema: Schema) -> Classifier:
-    try:
-        module = factory()
-    except TypeError:
-        module = factory(schema)
-    if not isinstance(module, nn.Module):
-        raise UsageError(f"model {spec!r} returned {type(module).__name__}, not an nn.Module")
-    return module if isinstance(module, Classifier) else Wrapped(module)

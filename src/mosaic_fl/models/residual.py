@@ -1,0 +1,154 @@
+"""Residual networks with a stem for small images: `resnet18`, `resnet34`, `resnet50`, `resnet8`, `resnet20`.
+
+He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016 (arXiv 1512.03385).
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.registry import family
+
+
+def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
+    """A size×size convolution and batch norm; stride s halves sides to ⌈side / s⌉."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class ZeroPadShortcut(nn.Module):
+    """The shortcut without parameters: every `stride`-th pixel, new channels zero (section 4.2, option A)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.new_channels, self.stride = outputs - inputs, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
+
+
+class ResidualBlock(nn.Module):
+    """x -> ReLU(branch(x) + shortcut(x)), the shortcut being x where shapes agree (equations 1 and 2).
+
+    Subclasses say what the branch is; it ends in a batch norm and has `expansion` × `width` output channels.
+    """
+
+    expansion: ClassVar[int] = 1
+
+    def __init__(self, inputs: int, width: int, stride: int, project: bool) -> None:
+        super().__init__()
+        outputs = width * self.expansion
+        self.branch = self.make_branch(inputs, width, stride)
+        self.shortcut: nn.Module
+        if stride == 1 and inputs == outputs:
+            self.shortcut = nn.Identity()
+        elif project:
+            self.shortcut = convolution(inputs, outputs, 1, stride)
+        else:
+            self.shortcut = ZeroPadShortcut(inputs, outputs, stride)
+
+    def make_branch(self, inputs: int, width: int, stride: int) -> nn.Sequential:
+        """The residual function's layers."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.branch(x) + self.shortcut(x))
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3×3 convolutions (figure 5, left)."""
+
+    def make_branch(self, inputs: int, width: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(
+            *convolution(inputs, width, 3, stride), nn.ReLU(inplace=True), *convolution(width, width, 3)
+        )
+
+
+class Bottleneck(ResidualBlock):
+    """1×1, 3×3 and 1×1 convolutions (figure 5, right); the 3×3 one strides, so that no pixel is skipped."""
+
+    expansion: ClassVar[int] = 4
+
+    def make_branch(self, inputs: int, width: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(
+            *convolution(inputs, width, 1),
+            nn.ReLU(inplace=True),
+            *convolution(width, width, 3, stride),
+            nn.ReLU(inplace=True),
+            *convolution(width, width * self.expansion, 1),
+        )
+
+
+class ResNet(Classifier):
+    """A 3×3 stem without pooling, `depths[i]` blocks of width·2ⁱ in stage i, global average pooling, `head`.
+
+    Every stage but the first halves the sides, so 8×8 images end as 1×1 maps after four stages. `project`
+    takes 1×1 convolutions as shortcuts where shapes change (option B), otherwise zero padding (option A).
+    Convolutions start as He et al. 2015 (arXiv 1502.01852, equation 14); `zero_init` starts every block as
+    its shortcut by a zero gamma in its last batch norm (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        block: type[ResidualBlock],
+        depths: Sequence[int],
+        width: int,
+        *,
+        project: bool = True,
+        zero_init: bool = False,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [*convolution(schema.shape[0], width, 3), nn.ReLU(inplace=True)]
+        channels = width
+        for stage, depth in enumerate(depths):
+            for i in range(depth):
+                stride = 2 if stage and i == 0 else 1
+                layers.append(block(channels, width * 2**stage, stride, project))
+                channels = width * 2**stage * block.expansion
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(channels, schema.num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, ResidualBlock) and zero_init:
+                nn.init.zeros_(module.branch[-1].weight)  # type: ignore[arg-type]
+
+    def features(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.body(images)
+        return maps.mean((2, 3))
+
+
+@family("resnet8", ("width", 1, 256, 16), help="residual network for small images, 8 layers")
+def resnet8(schema: Schema, width: int = 16) -> ResNet:
+    """ResNet-8: 6n + 2 layers with n = 1 (section 4.2), widths 16, 32, 64."""
+    return ResNet(schema, BasicBlock, (1, 1, 1), width, project=False)
+
+
+@family("resnet20", ("width", 1, 256, 16), help="residual network for small images, 20 layers")
+def resnet20(schema: Schema, width: int = 16) -> ResNet:
+    """ResNet-20: 6n + 2 layers with n = 3 (section 4.2), widths 16, 32, 64."""
+    return ResNet(schema, BasicBlock, (3, 3, 3), width, project=False)
+
+
+@family("resnet18", ("width", 1, 256, 64), help="residual network, 18 layers")
+def resnet18(schema: Schema, width: int = 64) -> ResNet:
+    """ResNet-18 (table 1), widths 64 to 512."""
+    return ResNet(schema, BasicBlock, (2, 2, 2, 2), width)
+
+
+@family("resnet34", ("width", 1, 256, 64), help="residual network, 34 layers")
+def resnet34(schema: Schema, width: int = 64) -> ResNet:
+    """ResNet-34 (table 1), widths 64 to 512."""
+    return ResNet(schema, BasicBlock, (3, 4, 6, 3), width)
+
+
+@family("resnet50", ("width", 1, 256, 64), help="residual network, 50 layers in bottleneck blocks")
+def resnet50(schema: Schema, width: int = 64) -> ResNet:
+    """ResNet-50 (table 1), widths 256 to 2048."""
+    return ResNet(schema, Bottleneck, (3, 4, 6, 3), width)

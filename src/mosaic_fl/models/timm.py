@@ -1,0 +1,72 @@
+"""`timm:NAME`, the architectures of PyTorch Image Models (github.com/huggingface/pytorch-image-models)."""
+
+import difflib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.own import reason
+
+
+class Timm(Classifier):
+    """A timm model; its features are what its head makes before the last layer."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.module(images)
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        module: Any = self.module
+        features: Tensor = module.forward_head(module.forward_features(images), pre_logits=True)
+        return features.flatten(1)
+
+
+def build_timm(name: str, schema: Schema) -> Classifier:
+    """The timm architecture `name` with random weights, for images of `schema`.
+
+    Only names in `timm.list_models()` are built: timm's own `create_model` would fetch `hf-hub:` names from
+    the network. Raises UsageError where timm is not installed or broken, for an unknown name, and for an
+    image size or a number of channels that the architecture does not take.
+    """
+    timm = _import_timm()
+    if name not in (known := timm.list_models()):
+        if difflib.get_close_matches(name, known, n=1, cutoff=0.5):
+            raise unknown("timm model", name, known)
+        raise UsageError(f"unknown timm model {name!r}: timm.list_models() names them all")
+    channels, height, width = schema.shape
+    # timm marks the architectures whose weights depend on the image size; only those take one.
+    fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
+    size = {"img_size": (height, width)} if fixed else {}
+    try:
+        module: nn.Module = timm.create_model(
+            name, pretrained=False, in_chans=channels, num_classes=schema.num_classes, **size
+        )
+    except Exception as error:  # whatever an architecture of timm raises for sizes it was not made for
+        raise UsageError(
+            f"timm model {name!r} cannot be built for {channels}×{height}×{width} images "
+            f"by timm {timm.__version__}: {reason(error)}; a larger data.image_size may help"
+        ) from error
+    return Timm(module)
+
+
+def _import_timm() -> Any:
+    try:
+        import timm
+    except (
+        ImportError,
+        RuntimeError,
+        OSError,
+    ) as error:  # a torchvision of another torch raises the last two
+        hint = f"; torchvision must match torch {torch.__version__}" if "torchvision" in str(error) else ""
+        raise UsageError(
+            f"timm: models need timm, which cannot be imported ({error}): pip install 'mosaic-fl[timm]'{hint}"
+        ) from error
+    return timm
