@@ -10,6 +10,7 @@ import torch
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.sources import load_file
+from mosaic_fl.errors import UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.journal import Journal
@@ -18,6 +19,9 @@ from mosaic_fl.models import check, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
 from mosaic_fl.runs import claim, find_device
 from mosaic_fl.server.distill import compatible, distill
+
+
+SOURCES = "contributions.json"
 
 
 def distill_files(
@@ -41,11 +45,12 @@ def distill_files(
     check(student, schema)
     held_out = load_file(test, schema=schema) if test else None
     config = config.with_values({"models.student": student})
+    sources = json.dumps([sha256(c.to_bytes()) for c in contributions])
+    _require_same_sources(out / SOURCES, sources, resume)
     claim(out, config, resume=resume, force=force)
+    write_atomic(out / SOURCES, sources)
     torch.set_num_threads(config.run.threads)
-    # Stages of other contributions must not be taken up, so their names carry what they were made from.
-    source = sha256(*(c.to_bytes() for c in contributions))[:12]
-    journal = Journal(out / f"from-{source}", listen)
+    journal = Journal(out, listen)
     distilled = distill(contributions, config, device, journal)
     content = distilled.model.to_bytes()
     write_atomic(out / "global_model.safetensors", content)
@@ -67,3 +72,8 @@ def distill_files(
     result["seconds"] = journal.seconds()
     write_atomic(out / "result.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _require_same_sources(kept: Path, sources: str, resume: bool) -> None:
+    if resume and kept.exists() and kept.read_text() != sources:
+        raise UsageError(f"{kept.parent} was distilled from other contributions: choose another --out, or --force")

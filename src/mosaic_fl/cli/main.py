@@ -3,15 +3,14 @@
 import sys
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from mosaic_fl.cli import data, files, run
 from mosaic_fl.errors import MosaicError
 
 app = typer.Typer(
     help="One global model from private data at many sites and models of any architecture.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -35,6 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     # Wherever it stands, so that it can be put behind a command that just failed.
+    words = words or ["--help"]
     words = (["--debug"] if debug else []) + [word for word in words if word != "--debug"]
     try:
         sys.exit(_run(words, debug))
@@ -47,12 +47,9 @@ def _run(words: list[str], debug: bool) -> int:
     try:
         code = app(words, prog_name="mosaic", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-        return 2
-    except click.ClickException as error:
-        return _end(error.format_message().replace("\n", " "), 2)
-    except (KeyboardInterrupt, click.Abort):
+    except TyperException as error:
+        return _end(error.format_message(), 2)
+    except (KeyboardInterrupt, typer.Abort):
         return _end("interrupted; what was finished is kept: go on with --resume", 1)
     except BrokenPipeError:
         raise
@@ -69,3 +66,6 @@ def _run(words: list[str], debug: bool) -> int:
 def _end(line: str, code: int) -> int:
     print(f"mosaic: {' '.join(line.split())}", file=sys.stderr)
     return code
+
+if __name__ == "__main__":
+    main()

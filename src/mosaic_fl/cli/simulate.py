@@ -55,7 +55,7 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
     config, workers = prepared.config, 2 if prepared.config.run.workers != 1 else 1
     local = sum(steps_for(len(site.data), config.train) for site in prepared.sites) / workers
     if config.run.method == "fedavg":
-        return [("fit", local * config.fedavg.rounds)]
+        return [(f"round-{r:04d}", local) for r in range(config.fedavg.rounds)]
     steps = {
         "train": local,
         "generator": len(prepared.sites) * config.generator.steps / workers,

@@ -71,6 +71,7 @@ def train_classifier(
                 best, best_state, waited = figures["loss"], copy_state(model), 0
             elif config.patience and (waited := waited + 1) >= config.patience:
                 break
+    monitor.progress(steps, steps)  # it may have stopped early
     model.cpu().eval()
     if best_state is not None:
         model.load_state_dict(best_state)

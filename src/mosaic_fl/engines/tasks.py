@@ -79,7 +79,7 @@ class FitTask:
         with torch.random.fork_rng():
             model = load_into(lambda: build(self.architecture, train.schema), self.state, "global weights")
         stream = Stream(config.run.seed, "fit", self.client, self.round)
-        recorder = Recorder("fit", self.client, place.listen)
+        recorder = Recorder(f"round-{self.round:04d}", self.client, place.listen)
         trained = train_classifier(model, train, validation, config.train, stream, place.device, recorder)
         fitted = Fitted(self.client, copy_state(model), len(train), trained.validation)
         return Done(fitted, time.perf_counter() - start)

@@ -66,5 +66,7 @@ def weighted_average(fitted: Sequence[Fitted]) -> State:
 
 def validation_accuracy(confusions: Sequence[Tensor]) -> float:
     """Share of all clients' validation samples that are classified rightly; 0 where there are none."""
+    if not confusions:
+        return 0.0
     total = torch.stack(list(confusions)).sum(0)
     return float(total.diagonal().sum() / total.sum().clamp(min=1))

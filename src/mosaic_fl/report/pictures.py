@@ -1,10 +1,13 @@
-"""Pictures of a run: the split, generated samples, accuracies. One look, no global state, atomic files."""
+"""Pictures of a run: the split, generated samples, accuracies. One look, no global state, atomic files.
+
+A picture is one sheet measured in inches from its top left corner, so that what is drawn has the same size
+whether there are 2 classes or 100.
+"""
 
 import io
 import math
-import os
-import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,82 +15,78 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mosaic_fl.report.tables import CEILING, GLOBAL_MODEL, NONE, percent, shorten
+from mosaic_fl.files import write_atomic
+from mosaic_fl.report.tables import CEILING, GLOBAL_MODEL, percent, shorten
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Blue and vermilion of Okabe and Ito's palette (2008), which every kind of colour vision tells apart.
-INK, MUTED, FAINT = "#1f2a35", "#75828f", "#eef1f4"
-BLUE, VERMILION, PALE = "#0072b2", "#d55e00", "#b4c6d4"
-SEQUENCE = ("#dceaf5", "#7fb5da", BLUE, "#023a63")
+BLUE, VERMILION = "#0072b2", "#d55e00"
+INK, MUTED, FAINT = "#1f2a35", "#6b7884", "#eef1f4"
+PALE, MIDDLE = "#c3d2de", "#86a5bc"
+SEQUENCE = ("#dceaf5", "#7fb5da", BLUE, "#023a63")  # few to many
 
 DPI = 160
 POINT = 1 / 72  # inch
 CHARACTER = 0.6  # mean width of a character, in font sizes
-MARGIN = 0.25  # inch
-SMALLEST = 5.0  # points: smaller text is left out
-MAX_SHOWN = 100  # clients and classes in a picture of samples; the rest is counted
-MAX_NAME = 18  # characters of a class name
+SMALLEST, LEGIBLE, LARGEST = 5.0, 7.0, 9.0  # points: smaller text is left out, or turned to be legible
+MARGIN, HEAD = 0.25, 0.85  # inches: around a sheet, and above what is drawn
+TIGHT, MAX_SIDE = 0.17, 18.0  # inches: a cell that still holds text, and the side of the largest grid
+MAX_NAME = 20  # characters of a label
+MAX_BLOCKS = 100  # clients, and classes, in a picture of samples; the others are counted
 MAX_BARS = 16  # more clients than this share one row of dots
 
 
 def split_picture(counts: Tensor, names: Sequence[str], path: Path) -> None:
-    """Write a PNG of who holds what: a tile for each client and class, and each client's samples as a bar.
+    """Write a PNG of who holds what: a tile for each client and class, a bar for each client's samples.
 
     `counts` is int (clients, classes), `names` one name a class. A tile's colour grows with the square root
-    of its count; the count stands in it where it fits. Raises OSError where `path` cannot be written.
+    of its count; the count stands in it where it fits. Raises MosaicError where `path` cannot be written.
     """
+    clients, classes = counts.shape
+    totals = counts.sum(1).tolist()
+    cell_w, cell_h = _pitch(classes, 8, 0.7), _pitch(clients, 7, 0.4)
+    rows, columns = _Labels([f"client {k}" for k in range(clients)], cell_h), _Labels(names, cell_w)
+    left, bottom = MARGIN + rows.length + 0.1, HEAD + cell_h * clients
+    right, bars = left + cell_w * classes, 0.7
+    size = (right + 0.15 + bars + 0.75, bottom + columns.depth + MARGIN)
+    about = f"{sum(totals):,} training samples, {clients} client{'s' * (clients != 1)}, {classes} classes"
+    axes = _sheet(*size, "Who holds what", about)
+    _draw_counts(axes, counts, (left, right, bottom, HEAD))
+    rows.draw_left(axes, left - 0.08, HEAD + cell_h / 2)
+    columns.draw_below(axes, left + cell_w / 2, bottom + 0.07)
+
+    start, inch = right + 0.15, bars / max(*totals, 1)
+    middles = [HEAD + (k + 0.5) * cell_h for k in range(clients)]
+    axes.barh(middles, [n * inch for n in totals], height=0.62 * cell_h, left=start, color=PALE)
+    for k in rows.shown:
+        _text(axes, start + totals[k] * inch + 0.06, middles[k], f"{totals[k]:,}", rows.size, MUTED)
+    _save(axes, path)
+
+
+def _draw_counts(axes: "Axes", counts: Tensor, frame: tuple[float, float, float, float]) -> None:
+    """A tile for each of `counts` (clients, classes) in `frame`: left, right, bottom, top in inches."""
     from matplotlib.colors import LinearSegmentedColormap
 
+    left, right, bottom, top = frame
     clients, classes = counts.shape
-    largest = max(int(counts.max()), 1)
-    cell_w, cell_h = _clip(9 / classes, 0.17, 0.6), _clip(7 / clients, 0.17, 0.42)
-    wide, tall = min(cell_w * classes, 18.0), min(cell_h * clients, 18.0)
-    cell_w, cell_h = wide / classes, tall / clients
+    cell_w, cell_h = (right - left) / classes, (bottom - top) / clients
+    shades = LinearSegmentedColormap.from_list("counts", SEQUENCE).with_extremes(under=FAINT)
+    depth = (counts / counts.max().clamp(min=1)).sqrt()
+    axes.imshow(
+        depth.numpy(), shades, vmin=1e-9, vmax=1, extent=frame, aspect="auto", interpolation="nearest"
+    )
+    gap = min(5 * min(cell_w, cell_h), 1.2)
+    axes.vlines([left + c * cell_w for c in range(1, classes)], top, bottom, colors="white", linewidth=gap)
+    axes.hlines([top + k * cell_h for k in range(1, clients)], left, right, colors="white", linewidth=gap)
 
-    labels = [shorten(name, MAX_NAME) for name in names]
-    longest = max(len(label) for label in labels)
-    size = _clip(cell_w / POINT * 0.7, SMALLEST, 9)
-    upright = longest * CHARACTER * size * POINT > cell_w * 0.95
-    below = 0.2 + (longest * CHARACTER * size if upright else size) * POINT
-    left, bars, top = 0.95, 1.5, 0.8
-    figure = _figure(max(left + wide + bars + MARGIN, 4.2), top + tall + below + MARGIN)
-    box = (left, below + MARGIN, wide, tall)
-    axes = _axes(figure, box)
-
-    shades = LinearSegmentedColormap.from_list("counts", SEQUENCE)((counts / largest).sqrt().numpy())
-    shades[(counts == 0).numpy()] = (*(int(FAINT[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1)
-    axes.imshow(shades, aspect="auto", interpolation="nearest", extent=(0, classes, clients, 0))
-    if min(cell_w, cell_h) >= 0.1:
-        gap = min(1.2, min(cell_w, cell_h) * 5)
-        axes.vlines(range(1, classes), 0, clients, colors="white", linewidth=gap)
-        axes.hlines(range(1, clients), 0, classes, colors="white", linewidth=gap)
-
-    digits = len(str(largest))
-    number = min(8.5, cell_w / POINT * 0.84 / (digits * CHARACTER), cell_h / POINT * 0.62)
-    if number >= SMALLEST:
-        for k, c in counts.nonzero().tolist():
-            n = int(counts[k, c])
-            colour = "white" if math.sqrt(n / largest) > 0.5 else INK
-            _text(axes, c + 0.5, k + 0.52, str(n), number, colour, ha="center", va="center")
-
-    _class_labels(axes, labels, size, upright, cell_w)
-    height = _clip(cell_h / POINT * 0.7, SMALLEST, 9)
-    for k in _spread(clients, height * 1.1 * POINT, cell_h):
-        _text(axes, -0.08 / cell_w, k + 0.52, f"client {k}", height, INK, ha="right", va="center")
-
-    totals = counts.sum(1)
-    side = _axes(figure, (left + wide + 0.15, below + MARGIN, 0.75, tall))
-    side.barh([k + 0.5 for k in range(clients)], totals.tolist(), height=0.62, color=PALE)
-    side.set(xlim=(0, max(int(totals.max()), 1)), ylim=(clients, 0))
-    for k in _spread(clients, height * 1.1 * POINT, cell_h):
-        reach = int(totals[k]) + 0.06 / 0.75 * max(int(totals.max()), 1)
-        _text(side, reach, k + 0.52, f"{int(totals[k]):,}", height * 0.92, MUTED, va="center")
-    about = f"{int(totals.sum()):,} samples · {clients} client{'s' * (clients != 1)} · {classes} classes"
-    _title(figure, "Who holds what", about)
-    _save(figure, path)
+    digits = len(str(int(counts.max())))
+    size = min(8.5, 0.84 * cell_w / POINT / CHARACTER / digits, 0.62 * cell_h / POINT)
+    for k, c in counts.nonzero().tolist() if size >= SMALLEST else []:
+        x, y = left + (c + 0.5) * cell_w, top + (k + 0.52) * cell_h
+        colour = "white" if depth[k, c] > 0.5 else INK
+        _text(axes, x, y, str(int(counts[k, c])), size, colour, ha="center")
 
 
 def samples_picture(
@@ -95,14 +94,15 @@ def samples_picture(
 ) -> None:
     """Write a PNG of generated samples: a row of blocks for each client, a block for each class.
 
-    `samples` holds for each client its label and uint8 (classes, m, channels, h, w), or None where the client
-    sent no generator; `held` is bool (clients, classes) (class counts do too): blocks of classes that a
-    client lacks stay blank, whatever the tensor holds there. One channel is grey, three are RGB, of any
-    other number the mean is shown. Raises OSError where `path` cannot be written.
+    `samples` holds for each client its label and its samples, uint8 (classes, m, channels, h, w), or None
+    where the client sent no generator; m, h and w are the same for all. `held` is bool (clients, classes),
+    or class counts: a block of a class that the client lacks stays blank, whatever the tensor holds there.
+    One channel is grey, three are red, green, blue; of any other number the mean is shown.
+    Raises MosaicError where `path` cannot be written.
     """
-    clients, classes = min(len(samples), MAX_SHOWN), min(len(names), MAX_SHOWN)
+    clients, classes = min(len(samples), MAX_BLOCKS), min(len(names), MAX_BLOCKS)
     drawn = max((block.shape[1] for _, block in samples if block is not None), default=1)
-    across = next(a for a in range(max(math.isqrt(drawn), 1), drawn + 1) if drawn % a == 0 and a * a >= drawn)
+    across = next(n for n in range(1, drawn + 1) if drawn % n == 0 and n * n >= drawn)
     down = drawn // across
     side = int(_clip(2400 // max(classes * across, clients * down), 16, 40))
     gap = 10 if classes <= 20 else 4
@@ -110,90 +110,187 @@ def samples_picture(
     step_w, step_h = block_w + gap, block_h + gap
 
     canvas = torch.full((clients * step_h - gap, classes * step_w - gap, 3), 255, dtype=torch.uint8)
-    blank = torch.tensor([int(FAINT[i : i + 2], 16) for i in (1, 3, 5)], dtype=torch.uint8)
-    missing: list[int] = []
     for k, (_, block) in enumerate(samples[:clients]):
-        row = canvas[k * step_h : k * step_h + block_h]
-        if block is None:
-            row[:] = blank
-            missing.append(k)
-            continue
         for c in range(classes):
-            area = row[:, c * step_w : c * step_w + block_w]
-            if not held[k, c]:
-                area[:] = blank
-                continue
-            for i, tile in enumerate(_tiles(block[c], side)):
-                y, x = i // across * (side + 1), i % across * (side + 1)
-                area[y : y + side, x : x + side] = tile
+            area = canvas[k * step_h :, c * step_w :][:block_h, :block_w]
+            area[:] = torch.tensor(list(bytes.fromhex(FAINT[1:])), dtype=torch.uint8)
+            tiles = _tiles(block[c], side) if block is not None and held[k, c] else ()
+            for i, tile in enumerate(tiles):
+                area[i // across * (side + 1) :, i % across * (side + 1) :][:side, :side] = tile
 
-    labels = [shorten(name, MAX_NAME) for name in names[:classes]]
-    rows = [shorten(label, 28) for label, _ in samples[:clients]]
-    size = _clip(block_w / DPI / POINT * 0.6, SMALLEST, 9)
-    height = _clip(step_h / DPI / POINT * 0.7, SMALLEST, 8)
-    longest = max(len(label) for label in labels)
-    upright = longest * CHARACTER * size * POINT > step_w / DPI
-    below = 0.15 + (longest * CHARACTER * size if upright else size) * POINT
-    left = 0.3 + max(len(row) for row in rows) * CHARACTER * height * POINT
-    wide, tall = canvas.shape[1] / DPI, canvas.shape[0] / DPI
-    figure = _figure(max(left + wide + MARGIN, 4.2), 0.75 + tall + below + MARGIN)
-    axes = _axes(figure, (left, below + MARGIN, wide, tall))
-    axes.imshow(canvas.numpy(), aspect="auto", interpolation="nearest", extent=(0, wide, tall, 0))
-    centre = block_h / 2 / DPI
-    for k in _spread(clients, height * 1.1 * POINT, step_h / DPI):
-        _text(axes, -0.1, k * step_h / DPI + centre, rows[k], height, INK, ha="right", va="center")
-    for k in missing:
-        y = k * step_h / DPI + centre
-        _text(axes, wide / 2, y, "no generator", height, MUTED, ha="center", va="center", style="italic")
-    for c in _spread(classes, size * 1.2 * POINT, step_w / DPI):
-        x = (c * step_w + block_w / 2) / DPI
-        turn = {"rotation": 90} if upright else {}
-        _text(axes, x, tall + 0.07, labels[c], size, INK, ha="center", va="top", **turn)
-    hidden = [f"{n - shown} more {what}" for n, shown, what in
-              ((len(samples), clients, "clients"), (len(names), classes, "classes")) if n > shown]
-    about = "; ".join(["grey: a class that the client does not hold", *hidden])
-    _title(figure, "What the generators draw", about)
-    _save(figure, path)
+    rows = _Labels([label for label, _ in samples[:clients]], step_h / DPI)
+    columns = _Labels(names[:classes], step_w / DPI)
+    left, tall, wide = _snap(MARGIN + rows.length + 0.1), canvas.shape[0] / DPI, canvas.shape[1] / DPI
+    hidden = [(len(samples) - clients, "clients"), (len(names) - classes, "classes")]
+    about = "; ".join(["grey: a class the client does not hold", *(f"{n} more {w}" for n, w in hidden if n)])
+    size = (left + wide + MARGIN, HEAD + tall + columns.depth + MARGIN)
+    axes = _sheet(*size, "What the generators draw", about)
+    frame = (left, left + wide, HEAD + tall, HEAD)
+    axes.imshow(canvas.numpy(), extent=frame, aspect="auto", interpolation="nearest")
+    rows.draw_left(axes, left - 0.08, HEAD + block_h / 2 / DPI)
+    columns.draw_below(axes, left + block_w / 2 / DPI, HEAD + tall + 0.07)
+    for k, (_, block) in enumerate(samples[:clients]):
+        if block is None:
+            middle = HEAD + (k * step_h + block_h / 2) / DPI
+            _text(axes, left + wide / 2, middle, "no generator", rows.size, MUTED, ha="center")
+    _save(axes, path)
 
 
 def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> None:
     """Write a PNG of test accuracies as horizontal bars, the global model emphasised, the ceiling a line.
 
     `rows` are as `tables.rows` gives them: labels and fractions 0..1, None where nothing was measured. More
-    than 16 clients share one row, a dot each. Raises OSError where `path` cannot be written.
+    than 16 clients share one row: a dot each and a line at their mean. Raises MosaicError where `path` cannot
+    be written.
     """
     ceiling = next((value for label, value in rows if CEILING in label), None)
     own = [value for label, value in rows if label.startswith("client ")]
-    bars = [(label, value) for label, value in rows if CEILING not in label]
+    bars = [row for row in rows if CEILING not in row[0]]
     dots = [value for value in own if value is not None] if len(own) > MAX_BARS else []
     if dots:
-        shared = [row for row in bars if not row[0].startswith("client ")]
-        bars = [(f"{len(own)} clients' own models", sum(dots) / len(dots)), *shared]
+        bars = [(f"{len(own)} clients, mean", sum(dots) / len(dots)), *bars[len(own) :]]
 
-    pitch, left, wide, column = 0.3, 2.75, 4.2, 0.7
-    figure = _figure(left + wide + column + MARGIN, 0.8 + pitch * len(bars) + 0.55)
-    axes = _axes(figure, (left, 0.55, wide, pitch * len(bars)))
-    axes.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.5))
-    axes.vlines([0, 0.25, 0.5, 0.75, 1], -0.5, len(bars) - 0.5, colors=FAINT, linewidth=1, zorder=0)
+    pitch, left, wide, figures = 0.3, 2.6, 4.2, 0.75
+    bottom = HEAD + 0.1 + pitch * len(bars)
+    axes = _sheet(
+        left + wide + figures + MARGIN,
+        bottom + 0.3 + MARGIN,
+        "Test accuracy",
+        "share of the test samples classified correctly",
+    )
     for tick in (0, 25, 50, 75, 100):
-        _text(axes, tick / 100, len(bars) - 0.3, f"{tick} %", 8, MUTED, ha="center", va="top")
-    for y, (label, value) in enumerate(bars):
+        x = left + wide * tick / 100
+        axes.vlines(x, HEAD, bottom, colors=FAINT, linewidth=1, zorder=0)
+        _text(axes, x, bottom + 0.15, f"{tick} %", 8, MUTED, ha="center")
+    for place, (label, value) in enumerate(bars):
+        y = HEAD + 0.05 + pitch * (place + 0.5)
         ours = GLOBAL_MODEL in label
-        client = label.startswith("client ")
-        colour = BLUE if ours else PALE if client else "#7d9db5"
-        name, weight = shorten(label.split(" (")[0], 38), {"weight": "bold"} if ours else {}
-        _text(axes, -0.025, y, name, 9, INK, ha="right", va="center", **weight)
-        mean = "mean " if dots and y == 0 else ""
-        _text(axes, 1 + column / wide, y, mean + percent(value), 9, BLUE if ours else INK if value is not None
-              else MUTED, ha="right", va="center", **weight)
-        if mean:
-            axes.plot(dots, [y] * len(dots), "o", color=BLUE, alpha=0.35, markersize=5, markeredgewidth=0)
-            axes.vlines(value or 0, y - 0.34, y + 0.34, colors=INK, linewidth=1.5)
+        weight, colour = ("bold", BLUE) if ours else ("normal", INK)
+        name = shorten(label.partition(" (")[0], 32)
+        _text(axes, left - 0.1, y, name, LARGEST, INK, ha="right", weight=weight)
+        _text(axes, left + wide + figures, y, percent(value), LARGEST, colour, ha="right", weight=weight)
+        if dots and place == 0:
+            places = [left + wide * v for v in dots]
+            axes.plot(places, [y] * len(dots), "o", color=MIDDLE, alpha=0.5, ms=5, mew=0)
+            axes.vlines(left + wide * (value or 0), y - 0.1, y + 0.1, colors=INK, linewidth=1.6)
         elif value is not None:
-            axes.barh(y, value, height=0.66, color=colour)
+            colour = BLUE if ours else PALE if label.startswith("client ") else MIDDLE
+            axes.barh(y, wide * value, height=0.66 * pitch, left=left, color=colour)
     if ceiling is not None:
-        axes.vlines(ceiling, -0.5, len(bars) - 0.5, colors=VERMILION, linewidth=1.4, linestyles=(0, (4, 2)))
-        text = f"pooled data, {CEILING}: {percent(ceiling)}"
-        _text(axes, min(ceiling + 0.01, 1 + column / wide), -0.6, text, 8, VERMILION, ha="right", va="bottom")
-    _title(figure, "Test accuracy", "")
-    _save(figure, path)
+        x = left + wide * ceiling
+        axes.vlines(x, HEAD - 0.05, bottom, colors=VERMILION, linewidth=1.4, linestyles=(0, (4, 2)))
+        _text(axes, x, HEAD - 0.13, f"pooled data: {percent(ceiling)}", 8, VERMILION, ha="center")
+    _save(axes, path)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Names along a side of a grid, `pitch` inches apart: small where it is tight, then only some of them."""
+
+    names: Sequence[str]
+    pitch: float
+
+    @property
+    def texts(self) -> list[str]:
+        return [shorten(name, MAX_NAME) for name in self.names]
+
+    @property
+    def longest(self) -> float:
+        """Inches that the longest takes, at a size of one point."""
+        return max(map(len, self.texts)) * CHARACTER * POINT
+
+    @property
+    def level(self) -> float:
+        """The size in points at which they stand side by side, each within its own cell."""
+        return min(0.95 * self.pitch / self.longest, LARGEST)
+
+    @property
+    def upright(self) -> bool:
+        """Whether they are better turned than that small."""
+        return self.level < LEGIBLE
+
+    @property
+    def size(self) -> float:
+        """The size in points at which they stand one below the other, or turned."""
+        return _clip(0.7 * self.pitch / POINT, SMALLEST, LARGEST)
+
+    @property
+    def length(self) -> float:
+        """Inches that they take to the left of a grid."""
+        return self.longest * self.size
+
+    @property
+    def depth(self) -> float:
+        """Inches that they take below a grid."""
+        return 0.1 + (self.length if self.upright else 1.2 * self.level * POINT)
+
+    @property
+    def shown(self) -> range:
+        """Which are drawn, one below the other or turned."""
+        return range(0, len(self.names), math.ceil(1.15 * self.size * POINT / self.pitch))
+
+    def draw_left(self, axes: "Axes", x: float, y: float) -> None:
+        """One below the other, right-aligned at `x`, the first at height `y`."""
+        texts = self.texts
+        for i in self.shown:
+            _text(axes, x, y + i * self.pitch, texts[i], self.size, INK, ha="right")
+
+    def draw_below(self, axes: "Axes", x: float, y: float) -> None:
+        """Side by side, hanging from `y`, the first centred at `x`."""
+        texts, size, turn, shown = self.texts, self.level, 0, range(len(self.names))
+        if self.upright:
+            size, turn, shown = self.size, 90, self.shown
+        for i in shown:
+            _text(axes, x + i * self.pitch, y, texts[i], size, INK, ha="center", va="top", rotation=turn)
+
+
+def _sheet(width: float, height: float, title: str, about: str) -> "Axes":
+    """An empty sheet of `width` × `height` inches with a heading; its axes count inches from the top left."""
+    from matplotlib.figure import Figure
+
+    least = 2 * MARGIN + CHARACTER * POINT * max(13 * len(title), LARGEST * len(about))
+    width, height = _snap(max(width, least)), _snap(height)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    axes.set_axis_off()
+    _text(axes, MARGIN, MARGIN + 0.08, title, 13, INK, weight="bold")
+    _text(axes, MARGIN, MARGIN + 0.31, about, LARGEST, MUTED)
+    return axes
+
+
+def _text(axes: "Axes", x: float, y: float, text: str, size: float, colour: str, **kind: Any) -> None:
+    """Text at (x, y), vertically centred unless `kind` says otherwise; a dollar sign is a dollar sign."""
+    axes.text(x, y, text, **({"va": "center_baseline"} | kind), fontsize=size, color=colour, parse_math=False)
+
+
+def _tiles(images: Tensor, side: int) -> Tensor:
+    """uint8 (m, channels, h, w) -> uint8 (m, side, side, 3), enlarged without blur."""
+    pixels = images.to("cpu", torch.float32)
+    if pixels.shape[1] != 3:
+        pixels = pixels.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    mode = "nearest-exact" if max(pixels.shape[2:]) <= side else "area"
+    return F.interpolate(pixels, (side, side), mode=mode).round_().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _save(axes: "Axes", path: Path) -> None:
+    """Write the sheet to `path`, whole or not at all; raises MosaicError."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", metadata={"Software": None})
+    write_atomic(path, picture.getvalue())
+
+
+def _pitch(cells: int, wanted: float, largest: float) -> float:
+    """Inches a cell, so that a grid has the `wanted` side where its cells can hold text."""
+    return min(_clip(wanted / cells, TIGHT, largest), MAX_SIDE / cells)
+
+
+def _clip(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
+
+
+def _snap(inches: float) -> float:
+    """Rounded up to whole pixels, so that samples stay sharp."""
+    return math.ceil(inches * DPI - 1e-6) / DPI

@@ -45,19 +45,19 @@ class Stage:
 def time_left(stages: Sequence[Stage], clients: int) -> float | None:
     """Seconds until all `stages` are finished, or None before anything is measured.
 
-    A stage that has not started costs its weight at the pace of the work so far. A stage that is running
-    trusts its own pace the more, the further it is: with fraction f done in s seconds, its whole cost is
-    taken as f·(s/f) + (1−f)·(weight·pace), and 1−f of that is left.
+    A stage that has not started costs its weight at the pace of the work measured so far. A stage that is
+    running trusts its own pace the more, the further it is: with fraction f done in s seconds, its whole cost
+    is taken as f·(s/f) + (1−f)·(weight·pace), and 1−f of that is left.
     """
-    fractions = [stage.done(clients) for stage in stages]
-    work = sum(stage.weight * f for stage, f in zip(stages, fractions, strict=True))
+    running = [(stage, stage.done(clients)) for stage in stages if not stage.finished]
+    if not running:
+        return 0.0
+    measured = [stage for stage in stages if stage.parts]  # not what a resumed run took from its folder
+    work = sum(stage.weight * stage.done(clients) for stage in measured)
     if work <= 0:
         return None
-    pace = sum(stage.seconds for stage in stages) / work
-    return sum(
-        (1 - f) * (stage.seconds + (1 - f) * stage.weight * pace)
-        for stage, f in zip(stages, fractions, strict=True)
-    )
+    pace = sum(stage.seconds for stage in measured) / work
+    return sum((1 - f) * (stage.seconds + (1 - f) * stage.weight * pace) for stage, f in running)
 
 
 class Display:
@@ -68,7 +68,7 @@ class Display:
 
     `plan` lists the stages in order with their expected share of the work, in any unit; `clients` is how many
     take part in a client stage; `console` is where to show it (default: stderr). `update` and `finish` may
-    be called from any thread, for stages that the plan does not know too, and before or after the `with` block.
+    be called from any thread, also for stages that the plan does not know, and outside the `with` block.
     """
 
     def __init__(
@@ -96,8 +96,6 @@ class Display:
             )
             try:
                 self._live.start(refresh=True)
-                self._painter = threading.Thread(target=self._paint, name="mosaic-display", daemon=True)
-                self._painter.start()
             except BaseException:
                 self._stop()
                 raise
@@ -121,6 +119,7 @@ class Display:
         """
         fraction = min(max(done / total, 0.0), 1.0) if total > 0 else 1.0
         with self._lock:
+            self._start_painting()
             entry = self._stages.get(stage)
             if entry is None:
                 entry = self._stages[stage] = Stage(0.0)
@@ -148,8 +147,6 @@ class Display:
             self._tick()
             now = self._ticked
             began = self._last_finish if entry.started is None else entry.started
-            if entry.started is None:
-                entry.seconds = now - began
             entry.finished = True
             self._last_finish = now
             self._pieces = {k: piece for k, piece in self._pieces.items() if piece[0] != stage}
@@ -178,37 +175,53 @@ class Display:
         elif left > 0:
             state += f" · about {_clock(left)} left"
         grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_row(_bar(self._shown, "cyan"), Text(f"{100 * self._shown:3.0f} % · {state}"))
+        grid.add_row(_bar(self._shown, "cyan"), _line(f"{100 * self._shown:.0f} % · {state}"))
         for client, (stage, done, total) in pieces[:MAX_LINES]:
             who = "server" if client == SERVER else f"client {client}"
-            label = Text.assemble(f"{who} · {stage} ", (f"{done}/{total}", "dim"))
-            grid.add_row(_bar(done / total, "bright_black"), label)
+            grid.add_row(_bar(done / total, "dim cyan"), _line(f"{who} · {stage} ", f"{done}/{total}"))
         if len(pieces) > MAX_LINES:
-            grid.add_row("", Text(f"and {len(pieces) - MAX_LINES} more", style="dim"))
+            grid.add_row("", _line("", f"and {len(pieces) - MAX_LINES} more"))
         return grid
 
-    def _paint(self) -> None:
-        while self._live is not None and not self._quit.wait(REFRESH_SECONDS):
-            self._live.refresh()
+    def _start_painting(self) -> None:
+        """Start the thread with the first news: by then the workers exist, and none is forked beside it."""
+        if self._live is not None and self._painter is None and not self._quit.is_set():
+            self._painter = threading.Thread(target=self._paint, args=(self._live,), daemon=True)
+            self._painter.start()
+
+    def _paint(self, live: Live) -> None:
+        while not self._quit.wait(REFRESH_SECONDS):
+            live.refresh()
 
     def _stop(self) -> None:
         """End the thread and give the terminal back, whatever interrupts this."""
-        self._quit.set()
+        with self._lock:
+            self._quit.set()
+        if self._live is None:
+            return
         try:
-            if self._painter is not None and self._painter.is_alive():
+            if self._painter is not None:
                 self._painter.join()
-            if self._live is not None:
-                self._live.stop()
         finally:
-            if self._live is not None:
+            try:
+                self._live.stop()
+            finally:
                 self._console.show_cursor(True)
-            self._live = self._painter = None
 
 
 def _bar(fraction: float, style: str) -> ProgressBar:
     return ProgressBar(
-        total=1.0, completed=fraction, width=BAR_WIDTH, complete_style=style, finished_style=style, style="grey23"
+        total=1.0,
+        completed=fraction,
+        width=BAR_WIDTH,
+        complete_style=style,
+        finished_style=style,
+        style="bright_black",
     )
+
+
+def _line(text: str, quiet: str = "") -> Text:
+    return Text.assemble(text, (quiet, "dim"), no_wrap=True, overflow="ellipsis")
 
 
 def _clock(seconds: float) -> str:

@@ -1,9 +1,9 @@
 """Tables for the terminal: every predictor's accuracy, and who holds what."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
@@ -11,90 +11,85 @@ from torch import Tensor
 NONE = "–"
 GLOBAL_MODEL = "the one global model"
 CEILING = "the ceiling"
-
-_BOLD, _QUIET = "bold", "dim"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One predictor of a run: `client` is its index where it is a client's own model, else None."""
-
-    label: str
-    model: str
-    accuracy: float | None
-    client: int | None = None
+LONGEST_NAME = 12  # characters of a class name in a list of names
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
     """The predictors of a run and their test accuracies (fractions), in the order of tables and pictures.
 
-    `result` is the content of `result.json`: the clients' own models, the ensembles, the teacher, the one
-    global model and the ceiling. An accuracy that was not measured is None; method `fedavg` has no row for
-    what it did not measure.
+    `result` is the content of `result.json`. First one row a client, "client K · MODEL"; then the ensembles,
+    the teacher, the one global model and the ceiling. An accuracy that was not measured is None; for method
+    fedavg such a row is left out.
     """
-    return [(row.label, row.accuracy) for row in _predictors(result)]
+    models = result.get("models") or []
+    names = [f" · {model}" for model in models]
+    local = result.get("local_accuracy") or []
+    names += [""] * (len(local) - len(names))
+    clients = [(f"client {k}{names[k]}", accuracy) for k, accuracy in enumerate(local)]
+    averaged = result.get("method") == "fedavg"
+    shared = [
+        ("mean-logit ensemble", result.get("mean_logit_accuracy", result.get("ensemble_accuracy"))),
+        ("mean-probability ensemble", result.get("mean_probability_accuracy")),
+        ("class-weighted ensemble", result.get("class_weighted_accuracy")),
+        ("meta-model teacher", result.get("teacher_accuracy")),
+        (f"{'averaged model' if averaged else 'distilled student'} ({GLOBAL_MODEL})", result.get("accuracy")),
+        (
+            f"same {'model' if averaged else 'student'} on pooled data ({CEILING})",
+            result.get("centralised_accuracy"),
+        ),
+    ]
+    return clients + [(label, value) for label, value in shared if value is not None or not averaged]
 
 
 def accuracy_table(result: dict[str, Any]) -> Table:
-    """The table that ends a run: one row a predictor, the one global model in bold.
+    """The table that ends a run: one row a predictor, as `rows` orders them, the one global model in bold.
 
-    `result` is the content of `result.json`; its optional `classes_held` is a list of how many classes
-    each client has.
+    `result` is the content of `result.json`; with `classes_held`, a list of how many classes each client has,
+    there is a column for it.
     """
-    predictors = _predictors(result)
-    held = result.get("classes_held")
-    with_models = any(row.model for row in predictors)
-    table = Table(title=_title(result), title_justify="left", title_style=_QUIET, header_style=_QUIET)
-    table.add_column("predictor", overflow="fold")
-    if with_models:
-        table.add_column("model", style=_QUIET, overflow="fold")
-    table.add_column("samples", justify="right", style=_QUIET)
-    if held:
-        table.add_column("classes", justify="right", style=_QUIET)
-    table.add_column("test accuracy", justify="right")
+    table = _table(title=_title(result))
+    table.add_column("model", overflow="fold")
+    figures = [
+        (heading, [f"{n:,}" for n in result[key]])
+        for heading, key in (("samples", "samples"), ("classes", "classes_held"))
+        if result.get(key)
+    ]
+    for heading, _ in figures:
+        table.add_column(heading, justify="right", style="dim")
+    table.add_column("test accuracy", justify="right", no_wrap=True)
 
-    samples = result.get("samples") or []
-    for row, following in zip(predictors, [*predictors[1:], None], strict=True):
-        own = row.client
-        name = row.label if own is None else f"client {own}"
-        cells = [Text(name)]
-        if with_models:
-            cells.append(Text(row.model))
-        cells.append(Text(f"{samples[own]:,}" if own is not None and own < len(samples) else ""))
-        if held:
-            cells.append(Text(str(held[own]) if own is not None else ""))
-        cells.append(Text(percent(row.accuracy)))
-        last_client = own is not None and (following is None or following.client is None)
-        style = _BOLD if GLOBAL_MODEL in row.label else _QUIET if CEILING in row.label else None
-        table.add_row(*cells, style=style, end_section=last_client)
+    clients = len(result.get("local_accuracy") or [])
+    for place, (label, accuracy) in enumerate(rows(result)):
+        own = [column[place] if place < min(clients, len(column)) else "" for _, column in figures]
+        style = "bold" if GLOBAL_MODEL in label else "dim" if CEILING in label else None
+        table.add_row(Text(label), *own, percent(accuracy), style=style, end_section=place == clients - 1)
     return table
 
 
 def class_table(counts: Tensor, names: Sequence[str], width: int = 80) -> Table:
     """Who holds what: one row a client, one column a class, readable at `width` characters.
 
-    `counts` is int (clients, classes), `names` one name a class. Where the columns do not fit, names are
-    shortened, then classes without a common width give way to a list of each client's largest classes.
+    `counts` is int (clients, classes), `names` one name a class. Where the names do not fit, they are cut;
+    where even the counts do not, there is a list of each client's largest classes instead.
     """
-    table = Table(header_style=_QUIET)
-    table.add_column("client", justify="right", style=_QUIET)
-    digits = max(len(str(int(counts.max()))) if counts.numel() else 1, 1)
-    room = (width - len("│ client ││ samples │")) // max(len(names), 1) - len("  │")
-    column = max(digits, min(room, max(len(name) for name in names)))
-    totals = counts.sum(1).tolist()
-    if room >= max(digits, 2):
+    digits = len(str(int(counts.max())))
+    totals = [f"{n:,}" for n in counts.sum(1).tolist()]
+    table = _table()
+    table.add_column("client", justify="right", style="dim")
+    room = width - 2 - (len("client") + 2) - (max(len("samples"), *map(len, totals)) + 2)
+    column = room // len(names) - 2
+    if column >= digits:
         for name in names:
             table.add_column(Text(shorten(name, column)), justify="right", no_wrap=True)
-        cells = [[Text(str(n)) if n else Text("·", style=_QUIET) for n in row] for row in counts.tolist()]
+        cells = [[Text(str(n)) if n else Text("·", "dim") for n in row] for row in counts.tolist()]
     else:
         table.add_column("classes", justify="right")
-        table.add_column("largest", no_wrap=True, overflow="ellipsis", ratio=1)
-        table.width = width
-        room = width - len("│ client │ classes │  │ samples │")
-        cells = [[Text(str(int((row > 0).sum()))), _largest(row, names, room)] for row in counts]
-    table.add_column("samples", justify="right", style=_QUIET)
-    for client, (row, total) in enumerate(zip(cells, totals, strict=True)):
-        table.add_row(str(client), *row, f"{total:,}")
+        table.add_column("the largest", no_wrap=True)
+        room -= len("classes") + 4
+        cells = [[Text(str(sum(n > 0 for n in row))), _largest(row, names, room)] for row in counts.tolist()]
+    table.add_column("samples", justify="right", style="dim")
+    for client, total in enumerate(totals):
+        table.add_row(str(client), *cells[client], total)
     return table
 
 
@@ -109,49 +104,38 @@ def shorten(name: str, width: int) -> str:
     return flat if len(flat) <= width else f"{flat[: width - 1].rstrip()}…"
 
 
-def _predictors(result: dict[str, Any]) -> list[Row]:
-    averaged = result.get("method") == "fedavg"
-    models: Sequence[str] = result.get("models") or []
-    student = str(result.get("student") or "")
-    local = [
-        Row(f"client {k}{f' · {models[k]}' if k < len(models) else ''}", models[k] if k < len(models) else "", a, k)
-        for k, a in enumerate(result.get("local_accuracy") or [])
-    ]
-    mean_logit = result.get("mean_logit_accuracy", result.get("ensemble_accuracy"))
-    own = "averaged model" if averaged else "distilled student"
-    same = "same model" if averaged else "same student"
-    shared = [
-        Row("mean-logit ensemble", "", mean_logit),
-        Row("mean-probability ensemble", "", result.get("mean_probability_accuracy")),
-        Row("class-weighted ensemble", "", result.get("class_weighted_accuracy")),
-        Row("meta-model teacher", "", result.get("teacher_accuracy")),
-        Row(f"{own} ({GLOBAL_MODEL})", student, result.get("accuracy")),
-        Row(f"{same} on pooled data ({CEILING})", student, result.get("centralised_accuracy")),
-    ]
-    if averaged:
-        return [row for row in local + shared if row.accuracy is not None]
-    return local + shared
+def _table(title: str | None = None) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="dim",
+        header_style="dim",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+    )
 
 
 def _title(result: dict[str, Any]) -> str:
-    clients, alpha = result.get("clients"), result.get("alpha")
-    parts = [
-        str(result.get("data", "")),
-        f"{clients} clients" if clients else "",
-        f"α = {alpha:g}" if alpha is not None else "",
-        f"seed {result['seed']}" if "seed" in result else "",
-    ]
-    return " · ".join(part for part in parts if part)
+    parts = {
+        "{}": result.get("data"),
+        "{} clients": result.get("clients"),
+        "α = {:g}": result.get("alpha"),
+        "seed {}": result.get("seed"),
+        "global model {}": result.get("student"),
+    }
+    return " · ".join(form.format(value) for form, value in parts.items() if value is not None)
 
 
-def _largest(row: Tensor, names: Sequence[str], width: int) -> Text:
-    """The classes with most samples, "name count", as many as `width` characters hold, and how many more."""
-    order = row.argsort(descending=True, stable=True)[: int((row > 0).sum())].tolist()
-    shown: list[str] = []
+def _largest(row: Sequence[int], names: Sequence[str], width: int) -> Text:
+    """The classes with most samples, as many as `width` characters hold, and how many more there are."""
+    order = sorted((c for c in range(len(row)) if row[c]), key=lambda c: -row[c])
+    text = Text()
     for place, label in enumerate(order):
-        more = len(order) - place - 1
-        entry = f"{shorten(names[label], 16)} {int(row[label])}"
-        if len(", ".join([*shown, entry])) + (len(f" +{more}") if more else 0) > width:
-            return Text.assemble(", ".join(shown), (f" +{more + 1}", _QUIET))
-        shown.append(entry)
-    return Text(", ".join(shown))
+        entry = Text.assemble(
+            ", " if place else "", shorten(names[label], LONGEST_NAME), (f": {row[label]}", "dim")
+        )
+        more = f" and {len(order) - place - 1} more" if place + 1 < len(order) else ""
+        if len(text) + len(entry) + len(more) > width:
+            return text.append(f" and {len(order) - place} more", "dim")
+        text.append(entry)
+    return text

@@ -1,0 +1,39 @@
+# Two commands are all that a fresh machine with Python >= 3.11 needs: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint format bench clean
+
+demo: $(STAMP)
+	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The figures of benchmarks/RESULTS.md: minutes on two cores.
+bench: $(STAMP)
+	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/local_training.py
+
+clean:
+	rm -rf $(VENV) runs global build dist src/*.egg-info
+
+# Installs when .venv is missing, and again only when what is to be installed has changed.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'mosaic-fl needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)'; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,41 @@
+"""One global model from private data at many sites and models of any architecture."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mosaic_fl.api import contribute, distill
+    from mosaic_fl.contribution import Contribution
+    from mosaic_fl.data.arrays import from_arrays
+    from mosaic_fl.errors import MosaicError, UsageError
+    from mosaic_fl.global_model import GlobalModel
+    from mosaic_fl.models import trust
+
+__all__ = [
+    "Contribution",
+    "GlobalModel",
+    "MosaicError",
+    "UsageError",
+    "contribute",
+    "distill",
+    "from_arrays",
+    "trust",
+]
+
+# Imported when first used: torch takes seconds, and `mosaic --help` needs none of it.
+_HOMES = {
+    "Contribution": "contribution",
+    "GlobalModel": "global_model",
+    "MosaicError": "errors",
+    "UsageError": "errors",
+    "contribute": "api",
+    "distill": "api",
+    "from_arrays": "data.arrays",
+    "trust": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mosaic_fl' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mosaic_fl.{_HOMES[name]}"), name)

@@ -1,0 +1,77 @@
+"""The library's front door: the same two steps as the command, on a user's own arrays and modules."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from mosaic_fl.client.contribute import Site
+from mosaic_fl.client.contribute import contribute as contribute_site
+from mosaic_fl.config import Config
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.data.arrays import from_arrays
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.engines.workers import one_thread
+from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.journal import Journal
+from mosaic_fl.models import check, trust
+from mosaic_fl.monitor import Recorder
+from mosaic_fl.runs import find_device
+from mosaic_fl.server.distill import distill as distill_contributions
+
+Model = str | Callable[..., nn.Module]
+"""A name such as `cnn:16`, or a callable that returns a module from images in −1..1 to logits."""
+
+
+def contribute(
+    images: npt.ArrayLike | Tensor | ImageData,
+    labels: npt.ArrayLike | Tensor | None = None,
+    *,
+    model: Model,
+    client: int,
+    classes: int | Sequence[str] | None = None,
+    value_range: tuple[float, float] | None = None,
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Contribution:
+    """At a client: train on private data; the result is all that leaves.
+
+    `images` uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`; `labels` (n,) in
+    0..C−1; or an `ImageData` alone. `classes`: how many the whole federation has, or their names. `client` is another number
+    at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}. Raises UsageError for data or
+    settings that cannot be used, MosaicError where training diverges.
+    """
+    data = images if isinstance(images, ImageData) else from_arrays(images, labels, classes, value_range)
+    config = _config(settings, seed, device)
+    architecture = trust(model)
+    check(architecture, data.schema)
+    with one_thread():
+        site = Site(client, data, architecture)
+        return contribute_site(site, config, find_device(device), lambda stage: Recorder(stage, client))
+
+
+def distill(
+    contributions: Sequence[Contribution],
+    *,
+    student: Model = "",
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> GlobalModel:
+    """At the server: contributions in, one global model out, on synthetic data alone.
+
+    `student` is the global model's architecture; without it one that suits the data. Raises UsageError where the
+    contributions do not fit together or none has a generator.
+    """
+    config = _config(settings, seed, device)
+    if student:
+        config = config.with_values({"models.student": trust(student)})
+        check(config.models.student, contributions[0].schema)
+    with one_thread():
+        return distill_contributions(contributions, config, find_device(device), Journal()).model
+
+
+def _config(settings: dict[str, Any] | None, seed: int, device: str) -> Config:
+    return Config().with_values({**(settings or {}), "run.seed": seed, "run.device": device})

@@ -1,0 +1,162 @@
+"""A user's own arrays or `Dataset`-like object -> labelled images."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.data.schema import MAX_CLASSES, Schema
+from mosaic_fl.errors import UsageError
+
+CHANNELS = (1, 3, 4)
+
+Array = npt.NDArray[Any]
+
+
+class DatasetLike(Protocol):
+    """What `torch.utils.data.Dataset` offers: `len(dataset)` and `dataset[i]` -> (image, label)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+def from_arrays(
+    images: npt.ArrayLike | Tensor,
+    labels: npt.ArrayLike | Tensor,
+    classes: int | Sequence[str] | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> ImageData:
+    """Labelled images from numpy arrays, torch tensors or nested lists; they are copied.
+
+    `images` is (n, h, w) for grey, (n, channels, h, w) or (n, h, w, channels), with 1, 3 or 4 channels. Where
+    both axis 1 and the last could be the channels, axis 1 is (torch's order). uint8 pixels are taken as
+    0..255; any other type needs `value_range`, the (black, white) values that become 0 and 255, for example
+    (0, 1). `labels` is (n,), whole numbers 0..C−1. `classes` is C or the classes' names; None: C is one more
+    than the greatest label.
+
+    Raises UsageError for other shapes and types, labels that are not integers or out of range, and for a
+    pixel that is NaN, infinite or outside `value_range`, naming the first such sample (counted from 0).
+
+    >>> from_arrays(np.zeros((2, 8, 8)), [0, 1], value_range=(0, 1)).schema.shape
+    (1, 8, 8)
+    """
+    pixels, numbers = _array(images), _labels(_array(labels))
+    if not pixels.size:
+        raise UsageError(f"there are no images: the shape is {pixels.shape}")
+    pixels = _channels_first(_as_uint8(pixels, value_range))
+    if len(pixels) != len(numbers):
+        raise UsageError(f"there are {len(pixels)} images, but {len(numbers)} labels")
+    names = class_names(int(numbers.max()) + 1 if classes is None else classes)
+    _, channels, height, width = pixels.shape
+    schema = Schema((channels, height, width), names)
+    return ImageData(torch.tensor(pixels), torch.tensor(numbers), schema)
+
+
+def from_dataset(
+    dataset: DatasetLike,
+    classes: int | Sequence[str] | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> ImageData:
+    """Labelled images from an object whose items are (image, label), read once, in order.
+
+    An image is an array or tensor (h, w), (channels, h, w) or (h, w, channels), or a PIL image, all of one
+    shape. `classes`, `value_range` and the errors are those of `from_arrays`; torchvision's `ToTensor`, for
+    one, gives floats of value range (0, 1).
+    """
+    images, labels = [], []
+    for row in range(len(dataset)):
+        try:
+            image, label = dataset[row]
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"sample {row} of the data set is not (image, label)") from error
+        images.append(_array(image))
+        labels.append(_array(label))
+        if images[row].shape != images[0].shape:
+            raise UsageError(
+                f"sample {row} has the shape {images[row].shape}, sample 0 {images[0].shape}: "
+                "all must have the same"
+            )
+        if labels[row].shape != ():
+            raise UsageError(
+                f"sample {row} has a label of shape {labels[row].shape}: it must be one whole number"
+            )
+    if not images:
+        raise UsageError("the data set is empty")
+    return from_arrays(np.stack(images), np.stack(labels), classes, value_range)
+
+
+def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
+    """Names for labels 0..C−1: those given, or "0".."C−1" for a number C. Raises UsageError if two agree."""
+    if isinstance(classes, int):
+        if classes > MAX_CLASSES:
+            raise UsageError(f"{classes} classes: there can be at most {MAX_CLASSES}, with labels 0..C−1")
+        return tuple(map(str, range(classes)))
+    name, count = Counter(classes).most_common(1)[0] if classes else ("", 0)
+    if count > 1:
+        raise UsageError(f"class names must differ, but {name!r} comes {count} times")
+    return tuple(classes)
+
+
+def _array(values: Any) -> Array:
+    try:
+        return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    except (TypeError, ValueError) as error:  # nested lists of unequal lengths, a type that numpy lacks
+        raise UsageError(f"images and labels must be arrays of one shape: {error}") from error
+
+
+def _labels(labels: Array) -> npt.NDArray[np.int64]:
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise UsageError(f"labels must be whole numbers 0..C−1, not {labels.dtype}: convert them to integers")
+    if labels.ndim != 1:
+        raise UsageError(f"labels must have one axis, (n,), not the shape {labels.shape}")
+    wrong = np.flatnonzero(labels < 0)
+    if len(wrong):
+        raise UsageError(f"sample {wrong[0]} has label {labels[wrong[0]]}: labels are 0..C−1")
+    return labels.astype(np.int64)
+
+
+def _as_uint8(pixels: Array, value_range: tuple[float, float] | None) -> npt.NDArray[np.uint8]:
+    """The same shape in 0..255."""
+    if value_range is None:
+        if pixels.dtype != np.uint8:
+            raise UsageError(
+                f"images are {pixels.dtype}: give value_range=(black, white), for example (0, 1) or (-1, 1), "
+                "or convert them to uint8"
+            )
+        return pixels
+    low, high = value_range
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise UsageError(f"value_range is ({low}, {high}): black must be a smaller number than white")
+    if pixels.dtype.kind not in "buif":
+        raise UsageError(f"images are {pixels.dtype}: they must be numbers")
+    values = pixels.astype(np.promote_types(pixels.dtype, np.float32), copy=False)
+    _refuse(~np.isfinite(values), values, "a pixel must be a finite number")
+    _refuse((values < low) | (values > high), values, f"value_range is ({low}, {high})")
+    return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def _refuse(wrong: npt.NDArray[np.bool_], values: Array, why: str) -> None:
+    """Raise UsageError naming the first sample with a wrong pixel."""
+    if wrong.any():
+        first = np.argwhere(wrong)[0]
+        raise UsageError(f"sample {first[0]} has the pixel value {values[tuple(first)]:g}: {why}")
+
+
+def _channels_first(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(n, h, w), (n, c, h, w) or (n, h, w, c) -> (n, c, h, w)."""
+    if pixels.ndim == 3:
+        return pixels[:, None]
+    if pixels.ndim == 4 and pixels.shape[1] in CHANNELS:
+        return pixels
+    if pixels.ndim == 4 and pixels.shape[3] in CHANNELS:
+        return pixels.transpose(0, 3, 1, 2)
+    raise UsageError(
+        f"images have the shape {pixels.shape}, not (n, h, w), (n, channels, h, w) or (n, h, w, channels) "
+        "with 1, 3 or 4 channels"
+    )

@@ -1,0 +1,78 @@
+"""Data sets of the Hugging Face hub, through `datasets`, which keeps what it downloads in its own cache."""
+
+from typing import Any
+
+from mosaic_fl.data.reading import Rows, rows_of_table
+from mosaic_fl.errors import UsageError
+
+# Where there is no network, `datasets` tries for 23 s before it says so; one request with this limit says it
+# at once.
+REACH_SECONDS = 10.0
+
+# `datasets` runs no code of a data set (since version 4), but its other readers may unpickle.
+SAFE_FORMATS = ("parquet", "arrow", "imagefolder")
+
+_TEST_SPLITS = ("test", "validation", "valid", "val")
+
+
+def read_hub(name: str) -> tuple[Rows, Rows | None]:
+    """The training rows of ORG/NAME or ORG/NAME:CONFIGURATION, and its test rows, if it has any.
+
+    A data set without a split called "test" is tested on its validation split. Raises UsageError where the
+    hub cannot be reached, has no such data set, or has it in a format that is not safe to read.
+    With HF_HUB_OFFLINE=1 in the environment a data set in the cache needs no network.
+    """
+    repository, _, configuration = name.partition(":")
+    _reach(repository)
+    try:
+        import datasets
+
+        builder = datasets.load_dataset_builder(repository, configuration or None)
+        kind = type(builder).__module__.rpartition(".")[2]
+        if kind not in SAFE_FORMATS:
+            raise UsageError(f"hub:{name} is stored as {kind}: only {', '.join(SAFE_FORMATS)} are read")
+        builder.download_and_prepare()
+        splits = builder.as_dataset()
+    except UsageError:
+        raise
+    except Exception as error:  # `datasets` raises dozens of kinds for what a data set may lack
+        raise UsageError(
+            f"hub:{name} cannot be loaded: {_reason(error)}; the path of Parquet files works too"
+        ) from error
+    return rows_of_splits(splits, f"hub:{name}")
+
+
+def rows_of_splits(splits: Any, source: str) -> tuple[Rows, Rows | None]:
+    """The (training, test) rows of a `datasets.DatasetDict`."""
+    if "train" not in splits:
+        raise UsageError(f"{source} has no split called train; it has {', '.join(splits)}")
+    test = next((split for split in _TEST_SPLITS if split in splits), None)
+    return _rows(splits["train"], source), _rows(splits[test], source) if test else None
+
+
+def _rows(split: Any, source: str) -> Rows:
+    # The class names are in the features, which the stored table does not always carry.
+    table = split.data.table.replace_schema_metadata(split.features.arrow_schema.metadata)
+    return rows_of_table(table, f"{source} ({split.split})", paths=True)
+
+
+def _reach(repository: str) -> None:
+    """Raise UsageError, within seconds, for a data set that is not there or a hub that does not answer."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        HfApi().dataset_info(repository, timeout=REACH_SECONDS)
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise UsageError(f"the Hugging Face hub has no data set {repository!r}, or it is private") from error
+    except Exception as error:  # no network, a proxy, a name no data set can have
+        raise UsageError(
+            f"the Hugging Face hub does not answer ({_reason(error)}), and {repository!r} is no local path: "
+            "give the path of Parquet files, or set HF_HUB_OFFLINE=1 to use a copy in the cache"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

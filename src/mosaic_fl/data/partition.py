@@ -1,0 +1,222 @@
+"""One data set -> one shard per client, by the named ways of spreading it (see METHOD.md, "Splits").
+
+`flwr-datasets` does the even splits. The Dirichlet ones are drawn here, because its partitioners
+(version 0.6.1; digits and MNIST, α = 0.01 and 0.1)
+- cut a class at its truncated cumulative shares, which leaves the last client one stray sample of every
+  second to fourth class, even when it is full: "who holds which class" is wrong;
+- divide 0 by 0 where every client that wants a class is full: the whole class goes to the last client, and
+  `InnerDirichletPartitioner` fails (11 of 20 draws on digits, 4 of 5 on MNIST, at α = 0.01);
+- take 10 ms a draw on MNIST (2 s for `InnerDirichletPartitioner`) where a vectorised one takes 0.2 ms: a
+  thousand draws may be needed.
+Its `PathologicalPartitioner` can leave classes out although the clients have places for all.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import PartitionConfig
+from mosaic_fl.data.dataset import ImageData, to_float, to_uint8
+from mosaic_fl.errors import UsageError
+from mosaic_fl.randomness import Stream
+
+Indices = npt.NDArray[np.int64]
+
+
+def partition(train: ImageData, config: PartitionConfig, seed: int) -> list[ImageData]:
+    """One shard per client, every one with at least one sample; the same seed gives the same shards.
+
+    Every sample goes to exactly one client, except that `pathological` leaves classes out when
+    clients · classes_per_client < classes. Raises UsageError as `partition_indices` does.
+    """
+    indices = partition_indices(train.labels.numpy(), train.schema.num_classes, config, seed)
+    shards = [train.subset(index) for index in indices]
+    if config.split != "feature_skew":
+        return shards
+    deviations = [config.noise * (client + 1) / config.clients for client in range(config.clients)]
+    return [
+        _with_noise(shard, deviation, Stream(seed, "partition-noise", client))
+        for client, (shard, deviation) in enumerate(zip(shards, deviations, strict=True))
+    ]
+
+
+def partition_indices(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> list[Indices]:
+    """The rows of each client, in random order: one int64 array per client.
+
+    `labels` is int64 (n,) in 0..classes−1. Raises UsageError, before any work, where the configuration cannot
+    be met (more clients than samples, …), and after `config.retries` draws where chance did not meet it.
+    """
+    _check(len(labels), classes, config)
+    match config.split:
+        case "iid" | "feature_skew":
+            return _iid(len(labels), config.clients, seed)
+        case "quantity_skew":
+            return _quantity_skew(len(labels), config, seed)
+        case "pathological":
+            return _deal(labels, _pathological(labels, classes, config, seed), seed)
+        case "equal_size_prior":
+            return _deal(labels, _equal_size_prior(labels, classes, config, seed), seed)
+        case "niid_bench" | "dirichlet_per_class":
+            return _deal(labels, _dirichlet_per_class(labels, classes, config, seed), seed)
+
+
+def class_table(shards: Sequence[ImageData]) -> Tensor:
+    """How many samples of each class each client holds: int64 (clients, classes)."""
+    return torch.stack([shard.class_counts() for shard in shards])
+
+
+def _check(n: int, classes: int, config: PartitionConfig) -> None:
+    """Raise UsageError for what no draw could meet."""
+    clients, least = config.clients, config.min_samples
+    if clients > n:
+        raise UsageError(f"{clients} clients cannot share {n} samples: partition.clients must be at most {n}")
+    if config.split in ("niid_bench", "quantity_skew") and clients * least > n:
+        raise UsageError(
+            f"{clients} clients with at least {least} samples each need {clients * least}, there are {n}: "
+            "lower partition.clients or partition.min_samples"
+        )
+    if config.split == "pathological" and config.classes_per_client > classes:
+        raise UsageError(
+            f"partition.classes_per_client is {config.classes_per_client}, but there are {classes} classes"
+        )
+
+
+def _iid(n: int, clients: int, seed: int) -> list[Indices]:
+    """Equal sizes (they differ by one at most) at random."""
+    from datasets import Dataset
+    from flwr_datasets.partitioner import IidPartitioner
+
+    rows = Stream(seed, "partition-rows").numpy().permutation(n)
+    partitioner = IidPartitioner(clients)
+    partitioner.dataset = Dataset.from_dict({"row": rows}).with_format("numpy")
+    return [np.asarray(partitioner.load_partition(client)["row"][:], np.int64) for client in range(clients)]
+
+
+def _quantity_skew(n: int, config: PartitionConfig, seed: int) -> list[Indices]:
+    """Sizes ~ Dirichlet(α) over an iid shuffle (Li et al. 2022, NIID-Bench, "quantity skew")."""
+
+    def draw(rng: np.random.Generator) -> Indices:
+        return _cut(rng.dirichlet(np.full(config.clients, config.alpha)), n)
+
+    sizes = _first_accepted(draw, lambda sizes: int(sizes.min()) >= config.min_samples, config, seed)
+    return np.split(Stream(seed, "partition-rows").numpy().permutation(n), np.cumsum(sizes)[:-1])
+
+
+def _dirichlet_per_class(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> Indices:
+    """(clients, classes) counts: each class is shared out by its own Dirichlet(α) draw over the clients.
+
+    `niid_bench` is the rule of Yurochkin et al. 2019 and NIID-Bench (Li et al. 2022): a client that already
+    holds n/K samples gets none of the classes that follow, and everybody has at least `min_samples`.
+    `dirichlet_per_class` has no such cap, and everybody has at least one sample.
+    """
+    K, counts = config.clients, np.bincount(labels, minlength=classes)
+    capped = config.split == "niid_bench"
+    least = config.min_samples if capped else 1
+
+    def draw(rng: np.random.Generator) -> Indices:
+        shares = rng.dirichlet(np.full(K, config.alpha), size=classes)
+        table = np.zeros((K, classes), np.int64)
+        for c in range(classes):
+            wanted = shares[c] * (table.sum(axis=1) * K < len(labels)) if capped else shares[c]
+            if not wanted.sum() > 0:  # all who want this class are full: a draw to repeat
+                return np.zeros_like(table)
+            table[:, c] = _cut(wanted / wanted.sum(), counts[c])
+        return table
+
+    return _first_accepted(draw, lambda table: int(table.sum(axis=1).min()) >= least, config, seed)
+
+
+def _equal_size_prior(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> Indices:
+    """(clients, classes) counts: equal sizes, each client filled from a Dirichlet(α) class prior of its own.
+
+    The rule of Acar et al. 2021 (FedDyn) and Co-Boosting (Dai et al. 2024): a client whose draw falls on an
+    exhausted class draws again among the others. Here all clients draw at once, so this takes at most
+    classes + 1 passes; one whose prior knows only exhausted classes takes what is left, as it comes.
+    """
+    rng = Stream(seed, "partition").numpy()
+    stock = np.bincount(labels, minlength=classes)
+    priors = rng.dirichlet(np.full(classes, config.alpha), size=config.clients)
+    need = np.full(config.clients, len(labels) // config.clients)
+    need[: len(labels) % config.clients] += 1
+    table = np.zeros((config.clients, classes), np.int64)
+    while need.any():
+        wanted = priors * (stock > 0)
+        wanted[wanted.sum(axis=1) == 0] = stock
+        granted = rng.multinomial(need, wanted / wanted.sum(axis=1, keepdims=True))
+        for c in np.flatnonzero(granted.sum(axis=0) > stock):
+            granted[:, c] = rng.multivariate_hypergeometric(granted[:, c], stock[c])
+        table += granted
+        stock = stock - granted.sum(axis=0)
+        need = need - granted.sum(axis=1)
+    return table
+
+
+def _pathological(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> Indices:
+    """(clients, classes) counts: each client has `classes_per_client` classes, each class split evenly.
+
+    Each client takes the classes that fewest have taken before it, ties broken at random, so that classes
+    are left out only when there are more of them than places.
+    """
+    rng = Stream(seed, "partition").numpy()
+    holds = np.zeros((config.clients, classes), np.bool_)
+    for client in range(config.clients):
+        order = np.lexsort((rng.random(classes), holds.sum(axis=0)))
+        holds[client, order[: config.classes_per_client]] = True
+    counts, holders = np.bincount(labels, minlength=classes), holds.sum(axis=0)
+    short = np.flatnonzero(counts < holders)
+    if len(short):
+        c = int(short[0])
+        raise UsageError(
+            f"class {c} has {counts[c]} samples for the {holders[c]} clients that should hold it: "
+            "lower partition.clients or partition.classes_per_client"
+        )
+    rank = np.cumsum(holds, axis=0) - 1  # of a class's holders, the first `remainder` get one more
+    share, remainder = np.divmod(counts, np.maximum(holders, 1))
+    return np.where(holds, share + (rank < remainder), 0)
+
+
+def _first_accepted(
+    draw: Callable[[np.random.Generator], Indices],
+    accepts: Callable[[Indices], bool],
+    config: PartitionConfig,
+    seed: int,
+) -> Indices:
+    """The first of at most `config.retries` draws that is accepted, each from a stream of its own."""
+    for attempt in range(config.retries):
+        drawn = draw(Stream(seed, "partition", round=attempt).numpy())
+        if accepts(drawn):
+            return drawn
+    capless = config.split == "dirichlet_per_class"
+    least, remedy = (1, "") if capless else (config.min_samples, " or partition.min_samples")
+    raise UsageError(
+        f"the split {config.split} at alpha {config.alpha:g} did not give each of {config.clients} clients "
+        f"at least {least} samples in {config.retries} draws: raise partition.alpha or partition.retries, "
+        f"or lower partition.clients{remedy}"
+    )
+
+
+def _cut(shares: npt.NDArray[np.float64], n: int) -> Indices:
+    """n samples by shares that sum to one: whole numbers that sum to n, each within one of its share."""
+    ends = np.rint(np.cumsum(shares) * n).astype(np.int64)
+    ends[-1] = n
+    return np.diff(ends, prepend=0)
+
+
+def _deal(labels: Indices, table: Indices, seed: int) -> list[Indices]:
+    """Rows for a (clients, classes) table of counts: random ones of each class, in random order."""
+    rng = Stream(seed, "partition-rows").numpy()
+    parts: list[list[Indices]] = [[] for _ in table]
+    for c in range(table.shape[1]):
+        rows = rng.permutation(np.flatnonzero(labels == c))
+        for client, part in enumerate(np.split(rows, np.cumsum(table[:, c]))[:-1]):
+            parts[client].append(part)
+    return [rng.permutation(np.concatenate(part)) for part in parts]
+
+
+def _with_noise(data: ImageData, deviation: float, stream: Stream) -> ImageData:
+    """The same samples with Gaussian noise of this standard deviation, in −1..1 units, on every pixel."""
+    noise = torch.randn(data.images.shape, generator=stream.torch()).mul_(deviation)
+    return ImageData(to_uint8(to_float(data.images).add_(noise)), data.labels, data.schema)

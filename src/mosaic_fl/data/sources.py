@@ -1,0 +1,224 @@
+"""A data set by name or path: training and test images of a run, or one client's own file."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import DataConfig
+from mosaic_fl.data.arrays import class_names
+from mosaic_fl.data.dataset import ImageData, Splits
+from mosaic_fl.data.decoding import decode
+from mosaic_fl.data.hub import read_hub
+from mosaic_fl.data.reading import (
+    Rows,
+    class_folders,
+    parquet_files,
+    read_folder,
+    read_parquet,
+    read_pictures,
+)
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.data.validation import hold_out
+from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.randomness import Stream
+
+# The share and the stream of a test set that the data set does not bring: the same for every run's seed.
+TEST_SHARE = 0.2
+_TEST_STREAM = Stream(0, "test-split")
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
+
+
+def load(config: DataConfig, seed: int) -> Splits:
+    """The training and test images of `config.name`; `seed` draws `max_train` and `max_test` samples of them.
+
+    The name is `digits`; a folder with *train*.parquet and *test*.parquet, or the beginning of such names
+    (`data/mnist`); one Parquet file; a folder of images, one sub-folder a class, or of two such folders
+    called train and test; or hub:ORG/NAME. Where there is no test set, a fifth of each class becomes it.
+    Images keep their channels (1 grey, 3 RGB) and size, or get `config.image_size` pixels a side. Raises
+    UsageError for what is no data set, for images of different sizes, for a class that the training data or
+    the names lack, and for a class only in the test set.
+    """
+    train_rows, test_rows = _rows(config.name)
+    names = _common_names(train_rows, test_rows)
+    train = _image_data(train_rows, names, size=config.image_size)
+    if test_rows is None:
+        train, test = hold_out(train, TEST_SHARE, _TEST_STREAM)
+    else:
+        test = _image_data(test_rows, names, schema=train.schema, size=config.image_size)
+    if not len(test):
+        raise UsageError(
+            f"{train_rows.source} has too few samples ({len(train)}) to set a fifth aside for testing"
+        )
+    return Splits(
+        config.name,
+        _subset(train, config.max_train, Stream(seed, "subset-train")),
+        _subset(test, config.max_test, Stream(seed, "subset-test")),
+    )
+
+
+def load_file(
+    path: str | Path,
+    schema: Schema | None = None,
+    classes: int | Sequence[str] | None = None,
+    image_size: int = 0,
+) -> ImageData:
+    """All labelled images of one client: a Parquet file, a folder with one, or a folder of images.
+
+    Class names come from `schema`, else from `classes` (a number, or names in the order of their labels),
+    else from the file, else they are "0".."C−1" with C one more than the greatest label. A client need not
+    have samples of every class. Raises UsageError for what is no data set, and where the file's names or
+    the images' shape disagree with `schema` or `classes`.
+    """
+    where = _existing(path)
+    known = schema.classes if schema else classes
+    files = parquet_files(where)[0] if where.is_dir() else [where]
+    if files:
+        rows = read_parquet(files)
+    else:
+        rows = read_folder(where, None if known is None or isinstance(known, int) else class_names(known))
+    return _image_data(rows, _client_names(rows, known), schema=schema, size=image_size)
+
+
+def load_images(path: str | Path, shape: tuple[int, int, int], image_size: int = 0) -> Tensor:
+    """Images to predict, uint8 (n, *shape), in the order of a Parquet file's rows or a folder's file names.
+
+    `path` may be one image file, too. `image_size` > 0 resizes the images first. Raises UsageError where the
+    images do not have `shape`, (channels, height, width).
+    """
+    where = _existing(path)
+    images = decode(read_pictures(where), str(where), shape[0], image_size)
+    _check_shape(images, shape, str(where))
+    return images
+
+
+def _rows(name: str) -> tuple[Rows, Rows | None]:
+    """The training and, if the source has them, the test rows of a data set by name or path."""
+    if name == "digits":
+        return _digits(), None
+    if name.startswith("hub:"):
+        return read_hub(name.removeprefix("hub:"))
+    path = Path(name).expanduser()
+    if path.is_file():
+        return read_parquet([path]), None
+    train, test = parquet_files(path)
+    if train:
+        return read_parquet(train), read_parquet(test) if test else None
+    if path.is_dir():
+        return _folder(path)
+    if name.startswith(("/", "~", ".")) or name.endswith((".parquet", "/")) or name.count("/") > 1:
+        raise UsageError(f"{name} does not exist: give a Parquet file, a folder, hub:NAME or digits")
+    if _HUB_NAME.fullmatch(name):
+        return read_hub(name)
+    raise UsageError(
+        f"{unknown('data set', name, ['digits'])}; or give the path of a Parquet file or folder, or hub:NAME"
+    )
+
+
+def _digits() -> Rows:
+    """scikit-learn's 1,797 handwritten digits, 8×8 pixels of 17 grey levels (Alpaydin and Kaynak 1998)."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels = np.rint(bunch.images * 255 / 16).astype(np.uint8)
+    return Rows("digits", list(pixels), bunch.target.astype(np.int64), class_names(10))
+
+
+def _folder(path: Path) -> tuple[Rows, Rows | None]:
+    """The rows of an image folder, split where it consists of train and test."""
+    train, test = path / "train", path / "test"
+    if not (train.is_dir() and test.is_dir()):
+        return read_folder(path), None
+    names = sorted({*class_folders(train), *class_folders(test)})
+    return read_folder(train, names), read_folder(test, names)
+
+
+def _common_names(train: Rows, test: Rows | None) -> tuple[str, ...]:
+    """One name per class, after checking that every class can be learned."""
+    if test is not None and test.names and train.names and test.names != train.names:
+        raise UsageError(
+            f"{train.source} has the classes {_list(train.names)}, its test set {_list(test.names)}"
+        )
+    tested = np.empty(0, np.int64) if test is None else test.labels
+    count = max(_count(train), int(tested.max(initial=-1)) + 1)
+    names = train.names or (test.names if test else None) or class_names(count)
+    _check_labels(count, names, train.source)
+    missing = sorted(set(range(len(names))) - set(np.unique(train.labels).tolist()))
+    if only := [label for label in missing if label in tested]:
+        raise UsageError(
+            f"class {names[only[0]]} is only in the test set of {train.source}: move samples to training"
+        )
+    if missing:
+        raise UsageError(
+            f"{train.source} has no training sample of class {_list([names[label] for label in missing])}: "
+            "add some, or number the classes 0..C−1 without gaps"
+        )
+    return names
+
+
+def _client_names(rows: Rows, known: int | Sequence[str] | None) -> tuple[str, ...]:
+    """The class names of one client's rows; `known`: the federation's names, or how many there are."""
+    if known is None or isinstance(known, int):
+        names = rows.names or class_names(_count(rows) if known is None else known)
+        agree = known in (None, len(names))
+    else:
+        names = class_names(known)
+        agree = rows.names in (None, names)
+    if not agree:
+        wanted = known if isinstance(known, int) else _list(names)
+        raise UsageError(f"the classes of {rows.source} are {_list(rows.names or ())}, not {wanted}")
+    return names
+
+
+def _image_data(rows: Rows, names: tuple[str, ...], schema: Schema | None = None, size: int = 0) -> ImageData:
+    _check_labels(_count(rows), names, rows.source)
+    if len(names) < 2:
+        raise UsageError(f"{rows.source} shows one class only: give the number of all classes, two or more")
+    images = decode(rows.pictures, rows.source, schema.shape[0] if schema else None, size)
+    if schema is None:
+        channels, height, width = images.shape[1:]
+        schema = Schema((channels, height, width), names)
+    _check_shape(images, schema.shape, rows.source)
+    return ImageData(images, torch.tensor(rows.labels), schema)
+
+
+def _check_labels(count: int, names: Sequence[str], source: str) -> None:
+    if count > len(names):
+        raise UsageError(
+            f"{source} has label {count - 1}, but there are {len(names)} classes: {_list(names)}"
+        )
+
+
+def _check_shape(images: Tensor, shape: tuple[int, int, int], source: str) -> None:
+    if tuple(images.shape[1:]) != shape:
+        found, wanted = ("×".join(map(str, s)) for s in (images.shape[1:], shape))
+        raise UsageError(
+            f"the images of {source} are {found}, not {wanted}: resize with --set data.image_size=N"
+        )
+
+
+def _count(rows: Rows) -> int:
+    return int(rows.labels.max()) + 1
+
+
+def _subset(data: ImageData, most: int, stream: Stream) -> ImageData:
+    """At most `most` samples at random, in their order; 0: all."""
+    if not 0 < most < len(data):
+        return data
+    return data.subset(np.sort(stream.numpy().choice(len(data), most, replace=False)))
+
+
+def _existing(path: str | Path) -> Path:
+    where = Path(path).expanduser()
+    if not where.exists():
+        raise UsageError(f"{path} does not exist")
+    return where
+
+
+def _list(names: Sequence[str]) -> str:
+    """The first few names, for an error."""
+    return ", ".join(names[:10]) + (f", … ({len(names)} in all)" if len(names) > 10 else "")

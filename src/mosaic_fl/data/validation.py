@@ -1,0 +1,28 @@
+"""A client's validation split: what its own choices (epochs, best step) are made on, never the test set."""
+
+import numpy as np
+
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.randomness import Stream
+
+# 0.29 · 100 is 28.999… in binary: without this, `floor` would give one sample less than a reader expects.
+_ROUNDING = 1e-9
+
+
+def hold_out(data: ImageData, share: float, stream: Stream) -> tuple[ImageData, ImageData]:
+    """Split `data` into (train, validation), the same share of every class, in the order the samples had.
+
+    Of n_c samples of class c, floor(share · n_c) are held out, and at least one stays for training: a class
+    with fewer than 1/share samples gives none, so a small client's validation split may be empty. `share`
+    is in 0..1. The same stream gives the same split.
+    """
+    labels = data.labels.numpy()
+    counts = np.bincount(labels, minlength=data.schema.num_classes)
+    quota = np.minimum(np.floor(share * counts + _ROUNDING), np.maximum(counts - 1, 0))
+
+    order = stream.numpy().permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]  # class by class, at random within each
+    first = np.cumsum(counts) - counts
+    rank = np.arange(len(labels)) - first[labels[by_class]]
+    held = rank < quota[labels[by_class]]
+    return data.subset(np.sort(by_class[~held])), data.subset(np.sort(by_class[held]))

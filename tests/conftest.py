@@ -1,0 +1,34 @@
+"""What several tests use."""
+
+import os
+
+# No test may reach a network, whatever a library would like to look up.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+import pytest
+import torch
+
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.data.schema import Schema
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageData:
+    """All of scikit-learn's digits: real, embedded."""
+    from sklearn.datasets import load_digits
+
+    loaded = load_digits()
+    images = torch.tensor((loaded.images * 255 / 16).round().astype("uint8"))[:, None]
+    return ImageData(images, torch.tensor(loaded.target, dtype=torch.int64), Schema((1, 8, 8), tuple("0123456789")))
+
+
+@pytest.fixture
+def schema() -> Schema:
+    """8×8 grey images of three classes."""
+    return Schema((1, 8, 8), ("a", "b", "c"))

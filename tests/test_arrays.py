@@ -1,0 +1,153 @@
+"""A user's own arrays: layouts, value ranges, and errors that name the first bad sample."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mosaic_fl.data.arrays import from_arrays, from_dataset
+from mosaic_fl.errors import UsageError
+
+BYTES = np.arange(2 * 3 * 5 * 7, dtype=np.uint8).reshape(2, 3, 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((2, 5, 7), (1, 5, 7)),
+        ((2, 3, 5, 7), (3, 5, 7)),
+        ((2, 5, 7, 3), (3, 5, 7)),
+        ((2, 5, 7, 1), (1, 5, 7)),
+        ((2, 4, 5, 7), (4, 5, 7)),
+        ((2, 3, 7, 3), (3, 7, 3)),  # both could be the channels: axis 1 is
+    ],
+)
+def test_layouts(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    assert from_arrays(np.zeros(shape, np.uint8), [0, 1]).schema.shape == expected
+
+
+def test_channels_last_are_moved_and_not_just_reshaped() -> None:
+    moved = from_arrays(BYTES.transpose(0, 2, 3, 1), [0, 1])
+    assert torch.equal(moved.images, torch.tensor(BYTES))
+
+
+def test_tensors_arrays_and_lists_give_the_same() -> None:
+    for images, labels in (
+        (BYTES, np.array([0, 1], np.uint8)),
+        (torch.tensor(BYTES), torch.tensor([0, 1])),
+    ):
+        data = from_arrays(images, labels)
+        assert torch.equal(data.images, torch.tensor(BYTES))
+        assert data.labels.tolist() == [0, 1]
+    assert from_arrays([[[0, 8], [16, 16]]], [1], value_range=(0, 16)).images.flatten().tolist() == [
+        0,
+        128,
+        255,
+        255,
+    ]
+
+
+def test_arrays_are_copied() -> None:
+    images, labels = np.zeros((2, 4, 4), np.uint8), np.array([0, 1])
+    data = from_arrays(images, labels)
+    images[:], labels[:] = 255, 0
+    assert data.images.max() == 0
+    assert data.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_are_mapped_from_their_range(dtype: Any) -> None:
+    values = np.array([[[-1, 0], [0.5, 1]]], dtype)
+    data = from_arrays(values, [1], value_range=(-1, 1))
+    # (v + 1) · 127.5 = 0, 127.5 (to the even 128), 191.25, 255
+    assert data.images.flatten().tolist() == [0, 128, 191, 255]
+
+
+def test_every_byte_survives_the_way_through_floats() -> None:
+    every = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    assert torch.equal(from_arrays(every / 255, [1], value_range=(0, 1)).images[0], every)
+
+
+def test_names_of_classes() -> None:
+    images = np.zeros((2, 4, 4), np.uint8)
+    assert from_arrays(images, [0, 2]).schema.classes == ("0", "1", "2")
+    assert from_arrays(images, [0, 2], classes=4).schema.classes == ("0", "1", "2", "3")
+    assert from_arrays(images, [0, 1], classes=["cat", "dog"]).schema.classes == ("cat", "dog")
+
+
+GOOD = np.zeros((3, 4, 4), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "settings", "message"),
+    [
+        (GOOD.astype(float), [0, 1, 2], {}, "images are float64: give value_range"),
+        (GOOD.astype(int), [0, 1, 2], {}, "images are int64: give value_range"),
+        (GOOD, [0, 1, 2], {"value_range": (1, 1)}, r"value_range is \(1, 1\): black must be a smaller"),
+        (GOOD, [0, 1, 2], {"value_range": (0, float("nan"))}, "value_range is"),
+        (
+            GOOD + 0.5,
+            [0, 1, 2],
+            {"value_range": (0, 0.4)},
+            r"sample 0 has the pixel value 0.5: value_range is",
+        ),
+        (GOOD.astype(str), [0, 1, 2], {"value_range": (0, 1)}, "they must be numbers"),
+        (GOOD[0], [0, 1, 2], {}, r"images have the shape \(4, 4\), not \(n, h, w\)"),
+        (np.zeros((3, 5, 6, 7), np.uint8), [0, 1, 2], {}, "with 1, 3 or 4 channels"),
+        (GOOD[:0], [], {}, "labels must be whole numbers|there are no images"),
+        (GOOD[:0], np.array([], int), {}, r"there are no images: the shape is \(0, 4, 4\)"),
+        ([[[1], [1, 2]]], [0], {}, "must be arrays of one shape"),
+        (torch.zeros(3, 4, 4, dtype=torch.bfloat16), [0, 1, 2], {}, "must be arrays"),
+        (GOOD, [0, 1], {}, "there are 3 images, but 2 labels"),
+        (GOOD, [0.0, 1.0, 2.0], {}, "labels must be whole numbers 0..C−1, not float64"),
+        (GOOD, ["a", "b", "c"], {}, "labels must be whole numbers"),
+        (GOOD, [True, False, True], {}, "not bool"),
+        (GOOD, [[0], [1], [2]], {}, r"one axis, \(n,\), not the shape \(3, 1\)"),
+        (GOOD, [0, -1, 2], {}, "sample 1 has label -1"),
+        (GOOD, [0, 1, 2], {"classes": 2}, "labels run from 0 to 2, but there are 2 classes"),
+        (GOOD, [0, 1, 10**12], {}, "there can be at most 10000"),
+        (GOOD, [0, 0, 0], {}, "1 classes: a classifier needs 2"),
+        (GOOD, [0, 1, 1], {"classes": ["a", "a"]}, "'a' comes 2 times"),
+    ],
+)
+def test_errors(images: Any, labels: Any, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        from_arrays(images, labels, **settings)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_the_first_sample_that_is_not_finite_is_named(value: float) -> None:
+    images = np.zeros((4, 3, 3), np.float32)
+    images[2, 1, 1] = images[3, 0, 0] = value
+    with pytest.raises(UsageError, match=f"sample 2 has the pixel value {value:g}: a pixel must be a finite"):
+        from_arrays(images, [0, 1, 0, 1], value_range=(0, 1))
+
+
+class TestDataset:
+    def test_tensor_dataset(self) -> None:
+        dataset = torch.utils.data.TensorDataset(torch.tensor(BYTES) / 255, torch.tensor([0, 1]))
+        data = from_dataset(dataset, classes=["a", "b"], value_range=(0, 1))
+        assert torch.equal(data.images, torch.tensor(BYTES))
+        assert data.labels.tolist() == [0, 1]
+
+    def test_pil_images_with_python_labels(self) -> None:
+        pictures = [(Image.new("L", (7, 5), 9), 0), (Image.new("L", (7, 5), 8), 1)]
+        assert from_dataset(pictures).images[:, 0, 4, 6].tolist() == [9, 8]
+        assert from_dataset([(Image.new("RGB", (7, 5)), 1)]).schema.shape == (3, 5, 7)
+
+    @pytest.mark.parametrize(
+        ("items", "message"),
+        [
+            ([], "the data set is empty"),
+            ([(GOOD[0], 0), GOOD[0]], r"sample 1 of the data set is not \(image, label\)"),
+            ([(GOOD[0], 0), 7], r"sample 1 of the data set is not \(image, label\)"),
+            ([(GOOD[0], 0), (GOOD[0, :2], 1)], r"sample 1 has the shape \(2, 4\), sample 0 \(4, 4\)"),
+            ([(GOOD[0], [0, 1])], r"sample 0 has a label of shape \(2,\)"),
+            ([(GOOD[0], 0.5)], "labels must be whole numbers"),
+        ],
+    )
+    def test_errors(self, items: Any, message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            from_dataset(items)

@@ -1,0 +1,143 @@
+"""Every wrong input ends in one clear line on stderr, exit code 2 (1 for a fault while running), never a traceback."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mosaic_fl.cli.main import main
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.data.export import save_parquet
+
+
+def fails(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 2) -> str:
+    """The one line that `mosaic WORDS` prints on stderr before it exits with `code`."""
+    with pytest.raises(SystemExit) as exit:
+        main([str(word) for word in words])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mosaic: ")]
+    assert exit.value.code == code, lines
+    assert len(lines) == 1
+    assert "Traceback" not in lines[0]
+    return lines[0].removeprefix("mosaic: ")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--data", "digit"], ["unknown data set 'digit'", "digits"]),
+        (["--data", "no/such/file.parquet"], ["no/such/file.parquet"]),
+        (["--models", "cmn:16"], ["unknown model 'cmn'", "cnn"]),
+        (["--models", "cnn:0"], ["cnn:0", "1..1024"]),
+        (["--models", "cnn:16,,mlp"], ["empty name"]),
+        (["--models", "no.such:factory"], ["no.such:factory", "cannot be imported"]),
+        (["--student", "resnet19"], ["resnet19", "resnet18"]),
+        (["--generator", "cvea"], ["generator.family", "'cvea'", "cvae"]),
+        (["--method", "fedavgg"], ["run.method", "fedavg"]),
+        (["--split", "iiid"], ["partition.split", "iid"]),
+        (["--alpha", "0"], ["partition.alpha", "greater than 0"]),
+        (["--alpha", "-1"], ["partition.alpha", "-1"]),
+        (["--alpha", "nan"], ["partition.alpha"]),
+        (["--clients", "0"], ["partition.clients"]),
+        (["--clients", "x"], ["'x'", "integer"]),
+        (["--clients", "5000"], ["5000", "clients"]),
+        (["--clients", "100", "--alpha", "0.01"], ["min_samples"]),
+        (["--seed", "-1"], ["run.seed"]),
+        (["--workers", "many"], ["run.workers", "many"]),
+        (["--device", "tpu"], ["device 'tpu'"]),
+        (["--set", "distil.steps=3"], ["unknown section 'distil'", "distill"]),
+        (["--set", "distill.step=3"], ["unknown setting 'distill.step'", "distill.steps"]),
+        (["--set", "distill.temperature=0"], ["distill.temperature", "greater than 0"]),
+        (["--set", "distill.steps"], ["SECTION.KEY=VALUE"]),
+        (["--set", "train.lr=quick"], ["train.lr", "'quick'"]),
+        (["--method", "fedavg", "--models", "cnn:8,mlp:8"], ["one architecture", "cnn:8"]),
+        (["--nosuch"], ["--nosuch"]),
+        (["missing.toml"], ["missing.toml"]),
+    ],
+)
+def test_wrong_options(capsys: pytest.CaptureFixture[str], words: list[str], parts: list[str]) -> None:
+    line = fails(capsys, "run", *words)
+    assert all(part in line for part in parts), line
+    assert not Path("runs").exists()  # before any work is spent
+
+
+def test_wrong_toml(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.toml").write_text("[run\n")
+    assert "a.toml is not TOML" in fails(capsys, "run", "a.toml")
+    Path("b.toml").write_text("[train]\nlearning_rate = 1\n")
+    assert "b.toml: unknown setting 'train.learning_rate'" in fails(capsys, "run", "b.toml")
+
+
+def test_a_file_that_is_no_data_set(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.parquet").write_text("hello")
+    assert "x.parquet" in fails(capsys, "run", "--data", "x.parquet")
+
+
+def test_an_existing_folder_is_never_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("years of work")
+    for words in ([], ["--force"]):
+        assert "mine" in fails(capsys, "run", "--out", "mine", *words)
+    assert Path("mine/thesis.txt").read_text() == "years of work"
+
+
+def test_resuming_with_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    from mosaic_fl.config import Config
+    from mosaic_fl.runs import claim, prepare
+
+    claim(Path("run"), prepare(Config()).config, resume=False, force=False)
+    line = fails(capsys, "run", "--out", "run", "--resume", "--seed", "3")
+    assert "run.seed = 0, not 3" in line
+    assert "--resume" in fails(capsys, "run", "--out", "run")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_a_place_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").write_text("")
+    assert "file" in fails(capsys, "run", "--out", "file/below", code=1)
+
+
+def test_contributions(capsys: pytest.CaptureFixture[str], digits: ImageData) -> None:
+    save_parquet(digits.subset(range(30)), Path("a.parquet"))
+    made = ["contribute", "--data", "a.parquet", "--out", "a.contribution"]
+    assert "unknown model 'mpl'" in fails(capsys, *made, "--model", "mpl:3")
+    assert "--model" in fails(capsys, *made)
+    assert "nowhere.parquet" in fails(capsys, "contribute", "--data", "nowhere.parquet", "--model", "mlp", "--out", "x")
+    Path("a.contribution").write_text("precious")
+    assert "--force" in fails(capsys, *made, "--model", "mlp:3")
+    assert "not a mosaic-fl file" in fails(capsys, "distill", "a.contribution", "--out", "g")
+    assert "cannot read b.contribution" in fails(capsys, "distill", "b.contribution", "--out", "g")
+    assert "not a mosaic-fl file" in fails(capsys, "predict", "a.contribution", "--data", "a.parquet")
+    assert not Path("g").exists()
+
+
+def test_debug_shows_the_traceback() -> None:
+    with pytest.raises(Exception, match="unknown data set"):
+        main(["run", "--data", "digit", "--debug"])
+
+
+def test_help_of_run_fits_a_screen(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as exit:
+        main(["run", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert exit.value.code == 0
+    assert len(lines) <= 32
+    assert max(map(len, lines)) <= 80
+
+
+def test_config_prints_every_setting_and_reads_it_back(capsys: pytest.CaptureFixture[str]) -> None:
+    from mosaic_fl.config import Config
+    from mosaic_fl.config_file import from_toml
+
+    with pytest.raises(SystemExit):
+        main(["config", "--set", "distill.steps=7"])
+    text = capsys.readouterr().out
+    Path("c.toml").write_text(text)
+    assert from_toml(Path("c.toml")) == Config().with_values({"distill.steps": 7})
+    settings = [line for line in text.splitlines() if "=" in line]
+    assert all("#" in line for line in settings)

@@ -1,0 +1,96 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mosaic_fl import container
+from mosaic_fl.client.contribute import Site, contribute
+from mosaic_fl.config import Config
+from mosaic_fl.contribution import KIND, Contribution
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.monitor import Silent
+from mosaic_fl.randomness import Stream
+
+QUICK = {"train.max_steps": 5, "train.min_steps": 5, "generator.steps": 5, "generator.latent": 4, "generator.width": 4}
+
+
+@pytest.fixture(scope="module")
+def made(digits: ImageData) -> Contribution:
+    config = Config().with_values(QUICK)
+    return contribute(Site(2, digits.subset(range(80)), "cnn:4"), config, torch.device("cpu"), lambda _: Silent())
+
+
+def altered(made: Contribution, **manifest: object) -> bytes:
+    """A well-sealed file of a sender who lies in the manifest."""
+    content, tensors = container.unpack(made.to_bytes(), KIND, "x")
+    return container.pack(KIND, content | manifest, tensors)
+
+
+def test_round_trip_is_exact(made: Contribution, tmp_path: Path) -> None:
+    (tmp_path / "a.contribution").write_bytes(made.to_bytes())
+    back = Contribution.load(tmp_path / "a.contribution")
+    assert back.to_bytes() == made.to_bytes()
+    images = torch.rand(4, 1, 8, 8)
+    assert torch.equal(back.build_expert()(images), made.build_expert()(images))
+    labels = torch.tensor([0, 1])
+    before, after = made.build_generator(), back.build_generator()
+    assert before is not None
+    assert after is not None
+    rng = Stream(0, "z")
+    assert torch.equal(before.sample(labels, rng.torch()), after.sample(labels, rng.torch()))
+
+
+def test_without_a_generator(made: Contribution) -> None:
+    lean = replace(made, generator=None, generator_spec=None, no_generator="too few samples")
+    back = Contribution.from_bytes(lean.to_bytes())
+    assert back.build_generator() is None
+    assert back.no_generator == "too few samples"
+
+
+def test_no_private_sample_travels(made: Contribution, digits: ImageData) -> None:
+    data = made.to_bytes()
+    assert not any(bytes(image.flatten().tolist()) in data for image in digits.images[:80])
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ({"architecture": "nosuch:4"}, "unknown model 'nosuch'"),
+        ({"architecture": "os.path:join"}, "os.path:join"),
+        ({"architecture": "cnn:1024:6"}, "does not|missing|not in the model|the model has"),
+        ({"architecture": "cnn:999999"}, "999999"),
+        ({"architecture": "mlp:64"}, "contribution of client 2: weight"),
+        ({"architecture": 3}, "not one of a contribution"),
+        ({"client": -1}, "not one of a contribution"),
+        ({"schema": {"kind": "image", "shape": [1, 8, 8]}}, "schema"),
+        ({"schema": {"kind": "image", "shape": [1, 99999, 8], "classes": ["a"] * 10, "range": [0, 255]}}, "out of bounds"),
+        ({"generator": {"family": "cvae", "latent": 10**9, "width": 4}}, "latent 1000000000"),
+        ({"generator": {"family": "pickle", "latent": 4, "width": 4}}, "unknown generator 'pickle'"),
+        ({"generator": {"family": "cvae", "latent": 5, "width": 4}}, "generator: weight"),
+        ({"validation": {"accuracy": "high"}}, "not one of a contribution"),
+    ],
+)
+def test_a_lying_manifest_is_an_error_that_names_the_file(made: Contribution, manifest: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=f"from b.contribution.*({message})"):
+        Contribution.from_bytes(altered(made, **manifest), "from b.contribution")
+
+
+@pytest.mark.parametrize("counts", [[-1] + [1] * 9, [0] * 10, [1] * 9])
+def test_impossible_class_counts(made: Contribution, counts: list[int]) -> None:
+    with pytest.raises(UsageError, match="class counts"):
+        Contribution.from_bytes(replace(made, class_counts=torch.tensor(counts)).to_bytes())
+
+
+def test_diverged_weights_are_never_sent(made: Contribution) -> None:
+    expert = dict(made.expert)
+    expert["head.bias"] = torch.full_like(expert["head.bias"], float("nan"))
+    with pytest.raises(MosaicError, match=r"non-finite values in 'expert/head.bias'"):
+        replace(made, expert=expert).to_bytes()
+
+
+def test_prototypes_must_fit(made: Contribution) -> None:
+    wrong = replace(made.prototypes, labels=made.prototypes.labels + 10)
+    with pytest.raises(UsageError, match="prototypes"):
+        Contribution.from_bytes(replace(made, prototypes=wrong).to_bytes())

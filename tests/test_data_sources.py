@@ -1,0 +1,214 @@
+"""Data sets by name and path: what is read is what was written."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from image_files import folder, grey, png, read, write
+from mosaic_fl.data.arrays import from_arrays
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.data.export import save_parquet
+from mosaic_fl.data.reading import parquet_files
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.data.sources import load_file, load_images
+from mosaic_fl.errors import UsageError
+
+
+class TestDigits:
+    def test_pixels_are_rounded_to_0_255_and_classes_are_stratified(self) -> None:
+        splits = read("digits")
+        assert splits.train.schema == Schema((1, 8, 8), tuple("0123456789"))
+        # 16 grey levels: 1 of 16 is 255/16 = 15.9, 8 of 16 is 127.5, to the even 128.
+        assert {0, 16, 128, 255} <= set(splits.train.images.unique().tolist())
+        # 178 zeros and 174 eights: floor(178 / 5) = 35 and floor(174 / 5) = 34 are for testing.
+        assert splits.test.class_counts()[[0, 8]].tolist() == [35, 34]
+        assert len(splits.train) + len(splits.test) == 1797
+
+    def test_the_test_set_does_not_depend_on_the_seed(self) -> None:
+        assert torch.equal(read("digits", 0).test.images, read("digits", 1).test.images)
+
+    def test_subsets_depend_on_the_seed_alone(self) -> None:
+        first, again, other = (read("digits", seed, max_train=50, max_test=7) for seed in (0, 0, 1))
+        assert (len(first.train), len(first.test)) == (50, 7)
+        assert torch.equal(first.train.images, again.train.images)
+        assert not torch.equal(first.train.images, other.train.images)
+
+    def test_image_size_resizes(self) -> None:
+        assert read("digits", image_size=12, max_train=3).train.schema.shape == (1, 12, 12)
+
+
+class TestParquet:
+    def test_a_folder_with_train_and_test_files(self, tmp_path: Path) -> None:
+        write(tmp_path / "x-train.parquet", [0, 1, 1], columns=("img", "fine_label"))
+        write(tmp_path / "x-test.parquet", [1, 0], columns=("img", "labels"))
+        splits = read(tmp_path)
+        assert splits.train.labels.tolist() == [0, 1, 1]
+        assert splits.train.images[:, 0, 0, 0].tolist() == [0, 1, 2]
+        assert splits.test.labels.tolist() == [1, 0]
+        assert splits.test.schema.classes == ("0", "1")
+
+    def test_shards_of_one_data_set_are_joined_in_order(self, tmp_path: Path) -> None:
+        write(tmp_path / "train-00001-of-00002.parquet", [1, 1])
+        write(tmp_path / "train-00000-of-00002.parquet", [0])
+        write(tmp_path / "test.parquet", [0])
+        assert read(tmp_path).train.labels.tolist() == [0, 1, 1]
+
+    def test_the_beginning_of_the_names_chooses_one_of_several(self, tmp_path: Path) -> None:
+        for start in ("a", "b"):
+            write(tmp_path / f"{start}-train.parquet", [0, 1])
+            write(tmp_path / f"{start}-test.parquet", [0])
+        assert parquet_files(tmp_path / "b") == (
+            [tmp_path / "b-train.parquet"],
+            [tmp_path / "b-test.parquet"],
+        )
+        assert len(read(tmp_path / "b").train) == 2
+        with pytest.raises(UsageError, match=r"more than one data set \(a-train, b-train\).*such as .*/a$"):
+            read(tmp_path)
+
+    def test_one_file_gives_a_fifth_of_each_class_for_testing(self, tmp_path: Path) -> None:
+        splits = read(write(tmp_path / "all.parquet", [0] * 10 + [1] * 5 + [2] * 4))
+        assert splits.test.class_counts().tolist() == [2, 1, 0]
+        assert splits.train.class_counts().tolist() == [8, 4, 4]
+
+    def test_class_names_come_from_the_metadata(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "all.parquet", [0, 1] * 5, names=["cat", "dog"])
+        assert read(file).train.schema.classes == ("cat", "dog")
+
+    def test_grey_pictures_have_one_channel_and_one_coloured_picture_makes_three(
+        self, tmp_path: Path
+    ) -> None:
+        red = png(np.array([[[255, 0, 0]] * 4] * 4, np.uint8))
+        mixed = load_file(write(tmp_path / "mixed.parquet", [0, 1], [png(grey(7)), red]))
+        assert mixed.images[:, :, 0, 0].tolist() == [[7, 7, 7], [255, 0, 0]]
+        assert load_file(write(tmp_path / "grey.parquet", [0, 1])).schema.shape == (1, 4, 4)
+
+    def test_photographs_are_turned_upright(self, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 3  # orientation: upside down
+        file = io.BytesIO()
+        Image.fromarray(np.array([[0, 9]], np.uint8)).save(file, format="PNG", exif=exif)
+        data = load_file(write(tmp_path / "x.parquet", [1], [file.getvalue()]))
+        assert data.images.flatten().tolist() == [9, 0]
+
+    def test_other_sizes_need_image_size(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "sizes.parquet", [0, 1], [png(grey(9)), png(grey(9, 5, 3))])
+        with pytest.raises(UsageError, match=r"row 1 of .* has 5×3 pixels, the first 4×4.*data\.image_size"):
+            load_file(file)
+        assert load_file(file, image_size=4).images.unique().tolist() == [9]
+
+
+class TestImageFolder:
+    def test_classes_are_the_sub_folders_and_train_and_test_are_splits(self, tmp_path: Path) -> None:
+        folder(tmp_path / "train", dog=3, cat=2)
+        folder(tmp_path / "test", cat=1, dog=1)
+        splits = read(tmp_path)
+        assert splits.train.schema.classes == ("cat", "dog")
+        assert splits.train.labels.tolist() == [0, 0, 1, 1, 1]
+        assert splits.test.labels.tolist() == [0, 1]
+
+    def test_a_class_may_be_called_train(self, tmp_path: Path) -> None:
+        splits = read(folder(tmp_path, train=5, ship=5))
+        assert splits.train.schema.classes == ("ship", "train")
+        assert splits.test.class_counts().tolist() == [1, 1]
+
+    def test_a_client_holds_some_of_the_known_classes(self, tmp_path: Path) -> None:
+        data = load_file(folder(tmp_path, dog=2), classes=["cat", "dog", "owl"])
+        assert data.class_counts().tolist() == [0, 2, 0]
+        with pytest.raises(UsageError, match=r"dog is none of the classes cat, owl"):
+            load_file(tmp_path, classes=["cat", "owl"])
+
+    def test_a_class_only_in_the_test_folder(self, tmp_path: Path) -> None:
+        folder(tmp_path / "train", a=1, b=1)
+        folder(tmp_path / "test", a=1, c=1)
+        with pytest.raises(UsageError, match="class c is only in the test set"):
+            read(tmp_path)
+
+    def test_no_images(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="neither Parquet files nor sub-folders of images"):
+            read(tmp_path)
+
+
+class TestOneClient:
+    def test_names_come_from_the_file_else_from_the_number_of_classes(self, tmp_path: Path) -> None:
+        plain = write(tmp_path / "plain.parquet", [2, 0])
+        named = write(tmp_path / "named.parquet", [1], names=["a", "b", "c"])
+        assert load_file(plain).schema.classes == ("0", "1", "2")
+        assert load_file(plain, classes=5).schema.classes == tuple("01234")
+        assert load_file(named).schema.classes == ("a", "b", "c")
+        assert load_file(named, classes=3).schema.classes == ("a", "b", "c")
+
+    def test_what_disagrees_with_the_schema_is_an_error(self, tmp_path: Path) -> None:
+        plain = write(tmp_path / "plain.parquet", [2, 0])
+        named = write(tmp_path / "named.parquet", [1], names=["a", "b"])
+        names = ("a", "b", "c")
+        assert load_file(plain, Schema((1, 4, 4), names)).schema.classes == names
+        for schema, message in (
+            (Schema((1, 8, 8), names), r"are 1×4×4, not 1×8×8: .*image_size"),
+            (Schema((1, 4, 4), ("a", "b")), r"has label 2, but there are 2 classes: a, b"),
+        ):
+            with pytest.raises(UsageError, match=message):
+                load_file(plain, schema)
+        for known in (Schema((1, 4, 4), names).classes, 4):
+            with pytest.raises(UsageError, match=r"the classes of .*named.parquet are a, b, not"):
+                load_file(named, classes=known)
+
+    def test_one_class_alone_does_not_say_how_many_there_are(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "one.parquet", [0, 0])
+        with pytest.raises(UsageError, match="shows one class only: give the number of all classes"):
+            load_file(file)
+        assert load_file(file, classes=2).class_counts().tolist() == [2, 0]
+
+    def test_a_coloured_picture_where_the_schema_is_grey(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "red.parquet", [0, 1], [png(np.zeros((4, 4, 3), np.uint8))] * 2)
+        with pytest.raises(UsageError, match=r"row 0 of .* is coloured \(mode RGB\), where grey"):
+            load_file(file, Schema((1, 4, 4), ("a", "b")))
+
+
+class TestImagesToPredict:
+    def test_parquet_folder_and_one_file_give_the_same_pixels(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "x.parquet", [0, 1])
+        flat = folder(tmp_path / "images", a=2)
+        for source in (file, flat, flat / "a"):
+            assert load_images(source, (1, 4, 4))[:, 0, 0, 0].tolist() == [0, 1]
+        assert load_images(flat / "a" / "001.png", (1, 4, 4)).shape == (1, 1, 4, 4)
+        assert load_images(file, (3, 6, 6), image_size=6).shape == (2, 3, 6, 6)
+
+    def test_labels_play_no_part(self, tmp_path: Path) -> None:
+        assert len(load_images(write(tmp_path / "x.parquet", ["?", "?"]), (1, 4, 4))) == 2
+
+    @pytest.mark.parametrize(
+        ("shape", "message"), [((1, 8, 8), "are 1×4×4, not 1×8×8"), ((4, 4, 4), "1 or 3 channels, but 4")]
+    )
+    def test_the_shape_must_be_the_models(self, tmp_path: Path, shape: Any, message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            load_images(write(tmp_path / "x.parquet", [0]), shape)
+
+
+class TestExport:
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_round_trip_is_exact(self, tmp_path: Path, channels: int) -> None:
+        images = np.random.default_rng(0).integers(0, 256, (5, channels, 6, 7), np.uint8)
+        data = from_arrays(images, [0, 2, 1, 0, 2], classes=["a", "b", "c", "d"])
+        save_parquet(data, tmp_path / "x.parquet")
+        same(load_file(tmp_path / "x.parquet"), data)
+
+    def test_digits_survive(self, tmp_path: Path, digits: ImageData) -> None:
+        save_parquet(digits, tmp_path / "x.parquet")
+        same(load_file(tmp_path / "x.parquet"), digits)
+
+    def test_other_channels_and_unwritable_places_are_errors(self, tmp_path: Path) -> None:
+        four = from_arrays(np.zeros((2, 4, 6, 6), np.uint8), [0, 1])
+        with pytest.raises(UsageError, match="images of 4 channels cannot be stored as PNG"):
+            save_parquet(four, tmp_path / "x.parquet")
+        assert not any(tmp_path.iterdir())
+
+
+def same(one: ImageData, other: ImageData) -> None:
+    assert one.schema == other.schema
+    assert torch.equal(one.images, other.images)
+    assert torch.equal(one.labels, other.labels)

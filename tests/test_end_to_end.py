@@ -1,0 +1,163 @@
+"""Whole runs on real, embedded data through the real command line."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command import QUICK, mosaic, start
+
+from mosaic_fl.global_model import GlobalModel
+
+DEMO = ["run", "--data", "digits", "--clients", "3", "--alpha", "0.5", "--centralised", *QUICK]
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """`result.json` without what may differ between two runs: their time."""
+    return {k: v for k, v in json.loads((folder / "result.json").read_text()).items() if k != "seconds"}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a run leaves, without times."""
+    kept = [*sorted(folder.glob("contributions/*")), folder / "global_model.safetensors", folder / "metrics.jsonl"]
+    return {path.name: path.read_bytes() for path in kept}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with two workers."""
+    folder = tmp_path_factory.mktemp("runs")
+    shown = mosaic(*DEMO, "--workers", "2", "--out", "demo", cwd=folder)
+    assert "distilled student" in shown.stdout
+    assert "demo/result.json" in shown.stdout
+    return folder / "demo"
+
+
+def test_a_run_writes_all_that_it_promises(finished: Path) -> None:
+    names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    assert {
+        "config.toml",
+        "result.json",
+        "metrics.jsonl",
+        "global_model.safetensors",
+        "contributions/client-000.contribution",
+        "contributions/client-002.contribution",
+        "pictures/split.png",
+        "pictures/samples.png",
+        "pictures/accuracy.png",
+    } <= names
+    assert not [name for name in names if name.startswith(".")]
+
+
+def test_the_result_has_its_figures(finished: Path) -> None:
+    figures = json.loads((finished / "result.json").read_text())
+    assert (figures["method"], figures["data"], figures["clients"]) == ("mosaic", "digits", 3)
+    assert (figures["alpha"], figures["seed"]) == (0.5, 0)
+    shares = ["accuracy", "teacher_accuracy", "ensemble_accuracy", "class_weighted_accuracy", "centralised_accuracy"]
+    assert all(0 <= figures[name] <= 1 for name in shares)
+    assert len(figures["local_accuracy"]) == len(figures["bytes_up"]) == len(figures["bytes_down"]) == 3
+    sizes = [(finished / "contributions" / f"client-{k:03d}.contribution").stat().st_size for k in range(3)]
+    assert figures["bytes_up"] == sizes
+    assert figures["accuracy"] > 0.5  # even with few steps it has learnt something
+    assert {"client-000", "meta", "pool", "student", "centralised"} <= figures["seconds"].keys()
+
+
+def test_one_worker_gives_the_same_bytes_as_two(finished: Path, tmp_path: Path) -> None:
+    mosaic(*DEMO, "--workers", "1", "--out", "one", cwd=tmp_path)
+    assert result(tmp_path / "one") == result(finished)
+    assert files(tmp_path / "one") == files(finished)
+
+
+@pytest.mark.parametrize("until", ["contributions/*", "stages/meta*", "stages/student*"])
+def test_killed_and_resumed_ends_the_same_and_repeats_nothing(finished: Path, tmp_path: Path, until: str) -> None:
+    process = start(*DEMO, "--workers", "2", "--out", "killed", cwd=tmp_path)
+    while not list((tmp_path / "killed").glob(until)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("stages/*")}
+    mosaic(*DEMO, "--workers", "2", "--out", "killed", "--resume", cwd=tmp_path)
+    assert result(tmp_path / "killed") == result(finished)
+    assert files(tmp_path / "killed") == files(finished)
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+
+
+def test_killed_workers_do_not_outlive_the_run(tmp_path: Path) -> None:
+    process = start(*DEMO, "--workers", "2", "--out", "killed", cwd=tmp_path)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not list((tmp_path / "killed").glob("contributions/*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    workers = [int(pid) for pid in children.read_text().split()]
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    for _ in range(500):
+        if not any(os.path.exists(f"/proc/{pid}/fd/0") for pid in workers):
+            return
+        time.sleep(0.01)
+    pytest.fail("a worker outlived its parent by five seconds")
+
+
+def test_interrupting_keeps_what_is_done_and_says_how_to_go_on(finished: Path, tmp_path: Path) -> None:
+    process = start(*DEMO, "--workers", "2", "--out", "run", cwd=tmp_path)
+    while not list((tmp_path / "run").glob("contributions/*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert err.strip().splitlines()[-1].startswith("mosaic: interrupted")
+    mosaic(*DEMO, "--out", "run", "--resume", cwd=tmp_path)
+    assert result(tmp_path / "run") == result(finished)
+
+
+def test_files_alone_give_the_same_model_as_the_simulation(finished: Path, tmp_path: Path) -> None:
+    mosaic("data", "--clients", "3", "--alpha", "0.5", "--export", "sites", "--out", "split.png", cwd=tmp_path)
+    models = result(finished)["models"]
+    for k, model in enumerate(models):
+        mosaic(
+            "contribute", *QUICK, "--data", f"sites/client-{k:03d}.parquet", "--model", model,
+            "--client", str(k), "--out", f"{k}.contribution", cwd=tmp_path,
+        )  # fmt: skip
+        sent = (tmp_path / f"{k}.contribution").read_bytes()
+        assert sent == (finished / "contributions" / f"client-{k:03d}.contribution").read_bytes()
+    sent_files = [f"{k}.contribution" for k in (2, 0, 1)]  # in any order
+    shown = mosaic("distill", *sent_files, *QUICK, "--test", "sites/test.parquet", "--out", "global", cwd=tmp_path)
+    ours, theirs = tmp_path / "global" / "global_model.safetensors", finished / "global_model.safetensors"
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert f"{100 * result(finished)['accuracy']:.1f}" in shown.stdout
+
+    lines = mosaic("predict", ours, "--data", "sites/test.parquet", cwd=tmp_path).stdout.splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert {"image", "class", "name", "probability"} == answers[0].keys()
+    from mosaic_fl.data.sources import load_file
+
+    test = load_file(tmp_path / "sites" / "test.parquet")
+    predicted = GlobalModel.load(ours).predict(test.images)
+    assert torch.equal(torch.tensor([a["class"] for a in answers]), predicted)
+    right = float((predicted == test.labels).float().mean())
+    assert right == pytest.approx(result(finished)["accuracy"])
+
+
+def test_fedavg_over_rounds(tmp_path: Path) -> None:
+    words = ["run", "--method", "fedavg", "--models", "mlp:32", "--clients", "3", "--split", "iid", "--rounds", "3", *QUICK]
+    mosaic(*words, "--workers", "2", "--out", "a", cwd=tmp_path)
+    mosaic(*words, "--workers", "1", "--out", "b", cwd=tmp_path)
+    assert result(tmp_path / "a") == result(tmp_path / "b")
+    figures = result(tmp_path / "a")
+    assert figures["accuracy"] > 0.8
+    assert figures["teacher_accuracy"] is None
+    assert len(list((tmp_path / "a" / "stages").glob("round-*"))) == 3
+
+
+@pytest.mark.parametrize("family", ["dcgan", "cdcgan"])
+def test_the_papers_generators_run(tmp_path: Path, family: str) -> None:
+    mosaic(*DEMO, "--generator", family, "--set", "generator.steps=20", "--out", "run", cwd=tmp_path)
+    assert 0 <= result(tmp_path / "run")["accuracy"] <= 1

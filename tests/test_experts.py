@@ -1,0 +1,73 @@
+"""The gates on hand-made expert outputs: two experts, three classes."""
+
+import pytest
+import torch
+
+from mosaic_fl.config import MetaConfig
+from mosaic_fl.server.experts import class_weighted, class_weights, mean_logits, mean_probabilities
+from mosaic_fl.server.meta import build_meta
+from mosaic_fl.server.meta_training import meta_log_probabilities, train_meta
+from mosaic_fl.monitor import Silent
+
+COUNTS = torch.tensor([[30, 0, 0], [10, 5, 0]])
+
+
+def test_class_weights_are_shares_of_each_class() -> None:
+    weights = class_weights(COUNTS)
+    assert torch.allclose(weights, torch.tensor([[0.75, 0.0, 0.0], [0.25, 1.0, 0.0]]))
+
+
+def test_a_class_nobody_holds_has_no_expert() -> None:
+    assert class_weights(COUNTS)[:, 2].sum() == 0
+
+
+def test_gates_by_hand() -> None:
+    # Expert 0 says (1/2, 1/2, 0) nearly, expert 1 says (0, 1/4, 3/4) nearly.
+    said = torch.tensor([[[0.5, 0.5, 1e-9], [1e-9, 0.25, 0.75]]])
+    outputs = said.log()
+    assert torch.allclose(mean_probabilities(outputs).exp(), torch.tensor([[0.25, 0.375, 0.375]]), atol=1e-6)
+    # Σ_k w·p = (0.75·0.5, 1·0.25, 0) = (0.375, 0.25, 0) -> normalised by 0.625.
+    assert torch.allclose(class_weighted(outputs, class_weights(COUNTS)).exp(), torch.tensor([[0.6, 0.4, 0.0]]), atol=1e-6)
+    # Mean logits: softmax of the geometric mean, (√(0.5·1e-9), √0.125, √(0.75·1e-9)): the second wins.
+    assert mean_logits(outputs).argmax() == 1
+
+
+def test_gates_give_log_probabilities() -> None:
+    outputs = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0)) * 20
+    for gate in (mean_logits(outputs), mean_probabilities(outputs), class_weighted(outputs, class_weights(COUNTS))):
+        assert torch.allclose(gate.exp().sum(1), torch.ones(50), atol=1e-5)
+        assert gate.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["transformer", "mlp"])
+def test_an_untrained_meta_model_is_the_class_weighted_ensemble(kind: str) -> None:
+    weights = class_weights(COUNTS)
+    model = build_meta(weights, MetaConfig(kind=kind, width=8, heads=2))
+    outputs = torch.randn(9, 2, 3)
+    assert torch.allclose(meta_log_probabilities(model, outputs), class_weighted(outputs, weights), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "mlp"])
+def test_a_meta_model_learns_whom_to_believe(kind: str) -> None:
+    """Expert 0 always says class 0; expert 1 is right but unsure: the class-weighted gate fails, the meta model does not."""
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 2, (600,), generator=rng)
+    outputs = torch.zeros(600, 2, 3)
+    outputs[:, 0, 0] = 8.0
+    outputs[torch.arange(600), 1, labels] = 0.3
+    weights = class_weights(COUNTS)
+    before = (class_weighted(outputs, weights).argmax(1) == labels).float().mean()
+    config = MetaConfig(kind=kind, width=16, heads=2, steps=150, batch_size=64, lr=5e-3, ema=0.9)
+    model = train_meta(outputs, labels, weights, config, 0, torch.device("cpu"), Silent())
+    after = (meta_log_probabilities(model, outputs).argmax(1) == labels).float().mean()
+    assert before < 0.6
+    assert after > 0.99
+
+
+def test_training_never_ends_worse_than_the_class_weighted_ensemble_on_its_hold_out() -> None:
+    labels = torch.arange(40) % 3
+    outputs = 10 * torch.nn.functional.one_hot(labels, 3).float()[:, None].repeat(1, 2, 1)
+    weights = torch.full((2, 3), 0.5)
+    wild = MetaConfig(kind="mlp", width=8, steps=20, lr=10.0, ema=0.0, batch_size=8)
+    model = train_meta(outputs, labels, weights, wild, 0, torch.device("cpu"), Silent())
+    assert (meta_log_probabilities(model, outputs).argmax(1) == labels).all()
