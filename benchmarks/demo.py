@@ -20,10 +20,22 @@ def run(out: Path, seed: int, workers: int) -> dict:
     kept = out / f"seed-{seed}-workers-{workers}"
     figures = kept / "measured.json"
     if not figures.exists():
-        words = ["run", "--centralised", "--seed", str(seed), "--workers", str(workers), "--out", str(kept), "--force"]
+        words = [
+            "run",
+            "--centralised",
+            "--seed",
+            str(seed),
+            "--workers",
+            str(workers),
+            "--out",
+            str(kept),
+            "--force",
+        ]
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "mosaic_fl.cli.main", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, "-m", "mosaic_fl.cli.main", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         peak = 0.0
         while process.poll() is None:
@@ -49,7 +61,11 @@ def memory(root: int) -> float:
 
 def _children(pid: int) -> list[int]:
     try:
-        return [int(c) for t in os.listdir(f"/proc/{pid}/task") for c in Path(f"/proc/{pid}/task/{t}/children").read_text().split()]
+        return [
+            int(c)
+            for t in os.listdir(f"/proc/{pid}/task")
+            for c in Path(f"/proc/{pid}/task/{t}/children").read_text().split()
+        ]
     except OSError:
         return []
 
@@ -76,14 +92,19 @@ def main() -> None:
     print("|---" * (len(runs) + 2) + "|")
     means = {}
     for name, figure in names.items():
-        values = [figure(r) * (100 if "accuracy" not in name and name not in ("seconds", "peak MiB") else 1) for r in runs]
+        values = [
+            figure(r) * (100 if "accuracy" not in name and name not in ("seconds", "peak MiB") else 1) for r in runs
+        ]
         means[name] = statistics.fmean(values)
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
         print(f"| {name} | " + " | ".join(f"{v:.1f}" for v in values) + f" | {means[name]:.1f} ± {spread:.1f} |")
     one = run(options.out, int(options.seeds.split(",")[0]), 1)
     same = all(one[k] == runs[0][k] for k in one if k not in ("seconds", "wall", "peak_mib"))
-    print(f"\nstudent {means['student']:.2f} (target 97.0), {means['ceiling'] - means['student']:.2f} under the ceiling (2.5), "
-          f"{means['student'] - means['mean logits']:.1f} over mean logits (20)")
+    print(
+        f"\nstudent {means['student']:.2f} (target 97.0), "
+        f"{means['ceiling'] - means['student']:.2f} under the ceiling (2.5), "
+        f"{means['student'] - means['mean logits']:.1f} over mean logits (20)"
+    )
     print(f"slowest {max(r['wall'] for r in runs):.0f} s (60), peak {max(r['peak_mib'] for r in runs):.0f} MiB (1536)")
     print(f"1 worker and 2 workers give the same figures: {same}")
 

@@ -106,7 +106,10 @@ def main() -> None:
         for workers, found in ratios.items():
             seconds = by_engine(places, workers)
             found.append(seconds / hand)
-            print(f"repeat {repeat}: by hand {hand:.2f} s, {workers} worker(s) {seconds:.2f} s, ratio {found[-1]:.3f}", flush=True)
+            print(
+                f"repeat {repeat}: by hand {hand:.2f} s, {workers} worker(s) {seconds:.2f} s, ratio {found[-1]:.3f}",
+                flush=True,
+            )
     for workers, target in ((1, 1.1), (2, 0.65)):
         print(f"{workers} worker(s): median ratio {statistics.median(ratios[workers]):.3f} (target: at most {target})")
 

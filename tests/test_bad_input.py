@@ -43,7 +43,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--alpha", "-1"], ["partition.alpha", "-1"]),
         (["--alpha", "nan"], ["partition.alpha"]),
         (["--clients", "0"], ["partition.clients"]),
-        (["--clients", "x"], ["'x'", "integer"]),
+        (["--clients", "x"], ["partition.clients is 'x'", "integer"]),
         (["--clients", "5000"], ["5000", "clients"]),
         (["--clients", "100", "--alpha", "0.01"], ["min_samples"]),
         (["--seed", "-1"], ["run.seed"]),

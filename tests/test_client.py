@@ -13,7 +13,13 @@ from mosaic_fl.randomness import Stream
 
 CPU = torch.device("cpu")
 QUICK = Config().with_values(
-    {"train.max_steps": 20, "train.min_steps": 5, "generator.steps": 10, "generator.latent": 4, "generator.width": 4}
+    {
+        "train.max_steps": 20,
+        "train.min_steps": 5,
+        "generator.steps": 10,
+        "generator.latent": 4,
+        "generator.width": 4,
+    }
 )
 
 
@@ -70,7 +76,15 @@ def test_the_same_stream_gives_the_same_weights(digits: ImageData) -> None:
 def test_divergence_is_an_error_that_names_the_learning_rate(digits: ImageData) -> None:
     config = TrainConfig(optimiser="sgd", lr=1e30, max_steps=100, check_every=10)
     with pytest.raises(MosaicError, match=r"lower train.lr \(now 1e\+30\)"):
-        train_classifier(classifier(digits), digits.subset(range(200)), digits.subset([]), config, Stream(0, "t"), CPU, Silent())
+        train_classifier(
+            classifier(digits),
+            digits.subset(range(200)),
+            digits.subset([]),
+            config,
+            Stream(0, "t"),
+            CPU,
+            Silent(),
+        )
 
 
 @pytest.mark.parametrize("spec", ["mlp:8", "cnn:4"])

@@ -80,7 +80,9 @@ def test_wrong_content(change: dict[str, object], message: str) -> None:
         container.unpack(resealed(**change), "stage", "f")
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80\x04pickle", b"PK\x03\x04" * 10, b"\xff" * 100, save({"a": torch.ones(1)})])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x80\x04pickle", b"PK\x03\x04" * 10, b"\xff" * 100, save({"a": torch.ones(1)})]
+)
 def test_other_files_are_refused(data: bytes) -> None:
     with pytest.raises(UsageError, match="not a mosaic-fl file"):
         container.unpack(data, "stage", "f")

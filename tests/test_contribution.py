@@ -13,7 +13,13 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.monitor import Silent
 from mosaic_fl.randomness import Stream
 
-QUICK = {"train.max_steps": 5, "train.min_steps": 5, "generator.steps": 5, "generator.latent": 4, "generator.width": 4}
+QUICK = {
+    "train.max_steps": 5,
+    "train.min_steps": 5,
+    "generator.steps": 5,
+    "generator.latent": 4,
+    "generator.width": 4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +65,25 @@ def test_no_private_sample_travels(made: Contribution, digits: ImageData) -> Non
     [
         ({"architecture": "nosuch:4"}, "unknown model 'nosuch'"),
         ({"architecture": "os.path:join"}, "os.path:join"),
-        ({"architecture": "cnn:1024:6"}, "does not|missing|not in the model|the model has"),
+        ({"architecture": "cnn:1024:6"}, "6,441,540,618 parameters"),
         ({"architecture": "cnn:999999"}, "999999"),
         ({"architecture": "mlp:64"}, "contribution of client 2: weight"),
         ({"architecture": 3}, "not one of a contribution"),
         ({"client": -1}, "not one of a contribution"),
         ({"schema": {"kind": "image", "shape": [1, 8, 8]}}, "schema"),
-        ({"schema": {"kind": "image", "shape": [1, 99999, 8], "classes": ["a"] * 10, "range": [0, 255]}}, "out of bounds"),
+        (
+            {"schema": {"kind": "image", "shape": [1, 99999, 8], "classes": ["a"] * 10, "range": [0, 255]}},
+            "out of bounds",
+        ),
         ({"generator": {"family": "cvae", "latent": 10**9, "width": 4}}, "latent 1000000000"),
         ({"generator": {"family": "pickle", "latent": 4, "width": 4}}, "unknown generator 'pickle'"),
         ({"generator": {"family": "cvae", "latent": 5, "width": 4}}, "generator: weight"),
         ({"validation": {"accuracy": "high"}}, "not one of a contribution"),
     ],
 )
-def test_a_lying_manifest_is_an_error_that_names_the_file(made: Contribution, manifest: dict[str, object], message: str) -> None:
+def test_a_lying_manifest_is_an_error_that_names_the_file(
+    made: Contribution, manifest: dict[str, object], message: str
+) -> None:
     with pytest.raises(UsageError, match=f"from b.contribution.*({message})"):
         Contribution.from_bytes(altered(made, **manifest), "from b.contribution")
 

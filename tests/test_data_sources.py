@@ -79,9 +79,7 @@ class TestParquet:
         file = write(tmp_path / "all.parquet", [0, 1] * 5, names=["cat", "dog"])
         assert read(file).train.schema.classes == ("cat", "dog")
 
-    def test_grey_pictures_have_one_channel_and_one_coloured_picture_makes_three(
-        self, tmp_path: Path
-    ) -> None:
+    def test_grey_pictures_have_one_channel_and_one_coloured_picture_makes_three(self, tmp_path: Path) -> None:
         red = png(np.array([[[255, 0, 0]] * 4] * 4, np.uint8))
         mixed = load_file(write(tmp_path / "mixed.parquet", [0, 1], [png(grey(7)), red]))
         assert mixed.images[:, :, 0, 0].tolist() == [[7, 7, 7], [255, 0, 0]]

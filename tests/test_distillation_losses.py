@@ -44,7 +44,10 @@ def test_jsd_by_hand_symmetric_and_at_most_ln_2() -> None:
     [
         ({"kl": 2.0, "label": 0.0}, 2 * 0.5 * math.log(4 / 3)),
         ({"kl": 0.0, "label": 1.0}, -math.log(0.25)),  # the generator says class 1
-        ({"kl": 0.0, "label": 0.0, "teacher_label": 3.0}, -3 * math.log(0.75)),  # argmax of the teacher: class 0
+        (
+            {"kl": 0.0, "label": 0.0, "teacher_label": 3.0},
+            -3 * math.log(0.75),
+        ),  # argmax of the teacher: class 0
         ({"kl": 0.0, "label": 0.0}, 0.0),
     ],
 )

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from command import QUICK, mosaic, start
 
+from command import QUICK, mosaic, start
 from mosaic_fl.global_model import GlobalModel
 
 DEMO = ["run", "--data", "digits", "--clients", "3", "--alpha", "0.5", "--centralised", *QUICK]
@@ -23,7 +23,11 @@ def result(folder: Path) -> dict[str, Any]:
 
 def files(folder: Path) -> dict[str, bytes]:
     """What a run leaves, without times."""
-    kept = [*sorted(folder.glob("contributions/*")), folder / "global_model.safetensors", folder / "metrics.jsonl"]
+    kept = [
+        *sorted(folder.glob("contributions/*")),
+        folder / "global_model.safetensors",
+        folder / "metrics.jsonl",
+    ]
     return {path.name: path.read_bytes() for path in kept}
 
 
@@ -57,7 +61,13 @@ def test_the_result_has_its_figures(finished: Path) -> None:
     figures = json.loads((finished / "result.json").read_text())
     assert (figures["method"], figures["data"], figures["clients"]) == ("mosaic", "digits", 3)
     assert (figures["alpha"], figures["seed"]) == (0.5, 0)
-    shares = ["accuracy", "teacher_accuracy", "ensemble_accuracy", "class_weighted_accuracy", "centralised_accuracy"]
+    shares = [
+        "accuracy",
+        "teacher_accuracy",
+        "ensemble_accuracy",
+        "class_weighted_accuracy",
+        "centralised_accuracy",
+    ]
     assert all(0 <= figures[name] <= 1 for name in shares)
     assert len(figures["local_accuracy"]) == len(figures["bytes_up"]) == len(figures["bytes_down"]) == 3
     sizes = [(finished / "contributions" / f"client-{k:03d}.contribution").stat().st_size for k in range(3)]
@@ -147,7 +157,20 @@ def test_files_alone_give_the_same_model_as_the_simulation(finished: Path, tmp_p
 
 
 def test_fedavg_over_rounds(tmp_path: Path) -> None:
-    words = ["run", "--method", "fedavg", "--models", "mlp:32", "--clients", "3", "--split", "iid", "--rounds", "3", *QUICK]
+    words = [
+        "run",
+        "--method",
+        "fedavg",
+        "--models",
+        "mlp:32",
+        "--clients",
+        "3",
+        "--split",
+        "iid",
+        "--rounds",
+        "3",
+        *QUICK,
+    ]
     mosaic(*words, "--workers", "2", "--out", "a", cwd=tmp_path)
     mosaic(*words, "--workers", "1", "--out", "b", cwd=tmp_path)
     assert result(tmp_path / "a") == result(tmp_path / "b")

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from mosaic_fl.config import MetaConfig
+from mosaic_fl.monitor import Silent
 from mosaic_fl.server.experts import class_weighted, class_weights, mean_logits, mean_probabilities
 from mosaic_fl.server.meta import build_meta
 from mosaic_fl.server.meta_training import meta_log_probabilities, train_meta
-from mosaic_fl.monitor import Silent
 
 COUNTS = torch.tensor([[30, 0, 0], [10, 5, 0]])
 
@@ -27,14 +27,20 @@ def test_gates_by_hand() -> None:
     outputs = said.log()
     assert torch.allclose(mean_probabilities(outputs).exp(), torch.tensor([[0.25, 0.375, 0.375]]), atol=1e-6)
     # Σ_k w·p = (0.75·0.5, 1·0.25, 0) = (0.375, 0.25, 0) -> normalised by 0.625.
-    assert torch.allclose(class_weighted(outputs, class_weights(COUNTS)).exp(), torch.tensor([[0.6, 0.4, 0.0]]), atol=1e-6)
+    assert torch.allclose(
+        class_weighted(outputs, class_weights(COUNTS)).exp(), torch.tensor([[0.6, 0.4, 0.0]]), atol=1e-6
+    )
     # Mean logits: softmax of the geometric mean, (√(0.5·1e-9), √0.125, √(0.75·1e-9)): the second wins.
     assert mean_logits(outputs).argmax() == 1
 
 
 def test_gates_give_log_probabilities() -> None:
     outputs = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0)) * 20
-    for gate in (mean_logits(outputs), mean_probabilities(outputs), class_weighted(outputs, class_weights(COUNTS))):
+    for gate in (
+        mean_logits(outputs),
+        mean_probabilities(outputs),
+        class_weighted(outputs, class_weights(COUNTS)),
+    ):
         assert torch.allclose(gate.exp().sum(1), torch.ones(50), atol=1e-5)
         assert gate.isfinite().all()
 
@@ -49,7 +55,7 @@ def test_an_untrained_meta_model_is_the_class_weighted_ensemble(kind: str) -> No
 
 @pytest.mark.parametrize("kind", ["transformer", "mlp"])
 def test_a_meta_model_learns_whom_to_believe(kind: str) -> None:
-    """Expert 0 always says class 0; expert 1 is right but unsure: the class-weighted gate fails, the meta model does not."""
+    """Expert 0 always says class 0, expert 1 is right but unsure: only the class-weighted gate falls for it."""
     rng = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 2, (600,), generator=rng)
     outputs = torch.zeros(600, 2, 3)

@@ -10,7 +10,7 @@ from mosaic_fl.journal import Journal
 from mosaic_fl.monitor import Monitor
 
 
-def work(calls: list[str], name: str = "a"):  # noqa: ANN201
+def work(calls: list[str], name: str = "a"):
     def compute(monitor: Monitor) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         calls.append(name)
         monitor.log(0, loss=1.5)

@@ -168,9 +168,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(spec: str, near: str) -> N
         check(spec, schema(DIGITS))
 
 
-@pytest.mark.parametrize(
-    "spec", ["", ":", "cnn:", "cnn:0", "cnn:1025", "cnn:-1", "cnn:16:7", "cnn:x", "cnn:1.5"]
-)
+@pytest.mark.parametrize("spec", ["", ":", "cnn:", "cnn:0", "cnn:1025", "cnn:-1", "cnn:16:7", "cnn:x", "cnn:1.5"])
 def test_numbers_have_bounds(spec: str) -> None:
     with pytest.raises(UsageError):
         check(spec, schema(DIGITS))
@@ -189,9 +187,7 @@ def test_a_huge_network_is_refused_before_it_takes_memory(spec: str, shape: tupl
         build(spec, schema(shape))
 
 
-@pytest.mark.parametrize(
-    "spec", ["os.path:join", "antigravity:geohash", "mosaic_fl.errors:unknown", "x" * 201]
-)
+@pytest.mark.parametrize("spec", ["os.path:join", "antigravity:geohash", "mosaic_fl.errors:unknown", "x" * 201])
 def test_a_received_name_imports_nothing(spec: str) -> None:
     check("mlp", schema(DIGITS))  # torch itself imports at its first use
     before = set(sys.modules)

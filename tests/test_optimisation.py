@@ -1,5 +1,6 @@
 import itertools
 
+import pytest
 import torch
 from torch import nn
 
@@ -47,5 +48,20 @@ def test_average_by_hand() -> None:
     average = averaged(model, 0.9)
     average.update_parameters(model)  # the first update copies
     nn.init.constant_(model.weight, 2.0)
+    average.update_parameters(model)  # decay (1 + 1)/(10 + 1)
+    assert average.module.weight.item() == pytest.approx(2 / 11 * 1 + 9 / 11 * 2)
+    for _ in range(200):
+        average.update_parameters(model)
+    nn.init.constant_(model.weight, 3.0)
+    before = average.module.weight.item()
+    average.update_parameters(model)  # decay 0.9, which is less than 202/211
+    assert average.module.weight.item() == pytest.approx(0.9 * before + 0.1 * 3)
+
+
+def test_the_average_has_batch_norm_statistics_too() -> None:
+    model = nn.BatchNorm1d(2)
+    average = averaged(model, 0.5)
+    model(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
     average.update_parameters(model)
-    assert abs(average.module.weight.item() - (0.9 * 1 + 0.1 * 2)) < 1e-6
+    assert torch.equal(average.module.running_mean, model.running_mean)
+    assert int(average.module.num_batches_tracked) == 1

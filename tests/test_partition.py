@@ -99,9 +99,7 @@ class TestNiidBench:
     @pytest.mark.parametrize("split", ["niid_bench", "dirichlet_per_class", "quantity_skew"])
     def test_it_gives_up_and_says_what_to_change(self, split: Split) -> None:
         labels = np.repeat(np.arange(2), 100)  # two classes, at α → 0, cannot serve nine clients
-        with pytest.raises(
-            UsageError, match=rf"{split} at alpha 1e-06 .* 9 clients .* in 7 draws: raise"
-        ) as caught:
+        with pytest.raises(UsageError, match=rf"{split} at alpha 1e-06 .* 9 clients .* in 7 draws: raise") as caught:
             partition_indices(labels, 2, settings(split, clients=9, alpha=1e-6, retries=7), 0)
         assert ("min_samples" in str(caught.value)) == (split != "dirichlet_per_class")
 
@@ -180,9 +178,7 @@ class TestOthers:
 class TestErrors:
     @pytest.mark.parametrize("split", SPLITS)
     def test_more_clients_than_samples(self, split: Split) -> None:
-        with pytest.raises(
-            UsageError, match=r"5 clients cannot share 4 samples: partition\.clients must be at most 4"
-        ):
+        with pytest.raises(UsageError, match=r"5 clients cannot share 4 samples: partition\.clients must be at most 4"):
             partition(grey([0, 1, 0, 1]), settings(split), 0)
 
     @pytest.mark.parametrize("split", ["niid_bench", "quantity_skew"])

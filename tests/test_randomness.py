@@ -5,12 +5,20 @@ from mosaic_fl.randomness import Stream
 
 def test_the_same_name_gives_the_same_draws() -> None:
     assert torch.equal(
-        torch.rand(5, generator=Stream(1, "a", 2, 3).torch()), torch.rand(5, generator=Stream(1, "a", 2, 3).torch())
+        torch.rand(5, generator=Stream(1, "a", 2, 3).torch()),
+        torch.rand(5, generator=Stream(1, "a", 2, 3).torch()),
     )
 
 
 def test_every_part_of_the_name_matters() -> None:
-    names = [Stream(0, "a"), Stream(1, "a"), Stream(0, "b"), Stream(0, "a", 1), Stream(0, "a", -1, 1), Stream(0, "a", 11)]
+    names = [
+        Stream(0, "a"),
+        Stream(1, "a"),
+        Stream(0, "b"),
+        Stream(0, "a", 1),
+        Stream(0, "a", -1, 1),
+        Stream(0, "a", 11),
+    ]
     assert len({s.integer() for s in names}) == len(names)
 
 

@@ -60,9 +60,7 @@ def test_fedavg_has_only_the_rows_it_measured() -> None:
     assert rows(result) == [("client 0", None), ("averaged model (the one global model)", 0.9)]
 
 
-@pytest.mark.parametrize(
-    ("accuracy", "text"), [(None, "–"), (0.0, "0.0 %"), (0.97849, "97.8 %"), (1.0, "100.0 %")]
-)
+@pytest.mark.parametrize(("accuracy", "text"), [(None, "–"), (0.0, "0.0 %"), (0.97849, "97.8 %"), (1.0, "100.0 %")])
 def test_a_percentage_has_one_decimal(accuracy: float | None, text: str) -> None:
     assert percent(accuracy) == text
 
@@ -78,9 +76,7 @@ def test_the_accuracy_table_says_what_the_result_says_in_80_columns() -> None:
 
 def test_only_the_global_model_is_bold() -> None:
     table = accuracy_table(RESULT)
-    bold = [
-        label for (label, _), row in zip(rows(RESULT), table.rows, strict=True) if "bold" in str(row.style)
-    ]
+    bold = [label for (label, _), row in zip(rows(RESULT), table.rows, strict=True) if "bold" in str(row.style)]
     assert bold == ["distilled student (the one global model)"]
 
 

@@ -13,6 +13,7 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.engines.workers import one_thread
+from mosaic_fl.errors import UsageError
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import check, trust
@@ -39,11 +40,16 @@ def contribute(
     """At a client: train on private data; the result is all that leaves.
 
     `images` uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`; `labels` (n,) in
-    0..C−1; or an `ImageData` alone. `classes`: how many the whole federation has, or their names. `client` is another number
-    at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}. Raises UsageError for data or
+    0..C−1; or an `ImageData` alone. `classes`: how many the whole federation has, or their names. `client` is another
+    number at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}. Raises UsageError for data or
     settings that cannot be used, MosaicError where training diverges.
     """
-    data = images if isinstance(images, ImageData) else from_arrays(images, labels, classes, value_range)
+    if isinstance(images, ImageData):
+        data = images
+    elif labels is None:
+        raise UsageError("images come without labels: give labels=, or an ImageData")
+    else:
+        data = from_arrays(images, labels, classes, value_range)
     config = _config(settings, seed, device)
     architecture = trust(model)
     check(architecture, data.schema)

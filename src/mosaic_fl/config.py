@@ -48,8 +48,10 @@ class DataConfig(Section):
 class PartitionConfig(Section):
     """How the training data is spread over clients."""
 
-    split: Split = Field("niid_bench", description="niid_bench, dirichlet_per_class, equal_size_prior, iid, "
-                         "pathological, quantity_skew, feature_skew")
+    split: Split = Field(
+        "niid_bench",
+        description="niid_bench, dirichlet_per_class, equal_size_prior, iid, pathological, quantity_skew, feature_skew",
+    )
     clients: int = Field(5, ge=1, le=10_000, description="number of clients")
     alpha: float = Field(0.1, gt=0, description="Dirichlet concentration: smaller is more different")
     min_samples: int = Field(10, ge=1, description="least samples a client (niid_bench, quantity_skew)")
@@ -88,12 +90,12 @@ class GeneratorConfig(Section):
         "cvae", description="cvae, dcgan (the paper's, unconditional), cdcgan (conditional), none"
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
-    steps: int = Field(1500, ge=1, description="training steps")
+    steps: int = Field(3000, ge=1, description="training steps")
     batch_size: int = Field(64, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
     latent: int = Field(16, ge=1, le=1024, description="size of the latent z (dcgan: 100 is the paper's)")
-    width: int = Field(32, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's)")
-    kl: float = Field(1.0, ge=0, description="cvae: weight of the KL term")
+    width: int = Field(16, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's)")
+    kl: float = Field(0.5, ge=0, description="cvae: weight of the KL term")
     adversarial: float = Field(1.0, ge=0, description="dcgan: weight of the adversarial term")
     entropy: float = Field(1.0, ge=0, description="dcgan: weight of the entropy term (confident samples)")
     diversity: float = Field(5.0, ge=0, description="dcgan: weight of the diversity term (all the client's classes)")
@@ -152,16 +154,16 @@ class FedAvgConfig(Section):
 class Config(Section):
     """A whole run."""
 
-    run: RunConfig = Field(default_factory=RunConfig)
-    data: DataConfig = Field(default_factory=DataConfig)
-    partition: PartitionConfig = Field(default_factory=PartitionConfig)
-    models: ModelsConfig = Field(default_factory=ModelsConfig)
-    train: TrainConfig = Field(default_factory=TrainConfig)
-    generator: GeneratorConfig = Field(default_factory=GeneratorConfig)
-    prototypes: PrototypesConfig = Field(default_factory=PrototypesConfig)
-    meta: MetaConfig = Field(default_factory=MetaConfig)
-    distill: DistillConfig = Field(default_factory=DistillConfig)
-    fedavg: FedAvgConfig = Field(default_factory=FedAvgConfig)
+    run: RunConfig = RunConfig()
+    data: DataConfig = DataConfig()
+    partition: PartitionConfig = PartitionConfig()
+    models: ModelsConfig = ModelsConfig()
+    train: TrainConfig = TrainConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    prototypes: PrototypesConfig = PrototypesConfig()
+    meta: MetaConfig = MetaConfig()
+    distill: DistillConfig = DistillConfig()
+    fedavg: FedAvgConfig = FedAvgConfig()
 
     def with_values(self, values: dict[str, Any]) -> "Config":
         """A copy with {"section.key": value} put in, validated; raises UsageError as `validate` does."""

@@ -20,7 +20,6 @@ from mosaic_fl.monitor import Listener, deaf
 from mosaic_fl.runs import claim, find_device
 from mosaic_fl.server.distill import compatible, distill
 
-
 SOURCES = "contributions.json"
 
 
@@ -54,7 +53,9 @@ def distill_files(
     distilled = distill(contributions, config, device, journal)
     content = distilled.model.to_bytes()
     write_atomic(out / "global_model.safetensors", content)
-    outcome = Outcome(distilled.model, [len(c.to_bytes()) for c in contributions], [len(content)] * len(paths), distilled)
+    outcome = Outcome(
+        distilled.model, [len(c.to_bytes()) for c in contributions], [len(content)] * len(paths), distilled
+    )
     result: dict[str, Any] = {
         "method": "mosaic",
         "clients": len(contributions),

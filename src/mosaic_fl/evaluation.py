@@ -16,7 +16,11 @@ from mosaic_fl.server.experts import class_weighted, mean_logits, mean_probabili
 
 
 def figures(
-    outcome: Outcome, test: ImageData, ceiling: State | None, confusions: Sequence[Tensor], device: torch.device
+    outcome: Outcome,
+    test: ImageData,
+    ceiling: State | None,
+    confusions: Sequence[Tensor],
+    device: torch.device,
 ) -> dict[str, Any]:
     """Accuracies as fractions, by their names in `result.json`; None or empty for what the method does not have."""
     model, labels = outcome.model, test.labels

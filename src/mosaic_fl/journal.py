@@ -14,6 +14,8 @@ from mosaic_fl.files import write_atomic
 from mosaic_fl.monitor import Listener, Monitor, Recorder, deaf
 
 KIND = "stage"
+
+
 @dataclass(frozen=True)
 class Stage:
     """What a finished stage leaves: tensors, JSON values, its seconds and the figures it logged."""
@@ -31,9 +33,7 @@ class Journal:
         self.folder, self.listen = folder, listen
         self.done: dict[str, Stage] = {}
 
-    def stage(
-        self, name: str, compute: Callable[[Monitor], tuple[dict[str, Tensor], dict[str, Any]]]
-    ) -> Stage:
+    def stage(self, name: str, compute: Callable[[Monitor], tuple[dict[str, Tensor], dict[str, Any]]]) -> Stage:
         """What `compute(monitor)` returns as (tensors, JSON values), now or when it was first asked for."""
         kept = self.recall(name)
         if kept is None:
@@ -68,5 +68,10 @@ class Journal:
         return self.folder / "stages" / f"{name}.safetensors"
 
     def _metrics(self) -> str:
-        lines = ({"stage": name, **figures} for name, s in sorted(self.done.items()) for figures in s.metrics)
+        # Sorted, so that stages done now and stages read back give the same bytes.
+        lines = (
+            {"stage": name, **dict(sorted(figures.items()))}
+            for name, stage in sorted(self.done.items())
+            for figures in stage.metrics
+        )
         return "".join(json.dumps(line) + "\n" for line in lines)

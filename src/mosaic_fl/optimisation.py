@@ -7,9 +7,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 WARM_UP = 0.05  # share of the steps over which the learning rate rises
+
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Rates(Protocol):
@@ -57,8 +60,21 @@ def cosine(optimiser: torch.optim.Optimizer, steps: int) -> LambdaLR:
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of `model`, its batch-norm statistics included; call `update_parameters`."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    """An exponential moving average of `model`, its batch-norm statistics included; call `update_parameters`.
+
+    The n-th update (the 0th copies) has decay min(`decay`, (1 + n) / (10 + n)), so that a short training does not end
+    with an average of its beginning.
+    """
+
+    @torch.no_grad()
+    def update(average: Tensors, current: Tensors, updates: Tensor | int) -> None:
+        n = int(updates)
+        if average[0].is_floating_point():
+            torch._foreach_lerp_(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+        else:  # counters of batches
+            torch._foreach_copy_(average, current)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
 def copy_state(model: nn.Module) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml, to_toml
-from mosaic_fl.data.dataset import ImageData, Splits
+from mosaic_fl.data.dataset import Splits
 from mosaic_fl.data.partition import partition
 from mosaic_fl.data.sources import load
 from mosaic_fl.engines.local import LocalFederation
@@ -22,6 +21,7 @@ from mosaic_fl.evaluation import figures
 from mosaic_fl.files import write_atomic
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS, Outcome
+from mosaic_fl.methods.fedavg import shared_architecture
 from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
 
@@ -49,8 +49,8 @@ def prepare(config: Config) -> Prepared:
     student = trust(config.models.student or default_student(schema))
     for spec in {*models, student}:
         check(spec, schema)
-    if config.run.method == "fedavg" and not config.models.clients:
-        models = [student]
+    if config.run.method == "fedavg":
+        models = [shared_architecture(models if config.models.clients else [student])]
     shards = partition(splits.train, config.partition, config.run.seed)
     sites = tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))
     full = config.with_values({"models.clients": [s.architecture for s in sites], "models.student": student})
@@ -98,7 +98,9 @@ def claim(folder: Path, config: Config, *, resume: bool, force: bool) -> None:
     elif resume and kept.exists():
         _require_same(from_toml(kept), config, folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists: add --resume to go on with it, --force to start over, or choose another --out")
+        raise UsageError(
+            f"{folder} exists: add --resume to go on with it, --force to start over, or choose another --out"
+        )
     write_atomic(kept, to_toml(config))
     if not os.access(folder, os.W_OK):
         raise MosaicError(f"cannot write to {folder}: choose another --out")

@@ -13,8 +13,8 @@ from mosaic_fl.errors import UsageError
 def data(
     file: ConfigFile = None,
     data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
-    clients: Annotated[int | None, typer.Option(help="number of clients [5]")] = None,
-    alpha: Annotated[float | None, typer.Option(help="smaller is more different [0.1]")] = None,
+    clients: Annotated[str | None, typer.Option(metavar="N", help="number of clients [5]")] = None,
+    alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
     seed: Seed = None,
     settings: Settings = None,

@@ -55,7 +55,9 @@ def contribute(
     content = made.to_bytes()
     write_atomic(out, content)
     generator_line = made.generator_spec.family if made.generator_spec else f"none ({made.no_generator})"
-    print(f"{out}: {len(content):,} bytes · model {spec} · generator {generator_line} · {len(samples)} samples stay here")
+    print(
+        f"{out}: {len(content):,} bytes · model {spec} · generator {generator_line} · {len(samples)} samples stay here"
+    )
 
 
 def distill(
@@ -64,7 +66,9 @@ def distill(
     config_file: Annotated[Path | None, typer.Option("--config", help="settings as a TOML file")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
-    trusted: Annotated[list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")] = None,
+    trusted: Annotated[
+        list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")
+    ] = None,
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
@@ -99,7 +103,9 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a global_model.safetensors")],
     data: Annotated[Path, typer.Option(help="images: a Parquet file or a folder")],
     out: Annotated[Path | None, typer.Option(help="write here instead of the screen")] = None,
-    trusted: Annotated[list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")] = None,
+    trusted: Annotated[
+        list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
     force: Force = False,
 ) -> None:

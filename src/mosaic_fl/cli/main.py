@@ -9,6 +9,8 @@ from typer.exceptions import TyperException
 from mosaic_fl.cli import data, files, run
 from mosaic_fl.errors import MosaicError
 
+INTERRUPTED = 130  # what typer returns for Ctrl-C
+
 app = typer.Typer(
     help="One global model from private data at many sites and models of any architecture.",
     add_completion=False,
@@ -25,7 +27,9 @@ app.command("config")(run.config)
 
 
 @app.callback()
-def root(debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False) -> None:
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
     """One global model from private data at many sites and models of any architecture."""
 
 
@@ -46,6 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(words: list[str], debug: bool) -> int:
     try:
         code = app(words, prog_name="mosaic", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except TyperException as error:
         return _end(error.format_message(), 2)
@@ -66,6 +72,7 @@ def _run(words: list[str], debug: bool) -> int:
 def _end(line: str, code: int) -> int:
     print(f"mosaic: {' '.join(line.split())}", file=sys.stderr)
     return code
+
 
 if __name__ == "__main__":
     main()

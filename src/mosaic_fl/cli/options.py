@@ -12,7 +12,8 @@ from mosaic_fl.errors import UsageError
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="settings; options override it")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting of mosaic config")]
-Seed = Annotated[int | None, typer.Option(help="all randomness comes from it [0]")]
+# Numbers are parsed with all other settings, so that a wrong one is explained in the same way.
+Seed = Annotated[str | None, typer.Option(metavar="N", help="all randomness comes from it [0]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]

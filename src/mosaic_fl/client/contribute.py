@@ -30,9 +30,7 @@ class Site:
     architecture: str
 
 
-def contribute(
-    site: Site, config: Config, device: torch.device, monitor: Callable[[str], Monitor]
-) -> Contribution:
+def contribute(site: Site, config: Config, device: torch.device, monitor: Callable[[str], Monitor]) -> Contribution:
     """Train the site's classifier and generator, and gather what leaves it.
 
     A validation split is held out first and neither network learns from it. `monitor(stage)` gives the listener for
@@ -50,9 +48,7 @@ def contribute(
         architecture=site.architecture,
         expert=copy_state(expert),
         class_counts=train.class_counts(),
-        prototypes=prototypes(
-            expert, train, config.prototypes, Stream(config.run.seed, "prototypes", site.client)
-        ),
+        prototypes=prototypes(expert, train, config.prototypes, Stream(config.run.seed, "prototypes", site.client)),
         validation=trained.validation,
         generator_spec=generator.spec if generator else None,
         generator=copy_state(generator) if generator else None,
@@ -73,7 +69,10 @@ def _train_generator(
     if settings.family == "none":
         return None, "generator.family is none"
     if len(train) < settings.min_samples:
-        return None, f"{len(train)} training samples, fewer than generator.min_samples = {settings.min_samples}"
+        return (
+            None,
+            f"{len(train)} training samples, fewer than generator.min_samples = {settings.min_samples}",
+        )
     stream = Stream(config.run.seed, "generator", site.client)
     if settings.family == "cvae":
         return train_vae(train, settings, stream, device, monitor), ""

@@ -32,7 +32,9 @@ def prototypes(model: Classifier, data: ImageData, config: PrototypesConfig, str
                 centres.append(members.mean(0, keepdim=True))
                 labels.append(label)
                 sizes.append(len(members))
-    return Prototypes(torch.cat(centres), torch.tensor(labels, dtype=torch.int64), torch.tensor(sizes, dtype=torch.int64))
+    return Prototypes(
+        torch.cat(centres), torch.tensor(labels, dtype=torch.int64), torch.tensor(sizes, dtype=torch.int64)
+    )
 
 
 def _k_means(points: np.ndarray, clusters: int, stream: Stream) -> np.ndarray:

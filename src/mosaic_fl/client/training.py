@@ -55,7 +55,7 @@ def train_classifier(
             index = next(draw).to(device)
             loss = F.cross_entropy(model(to_float(images[index])), labels[index])
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             if schedule:
                 schedule.step()
@@ -94,7 +94,11 @@ def _optimiser(model: Classifier, config: TrainConfig) -> torch.optim.Optimizer:
     if config.optimiser == "adamw":
         return adamw(model.parameters(), config)
     return torch.optim.SGD(
-        model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+        model.parameters(),
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        fused=True,
     )
 
 

@@ -36,7 +36,7 @@ def train_vae(
         z = mean + noise * (0.5 * log_variance).exp()
         loss = evidence_loss(decoder.pixel_logits(z, y), x, mean, log_variance, config.kl)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
         monitor.progress(step + 1, config.steps)

@@ -79,13 +79,10 @@ def from_dataset(
         labels.append(_array(label))
         if images[row].shape != images[0].shape:
             raise UsageError(
-                f"sample {row} has the shape {images[row].shape}, sample 0 {images[0].shape}: "
-                "all must have the same"
+                f"sample {row} has the shape {images[row].shape}, sample 0 {images[0].shape}: all must have the same"
             )
         if labels[row].shape != ():
-            raise UsageError(
-                f"sample {row} has a label of shape {labels[row].shape}: it must be one whole number"
-            )
+            raise UsageError(f"sample {row} has a label of shape {labels[row].shape}: it must be one whole number")
     if not images:
         raise UsageError("the data set is empty")
     return from_arrays(np.stack(images), np.stack(labels), classes, value_range)

@@ -63,9 +63,7 @@ def _pixels(picture: Picture, channels: int, size: int, place: str) -> Pixels:
     try:
         with _open(picture) as image:
             if image.mode in _DEEP_MODES:
-                raise UsageError(
-                    f"{place} has more than 8 bits a pixel (mode {image.mode}): convert it to 8 bits"
-                )
+                raise UsageError(f"{place} has more than 8 bits a pixel (mode {image.mode}): convert it to 8 bits")
             if channels == 1 and image.mode not in _GREY_MODES:
                 raise _ColourError(f"{place} is coloured (mode {image.mode}), where grey images are wanted")
             if not size and max(image.size) > MAX_SIDE:

@@ -49,9 +49,7 @@ def read_parquet(files: Sequence[Path]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     if any(part.names != parts[0].names for part in parts):
-        raise UsageError(
-            f"{files[0]} and the files next to it name different classes: they are no one data set"
-        )
+        raise UsageError(f"{files[0]} and the files next to it name different classes: they are no one data set")
     return Rows(
         str(files[0].parent),
         [picture for part in parts for picture in part.pictures],
@@ -99,9 +97,7 @@ def read_pictures(path: Path) -> list[Picture]:
 
 def image_files(folder: Path) -> list[Path]:
     """All image files in `folder` and below, sorted by path."""
-    return sorted(
-        file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
-    )
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
 
 
 def parquet_files(path: Path) -> tuple[list[Path], list[Path]]:

@@ -24,8 +24,7 @@ class Schema:
         channels, height, width = self.shape
         if not (1 <= channels <= MAX_CHANNELS and 1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
             raise UsageError(
-                f"image shape {self.shape} is out of bounds: 1..{MAX_CHANNELS} channels, "
-                f"1..{MAX_SIDE} pixels a side"
+                f"image shape {self.shape} is out of bounds: 1..{MAX_CHANNELS} channels, 1..{MAX_SIDE} pixels a side"
             )
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise UsageError(f"{len(self.classes)} classes: a classifier needs 2..{MAX_CLASSES}")
@@ -43,7 +42,12 @@ class Schema:
     def from_json(cls, value: object) -> "Schema":
         """From JSON values that may come from anywhere; raises UsageError for anything but a schema."""
         match value:
-            case {"kind": "image", "shape": [int(c), int(h), int(w)], "classes": list(names), "range": [0, 255]}:
+            case {
+                "kind": "image",
+                "shape": [int(c), int(h), int(w)],
+                "classes": list(names),
+                "range": [0, 255],
+            }:
                 if all(isinstance(n, str) and len(n) <= MAX_NAME for n in names):
                     return cls((c, h, w), tuple(names))
         raise UsageError("the schema is not one of 8-bit images with a list of class names")

@@ -51,9 +51,7 @@ def load(config: DataConfig, seed: int) -> Splits:
     else:
         test = _image_data(test_rows, names, schema=train.schema, size=config.image_size)
     if not len(test):
-        raise UsageError(
-            f"{train_rows.source} has too few samples ({len(train)}) to set a fifth aside for testing"
-        )
+        raise UsageError(f"{train_rows.source} has too few samples ({len(train)}) to set a fifth aside for testing")
     return Splits(
         config.name,
         _subset(train, config.max_train, Stream(seed, "subset-train")),
@@ -140,18 +138,14 @@ def _folder(path: Path) -> tuple[Rows, Rows | None]:
 def _common_names(train: Rows, test: Rows | None) -> tuple[str, ...]:
     """One name per class, after checking that every class can be learned."""
     if test is not None and test.names and train.names and test.names != train.names:
-        raise UsageError(
-            f"{train.source} has the classes {_list(train.names)}, its test set {_list(test.names)}"
-        )
+        raise UsageError(f"{train.source} has the classes {_list(train.names)}, its test set {_list(test.names)}")
     tested = np.empty(0, np.int64) if test is None else test.labels
     count = max(_count(train), int(tested.max(initial=-1)) + 1)
     names = train.names or (test.names if test else None) or class_names(count)
     _check_labels(count, names, train.source)
     missing = sorted(set(range(len(names))) - set(np.unique(train.labels).tolist()))
     if only := [label for label in missing if label in tested]:
-        raise UsageError(
-            f"class {names[only[0]]} is only in the test set of {train.source}: move samples to training"
-        )
+        raise UsageError(f"class {names[only[0]]} is only in the test set of {train.source}: move samples to training")
     if missing:
         raise UsageError(
             f"{train.source} has no training sample of class {_list([names[label] for label in missing])}: "
@@ -188,17 +182,13 @@ def _image_data(rows: Rows, names: tuple[str, ...], schema: Schema | None = None
 
 def _check_labels(count: int, names: Sequence[str], source: str) -> None:
     if count > len(names):
-        raise UsageError(
-            f"{source} has label {count - 1}, but there are {len(names)} classes: {_list(names)}"
-        )
+        raise UsageError(f"{source} has label {count - 1}, but there are {len(names)} classes: {_list(names)}")
 
 
 def _check_shape(images: Tensor, shape: tuple[int, int, int], source: str) -> None:
     if tuple(images.shape[1:]) != shape:
         found, wanted = ("×".join(map(str, s)) for s in (images.shape[1:], shape))
-        raise UsageError(
-            f"the images of {source} are {found}, not {wanted}: resize with --set data.image_size=N"
-        )
+        raise UsageError(f"the images of {source} are {found}, not {wanted}: resize with --set data.image_size=N")
 
 
 def _count(rows: Rows) -> int:

@@ -1,4 +1,4 @@
-"""The clients' work as the local engine's workers do it. A task is plain data; its client's samples are already there."""
+"""The clients' work as the local engine's workers do it. A task is plain data; the samples are there already."""
 
 import time
 from collections.abc import Callable
@@ -108,7 +108,7 @@ class EvaluateTask:
 
 @dataclass(frozen=True)
 class CeilingTask:
-    """State of `architecture` trained on all clients' samples together for at least `steps`: no federation could do so."""
+    """State of `architecture` trained on all clients' samples together for at least `steps` steps: the ceiling."""
 
     architecture: str
     steps: int

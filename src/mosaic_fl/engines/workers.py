@@ -63,8 +63,8 @@ class _Lazy(Future[Done]):
 class Workers:
     """Processes that have the workplace in memory from the start.
 
-    On Linux they are forked, so the sites' tensors are the same pages; elsewhere they are spawned and the tensors lie in
-    shared memory. They end with this process, even if it is killed.
+    On Linux they are forked, so the sites' tensors are the same pages; elsewhere they are spawned and the tensors lie
+    in shared memory. They end with this process, even if it is killed.
     """
 
     def __init__(self, place: Workplace, count: int) -> None:

@@ -67,9 +67,7 @@ def admit(factory: object, name: str = "") -> str:
     """
     name = name or _name(factory)
     if isinstance(factory, nn.Module):
-        raise UsageError(
-            f"model {name!r} is a module: give its class, or a function that makes a new one each time"
-        )
+        raise UsageError(f"model {name!r} is a module: give its class, or a function that makes a new one each time")
     if not callable(factory):
         raise UsageError(f"model {name!r} is no factory: {type(factory).__name__} cannot be called")
     _own[name] = Own(factory, _schema_parameter(name, factory))

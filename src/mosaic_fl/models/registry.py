@@ -109,9 +109,7 @@ def _check(spec: str, schema: Schema) -> nn.Module:
         except Exception as error:  # a foreign module may raise anything
             failure = error
     hint = "; a larger data.image_size may help" if spec.startswith("timm:") else ""
-    raise UsageError(
-        f"model {spec!r} cannot take images of shape {schema.shape}: {reason(failure)}{hint}"
-    ) from failure
+    raise UsageError(f"model {spec!r} cannot take images of shape {schema.shape}: {reason(failure)}{hint}") from failure
 
 
 @torch.no_grad()
@@ -119,9 +117,7 @@ def _probe(spec: str, schema: Schema) -> nn.Module:
     """Make a module on the default device and compare what it gives for two images with what it must give."""
     module = _make(spec, schema)
     if not is_own(spec) and (size := sum(p.numel() for p in module.parameters())) > MAX_PARAMETERS:
-        raise UsageError(
-            f"model {spec!r} has {size:,} parameters for these images: at most {MAX_PARAMETERS:,}"
-        )
+        raise UsageError(f"model {spec!r} has {size:,} parameters for these images: at most {MAX_PARAMETERS:,}")
     model = _classifier(module, schema).eval()
     images = torch.zeros(PROBE, *schema.shape)
     logits: object = model(images)
@@ -132,9 +128,7 @@ def _probe(spec: str, schema: Schema) -> nn.Module:
         )
     features: object = model.features(images)
     if not (isinstance(features, Tensor) and features.ndim == 2 and len(features) == PROBE):
-        raise UsageError(
-            f"model {spec!r} gives {_form(features)} for {PROBE} images, not features ({PROBE}, d)"
-        )
+        raise UsageError(f"model {spec!r} gives {_form(features)} for {PROBE} images, not features ({PROBE}, d)")
     return module
 
 

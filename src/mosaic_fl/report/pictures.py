@@ -74,9 +74,7 @@ def _draw_counts(axes: "Axes", counts: Tensor, frame: tuple[float, float, float,
     cell_w, cell_h = (right - left) / classes, (bottom - top) / clients
     shades = LinearSegmentedColormap.from_list("counts", SEQUENCE).with_extremes(under=FAINT)
     depth = (counts / counts.max().clamp(min=1)).sqrt()
-    axes.imshow(
-        depth.numpy(), shades, vmin=1e-9, vmax=1, extent=frame, aspect="auto", interpolation="nearest"
-    )
+    axes.imshow(depth.numpy(), shades, vmin=1e-9, vmax=1, extent=frame, aspect="auto", interpolation="nearest")
     gap = min(5 * min(cell_w, cell_h), 1.2)
     axes.vlines([left + c * cell_w for c in range(1, classes)], top, bottom, colors="white", linewidth=gap)
     axes.hlines([top + k * cell_h for k in range(1, clients)], left, right, colors="white", linewidth=gap)

@@ -71,9 +71,7 @@ class Display:
     be called from any thread, also for stages that the plan does not know, and outside the `with` block.
     """
 
-    def __init__(
-        self, plan: Sequence[tuple[str, float]], console: Console | None = None, *, clients: int = 1
-    ) -> None:
+    def __init__(self, plan: Sequence[tuple[str, float]], console: Console | None = None, *, clients: int = 1) -> None:
         self._console = console or Console(stderr=True)
         self._clients = clients
         self._lock = threading.Lock()

@@ -131,9 +131,7 @@ def _largest(row: Sequence[int], names: Sequence[str], width: int) -> Text:
     order = sorted((c for c in range(len(row)) if row[c]), key=lambda c: -row[c])
     text = Text()
     for place, label in enumerate(order):
-        entry = Text.assemble(
-            ", " if place else "", shorten(names[label], LONGEST_NAME), (f": {row[label]}", "dim")
-        )
+        entry = Text.assemble(", " if place else "", shorten(names[label], LONGEST_NAME), (f": {row[label]}", "dim"))
         more = f" and {len(order) - place - 1} more" if place + 1 < len(order) else ""
         if len(text) + len(entry) + len(more) > width:
             return text.append(f" and {len(order) - place} more", "dim")

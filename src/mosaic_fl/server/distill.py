@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -42,9 +43,7 @@ class Distilled:
         return teacher_of(self.mixture, self.meta, outputs)
 
 
-def distill(
-    contributions: Sequence[Contribution], config: Config, device: torch.device, journal: Journal
-) -> Distilled:
+def distill(contributions: Sequence[Contribution], config: Config, device: torch.device, journal: Journal) -> Distilled:
     """Mixture of experts -> meta model -> synthetic pool -> student; each a stage of `journal`.
 
     The order of the contributions does not matter. Raises UsageError where they are none, do not share one schema, two
@@ -99,7 +98,7 @@ def compatible(contributions: Sequence[Contribution]) -> list[Contribution]:
     if not contributions:
         raise UsageError("there is no contribution to distil")
     ordered = sorted(contributions, key=lambda c: c.client)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if before.client == after.client:
             raise UsageError(f"two contributions come from client {after.client}: give every client its own --client")
         if before.schema != after.schema:

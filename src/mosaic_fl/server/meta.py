@@ -4,6 +4,8 @@ They read log-probabilities and the class-count prior only, so architectures and
 Both add a learned correction to the class-weighted ensemble, which is what they are before any training.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +54,7 @@ class MetaMLP(nn.Module):
         super().__init__()
         self.register_buffer("prior", weights)
         sizes = [2 * weights.numel(), *[config.width] * config.layers]
-        hidden = [m for a, b in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(a, b), nn.ReLU())]
+        hidden = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
         self.body = nn.Sequential(*hidden, nn.Linear(config.width, weights.shape[1]))
         last = self.body[-1]
         nn.init.zeros_(last.weight)  # type: ignore[arg-type]

@@ -16,7 +16,13 @@ CHECKS = 20  # looks at the hold-out in one training
 
 
 def train_meta(
-    outputs: Tensor, labels: Tensor, weights: Tensor, config: MetaConfig, seed: int, device: torch.device, monitor: Monitor
+    outputs: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    config: MetaConfig,
+    seed: int,
+    device: torch.device,
+    monitor: Monitor,
 ) -> nn.Module:
     """A meta model fitted to expert logits `outputs` (n, K, C) of samples with `labels` (n,); `weights` (K, C).
 
@@ -41,7 +47,7 @@ def train_meta(
         index = rest[next(draw)]
         loss = F.cross_entropy(model(x[index]), y[index])
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
         if average:

@@ -82,7 +82,10 @@ def _by_rejection(
         drawn = _quantised(generator, torch.zeros(batch, dtype=torch.int64), rng)
         shown = logits(expert, drawn, next(generator.parameters()).device).argmax(1)
         for label in shown.unique().tolist():
-            places, candidates = open_places[labels[open_places] == label], (shown == label).nonzero().flatten()
+            places, candidates = (
+                open_places[labels[open_places] == label],
+                (shown == label).nonzero().flatten(),
+            )
             fits = min(len(places), len(candidates))
             images[places[:fits]] = drawn[candidates[:fits]]
             found[places[:fits]] = True

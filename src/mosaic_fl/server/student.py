@@ -23,7 +23,7 @@ CHECKS = 20  # looks at the hold-out in one training
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the student learns from: `images` uint8, `labels` of the generators (n,), `teacher` log-probabilities (n, C)."""
+    """What the student learns from: uint8 `images`, the generators' `labels` (n,), `teacher` log-probabilities (n, C)."""
 
     images: Tensor
     labels: Tensor
@@ -61,7 +61,12 @@ def distillation_loss(outputs: Tensor, lesson: Lesson, config: DistillConfig) ->
 
 
 def train_student(
-    student: Classifier, lesson: Lesson, config: DistillConfig, stream: Stream, device: torch.device, monitor: Monitor
+    student: Classifier,
+    lesson: Lesson,
+    config: DistillConfig,
+    stream: Stream,
+    device: torch.device,
+    monitor: Monitor,
 ) -> dict[str, float]:
     """Train `student` in place; returns its figures on the synthetic hold-out.
 
@@ -84,7 +89,7 @@ def train_student(
             part = rest.at(next(draw).to(device))
             loss = distillation_loss(student(to_float(part.images)), part, config)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             schedule.step()
             if average:
