@@ -88,9 +88,9 @@ def test_divergence_is_an_error_that_names_the_learning_rate(digits: ImageData) 
 
 
 @pytest.mark.parametrize("spec", ["mlp:8", "cnn:4"])
-@pytest.mark.parametrize("rows", [[0], [0, 10], list(range(21)), [0, 10, 20, 30, 36, 48, 49, 55, 72, 78]])
+@pytest.mark.parametrize("rows", [[0], [0, 10], list(range(19)), [0, 10, 20, 30, 36, 48, 49, 55, 72, 78]])
 def test_tiny_clients_contribute(digits: ImageData, rows: list[int], spec: str) -> None:
-    """One sample, two of one class, just enough for a generator, ten of one class (0)."""
+    """One sample, two of one class, almost enough for a generator, ten of one class (0)."""
     made = contribute(Site(0, digits.subset(rows), spec), QUICK, CPU, lambda _: Silent())
     assert int(made.class_counts.sum()) <= len(rows)
     assert made.build_generator() is None

@@ -41,8 +41,8 @@ def contribute(
 
     `images` uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`; `labels` (n,) in
     0..C−1; or an `ImageData` alone. `classes`: how many the whole federation has, or their names. `client` is another
-    number at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}. Raises UsageError for data or
-    settings that cannot be used, MosaicError where training diverges.
+    number at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}. Raises UsageError for
+    data or settings that cannot be used, MosaicError where training diverges.
     """
     if isinstance(images, ImageData):
         data = images

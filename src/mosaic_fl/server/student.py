@@ -23,7 +23,7 @@ CHECKS = 20  # looks at the hold-out in one training
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the student learns from: uint8 `images`, the generators' `labels` (n,), `teacher` log-probabilities (n, C)."""
+    """What the student learns from: uint8 `images`, generators' `labels` (n,), `teacher` log-probabilities (n, C)."""
 
     images: Tensor
     labels: Tensor
