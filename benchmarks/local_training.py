@@ -21,6 +21,7 @@ from mosaic_fl.data.partition import partition
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load
 from mosaic_fl.engines.local import LocalFederation
+from mosaic_fl.federation import FitJob
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import build
 from mosaic_fl.optimisation import copy_state
@@ -86,7 +87,7 @@ def by_engine(places: tuple[Site, ...], workers: int) -> float:
     with LocalFederation(places, settings(workers), torch.device("cpu"), Journal()) as federation:
         state = copy_state(build(MODEL, federation.schema))
         start = time.perf_counter()
-        federation.fit(MODEL, state, 0)
+        federation.fit([FitJob(k, MODEL, state) for k in range(CLIENTS)], 0)
         return time.perf_counter() - start
 
 

@@ -1,8 +1,8 @@
 """What a method asks of the clients, whoever and wherever they are. Engines implement it; methods speak to it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -10,6 +10,19 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.schema import Schema
 
 State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """What one client is asked in `fit`: train `architecture` from the weights `state`.
+
+    `settings` are changes to its training configuration, as {"lr": 1e-4, "max_steps": 10}.
+    """
+
+    client: int
+    architecture: str
+    state: State
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -23,7 +36,7 @@ class Fitted:
 
 
 class Federation(Protocol):
-    """The clients of one run. Every answer is a list in the order of the clients."""
+    """The clients of one run. Every answer is a list in the order of the clients or of the jobs."""
 
     @property
     def schema(self) -> Schema:
@@ -33,11 +46,11 @@ class Federation(Protocol):
     def architectures(self) -> Sequence[str]:
         """The name of each client's architecture; its length is the number of clients."""
 
-    def contribute(self) -> list[Contribution]:
-        """Every client trains and gives its contribution."""
+    def contribute(self, start: Mapping[int, State] | None = None) -> list[Contribution]:
+        """Every client trains and gives its contribution; those in `start` train on from these weights."""
 
-    def fit(self, architecture: str, state: State, round: int) -> list[Fitted]:
-        """Every client trains `architecture` from the weights `state` on its own data, in round `round` (0-based)."""
+    def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
+        """The clients that have a job train on their own data, in round `round` (0-based)."""
 
     def evaluate(self, architecture: str, state: State) -> list[Tensor]:
         """Every client's confusion matrix int64 (C, C), true class by predicted, on its own validation split."""

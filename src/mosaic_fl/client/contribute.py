@@ -1,9 +1,10 @@
 """A client's whole work: private data in, one contribution out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from mosaic_fl.client.gan_training import train_gan
 from mosaic_fl.client.prototypes import prototypes
@@ -30,8 +31,14 @@ class Site:
     architecture: str
 
 
-def contribute(site: Site, config: Config, device: torch.device, monitor: Callable[[str], Monitor]) -> Contribution:
-    """Train the site's classifier and generator, and gather what leaves it.
+def contribute(
+    site: Site,
+    config: Config,
+    device: torch.device,
+    monitor: Callable[[str], Monitor],
+    start: Mapping[str, Tensor] | None = None,
+) -> Contribution:
+    """Train the site's classifier (on from the weights `start`, if given) and generator, and gather what leaves it.
 
     A validation split is held out first and neither network learns from it. `monitor(stage)` gives the listener for
     the stages "train" and "generator". All randomness comes from (config.run.seed, stage, client).
@@ -39,6 +46,8 @@ def contribute(site: Site, config: Config, device: torch.device, monitor: Callab
     train, validation = split(site, config)
     with Stream(config.run.seed, "init", site.client).ambient():
         expert = build(site.architecture, train.schema)
+    if start is not None:
+        expert.load_state_dict(dict(start))
     stream = Stream(config.run.seed, "train", site.client)
     trained = train_classifier(expert, train, validation, config.train, stream, device, monitor("train"))
     generator, reason = _train_generator(site, train, expert, config, device, monitor("generator"))

@@ -1,11 +1,11 @@
 """The `local` engine: all clients on one machine, in this process or in worker processes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.engines.tasks import CeilingTask, ContributeTask, Done, EvaluateTask, FitTask, Task, Workplace
 from mosaic_fl.engines.workers import InProcess, Workers
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import Fitted, State
+from mosaic_fl.federation import FitJob, Fitted, State
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.journal import Journal, Stage
 
@@ -60,20 +60,21 @@ class LocalFederation:
         """The name of each client's architecture."""
         return [site.architecture for site in self.sites]
 
-    def contribute(self) -> list[Contribution]:
+    def contribute(self, start: Mapping[int, State] | None = None) -> list[Contribution]:
         """Every client's contribution, made now or found in the journal; raises the first fault after all are done."""
+        begin = start or {}
         recalled = {client: self._recall(client) for client in range(len(self.sites))}
         missing = [client for client, contribution in recalled.items() if contribution is None]
-        recalled |= self._collect({client: ContributeTask(client) for client in missing})
+        recalled |= self._collect({client: ContributeTask(client, begin.get(client)) for client in missing})
         return [made for _, made in sorted(recalled.items()) if made is not None]
 
-    def fit(self, architecture: str, state: State, round: int) -> list[Fitted]:
-        """Every client's weights after training from `state`."""
-        return self._all([FitTask(k, architecture, state, round) for k in range(len(self.sites))])
+    def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
+        """The weights of the clients that have a job after it."""
+        return self._all({job.client: FitTask(job, round) for job in jobs})
 
     def evaluate(self, architecture: str, state: State) -> list[Tensor]:
         """Every client's confusion matrix on its validation split."""
-        return self._all([EvaluateTask(k, architecture, state) for k in range(len(self.sites))])
+        return self._all({k: EvaluateTask(k, architecture, state) for k in range(len(self.sites))})
 
     def plan_ceiling(self, architecture: str, steps: int) -> None:
         """Train the ceiling behind the clients' next work, while the server works; see `ceiling`."""
@@ -100,10 +101,11 @@ class LocalFederation:
         """Largest first, so that no worker is left alone with the longest task at the end."""
         return sorted(clients, key=lambda k: -len(self.sites[k].data))
 
-    def _all(self, tasks: Sequence[Task]) -> list:  # type: ignore[type-arg]
-        futures = {k: self.workers.submit(tasks[k]) for k in self._by_size(range(len(tasks)))}
+    def _all(self, tasks: Mapping[int, Task]) -> list[Any]:
+        """The values of the clients' tasks, in their order."""
+        futures = {k: self.workers.submit(tasks[k]) for k in self._by_size(list(tasks))}
         self._start_ceiling()
-        return [self._result(futures[k]).value for k in range(len(tasks))]
+        return [self._result(futures[k]).value for k in tasks]
 
     def _collect(self, tasks: dict[int, ContributeTask]) -> dict[int, Contribution | None]:
         """Run the tasks, keep each result as soon as it is there, and only then raise the first fault."""

@@ -12,7 +12,7 @@ from mosaic_fl.client.contribute import Site, contribute, split
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.federation import Fitted, State
+from mosaic_fl.federation import FitJob, Fitted, State
 from mosaic_fl.models import build
 from mosaic_fl.models.inference import logits
 from mosaic_fl.models.loading import load_into
@@ -45,9 +45,10 @@ Task = Callable[[Workplace], Done]
 
 @dataclass(frozen=True)
 class ContributeTask:
-    """Bytes of the contribution of client `client`."""
+    """Bytes of the contribution of client `client`, which trains on from `start` where that is given."""
 
     client: int
+    start: State | None = None
 
     def __call__(self, place: Workplace) -> Done:
         start, recorders = time.perf_counter(), dict[str, Recorder]()
@@ -55,7 +56,7 @@ class ContributeTask:
         def monitor(stage: str) -> Recorder:
             return recorders.setdefault(stage, Recorder(stage, self.client, place.listen))
 
-        made = contribute(place.sites[self.client], place.config, place.device, monitor)
+        made = contribute(place.sites[self.client], place.config, place.device, monitor, self.start)
         metrics = [
             {"client": self.client, "part": stage, **figures}
             for stage, recorder in recorders.items()
@@ -66,22 +67,21 @@ class ContributeTask:
 
 @dataclass(frozen=True)
 class FitTask:
-    """`Fitted` of client `client` that starts from `state` in round `round`."""
+    """`Fitted` of the client that has `job`, in round `round`."""
 
-    client: int
-    architecture: str
-    state: State
+    job: FitJob
     round: int
 
     def __call__(self, place: Workplace) -> Done:
-        start, config = time.perf_counter(), place.config
-        train, validation = split(place.sites[self.client], config)
+        start, config, job = time.perf_counter(), place.config, self.job
+        train, validation = split(place.sites[job.client], config)
         with torch.random.fork_rng():
-            model = load_into(lambda: build(self.architecture, train.schema), self.state, "global weights")
-        stream = Stream(config.run.seed, "fit", self.client, self.round)
-        recorder = Recorder(f"round-{self.round:04d}", self.client, place.listen)
-        trained = train_classifier(model, train, validation, config.train, stream, place.device, recorder)
-        fitted = Fitted(self.client, copy_state(model), len(train), trained.validation)
+            model = load_into(lambda: build(job.architecture, train.schema), job.state, "global weights")
+        stream = Stream(config.run.seed, "fit", job.client, self.round)
+        recorder = Recorder(f"round-{self.round:04d}", job.client, place.listen)
+        settings = config.train.model_copy(update=dict(job.settings))
+        trained = train_classifier(model, train, validation, settings, stream, place.device, recorder)
+        fitted = Fitted(job.client, copy_state(model), len(train), trained.validation)
         return Done(fitted, time.perf_counter() - start)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import Federation, Fitted, State
+from mosaic_fl.federation import Federation, FitJob, Fitted, State
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.outcome import Outcome
@@ -23,12 +23,13 @@ def fedavg(federation: Federation, config: Config, device: torch.device, journal
     The model of the last round is the result. Raises UsageError where the clients' architectures differ.
     """
     architecture = shared_architecture(federation.architectures)
+    clients = range(len(federation.architectures))
     with Stream(config.run.seed, "fedavg-init").ambient():
         state = copy_state(build(architecture, federation.schema))
     for round in range(config.fedavg.rounds):
 
         def one_round(monitor: Monitor, state: State = state, round: int = round) -> tuple[State, dict[str, float]]:
-            fitted = federation.fit(architecture, state, round)
+            fitted = federation.fit([FitJob(k, architecture, state) for k in clients], round)
             average = weighted_average(fitted)
             accuracy = validation_accuracy(federation.evaluate(architecture, average))
             monitor.log(round, validation_accuracy=accuracy)
@@ -36,8 +37,7 @@ def fedavg(federation: Federation, config: Config, device: torch.device, journal
 
         state = journal.stage(f"round-{round:04d}", one_round).tensors
     model = GlobalModel(architecture, federation.schema, state)
-    size, clients = len(model.to_bytes()), len(federation.architectures)
-    traffic = [size * config.fedavg.rounds] * clients
+    traffic = [len(model.to_bytes()) * config.fedavg.rounds] * len(clients)
     return Outcome(model, bytes_up=traffic, bytes_down=traffic)
 
 

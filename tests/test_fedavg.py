@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from mosaic_fl.errors import UsageError
+from mosaic_fl.federation import Fitted
+from mosaic_fl.methods.fedavg import shared_architecture, validation_accuracy, weighted_average
+
+
+def fitted(client: int, samples: int, weight: float, batches: int) -> Fitted:
+    return Fitted(client, {"w": torch.tensor([weight, 1.0]), "n": torch.tensor(batches)}, samples, {})
+
+
+def test_the_average_weighs_clients_by_their_samples() -> None:
+    average = weighted_average([fitted(0, 30, 1.0, 5), fitted(1, 10, 5.0, 9)])
+    assert torch.equal(average["w"], torch.tensor([2.0, 1.0]))  # (30·1 + 10·5)/40
+    assert int(average["n"]) == 9
+
+
+def test_equal_weights_stay_equal() -> None:
+    same = [fitted(k, samples, 0.1, 1) for k, samples in enumerate((1, 7, 1000))]
+    assert torch.equal(weighted_average(same)["w"], same[0].state["w"])
+
+
+def test_different_architectures_cannot_be_averaged() -> None:
+    assert shared_architecture(["cnn:8", "cnn:8"]) == "cnn:8"
+    with pytest.raises(UsageError, match="one architecture, not cnn:8, mlp:8"):
+        shared_architecture(["mlp:8", "cnn:8"])
+
+
+def test_federated_validation_by_hand() -> None:
+    # 8 of 10 right at one client, 1 of 2 at the other: 9 of 12; no samples anywhere: 0.
+    first, second = torch.tensor([[5, 1], [1, 3]]), torch.tensor([[1, 0], [1, 0]])
+    assert validation_accuracy([first, second]) == pytest.approx(0.75)
+    assert validation_accuracy([torch.zeros(2, 2, dtype=torch.int64)]) == 0
+    assert validation_accuracy([]) == 0

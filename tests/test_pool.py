@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mosaic_fl.client.contribute import Site, contribute
+from mosaic_fl.config import Config
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.errors import UsageError
+from mosaic_fl.monitor import Silent
+from mosaic_fl.randomness import Stream
+from mosaic_fl.server.distill import compatible
+from mosaic_fl.server.pool import sample_pool, sheet
+
+CPU = torch.device("cpu")
+
+
+def made(digits: ImageData, client: int, classes: list[int], family: str = "cvae") -> Contribution:
+    rows = torch.isin(digits.labels, torch.tensor(classes)).nonzero().flatten()[:120]
+    config = Config().with_values(
+        {
+            "train.max_steps": 40, "train.min_steps": 40, "generator.family": family,
+            "generator.steps": 40, "generator.latent": 4, "generator.width": 8,
+        }
+    )  # fmt: skip
+    return contribute(Site(client, digits.subset(rows), "mlp:32"), config, CPU, lambda _: Silent())
+
+
+@pytest.fixture(scope="module")
+def pair(digits: ImageData) -> list[Contribution]:
+    """Client 0 holds 0 and 1, client 1 holds 1 and 2."""
+    return [made(digits, 0, [0, 1]), made(digits, 1, [1, 2])]
+
+
+def test_classes_are_drawn_evenly_and_by_who_holds_them(pair: list[Contribution]) -> None:
+    counts = torch.zeros(2, 10, dtype=torch.int64)
+    counts[0, 0], counts[0, 1], counts[1, 1], counts[1, 2] = 50, 30, 10, 70
+    weighed = [replace(c, class_counts=n) for c, n in zip(pair, counts, strict=True)]
+    pool = sample_pool(weighed, 3000, Stream(0, "p"), CPU)
+    assert torch.bincount(pool.labels, minlength=10).tolist() == [1000, 1000, 1000] + [0] * 7
+    assert set(pool.sources[pool.labels == 0].tolist()) == {0}
+    assert set(pool.sources[pool.labels == 2].tolist()) == {1}
+    # w[0, 1] = 30/40: 750 of 1000 expected, σ = 13.7
+    assert 690 <= int((pool.sources[pool.labels == 1] == 0).sum()) <= 810
+
+
+def test_the_same_stream_gives_the_same_pool(pair: list[Contribution]) -> None:
+    first, again = (sample_pool(pair, 50, Stream(1, "p"), CPU) for _ in range(2))
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.labels, again.labels)
+
+
+def test_a_class_without_a_generator_is_not_drawn(pair: list[Contribution]) -> None:
+    silent = replace(pair[1], generator=None, generator_spec=None, no_generator="too few samples")
+    assert set(sample_pool([pair[0], silent], 100, Stream(0, "p"), CPU).labels.tolist()) == {0, 1}
+
+
+def test_without_any_generator_there_is_nothing_to_distil_on(pair: list[Contribution]) -> None:
+    silent = [replace(c, generator=None, generator_spec=None, no_generator="too few") for c in pair]
+    with pytest.raises(UsageError, match=r"no contribution has a generator.*client 1: too few"):
+        sample_pool(silent, 10, Stream(0, "p"), CPU)
+
+
+def test_an_unconditional_generator_is_labelled_by_its_own_expert(digits: ImageData) -> None:
+    contribution = made(digits, 0, [0, 1], "dcgan")
+    pool = sample_pool([contribution], 60, Stream(0, "p"), CPU)
+    from mosaic_fl.models.inference import logits
+
+    if len(pool.labels):  # after 40 steps it may show one class only
+        assert torch.equal(logits(contribution.build_expert(), pool.images).argmax(1), pool.labels)
+
+
+def test_a_sheet_shows_only_classes_held(pair: list[Contribution]) -> None:
+    shown = sheet(pair[0], 3, Stream(0, "s"))
+    assert shown is not None
+    assert shown.shape == (10, 3, 1, 8, 8)
+    assert shown[2:].sum() == 0
+    assert shown[:2].sum() > 0
+
+
+def test_contributions_that_do_not_fit_together(pair: list[Contribution]) -> None:
+    assert [c.client for c in compatible(pair[::-1])] == [0, 1]
+    with pytest.raises(UsageError, match="two contributions come from client 0"):
+        compatible([pair[0], pair[0]])
+    with pytest.raises(UsageError, match="all must share one schema"):
+        other = replace(pair[1].schema, classes=tuple("abcdefghij"[:9]))
+        compatible([pair[0], replace(pair[1], schema=other)])
+    with pytest.raises(UsageError, match="no contribution"):
+        compatible([])
