@@ -82,9 +82,9 @@ def test_a_client_that_fails_loses_nothing_of_the_others(digits: ImageData, tmp_
     with federation(digits, workers, tmp_path) as clients:
         broken = Site(1, clients.sites[1].data, "nosuch:3")
     sites = [clients.sites[0], broken, clients.sites[2]]
-    with LocalFederation(sites, clients.config, CPU, Journal(tmp_path)) as again:
-        with pytest.raises(MosaicError, match="client 1: unknown model 'nosuch'"):
-            again.contribute()
+    fault = pytest.raises(MosaicError, match="client 1: unknown model 'nosuch'")
+    with LocalFederation(sites, clients.config, CPU, Journal(tmp_path)) as again, fault:
+        again.contribute()
     assert sorted(p.name for p in (tmp_path / "contributions").iterdir()) == [
         "client-000.contribution",
         "client-002.contribution",
