@@ -3,7 +3,8 @@ import torch
 
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Fitted
-from mosaic_fl.methods.fedavg import shared_architecture, validation_accuracy, weighted_average
+from mosaic_fl.methods.averaging import participants, validation_accuracy, weighted_average
+from mosaic_fl.methods.fedavg import shared_architecture
 
 
 def fitted(client: int, samples: int, weight: float, batches: int) -> Fitted:
@@ -33,3 +34,13 @@ def test_federated_validation_by_hand() -> None:
     assert validation_accuracy([first, second]) == pytest.approx(0.75)
     assert validation_accuracy([torch.zeros(2, 2, dtype=torch.int64)]) == 0
     assert validation_accuracy([]) == 0
+
+
+def test_participants_are_a_share_drawn_anew() -> None:
+    clients = list(range(10))
+    drawn = [participants(clients, 0.3, 0, r) for r in range(20)]
+    assert all(len(set(d)) == 3 and d == sorted(d) for d in drawn)
+    assert len({tuple(d) for d in drawn}) > 5
+    assert set().union(*drawn) == set(clients)
+    assert participants(clients, 1.0, 0, 0) == clients
+    assert len(participants(clients, 0.001, 0, 0)) == 1

@@ -145,10 +145,14 @@ class DistillConfig(Section):
     holdout: float = Field(0.05, ge=0, lt=1, description="share of the pool kept to choose the best step; 0: the last")
 
 
-class FedAvgConfig(Section):
-    """Rounds of weight averaging (method fedavg)."""
+class RoundsConfig(Section):
+    """Rounds of weight averaging: before the contributions, and after the distillation."""
 
-    rounds: int = Field(1, ge=1, description="rounds")
+    warm_up: int = Field(0, ge=0, le=9999, description="rounds before the contributions; all rounds of fedavg")
+    fine_tune: int = Field(0, ge=0, le=9999, description="rounds that fine-tune the distilled model")
+    participation: float = Field(1.0, gt=0, le=1, description="share of the clients that take part in a round")
+    steps: int = Field(0, ge=0, description="local steps a round; 0: as in [train]")
+    fine_tune_lr: float = Field(1e-4, gt=0, description="learning rate of the fine-tuning rounds")
 
 
 class Config(Section):
@@ -163,7 +167,7 @@ class Config(Section):
     prototypes: PrototypesConfig = PrototypesConfig()
     meta: MetaConfig = MetaConfig()
     distill: DistillConfig = DistillConfig()
-    fedavg: FedAvgConfig = FedAvgConfig()
+    rounds: RoundsConfig = RoundsConfig()
 
     def with_values(self, values: dict[str, Any]) -> "Config":
         """A copy with {"section.key": value} put in, validated; raises UsageError as `validate` does."""

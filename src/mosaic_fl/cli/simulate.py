@@ -9,6 +9,7 @@ from rich.console import Console
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.partition import class_table
+from mosaic_fl.methods.averaging import round_name
 from mosaic_fl.randomness import Stream
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
@@ -54,8 +55,10 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
 
     config, workers = prepared.config, 2 if prepared.config.run.workers != 1 else 1
     local = sum(steps_for(len(site.data), config.train) for site in prepared.sites) / workers
+    before, after = config.rounds.warm_up, config.rounds.fine_tune
+    rounds = [(round_name(r), local) for r in range(before + after)]
     if config.run.method == "fedavg":
-        return [(f"round-{r:04d}", local) for r in range(config.fedavg.rounds)]
+        return rounds[:before] or [(round_name(0), local)]
     steps = {
         "train": local,
         "generator": len(prepared.sites) * config.generator.steps / workers,
@@ -64,7 +67,8 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
         "student": config.distill.steps,
         "centralised": config.distill.steps if config.run.centralised else 0,
     }
-    return [(stage, STAGES[stage] * count) for stage, count in steps.items() if count]
+    distilling = [(stage, STAGES[stage] * count) for stage, count in steps.items() if count]
+    return [*rounds[:before], *distilling, *rounds[before:]]
 
 
 def _draw(prepared: Prepared, out: Path, result: dict[str, object]) -> None:

@@ -1,6 +1,6 @@
 """The server's whole work: contributions in, one global model out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -43,8 +43,16 @@ class Distilled:
         return teacher_of(self.mixture, self.meta, outputs)
 
 
-def distill(contributions: Sequence[Contribution], config: Config, device: torch.device, journal: Journal) -> Distilled:
+def distill(
+    contributions: Sequence[Contribution],
+    config: Config,
+    device: torch.device,
+    journal: Journal,
+    start: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> Distilled:
     """Mixture of experts -> meta model -> synthetic pool -> student; each a stage of `journal`.
+
+    The student begins with the weights that `start` has for its architecture, if any (the paper's pre-federated model).
 
     The order of the contributions does not matter. Raises UsageError where they are none, do not share one schema, two
     come from one client, or no one has a generator.
@@ -69,6 +77,8 @@ def distill(contributions: Sequence[Contribution], config: Config, device: torch
     def teach_the_student(monitor: Monitor) -> Product:
         with Stream(seed, "student-init").ambient():
             student = build(architecture, schema)
+        if start and architecture in start:
+            student.load_state_dict(dict(start[architecture]))
         stream = Stream(seed, "student")
         holdout = train_student(student, lesson_of(pool, teacher), config.distill, stream, device, monitor)
         return copy_state(student), {"holdout": holdout}

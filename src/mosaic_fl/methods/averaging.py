@@ -1,0 +1,121 @@
+"""Rounds of weight averaging within groups of equal architectures (McMahan et al. 2017, algorithm 1)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import RoundsConfig
+from mosaic_fl.federation import Federation, FitJob, Fitted, State
+from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.journal import Journal
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.randomness import Stream
+
+States = dict[str, State]
+"""One set of weights an architecture."""
+
+
+def averaging_rounds(
+    federation: Federation,
+    groups: Mapping[int, str],
+    states: States,
+    rounds: range,
+    config: RoundsConfig,
+    seed: int,
+    journal: Journal,
+    settings: Mapping[str, Any] | None = None,
+) -> States:
+    """In each of `rounds`, a share of the clients trains; each architecture becomes its clients' average by samples.
+
+    `groups` says which architecture each client trains, `states` where each begins; an architecture none of whose
+    clients takes part in a round stays as it was. Each round is a stage of `journal`, and logs the accuracy on the
+    validation splits of its group's clients. `settings` are changes to the local training.
+    """
+    local = local_settings(config) | dict(settings or {})
+    for round in rounds:
+
+        def one_round(monitor: Monitor, states: States = states, round: int = round) -> tuple[State, dict[str, Any]]:
+            taking_part = participants(list(groups), config.participation, seed, round)
+            fitted = federation.fit([FitJob(k, groups[k], states[groups[k]], local) for k in taking_part], round)
+            merged, figures = dict(states), dict[str, float]()
+            for architecture in states:
+                answers = [f for f in fitted if groups[f.client] == architecture]
+                if answers:
+                    merged[architecture] = weighted_average(answers)
+                confusions = federation.evaluate(architecture, merged[architecture])
+                mine = [confusions[k] for k, group in groups.items() if group == architecture]
+                figures[f"validation_accuracy {architecture}"] = validation_accuracy(mine)
+            monitor.log(round, **figures)
+            return _flat(merged), {"participants": taking_part}
+
+        states = _nested(journal.stage(round_name(round), one_round).tensors)
+    return states
+
+
+def round_name(round: int) -> str:
+    """The name of a round's stage."""
+    return f"round-{round:04d}"
+
+
+def local_settings(config: RoundsConfig) -> dict[str, Any]:
+    """Changes to the local training that all rounds share: a fixed number of steps, where one is set."""
+    return {"min_steps": config.steps, "max_steps": config.steps} if config.steps else {}
+
+
+def participants(clients: Sequence[int], share: float, seed: int, round: int) -> list[int]:
+    """`share` of the clients, at least one, drawn anew in each round; in increasing order."""
+    count = max(1, round_half_up(share * len(clients)))
+    drawn = torch.randperm(len(clients), generator=Stream(seed, "participants", round=round).torch())[:count]
+    return sorted(clients[i] for i in drawn.tolist())
+
+
+def round_half_up(value: float) -> int:
+    """The nearest whole number, halves upwards."""
+    return int(value + 0.5)
+
+
+def traffic(
+    groups: Mapping[int, str], states: States, rounds: range, journal: Journal, federation: Federation
+) -> list[int]:
+    """Bytes that each client sent in `rounds`, and was sent: its architecture's weights each time that it took part."""
+    sizes = {name: len(GlobalModel(name, federation.schema, state).to_bytes()) for name, state in states.items()}
+    sent = [0] * len(federation.architectures)
+    for round in rounds:
+        stage = journal.recall(round_name(round))
+        for client in stage.info["participants"] if stage else ():
+            sent[client] += sizes[groups[client]]
+    return sent
+
+
+def weighted_average(fitted: Sequence[Fitted]) -> State:
+    """Σ_k n_k/n · θ_k over all tensors, batch-norm statistics included; whole-number buffers are the largest."""
+    total = sum(f.samples for f in fitted)
+
+    def merge(name: str, first: Tensor) -> Tensor:
+        if not first.is_floating_point():
+            return torch.stack([f.state[name] for f in fitted]).amax(0)
+        return torch.stack([f.state[name].double() * (f.samples / total) for f in fitted]).sum(0).to(first.dtype)
+
+    return {name: merge(name, tensor) for name, tensor in fitted[0].state.items()}
+
+
+def validation_accuracy(confusions: Sequence[Tensor]) -> float:
+    """Share of all clients' validation samples that are classified rightly; 0 where there are none."""
+    if not confusions:
+        return 0.0
+    total = torch.stack(list(confusions)).sum(0)
+    return float(total.diagonal().sum() / total.sum().clamp(min=1))
+
+
+def _flat(states: States) -> State:
+    return {f"{name}/{key}": tensor for name, state in states.items() for key, tensor in state.items()}
+
+
+def _nested(flat: State) -> States:
+    states: States = {}
+    for path, tensor in flat.items():
+        name, _, key = path.rpartition("/")
+        states.setdefault(name, {})[key] = tensor
+    return states
