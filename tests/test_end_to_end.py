@@ -184,3 +184,32 @@ def test_fedavg_over_rounds(tmp_path: Path) -> None:
 def test_the_papers_generators_run(tmp_path: Path, family: str) -> None:
     mosaic(*DEMO, "--generator", family, "--set", "generator.steps=20", "--out", "run", cwd=tmp_path)
     assert 0 <= result(tmp_path / "run")["accuracy"] <= 1
+
+
+def test_rounds_before_and_after_the_distillation(tmp_path: Path) -> None:
+    """Two groups of architectures; half of the clients a round."""
+    rounds = ["--rounds", "2", "--finetune-rounds", "1", "--set", "rounds.participation=0.5", "--set", "rounds.steps=5"]
+    words = [
+        "run",
+        "--clients",
+        "4",
+        "--alpha",
+        "1",
+        "--models",
+        "mlp:8,mlp:16",
+        "--student",
+        "mlp:16",
+        *rounds,
+        *QUICK,
+    ]
+    mosaic(*words, "--workers", "2", "--out", "a", cwd=tmp_path)
+    mosaic(*words, "--workers", "1", "--out", "b", cwd=tmp_path)
+    assert result(tmp_path / "a") == result(tmp_path / "b")
+    assert len(list((tmp_path / "a" / "stages").glob("round-*"))) == 3
+    figures, sizes = (
+        result(tmp_path / "a"),
+        [p.stat().st_size for p in sorted((tmp_path / "a").glob("contributions/*"))],
+    )
+    extra = [up - size for up, size in zip(figures["bytes_up"], sizes, strict=True)]
+    assert all(more >= 0 for more in extra)
+    assert sum(more > 0 for more in extra) >= 2  # two clients took part in each round

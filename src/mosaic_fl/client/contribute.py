@@ -85,4 +85,4 @@ def _train_generator(
     stream = Stream(config.run.seed, "generator", site.client)
     if settings.family == "cvae":
         return train_vae(train, settings, stream, device, monitor), ""
-    return train_gan(train, expert, settings, train.schema, stream, device, monitor), ""
+    return train_gan(train, expert, settings, stream, device, monitor), ""

@@ -1,0 +1,69 @@
+"""The terms of the GAN's generator and discriminator losses (METHOD: pipeline step 2)."""
+
+from types import TracebackType
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+def adversarial_generator(fake: Tensor) -> Tensor:
+    """E[−ln D(G(z))], the non-saturating loss (Goodfellow et al. 2014), from the discriminator's logits (n,)."""
+    return F.softplus(-fake).mean()
+
+
+def adversarial_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E[−ln D(x)] + E[−ln(1 − D(G(z)))], from the discriminator's logits (n,) and (m,)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """L_ent = E_z[H(y)] in nats, 0..ln C, from logits (n, C): small where each sample is classified with confidence."""
+    log_p = logits.log_softmax(1)
+    return -(log_p.exp() * log_p).sum(1).mean()
+
+
+def diversity(logits: Tensor) -> Tensor:
+    """L_div = −H(E_z[y]) in nats, −ln C..0, from logits (n, C): small where the batch covers all classes evenly."""
+    log_mean = logits.log_softmax(1).logsumexp(0) - torch.tensor(float(len(logits))).log()
+    return (log_mean.exp() * log_mean).sum()
+
+
+class BatchStatistics:
+    """L_inv: how far a batch is from what a frozen classifier remembers (DeepInversion, Yin et al. 2020).
+
+    Within the block, every forward pass of `model` (in eval mode) records, for each batch-norm layer l with C_l
+    channels, (‖μ_batch − μ_running‖² + ‖σ²_batch − σ²_running‖²) / C_l, differentiable in the images. `loss()` is the
+    sum over the layers of the latest pass, and 0 for a model without batch norm. The variance is the biased one, so
+    one sample will do.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.layers = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        self.terms: dict[nn.Module, Tensor] = {}
+        self.hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        self.hooks = [layer.register_forward_pre_hook(self._record) for layer in self.layers]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def loss(self) -> Tensor:
+        """The sum of the latest pass's terms."""
+        return torch.stack(list(self.terms.values())).sum() if self.terms else torch.zeros(())
+
+    def _record(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
+        mean, variance = layer.running_mean, layer.running_var
+        if mean is None or variance is None:
+            return
+        over = [d for d in range(inputs[0].ndim) if d != 1]
+        batch_mean, batch_variance = inputs[0].mean(over), inputs[0].var(over, unbiased=False)
+        self.terms[layer] = (batch_mean - mean).square().mean() + (batch_variance - variance).square().mean()
