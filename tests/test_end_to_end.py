@@ -190,15 +190,7 @@ def test_rounds_before_and_after_the_distillation(tmp_path: Path) -> None:
     """Two groups of architectures; half of the clients a round."""
     rounds = ["--rounds", "2", "--finetune-rounds", "1", "--set", "rounds.participation=0.5", "--set", "rounds.steps=5"]
     words = [
-        "run",
-        "--clients",
-        "4",
-        "--alpha",
-        "1",
-        "--models",
-        "mlp:8,mlp:16",
-        "--student",
-        "mlp:16",
+        *["run", "--clients", "4", "--alpha", "1", "--models", "mlp:8,mlp:16", "--student", "mlp:16"],
         *rounds,
         *QUICK,
     ]

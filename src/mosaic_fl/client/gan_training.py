@@ -1,7 +1,7 @@
 """Training of the paper's GAN on a client's data, with its classifier as a second judge (METHOD: pipeline step 2)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -102,7 +102,7 @@ class _Terms:
             return {}
         # A class the client lacks is no way to be confident, or diverse.
         logits = self.expert(fake)[:, self.held]
-        weighed = {
+        weighed: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "entropy": (config.entropy, lambda: entropy(logits)),
             "diversity": (config.diversity, lambda: diversity(logits)),
             "inversion": (inversion, self.statistics.loss),
