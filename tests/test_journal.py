@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import sha256, write_atomic
+from mosaic_fl.files import remove_partial, sha256, write_atomic
 from mosaic_fl.journal import Journal
 from mosaic_fl.monitor import Monitor
 
@@ -71,6 +71,14 @@ def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
         write_atomic(target / "below-a-file", "three")
     assert target.read_text() == "one"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f", "folder"]
+
+
+def test_what_a_killed_process_left_half_written_goes_away(tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / ".a.safetensors.x1y2.partial").write_text("half")
+    (tmp_path / "stages" / "b.partial").write_text("whole")
+    remove_partial(tmp_path)
+    assert [p.name for p in tmp_path.rglob("*partial")] == ["b.partial"]
 
 
 def test_a_hash_knows_where_its_parts_end() -> None:

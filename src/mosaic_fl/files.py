@@ -9,6 +9,15 @@ from pathlib import Path
 from mosaic_fl.errors import MosaicError
 
 
+PARTIAL = ".partial"  # ends the name of a file that is being written
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete what a killed process left half-written in `folder` or below."""
+    for path in folder.rglob(f".*{PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write `data` to `path`: a reader, or a process killed half-way, sees all of it or nothing.
 
@@ -17,7 +26,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     content = data.encode() if isinstance(data, str) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)

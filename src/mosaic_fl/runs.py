@@ -18,7 +18,7 @@ from mosaic_fl.data.sources import load
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.evaluation import figures
-from mosaic_fl.files import write_atomic
+from mosaic_fl.files import remove_partial, write_atomic
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS, Outcome
 from mosaic_fl.methods.fedavg import shared_architecture
@@ -97,6 +97,7 @@ def claim(folder: Path, config: Config, *, resume: bool, force: bool) -> None:
             raise MosaicError(f"cannot empty {folder}: {error.strerror}") from error
     elif resume and kept.exists():
         _require_same(from_toml(kept), config, folder)
+        remove_partial(folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
             f"{folder} exists: add --resume to go on with it, --force to start over, or choose another --out"
