@@ -1,14 +1,17 @@
 import pytest
 import torch
+from torch import nn
 
 from mosaic_fl.client.gan_training import train_gan
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator
 from mosaic_fl.models import Classifier
 from mosaic_fl.models import build as build_model
+from mosaic_fl.models.classifier import Wrapped
 from mosaic_fl.monitor import Recorder, Silent
 from mosaic_fl.randomness import Stream
 
@@ -93,6 +96,52 @@ def test_the_expert_is_left_as_it_was(digits: ImageData) -> None:
     assert model.training
     assert [p.requires_grad for p in model.parameters()] == [False] + [True] * (len(list(model.parameters())) - 1)
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_an_expert_keeps_the_mode_of_each_of_its_layers(digits: ImageData) -> None:
+    model = expert(digits).train()
+    frozen = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).eval()
+    train_gan(digits.subset(range(40)), model, settings("dcgan"), Stream(0, "g"), CPU, Silent())
+    assert [m for m in model.modules() if not m.training] == [frozen]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_sample_does_not_depend_on_its_batch(family: str) -> None:
+    """In training mode too, so that a batch of one is nothing special."""
+    schema, z, labels = Schema((1, 8, 8), ("a", "b")), torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1])
+    spec = GeneratorSpec(family, 4, 4)
+    generator, judge = DCGANGenerator(spec, schema).train(), Discriminator(spec, schema).train()
+    images = generator(z, labels)
+    torch.testing.assert_close(images[:1], generator(z[:1], labels[:1]))
+    torch.testing.assert_close(judge(images, labels)[:1], judge(images[:1], labels[:1]))
+
+
+def test_the_label_starts_quieter_than_the_latent() -> None:
+    """N(0, 0.02) against z's N(0, 1): a label as loud as z leaves one picture a class."""
+    generator = DCGANGenerator(GeneratorSpec("cdcgan", 64, 4), Schema((1, 8, 8), tuple("0123456789")))
+    assert generator.embed is not None
+    assert generator.embed.weight.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_terms_without_weight_cost_nothing_and_all_without_is_an_error(digits: ImageData) -> None:
+    data, none = digits.subset(range(40)), {"entropy": 0.0, "diversity": 0.0, "inversion": 0.0}
+
+    class Untouchable(Classifier):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("nobody should ask")
+
+    train_gan(data, Untouchable(), settings("dcgan", **none), Stream(0, "g"), CPU, Silent())
+    recorder = Recorder()
+    train_gan(data, expert(data), settings("dcgan", adversarial=0.0), Stream(0, "g"), CPU, recorder)
+    assert recorder.metrics[0].keys() == {"step", "entropy", "diversity", "inversion"}
+    with pytest.raises(UsageError, match=r"no term .* has a weight: set generator.adversarial"):
+        train_gan(data, expert(data), settings("dcgan", adversarial=0.0, **none), Stream(0, "g"), CPU, Silent())
+
+
+def test_inversion_needs_an_expert_with_batch_norm(digits: ImageData) -> None:
+    recorder, plain = Recorder(), Wrapped(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
+    train_gan(digits.subset(range(40)), plain, settings("dcgan"), Stream(0, "g"), CPU, recorder)
+    assert "inversion" not in recorder.metrics[0]
 
 
 def test_it_reports(digits: ImageData) -> None:

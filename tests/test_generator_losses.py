@@ -73,3 +73,19 @@ def test_one_sample_a_model_without_batch_norm_and_hooks_that_go() -> None:
     assert not model[0]._forward_pre_hooks
     with BatchStatistics(nn.Linear(2, 2)) as none:
         assert none.loss().item() == 0
+
+
+def test_layers_without_a_memory_count_for_nothing() -> None:
+    forgetful = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)).eval()
+    with BatchStatistics(forgetful) as statistics:
+        forgetful(torch.randn(4, 2))
+        assert statistics.layers == []
+        assert statistics.loss().item() == 0
+
+
+def test_inversion_does_not_grow_with_width() -> None:
+    for width in (1, 64):
+        model = nn.Sequential(nn.BatchNorm1d(width)).eval()
+        with BatchStatistics(model) as statistics:
+            model(torch.full((3, width), 2.0))  # mean 2 instead of 0, variance 0 instead of 1
+            assert statistics.loss().item() == pytest.approx(4 + 1)

@@ -90,7 +90,7 @@ class GeneratorConfig(Section):
         "cvae", description="cvae, dcgan (the paper's, unconditional), cdcgan (conditional), none"
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
-    steps: int = Field(3000, ge=1, description="training steps")
+    steps: int = Field(2000, ge=1, description="training steps")
     batch_size: int = Field(64, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
     latent: int = Field(16, ge=1, le=1024, description="size of the latent z (dcgan: 100 is the paper's)")
@@ -118,8 +118,8 @@ class MetaConfig(Section):
     )
     samples: int = Field(8000, ge=1, description="labelled synthetic samples it learns from")
     holdout: float = Field(0.2, gt=0, lt=1, description="share of them kept to choose its best step")
-    steps: int = Field(600, ge=1, description="training steps")
-    batch_size: int = Field(256, ge=1, description="samples a step")
+    steps: int = Field(500, ge=1, description="training steps")
+    batch_size: int = Field(128, ge=1, description="samples a step")
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
     width: int = Field(64, ge=4, le=4096, description="embedding size (a multiple of heads)")
@@ -132,7 +132,7 @@ class DistillConfig(Section):
     """Distillation of the teacher into the one global model."""
 
     pool: int = Field(16_000, ge=1, description="synthetic samples, classes drawn evenly")
-    steps: int = Field(2000, ge=1, description="training steps")
+    steps: int = Field(1500, ge=1, description="training steps")
     batch_size: int = Field(128, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mosaic_fl.errors import MosaicError
 
-
 PARTIAL = ".partial"  # ends the name of a file that is being written
 
 

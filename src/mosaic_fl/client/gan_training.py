@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.data.dataset import ImageData, to_float
-from mosaic_fl.errors import MosaicError
+from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator
 from mosaic_fl.generators.losses import (
@@ -22,11 +22,12 @@ from mosaic_fl.generators.losses import (
 )
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import batches
+from mosaic_fl.optimisation import averaged, batches
 from mosaic_fl.randomness import Stream
 
 BETAS = (0.5, 0.999)  # Adam's, from the DCGAN paper
-LOG_EVERY = 100
+AVERAGED_STEPS = 100  # about how many steps the averaged generator looks back over, at most a tenth of them
+LOG_EVERY = 50
 
 
 def train_gan(
@@ -40,48 +41,53 @@ def train_gan(
     """A generator of `config.family` (dcgan or cdcgan) fitted to `data`, on the CPU in eval mode.
 
     Minimises adversarial·L_adv + entropy·L_ent + diversity·L_div + inversion·L_inv, the last only with fewer than
-    `inversion_below` samples; a term of weight 0 is not computed. Fake labels come from the client's own class
-    distribution. `expert` is frozen in eval mode meanwhile. Raises MosaicError where a loss is no longer finite.
+    `inversion_below` samples; a term of weight 0 is not computed, and without L_adv there is no discriminator. Fake
+    labels come from the client's own class distribution. What comes back is the moving average of the generator's
+    weights (Yazıcı et al. 2019): a Fréchet distance 14 to 52 % lower on digits. `expert` is frozen in eval mode
+    meanwhile. Raises UsageError where no term has a weight, MosaicError where a loss is no longer finite.
     """
     spec = GeneratorSpec(config.family, config.latent, config.width)
     with stream.ambient():
         generator, judge = DCGANGenerator(spec, data.schema).to(device), Discriminator(spec, data.schema).to(device)
+    average = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
     rng = stream.torch()
     draw = batches(len(data), config.batch_size, rng)
     images, labels = data.images.to(device), data.labels.to(device)
     optimise_generator, optimise_judge = (
         torch.optim.Adam(network.parameters(), lr=config.lr, betas=BETAS, fused=True) for network in (generator, judge)
     )
-    # At least two fakes, for the generator's batch norm.
-    fakes = max(2, min(config.batch_size, len(data)))
     with _frozen(expert, device), BatchStatistics(expert) as statistics:
         terms = _Terms(expert, statistics, data.class_counts().nonzero().flatten().to(device), config, len(data))
+        if not (config.adversarial or terms.asks_expert):
+            raise UsageError("no term of the generator's loss has a weight: set generator.adversarial = 1.0")
         for step in range(config.steps):
-            index = next(draw).to(device)
-            z = torch.randn(fakes, config.latent, generator=rng).to(device)
-            fake_labels = labels[torch.randint(len(data), (fakes,), generator=rng).to(device)]
+            # Always a whole batch of fakes: they cost no data, and the terms below are averages over them.
+            z = torch.randn(config.batch_size, config.latent, generator=rng).to(device)
+            fake_labels = labels[torch.randint(len(data), (config.batch_size,), generator=rng).to(device)]
             fake = generator(z, fake_labels)
-
-            judged = judge(to_float(images[index]), labels[index])
-            judge_loss = adversarial_discriminator(judged, judge(fake.detach(), fake_labels))
-            optimise_judge.zero_grad(set_to_none=True)
-            judge_loss.backward()
-            optimise_judge.step()
-
+            figures: dict[str, Tensor] = {}
             parts = terms.of(fake)
             if config.adversarial:
+                index = next(draw).to(device)
+                real = judge(to_float(images[index]), labels[index])
+                figures["discriminator"] = adversarial_discriminator(real, judge(fake.detach(), fake_labels))
+                _descend(optimise_judge, figures["discriminator"])
                 parts["adversarial"] = config.adversarial * adversarial_generator(judge(fake, fake_labels))
-            if parts:
-                optimise_generator.zero_grad(set_to_none=True)
-                loss: Tensor = torch.stack(list(parts.values())).sum()
-                loss.backward()
-                optimise_generator.step()
+            _descend(optimise_generator, torch.stack(list(parts.values())).sum())
+            average.update_parameters(generator)
             monitor.progress(step + 1, config.steps)
             if step % LOG_EVERY == 0 or step + 1 == config.steps:
-                figures = {name: term.item() for name, term in parts.items()} | {"discriminator": judge_loss.item()}
-                _require_finite(figures, step, config.lr)
-                monitor.log(step, **figures)
+                values = {name: term.item() for name, term in (parts | figures).items()}
+                _require_finite(values, step, config.lr)
+                monitor.log(step, **values)
+    generator.load_state_dict(average.module.state_dict())
     return generator.cpu().eval()
+
+
+def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
 
 
 @dataclass(frozen=True)
@@ -94,18 +100,26 @@ class _Terms:
     config: GeneratorConfig
     samples: int
 
+    @property
+    def inversion(self) -> float:
+        """The weight of L_inv here: 0 for a client with enough data, or an expert that remembers no statistics."""
+        return self.config.inversion if self.statistics.layers and self.samples < self.config.inversion_below else 0.0
+
+    @property
+    def asks_expert(self) -> bool:
+        """Whether any term here has a weight."""
+        return bool(self.config.entropy or self.config.diversity or self.inversion)
+
     def of(self, fake: Tensor) -> dict[str, Tensor]:
         """Each term that has a weight, by name."""
-        config = self.config
-        inversion = config.inversion if self.samples < config.inversion_below else 0.0
-        if not (config.entropy or config.diversity or inversion):
+        if not self.asks_expert:
             return {}
         # A class the client lacks is no way to be confident, or diverse.
         logits = self.expert(fake)[:, self.held]
         weighed: dict[str, tuple[float, Callable[[], Tensor]]] = {
-            "entropy": (config.entropy, lambda: entropy(logits)),
-            "diversity": (config.diversity, lambda: diversity(logits)),
-            "inversion": (inversion, self.statistics.loss),
+            "entropy": (self.config.entropy, lambda: entropy(logits)),
+            "diversity": (self.config.diversity, lambda: diversity(logits)),
+            "inversion": (self.inversion, self.statistics.loss),
         }
         return {name: weight * term() for name, (weight, term) in weighed.items() if weight}
 
@@ -113,14 +127,17 @@ class _Terms:
 @contextmanager
 def _frozen(expert: Classifier, device: torch.device) -> Iterator[None]:
     """`expert` on `device`, in eval mode and without gradients of its own; as it was, on the CPU, afterwards."""
-    was_training, learning = expert.training, [p.requires_grad for p in expert.parameters()]
+    modes = [(module, module.training) for module in expert.modules()]
+    learning = [p.requires_grad for p in expert.parameters()]
     expert.to(device).eval().requires_grad_(False)
     try:
         yield
     finally:
         for parameter, required in zip(expert.parameters(), learning, strict=True):
             parameter.requires_grad_(required)
-        expert.cpu().train(was_training)
+        for module, training in modes:
+            module.training = training
+        expert.cpu()
 
 
 def _require_finite(figures: dict[str, float], step: int, lr: float) -> None:

@@ -1,9 +1,13 @@
-"""`dcgan` and `cdcgan`: the paper's GAN (Radford, Metz & Chintala 2016), unconditional and class-conditional."""
+"""`dcgan` and `cdcgan`: the paper's GAN (Radford, Metz & Chintala 2016), unconditional and class-conditional.
+
+Two things differ from that paper, both measured on digits and MNIST: one more 3×3 convolution at full resolution at
+either end, and group norm with one group (Ba, Kiros & Hinton 2016) for batch norm, equally good in the generator and
+better in the discriminator, which leaves every sample independent of its batch.
+"""
 
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mosaic_fl.data.schema import Schema
@@ -12,6 +16,7 @@ from mosaic_fl.generators.base import Generator, GeneratorSpec
 SMALLEST_MAP = 4  # pixels a side where the generator starts and the discriminator ends, roughly
 WIDEST = 8  # most channels, in base widths
 INIT = 0.02  # standard deviation of all weights, as in the paper
+SLOPE = 0.2  # of the leaky ReLU below 0, as in the paper
 
 
 def _doublings(schema: Schema) -> int:
@@ -23,16 +28,22 @@ def _doublings(schema: Schema) -> int:
 
 
 def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+    # The embeddings too: a label as loud as z, as with N(0, 1), makes the generator deaf to z (measured).
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, 0.0, INIT)
-        if module.bias is not None:
+        if not isinstance(module, nn.Embedding) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
 
-class DCGANGenerator(Generator):
-    """A linear layer, then transposed convolutions of stride 2, batch norm and ReLU; tanh at the end.
+def _normalised(channels: int, activation: nn.Module) -> list[nn.Module]:
+    return [nn.GroupNorm(1, channels), activation]
 
-    The conditional one joins an embedding of the label, of the latent's size, to z.
+
+class DCGANGenerator(Generator):
+    """A linear layer, then transposed convolutions of stride 2, norm and ReLU; a 3×3 convolution and tanh at the end.
+
+    Channels halve as the map doubles, down to `spec.width` at the image's size, which is then cropped centrally. The
+    conditional one joins an embedding of the label, of the latent's size, to z.
     """
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
@@ -40,14 +51,14 @@ class DCGANGenerator(Generator):
         self.spec, self.shape, self.conditional = spec, schema.shape, spec.family == "cdcgan"
         doublings = _doublings(schema)
         self.start = tuple(-(-side // 2**doublings) for side in schema.shape[1:])
-        channels = [spec.width * min(2**i, WIDEST) for i in reversed(range(doublings))]
+        channels = [spec.width * min(2**i, WIDEST) for i in reversed(range(doublings + 1))]
         self.embed = nn.Embedding(schema.num_classes, spec.latent) if self.conditional else None
         inputs = spec.latent * (2 if self.conditional else 1)
         self.enter = nn.Linear(inputs, channels[0] * self.start[0] * self.start[1], bias=False)
-        layers: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU()]
+        layers = _normalised(channels[0], nn.ReLU())
         for before, after in pairwise(channels):
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-        self.body = nn.Sequential(*layers, nn.ConvTranspose2d(channels[-1], schema.shape[0], 4, 2, 1), nn.Tanh())
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), *_normalised(after, nn.ReLU())]
+        self.body = nn.Sequential(*layers, nn.Conv2d(channels[-1], schema.shape[0], 3, padding=1), nn.Tanh())
         self.apply(_initialise)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
@@ -60,27 +71,28 @@ class DCGANGenerator(Generator):
 
 
 class Discriminator(nn.Module):
-    """Convolutions of stride 2 and leaky ReLU, without batch norm, which would see real and fake batches apart.
+    """The generator's mirror image: a 3×3 convolution, then convolutions of stride 2, norm and leaky ReLU.
 
-    The conditional one sees its label as C constant maps beside the image. Never leaves the client.
+    The conditional one is a projection discriminator (Miyato & Koyama 2018): with features h and the label's
+    embedding e_y, its logit is w·h + b + e_y·h. Never leaves the client.
     """
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         super().__init__()
-        self.classes = schema.num_classes if spec.family == "cdcgan" else 0
-        channels, (height, width) = schema.shape[0] + self.classes, schema.shape[1:]
-        layers: list[nn.Module] = []
+        (channels, height, width), out = schema.shape, spec.width
+        layers: list[nn.Module] = [nn.Conv2d(channels, out, 3, padding=1), nn.LeakyReLU(SLOPE)]
         for i in range(_doublings(schema)):
-            out = spec.width * min(2**i, WIDEST)
-            layers += [nn.Conv2d(channels, out, 4, 2, 1), nn.LeakyReLU(0.2)]
-            channels, height, width = out, height // 2, width // 2
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, 1))
+            channels, out = out, spec.width * min(2 ** (i + 1), WIDEST)
+            layers += [nn.Conv2d(channels, out, 4, 2, 1), *_normalised(out, nn.LeakyReLU(SLOPE))]
+            height, width = height // 2, width // 2
+        self.body = nn.Sequential(*layers, nn.Flatten())
+        features = out * height * width
+        self.head = nn.Linear(features, 1)
+        self.embed = nn.Embedding(schema.num_classes, features) if spec.family == "cdcgan" else None
         self.apply(_initialise)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Logits (n,): real is positive."""
-        if self.classes:
-            maps = F.one_hot(labels, self.classes).to(images.dtype)[:, :, None, None]
-            images = torch.cat([images, maps.expand(-1, -1, *images.shape[2:])], 1)
-        logits: Tensor = self.body(images)
-        return logits.flatten()
+        features: Tensor = self.body(images)
+        logits: Tensor = self.head(features).flatten()
+        return logits if self.embed is None else logits + (self.embed(labels) * features).sum(1)

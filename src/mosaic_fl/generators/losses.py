@@ -1,5 +1,6 @@
 """The terms of the GAN's generator and discriminator losses (METHOD: pipeline step 2)."""
 
+import math
 from types import TracebackType
 from typing import Self
 
@@ -29,7 +30,7 @@ def entropy(logits: Tensor) -> Tensor:
 
 def diversity(logits: Tensor) -> Tensor:
     """L_div = −H(E_z[y]) in nats, −ln C..0, from logits (n, C): small where the batch covers all classes evenly."""
-    log_mean = logits.log_softmax(1).logsumexp(0) - torch.tensor(float(len(logits))).log()
+    log_mean = logits.log_softmax(1).logsumexp(0) - math.log(len(logits))
     return (log_mean.exp() * log_mean).sum()
 
 
@@ -38,12 +39,14 @@ class BatchStatistics:
 
     Within the block, every forward pass of `model` (in eval mode) records, for each batch-norm layer l with C_l
     channels, (‖μ_batch − μ_running‖² + ‖σ²_batch − σ²_running‖²) / C_l, differentiable in the images. `loss()` is the
-    sum over the layers of the latest pass, and 0 for a model without batch norm. The variance is the biased one, so
-    one sample will do.
+    sum over the layers of the latest pass: the mean over channels keeps its scale whatever the width. It is 0 for a
+    model without batch norm that remembers (`layers` is empty). The variance is the biased one, so one sample will do.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.layers = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        self.layers = [
+            m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.running_mean is not None
+        ]
         self.terms: dict[nn.Module, Tensor] = {}
         self.hooks: list[RemovableHandle] = []
 
@@ -54,6 +57,7 @@ class BatchStatistics:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         for hook in self.hooks:
             hook.remove()
+        self.terms.clear()  # and with them the graphs of the last pass
 
     def loss(self) -> Tensor:
         """The sum of the latest pass's terms."""
@@ -62,8 +66,8 @@ class BatchStatistics:
     def _record(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
         assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
         mean, variance = layer.running_mean, layer.running_var
-        if mean is None or variance is None:
-            return
+        assert mean is not None
+        assert variance is not None
         over = [d for d in range(inputs[0].ndim) if d != 1]
         batch_mean, batch_variance = inputs[0].mean(over), inputs[0].var(over, unbiased=False)
         self.terms[layer] = (batch_mean - mean).square().mean() + (batch_variance - variance).square().mean()

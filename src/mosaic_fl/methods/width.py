@@ -1,0 +1,160 @@
+"""Partial training: clients train sub-models of one architecture at the widths they can afford.
+
+HeteroFL (Diao, Ding, Tarokh 2021, arXiv 2010.01264, algorithm 1) and FedRolex (Alam, Liu, Yan, Zhang 2022,
+arXiv 2212.01548, algorithm 1). They differ in which channels a client gets; see `models.submodel`.
+
+HeteroFL's scaler (activations · 1/ratio while training) is left out: batch norm follows every layer that it would
+scale and undoes it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mosaic_fl.config import Config, RoundsConfig
+from mosaic_fl.errors import UsageError
+from mosaic_fl.federation import Federation, FitJob, State
+from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods.averaging import local_settings, participants, round_name, validation_accuracy
+from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.models import build
+from mosaic_fl.models.submodel import extract, indices, merge
+from mosaic_fl.models.width import RATIOS, Ratio, narrow
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.randomness import Stream
+
+
+def heterofl(
+    federation: Federation, config: Config, device: torch.device, journal: Journal, ratios: Sequence[Ratio] = RATIOS
+) -> Outcome:
+    """HeteroFL: client k has the first channels, at width ratio `ratios[k mod len(ratios)]`, in every round."""
+    return partial_training(federation, config, journal, ratios, rolling=False)
+
+
+def fedrolex(
+    federation: Federation, config: Config, device: torch.device, journal: Journal, ratios: Sequence[Ratio] = RATIOS
+) -> Outcome:
+    """FedRolex: as HeteroFL, but the window of channels moves on by one every round."""
+    return partial_training(federation, config, journal, ratios, rolling=True)
+
+
+def partial_training(
+    federation: Federation, config: Config, journal: Journal, ratios: Sequence[Ratio] = RATIOS, *, rolling: bool
+) -> Outcome:
+    """`config.rounds.warm_up` rounds, at least one; the full model of the last round is the result.
+
+    The clients' architecture is the full model's. Raises UsageError where they differ or it cannot be cut, and for a
+    wrong ratio.
+    """
+    architecture = full_architecture(federation.architectures)
+    held = assign(architecture, ratios, len(federation.architectures))
+    rounds = range(max(1, config.rounds.warm_up))
+    with Stream(config.run.seed, "fedavg-init").ambient():  # FedAvg's start, so that methods compare
+        state = copy_state(build(architecture, federation.schema))
+    state = partial_rounds(
+        federation, architecture, held, state, rounds, config.rounds, config.run.seed, journal, rolling=rolling
+    )
+    sent = partial_traffic(architecture, held, state, rounds, journal, federation)
+    return Outcome(GlobalModel(architecture, federation.schema, state), bytes_up=sent, bytes_down=sent)
+
+
+def partial_rounds(
+    federation: Federation,
+    architecture: str,
+    held: Mapping[int, Ratio],
+    state: State,
+    rounds: range,
+    config: RoundsConfig,
+    seed: int,
+    journal: Journal,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    rolling: bool,
+) -> State:
+    """In each of `rounds`, a share of the clients trains its part of `state`, the weights of `architecture`.
+
+    `held` gives each client's width ratio. Each round is a stage of `journal`, and logs the full model's accuracy on
+    the validation splits of all clients. `settings` are changes to the local training.
+    """
+    local = local_settings(config) | dict(settings or {})
+    for round in rounds:
+
+        def one_round(monitor: Monitor, state: State = state, round: int = round) -> tuple[State, dict[str, Any]]:
+            taking_part = participants(list(held), config.participation, seed, round)
+            parts = {client: held[client] for client in taking_part}
+            roll = round if rolling else 0
+            merged = partial_round(federation, architecture, parts, state, round, roll, local)
+            accuracy = validation_accuracy(federation.evaluate(architecture, merged))
+            monitor.log(round, validation_accuracy=accuracy)
+            return merged, {"participants": taking_part}
+
+        state = journal.stage(round_name(round), one_round).tensors
+    return state
+
+
+def partial_round(
+    federation: Federation,
+    architecture: str,
+    held: Mapping[int, Ratio],
+    state: State,
+    round: int,
+    roll: int,
+    settings: Mapping[str, Any],
+) -> State:
+    """The clients in `held` train their parts of `state`, whose windows have moved on by `roll`; returns the merged.
+
+    Each entry is the mean over the clients that hold it, weighted by their training samples as in FedAvg; the papers'
+    plain mean is the case of equal sizes. With every ratio 1 this is FedAvg.
+    """
+    windows = {ratio: indices(architecture, ratio, federation.schema, roll) for ratio in dict.fromkeys(held.values())}
+    parts = {ratio: extract(state, window) for ratio, window in windows.items()}
+    jobs = [FitJob(k, narrow(architecture, ratio), parts[ratio], settings) for k, ratio in held.items()]
+    fitted = federation.fit(jobs, round)
+    return merge(state, [(f.state, windows[held[f.client]], f.samples) for f in fitted])
+
+
+def partial_traffic(
+    architecture: str,
+    held: Mapping[int, Ratio],
+    state: State,
+    rounds: range,
+    journal: Journal,
+    federation: Federation,
+) -> list[int]:
+    """Bytes that each client sent in `rounds`, and was sent: its packed sub-model each time that it took part."""
+    sizes = {}
+    for ratio in dict.fromkeys(held.values()):
+        part = extract(state, indices(architecture, ratio, federation.schema))
+        sizes[ratio] = len(GlobalModel(narrow(architecture, ratio), federation.schema, part).to_bytes())
+    sent = [0] * len(federation.architectures)
+    for round in rounds:
+        stage = journal.recall(round_name(round))
+        for client in stage.info["participants"] if stage else ():
+            sent[client] += sizes[held[client]]
+    return sent
+
+
+def assign(architecture: str, ratios: Sequence[Ratio], clients: int) -> dict[int, Ratio]:
+    """The width ratio of each client: `ratios` in turn.
+
+    Raises UsageError where there are none, or `architecture` has no sub-model of one of them.
+    """
+    if not ratios:
+        raise UsageError(f"no width ratios: give some of {', '.join(map(str, RATIOS))}")
+    for ratio in ratios:
+        narrow(architecture, ratio)
+    return {client: ratios[client % len(ratios)] for client in range(clients)}
+
+
+def full_architecture(architectures: Sequence[str]) -> str:
+    """The one architecture whose sub-models the clients train; raises UsageError where there are several."""
+    kinds = sorted(set(architectures))
+    if len(kinds) > 1:
+        raise UsageError(
+            f"clients train sub-models of one architecture, not of {', '.join(kinds)}: "
+            f"say --models {kinds[0]}, or use --method mosaic"
+        )
+    return kinds[0]

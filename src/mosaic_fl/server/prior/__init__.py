@@ -1,0 +1,11 @@
+"""Prior images: pictures with no task data in them, on which a teacher can be distilled (METHOD: lesson 6).
+
+Distillation needs inputs that excite the experts, not faithful ones: crops of one large photograph teach a student
+(Asano and Saeed, "The Augmented Image Prior", ICLR 2023), and so do dead leaves and noise of the right spectrum
+(Baradad et al., "Learning to See by Looking at Noise", NeurIPS 2021).
+"""
+
+from mosaic_fl.server.prior.cutmix import cutmix
+from mosaic_fl.server.prior.kinds import KINDS, check_prior, prior_images
+
+__all__ = ["KINDS", "check_prior", "cutmix", "prior_images"]

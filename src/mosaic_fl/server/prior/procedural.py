@@ -1,0 +1,51 @@
+"""Pictures made by rule alone: dead leaves, noise, stroke drawings, gratings."""
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.server.prior.channels import finish
+from mosaic_fl.server.prior.draws import chance, colours, uniform
+from mosaic_fl.server.prior.gratings import gratings
+from mosaic_fl.server.prior.leaves import leaves
+from mosaic_fl.server.prior.noise import noise
+from mosaic_fl.server.prior.strokes import strokes
+
+# Share of each kind, (leaves, noise, strokes, gratings): grey task data are more often drawings.
+GREY = (0.3, 0.1, 0.5, 0.1)
+COLOUR = (0.5, 0.2, 0.15, 0.15)
+
+
+def procedural(n: int, schema: Schema, rng: torch.Generator) -> Tensor:
+    """n pictures, uint8 (n, *schema.shape), of all kinds in random order."""
+    channels, height, width = schema.shape
+    share = torch.tensor(GREY if channels == 1 else COLOUR)
+    kinds = torch.multinomial(share, n, replacement=True, generator=rng)
+    made = torch.empty(n, *schema.shape, dtype=torch.uint8)
+    for kind in kinds.unique().tolist():
+        mine = (kinds == kind).nonzero().flatten()
+        pictures = _pictures(kind, len(mine), height, width, rng)
+        made[mine] = finish(pictures, schema, rng, drawn=kind == 2)
+    return made
+
+
+def _pictures(kind: int, n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
+    """n pictures of one kind, float32 (n, 3, h, w) in about 0..1."""
+    if kind == 0:
+        return leaves(_grounds(n, height, width, rng), rng)
+    if kind == 1:
+        return noise(n, height, width, rng)
+    if kind == 3:
+        return gratings(n, height, width, rng)
+    ground, ink = _grounds(n, height, width, rng), colours(rng, n)
+    # Mostly light on dark; else dark on light. Either is far from the other.
+    dark = chance(rng, 0.7, n, 1, 1, 1)
+    ground, ink = ground * uniform(rng, 0, 0.5, n, 1, 1, 1), 1 - ink * uniform(rng, 0, 0.8, n, 1, 1, 1).square_()
+    return strokes(torch.where(dark, ground, 1 - ground), torch.where(dark, ink, 1 - ink), rng)
+
+
+def _grounds(n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
+    """Grounds to draw on, (n, 3, h, w): half of them black, a quarter of one colour, a quarter noise."""
+    style = torch.rand(n, 1, 1, 1, generator=rng)
+    flat = torch.where(style < 0.5, 0.0, colours(rng, n))
+    return torch.where(style < 0.75, flat, noise(n, height, width, rng)).clamp_(0, 1)
