@@ -36,7 +36,10 @@ def test_jsd_by_hand_symmetric_and_at_most_ln_2() -> None:
     assert apart == pytest.approx(LN2, abs=1e-5)
     rng = torch.Generator().manual_seed(0)
     wild = [torch.randn(200, 7, generator=rng) * 30 for _ in range(2)]
-    assert 0 <= jensen_shannon(*wild).item() <= LN2 + 1e-6
+    each = jensen_shannon(*wild)
+    assert each.shape == (200,)
+    assert each.min().item() >= 0
+    assert each.max().item() <= LN2 + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -61,3 +64,14 @@ def test_jsd_has_its_weight() -> None:
     lesson = Lesson(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([1]), P)
     alone = distillation_loss(Q, lesson, DistillConfig(kl=0, label=0, jsd=2.0)).item()
     assert alone == pytest.approx(2 * jensen_shannon(P, Q).item())
+
+
+def test_a_sample_without_a_label_is_taught_by_the_teacher_with_the_whole_weight() -> None:
+    images, both = torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.cat([P, P])
+    config, kl = DistillConfig(kl=0.5, label=0.25), 0.5 * math.log(4 / 3)
+    mixed = Lesson(images, torch.tensor([1, -1]), both)
+    expected = ((0.5 * kl - 0.25 * math.log(0.25)) + 0.75 * kl) / 2
+    assert distillation_loss(torch.cat([Q, Q]), mixed, config).item() == pytest.approx(expected, abs=1e-6)
+    bare = Lesson(images, torch.tensor([-1, -1]), both)
+    labels_alone = DistillConfig(kl=0, label=1)
+    assert distillation_loss(torch.cat([Q, Q]), bare, labels_alone).item() == pytest.approx(kl, abs=1e-6)

@@ -205,3 +205,52 @@ def test_rounds_before_and_after_the_distillation(tmp_path: Path) -> None:
     extra = [up - size for up, size in zip(figures["bytes_up"], sizes, strict=True)]
     assert all(more >= 0 for more in extra)
     assert sum(more > 0 for more in extra) >= 2  # two clients took part in each round
+
+
+def test_the_papers_preset_runs(tmp_path: Path) -> None:
+    """All of the paper's parts, on a tiny budget: rounds, class experts, prototypes, fresh DCGAN noise, fine-tuning."""
+    tiny = {
+        "rounds.warm_up": 2, "rounds.fine_tune": 1, "generator.epochs": 2, "generator.width": 4, "distill.steps": 20,
+        "distill.batch_size": 30, "distill.pool": 100, "meta.steps": 20,
+    }  # fmt: skip
+    settings = [word for name, value in tiny.items() for word in ("--set", f"{name}={value}")]
+    words = ["run", "--preset", "paper", "--clients", "3", "--alpha", "1", "--models", "mlp:16", "--student", "mlp:16"]
+    mosaic(*words, *settings, "--workers", "2", "--out", "paper", cwd=tmp_path)
+    figures = result(tmp_path / "paper")
+    assert figures["choice"] == {"teacher": "meta", "label": 0.0}
+    assert figures["transfer_shares"] == {"generators": 1.0, "prior": 0.0}
+
+
+def test_clients_choose_the_teacher_and_prior_images_join_in(tmp_path: Path) -> None:
+    words = ["run", "--clients", "3", "--alpha", "0.5", *QUICK, "--prior", "procedural", "--set", "distill.choose=true"]
+    more = ["--set", "distill.prior_pool=200", "--models", "mlp:16", "--student", "mlp:16"]
+    mosaic(*words, *more, "--workers", "2", "--out", "a", cwd=tmp_path)
+    figures = result(tmp_path / "a")
+    assert figures["transfer_shares"] == {"generators": 0.75, "prior": 0.25}  # 600 and 200
+    scores = figures["choice"]["validation"]
+    assert scores.keys() == {"meta-0", "meta-50", "class_weighted-0", "class_weighted-50", "meta-100"}
+    chosen = f"{figures['choice']['teacher']}-{round(100 * figures['choice']['label'])}"
+    assert scores[chosen] == max(scores.values())
+    assert figures["bytes_down"][0] == 6 * (tmp_path / "a" / "global_model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("method", ["heterofl", "fedrolex"])
+def test_sub_models_of_several_widths(tmp_path: Path, method: str) -> None:
+    words = [
+        "run",
+        "--method",
+        method,
+        "--models",
+        "cnn:4",
+        "--clients",
+        "3",
+        "--split",
+        "iid",
+        "--rounds",
+        "2",
+        *QUICK,
+    ]
+    mosaic(*words, "--workers", "2", "--out", "a", cwd=tmp_path)
+    up = result(tmp_path / "a")["bytes_up"]
+    assert up == sorted(up, reverse=True)
+    assert up[0] > up[2]

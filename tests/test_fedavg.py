@@ -3,8 +3,12 @@ import torch
 
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Fitted
-from mosaic_fl.methods.averaging import participants, validation_accuracy, weighted_average
-from mosaic_fl.methods.fedavg import shared_architecture
+from mosaic_fl.methods.averaging import (
+    participants,
+    shared_architecture,
+    validation_accuracy,
+    weighted_average,
+)
 
 
 def fitted(client: int, samples: int, weight: float, batches: int) -> Fitted:
@@ -23,9 +27,9 @@ def test_equal_weights_stay_equal() -> None:
 
 
 def test_different_architectures_cannot_be_averaged() -> None:
-    assert shared_architecture(["cnn:8", "cnn:8"]) == "cnn:8"
+    assert shared_architecture(["cnn:8", "cnn:8"], "fedavg") == "cnn:8"
     with pytest.raises(UsageError, match="one architecture, not cnn:8, mlp:8"):
-        shared_architecture(["mlp:8", "cnn:8"])
+        shared_architecture(["mlp:8", "cnn:8"], "fedavg")
 
 
 def test_federated_validation_by_hand() -> None:

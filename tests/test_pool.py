@@ -11,9 +11,13 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.monitor import Silent
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.distill import compatible
-from mosaic_fl.server.pool import sample_pool, sheet
+from mosaic_fl.server.pool import Pool, Sampler, sheet
 
 CPU = torch.device("cpu")
+
+
+def sample_pool(contributions: list[Contribution], n: int, stream: Stream) -> Pool:
+    return Sampler(contributions, CPU).draw(n, stream)
 
 
 def made(digits: ImageData, client: int, classes: list[int], family: str = "cvae") -> Contribution:
@@ -37,7 +41,7 @@ def test_classes_are_drawn_evenly_and_by_who_holds_them(pair: list[Contribution]
     counts = torch.zeros(2, 10, dtype=torch.int64)
     counts[0, 0], counts[0, 1], counts[1, 1], counts[1, 2] = 50, 30, 10, 70
     weighed = [replace(c, class_counts=n) for c, n in zip(pair, counts, strict=True)]
-    pool = sample_pool(weighed, 3000, Stream(0, "p"), CPU)
+    pool = sample_pool(weighed, 3000, Stream(0, "p"))
     assert torch.bincount(pool.labels, minlength=10).tolist() == [1000, 1000, 1000] + [0] * 7
     assert set(pool.sources[pool.labels == 0].tolist()) == {0}
     assert set(pool.sources[pool.labels == 2].tolist()) == {1}
@@ -46,25 +50,25 @@ def test_classes_are_drawn_evenly_and_by_who_holds_them(pair: list[Contribution]
 
 
 def test_the_same_stream_gives_the_same_pool(pair: list[Contribution]) -> None:
-    first, again = (sample_pool(pair, 50, Stream(1, "p"), CPU) for _ in range(2))
+    first, again = (sample_pool(pair, 50, Stream(1, "p")) for _ in range(2))
     assert torch.equal(first.images, again.images)
     assert torch.equal(first.labels, again.labels)
 
 
 def test_a_class_without_a_generator_is_not_drawn(pair: list[Contribution]) -> None:
     silent = replace(pair[1], generator=None, generator_spec=None, no_generator="too few samples")
-    assert set(sample_pool([pair[0], silent], 100, Stream(0, "p"), CPU).labels.tolist()) == {0, 1}
+    assert set(sample_pool([pair[0], silent], 100, Stream(0, "p")).labels.tolist()) == {0, 1}
 
 
 def test_without_any_generator_there_is_nothing_to_distil_on(pair: list[Contribution]) -> None:
     silent = [replace(c, generator=None, generator_spec=None, no_generator="too few") for c in pair]
     with pytest.raises(UsageError, match=r"no contribution has a generator.*client 1: too few"):
-        sample_pool(silent, 10, Stream(0, "p"), CPU)
+        sample_pool(silent, 10, Stream(0, "p"))
 
 
 def test_an_unconditional_generator_is_labelled_by_its_own_expert(digits: ImageData) -> None:
     contribution = made(digits, 0, [0, 1], "dcgan")
-    pool = sample_pool([contribution], 60, Stream(0, "p"), CPU)
+    pool = sample_pool([contribution], 60, Stream(0, "p"))
     from mosaic_fl.models.inference import logits
 
     if len(pool.labels):  # after 40 steps it may show one class only
@@ -88,3 +92,10 @@ def test_contributions_that_do_not_fit_together(pair: list[Contribution]) -> Non
         compatible([pair[0], other])
     with pytest.raises(UsageError, match="no contribution"):
         compatible([])
+
+
+def test_as_they_come_each_generator_gives_the_same_number(pair: list[Contribution]) -> None:
+    pool = Sampler(pair, CPU).draw_as_they_come(40, Stream(0, "p"))
+    assert torch.bincount(pool.sources).tolist() == [20, 20]
+    assert set(pool.labels[pool.sources == 0].tolist()) <= {0, 1}
+    assert set(pool.labels[pool.sources == 1].tolist()) <= {1, 2}

@@ -22,7 +22,7 @@ from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.width import fedrolex, full_architecture, heterofl
+from mosaic_fl.methods.width import fedrolex, heterofl
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.submodel import Window, extract, indices, merge
@@ -235,15 +235,16 @@ class AddingFederation:
         return [torch.tensor([[3, 0], [1, 0]])] * self.clients
 
 
-def rounds(count: int, **more: float) -> Config:
-    return Config().with_values({"rounds.warm_up": count, **{f"rounds.{k}": v for k, v in more.items()}})
+def rounds(count: int, ratios: Sequence[float] = RATIOS, **more: float) -> Config:
+    values = {f"rounds.{name}": value for name, value in more.items()}
+    return Config().with_values({"rounds.warm_up": count, "models.ratios": list(map(float, ratios)), **values})
 
 
 @pytest.mark.parametrize(("method", "units"), [(heterofl, [0, 0]), (fedrolex, [0, 1])])
 def test_two_rounds_by_hand(method: Callable[..., Outcome], units: list[int]) -> None:
     """Four units; client 0 (10 samples) adds 1 to all of them, client 1 (20) has ratio 1/4 and adds 2 to one."""
     federation, journal = AddingFederation(2), Journal()
-    outcome = method(federation, rounds(2), CPU, journal, ratios=(1, 0.25))
+    outcome = method(federation, rounds(2, (1, 0.25)), CPU, journal)
     assert [[j.architecture for j in jobs] for jobs in federation.jobs] == [["mlp:4:1", "mlp:1:1"]] * 2
     start, middle, end = (
         state["body.1.weight"]
@@ -266,7 +267,7 @@ def test_traffic_is_the_packed_sub_model_a_round_taken_part_in() -> None:
         size = len(GlobalModel(job.architecture, federation.schema, job.state).to_bytes())
         assert outcome.bytes_up[client] == outcome.bytes_down[client] == 3 * size
     few = AddingFederation(4)
-    outcome = heterofl(few, rounds(1, participation=0.5, steps=9), CPU, Journal(), ratios=(1,))
+    outcome = heterofl(few, rounds(1, (1,), participation=0.5, steps=9), CPU, Journal())
     assert len(few.jobs[0]) == 2
     assert [sent > 0 for sent in outcome.bytes_up] == [k in {j.client for j in few.jobs[0]} for k in range(4)]
     assert few.jobs[0][0].settings == {"min_steps": 9, "max_steps": 9}
@@ -277,21 +278,19 @@ def test_wrong_wishes_are_found_before_any_work() -> None:
     with pytest.raises(UsageError, match="no sub-models"):
         heterofl(federation, rounds(1), CPU, Journal())
     with pytest.raises(UsageError, match="ratio 0.3"):
-        fedrolex(AddingFederation(1), rounds(1), CPU, Journal(), ratios=(1, 0.3))
+        fedrolex(AddingFederation(1), rounds(1, (1, 0.3)), CPU, Journal())
     with pytest.raises(UsageError, match="no width ratios"):
-        fedrolex(AddingFederation(1), rounds(1), CPU, Journal(), ratios=())
-    with pytest.raises(UsageError, match="sub-models of one architecture, not of cnn:8, mlp:8"):
-        full_architecture(["mlp:8", "cnn:8"])
+        fedrolex(AddingFederation(1), rounds(1, ()), CPU, Journal())
     assert federation.jobs == []
 
 
 def test_with_every_ratio_one_both_methods_are_fedavg(digits: ImageData) -> None:
-    config = rounds(2, steps=5).with_values({"run.workers": 1, "train.check_every": 5})
+    config = rounds(2, (1,), steps=5).with_values({"run.workers": 1, "train.check_every": 5})
     sites = [Site(k, digits.subset(range(100 * k, 100 * k + 40 + 20 * k)), "cnn:2:1") for k in range(2)]
     models = []
-    for method, more in ((fedavg, {}), (heterofl, {"ratios": (1,)}), (fedrolex, {"ratios": (1,)})):
+    for method in (fedavg, heterofl, fedrolex):
         with LocalFederation(sites, config, CPU, Journal()) as federation:
-            models.append(method(federation, config, CPU, Journal(), **more).model.state)
+            models.append(method(federation, config, CPU, Journal()).model.state)
     for name, tensor in models[0].items():
         assert torch.allclose(models[1][name], tensor, atol=1e-6)
         # A roll of full width changes the channels' order alone, and so the last digits of sums.

@@ -27,7 +27,9 @@ class Section(BaseModel):
 class RunConfig(Section):
     """What runs, and where."""
 
-    method: Literal["mosaic", "fedavg"] = Field("mosaic", description="mosaic or fedavg")
+    method: Literal["mosaic", "fedavg", "heterofl", "fedrolex"] = Field(
+        "mosaic", description="mosaic, fedavg, heterofl, fedrolex"
+    )
     seed: int = Field(0, ge=0, le=2**62, description="all randomness comes from it")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     workers: int = Field(0, ge=0, le=1024, description="processes for the clients' work; 0: one a core")
@@ -65,6 +67,9 @@ class ModelsConfig(Section):
 
     clients: tuple[str, ...] = Field((), description="given to clients in turn; empty: a mix that suits the data")
     student: str = Field("", description="the global model; empty: one that suits the data")
+    ratios: tuple[float, ...] = Field(
+        (1.0, 0.5, 0.25, 0.125, 0.0625), description="width of each client's sub-model in turn (heterofl, fedrolex)"
+    )
 
 
 class TrainConfig(Section):
@@ -91,6 +96,7 @@ class GeneratorConfig(Section):
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(2000, ge=1, description="training steps")
+    epochs: float = Field(0, ge=0, description="passes over the client's samples instead of steps; 0: steps")
     batch_size: int = Field(64, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
     latent: int = Field(16, ge=1, le=1024, description="size of the latent z (dcgan: 100 is the paper's)")
@@ -110,11 +116,22 @@ class PrototypesConfig(Section):
     min_cluster: int = Field(5, ge=1, description="least samples behind a centre: a cluster of one is that sample")
 
 
+class ExpertsConfig(Section):
+    """The mixture of experts."""
+
+    kind: Literal["clients", "class_average"] = Field(
+        "clients", description="clients: their own models; class_average: the paper's, one a class, of equal models"
+    )
+
+
 class MetaConfig(Section):
     """The meta model that fuses the experts' outputs."""
 
     kind: Literal["transformer", "mlp", "none"] = Field(
         "transformer", description="transformer, mlp, or none (the class-weighted ensemble teaches)"
+    )
+    source: Literal["synthetic", "prototypes"] = Field(
+        "synthetic", description="learns from synthetic samples, or prototypes (equal models)"
     )
     samples: int = Field(8000, ge=1, description="labelled synthetic samples it learns from")
     holdout: float = Field(0.2, gt=0, lt=1, description="share of them kept to choose its best step")
@@ -131,11 +148,22 @@ class MetaConfig(Section):
 class DistillConfig(Section):
     """Distillation of the teacher into the one global model."""
 
-    pool: int = Field(16_000, ge=1, description="synthetic samples, classes drawn evenly")
+    pool: int = Field(16_000, ge=1, description="synthetic samples")
+    balanced: bool = Field(True, description="classes drawn evenly; false: every generator alike, as classes fall")
+    fresh: bool = Field(False, description="new synthetic samples in every step instead of a pool")
+    prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: by the data")
+    prior_pool: int = Field(16_000, ge=0, description="prior images")
+    cutmix: float = Field(0.5, ge=0, le=1, description="share of the prior images mixed with synthetic samples")
+    teacher: Literal["auto", "meta", "class_weighted", "mean_probabilities", "mean_logits"] = Field(
+        "auto", description="auto, meta, class_weighted, mean_probabilities, mean_logits"
+    )
+    choose: bool = Field(False, description="let clients score short students to choose teacher and label's share")
+    candidate_share: float = Field(0.3, gt=0, le=1, description="share of the steps that such a short student gets")
     steps: int = Field(1500, ge=1, description="training steps")
     batch_size: int = Field(128, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine (with warm-up) or constant")
     temperature: float = Field(1.0, gt=0, description="softens teacher and student in the KL and JSD terms")
     kl: float = Field(0.5, ge=0, description="weight of KL(teacher ‖ student)")
     label: float = Field(0.5, ge=0, description="weight of cross-entropy with the generator's label")
@@ -148,7 +176,7 @@ class DistillConfig(Section):
 class RoundsConfig(Section):
     """Rounds of weight averaging: before the contributions, and after the distillation."""
 
-    warm_up: int = Field(0, ge=0, le=9999, description="rounds before the contributions; all rounds of fedavg")
+    warm_up: int = Field(0, ge=0, le=9999, description="rounds before the contributions; all rounds of other methods")
     fine_tune: int = Field(0, ge=0, le=9999, description="rounds that fine-tune the distilled model")
     participation: float = Field(1.0, gt=0, le=1, description="share of the clients that take part in a round")
     steps: int = Field(0, ge=0, description="local steps a round; 0: as in [train]")
@@ -165,6 +193,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     generator: GeneratorConfig = GeneratorConfig()
     prototypes: PrototypesConfig = PrototypesConfig()
+    experts: ExpertsConfig = ExpertsConfig()
     meta: MetaConfig = MetaConfig()
     distill: DistillConfig = DistillConfig()
     rounds: RoundsConfig = RoundsConfig()

@@ -20,9 +20,10 @@ def to_toml(config: Config) -> str:
         table.comment((type(section).__doc__ or "").strip().splitlines()[0])
         for key, value in section:
             item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
-            meaning = type(section).model_fields[key].description
+            field = type(section).model_fields[key]
+            meaning = field.description
             if meaning:
-                item.comment(meaning)
+                item.comment(meaning if value == field.default else f"{meaning} (default: {field.default!r})")
                 item.trivia.indent = ""
                 item.trivia.comment_ws = " " * max(2, COMMENT_COLUMN - len(f"{key} = {item.as_string()}"))
             table.add(key, item)

@@ -38,13 +38,16 @@ def figures(
         "centralised_accuracy": None,
     }
     if outcome.distilled:
-        distilled = outcome.distilled
-        outputs = distilled.mixture.outputs(test.images, device)
+        distilled, teachers = outcome.distilled, outcome.distilled.teachers
+        outputs = distilled.clients.outputs(test.images, device)
+        taught = outputs if teachers.mixture is distilled.clients else teachers.mixture.outputs(test.images, device)
         result |= {
-            "teacher_accuracy": accuracy(distilled.teach(outputs), labels),
+            "teacher_accuracy": accuracy(teachers.log_probabilities(teachers.best, taught), labels),
+            "choice": distilled.choice,
+            "transfer_shares": distilled.shares,
             "ensemble_accuracy": accuracy(mean_logits(outputs), labels),
             "mean_probability_accuracy": accuracy(mean_probabilities(outputs), labels),
-            "class_weighted_accuracy": accuracy(class_weighted(outputs, distilled.mixture.weights), labels),
+            "class_weighted_accuracy": accuracy(class_weighted(outputs, distilled.clients.weights), labels),
             "local_accuracy": [accuracy(outputs[:, k], labels) for k in range(outputs.shape[1])],
         }
     if ceiling is not None:

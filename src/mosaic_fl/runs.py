@@ -20,10 +20,13 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import remove_partial, write_atomic
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods import METHODS, Outcome
-from mosaic_fl.methods.fedavg import shared_architecture
+from mosaic_fl.methods import AVERAGING, METHODS, Outcome
+from mosaic_fl.methods.averaging import shared_architecture
+from mosaic_fl.methods.width import assign
 from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
+from mosaic_fl.server.prior import check_prior
+from mosaic_fl.server.transfer import prior_kind
 
 # Settings that change how fast a run is, and not its result.
 FREE = ("workers",)
@@ -49,8 +52,11 @@ def prepare(config: Config) -> Prepared:
     student = trust(config.models.student or default_student(schema))
     for spec in {*models, student}:
         check(spec, schema)
-    if config.run.method == "fedavg":
-        models = [shared_architecture(models if config.models.clients else [student])]
+    if config.run.method in AVERAGING:
+        models = [shared_architecture(models if config.models.clients else [student], config.run.method)]
+    if config.run.method in ("heterofl", "fedrolex"):
+        assign(models[0], config.models.ratios, config.partition.clients)
+    check_prior(prior_kind(config.distill, schema))
     shards = partition(splits.train, config.partition, config.run.seed)
     sites = tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))
     full = config.with_values({"models.clients": [s.architecture for s in sites], "models.student": student})

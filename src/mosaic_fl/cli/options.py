@@ -9,19 +9,25 @@ import typer
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml
 from mosaic_fl.errors import UsageError
+from mosaic_fl.presets import preset_config
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="settings; options override it")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting of mosaic config")]
 # Numbers are parsed with all other settings, so that a wrong one is explained in the same way.
 Seed = Annotated[str | None, typer.Option(metavar="N", help="all randomness comes from it [0]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
+Preset = Annotated[str | None, typer.Option(help="default or paper: a whole configuration")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]
 
 
-def configure(file: Path | None, options: dict[str, Any], settings: list[str] | None) -> Config:
-    """Defaults, then the file, then the options that were given (not None), then `--set`."""
-    base = from_toml(file) if file else Config()
+def configure(
+    file: Path | None, options: dict[str, Any], settings: list[str] | None, preset: str | None = None
+) -> Config:
+    """The preset, or the file, then the options that were given (not None), then `--set`."""
+    if file and preset:
+        raise UsageError(f"{file} and --preset {preset}: give one of them, mosaic config --preset prints a whole file")
+    base = from_toml(file) if file else preset_config(preset or "default")
     given = {path: value for path, value in options.items() if value is not None}
     return base.with_values(given | dict(_setting(text) for text in settings or []))
 

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from mosaic_fl.cli.options import ConfigFile, Device, Force, Resume, Seed, Settings, configure, names
+from mosaic_fl.cli.options import ConfigFile, Device, Force, Preset, Resume, Seed, Settings, configure, names
 from mosaic_fl.config_file import to_toml
 
 
 def run(
     file: ConfigFile = None,
-    method: Annotated[str | None, typer.Option(help="mosaic or fedavg [mosaic]")] = None,
+    preset: Preset = None,
+    method: Annotated[str | None, typer.Option(help="mosaic, fedavg, heterofl, fedrolex")] = None,
     data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
     clients: Annotated[str | None, typer.Option(metavar="N", help="number of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
@@ -19,6 +20,7 @@ def run(
     models: Annotated[str | None, typer.Option(help="in turn, as cnn:16,mlp:64,cnn:32")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, none [cvae]")] = None,
+    prior: Annotated[str | None, typer.Option(help="photos, procedural, none, a folder [auto]")] = None,
     rounds: Annotated[str | None, typer.Option(metavar="N", help="rounds of averaging before [0]")] = None,
     finetune_rounds: Annotated[str | None, typer.Option(metavar="N", help="rounds of averaging after [0]")] = None,
     seed: Seed = None,
@@ -42,6 +44,7 @@ def run(
             "models.clients": names(models),
             "models.student": student,
             "generator.family": generator,
+            "distill.prior": prior,
             "rounds.warm_up": rounds,
             "rounds.fine_tune": finetune_rounds,
             "run.seed": seed,
@@ -50,15 +53,13 @@ def run(
             "run.centralised": centralised,
         },
         settings,
+        preset,
     )
     from mosaic_fl.cli.simulate import simulate
 
     simulate(config, out, resume=resume, force=force)
 
 
-def config(
-    file: ConfigFile = None,
-    settings: Settings = None,
-) -> None:
-    """Print all settings as a commented TOML file."""
-    print(to_toml(configure(file, {}, settings)), end="")
+def config(file: ConfigFile = None, preset: Preset = None, settings: Settings = None) -> None:
+    """Print all settings as a commented TOML file; what differs from the default says so."""
+    print(to_toml(configure(file, {}, settings, preset)), end="")

@@ -1,5 +1,6 @@
 """A client's whole work: private data in, one contribution out."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -82,6 +83,9 @@ def _train_generator(
             None,
             f"{len(train)} training samples, fewer than generator.min_samples = {settings.min_samples}",
         )
+    if settings.epochs:
+        a_pass = math.ceil(len(train) / settings.batch_size)
+        settings = settings.model_copy(update={"steps": max(1, round(settings.epochs * a_pass))})
     stream = Stream(config.run.seed, "generator", site.client)
     if settings.family == "cvae":
         return train_vae(train, settings, stream, device, monitor), ""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import RoundsConfig
+from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, FitJob, Fitted, State
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
@@ -52,6 +53,17 @@ def averaging_rounds(
 
         states = _nested(journal.stage(round_name(round), one_round).tensors)
     return states
+
+
+def shared_architecture(architectures: Sequence[str], method: str) -> str:
+    """The one architecture of all clients, whose weights `method` averages; UsageError where there are several."""
+    kinds = sorted(set(architectures))
+    if len(kinds) > 1:
+        raise UsageError(
+            f"{method} averages weights, so all clients need one architecture, not {', '.join(kinds)}: "
+            f"say --models {kinds[0]}, or use --method mosaic"
+        )
+    return kinds[0]
 
 
 def round_name(round: int) -> str:

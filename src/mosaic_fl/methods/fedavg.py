@@ -1,15 +1,12 @@
 """Federated averaging (McMahan et al. 2017, algorithm 1) of clients that share one architecture."""
 
-from collections.abc import Sequence
-
 import torch
 
 from mosaic_fl.config import Config
-from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods.averaging import averaging_rounds, traffic
+from mosaic_fl.methods.averaging import averaging_rounds, shared_architecture, traffic
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import build
 from mosaic_fl.optimisation import copy_state
@@ -21,7 +18,7 @@ def fedavg(federation: Federation, config: Config, device: torch.device, journal
 
     Raises UsageError where the clients' architectures differ.
     """
-    architecture = shared_architecture(federation.architectures)
+    architecture = shared_architecture(federation.architectures, "fedavg")
     groups = dict.fromkeys(range(len(federation.architectures)), architecture)
     rounds = range(max(1, config.rounds.warm_up))
     with Stream(config.run.seed, "fedavg-init").ambient():
@@ -29,14 +26,3 @@ def fedavg(federation: Federation, config: Config, device: torch.device, journal
     states = averaging_rounds(federation, groups, start, rounds, config.rounds, config.run.seed, journal)
     sent = traffic(groups, states, rounds, journal, federation)
     return Outcome(GlobalModel(architecture, federation.schema, states[architecture]), sent, sent)
-
-
-def shared_architecture(architectures: Sequence[str]) -> str:
-    """The one architecture of all clients; raises UsageError where there are several."""
-    kinds = sorted(set(architectures))
-    if len(kinds) > 1:
-        raise UsageError(
-            f"fedavg averages weights, so all clients need one architecture, not {', '.join(kinds)}: "
-            f"say --models {kinds[0]}, or use --method mosaic"
-        )
-    return kinds[0]

@@ -13,7 +13,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods.averaging import averaging_rounds, traffic
+from mosaic_fl.methods.averaging import averaging_rounds, traffic, validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import build
 from mosaic_fl.optimisation import copy_state
@@ -32,7 +32,10 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
         states = averaging_rounds(federation, groups, states, before, config.rounds, seed, journal)
     contributions = federation.contribute({k: states[name] for k, name in groups.items()} if before else None)
 
-    distilled = distill(contributions, config, device, journal, states if before else {})
+    def judge(model: GlobalModel) -> float:
+        return validation_accuracy(federation.evaluate(model.architecture, model.state))
+
+    distilled = distill(contributions, config, device, journal, states if before else {}, judge)
 
     model = distilled.model
     everyone = dict.fromkeys(groups, model.architecture)
@@ -51,6 +54,6 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     return Outcome(
         model=GlobalModel(model.architecture, model.schema, tuned[model.architecture]),
         bytes_up=[len(c.to_bytes()) + more for c, more in zip(contributions, around, strict=True)],
-        bytes_down=[len(model.to_bytes()) + more for more in around],
+        bytes_down=[len(model.to_bytes()) * (1 + distilled.candidates) + more for more in around],
         distilled=distilled,
     )

@@ -17,7 +17,13 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, FitJob, State
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods.averaging import local_settings, participants, round_name, validation_accuracy
+from mosaic_fl.methods.averaging import (
+    local_settings,
+    participants,
+    round_name,
+    shared_architecture,
+    validation_accuracy,
+)
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import extract, indices, merge
@@ -27,30 +33,24 @@ from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 
 
-def heterofl(
-    federation: Federation, config: Config, device: torch.device, journal: Journal, ratios: Sequence[Ratio] = RATIOS
-) -> Outcome:
-    """HeteroFL: client k has the first channels, at width ratio `ratios[k mod len(ratios)]`, in every round."""
-    return partial_training(federation, config, journal, ratios, rolling=False)
+def heterofl(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
+    """HeteroFL: client k has the first channels, at width ratio `config.models.ratios[k mod ...]`, in every round."""
+    return partial_training(federation, config, journal, rolling=False)
 
 
-def fedrolex(
-    federation: Federation, config: Config, device: torch.device, journal: Journal, ratios: Sequence[Ratio] = RATIOS
-) -> Outcome:
+def fedrolex(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
     """FedRolex: as HeteroFL, but the window of channels moves on by one every round."""
-    return partial_training(federation, config, journal, ratios, rolling=True)
+    return partial_training(federation, config, journal, rolling=True)
 
 
-def partial_training(
-    federation: Federation, config: Config, journal: Journal, ratios: Sequence[Ratio] = RATIOS, *, rolling: bool
-) -> Outcome:
+def partial_training(federation: Federation, config: Config, journal: Journal, *, rolling: bool) -> Outcome:
     """`config.rounds.warm_up` rounds, at least one; the full model of the last round is the result.
 
     The clients' architecture is the full model's. Raises UsageError where they differ or it cannot be cut, and for a
     wrong ratio.
     """
-    architecture = full_architecture(federation.architectures)
-    held = assign(architecture, ratios, len(federation.architectures))
+    architecture = shared_architecture(federation.architectures, "fedrolex" if rolling else "heterofl")
+    held = assign(architecture, config.models.ratios, len(federation.architectures))
     rounds = range(max(1, config.rounds.warm_up))
     with Stream(config.run.seed, "fedavg-init").ambient():  # FedAvg's start, so that methods compare
         state = copy_state(build(architecture, federation.schema))
@@ -147,14 +147,3 @@ def assign(architecture: str, ratios: Sequence[Ratio], clients: int) -> dict[int
     for ratio in ratios:
         narrow(architecture, ratio)
     return {client: ratios[client % len(ratios)] for client in range(clients)}
-
-
-def full_architecture(architectures: Sequence[str]) -> str:
-    """The one architecture whose sub-models the clients train; raises UsageError where there are several."""
-    kinds = sorted(set(architectures))
-    if len(kinds) > 1:
-        raise UsageError(
-            f"clients train sub-models of one architecture, not of {', '.join(kinds)}: "
-            f"say --models {kinds[0]}, or use --method mosaic"
-        )
-    return kinds[0]

@@ -26,7 +26,7 @@ def rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
     local = result.get("local_accuracy") or []
     names += [""] * (len(local) - len(names))
     clients = [(f"client {k}{names[k]}", accuracy) for k, accuracy in enumerate(local)]
-    averaged = result.get("method") == "fedavg"
+    averaged = result.get("method", "mosaic") != "mosaic"
     shared = [
         ("mean-logit ensemble", result.get("mean_logit_accuracy", result.get("ensemble_accuracy"))),
         ("mean-probability ensemble", result.get("mean_probability_accuracy")),

@@ -1,6 +1,6 @@
 """The server's whole work: contributions in, one global model out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -17,30 +17,37 @@ from mosaic_fl.models import build, default_student
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.server.experts import MixtureOfExperts, class_weighted
+from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.meta import build_meta
-from mosaic_fl.server.meta_training import meta_log_probabilities, train_meta
-from mosaic_fl.server.pool import Pool, sample_pool
-from mosaic_fl.server.student import lesson_of, train_student
+from mosaic_fl.server.meta_training import train_meta
+from mosaic_fl.server.pool import Sampler
+from mosaic_fl.server.prototypes import prototype_outputs
+from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe
+from mosaic_fl.server.student import Lesson, train_student
+from mosaic_fl.server.teachers import Teachers
+from mosaic_fl.server.transfer import transfer_set
 
 Product = tuple[dict[str, Tensor], dict[str, Any]]
+Judge = Callable[[GlobalModel], float]
+"""Scores a candidate model in 0..1; higher is better."""
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """The global model, the mixture and the meta model (None where the configuration has none) that taught it.
+    """The global model, the clients' own models, and the teachers over the mixture of experts.
 
-    `holdout` holds the student's figures on synthetic samples it did not learn from.
+    `holdout` holds the student's figures on part of the transfer set that it did not learn from, `choice` the teacher
+    and the label's share that taught it (with the candidates' scores, where they were tried), `shares` what share of
+    the transfer set came from where, `candidates` how many models were shown to the judge.
     """
 
     model: GlobalModel
-    mixture: MixtureOfExperts
-    meta: nn.Module | None
+    clients: MixtureOfExperts
+    teachers: Teachers
     holdout: dict[str, float]
-
-    def teach(self, outputs: Tensor) -> Tensor:
-        """The teacher's log-probabilities (n, C) for expert logits (n, K, C)."""
-        return teacher_of(self.mixture, self.meta, outputs)
+    choice: dict[str, Any]
+    shares: dict[str, float]
+    candidates: int
 
 
 def distill(
@@ -49,58 +56,100 @@ def distill(
     device: torch.device,
     journal: Journal,
     start: Mapping[str, Mapping[str, Tensor]] | None = None,
+    judge: Judge | None = None,
 ) -> Distilled:
-    """Mixture of experts -> meta model -> synthetic pool -> student; each a stage of `journal`.
+    """Mixture of experts -> meta model -> transfer set -> student; each a stage of `journal`.
 
-    The student begins with the weights that `start` has for its architecture, if any (the paper's pre-federated model).
-
-    The order of the contributions does not matter. Raises UsageError where they are none, do not share one schema, two
-    come from one client, or no one has a generator.
+    The student begins with the weights that `start` has for its architecture, if any (the paper's pre-federated
+    model). With a `judge` and `config.distill.choose` some short students decide how the real one is taught. The order
+    of the contributions does not matter. Raises UsageError where they are none, do not share one schema, two come from
+    one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
-    schema, seed = contributions[0].schema, config.run.seed
-    mixture = MixtureOfExperts.of(contributions)
+    schema, seed, settings = contributions[0].schema, config.run.seed, config.distill
+    architecture = config.models.student or default_student(schema)
+    clients = MixtureOfExperts.of(contributions)
+    averaging = config.experts.kind == "class_average"
+    mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
+    teachers = Teachers(mixture, _meta_model(contributions, mixture, config, device, journal))
 
-    def learn_to_fuse(monitor: Monitor) -> Product:
-        samples = sample_pool(contributions, config.meta.samples, Stream(seed, "meta-samples"), device)
-        outputs = mixture.outputs(samples.images, device)
-        model = train_meta(outputs, samples.labels, mixture.weights, config.meta, seed, device, monitor)
-        return copy_state(model), {}
+    def gather(monitor: Monitor) -> Product:
+        made = transfer_set(contributions, settings, seed, device)
+        outputs = mixture.outputs(made.images, device)
+        used = sorted({teachers.best, "class_weighted", given_recipe(settings, teachers.best).teacher})
+        taught = {f"teacher/{name}": teachers.log_probabilities(name, outputs) for name in used}
+        return {"images": made.images, "labels": made.labels, "sources": made.sources, **taught}, made.shares()
 
-    def ask_the_teacher(monitor: Monitor) -> Product:
-        pool = sample_pool(contributions, config.distill.pool, Stream(seed, "pool"), device)
-        taught = teacher_of(mixture, meta, mixture.outputs(pool.images, device))
-        tensors = {"images": pool.images, "labels": pool.labels, "sources": pool.sources, "teacher": taught}
-        agreement = float((taught.argmax(1) == pool.labels).float().mean())
-        return tensors, {"teacher_agrees_with_label": agreement}
+    def fresh(recipe: Recipe) -> Callable[[int], Lesson]:
+        """Batches of new samples, as the paper draws them: one a step, each asked of the teacher once."""
+        sampler = Sampler(contributions, device)
+        draw = sampler.draw if settings.balanced else sampler.draw_as_they_come
 
-    def teach_the_student(monitor: Monitor) -> Product:
+        def at(step: int) -> Lesson:
+            made = draw(settings.batch_size, Stream(seed, "fresh", round=step))
+            taught = teachers.log_probabilities(recipe.teacher, mixture.outputs(made.images, device))
+            return Lesson(made.images, made.labels, taught)
+
+        return at
+
+    pool = journal.stage("pool", gather)
+    labelled = bool((pool.tensors["labels"] >= 0).any())
+
+    def teach(recipe: Recipe, steps: int, monitor: Monitor) -> Product:
         with Stream(seed, "student-init").ambient():
             student = build(architecture, schema)
         if start and architecture in start:
             student.load_state_dict(dict(start[architecture]))
-        stream = Stream(seed, "student")
-        holdout = train_student(student, lesson_of(pool, teacher), config.distill, stream, device, monitor)
+        lesson = Lesson(pool.tensors["images"], pool.tensors["labels"], pool.tensors[f"teacher/{recipe.teacher}"])
+        taught = recipe.applied(settings).model_copy(update={"steps": steps})
+        source = fresh(recipe) if settings.fresh else None
+        holdout = train_student(student, lesson, taught, Stream(seed, "student"), device, monitor, source)
         return copy_state(student), {"holdout": holdout}
 
-    architecture = config.models.student or default_student(schema)
-    meta = None
-    if config.meta.kind != "none":
-        with torch.random.fork_rng():
-            meta = build_meta(mixture.weights, config.meta)
-        meta.load_state_dict(journal.stage("meta", learn_to_fuse).tensors)
-        meta.eval()
-    kept = journal.stage("pool", ask_the_teacher).tensors
-    pool, teacher = Pool(kept["images"], kept["labels"], kept["sources"]), kept["teacher"]
-    taught = journal.stage("student", teach_the_student)
-    return Distilled(GlobalModel(architecture, schema, taught.tensors), mixture, meta, taught.info["holdout"])
+    def score(recipe: Recipe) -> float:
+        def audition(monitor: Monitor) -> Product:
+            assert judge is not None
+            state, info = teach(recipe, max(1, round(settings.candidate_share * settings.steps)), monitor)
+            return {}, info | {"score": judge(GlobalModel(architecture, schema, state))}
+
+        return float(journal.stage(f"candidate-{recipe.name}", audition).info["score"])
+
+    recipe, tried = given_recipe(settings, teachers.best), list[Recipe]()
+    choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
+    if judge is not None and settings.choose:
+        tried = candidates(settings, teachers.best, labelled=labelled)
+        recipe, choice = choose(tried, score)
+    taught = journal.stage("student", lambda monitor: teach(recipe, settings.steps, monitor))
+    model = GlobalModel(architecture, schema, taught.tensors)
+    return Distilled(model, clients, teachers, taught.info["holdout"], choice, pool.info, len(tried))
 
 
-def teacher_of(mixture: MixtureOfExperts, meta: nn.Module | None, outputs: Tensor) -> Tensor:
-    """Log-probabilities (n, C) of the meta model, or where there is none of the class-weighted ensemble."""
-    if meta is None:
-        return class_weighted(outputs, mixture.weights)
-    return meta_log_probabilities(meta, outputs)
+def _meta_model(
+    contributions: Sequence[Contribution],
+    mixture: MixtureOfExperts,
+    config: Config,
+    device: torch.device,
+    journal: Journal,
+) -> nn.Module | None:
+    """The trained meta model; None where the configuration has none, or there are no samples to train it on."""
+    from_samples = config.meta.source == "synthetic"
+    if config.meta.kind == "none" or (from_samples and all(c.generator is None for c in contributions)):
+        return None
+
+    def learn(monitor: Monitor) -> Product:
+        if from_samples:
+            stream = Stream(config.run.seed, "meta-samples")
+            samples = Sampler(contributions, device).draw(config.meta.samples, stream)
+            outputs, labels = mixture.outputs(samples.images, device), samples.labels
+        else:
+            outputs, labels = prototype_outputs(contributions, mixture)
+        model = train_meta(outputs, labels, mixture.weights, config.meta, config.run.seed, device, monitor)
+        return copy_state(model), {}
+
+    with torch.random.fork_rng():
+        meta = build_meta(mixture.weights, config.meta)
+    meta.load_state_dict(journal.stage("meta", learn).tensors)
+    return meta.eval()
 
 
 def compatible(contributions: Sequence[Contribution]) -> list[Contribution]:

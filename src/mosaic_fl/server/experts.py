@@ -4,12 +4,13 @@ Expert outputs are logits (n, K, C) of n images, K experts and C classes through
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from mosaic_fl.contribution import Contribution
+from mosaic_fl.errors import UsageError
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import logits
 
@@ -27,7 +28,10 @@ def class_weights(counts: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MixtureOfExperts:
-    """K classifiers of any architectures, with `weights` (K, C): which expert knows which class how well."""
+    """K classifiers, with `weights` (K, C): which expert knows which class how well.
+
+    `of` makes one expert a client, of any architectures; `class_average` one a class, as the paper does.
+    """
 
     experts: tuple[Classifier, ...]
     weights: Tensor
@@ -38,9 +42,42 @@ class MixtureOfExperts:
         counts = torch.stack([c.class_counts for c in contributions])
         return cls(tuple(c.build_expert() for c in contributions), class_weights(counts))
 
+    @classmethod
+    def class_average(cls, contributions: Sequence[Contribution]) -> "MixtureOfExperts":
+        """The paper's experts: expert c has the weights θ^c = Σ_k w[k, c]·θ_k, and answers for class c alone.
+
+        A class nobody holds has no expert. This works where the clients' weights lie in one basin, after rounds of
+        averaging; clients trained apart collapse. Raises UsageError where the clients' architectures differ.
+        """
+        kinds = sorted({c.architecture for c in contributions})
+        if len(kinds) > 1:
+            raise UsageError(
+                f"experts.kind = class_average averages weights, so all clients need one architecture, not "
+                f"{', '.join(kinds)}: say --models {kinds[0]}, or experts.kind = clients"
+            )
+        shares = class_weights(torch.stack([c.class_counts for c in contributions]))
+        held = [c for c in range(shares.shape[1]) if shares[:, c].sum() > 0]
+        states = [c.expert for c in contributions]
+        averaged = (replace(contributions[0], expert=_weighted_sum(states, shares[:, c])) for c in held)
+        experts = tuple(average.build_expert() for average in averaged)
+        return cls(experts, torch.eye(shares.shape[1])[held])
+
     def outputs(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Expert logits (n, K, C) on the CPU, for uint8 images (n, channels, height, width)."""
         return torch.stack([logits(expert.to(device), images, device) for expert in self.experts], 1)
+
+
+def _weighted_sum(states: Sequence[dict[str, Tensor]], weights: Tensor) -> dict[str, Tensor]:
+    """Σ_k weights[k]·states[k]; whole-number buffers are the largest."""
+
+    def merge(tensors: list[Tensor]) -> Tensor:
+        if not tensors[0].is_floating_point():
+            return torch.stack(tensors).amax(0)
+        return (
+            torch.stack([w * t.double() for w, t in zip(weights.double(), tensors, strict=True)]).sum(0).to(tensors[0])
+        )
+
+    return {name: merge([state[name] for state in states]) for name in states[0]}
 
 
 def mean_logits(outputs: Tensor) -> Tensor:

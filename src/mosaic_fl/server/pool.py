@@ -28,35 +28,63 @@ class Pool:
     sources: Tensor
 
 
-def sample_pool(contributions: Sequence[Contribution], n: int, stream: Stream, device: torch.device) -> Pool:
-    """n samples: classes drawn evenly, and within a class from each client's generator in proportion to w[k, c].
+class Sampler:
+    """The clients' generators, built once, to draw from again and again."""
 
-    Only classes that some client with a generator holds can be drawn. What an unconditional generator shows is
-    what its own client's expert says it is; where that expert never says a class, the class is left out. Raises
-    UsageError where no contribution has a generator.
-    """
-    counts = torch.stack([c.class_counts * (c.generator is not None) for c in contributions])
-    classes = counts.sum(0).nonzero().flatten()
-    if not len(classes):
-        reasons = "; ".join(f"client {c.client}: {c.no_generator}" for c in contributions)
-        raise UsageError(f"no contribution has a generator, so there is nothing to distil on ({reasons})")
-    rng = stream.torch()
-    labels = classes[torch.randperm(n, generator=rng) % len(classes)]
-    sources = torch.multinomial(class_weights(counts).T[labels], 1, generator=rng).flatten()
-    images = torch.zeros(n, *contributions[0].schema.shape, dtype=torch.uint8)
-    found = torch.zeros(n, dtype=torch.bool)
-    for k, contribution in enumerate(contributions):
-        generator, mine = contribution.build_generator(), (sources == k).nonzero().flatten()
-        if generator is None or not len(mine):
-            continue
-        generator.to(device)
-        if generator.conditional:
-            images[mine] = _quantised(generator, labels[mine], rng)
-            found[mine] = True
-        else:
-            _by_rejection(generator, contribution.build_expert().to(device), labels, mine, images, found, rng)
-    clients = torch.tensor([c.client for c in contributions])
-    return Pool(images[found], labels[found], clients[sources[found]])
+    def __init__(self, contributions: Sequence[Contribution], device: torch.device) -> None:
+        """Raises UsageError where no contribution has a generator."""
+        self.counts = torch.stack([c.class_counts * (c.generator is not None) for c in contributions])
+        if not int(self.counts.sum()):
+            reasons = "; ".join(f"client {c.client}: {c.no_generator}" for c in contributions)
+            raise UsageError(f"no contribution has a generator, so there is nothing to distil on ({reasons})")
+        self.shape = contributions[0].schema.shape
+        self.clients = torch.tensor([c.client for c in contributions])
+        self.generators = [c.build_generator() for c in contributions]
+        self.judges: dict[int, Classifier] = {}
+        for k, generator in enumerate(self.generators):
+            if generator is not None and not generator.to(device).conditional:
+                self.judges[k] = contributions[k].build_expert().to(device)
+
+    def draw(self, n: int, stream: Stream) -> Pool:
+        """n samples: classes drawn evenly, and within a class from each client's generator in proportion to w[k, c].
+
+        Only classes that some client with a generator holds can be drawn. What an unconditional generator shows is
+        what its own client's expert says it is; where that expert never says a class, the class is left out, so there
+        may be fewer than n. Raises UsageError where nothing is left.
+        """
+        rng, classes = stream.torch(), self.counts.sum(0).nonzero().flatten()
+        labels = classes[torch.randperm(n, generator=rng) % len(classes)]
+        sources = torch.multinomial(class_weights(self.counts).T[labels], 1, generator=rng).flatten()
+        images, found = torch.zeros(n, *self.shape, dtype=torch.uint8), torch.zeros(n, dtype=torch.bool)
+        for k, generator in enumerate(self.generators):
+            mine = (sources == k).nonzero().flatten()
+            if generator is None or not len(mine):
+                continue
+            if k in self.judges:
+                _by_rejection(generator, self.judges[k], labels, mine, images, found, rng)
+            else:
+                images[mine], found[mine] = _quantised(generator, labels[mine], rng), True
+        if not bool(found.any()):
+            raise UsageError("no generator shows what its client's expert knows: train the generators for longer")
+        return Pool(images[found], labels[found], self.clients[sources[found]])
+
+    def draw_as_they_come(self, n: int, stream: Stream) -> Pool:
+        """About n samples, the same number from each generator, classes as they fall (the paper's batches).
+
+        A conditional generator is asked for its client's own class distribution; an unconditional one shows what its
+        client's expert says.
+        """
+        rng, owners = stream.torch(), [k for k, generator in enumerate(self.generators) if generator is not None]
+        each, parts = -(-n // len(owners)), list[Pool]()
+        for k in owners:
+            generator = self.generators[k]
+            assert generator is not None
+            labels = torch.multinomial(self.counts[k].float(), each, replacement=True, generator=rng)
+            images = _quantised(generator, labels, rng)
+            if k in self.judges:
+                labels = logits(self.judges[k], images, next(generator.parameters()).device).argmax(1)
+            parts.append(Pool(images, labels, self.clients[[k] * each]))
+        return Pool(*(torch.cat([getattr(p, name) for p in parts])[:n] for name in ("images", "labels", "sources")))
 
 
 def _quantised(generator: Generator, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -99,7 +127,10 @@ def sheet(contribution: Contribution, per_class: int, stream: Stream) -> Tensor 
     if contribution.generator is None:
         return None
     held = int((contribution.class_counts > 0).sum())
-    pool = sample_pool([contribution], per_class * held, stream, torch.device("cpu"))
+    try:
+        pool = Sampler([contribution], torch.device("cpu")).draw(per_class * held, stream)
+    except UsageError:  # an unconditional one whose expert recognises nothing: there is nothing to show
+        return None
     shape = (contribution.schema.num_classes, per_class, *contribution.schema.shape)
     images = torch.zeros(shape, dtype=torch.uint8)
     for label in pool.labels.unique().tolist():

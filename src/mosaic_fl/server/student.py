@@ -1,6 +1,7 @@
 """Distillation of a teacher into the one global model (METHOD: pipeline step 5)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,14 +17,14 @@ from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import adamw, averaged, batches, copy_state, cosine
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.losses import jensen_shannon, kl_divergence
-from mosaic_fl.server.pool import Pool
+from mosaic_fl.server.transfer import UNLABELLED
 
 CHECKS = 20  # looks at the hold-out in one training
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the student learns from: uint8 `images`, generators' `labels` (n,), `teacher` log-probabilities (n, C)."""
+    """What the student learns from: uint8 `images`, `teacher` log-probabilities (n, C), and `labels` (n,) or −1."""
 
     images: Tensor
     labels: Tensor
@@ -38,25 +39,24 @@ class Lesson:
         return Lesson(self.images.to(device), self.labels.to(device), self.teacher.to(device))
 
 
-def lesson_of(pool: Pool, teacher: Tensor) -> Lesson:
-    """The pool with the teacher's cached log-probabilities (n, C)."""
-    return Lesson(pool.images, pool.labels, teacher)
-
-
 def distillation_loss(outputs: Tensor, lesson: Lesson, config: DistillConfig) -> Tensor:
     """kl·KL(teacher ‖ student) + label·CE(generator's label) + teacher_label·CE(argmax teacher) + jsd·JSD.
 
-    `outputs` are the student's logits (n, C). A term of weight 0 is not computed.
+    `outputs` are the student's logits (n, C). For a sample without a label (−1) the label's weight goes to the KL term.
+    The mean is over all n samples; a term of weight 0 is not computed.
     """
+    known = lesson.labels >= 0
+    kl = torch.where(known, config.kl, config.kl + config.label)
     loss = outputs.new_zeros(())
-    if config.kl:
-        loss = loss + config.kl * kl_divergence(lesson.teacher, outputs, config.temperature)
+    if config.kl or (config.label and not bool(known.all())):
+        loss = loss + (kl * kl_divergence(lesson.teacher, outputs, config.temperature)).mean()
     if config.label:
-        loss = loss + config.label * F.cross_entropy(outputs, lesson.labels)
+        each = F.cross_entropy(outputs, lesson.labels, ignore_index=UNLABELLED, reduction="sum")
+        loss = loss + config.label * each / len(outputs)
     if config.teacher_label:
         loss = loss + config.teacher_label * F.cross_entropy(outputs, lesson.teacher.argmax(1))
     if config.jsd:
-        loss = loss + config.jsd * jensen_shannon(lesson.teacher, outputs, config.temperature)
+        loss = loss + config.jsd * jensen_shannon(lesson.teacher, outputs, config.temperature).mean()
     return loss
 
 
@@ -67,8 +67,11 @@ def train_student(
     stream: Stream,
     device: torch.device,
     monitor: Monitor,
+    fresh: Callable[[int], Lesson] | None = None,
 ) -> dict[str, float]:
     """Train `student` in place; returns its figures on the synthetic hold-out.
+
+    The batch of step s is `fresh(s)` where that is given, else it is drawn from `lesson`.
 
     It ends with the (averaged) weights whose distillation loss was least on the held-back part of the pool, on the
     CPU in eval mode. Raises MosaicError where the loss is no longer finite.
@@ -81,17 +84,18 @@ def train_student(
     average = averaged(student, config.ema) if config.ema else None
     candidate = average.module if average else student
     optimiser, draw = adamw(student.parameters(), config), batches(len(rest.labels), config.batch_size, rng)
-    schedule = cosine(optimiser, config.steps)
+    schedule = cosine(optimiser, config.steps) if config.schedule == "cosine" else None
     best, best_state = math.inf, None
     every = max(1, config.steps // CHECKS)
     with stream.ambient():
         for step in range(config.steps):
-            part = rest.at(next(draw).to(device))
+            part = fresh(step).to(device) if fresh else rest.at(next(draw).to(device))
             loss = distillation_loss(student(to_float(part.images)), part, config)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            schedule.step()
+            if schedule:
+                schedule.step()
             if average:
                 average.update_parameters(student)
             monitor.progress(step + 1, config.steps)
@@ -113,9 +117,9 @@ def _score(model: torch.nn.Module, held: Lesson, config: DistillConfig, device: 
     """Loss and agreement with both labels on the hold-out; nothing where there is none."""
     if not len(held.labels):
         return {}
-    outputs = logits(model, held.images, device)
+    outputs, known = logits(model, held.images, device), held.labels >= 0
     return {
         "holdout_loss": float(distillation_loss(outputs, held, config)),
-        "holdout_accuracy": accuracy(outputs, held.labels),
+        "holdout_accuracy": accuracy(outputs[known], held.labels[known]),
         "holdout_agreement": accuracy(outputs, held.teacher.argmax(1)),
     }

@@ -1,0 +1,31 @@
+"""Clients' prototypes as the paper's meta model learns from them (METHOD: pipeline step 4)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.errors import UsageError
+from mosaic_fl.server.experts import MixtureOfExperts
+
+
+@torch.no_grad()
+def prototype_outputs(contributions: Sequence[Contribution], mixture: MixtureOfExperts) -> tuple[Tensor, Tensor]:
+    """All clients' prototypes pushed through each expert's classification head: logits (p, K, C), labels (p,).
+
+    The prototypes come with the backbones of this very contribution, never of an earlier round. Raises UsageError where
+    no client sent any, or an expert has no head that fits their features.
+    """
+    labels = torch.cat([c.prototypes.labels for c in contributions])
+    if not len(labels):
+        raise UsageError("no client sent prototypes: set prototypes.per_class above 0, or meta.source = synthetic")
+    kinds = sorted({c.architecture for c in contributions})
+    heads = [getattr(expert, "head", None) for expert in mixture.experts]
+    if len(kinds) > 1 or any(head is None for head in heads):
+        raise UsageError(
+            f"meta.source = prototypes needs one built-in architecture at all clients, not {', '.join(kinds)}: "
+            "use meta.source = synthetic"
+        )
+    features = torch.cat([c.prototypes.features for c in contributions])
+    return torch.stack([head(features) for head in heads if head is not None], 1), labels

@@ -1,0 +1,65 @@
+"""The transfer set: what the student is distilled on, generator samples and prior images (METHOD: lessons 4, 6, 7)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import DistillConfig
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.randomness import Stream
+from mosaic_fl.server.pool import Sampler
+from mosaic_fl.server.prior import cutmix, prior_images
+
+UNLABELLED = -1
+COLOUR = 3  # channels of natural images, whose generators are weak
+
+
+@dataclass(frozen=True)
+class TransferSet:
+    """n samples: uint8 `images`, `labels` (n,) of the generators or `UNLABELLED`, `sources` (n,), clients or −1."""
+
+    images: Tensor
+    labels: Tensor
+    sources: Tensor
+
+    def shares(self) -> dict[str, float]:
+        """What share of the samples came from where, in 0..1."""
+        prior = float((self.sources == UNLABELLED).float().mean())
+        return {"generators": round(1 - prior, 6), "prior": round(prior, 6)}
+
+
+def prior_kind(config: DistillConfig, schema: Schema) -> str:
+    """`config.prior`; `auto` is "photos" for colour images, whose small generators are weak, and "none" else."""
+    if config.prior != "auto":
+        return config.prior
+    return "photos" if schema.shape[0] == COLOUR else "none"
+
+
+def transfer_set(
+    contributions: Sequence[Contribution], config: DistillConfig, seed: int, device: torch.device
+) -> TransferSet:
+    """`config.pool` generator samples and `config.prior_pool` prior images, the latter mixed with the former by CutMix.
+
+    A mixed image has no label. Where no client has a generator the prior images stand alone; where there are none
+    either, that is a UsageError.
+    """
+    schema = contributions[0].schema
+    kind = prior_kind(config, schema)
+    count = config.prior_pool if kind != "none" else 0
+    if count and all(c.generator is None for c in contributions):
+        images = prior_images(kind, count, schema, Stream(seed, "prior"))
+        return TransferSet(images, *(torch.full((count,), UNLABELLED) for _ in range(2)))
+    sampler, stream = Sampler(contributions, device), Stream(seed, "pool")
+    draw = sampler.draw if config.balanced else sampler.draw_as_they_come
+    pool = draw(config.pool, stream)
+    if not count:
+        return TransferSet(pool.images, pool.labels, pool.sources)
+    prior = prior_images(kind, count, schema, Stream(seed, "prior"))
+    prior = cutmix(prior, pool.images, config.cutmix, Stream(seed, "cutmix"))
+    nowhere = torch.full((count,), UNLABELLED)
+    return TransferSet(
+        torch.cat([pool.images, prior]), torch.cat([pool.labels, nowhere]), torch.cat([pool.sources, nowhere])
+    )
