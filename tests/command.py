@@ -1,9 +1,15 @@
-"""The real command line, as a process of its own."""
+"""The real command line: in this process, or as one of its own where it is to be killed."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from mosaic_fl.cli.main import main
 
 # Few steps: these runs show that all works, not how well.
 QUICK = [
@@ -35,9 +41,17 @@ def start(*words: str | Path, cwd: Path) -> "subprocess.Popen[str]":
     )
 
 
-def mosaic(*words: str | Path, cwd: Path, code: int = 0) -> "subprocess.CompletedProcess[str]":
-    """Run `mosaic` to its end and require its exit code."""
-    process = start(*words, cwd=cwd)
+def mosaic(*words: str | Path, cwd: Path) -> str:
+    """Run `mosaic` to its end in the folder `cwd`, in this process, which saves the imports; returns its stdout."""
+    out, err, ended = io.StringIO(), io.StringIO(), pytest.raises(SystemExit)
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), ended as exit:
+        main(list(map(str, words)))
+    assert exit.value.code == 0, f"exit code {exit.value.code}\n{out.getvalue()}\n{err.getvalue()}"
+    return out.getvalue()
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    """Wait for a process to end well; returns its stdout."""
     out, err = process.communicate(timeout=240)
-    assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
-    return subprocess.CompletedProcess(list(map(str, words)), code, out, err)
+    assert process.returncode == 0, f"exit code {process.returncode}\n{out}\n{err}"
+    return out

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from command import QUICK, mosaic, start
+from command import QUICK, finish, mosaic, start
 from mosaic_fl.global_model import GlobalModel
 
 DEMO = ["run", "--data", "digits", "--clients", "3", "--alpha", "0.5", "--centralised", *QUICK]
@@ -35,9 +35,9 @@ def files(folder: Path) -> dict[str, bytes]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with two workers."""
     folder = tmp_path_factory.mktemp("runs")
-    shown = mosaic(*DEMO, "--workers", "2", "--out", "demo", cwd=folder)
-    assert "distilled student" in shown.stdout
-    assert "demo/result.json" in shown.stdout
+    shown = finish(start(*DEMO, "--workers", "2", "--out", "demo", cwd=folder))
+    assert "distilled student" in shown
+    assert "demo/result.json" in shown
     return folder / "demo"
 
 
@@ -90,7 +90,7 @@ def test_killed_and_resumed_ends_the_same_and_repeats_nothing(finished: Path, tm
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("stages/*")}
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("stages/[!.]*")}
     mosaic(*DEMO, "--workers", "2", "--out", "killed", "--resume", cwd=tmp_path)
     assert result(tmp_path / "killed") == result(finished)
     assert files(tmp_path / "killed") == files(finished)
@@ -142,9 +142,9 @@ def test_files_alone_give_the_same_model_as_the_simulation(finished: Path, tmp_p
     shown = mosaic("distill", *sent_files, *QUICK, "--test", "sites/test.parquet", "--out", "global", cwd=tmp_path)
     ours, theirs = tmp_path / "global" / "global_model.safetensors", finished / "global_model.safetensors"
     assert ours.read_bytes() == theirs.read_bytes()
-    assert f"{100 * result(finished)['accuracy']:.1f}" in shown.stdout
+    assert f"{100 * result(finished)['accuracy']:.1f}" in shown
 
-    lines = mosaic("predict", ours, "--data", "sites/test.parquet", cwd=tmp_path).stdout.splitlines()
+    lines = mosaic("predict", ours, "--data", "sites/test.parquet", cwd=tmp_path).splitlines()
     answers = [json.loads(line) for line in lines]
     assert {"image", "class", "name", "probability"} == answers[0].keys()
     from mosaic_fl.data.sources import load_file
