@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench bench-accuracy clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -26,6 +26,11 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/local_training.py
+
+# Accuracy on MNIST and CIFAR-10: hours. `make bench-accuracy DATA=folder`
+DATA ?= ../shared/data
+bench-accuracy: $(STAMP)
+	$(BIN)/python benchmarks/accuracy.py $(DATA)
 
 clean:
 	rm -rf $(VENV) runs global build dist src/*.egg-info

@@ -254,3 +254,15 @@ def test_sub_models_of_several_widths(tmp_path: Path, method: str) -> None:
     up = result(tmp_path / "a")["bytes_up"]
     assert up == sorted(up, reverse=True)
     assert up[0] > up[2]
+
+
+def test_mosaic_on_sub_models_of_several_widths(tmp_path: Path) -> None:
+    """Clients can afford widths 1, 1/2 and 1/4 of one architecture; the student has the full one."""
+    rounds = ["--rounds", "2", "--finetune-rounds", "1", "--set", "rounds.kind=fedrolex", "--set", "rounds.steps=10"]
+    words = ["run", "--models", "cnn:4", "--student", "cnn:4", "--clients", "3", "--split", "iid", *rounds, *QUICK]
+    mosaic(*words, "--set", "models.ratios=[1.0,0.5,0.25]", "--workers", "2", "--out", "a", cwd=tmp_path)
+    from mosaic_fl.contribution import Contribution
+
+    kept = sorted((tmp_path / "a" / "contributions").glob("*.contribution"))
+    assert [Contribution.load(path).architecture for path in kept] == ["cnn:4", "cnn:2", "cnn:1"]
+    assert GlobalModel.load(tmp_path / "a" / "global_model.safetensors").architecture == "cnn:4"

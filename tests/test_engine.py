@@ -13,7 +13,7 @@ from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.engines.local import LocalFederation, worker_count
 from mosaic_fl.engines.workers import Workers
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import FitJob
+from mosaic_fl.federation import FitJob, Start
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import build
 from mosaic_fl.optimisation import copy_state
@@ -71,7 +71,7 @@ def test_a_round_and_its_settings_change_the_result(digits: ImageData) -> None:
 def test_contributions_start_from_given_weights(digits: ImageData) -> None:
     with federation(digits, 1, train_lr=1e-12) as clients:
         state = copy_state(build("mlp:8", digits.schema))
-        made = clients.contribute({1: state})
+        made = clients.contribute({1: Start("mlp:8", state)})
     assert torch.allclose(made[1].expert["head.weight"], state["head.weight"], atol=1e-6)
     assert not torch.allclose(made[0].expert["head.weight"], state["head.weight"], atol=1e-6)
 

@@ -176,6 +176,9 @@ class DistillConfig(Section):
 class RoundsConfig(Section):
     """Rounds of weight averaging: before the contributions, and after the distillation."""
 
+    kind: Literal["fedavg", "heterofl", "fedrolex"] = Field(
+        "fedavg", description="fedavg: equal models; heterofl, fedrolex: sub-models of one, by models.ratios"
+    )
     warm_up: int = Field(0, ge=0, le=9999, description="rounds before the contributions; all rounds of other methods")
     fine_tune: int = Field(0, ge=0, le=9999, description="rounds that fine-tune the distilled model")
     participation: float = Field(1.0, gt=0, le=1, description="share of the clients that take part in a round")

@@ -13,6 +13,14 @@ State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
+class Start:
+    """Where a client's training begins: the weights `state` of `architecture`."""
+
+    architecture: str
+    state: State
+
+
+@dataclass(frozen=True)
 class FitJob:
     """What one client is asked in `fit`: train `architecture` from the weights `state`.
 
@@ -46,8 +54,8 @@ class Federation(Protocol):
     def architectures(self) -> Sequence[str]:
         """The name of each client's architecture; its length is the number of clients."""
 
-    def contribute(self, start: Mapping[int, State] | None = None) -> list[Contribution]:
-        """Every client trains and gives its contribution; those in `start` train on from these weights."""
+    def contribute(self, start: Mapping[int, Start] | None = None) -> list[Contribution]:
+        """Every client trains and gives its contribution; those in `start` train that architecture on from there."""
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         """The clients that have a job train on their own data, in round `round` (0-based)."""

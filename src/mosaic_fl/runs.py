@@ -54,8 +54,9 @@ def prepare(config: Config) -> Prepared:
         check(spec, schema)
     if config.run.method in AVERAGING:
         models = [shared_architecture(models if config.models.clients else [student], config.run.method)]
-    if config.run.method in ("heterofl", "fedrolex"):
-        assign(models[0], config.models.ratios, config.partition.clients)
+    kind = config.rounds.kind if config.run.method == "mosaic" else config.run.method
+    if kind in ("heterofl", "fedrolex"):
+        assign(shared_architecture(models, kind), config.models.ratios, config.partition.clients)
     check_prior(prior_kind(config.distill, schema))
     shards = partition(splits.train, config.partition, config.run.seed)
     sites = tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))

@@ -17,7 +17,7 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.engines.tasks import CeilingTask, ContributeTask, Done, EvaluateTask, FitTask, Task, Workplace
 from mosaic_fl.engines.workers import InProcess, Workers
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import FitJob, Fitted, State
+from mosaic_fl.federation import FitJob, Fitted, Start, State
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.journal import Journal, Stage
 
@@ -60,7 +60,7 @@ class LocalFederation:
         """The name of each client's architecture."""
         return [site.architecture for site in self.sites]
 
-    def contribute(self, start: Mapping[int, State] | None = None) -> list[Contribution]:
+    def contribute(self, start: Mapping[int, Start] | None = None) -> list[Contribution]:
         """Every client's contribution, made now or found in the journal; raises the first fault after all are done."""
         begin = start or {}
         recalled = {client: self._recall(client) for client in range(len(self.sites))}

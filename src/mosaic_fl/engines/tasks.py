@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from mosaic_fl.client.contribute import Site, contribute, split
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.federation import FitJob, Fitted, State
+from mosaic_fl.federation import FitJob, Fitted, Start, State
 from mosaic_fl.models import build
 from mosaic_fl.models.inference import logits
 from mosaic_fl.models.loading import load_into
@@ -48,7 +48,7 @@ class ContributeTask:
     """Bytes of the contribution of client `client`, which trains on from `start` where that is given."""
 
     client: int
-    start: State | None = None
+    start: Start | None = None
 
     def __call__(self, place: Workplace) -> Done:
         start, recorders = time.perf_counter(), dict[str, Recorder]()
@@ -56,7 +56,10 @@ class ContributeTask:
         def monitor(stage: str) -> Recorder:
             return recorders.setdefault(stage, Recorder(stage, self.client, place.listen))
 
-        made = contribute(place.sites[self.client], place.config, place.device, monitor, self.start)
+        site, state = place.sites[self.client], None
+        if self.start is not None:
+            site, state = replace(site, architecture=self.start.architecture), self.start.state
+        made = contribute(site, place.config, place.device, monitor, state)
         metrics = [
             {"client": self.client, "part": stage, **figures}
             for stage, recorder in recorders.items()

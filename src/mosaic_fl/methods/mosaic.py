@@ -1,21 +1,27 @@
 """Mosaic (arXiv 2505.19699), with the lessons of our feasibility study.
 
-0. Optionally, rounds of averaging inside each group of equal architectures give all its clients a common start.
+0. Optionally, rounds of averaging give the clients a common start: inside each group of equal architectures, or, where
+   clients hold different widths of one architecture, by HeteroFL or FedRolex.
 1. Every client trains its own classifier and a generator of synthetic samples; only those leave it.
 2. The server gates the experts by what each knows and learns to fuse their outputs.
 3. It distils the fused teacher into one model on synthetic samples alone.
 4. Optionally, rounds of averaging fine-tune that model.
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from mosaic_fl.config import Config
-from mosaic_fl.federation import Federation
+from mosaic_fl.federation import Federation, Start, State
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods.averaging import averaging_rounds, traffic, validation_accuracy
+from mosaic_fl.methods.averaging import States, averaging_rounds, shared_architecture, traffic, validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.methods.width import assign, partial_rounds, partial_traffic
 from mosaic_fl.models import build
+from mosaic_fl.models.submodel import extract, indices
+from mosaic_fl.models.width import narrow
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.distill import distill
@@ -23,37 +29,71 @@ from mosaic_fl.server.distill import distill
 
 def mosaic(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
     """One contribution a client, one global model; weights are averaged only in the rounds before and after, if any."""
-    before, seed = range(config.rounds.warm_up), config.run.seed
+    before = range(config.rounds.warm_up)
     after = range(len(before), len(before) + config.rounds.fine_tune)
-    groups = dict(enumerate(federation.architectures))
-    with Stream(seed, "fedavg-init").ambient():
-        states = {name: copy_state(build(name, federation.schema)) for name in sorted(set(groups.values()))}
-    if before:
-        states = averaging_rounds(federation, groups, states, before, config.rounds, seed, journal)
-    contributions = federation.contribute({k: states[name] for k, name in groups.items()} if before else None)
+    warm = _warm_up(federation, config, before, journal)
+    contributions = federation.contribute(warm.starts)
 
     def judge(model: GlobalModel) -> float:
         return validation_accuracy(federation.evaluate(model.architecture, model.state))
 
-    distilled = distill(contributions, config, device, journal, states if before else {}, judge)
+    distilled = distill(contributions, config, device, journal, warm.full, judge)
 
-    model = distilled.model
-    everyone = dict.fromkeys(groups, model.architecture)
-    tuned = {model.architecture: model.state}
-    if after:
-        lr = {"lr": config.rounds.fine_tune_lr}
-        tuned = averaging_rounds(federation, everyone, tuned, after, config.rounds, seed, journal, lr)
-    around = [
-        a + b
-        for a, b in zip(
-            traffic(groups, states, before, journal, federation),
-            traffic(everyone, tuned, after, journal, federation),
-            strict=True,
-        )
-    ]
+    tuned, sent_after = _fine_tune(federation, config, distilled.model, after, journal)
+    around = [a + b for a, b in zip(warm.sent, sent_after, strict=True)]
+    size = len(distilled.model.to_bytes())
     return Outcome(
-        model=GlobalModel(model.architecture, model.schema, tuned[model.architecture]),
+        model=tuned,
         bytes_up=[len(c.to_bytes()) + more for c, more in zip(contributions, around, strict=True)],
-        bytes_down=[len(model.to_bytes()) * (1 + distilled.candidates) + more for more in around],
+        bytes_down=[size * (1 + distilled.candidates) + more for more in around],
         distilled=distilled,
     )
+
+
+@dataclass(frozen=True)
+class _Warm:
+    """What the rounds before leave: each client's start, the full models by architecture, and bytes a client sent."""
+
+    starts: dict[int, Start]
+    full: States
+    sent: list[int]
+
+
+def _warm_up(federation: Federation, config: Config, rounds: range, journal: Journal) -> _Warm:
+    kind, seed, groups = config.rounds.kind, config.run.seed, dict(enumerate(federation.architectures))
+    if not rounds:
+        return _Warm({}, {}, [0] * len(groups))
+    with Stream(seed, "fedavg-init").ambient():
+        states = {name: copy_state(build(name, federation.schema)) for name in sorted(set(groups.values()))}
+    if kind == "fedavg":
+        states = averaging_rounds(federation, groups, states, rounds, config.rounds, seed, journal)
+        starts = {k: Start(name, states[name]) for k, name in groups.items()}
+        return _Warm(starts, states, traffic(groups, states, rounds, journal, federation))
+    architecture = shared_architecture(federation.architectures, kind)
+    held, rolling = assign(architecture, config.models.ratios, len(groups)), kind == "fedrolex"
+    state = partial_rounds(
+        federation, architecture, held, states[architecture], rounds, config.rounds, seed, journal, rolling=rolling
+    )
+    starts = {}
+    for client, ratio in held.items():
+        window = indices(architecture, ratio, federation.schema, len(rounds) if rolling else 0)
+        starts[client] = Start(narrow(architecture, ratio), extract(state, window))
+    sent = partial_traffic(architecture, held, state, rounds, journal, federation)
+    return _Warm(starts, {architecture: state}, sent)
+
+
+def _fine_tune(
+    federation: Federation, config: Config, model: GlobalModel, rounds: range, journal: Journal
+) -> tuple[GlobalModel, list[int]]:
+    """The model after the rounds that follow the distillation, and the bytes that each client sent in them."""
+    name, seed, kind, clients = model.architecture, config.run.seed, config.rounds.kind, len(federation.architectures)
+    lr, state = {"lr": config.rounds.fine_tune_lr}, State(model.state)
+    if not rounds:
+        return model, [0] * clients
+    if kind == "fedavg":
+        everyone = dict.fromkeys(range(clients), name)
+        states = averaging_rounds(federation, everyone, {name: state}, rounds, config.rounds, seed, journal, lr)
+        return GlobalModel(name, model.schema, states[name]), traffic(everyone, states, rounds, journal, federation)
+    held, rolling = assign(name, config.models.ratios, clients), kind == "fedrolex"
+    state = partial_rounds(federation, name, held, state, rounds, config.rounds, seed, journal, lr, rolling=rolling)
+    return GlobalModel(name, model.schema, state), partial_traffic(name, held, state, rounds, journal, federation)
