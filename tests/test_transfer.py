@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mosaic_fl.config import Config, DistillConfig
+from mosaic_fl.contribution import Contribution, Prototypes
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.generators import GeneratorSpec
+from mosaic_fl.generators import build as build_generator
+from mosaic_fl.journal import Journal
+from mosaic_fl.models import build
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.randomness import Stream
+from mosaic_fl.server.distill import distill
+from mosaic_fl.server.transfer import prior_kind, transfer_set
+
+CPU = torch.device("cpu")
+GREY, COLOUR = Schema((1, 8, 8), ("a", "b")), Schema((3, 8, 8), ("a", "b"))
+SPEC = GeneratorSpec("cvae", 2, 2)
+
+
+def untrained(client: int, *, generator: bool = True) -> Contribution:
+    """A contribution whose networks have learnt nothing."""
+    with Stream(client, "init").ambient():
+        expert, drawn = copy_state(build("mlp:4:1", GREY)), copy_state(build_generator(SPEC, GREY))
+    none = Prototypes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
+    made = Contribution(client, GREY, "mlp:4:1", expert, torch.tensor([5, 5]), none, {"samples": 0}, SPEC, drawn)
+    return made if generator else replace(made, generator=None, generator_spec=None, no_generator="too few samples")
+
+
+def test_prior_images_are_for_natural_images_unless_said() -> None:
+    assert prior_kind(DistillConfig(), GREY) == "none"
+    assert prior_kind(DistillConfig(), COLOUR) == "photos"
+    assert prior_kind(DistillConfig(prior="procedural"), GREY) == "procedural"
+
+
+def test_the_union_says_what_came_from_where() -> None:
+    config = DistillConfig(pool=30, prior="procedural", prior_pool=10)
+    made = transfer_set([untrained(0), untrained(3)], config, 0, CPU)
+    assert made.shares() == {"generators": 0.75, "prior": 0.25}
+    assert bool((made.labels[:30] >= 0).all())
+    assert set(made.sources[:30].tolist()) == {0, 3}
+    assert set(made.labels[30:].tolist()) == set(made.sources[30:].tolist()) == {-1}
+
+
+def test_prior_images_alone_where_no_client_has_a_generator() -> None:
+    silent = [untrained(0, generator=False)]
+    made = transfer_set(silent, DistillConfig(prior="photos", prior_pool=12), 0, CPU)
+    assert made.shares() == {"generators": 0.0, "prior": 1.0}
+    assert made.images.shape == (12, 1, 8, 8)
+    with pytest.raises(UsageError, match="client 0: too few samples"):
+        transfer_set(silent, DistillConfig(prior="none"), 0, CPU)
+
+
+def test_a_student_without_any_generator_learns_from_the_class_weighted_ensemble() -> None:
+    quick = {"distill.prior": "procedural", "distill.prior_pool": 40, "distill.steps": 5, "models.student": "mlp:4"}
+    silent = [untrained(k, generator=False) for k in (0, 1)]
+    distilled = distill(silent, Config().with_values(quick), CPU, Journal())
+    assert distilled.teachers.best == "class_weighted"
+    assert distilled.choice == {"teacher": "class_weighted", "label": 0.5}
+    assert distilled.model.predict(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape == (2,)
+
+
+@pytest.mark.parametrize("settings", [{}, {"distill.balanced": False}])
+def test_fresh_noise_in_every_step(settings: dict[str, bool]) -> None:
+    quick = {"meta.kind": "none", "distill.pool": 40, "distill.steps": 5, "models.student": "mlp:4"}
+    pair = [untrained(0), untrained(1)]
+    models = [
+        distill(pair, Config().with_values({**quick, **settings, "distill.fresh": fresh}), CPU, Journal()).model
+        for fresh in (False, True, True)
+    ]
+    heads = [model.state["head.weight"] for model in models]
+    assert torch.equal(heads[1], heads[2])
+    assert not torch.equal(heads[0], heads[1])
+
+
+def test_the_student_begins_where_the_rounds_before_left_it() -> None:
+    quick = {"meta.kind": "none", "distill.pool": 40, "distill.steps": 1, "distill.lr": 1e-12, "distill.ema": 0.0}
+    config = Config().with_values({**quick, "models.student": "mlp:4:1"})
+    start = {"mlp:4:1": untrained(7).expert}
+    model = distill([untrained(0)], config, CPU, Journal(), start).model
+    assert torch.allclose(model.state["head.weight"], start["mlp:4:1"]["head.weight"], atol=1e-6)
