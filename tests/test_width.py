@@ -17,7 +17,7 @@ from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import FitJob, Fitted, State
+from mosaic_fl.federation import FitJob, Fitted
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.fedavg import fedavg
@@ -27,6 +27,7 @@ from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.submodel import Window, extract, indices, merge
 from mosaic_fl.models.width import CUTTABLE, RATIOS, narrow
+from mosaic_fl.states import State
 
 CPU = torch.device("cpu")
 # 10×7 colour images: the cnn's head sees several pixels a channel, and its pooling windows do not divide them.

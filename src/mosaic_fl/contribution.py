@@ -15,9 +15,9 @@ from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.models.registry import build as build_model
+from mosaic_fl.states import State
 
 KIND = "contribution"
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.federation import State
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.server.experts import class_weighted, mean_logits, mean_probabilities
+from mosaic_fl.states import State
 
 
 def figures(

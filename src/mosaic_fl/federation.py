@@ -8,8 +8,7 @@ from torch import Tensor
 
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.schema import Schema
-
-State = dict[str, Tensor]
+from mosaic_fl.states import State
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.engines.tasks import CeilingTask, ContributeTask, Done, EvaluateTask, FitTask, Task, Workplace
 from mosaic_fl.engines.workers import InProcess, Workers
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import FitJob, Fitted, Start, State
+from mosaic_fl.federation import FitJob, Fitted, Start
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.states import State
 
 
 def worker_count(asked: int, tasks: int, device: torch.device) -> int:

@@ -12,13 +12,14 @@ from mosaic_fl.client.contribute import Site, contribute, split
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.federation import FitJob, Fitted, Start, State
+from mosaic_fl.federation import FitJob, Fitted, Start
 from mosaic_fl.models import build
 from mosaic_fl.models.inference import logits
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.monitor import Listener, Recorder
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
+from mosaic_fl.states import State
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import RoundsConfig
+from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import Federation, FitJob, Fitted, State
+from mosaic_fl.federation import Federation, FitJob, Fitted
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.randomness import Stream
+from mosaic_fl.states import State, weighted_sum
 
 States = dict[str, State]
 """One set of weights an architecture."""
@@ -88,29 +90,26 @@ def round_half_up(value: float) -> int:
     return int(value + 0.5)
 
 
-def traffic(
-    groups: Mapping[int, str], states: States, rounds: range, journal: Journal, federation: Federation
-) -> list[int]:
-    """Bytes that each client sent in `rounds`, and was sent: its architecture's weights each time that it took part."""
-    sizes = {name: len(GlobalModel(name, federation.schema, state).to_bytes()) for name, state in states.items()}
-    sent = [0] * len(federation.architectures)
+def traffic(sizes: Mapping[int, int], rounds: range, journal: Journal) -> list[int]:
+    """Bytes that each client sent in `rounds`, and was sent: `sizes[client]` each time that it took part."""
+    sent = [0] * len(sizes)
     for round in rounds:
         stage = journal.recall(round_name(round))
         for client in stage.info["participants"] if stage else ():
-            sent[client] += sizes[groups[client]]
+            sent[client] += sizes[client]
     return sent
 
 
+def packed_sizes(groups: Mapping[int, str], states: States, schema: Schema) -> dict[int, int]:
+    """Bytes of the weights that each client trains, packed as they travel."""
+    sizes = {name: len(GlobalModel(name, schema, state).to_bytes()) for name, state in states.items()}
+    return {client: sizes[name] for client, name in groups.items()}
+
+
 def weighted_average(fitted: Sequence[Fitted]) -> State:
-    """Σ_k n_k/n · θ_k over all tensors, batch-norm statistics included; whole-number buffers are the largest."""
+    """Σ_k n_k/n · θ_k, by the clients' training samples."""
     total = sum(f.samples for f in fitted)
-
-    def merge(name: str, first: Tensor) -> Tensor:
-        if not first.is_floating_point():
-            return torch.stack([f.state[name] for f in fitted]).amax(0)
-        return torch.stack([f.state[name].double() * (f.samples / total) for f in fitted]).sum(0).to(first.dtype)
-
-    return {name: merge(name, tensor) for name, tensor in fitted[0].state.items()}
+    return weighted_sum([f.state for f in fitted], [f.samples / total for f in fitted])
 
 
 def validation_accuracy(confusions: Sequence[Tensor]) -> float:

@@ -6,7 +6,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods.averaging import averaging_rounds, shared_architecture, traffic
+from mosaic_fl.methods.averaging import averaging_rounds, packed_sizes, shared_architecture, traffic
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import build
 from mosaic_fl.optimisation import copy_state
@@ -24,5 +24,5 @@ def fedavg(federation: Federation, config: Config, device: torch.device, journal
     with Stream(config.run.seed, "fedavg-init").ambient():
         start = {architecture: copy_state(build(architecture, federation.schema))}
     states = averaging_rounds(federation, groups, start, rounds, config.rounds, config.run.seed, journal)
-    sent = traffic(groups, states, rounds, journal, federation)
+    sent = traffic(packed_sizes(groups, states, federation.schema), rounds, journal)
     return Outcome(GlobalModel(architecture, federation.schema, states[architecture]), sent, sent)

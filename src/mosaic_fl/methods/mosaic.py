@@ -13,18 +13,26 @@ from dataclasses import dataclass
 import torch
 
 from mosaic_fl.config import Config
-from mosaic_fl.federation import Federation, Start, State
+from mosaic_fl.federation import Federation, Start
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods.averaging import States, averaging_rounds, shared_architecture, traffic, validation_accuracy
+from mosaic_fl.methods.averaging import (
+    States,
+    averaging_rounds,
+    packed_sizes,
+    shared_architecture,
+    traffic,
+    validation_accuracy,
+)
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.width import assign, partial_rounds, partial_traffic
+from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import extract, indices
 from mosaic_fl.models.width import narrow
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.distill import distill
+from mosaic_fl.states import State
 
 
 def mosaic(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -68,7 +76,7 @@ def _warm_up(federation: Federation, config: Config, rounds: range, journal: Jou
     if kind == "fedavg":
         states = averaging_rounds(federation, groups, states, rounds, config.rounds, seed, journal)
         starts = {k: Start(name, states[name]) for k, name in groups.items()}
-        return _Warm(starts, states, traffic(groups, states, rounds, journal, federation))
+        return _Warm(starts, states, traffic(packed_sizes(groups, states, federation.schema), rounds, journal))
     architecture = shared_architecture(federation.architectures, kind)
     held, rolling = assign(architecture, config.models.ratios, len(groups)), kind == "fedrolex"
     state = partial_rounds(
@@ -78,7 +86,7 @@ def _warm_up(federation: Federation, config: Config, rounds: range, journal: Jou
     for client, ratio in held.items():
         window = indices(architecture, ratio, federation.schema, len(rounds) if rolling else 0)
         starts[client] = Start(narrow(architecture, ratio), extract(state, window))
-    sent = partial_traffic(architecture, held, state, rounds, journal, federation)
+    sent = traffic(partial_sizes(architecture, held, state, federation.schema), rounds, journal)
     return _Warm(starts, {architecture: state}, sent)
 
 
@@ -93,7 +101,10 @@ def _fine_tune(
     if kind == "fedavg":
         everyone = dict.fromkeys(range(clients), name)
         states = averaging_rounds(federation, everyone, {name: state}, rounds, config.rounds, seed, journal, lr)
-        return GlobalModel(name, model.schema, states[name]), traffic(everyone, states, rounds, journal, federation)
+        sizes = packed_sizes(everyone, states, model.schema)
+        return GlobalModel(name, model.schema, states[name]), traffic(sizes, rounds, journal)
     held, rolling = assign(name, config.models.ratios, clients), kind == "fedrolex"
     state = partial_rounds(federation, name, held, state, rounds, config.rounds, seed, journal, lr, rolling=rolling)
-    return GlobalModel(name, model.schema, state), partial_traffic(name, held, state, rounds, journal, federation)
+    return GlobalModel(name, model.schema, state), traffic(
+        partial_sizes(name, held, state, model.schema), rounds, journal
+    )

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from mosaic_fl.config import Config, RoundsConfig
+from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import Federation, FitJob, State
+from mosaic_fl.federation import Federation, FitJob
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import (
@@ -22,6 +23,7 @@ from mosaic_fl.methods.averaging import (
     participants,
     round_name,
     shared_architecture,
+    traffic,
     validation_accuracy,
 )
 from mosaic_fl.methods.outcome import Outcome
@@ -31,6 +33,7 @@ from mosaic_fl.models.width import RATIOS, Ratio, narrow
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
+from mosaic_fl.states import State
 
 
 def heterofl(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -57,7 +60,7 @@ def partial_training(federation: Federation, config: Config, journal: Journal, *
     state = partial_rounds(
         federation, architecture, held, state, rounds, config.rounds, config.run.seed, journal, rolling=rolling
     )
-    sent = partial_traffic(architecture, held, state, rounds, journal, federation)
+    sent = traffic(partial_sizes(architecture, held, state, federation.schema), rounds, journal)
     return Outcome(GlobalModel(architecture, federation.schema, state), bytes_up=sent, bytes_down=sent)
 
 
@@ -116,25 +119,13 @@ def partial_round(
     return merge(state, [(f.state, windows[held[f.client]], f.samples) for f in fitted])
 
 
-def partial_traffic(
-    architecture: str,
-    held: Mapping[int, Ratio],
-    state: State,
-    rounds: range,
-    journal: Journal,
-    federation: Federation,
-) -> list[int]:
-    """Bytes that each client sent in `rounds`, and was sent: its packed sub-model each time that it took part."""
+def partial_sizes(architecture: str, held: Mapping[int, Ratio], state: State, schema: Schema) -> dict[int, int]:
+    """Bytes of the sub-model that each client trains, packed as it travels."""
     sizes = {}
     for ratio in dict.fromkeys(held.values()):
-        part = extract(state, indices(architecture, ratio, federation.schema))
-        sizes[ratio] = len(GlobalModel(narrow(architecture, ratio), federation.schema, part).to_bytes())
-    sent = [0] * len(federation.architectures)
-    for round in rounds:
-        stage = journal.recall(round_name(round))
-        for client in stage.info["participants"] if stage else ():
-            sent[client] += sizes[held[client]]
-    return sent
+        part = extract(state, indices(architecture, ratio, schema))
+        sizes[ratio] = len(GlobalModel(narrow(architecture, ratio), schema, part).to_bytes())
+    return {client: sizes[ratio] for client, ratio in held.items()}
 
 
 def assign(architecture: str, ratios: Sequence[Ratio], clients: int) -> dict[int, Ratio]:

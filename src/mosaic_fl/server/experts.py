@@ -13,6 +13,7 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import logits
+from mosaic_fl.states import weighted_sum
 
 TINY = 1e-12
 
@@ -58,26 +59,13 @@ class MixtureOfExperts:
         shares = class_weights(torch.stack([c.class_counts for c in contributions]))
         held = [c for c in range(shares.shape[1]) if shares[:, c].sum() > 0]
         states = [c.expert for c in contributions]
-        averaged = (replace(contributions[0], expert=_weighted_sum(states, shares[:, c])) for c in held)
+        averaged = (replace(contributions[0], expert=weighted_sum(states, shares[:, c].tolist())) for c in held)
         experts = tuple(average.build_expert() for average in averaged)
         return cls(experts, torch.eye(shares.shape[1])[held])
 
     def outputs(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Expert logits (n, K, C) on the CPU, for uint8 images (n, channels, height, width)."""
         return torch.stack([logits(expert.to(device), images, device) for expert in self.experts], 1)
-
-
-def _weighted_sum(states: Sequence[dict[str, Tensor]], weights: Tensor) -> dict[str, Tensor]:
-    """Σ_k weights[k]·states[k]; whole-number buffers are the largest."""
-
-    def merge(tensors: list[Tensor]) -> Tensor:
-        if not tensors[0].is_floating_point():
-            return torch.stack(tensors).amax(0)
-        return (
-            torch.stack([w * t.double() for w, t in zip(weights.double(), tensors, strict=True)]).sum(0).to(tensors[0])
-        )
-
-    return {name: merge([state[name] for state in states]) for name in states[0]}
 
 
 def mean_logits(outputs: Tensor) -> Tensor:

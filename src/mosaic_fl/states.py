@@ -1,0 +1,23 @@
+"""Weights of a module by name, and their average."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+def weighted_sum(states: Sequence[State], weights: Sequence[float]) -> State:
+    """Σ_k weights[k]·states[k] in double precision, batch-norm statistics too; of whole-number buffers the largest.
+
+    With weights that sum to one this is the average of FedAvg, and θ^c of Mosaic's class experts.
+    """
+
+    def merge(tensors: list[Tensor]) -> Tensor:
+        if not tensors[0].is_floating_point():
+            return torch.stack(tensors).amax(0)
+        parts = [weight * tensor.double() for weight, tensor in zip(weights, tensors, strict=True)]
+        return torch.stack(parts).sum(0).to(tensors[0].dtype)
+
+    return {name: merge([state[name] for state in states]) for name in states[0]}
