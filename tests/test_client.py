@@ -97,7 +97,7 @@ def test_tiny_clients_contribute(digits: ImageData, rows: list[int], spec: str) 
     assert "fewer than generator.min_samples = 20" in made.no_generator
 
 
-@pytest.mark.parametrize("family", ["cvae", "dcgan", "cdcgan"])
+@pytest.mark.parametrize("family", ["cvae", "dcgan", "cdcgan", "flow"])
 def test_a_client_of_one_class_and_one_of_constant_images_send_generators(digits: ImageData, family: str) -> None:
     config = QUICK.with_values({"generator.family": family})
     one_class = digits.subset((digits.labels == 3).nonzero().flatten()[:25])

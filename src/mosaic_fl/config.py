@@ -91,15 +91,17 @@ class TrainConfig(Section):
 class GeneratorConfig(Section):
     """The client's generator of synthetic samples."""
 
-    family: Literal["cvae", "dcgan", "cdcgan", "none"] = Field(
-        "cvae", description="cvae, dcgan (the paper's, unconditional), cdcgan (conditional), none"
+    family: Literal["cvae", "dcgan", "cdcgan", "flow", "none"] = Field(
+        "cvae", description="cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (for a GPU), none"
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(2000, ge=1, description="training steps")
     epochs: float = Field(0, ge=0, description="passes over the client's samples instead of steps; 0: steps")
     batch_size: int = Field(64, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
-    latent: int = Field(16, ge=1, le=1024, description="size of the latent z (dcgan: 100 is the paper's)")
+    latent: int = Field(
+        16, ge=1, le=1024, description="size of the latent z (dcgan: 100 is the paper's; flow has its own)"
+    )
     width: int = Field(16, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's)")
     kl: float = Field(0.5, ge=0, description="cvae: weight of the KL term")
     adversarial: float = Field(1.0, ge=0, description="dcgan: weight of the adversarial term")

@@ -19,6 +19,7 @@ from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import remove_partial, write_atomic
+from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import AVERAGING, METHODS, Outcome
 from mosaic_fl.methods.averaging import shared_architecture
@@ -57,6 +58,8 @@ def prepare(config: Config) -> Prepared:
     kind = config.rounds.kind if config.run.method == "mosaic" else config.run.method
     if kind in ("heterofl", "fedrolex"):
         assign(shared_architecture(models, kind), config.models.ratios, config.partition.clients)
+    if config.generator.family == "flow":
+        flow_spec(schema, config.generator.width)
     check_prior(prior_kind(config.distill, schema))
     shards = partition(splits.train, config.partition, config.run.seed)
     sites = tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))

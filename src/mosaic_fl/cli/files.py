@@ -24,7 +24,7 @@ def contribute(
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, help="this client's number, another at each site")] = 0,
     classes: Annotated[int | None, typer.Option(min=2, help="classes in the whole federation")] = None,
-    generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, none [cvae]")] = None,
+    generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, flow, none")] = None,
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,

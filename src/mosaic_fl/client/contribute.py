@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mosaic_fl.client.flow_training import train_flow
 from mosaic_fl.client.gan_training import train_gan
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.client.training import train_classifier
@@ -89,4 +90,6 @@ def _train_generator(
     stream = Stream(config.run.seed, "generator", site.client)
     if settings.family == "cvae":
         return train_vae(train, settings, stream, device, monitor), ""
+    if settings.family == "flow":
+        return train_flow(train, settings, stream, device, monitor), ""
     return train_gan(train, expert, settings, stream, device, monitor), ""

@@ -3,12 +3,14 @@
 import math
 
 import torch
+from torch import Tensor
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators.base import GeneratorSpec
-from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss
+from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, fit_class_gaussians
+from mosaic_fl.models.inference import BATCH
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import batches, cosine
 from mosaic_fl.randomness import Stream
@@ -45,4 +47,14 @@ def train_vae(
             if not math.isfinite(value):
                 raise MosaicError(f"the generator's loss is {value} at step {step}: lower generator.lr ({config.lr})")
             monitor.log(step, generator_loss=value)
-    return decoder.cpu().eval()
+    decoder.cpu().eval()
+    fit_class_gaussians(decoder, *_posteriors(encoder.cpu().eval(), data), data.labels)
+    return decoder
+
+
+@torch.no_grad()
+def _posteriors(encoder: Encoder, data: ImageData) -> tuple[Tensor, Tensor]:
+    """Means and log-variances of q(z | x, y), each (n, latent), of all samples."""
+    parts = zip(data.images.split(BATCH), data.labels.split(BATCH), strict=True)
+    means, log_variances = zip(*(encoder(to_float(images), labels) for images, labels in parts), strict=True)
+    return torch.cat(means), torch.cat(log_variances)

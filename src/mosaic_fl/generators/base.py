@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError, unknown
 
-FAMILIES = ("cvae", "dcgan", "cdcgan")
+FAMILIES = ("cvae", "dcgan", "cdcgan", "flow")
 MAX_LATENT, MAX_WIDTH = 1024, 1024
+MAX_FLOW_LATENT = 3 * 64 * 64  # a flow's latent is an image
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,10 @@ class GeneratorSpec:
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise unknown("generator", self.family, FAMILIES)
-        if not (1 <= self.latent <= MAX_LATENT and 1 <= self.width <= MAX_WIDTH):
+        most = MAX_FLOW_LATENT if self.family == "flow" else MAX_LATENT
+        if not (1 <= self.latent <= most and 1 <= self.width <= MAX_WIDTH):
             raise UsageError(
-                f"generator latent {self.latent}, width {self.width}: must lie in 1..{MAX_LATENT}, 1..{MAX_WIDTH}"
+                f"generator latent {self.latent}, width {self.width}: must lie in 1..{most}, 1..{MAX_WIDTH}"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -75,6 +77,10 @@ def build(spec: GeneratorSpec, schema: Schema) -> Generator:
         from mosaic_fl.generators.cvae import Decoder
 
         return Decoder(spec, schema)
+    if spec.family == "flow":
+        from mosaic_fl.generators.flow import FlowGenerator
+
+        return FlowGenerator(spec, schema)
     from mosaic_fl.generators.dcgan import DCGANGenerator
 
     return DCGANGenerator(spec, schema)

@@ -1,0 +1,57 @@
+"""Training of the class-conditional rectified flow on a client's data."""
+
+import math
+
+import torch
+from torch import nn
+
+from mosaic_fl.config import GeneratorConfig
+from mosaic_fl.data.dataset import ImageData, to_float
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.generators.flow import FlowGenerator, flow_loss, flow_spec
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.optimisation import averaged, batches, cosine
+from mosaic_fl.randomness import Stream
+
+AVERAGED_STEPS = 1000  # about how many steps the averaged network looks back over, at most a tenth of them
+LARGEST_GRADIENT = 1.0  # norm to which gradients are clipped (Ho, Jain & Abbeel 2020, published code)
+LOG_EVERY = 100
+
+
+def train_flow(
+    data: ImageData, config: GeneratorConfig, stream: Stream, device: torch.device, monitor: Monitor
+) -> FlowGenerator:
+    """A flow fitted to `data`, on the CPU in eval mode; `config.latent` does not apply.
+
+    Times are logit-normal, sigmoid(N(0, 1)): the middle of a path is where there is most to learn (Esser et al. 2024,
+    section 3.1). What comes back is the moving average of the weights. Raises UsageError where the images are too
+    large, MosaicError where the loss is no longer finite.
+    """
+    with stream.ambient():
+        generator = FlowGenerator(flow_spec(data.schema, config.width), data.schema).to(device)
+    average = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
+    rng = stream.torch()
+    draw = batches(len(data), config.batch_size, rng)
+    images, labels = data.images.to(device), data.labels.to(device)
+    optimiser = torch.optim.Adam(generator.parameters(), lr=config.lr, fused=True)
+    schedule = cosine(optimiser, config.steps)
+    for step in range(config.steps):
+        index = next(draw).to(device)
+        x = to_float(images[index])
+        noise = torch.randn(x.shape, generator=rng).to(device)
+        t = torch.randn(len(x), generator=rng).sigmoid().to(device)
+        loss = flow_loss(generator.velocity, x, noise, t, labels[index])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(generator.parameters(), LARGEST_GRADIENT)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(generator)
+        monitor.progress(step + 1, config.steps)
+        if step % LOG_EVERY == 0 or step + 1 == config.steps:
+            value = loss.item()
+            if not math.isfinite(value):
+                raise MosaicError(f"the generator's loss is {value} at step {step}: lower generator.lr ({config.lr})")
+            monitor.log(step, generator_loss=value)
+    generator.load_state_dict(average.module.state_dict())
+    return generator.cpu().eval()

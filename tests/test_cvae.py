@@ -1,0 +1,74 @@
+"""The class-conditional VAE: its loss by hand, and the Gaussians that samples are drawn from."""
+
+import math
+
+import pytest
+import torch
+
+from mosaic_fl.client.vae_training import train_vae
+from mosaic_fl.config import GeneratorConfig
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.generators import GeneratorSpec
+from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, fit_class_gaussians
+from mosaic_fl.monitor import Recorder, Silent
+from mosaic_fl.randomness import Stream
+
+CPU = torch.device("cpu")
+SCHEMA = Schema((1, 8, 8), ("a", "b", "c"))
+
+
+def test_evidence_loss_by_hand() -> None:
+    # Two pixels of brightness 1 and 0.5 at logits 0: 2 ln 2. KL of N(1, e) from N(0, 1): ½(1 + e − 1 − 1).
+    images, logits = torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2)
+    loss = evidence_loss(logits, images, torch.tensor([[1.0]]), torch.tensor([[1.0]]), kl=2.0)
+    assert loss.item() == pytest.approx(2 * math.log(2) + 2 * 0.5 * (math.e - 1))
+    zero = evidence_loss(logits, images, torch.zeros(1, 1), torch.zeros(1, 1), kl=2.0)
+    assert zero.item() == pytest.approx(2 * math.log(2))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 17, 30), (1, 3, 3)])
+def test_shapes_and_range(shape: tuple[int, int, int]) -> None:
+    schema, spec = Schema(shape, ("a", "b")), GeneratorSpec("cvae", 3, 2)
+    images = Decoder(spec, schema)(torch.randn(2, 3), torch.tensor([0, 1]))
+    assert images.shape == (2, *shape)
+    assert images.abs().max() <= 1
+    mean, log_variance = Encoder(spec, schema)(images, torch.tensor([0, 1]))
+    assert mean.shape == log_variance.shape == (2, 3)
+
+
+def test_class_gaussians_by_hand() -> None:
+    decoder = Decoder(GeneratorSpec("cvae", 1, 2), SCHEMA)
+    mean = torch.tensor([[2.0], [4.0]] * 15 + [[7.0]] * 10)
+    labels = torch.tensor([0] * 30 + [1] * 10)
+    fit_class_gaussians(decoder, mean, torch.zeros_like(mean), labels)
+    # Class 0: 30 samples, mean 3, variance 1 + 1; 10 samples' worth of N(0, 1): 3/4 of each moment.
+    assert decoder.location[0].item() == pytest.approx(0.75 * 3)
+    assert decoder.scale[0].item() == pytest.approx(math.sqrt(0.75 * 2 + 0.25))
+    # Class 1: 10 samples at 7 with variance 0 + 1: half of each moment. Class 2: none.
+    assert (decoder.location[1].item(), decoder.scale[1].item()) == pytest.approx((3.5, 1.0))
+    assert (decoder.location[2].item(), decoder.scale[2].item()) == (0.0, 1.0)
+
+
+def test_samples_come_from_the_class_gaussian() -> None:
+    decoder = Decoder(GeneratorSpec("cvae", 2, 2), SCHEMA).eval()
+    z, labels = torch.randn(5, 2), torch.zeros(5, dtype=torch.int64)
+    decoder.location[0], decoder.scale[0] = torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 0.0], [1.0, 0.5]])
+    placed = torch.stack([1 + 3 * z[:, 0], 2 + z[:, 0] + 0.5 * z[:, 1]], 1)
+    assert torch.allclose(decoder(z, labels), decoder.pixel_logits(placed, labels).sigmoid() * 2 - 1, atol=1e-6)
+
+
+def test_it_learns_real_digits_and_the_same_stream_gives_the_same(digits: ImageData) -> None:
+    recorder, config = Recorder(), GeneratorConfig(steps=150, width=8, latent=4)
+    made = train_vae(digits.subset(range(300)), config, Stream(0, "g"), CPU, recorder)
+    assert recorder.metrics[-1]["generator_loss"] < 0.8 * recorder.metrics[0]["generator_loss"]
+    assert made.location.abs().sum() > 0
+    again = train_vae(digits.subset(range(300)), config, Stream(0, "g"), CPU, Silent())
+    assert all(torch.equal(a, b) for a, b in zip(made.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_divergence_names_the_learning_rate(digits: ImageData) -> None:
+    config = GeneratorConfig(steps=100, width=4, latent=4, lr=1e20)
+    with pytest.raises(MosaicError, match="lower generator.lr"):
+        train_vae(digits.subset(range(50)), config, Stream(0, "g"), CPU, Silent())
