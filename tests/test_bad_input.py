@@ -56,6 +56,18 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--set", "train.lr=quick"], ["train.lr", "'quick'"]),
         (["--method", "fedavg", "--models", "cnn:8,mlp:8"], ["one architecture", "cnn:8"]),
         (["--nosuch"], ["--nosuch"]),
+        (["--preset", "papr"], ["unknown preset", "paper"]),
+        (["--preset", "paper", "--models", "cnn:4,mlp:4"], ["experts.kind", "one architecture"]),
+        (["--set", "meta.source=prototypes"], ["meta.source", "one built-in architecture"]),
+        (["--generator", "none"], ["generator.family is none", "--prior"]),
+        (["--prior", "photo"], ["photo", "photos"]),
+        (["--set", "distill.fresh=true", "--prior", "photos"], ["distill.fresh"]),
+        (["--set", "distill.teacher=meta", "--set", "meta.kind=none"], ["distill.teacher is meta"]),
+        (["--set", "meta.width=62"], ["meta.width 62 is not a multiple"]),
+        (["--set", "distill.kl=0", "--set", "distill.label=0"], ["nothing would teach"]),
+        (["--set", "train.min_steps=3000"], ["train.min_steps 3000 is more"]),
+        (["--set", "rounds.kind=fedrolex", "--rounds", "1", "--models", "vit:8"], ["vit:8"]),
+        (["--method", "fedrolex", "--models", "vit:8"], ["vit:8"]),
         (["missing.toml"], ["missing.toml"]),
     ],
 )
@@ -87,9 +99,11 @@ def test_an_existing_folder_is_never_overwritten(capsys: pytest.CaptureFixture[s
 
 def test_resuming_with_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
     from mosaic_fl.config import Config
-    from mosaic_fl.runs import claim, prepare
+    from mosaic_fl.run_folder import claim
+    from mosaic_fl.runs import prepare
 
-    claim(Path("run"), prepare(Config()).config, resume=False, force=False)
+    prepared = prepare(Config())
+    claim(Path("run"), "run", prepared.inputs, prepared.config, resume=False, force=False)
     line = fails(capsys, "run", "--out", "run", "--resume", "--seed", "3")
     assert "run.seed = 0, not 3" in line
     assert "--resume" in fails(capsys, "run", "--out", "run")
@@ -103,10 +117,13 @@ def test_a_place_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_contributions(capsys: pytest.CaptureFixture[str], digits: ImageData) -> None:
     save_parquet(digits.subset(range(30)), Path("a.parquet"))
-    made = ["contribute", "--data", "a.parquet", "--out", "a.contribution"]
+    made = ["contribute", "--data", "a.parquet", "--client", "0", "--out", "a.contribution"]
     assert "unknown model 'mpl'" in fails(capsys, *made, "--model", "mpl:3")
     assert "--model" in fails(capsys, *made)
-    assert "nowhere.parquet" in fails(capsys, "contribute", "--data", "nowhere.parquet", "--model", "mlp", "--out", "x")
+    assert "--client" in fails(capsys, "contribute", "--data", "a.parquet", "--model", "mlp", "--out", "x")
+    assert "nowhere.parquet" in fails(
+        capsys, "contribute", "--data", "nowhere.parquet", "--client", "0", "--model", "mlp", "--out", "x"
+    )
     Path("a.contribution").write_text("precious")
     assert "--force" in fails(capsys, *made, "--model", "mlp:3")
     assert "not a mosaic-fl file" in fails(capsys, "distill", "a.contribution", "--out", "g")

@@ -70,6 +70,9 @@ def test_no_private_sample_travels(made: Contribution, digits: ImageData) -> Non
         ({"architecture": "mlp:64"}, "contribution of client 2: weight"),
         ({"architecture": 3}, "not one of a contribution"),
         ({"client": -1}, "not one of a contribution"),
+        ({"client": 10**30}, "not one of a contribution"),
+        ({"validation": {"accuracy": float("inf")}}, "not one of a contribution"),
+        ({"validation": {"accuracy": True}}, "not one of a contribution"),
         ({"schema": {"kind": "image", "shape": [1, 8, 8]}}, "schema"),
         (
             {"schema": {"kind": "image", "shape": [1, 99999, 8], "classes": ["a"] * 10, "range": [0, 255]}},
@@ -88,7 +91,7 @@ def test_a_lying_manifest_is_an_error_that_names_the_file(
         Contribution.from_bytes(altered(made, **manifest), "from b.contribution")
 
 
-@pytest.mark.parametrize("counts", [[-1] + [1] * 9, [0] * 10, [1] * 9])
+@pytest.mark.parametrize("counts", [[-1] + [1] * 9, [0] * 10, [1] * 9, [2**62] * 10])
 def test_impossible_class_counts(made: Contribution, counts: list[int]) -> None:
     with pytest.raises(UsageError, match="class counts"):
         Contribution.from_bytes(replace(made, class_counts=torch.tensor(counts)).to_bytes())
@@ -102,6 +105,30 @@ def test_diverged_weights_are_never_sent(made: Contribution) -> None:
 
 
 def test_prototypes_must_fit(made: Contribution) -> None:
-    wrong = replace(made.prototypes, labels=made.prototypes.labels + 10)
-    with pytest.raises(UsageError, match="prototypes"):
-        Contribution.from_bytes(replace(made, prototypes=wrong).to_bytes())
+    right = made.prototypes
+    wrong = [
+        replace(right, labels=right.labels + 10),
+        replace(right, labels=torch.tensor(0)),
+        replace(right, features=right.features.to(torch.uint8)),
+        replace(right, features=right.features[:, :3]),
+        replace(right, sizes=right.sizes * 0),
+    ]
+    for prototypes in wrong:
+        with pytest.raises(UsageError, match="prototypes"):
+            Contribution.from_bytes(replace(made, prototypes=prototypes).to_bytes())
+
+
+def test_finite_weights_with_non_finite_outputs(made: Contribution) -> None:
+    name = next(n for n in made.expert if n.endswith("running_var"))
+    poisoned = made.expert | {name: -torch.ones_like(made.expert[name])}
+    with pytest.raises(UsageError, match="its expert gives non-finite outputs"):
+        Contribution.from_bytes(replace(made, expert=poisoned).to_bytes())
+    assert made.generator is not None
+    huge = {name: tensor.sign() * 3e38 for name, tensor in made.generator.items()}  # ∞ − ∞ on the way
+    with pytest.raises(UsageError, match="its generator gives non-finite images"):
+        Contribution.from_bytes(replace(made, generator=huge).to_bytes())
+
+
+def test_a_reason_cannot_steer_a_terminal(made: Contribution) -> None:
+    lean = replace(made, generator=None, generator_spec=None, no_generator="\x1b[2Jtoo few\n")
+    assert Contribution.from_bytes(lean.to_bytes()).no_generator == "[2Jtoo few"

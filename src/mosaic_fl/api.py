@@ -74,7 +74,8 @@ def distill(
     config = _config(settings, seed, device)
     if student:
         config = config.with_values({"models.student": trust(student)})
-        check(config.models.student, contributions[0].schema)
+        for contribution in contributions[:1]:
+            check(config.models.student, contribution.schema)
     with one_thread():
         return distill_contributions(contributions, config, find_device(device), Journal()).model
 

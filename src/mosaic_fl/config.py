@@ -1,9 +1,9 @@
 """Every knob of a run: typed, validated, one section per stage. See `config_file` for TOML."""
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mosaic_fl.errors import UsageError, unknown
 
@@ -87,6 +87,12 @@ class TrainConfig(Section):
     patience: int = Field(10, ge=0, description="checks without a better validation loss before stopping; 0: never")
     check_every: int = Field(50, ge=1, description="steps between checks on the validation split")
 
+    @model_validator(mode="after")
+    def _steps_are_a_range(self) -> Self:
+        if self.min_steps > self.max_steps:
+            raise ValueError(f"train.min_steps {self.min_steps} is more than train.max_steps {self.max_steps}")
+        return self
+
 
 class GeneratorConfig(Section):
     """The client's generator of synthetic samples."""
@@ -100,7 +106,7 @@ class GeneratorConfig(Section):
     batch_size: int = Field(64, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
     latent: int = Field(
-        16, ge=1, le=1024, description="size of the latent z (dcgan: 100 is the paper's; flow has its own)"
+        16, ge=1, le=1024, description="size of the latent z (dcgan: the paper's is 100; flow has its own)"
     )
     width: int = Field(16, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's)")
     kl: float = Field(0.5, ge=0, description="cvae: weight of the KL term")
@@ -146,6 +152,12 @@ class MetaConfig(Section):
     heads: int = Field(4, ge=1, le=64, description="attention heads")
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: none")
 
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.kind == "transformer" and self.width % self.heads:
+            raise ValueError(f"meta.width {self.width} is not a multiple of meta.heads {self.heads}")
+        return self
+
 
 class DistillConfig(Section):
     """Distillation of the teacher into the one global model."""
@@ -173,6 +185,14 @@ class DistillConfig(Section):
     jsd: float = Field(0.0, ge=0, description="weight of the Jensen–Shannon divergence")
     ema: float = Field(0.995, ge=0, lt=1, description="decay of the student's averaged weights; 0: none")
     holdout: float = Field(0.05, ge=0, lt=1, description="share of the pool kept to choose the best step; 0: the last")
+
+    @model_validator(mode="after")
+    def _something_teaches(self) -> Self:
+        if not (self.kl or self.label or self.teacher_label or self.jsd):
+            raise ValueError("distill.kl, label, teacher_label and jsd are all 0: nothing would teach the student")
+        if self.choose and not (self.kl or self.label):
+            raise ValueError("distill.choose weighs distill.kl against distill.label: give one of them a weight")
+        return self
 
 
 class RoundsConfig(Section):
@@ -237,6 +257,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "literal_error":
         known = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
         return str(unknown(path, str(first["input"]), known))
+    if first["type"] == "value_error":  # one of the validators here, which say it all
+        return str(first["ctx"]["error"])
     return f"{path} is {first['input']!r}, but it {first['msg'].replace('Input should', 'should')}"
 
 

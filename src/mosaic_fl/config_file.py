@@ -42,7 +42,7 @@ def from_toml(path: Path) -> Config:
 def read_toml(path: Path) -> dict[str, Any]:
     """The nested values of a TOML file; raises UsageError that names it."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

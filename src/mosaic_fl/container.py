@@ -62,8 +62,8 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
         raise UsageError(f"{source}: holds a {content.get('kind')!r}, expected a {kind!r}")
     try:
         tensors = load(data)
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise UsageError(f"{source}: truncated or damaged ({error})") from error
+    except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, OverflowError, AttributeError) as error:
+        raise UsageError(f"{source}: truncated or damaged") from error
     if _digest(text, tensors) != digest:
         raise UsageError(f"{source}: its SHA-256 does not match: damaged or altered on the way; send it again")
     for name, tensor in tensors.items():

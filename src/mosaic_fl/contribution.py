@@ -1,6 +1,7 @@
 """A contribution: all that leaves a client, as a value and as a file."""
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from mosaic_fl.models.registry import build as build_model
 from mosaic_fl.states import State
 
 KIND = "contribution"
+# Bounds on what a received manifest may claim.
+MAX_CLIENT, MAX_COUNT, MAX_REASON = 2**31, 2**40, 500
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Contribution:
 
     def build_expert(self) -> Classifier:
         """The client's classifier with its weights, in eval mode; raises UsageError where they do not fit."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             return load_into(lambda: build_model(self.architecture, self.schema), self.expert, self._name)
 
     def build_generator(self) -> Generator | None:
@@ -60,7 +63,7 @@ class Contribution:
         spec, state = self.generator_spec, self.generator
         if spec is None or state is None:
             return None
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             return load_into(lambda: build_generator(spec, self.schema), state, f"{self._name}, generator")
 
     @property
@@ -97,8 +100,7 @@ class Contribution:
         manifest, tensors = container.unpack(data, KIND, source)
         try:
             contribution = _from_parts(manifest, tensors)
-            contribution.build_expert()
-            contribution.build_generator()
+            _probe(contribution)
         except UsageError as error:
             raise UsageError(f"{source}: {error}") from error
         return contribution
@@ -107,6 +109,22 @@ class Contribution:
     def load(cls, path: Path) -> "Contribution":
         """`from_bytes` of a file."""
         return cls.from_bytes(container.read_bytes(path), str(path))
+
+
+@torch.no_grad()
+def _probe(contribution: Contribution) -> None:
+    """Raise UsageError unless the networks fit their weights and give finite outputs for a batch of two."""
+    expert, generator = contribution.build_expert(), contribution.build_generator()
+    images = torch.zeros(2, *contribution.schema.shape)
+    if generator is not None and generator.spec is not None:
+        images = generator(torch.zeros(2, generator.spec.latent), torch.zeros(2, dtype=torch.int64))
+        if not bool(images.isfinite().all()):
+            raise UsageError("its generator gives non-finite images")
+    if not bool(expert(images).isfinite().all()):
+        raise UsageError("its expert gives non-finite outputs")
+    width, rows = expert.features(images).shape[1], contribution.prototypes.features
+    if len(rows) and rows.shape[1] != width:
+        raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {width}")
 
 
 def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
@@ -118,7 +136,7 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
             "validation": dict(validation),
             "generator": spec_json,
             "no_generator": str(no_generator),
-        } if client >= 0 and all(isinstance(v, int | float) for v in validation.values()):
+        } if 0 <= client <= MAX_CLIENT and all(type(v) in (int, float) and isfinite(v) for v in validation.values()):
             schema = Schema.from_json(schema_json)
         case _:
             raise UsageError("the manifest is not one of a contribution")
@@ -133,7 +151,7 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
         validation=validation,
         generator_spec=spec,
         generator=None if spec is None else _under("generator/", tensors),
-        no_generator=no_generator[:500],
+        no_generator="".join(c for c in no_generator[:MAX_REASON] if c.isprintable()),
     )
 
 
@@ -143,8 +161,13 @@ def _under(prefix: str, tensors: State) -> State:
 
 def _class_counts(tensors: State, classes: int) -> Tensor:
     counts = tensors.get("class_counts")
-    if counts is None or counts.dtype != torch.int64 or counts.shape != (classes,) or bool((counts < 0).any()):
-        raise UsageError(f"class counts must be {classes} whole numbers of at least 0")
+    if (
+        counts is None
+        or counts.dtype != torch.int64
+        or counts.shape != (classes,)
+        or bool(((counts < 0) | (counts > MAX_COUNT)).any())
+    ):
+        raise UsageError(f"class counts must be {classes} whole numbers in 0..{MAX_COUNT}")
     if int(counts.sum()) == 0:
         raise UsageError("class counts are all 0: the client trained on nothing")
     return counts
@@ -154,8 +177,9 @@ def _prototypes(tensors: State, classes: int) -> Prototypes:
     found = [tensors.get(f"prototypes/{part}") for part in ("features", "labels", "sizes")]
     match found:
         case [Tensor() as features, Tensor() as labels, Tensor() as sizes]:
-            rows = len(labels)
-            fits = features.ndim == 2 and len(features) == rows and labels.shape == sizes.shape == (rows,)
-            if fits and labels.dtype == sizes.dtype == torch.int64 and bool(((labels >= 0) & (labels < classes)).all()):
+            rows = labels.numel()
+            shapes = features.ndim == 2 and len(features) == rows and labels.shape == sizes.shape == (rows,)
+            types = features.dtype == torch.float32 and labels.dtype == sizes.dtype == torch.int64
+            if shapes and types and bool(((labels >= 0) & (labels < classes) & (sizes > 0)).all()):
                 return Prototypes(features, labels, sizes)
     raise UsageError("the prototypes do not fit the schema")

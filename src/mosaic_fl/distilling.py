@@ -9,18 +9,17 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.sources import load_file
-from mosaic_fl.errors import UsageError
+from mosaic_fl.data.sources import load_test
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
-from mosaic_fl.runs import claim, find_device
+from mosaic_fl.run_folder import claim
+from mosaic_fl.runs import find_device
+from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
-
-SOURCES = "contributions.json"
 
 
 def distill_files(
@@ -42,12 +41,11 @@ def distill_files(
     schema, device = contributions[0].schema, find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
     check(student, schema)
-    held_out = load_file(test, schema=schema) if test else None
+    held_out = load_test(test, schema) if test else None
     config = config.with_values({"models.student": student})
-    sources = json.dumps([sha256(c.to_bytes()) for c in contributions])
-    _require_same_sources(out / SOURCES, sources, resume)
-    claim(out, config, resume=resume, force=force)
-    write_atomic(out / SOURCES, sources)
+    check_distillation(config, schema, [c.architecture for c in contributions])
+    inputs = sha256(*(c.to_bytes() for c in contributions))
+    claim(out, "distill", inputs, config, [*paths, *([test] if test else [])], resume=resume, force=force)
     torch.set_num_threads(config.run.threads)
     journal = Journal(out, listen)
     distilled = distill(contributions, config, device, journal)
@@ -73,8 +71,3 @@ def distill_files(
     result["seconds"] = journal.seconds()
     write_atomic(out / "result.json", json.dumps(result, indent=2) + "\n")
     return result
-
-
-def _require_same_sources(kept: Path, sources: str, resume: bool) -> None:
-    if resume and kept.exists() and kept.read_text() != sources:
-        raise UsageError(f"{kept.parent} was distilled from other contributions: choose another --out, or --force")

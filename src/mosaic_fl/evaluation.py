@@ -42,7 +42,7 @@ def figures(
         outputs = distilled.clients.outputs(test.images, device)
         taught = outputs if teachers.mixture is distilled.clients else teachers.mixture.outputs(test.images, device)
         result |= {
-            "teacher_accuracy": accuracy(teachers.log_probabilities(teachers.best, taught), labels),
+            "teacher_accuracy": accuracy(teachers.log_probabilities(distilled.choice["teacher"], taught), labels),
             "choice": distilled.choice,
             "transfer_shares": distilled.shares,
             "ensemble_accuracy": accuracy(mean_logits(outputs), labels),

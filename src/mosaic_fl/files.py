@@ -31,7 +31,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
+            os.chmod(name, 0o666 & ~_umask())
             os.replace(name, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -39,6 +39,13 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             raise
     except OSError as error:
         raise MosaicError(f"cannot write {path}: {error.strerror}; free some space or choose another --out") from error
+
+
+def _umask() -> int:
+    """The user's mask, which `mkstemp` ignores; reading it means setting it for a moment."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def sha256(*parts: bytes) -> str:

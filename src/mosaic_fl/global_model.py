@@ -27,7 +27,7 @@ class GlobalModel:
 
     def module(self) -> Classifier:
         """The classifier in eval mode on the CPU: float32 (n, channels, height, width) in −1..1 -> logits (n, C)."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             return load_into(lambda: build(self.architecture, self.schema), self.state, "global model")
 
     def logits(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:

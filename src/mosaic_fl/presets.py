@@ -9,6 +9,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # arXiv 2505.19699, its reference recipe. Not printed there, and ours: the number of fine-tuning rounds.
     "paper": {
+        "models.clients": ["resnet18"],
+        "models.student": "resnet18",
         "train.optimiser": "sgd",
         "train.lr": 0.01,
         "train.momentum": 0.0,

@@ -45,6 +45,6 @@ class Stream:
         For what can draw from nowhere else: weight initialisation and dropout. The former state comes
         back afterwards.
         """
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.integer())
             yield

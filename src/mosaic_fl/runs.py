@@ -1,8 +1,7 @@
 """A simulated run from data to result, in a folder that can be taken up again."""
 
 import json
-import os
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ import torch
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.config_file import from_toml, to_toml
 from mosaic_fl.data.dataset import Splits
 from mosaic_fl.data.partition import partition
+from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.errors import UsageError
 from mosaic_fl.evaluation import figures
-from mosaic_fl.files import remove_partial, write_atomic
+from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import AVERAGING, METHODS, Outcome
@@ -26,22 +25,20 @@ from mosaic_fl.methods.averaging import shared_architecture
 from mosaic_fl.methods.width import assign
 from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
-from mosaic_fl.server.prior import check_prior
+from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.transfer import prior_kind
-
-# Settings that change how fast a run is, and not its result.
-FREE = ("workers",)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a run needs, checked before any work is spent."""
+    """All that a run needs, checked before any work is spent; `inputs` is the hash of its data."""
 
     config: Config
     splits: Splits
     sites: tuple[Site, ...]
     student: str
     device: torch.device
+    inputs: str
 
 
 def prepare(config: Config) -> Prepared:
@@ -54,17 +51,30 @@ def prepare(config: Config) -> Prepared:
     for spec in {*models, student}:
         check(spec, schema)
     if config.run.method in AVERAGING:
-        models = [shared_architecture(models if config.models.clients else [student], config.run.method)]
-    kind = config.rounds.kind if config.run.method == "mosaic" else config.run.method
-    if kind in ("heterofl", "fedrolex"):
-        assign(shared_architecture(models, kind), config.models.ratios, config.partition.clients)
-    if config.generator.family == "flow":
-        flow_spec(schema, config.generator.width)
-    check_prior(prior_kind(config.distill, schema))
+        student = shared_architecture(models if config.models.clients else [student], config.run.method)
+        models = [student]
+    if config.run.method == "mosaic":
+        check_mosaic(config, schema, models, student)
+    elif config.run.method != "fedavg":
+        assign(models[0], config.models.ratios, config.partition.clients)
     shards = partition(splits.train, config.partition, config.run.seed)
     sites = tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))
     full = config.with_values({"models.clients": [s.architecture for s in sites], "models.student": student})
-    return Prepared(full, splits, sites, student, device)
+    return Prepared(full, splits, sites, student, device, _fingerprint(splits))
+
+
+def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
+    """Raise UsageError for settings with which the method `mosaic` would fail after its clients have trained."""
+    check_distillation(config, schema, models)
+    if config.generator.family == "flow":
+        flow_spec(schema, config.generator.width)
+    if config.generator.family == "none" and prior_kind(config.distill, schema) == "none":
+        raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
+    if config.rounds.kind != "fedavg":
+        if config.rounds.warm_up:
+            assign(shared_architecture(models, config.rounds.kind), config.models.ratios, config.partition.clients)
+        if config.rounds.fine_tune:
+            assign(student, config.models.ratios, config.partition.clients)
 
 
 def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, Any]:
@@ -91,53 +101,16 @@ def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, 
     return result
 
 
-def claim(folder: Path, config: Config, *, resume: bool, force: bool) -> None:
-    """Make `folder` this run's own, with its `config.toml`.
-
-    Raises UsageError where it holds anything and neither `resume` nor `force` was said, or where it is a run of another
-    configuration; MosaicError where it cannot be written.
-    """
-    kept = folder / "config.toml"
-    if force and folder.exists():
-        if not kept.exists() and any(folder.iterdir()):
-            raise UsageError(f"{folder} is not the folder of a run: --force will not delete it; choose another --out")
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            raise MosaicError(f"cannot empty {folder}: {error.strerror}") from error
-    elif resume and kept.exists():
-        _require_same(from_toml(kept), config, folder)
-        remove_partial(folder)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(
-            f"{folder} exists: add --resume to go on with it, --force to start over, or choose another --out"
-        )
-    write_atomic(kept, to_toml(config))
-    if not os.access(folder, os.W_OK):
-        raise MosaicError(f"cannot write to {folder}: choose another --out")
-
-
 def find_device(name: str) -> torch.device:
     """`auto` is the first CUDA device, or the CPU; raises UsageError for a device that is not here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device {name!r} is not available here: use auto or cpu") from error
     return device
-
-
-def _require_same(before: Config, now: Config, folder: Path) -> None:
-    old, new = before.model_dump(), now.model_dump()
-    for section, values in new.items():
-        for key, value in values.items():
-            if key not in FREE and old[section][key] != value:
-                raise UsageError(
-                    f"{folder} holds a run with {section}.{key} = {old[section][key]!r}, not {value!r}: "
-                    "resume it with the same settings, or choose another --out"
-                )
 
 
 def _described(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
@@ -157,3 +130,9 @@ def _described(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         "bytes_up": outcome.bytes_up,
         "bytes_down": outcome.bytes_down,
     }
+
+
+def _fingerprint(splits: Splits) -> str:
+    """SHA-256 of all images and labels."""
+    tensors = [t for part in (splits.train, splits.test) for t in (part.images, part.labels)]
+    return sha256(*(t.numpy().tobytes() for t in tensors))

@@ -33,6 +33,8 @@ def data(
     config = configure(file, options, settings)
     if export and export.exists() and any(export.iterdir()) and not force:
         raise UsageError(f"{export} is not empty: add --force to write into it, or choose another --export")
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists: add --force to overwrite it, or choose another --out")
     from mosaic_fl.data.export import save_parquet
     from mosaic_fl.data.partition import class_table as count
     from mosaic_fl.data.partition import partition

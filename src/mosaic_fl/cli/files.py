@@ -11,9 +11,7 @@ from rich.console import Console
 from mosaic_fl.cli.options import ConfigFile, Device, Force, Resume, Seed, Settings, configure
 from mosaic_fl.errors import UsageError
 
-Trust = Annotated[
-    list[str] | None, typer.Option(metavar="MODULE:FACTORY", help="let contributions use this model of yours")
-]
+Trust = Annotated[list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")]
 
 
 def contribute(
@@ -22,7 +20,7 @@ def contribute(
     data: Annotated[Path, typer.Option(help="this client's labelled data")],
     model: Annotated[str, typer.Option(help="its architecture, as mlp:64")],
     out: Annotated[Path, typer.Option(help="the file to write")],
-    client: Annotated[int, typer.Option(min=0, help="this client's number, another at each site")] = 0,
+    client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
     classes: Annotated[int | None, typer.Option(min=2, help="classes in the whole federation")] = None,
     generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, flow, none")] = None,
     seed: Seed = None,
@@ -66,9 +64,7 @@ def distill(
     config_file: Annotated[Path | None, typer.Option("--config", help="settings as a TOML file")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
-    trusted: Annotated[
-        list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")
-    ] = None,
+    trusted: Trust = None,
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
@@ -103,9 +99,7 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a global_model.safetensors")],
     data: Annotated[Path, typer.Option(help="images: a Parquet file or a folder")],
     out: Annotated[Path | None, typer.Option(help="write here instead of the screen")] = None,
-    trusted: Annotated[
-        list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")
-    ] = None,
+    trusted: Trust = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
     force: Force = False,
 ) -> None:
@@ -121,7 +115,7 @@ def predict(
     for spec in trusted or []:
         trust(spec)
     loaded = GlobalModel.load(model)
-    probabilities = loaded.logits(load_images(data, loaded.schema.shape), find_device(device)).softmax(1)
+    probabilities = loaded.logits(load_images(data, loaded.schema), find_device(device)).softmax(1)
     best, classes = probabilities.max(1)
     lines = "".join(
         json.dumps({"image": i, "class": c, "name": loaded.schema.classes[c], "probability": round(p, 6)}) + "\n"

@@ -9,6 +9,8 @@ from typer.exceptions import TyperException
 from mosaic_fl.cli import data, files, run
 from mosaic_fl.errors import MosaicError
 
+RESUMABLE = {"run", "distill"}
+RESUME = "; what was finished is kept: go on with --resume"
 INTERRUPTED = 130  # what typer returns for Ctrl-C
 
 app = typer.Typer(
@@ -56,7 +58,7 @@ def _run(words: list[str], debug: bool) -> int:
     except TyperException as error:
         return _end(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _end("interrupted; what was finished is kept: go on with --resume", 1)
+        return _end(f"interrupted{RESUME if words[-1:] and set(words) & RESUMABLE else ''}", 1)
     except BrokenPipeError:
         raise
     except MosaicError as error:

@@ -15,7 +15,8 @@ from mosaic_fl.randomness import Stream
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
 from mosaic_fl.report.tables import accuracy_table, rows
-from mosaic_fl.runs import Prepared, claim, prepare, run
+from mosaic_fl.run_folder import claim
+from mosaic_fl.runs import Prepared, prepare, run
 from mosaic_fl.server.pool import sheet
 
 DRAWN = 4  # generated samples shown a client and class
@@ -28,7 +29,7 @@ def simulate(config: Config, out: Path, *, resume: bool, force: bool) -> None:
     console = Console(stderr=True)
     with console.status("loading and splitting the data"):
         prepared = prepare(config)
-    claim(out, prepared.config, resume=resume, force=force)
+    claim(out, "run", prepared.inputs, prepared.config, [Path(config.data.name)], resume=resume, force=force)
     with Display(_plan(prepared), console, clients=len(prepared.sites)) as display:
         finished: set[int] = set()
 

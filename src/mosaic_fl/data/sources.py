@@ -82,14 +82,33 @@ def load_file(
     return _image_data(rows, _client_names(rows, known), schema=schema, size=image_size)
 
 
-def load_images(path: str | Path, shape: tuple[int, int, int], image_size: int = 0) -> Tensor:
-    """Images to predict, uint8 (n, *shape), in the order of a Parquet file's rows or a folder's file names.
+def load_test(path: str | Path, schema: Schema) -> ImageData:
+    """Labelled test images that a model of `schema` is measured on, resized to its image size.
 
-    `path` may be one image file, too. `image_size` > 0 resizes the images first. Raises UsageError where the
-    images do not have `shape`, (channels, height, width).
+    Of a folder with training and test files, the test files. Raises UsageError as `load_file` does.
     """
     where = _existing(path)
-    images = decode(read_pictures(where), str(where), shape[0], image_size)
+    test = parquet_files(where)[1] if where.is_dir() else []
+    if not test:
+        return load_file(where, schema=schema, image_size=_square(schema))
+    rows = read_parquet(test)
+    return _image_data(rows, _client_names(rows, schema.classes), schema=schema, size=_square(schema))
+
+
+def _square(schema: Schema) -> int:
+    """The side to resize to, where the schema's images are squares; 0, which leaves them, where they are not."""
+    _, height, width = schema.shape
+    return height if height == width else 0
+
+
+def load_images(path: str | Path, schema: Schema) -> Tensor:
+    """Images to predict, uint8 (n, *schema.shape), in the order of a Parquet file's rows or a folder's file names.
+
+    `path` may be one image file, too. Images are resized to the schema's size where that is a square. Raises
+    UsageError where they do not have the schema's shape then.
+    """
+    where, shape = _existing(path), schema.shape
+    images = decode(read_pictures(where), str(where), shape[0], _square(schema))
     _check_shape(images, shape, str(where))
     return images
 

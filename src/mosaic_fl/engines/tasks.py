@@ -79,7 +79,7 @@ class FitTask:
     def __call__(self, place: Workplace) -> Done:
         start, config, job = time.perf_counter(), place.config, self.job
         train, validation = split(place.sites[job.client], config)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             model = load_into(lambda: build(job.architecture, train.schema), job.state, "global weights")
         stream = Stream(config.run.seed, "fit", job.client, self.round)
         recorder = Recorder(f"round-{self.round:04d}", job.client, place.listen)
@@ -103,7 +103,7 @@ class EvaluateTask:
         classes = validation.schema.num_classes
         if not len(validation):
             return Done(torch.zeros(classes, classes, dtype=torch.int64), 0.0)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             model = load_into(lambda: build(self.architecture, validation.schema), self.state, "global weights")
         predicted = logits(model.to(place.device), validation.images, place.device).argmax(1)
         cells: Tensor = torch.bincount(validation.labels * classes + predicted, minlength=classes**2)

@@ -3,8 +3,9 @@
 HeteroFL (Diao, Ding, Tarokh 2021, arXiv 2010.01264, algorithm 1) and FedRolex (Alam, Liu, Yan, Zhang 2022,
 arXiv 2212.01548, algorithm 1). They differ in which channels a client gets; see `models.submodel`.
 
-HeteroFL's scaler (activations · 1/ratio while training) is left out: batch norm follows every layer that it would
-scale and undoes it.
+Left out: HeteroFL's scaler (activations · 1/ratio while training), which the batch norm behind every layer would undo;
+its masked cross-entropy (logits of classes absent at a client) and its static batch norm (statistics of the full model
+taken once more at the end), which would help both methods where clients lack classes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -146,7 +146,7 @@ def _meta_model(
         model = train_meta(outputs, labels, mixture.weights, config.meta, config.run.seed, device, monitor)
         return copy_state(model), {}
 
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         meta = build_meta(mixture.weights, config.meta)
     meta.load_state_dict(journal.stage("meta", learn).tensors)
     return meta.eval()

@@ -1,0 +1,99 @@
+"""A run's folder: whose it is, what may be taken up again in it, and what may be deleted."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mosaic_fl.config import Config
+from mosaic_fl.config_file import from_toml, to_toml
+from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.files import remove_partial, write_atomic
+
+MARKER = "inputs.json"  # written first and deleted last: what carries it is ours
+OURS = (
+    "stages",
+    "contributions",
+    "pictures",
+    "result.json",
+    "metrics.jsonl",
+    "global_model.safetensors",
+    "config.toml",
+    MARKER,
+)
+FREE = ("workers",)  # settings that change how fast a run is, and not its result
+
+
+def claim(
+    folder: Path, command: str, inputs: str, config: Config, sources: Sequence[Path] = (), *, resume: bool, force: bool
+) -> None:
+    """Make `folder` the place of this run of `command`, whose data has the hash `inputs`, and write its `config.toml`.
+
+    With `resume`, a run of the same command, inputs and settings there is gone on with. With `force`, the files of the
+    run that is there are deleted, and nothing else is. Raises UsageError where the folder holds something and neither
+    was said, where it is no run's or another run's, and where it holds one of `sources`, the files that this run reads;
+    MosaicError where it cannot be written.
+    """
+    if resume and force:
+        raise UsageError("--resume goes on with a run and --force deletes it: say one of them")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: --out names a folder")
+    found = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")} if folder.exists() else set()
+    marker = _marker(folder)
+    if found and marker is None:
+        raise UsageError(f"{folder} is not empty, and not the folder of a run: choose another --out")
+    if found and not (resume or force):
+        raise UsageError(
+            f"{folder} exists: add --resume to go on with it, --force to start over, or choose another --out"
+        )
+    ours = {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs}
+    try:
+        if found and force:
+            _delete(folder, sources)
+        elif found:
+            _require_same(folder, marker or {}, ours, config)
+        if folder.exists():
+            remove_partial(folder)
+    except OSError as error:
+        raise MosaicError(f"cannot empty {folder}: {error.strerror}") from error
+    write_atomic(folder / MARKER, json.dumps(ours) + "\n")
+    write_atomic(folder / "config.toml", to_toml(config))
+
+
+def _marker(folder: Path) -> dict[str, Any] | None:
+    """The content of the folder's marker, or None where it has none."""
+    try:
+        content = json.loads((folder / MARKER).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "mosaic_fl" in content else None
+
+
+def _delete(folder: Path, sources: Sequence[Path]) -> None:
+    for source in sources:
+        if folder.resolve() in source.resolve().parents:
+            raise UsageError(f"{folder} holds {source}, which this run reads: choose another --out")
+    for name in OURS:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any], config: Config) -> None:
+    for key, what in (("command", "another command"), ("inputs", "other data"), ("mosaic_fl", "another version")):
+        if before.get(key) != now[key]:
+            raise UsageError(f"{folder} holds a run of {what}: choose another --out, or start over with --force")
+    if not (folder / "config.toml").exists():
+        return  # killed before it began
+    old, new = from_toml(folder / "config.toml").model_dump(), config.model_dump()
+    for section, values in new.items():
+        for key, value in values.items():
+            if key not in FREE and old[section][key] != value:
+                raise UsageError(
+                    f"{folder} holds a run with {section}.{key} = {old[section][key]!r}, not {value!r}: "
+                    "resume it with the same settings, or choose another --out"
+                )

@@ -1,0 +1,29 @@
+"""Settings with which the server's work would fail, found before any client trains."""
+
+from collections.abc import Sequence
+
+from mosaic_fl.config import Config
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.server.prior import check_prior
+from mosaic_fl.server.transfer import prior_kind
+
+
+def check_distillation(config: Config, schema: Schema, architectures: Sequence[str]) -> None:
+    """Raise UsageError where `distill` could not use contributions of these architectures with these settings."""
+    settings, kinds = config.distill, sorted(set(architectures))
+    check_prior(prior_kind(settings, schema))
+    if len(kinds) > 1 and config.experts.kind == "class_average":
+        raise UsageError(
+            f"experts.kind = class_average averages weights, so all clients need one architecture, not "
+            f"{', '.join(kinds)}: say --models {kinds[0]}, or experts.kind = clients"
+        )
+    if len(kinds) > 1 and config.meta.kind != "none" and config.meta.source == "prototypes":
+        raise UsageError(
+            f"meta.source = prototypes needs one built-in architecture at all clients, not {', '.join(kinds)}: "
+            "use meta.source = synthetic"
+        )
+    if settings.teacher == "meta" and config.meta.kind == "none":
+        raise UsageError("distill.teacher is meta, but meta.kind is none: set one of them otherwise")
+    if settings.fresh and prior_kind(settings, schema) != "none":
+        raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")

@@ -1,0 +1,76 @@
+"""Whose a folder is: nothing of anybody else's is deleted, and no other run's stages are taken up."""
+
+from pathlib import Path
+
+import pytest
+
+from mosaic_fl.config import Config
+from mosaic_fl.errors import UsageError
+from mosaic_fl.run_folder import MARKER, OURS, claim
+
+CONFIG = Config()
+
+
+def mine(folder: Path, *, inputs: str = "abc", command: str = "run", config: Config = CONFIG, **how: bool) -> None:
+    claim(folder, command, inputs, config, **{"resume": False, "force": False, **how})
+
+
+def test_a_new_folder_is_claimed_and_then_taken(tmp_path: Path) -> None:
+    mine(tmp_path / "run")
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"config.toml", MARKER}
+    with pytest.raises(UsageError, match="add --resume to go on with it, --force to start over"):
+        mine(tmp_path / "run")
+    mine(tmp_path / "run", resume=True)
+    with pytest.raises(UsageError, match="say one of them"):
+        mine(tmp_path / "run", resume=True, force=True)
+
+
+def test_force_deletes_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
+    mine(tmp_path)
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "meta.safetensors").write_text("old")
+    (tmp_path / "result.json").write_text("old")
+    (tmp_path / "thesis.tex").write_text("years of work")
+    mine(tmp_path, force=True)
+    assert {p.name for p in tmp_path.iterdir()} == {"config.toml", MARKER, "thesis.tex"}
+
+
+@pytest.mark.parametrize("how", [{}, {"force": True}, {"resume": True}])
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, how: dict[str, bool]) -> None:
+    (tmp_path / "config.toml").write_text("title = 'a web site'")
+    with pytest.raises(UsageError, match="not the folder of a run"):
+        mine(tmp_path, **how)
+    assert (tmp_path / "config.toml").read_text() == "title = 'a web site'"
+
+
+def test_force_never_deletes_what_the_run_reads(tmp_path: Path) -> None:
+    mine(tmp_path)
+    (tmp_path / "contributions").mkdir()
+    source = tmp_path / "contributions" / "a.contribution"
+    source.write_text("precious")
+    with pytest.raises(UsageError, match="which this run reads"):
+        claim(tmp_path, "distill", "x", CONFIG, [source], resume=False, force=True)
+    assert source.exists()
+
+
+def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
+    mine(tmp_path)
+    with pytest.raises(UsageError, match="a run of other data"):
+        mine(tmp_path, inputs="def", resume=True)
+    with pytest.raises(UsageError, match="a run of another command"):
+        mine(tmp_path, command="distill", resume=True)
+    with pytest.raises(UsageError, match="run.seed = 0, not 3"):
+        mine(tmp_path, config=Config().with_values({"run.seed": 3}), resume=True)
+    mine(tmp_path, config=Config().with_values({"run.workers": 7}), resume=True)  # changes no result
+
+
+def test_killed_while_it_was_claimed(tmp_path: Path) -> None:
+    (tmp_path / f".{MARKER}.x.partial").write_text("half")
+    mine(tmp_path, resume=True)
+    (tmp_path / "config.toml").unlink()
+    mine(tmp_path, resume=True)
+    assert {p.name for p in tmp_path.iterdir()} == {"config.toml", MARKER}
+
+
+def test_the_marker_goes_last() -> None:
+    assert OURS[-1] == MARKER
