@@ -1,14 +1,22 @@
+from pathlib import Path
+
 import pytest
 import torch
 
+from mosaic_fl.client.contribute import Site
+from mosaic_fl.config import Config
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Fitted
+from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import (
     participants,
     shared_architecture,
     validation_accuracy,
     weighted_average,
 )
+from mosaic_fl.methods.fedavg import fedavg
 
 
 def fitted(client: int, samples: int, weight: float, batches: int) -> Fitted:
@@ -48,3 +56,22 @@ def test_participants_are_a_share_drawn_anew() -> None:
     assert set().union(*drawn) == set(clients)
     assert participants(clients, 1.0, 0, 0) == clients
     assert len(participants(clients, 0.001, 0, 0)) == 1
+
+
+def test_a_resumed_run_goes_on_from_the_latest_round_which_alone_keeps_its_weights(
+    digits: ImageData, tmp_path: Path
+) -> None:
+    quick = {"train.max_steps": 5, "train.min_steps": 5, "run.workers": 1}
+    sites = [Site(k, digits.subset(range(50 * k, 50 * k + 40)), "mlp:4:1") for k in range(2)]
+
+    def after(rounds: int, folder: Path) -> torch.Tensor:
+        config = Config().with_values({**quick, "rounds.warm_up": rounds})
+        journal = Journal(folder)
+        with LocalFederation(sites, config, torch.device("cpu"), journal) as federation:
+            return fedavg(federation, config, torch.device("cpu"), journal).model.state["head.weight"]
+
+    whole = after(4, tmp_path / "whole")
+    after(2, tmp_path / "parts")
+    assert torch.equal(after(4, tmp_path / "parts"), whole)
+    kept = Journal(tmp_path / "whole")
+    assert [bool(stage.tensors) for r in range(4) if (stage := kept.recall(f"round-{r:04d}"))] == [False] * 3 + [True]

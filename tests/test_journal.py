@@ -45,6 +45,19 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert Journal(tmp_path).recall("a") is None
 
 
+def test_a_stage_can_shed_its_tensors_and_stays_finished(tmp_path: Path) -> None:
+    calls: list[str] = []
+    journal = Journal(tmp_path)
+    journal.stage("a", work(calls))
+    size = (tmp_path / "stages" / "a.safetensors").stat().st_size
+    journal.shed("a")
+    journal.shed("never done")
+    again = Journal(tmp_path).stage("a", work(calls))
+    assert calls == ["a"]
+    assert (again.tensors, again.info) == ({}, {"n": 7})
+    assert (tmp_path / "stages" / "a.safetensors").stat().st_size < size
+
+
 def test_metrics_are_one_json_line_a_figure(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.stage("b", work([]))

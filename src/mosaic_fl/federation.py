@@ -59,5 +59,5 @@ class Federation(Protocol):
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         """The clients that have a job train on their own data, in round `round` (0-based)."""
 
-    def evaluate(self, architecture: str, state: State) -> list[Tensor]:
-        """Every client's confusion matrix int64 (C, C), true class by predicted, on its own validation split."""
+    def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
+        """Confusion matrices int64 (C, C), true class by predicted, of `clients`, or all, on their validation data."""

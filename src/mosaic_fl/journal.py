@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,12 @@ class Journal:
             manifest = {"info": stage.info, "seconds": stage.seconds, "metrics": stage.metrics}
             container.write(self._path(name), KIND, manifest, stage.tensors)
             write_atomic(self.folder / "metrics.jsonl", self._metrics())
+
+    def shed(self, name: str) -> None:
+        """Forget the tensors of a finished stage that later ones have made useless; its figures stay."""
+        stage = self.recall(name)
+        if stage is not None and stage.tensors:
+            self.keep(name, replace(stage, tensors={}))
 
     def seconds(self) -> dict[str, float]:
         """How long each finished stage took, by name."""

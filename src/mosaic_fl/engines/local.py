@@ -73,9 +73,10 @@ class LocalFederation:
         """The weights of the clients that have a job after it."""
         return self._all({job.client: FitTask(job, round) for job in jobs})
 
-    def evaluate(self, architecture: str, state: State) -> list[Tensor]:
-        """Every client's confusion matrix on its validation split."""
-        return self._all({k: EvaluateTask(k, architecture, state) for k in range(len(self.sites))})
+    def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
+        """The confusion matrices of `clients`, or of all, on their validation splits."""
+        asked = range(len(self.sites)) if clients is None else clients
+        return self._all({k: EvaluateTask(k, architecture, state) for k in asked})
 
     def plan_ceiling(self, architecture: str, steps: int) -> None:
         """Train the ceiling behind the clients' next work, while the server works; see `ceiling`."""

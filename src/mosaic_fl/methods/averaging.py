@@ -47,13 +47,16 @@ def averaging_rounds(
                 answers = [f for f in fitted if groups[f.client] == architecture]
                 if answers:
                     merged[architecture] = weighted_average(answers)
-                confusions = federation.evaluate(architecture, merged[architecture])
-                mine = [confusions[k] for k, group in groups.items() if group == architecture]
-                figures[f"validation_accuracy {architecture}"] = validation_accuracy(mine)
+                mine = [client for client, group in groups.items() if group == architecture]
+                confusions = federation.evaluate(architecture, merged[architecture], mine)
+                figures[f"validation_accuracy {architecture}"] = validation_accuracy(confusions)
             monitor.log(round, **figures)
             return _flat(merged), {"participants": taking_part}
 
-        states = _nested(journal.stage(round_name(round), one_round).tensors)
+        # Only the latest round keeps its weights: a resumed run reads them there, and hundreds would fill the disk.
+        states = _nested(journal.stage(round_name(round), one_round).tensors) or states
+        if round > rounds.start:
+            journal.shed(round_name(round - 1))
     return states
 
 

@@ -95,7 +95,9 @@ def partial_rounds(
             monitor.log(round, validation_accuracy=accuracy)
             return merged, {"participants": taking_part}
 
-        state = journal.stage(round_name(round), one_round).tensors
+        state = journal.stage(round_name(round), one_round).tensors or state
+        if round > rounds.start:
+            journal.shed(round_name(round - 1))
     return state
 
 
