@@ -65,7 +65,6 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--set", "distill.teacher=meta", "--set", "meta.kind=none"], ["distill.teacher is meta"]),
         (["--set", "meta.width=62"], ["meta.width 62 is not a multiple"]),
         (["--set", "distill.kl=0", "--set", "distill.label=0"], ["nothing would teach"]),
-        (["--set", "train.min_steps=3000"], ["train.min_steps 3000 is more"]),
         (["--set", "rounds.kind=fedrolex", "--rounds", "1", "--models", "vit:8"], ["vit:8"]),
         (["--method", "fedrolex", "--models", "vit:8"], ["vit:8"]),
         (["missing.toml"], ["missing.toml"]),

@@ -8,7 +8,7 @@ from mosaic_fl.config import Config, PrototypesConfig, TrainConfig
 from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.models import build
-from mosaic_fl.monitor import Recorder, Silent
+from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
 
 CPU = torch.device("cpu")
@@ -44,7 +44,8 @@ def test_steps(samples: int, steps: int) -> None:
 def test_training_learns_real_digits(digits: ImageData) -> None:
     train, rest = digits.subset(range(1000)), digits.subset(range(1000, 1300))
     model = classifier(digits)
-    figures = train_classifier(model, train, rest, TrainConfig(max_steps=300), Stream(0, "t"), CPU, Silent()).validation
+    config = TrainConfig(max_steps=300)
+    figures = train_classifier(model, train, rest, config, Stream(0, "t"), CPU, Recorder()).validation
     assert figures["accuracy"] > 0.9
     assert score(model, rest, CPU) == figures
 
@@ -61,13 +62,13 @@ def test_it_ends_with_the_best_weights_on_validation(digits: ImageData) -> None:
 def test_patience_stops_early(digits: ImageData) -> None:
     train, rest = digits.subset(range(40)), digits.subset(range(1000, 1200))
     config = TrainConfig(max_steps=1000, min_steps=1000, check_every=5, patience=2, lr=0.05)
-    assert train_classifier(classifier(digits), train, rest, config, Stream(0, "t"), CPU, Silent()).steps < 1000
+    assert train_classifier(classifier(digits), train, rest, config, Stream(0, "t"), CPU, Recorder()).steps < 1000
 
 
 def test_the_same_stream_gives_the_same_weights(digits: ImageData) -> None:
     def weights() -> torch.Tensor:
         model, part = classifier(digits), digits.subset(range(100))
-        train_classifier(model, part, part.subset([]), TrainConfig(max_steps=20), Stream(3, "t", 1), CPU, Silent())
+        train_classifier(model, part, part.subset([]), TrainConfig(max_steps=20), Stream(3, "t", 1), CPU, Recorder())
         return torch.cat([p.flatten() for p in model.parameters()])
 
     assert torch.equal(weights(), weights())
@@ -83,7 +84,7 @@ def test_divergence_is_an_error_that_names_the_learning_rate(digits: ImageData) 
             config,
             Stream(0, "t"),
             CPU,
-            Silent(),
+            Recorder(),
         )
 
 
@@ -91,7 +92,7 @@ def test_divergence_is_an_error_that_names_the_learning_rate(digits: ImageData) 
 @pytest.mark.parametrize("rows", [[0], [0, 10], list(range(19)), [0, 10, 20, 30, 36, 48, 49, 55, 72, 78]])
 def test_tiny_clients_contribute(digits: ImageData, rows: list[int], spec: str) -> None:
     """One sample, two of one class, almost enough for a generator, ten of one class (0)."""
-    made = contribute(Site(0, digits.subset(rows), spec), QUICK, CPU, lambda _: Silent())
+    made = contribute(Site(0, digits.subset(rows), spec), QUICK, CPU, lambda _: Recorder())
     assert int(made.class_counts.sum()) <= len(rows)
     assert made.build_generator() is None
     assert "fewer than generator.min_samples = 20" in made.no_generator
@@ -103,7 +104,7 @@ def test_a_client_of_one_class_and_one_of_constant_images_send_generators(digits
     one_class = digits.subset((digits.labels == 3).nonzero().flatten()[:25])
     blank = ImageData(torch.full_like(one_class.images, 9), one_class.labels, digits.schema)
     for data in (one_class, blank):
-        made = contribute(Site(0, data, "cnn:4"), config, CPU, lambda _: Silent())
+        made = contribute(Site(0, data, "cnn:4"), config, CPU, lambda _: Recorder())
         generator = made.build_generator()
         assert generator is not None
         assert generator.sample(torch.tensor([3, 3]), Stream(0, "s").torch()).isfinite().all()
@@ -111,12 +112,12 @@ def test_a_client_of_one_class_and_one_of_constant_images_send_generators(digits
 
 def test_no_generator_says_why(digits: ImageData) -> None:
     config = QUICK.with_values({"generator.family": "none"})
-    made = contribute(Site(0, digits.subset(range(50)), "mlp:8"), config, CPU, lambda _: Silent())
+    made = contribute(Site(0, digits.subset(range(50)), "mlp:8"), config, CPU, lambda _: Recorder())
     assert (made.generator_spec, made.no_generator) == (None, "generator.family is none")
 
 
 def test_nothing_learns_from_the_validation_split(digits: ImageData) -> None:
-    made = contribute(Site(0, digits.subset(range(100)), "mlp:8"), QUICK, CPU, lambda _: Silent())
+    made = contribute(Site(0, digits.subset(range(100)), "mlp:8"), QUICK, CPU, lambda _: Recorder())
     assert int(made.class_counts.sum()) + made.validation["samples"] == 100
     assert made.validation["samples"] > 0
 

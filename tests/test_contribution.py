@@ -10,7 +10,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.contribution import KIND, Contribution
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.monitor import Silent
+from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
 
 QUICK = {
@@ -25,7 +25,7 @@ QUICK = {
 @pytest.fixture(scope="module")
 def made(digits: ImageData) -> Contribution:
     config = Config().with_values(QUICK)
-    return contribute(Site(2, digits.subset(range(80)), "cnn:4"), config, torch.device("cpu"), lambda _: Silent())
+    return contribute(Site(2, digits.subset(range(80)), "cnn:4"), config, torch.device("cpu"), lambda _: Recorder())
 
 
 def altered(made: Contribution, **manifest: object) -> bytes:

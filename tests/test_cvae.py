@@ -12,7 +12,7 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators import GeneratorSpec
 from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, fit_class_gaussians
-from mosaic_fl.monitor import Recorder, Silent
+from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
 
 CPU = torch.device("cpu")
@@ -64,11 +64,11 @@ def test_it_learns_real_digits_and_the_same_stream_gives_the_same(digits: ImageD
     made = train_vae(digits.subset(range(300)), config, Stream(0, "g"), CPU, recorder)
     assert recorder.metrics[-1]["generator_loss"] < 0.8 * recorder.metrics[0]["generator_loss"]
     assert made.location.abs().sum() > 0
-    again = train_vae(digits.subset(range(300)), config, Stream(0, "g"), CPU, Silent())
+    again = train_vae(digits.subset(range(300)), config, Stream(0, "g"), CPU, Recorder())
     assert all(torch.equal(a, b) for a, b in zip(made.state_dict().values(), again.state_dict().values(), strict=True))
 
 
 def test_divergence_names_the_learning_rate(digits: ImageData) -> None:
     config = GeneratorConfig(steps=100, width=4, latent=4, lr=1e20)
     with pytest.raises(MosaicError, match="lower generator.lr"):
-        train_vae(digits.subset(range(50)), config, Stream(0, "g"), CPU, Silent())
+        train_vae(digits.subset(range(50)), config, Stream(0, "g"), CPU, Recorder())

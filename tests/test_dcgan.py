@@ -12,7 +12,7 @@ from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator
 from mosaic_fl.models import Classifier
 from mosaic_fl.models import build as build_model
 from mosaic_fl.models.classifier import Wrapped
-from mosaic_fl.monitor import Recorder, Silent
+from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def expert(data: ImageData) -> Classifier:
 
 
 def weights(data: ImageData, config: GeneratorConfig, seed: int = 0) -> torch.Tensor:
-    made = train_gan(data, expert(data), config, Stream(seed, "g"), CPU, Silent())
+    made = train_gan(data, expert(data), config, Stream(seed, "g"), CPU, Recorder())
     return torch.cat([p.flatten() for p in made.parameters()])
 
 
@@ -91,7 +91,7 @@ def test_the_expert_is_left_as_it_was(digits: ImageData) -> None:
     data, model = digits.subset(range(40)), expert(digits).train()
     next(model.parameters()).requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    train_gan(data, model, settings("dcgan"), Stream(0, "g"), CPU, Silent())
+    train_gan(data, model, settings("dcgan"), Stream(0, "g"), CPU, Recorder())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert model.training
     assert [p.requires_grad for p in model.parameters()] == [False] + [True] * (len(list(model.parameters())) - 1)
@@ -101,7 +101,7 @@ def test_the_expert_is_left_as_it_was(digits: ImageData) -> None:
 def test_an_expert_keeps_the_mode_of_each_of_its_layers(digits: ImageData) -> None:
     model = expert(digits).train()
     frozen = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).eval()
-    train_gan(digits.subset(range(40)), model, settings("dcgan"), Stream(0, "g"), CPU, Silent())
+    train_gan(digits.subset(range(40)), model, settings("dcgan"), Stream(0, "g"), CPU, Recorder())
     assert [m for m in model.modules() if not m.training] == [frozen]
 
 
@@ -130,12 +130,12 @@ def test_terms_without_weight_cost_nothing_and_all_without_is_an_error(digits: I
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             raise AssertionError("nobody should ask")
 
-    train_gan(data, Untouchable(), settings("dcgan", **none), Stream(0, "g"), CPU, Silent())
+    train_gan(data, Untouchable(), settings("dcgan", **none), Stream(0, "g"), CPU, Recorder())
     recorder = Recorder()
     train_gan(data, expert(data), settings("dcgan", adversarial=0.0), Stream(0, "g"), CPU, recorder)
     assert recorder.metrics[0].keys() == {"step", "entropy", "diversity", "inversion"}
     with pytest.raises(UsageError, match=r"no term .* has a weight: set generator.adversarial"):
-        train_gan(data, expert(data), settings("dcgan", adversarial=0.0, **none), Stream(0, "g"), CPU, Silent())
+        train_gan(data, expert(data), settings("dcgan", adversarial=0.0, **none), Stream(0, "g"), CPU, Recorder())
 
 
 def test_inversion_needs_an_expert_with_batch_norm(digits: ImageData) -> None:
@@ -155,7 +155,7 @@ def test_it_learns_what_its_class_looks_like(digits: ImageData) -> None:
     """After some hundred steps, the mean zero is nearer to the generated mean than the mean one is."""
     rows = torch.isin(digits.labels, torch.tensor([0, 1])).nonzero().flatten()
     config = settings("cdcgan", steps=300, width=8, batch_size=32)
-    made = train_gan(digits.subset(rows), expert(digits), config, Stream(0, "g"), CPU, Silent())
+    made = train_gan(digits.subset(rows), expert(digits), config, Stream(0, "g"), CPU, Recorder())
     means = [digits.images[digits.labels == c].float().mean(0) / 127.5 - 1 for c in (0, 1)]
     for c in (0, 1):
         drawn = made.sample(torch.full((100,), c), Stream(1, "z").torch()).mean(0)

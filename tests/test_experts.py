@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mosaic_fl.config import MetaConfig
-from mosaic_fl.monitor import Silent
+from mosaic_fl.monitor import Recorder
 from mosaic_fl.server.experts import class_weighted, class_weights, mean_logits, mean_probabilities
 from mosaic_fl.server.meta import build_meta
 from mosaic_fl.server.meta_training import meta_log_probabilities, train_meta
@@ -64,7 +64,7 @@ def test_a_meta_model_learns_whom_to_believe(kind: str) -> None:
     weights = class_weights(COUNTS)
     before = (class_weighted(outputs, weights).argmax(1) == labels).float().mean()
     config = MetaConfig(kind=kind, width=16, heads=2, steps=150, batch_size=64, lr=5e-3, ema=0.9)
-    model = train_meta(outputs, labels, weights, config, 0, torch.device("cpu"), Silent())
+    model = train_meta(outputs, labels, weights, config, 0, torch.device("cpu"), Recorder())
     after = (meta_log_probabilities(model, outputs).argmax(1) == labels).float().mean()
     assert before < 0.6
     assert after > 0.99
@@ -75,5 +75,5 @@ def test_training_never_ends_worse_than_the_class_weighted_ensemble_on_its_hold_
     outputs = 10 * torch.nn.functional.one_hot(labels, 3).float()[:, None].repeat(1, 2, 1)
     weights = torch.full((2, 3), 0.5)
     wild = MetaConfig(kind="mlp", width=8, steps=20, lr=10.0, ema=0.0, batch_size=8)
-    model = train_meta(outputs, labels, weights, wild, 0, torch.device("cpu"), Silent())
+    model = train_meta(outputs, labels, weights, wild, 0, torch.device("cpu"), Recorder())
     assert (meta_log_probabilities(model, outputs).argmax(1) == labels).all()

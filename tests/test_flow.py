@@ -12,7 +12,7 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.generators.flow import SAMPLING_STEPS, FlowGenerator, flow_loss, flow_spec, sinusoids
 from mosaic_fl.models.loading import load_into
-from mosaic_fl.monitor import Recorder, Silent
+from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def noise(shape: Shape, n: int) -> Tensor:
 
 
 def weights(data: ImageData, config: GeneratorConfig, seed: int = 0) -> Tensor:
-    made = train_flow(data, config, Stream(seed, "g"), CPU, Silent())
+    made = train_flow(data, config, Stream(seed, "g"), CPU, Recorder())
     return torch.cat([p.flatten() for p in made.parameters()])
 
 
@@ -191,7 +191,7 @@ def test_it_reports_and_comes_back_ready(digits: ImageData) -> None:
 
 def test_a_loss_that_is_not_finite_is_an_error(digits: ImageData) -> None:
     with pytest.raises(MosaicError, match="lower generator.lr"):
-        train_flow(digits.subset(range(40)), settings(lr=1e38), Stream(0, "g"), CPU, Silent())
+        train_flow(digits.subset(range(40)), settings(lr=1e38), Stream(0, "g"), CPU, Recorder())
 
 
 def test_training_leaves_the_ambient_generator_alone(digits: ImageData) -> None:
@@ -206,7 +206,7 @@ def test_it_learns_a_constant_for_each_class(schema: Schema) -> None:
     pixels = torch.where(labels == 0, 64, 191).to(torch.uint8)  # 64 / 127.5 − 1 = −0.498, 191 / 127.5 − 1 = 0.498
     data = ImageData(pixels[:, None, None, None].expand(64, *schema.shape).contiguous(), labels, schema)
     config = settings(steps=200, width=8, batch_size=32, lr=4e-3)
-    made = train_flow(data, config, Stream(0, "g"), CPU, Silent())
+    made = train_flow(data, config, Stream(0, "g"), CPU, Recorder())
     for label, value in ((0, -0.498), (1, 0.498)):
         drawn = made.sample(torch.full((20,), label), Stream(1, "z").torch())
         assert (drawn - value).abs().mean() < 0.15

@@ -8,7 +8,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.errors import UsageError
-from mosaic_fl.monitor import Silent
+from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.pool import Pool, Sampler, sheet
@@ -28,7 +28,7 @@ def made(digits: ImageData, client: int, classes: list[int], family: str = "cvae
             "generator.steps": 40, "generator.latent": 4, "generator.width": 8,
         }
     )  # fmt: skip
-    return contribute(Site(client, digits.subset(rows), "mlp:32"), config, CPU, lambda _: Silent())
+    return contribute(Site(client, digits.subset(rows), "mlp:32"), config, CPU, lambda _: Recorder())
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ RESULT = {
     "seed": 0,
     "accuracy": 0.978,
     "teacher_accuracy": 0.964,
-    "mean_logit_accuracy": 0.644,
+    "ensemble_accuracy": 0.644,
     "mean_probability_accuracy": 0.789,
     "class_weighted_accuracy": 0.904,
     "local_accuracy": [0.323, 0.676],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mosaic_fl.api import contribute, distill
     from mosaic_fl.contribution import Contribution
-    from mosaic_fl.data.arrays import from_arrays
+    from mosaic_fl.data.arrays import from_arrays, from_dataset
     from mosaic_fl.errors import MosaicError, UsageError
     from mosaic_fl.global_model import GlobalModel
     from mosaic_fl.models import trust
@@ -19,6 +19,7 @@ __all__ = [
     "contribute",
     "distill",
     "from_arrays",
+    "from_dataset",
     "trust",
 ]
 
@@ -31,6 +32,7 @@ _HOMES = {
     "contribute": "api",
     "distill": "api",
     "from_arrays": "data.arrays",
+    "from_dataset": "data.arrays",
     "trust": "models",
 }
 

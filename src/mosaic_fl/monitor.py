@@ -36,13 +36,3 @@ class Recorder:
 
     def log(self, step: int, **figures: float) -> None:
         self.metrics.append({"step": step, **figures})
-
-
-class Silent:
-    """A monitor that ignores everything."""
-
-    def progress(self, done: int, total: int) -> None:
-        pass
-
-    def log(self, step: int, **figures: float) -> None:
-        pass

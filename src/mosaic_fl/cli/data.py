@@ -49,6 +49,8 @@ def data(
     split_picture(counts, names, out)
     print(f"Picture: {out}")
     if export:
+        for old in export.glob("client-*.parquet"):  # of an earlier export with more clients
+            old.unlink()
         for k, shard in enumerate(shards):
             save_parquet(shard, export / f"client-{k:03d}.parquet")
         save_parquet(splits.test, export / "test.parquet")

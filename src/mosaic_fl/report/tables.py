@@ -18,8 +18,8 @@ def rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
     """The predictors of a run and their test accuracies (fractions), in the order of tables and pictures.
 
     `result` is the content of `result.json`. First one row a client, "client K · MODEL"; then the ensembles,
-    the teacher, the one global model and the ceiling. An accuracy that was not measured is None; for method
-    fedavg such a row is left out.
+    the teacher, the one global model and the ceiling. An accuracy that was not measured is None; for methods
+    that average weights such a row is left out.
     """
     models = result.get("models") or []
     names = [f" · {model}" for model in models]
@@ -28,10 +28,10 @@ def rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
     clients = [(f"client {k}{names[k]}", accuracy) for k, accuracy in enumerate(local)]
     averaged = result.get("method", "mosaic") != "mosaic"
     shared = [
-        ("mean-logit ensemble", result.get("mean_logit_accuracy", result.get("ensemble_accuracy"))),
+        ("mean-logit ensemble", result.get("ensemble_accuracy")),
         ("mean-probability ensemble", result.get("mean_probability_accuracy")),
         ("class-weighted ensemble", result.get("class_weighted_accuracy")),
-        ("meta-model teacher", result.get("teacher_accuracy")),
+        (_teacher(result), result.get("teacher_accuracy")),
         (f"{'averaged model' if averaged else 'distilled student'} ({GLOBAL_MODEL})", result.get("accuracy")),
         (
             f"same {'model' if averaged else 'student'} on pooled data ({CEILING})",
@@ -39,6 +39,11 @@ def rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
         ),
     ]
     return clients + [(label, value) for label, value in shared if value is not None or not averaged]
+
+
+def _teacher(result: dict[str, Any]) -> str:
+    name = (result.get("choice") or {}).get("teacher", "meta")
+    return "meta-model teacher" if name == "meta" else f"{name.replace('_', '-')} teacher"
 
 
 def accuracy_table(result: dict[str, Any]) -> Table:

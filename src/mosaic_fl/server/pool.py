@@ -11,7 +11,7 @@ from mosaic_fl.data.dataset import to_uint8
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.inference import logits
+from mosaic_fl.models.inference import BATCH, logits
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import class_weights
 
@@ -89,7 +89,8 @@ class Sampler:
 
 def _quantised(generator: Generator, labels: Tensor, rng: torch.Generator) -> Tensor:
     """Samples at rest: uint8, like real images, and a quarter of the memory."""
-    return to_uint8(generator.sample(labels, rng)).cpu()
+    parts = [to_uint8(generator.sample(part, rng)).cpu() for part in labels.split(BATCH)]
+    return torch.cat(parts)
 
 
 def _by_rejection(
