@@ -51,7 +51,6 @@ def test_jsd_by_hand_symmetric_and_at_most_ln_2() -> None:
             {"kl": 0.0, "label": 0.0, "teacher_label": 3.0},
             -3 * math.log(0.75),
         ),  # argmax of the teacher: class 0
-        ({"kl": 0.0, "label": 0.0}, 0.0),
     ],
 )
 def test_the_loss_is_the_weighted_sum(weights: dict[str, float], expected: float) -> None:
