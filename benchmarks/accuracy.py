@@ -33,7 +33,10 @@ CIFAR = (
     *("--clients", "5", "--set", "data.max_train=10000", "--set", "train.max_steps=800"),
     *("--set", "generator.steps=800", "--set", "distill.candidate_share=0.15", *CHOSEN),
 )
-MNIST = ("--student", "cnn:16:3", *CHOSEN)
+MNIST = (
+    *("--student", "cnn:16:3", "--set", "generator.steps=2000", "--set", "meta.steps=500"),
+    *("--set", "distill.steps=1500", *CHOSEN),
+)
 MIXED = ("--models", "cnn:16:3,cnn:24:3,cnn:32:3", "--student", "cnn:32:3")
 EQUAL = ("--models", "cnn:32:3", "--student", "cnn:32:3")
 LOCAL = ("--set", "rounds.steps=50")
