@@ -1,6 +1,5 @@
 """Every wrong input ends in one clear line on stderr, exit code 2 (1 for a fault while running), never a traceback."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -108,7 +107,6 @@ def test_resuming_with_other_settings(capsys: pytest.CaptureFixture[str]) -> Non
     assert "--resume" in fails(capsys, "run", "--out", "run")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
 def test_a_place_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("")
     assert "file" in fails(capsys, "run", "--out", "file/below", code=1)
