@@ -95,7 +95,7 @@ def test_tiny_clients_contribute(digits: ImageData, rows: list[int], spec: str) 
     made = contribute(Site(0, digits.subset(rows), spec), QUICK, CPU, lambda _: Recorder())
     assert int(made.class_counts.sum()) <= len(rows)
     assert made.build_generator() is None
-    assert "fewer than generator.min_samples = 20" in made.no_generator
+    assert "fewer than generator.min_samples = 20" in made.generator_note
 
 
 @pytest.mark.parametrize("family", ["cvae", "dcgan", "cdcgan", "flow"])
@@ -113,7 +113,7 @@ def test_a_client_of_one_class_and_one_of_constant_images_send_generators(digits
 def test_no_generator_says_why(digits: ImageData) -> None:
     config = QUICK.with_values({"generator.family": "none"})
     made = contribute(Site(0, digits.subset(range(50)), "mlp:8"), config, CPU, lambda _: Recorder())
-    assert (made.generator_spec, made.no_generator) == (None, "generator.family is none")
+    assert (made.generator_spec, made.generator_note) == (None, "generator.family is none")
 
 
 def test_nothing_learns_from_the_validation_split(digits: ImageData) -> None:

@@ -56,12 +56,12 @@ def test_the_same_stream_gives_the_same_pool(pair: list[Contribution]) -> None:
 
 
 def test_a_class_without_a_generator_is_not_drawn(pair: list[Contribution]) -> None:
-    silent = replace(pair[1], generator=None, generator_spec=None, no_generator="too few samples")
+    silent = replace(pair[1], generator=None, generator_spec=None, generator_note="too few samples")
     assert set(sample_pool([pair[0], silent], 100, Stream(0, "p")).labels.tolist()) == {0, 1}
 
 
 def test_without_any_generator_there_is_nothing_to_distil_on(pair: list[Contribution]) -> None:
-    silent = [replace(c, generator=None, generator_spec=None, no_generator="too few") for c in pair]
+    silent = [replace(c, generator=None, generator_spec=None, generator_note="too few") for c in pair]
     with pytest.raises(UsageError, match=r"no contribution has a generator.*client 1: too few"):
         sample_pool(silent, 10, Stream(0, "p"))
 

@@ -27,7 +27,7 @@ def untrained(client: int, *, generator: bool = True) -> Contribution:
         expert, drawn = copy_state(build("mlp:4:1", GREY)), copy_state(build_generator(SPEC, GREY))
     none = Prototypes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
     made = Contribution(client, GREY, "mlp:4:1", expert, torch.tensor([5, 5]), none, {"samples": 0}, SPEC, drawn)
-    return made if generator else replace(made, generator=None, generator_spec=None, no_generator="too few samples")
+    return made if generator else replace(made, generator=None, generator_spec=None, generator_note="too few samples")
 
 
 def test_prior_images_are_for_natural_images_unless_said() -> None:

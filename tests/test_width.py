@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
+from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.dataset import ImageData
@@ -22,7 +23,7 @@ from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.width import fedrolex, heterofl
+from mosaic_fl.methods.width import fedrolex, heterofl, static_batch_norm
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.submodel import Window, extract, indices, merge
@@ -230,6 +231,10 @@ class AddingFederation:
             Fitted(j.client, {k: v + j.client + 1 for k, v in j.state.items()}, 10 * (j.client + 1), {}) for j in jobs
         ]
 
+    def statistics(self, architecture: str, state: State) -> list[Fitted]:
+        statistics = {name: tensor for name, tensor in state.items() if "running" in name}
+        return [Fitted(k, statistics, 10, {}) for k in range(self.clients)]
+
     def evaluate(self, architecture: str, state: State) -> list[Tensor]:
         assert architecture == self.architecture
         build(architecture, self.schema).load_state_dict(state)
@@ -272,7 +277,7 @@ def test_traffic_is_the_packed_sub_model_a_round_taken_part_in() -> None:
     outcome = heterofl(few, rounds(1, (1,), participation=0.5, steps=9), CPU, Journal())
     assert len(few.jobs[0]) == 2
     assert [sent > 0 for sent in outcome.bytes_up] == [k in {j.client for j in few.jobs[0]} for k in range(4)]
-    assert few.jobs[0][0].settings == {"min_steps": 9, "max_steps": 9}
+    assert few.jobs[0][0].settings == {"min_steps": 9, "max_steps": 9, "absent": 0.0}
 
 
 def test_wrong_wishes_are_found_before_any_work() -> None:
@@ -287,13 +292,54 @@ def test_wrong_wishes_are_found_before_any_work() -> None:
 
 
 def test_with_every_ratio_one_both_methods_are_fedavg(digits: ImageData) -> None:
-    config = rounds(2, (1,), steps=5).with_values({"run.workers": 1, "train.check_every": 5})
+    """But for the mask and the statistics, which are taken once more at the end."""
+    config = rounds(2, (1,), steps=5, masked=False).with_values({"run.workers": 1, "train.check_every": 5})
     sites = [Site(k, digits.subset(range(100 * k, 100 * k + 40 + 20 * k)), "cnn:2:1") for k in range(2)]
     models = []
     for method in (fedavg, heterofl, fedrolex):
         with LocalFederation(sites, config, CPU, Journal()) as federation:
             models.append(method(federation, config, CPU, Journal()).model.state)
     for name, tensor in models[0].items():
+        if "running" in name:
+            continue
         assert torch.allclose(models[1][name], tensor, atol=1e-6)
         # A roll of full width changes the channels' order alone, and so the last digits of sums.
         assert torch.allclose(models[2][name], tensor, atol=1e-3)
+
+
+def test_static_batch_norm_by_hand(digits: ImageData) -> None:
+    """Statistics of the first layer are those of the pooled pixels; a model without batch norm asks nobody."""
+
+    class Two(AddingFederation):
+        def statistics(self, architecture: str, state: State) -> list[Fitted]:
+            answers = [(10, 0.0, 1.0), (30, 4.0, 2.0)]
+            return [
+                Fitted(k, {"bn.running_mean": torch.tensor([mean]), "bn.running_var": torch.tensor([var])}, n, {})
+                for k, (n, mean, var) in enumerate(answers)
+            ]
+
+    state = {"bn.running_mean": torch.tensor([9.0]), "bn.running_var": torch.tensor([9.0]), "w": torch.tensor([5.0])}
+    found = static_batch_norm(Two(2), "any", state, "statistics", Journal())
+    # μ = (10·0 + 30·4)/40 = 3; σ² = (10·(1 + 9) + 30·(2 + 1))/40 = 4.75
+    assert {name: float(tensor) for name, tensor in found.items()} == {
+        "bn.running_mean": 3.0,
+        "bn.running_var": 4.75,
+        "w": 5.0,
+    }
+    plain = {"w": torch.tensor([5.0])}
+    assert static_batch_norm(AddingFederation(2), "any", plain, "statistics", Journal()) == plain
+
+
+def test_statistics_of_a_client_are_those_of_its_data(digits: ImageData) -> None:
+    net, data = build("cnn:2:1", digits.schema), digits.subset(range(50))
+    seen: list[Tensor] = []
+    layer = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    found = batch_statistics(net, data, CPU)
+    hook.remove()
+    name = next(name for name in found if name.endswith("running_mean"))
+    assert torch.allclose(found[name], torch.cat(seen).mean((0, 2, 3)), atol=1e-5)
+    variance = torch.cat(seen).var((0, 2, 3))
+    assert torch.allclose(found[name.replace("mean", "var")], variance, rtol=1e-3, atol=1e-6)
+    assert not net.training
+    assert batch_statistics(build("vit:8:1", digits.schema), data, CPU) == {}

@@ -86,13 +86,17 @@ class TrainConfig(Section):
     max_steps: int = Field(2000, ge=1, description="most steps, for large clients; stronger than min_steps")
     patience: int = Field(10, ge=0, description="checks without a better validation loss before stopping; 0: never")
     check_every: int = Field(50, ge=1, description="steps between checks on the validation split")
+    absent: float = Field(
+        1.0, ge=0, le=1, description="factor on the logits of classes a client lacks (FedRS: 0.5; masked: 0)"
+    )
+    proximal: float = Field(0.0, ge=0, description="weight of the squared distance from the start (FedProx: 0.01)")
 
 
 class GeneratorConfig(Section):
     """The client's generator of synthetic samples."""
 
-    family: Literal["cvae", "dcgan", "cdcgan", "flow", "none"] = Field(
-        "cvae", description="cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (for a GPU), none"
+    family: Literal["auto", "cvae", "dcgan", "cdcgan", "flow", "none"] = Field(
+        "auto", description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU), none"
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(1500, ge=1, description="training steps")
@@ -200,6 +204,7 @@ class RoundsConfig(Section):
     participation: float = Field(1.0, gt=0, le=1, description="share of the clients that take part in a round")
     steps: int = Field(0, ge=0, description="local steps a round; 0: as in [train]")
     fine_tune_lr: float = Field(1e-4, gt=0, description="learning rate of the fine-tuning rounds")
+    masked: bool = Field(True, description="heterofl, fedrolex: local softmax over the classes a client holds")
 
 
 class Config(Section):

@@ -37,7 +37,8 @@ class Contribution:
     """What one client gives to the federation (METHOD: pipeline steps 1, 2 and 4).
 
     `expert` is the state of the classifier `architecture`; `class_counts` (C,) its training samples a class;
-    `generator` the state of `generator_spec`, both None where the client sends none, and `no_generator` says why;
+    `generator` the state of `generator_spec`, both None where the client sends none; `generator_note` says why there is
+    none, or why it is of this family;
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split,
     the latter two missing where it is empty.
     """
@@ -51,7 +52,12 @@ class Contribution:
     validation: dict[str, float]
     generator_spec: GeneratorSpec | None = None
     generator: State | None = None
-    no_generator: str = ""
+    generator_note: str = ""
+
+    @property
+    def generator_line(self) -> str:
+        """Which generator there is and why, as in "cvae (generator.family says so)"."""
+        return f"{self.generator_spec.family if self.generator_spec else 'none'} ({self.generator_note})"
 
     def build_expert(self) -> Classifier:
         """The client's classifier with its weights, in eval mode; raises UsageError where they do not fit."""
@@ -78,7 +84,7 @@ class Contribution:
             "architecture": self.architecture,
             "validation": self.validation,
             "generator": self.generator_spec.to_json() if self.generator_spec else None,
-            "no_generator": self.no_generator,
+            "generator_note": self.generator_note,
         }
         tensors = {
             "class_counts": self.class_counts,
@@ -135,7 +141,7 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
             "architecture": str(architecture),
             "validation": dict(validation),
             "generator": spec_json,
-            "no_generator": str(no_generator),
+            "generator_note": str(generator_note),
         } if 0 <= client <= MAX_CLIENT and all(type(v) in (int, float) and isfinite(v) for v in validation.values()):
             schema = Schema.from_json(schema_json)
         case _:
@@ -151,7 +157,7 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
         validation=validation,
         generator_spec=spec,
         generator=None if spec is None else _under("generator/", tensors),
-        no_generator="".join(c for c in no_generator[:MAX_REASON] if c.isprintable()),
+        generator_note="".join(c for c in generator_note[:MAX_REASON] if c.isprintable()),
     )
 
 

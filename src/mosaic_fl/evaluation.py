@@ -44,6 +44,7 @@ def figures(
         result |= {
             "teacher_accuracy": accuracy(teachers.log_probabilities(distilled.choice["teacher"], taught), labels),
             "choice": distilled.choice,
+            "generators": distilled.generators,
             "transfer_shares": distilled.shares,
             "ensemble_accuracy": accuracy(mean_logits(outputs), labels),
             "mean_probability_accuracy": accuracy(mean_probabilities(outputs), labels),

@@ -59,5 +59,8 @@ class Federation(Protocol):
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         """The clients that have a job train on their own data, in round `round` (0-based)."""
 
+    def statistics(self, architecture: str, state: State) -> list[Fitted]:
+        """The batch-norm statistics of `state` on each client's training data, and nothing else, as answers."""
+
     def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
         """Confusion matrices int64 (C, C), true class by predicted, of `clients`, or all, on their validation data."""

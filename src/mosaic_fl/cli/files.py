@@ -52,10 +52,8 @@ def contribute(
         display.finish("generator")
     content = made.to_bytes()
     write_atomic(out, content)
-    generator_line = made.generator_spec.family if made.generator_spec else f"none ({made.no_generator})"
-    print(
-        f"{out}: {len(content):,} bytes · model {spec} · generator {generator_line} · {len(samples)} samples stay here"
-    )
+    size, kept = f"{len(content):,} bytes", f"{len(samples)} samples stay here"
+    print(f"{out}: {size} · model {spec} · generator {made.generator_line} · {kept}")
 
 
 def distill(

@@ -19,7 +19,7 @@ def run(
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
     models: Annotated[str | None, typer.Option(help="in turn, as cnn:16,mlp:64,cnn:32")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
-    generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, flow, none")] = None,
+    generator: Annotated[str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow, none")] = None,
     prior: Annotated[str | None, typer.Option(help="photos, procedural, none, a folder [auto]")] = None,
     rounds: Annotated[str | None, typer.Option(metavar="N", help="rounds of averaging before [0]")] = None,
     finetune_rounds: Annotated[str | None, typer.Option(metavar="N", help="rounds of averaging after [0]")] = None,

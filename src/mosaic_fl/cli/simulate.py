@@ -1,6 +1,7 @@
 """`mosaic run` once its configuration is known: progress, the run itself, pictures, the table."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -48,6 +49,8 @@ def simulate(config: Config, out: Path, *, resume: bool, force: bool) -> None:
     _draw(prepared, out, result)
     table = Console(file=sys.stdout)
     table.print(accuracy_table(result))
+    for line, count in Counter(result.get("generators", ())).items():
+        table.print(f"Generators: {count} × {line}", highlight=False)
     table.print(f"Results: {out}/result.json, global_model.safetensors, contributions/, pictures/", highlight=False)
 
 

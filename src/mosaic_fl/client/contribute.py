@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mosaic_fl.client.choice import pick_family
 from mosaic_fl.client.flow_training import train_flow
 from mosaic_fl.client.gan_training import train_gan
 from mosaic_fl.client.prototypes import prototypes
@@ -52,7 +53,7 @@ def contribute(
         expert.load_state_dict(dict(start))
     stream = Stream(config.run.seed, "train", site.client)
     trained = train_classifier(expert, train, validation, config.train, stream, device, monitor("train"))
-    generator, reason = _train_generator(site, train, expert, config, device, monitor("generator"))
+    generator, note = _train_generator(site, train, expert, config, device, monitor("generator"))
     return Contribution(
         client=site.client,
         schema=train.schema,
@@ -63,7 +64,7 @@ def contribute(
         validation=trained.validation,
         generator_spec=generator.spec if generator else None,
         generator=copy_state(generator) if generator else None,
-        no_generator=reason,
+        generator_note=note,
     )
 
 
@@ -75,21 +76,19 @@ def split(site: Site, config: Config) -> tuple[ImageData, ImageData]:
 def _train_generator(
     site: Site, train: ImageData, expert: Classifier, config: Config, device: torch.device, monitor: Monitor
 ) -> tuple[Generator | None, str]:
-    """(generator, "") or (None, why there is none)."""
+    """(generator, why this one) or (None, why there is none)."""
     settings = config.generator
-    if settings.family == "none":
-        return None, "generator.family is none"
-    if len(train) < settings.min_samples:
-        return (
-            None,
-            f"{len(train)} training samples, fewer than generator.min_samples = {settings.min_samples}",
-        )
+    family, why = pick_family(settings, len(train), train.schema, device)
+    if family == "none":
+        return None, why
+    changes: dict[str, object] = {"family": family}
     if settings.epochs:
         a_pass = math.ceil(len(train) / settings.batch_size)
-        settings = settings.model_copy(update={"steps": max(1, round(settings.epochs * a_pass))})
+        changes["steps"] = max(1, round(settings.epochs * a_pass))
+    settings = settings.model_copy(update=changes)
     stream = Stream(config.run.seed, "generator", site.client)
-    if settings.family == "cvae":
-        return train_vae(train, settings, stream, device, monitor), ""
-    if settings.family == "flow":
-        return train_flow(train, settings, stream, device, monitor), ""
-    return train_gan(train, expert, settings, stream, device, monitor), ""
+    if family == "cvae":
+        return train_vae(train, settings, stream, device, monitor), why
+    if family == "flow":
+        return train_flow(train, settings, stream, device, monitor), why
+    return train_gan(train, expert, settings, stream, device, monitor), why

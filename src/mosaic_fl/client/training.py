@@ -1,11 +1,14 @@
 """Local training of a classifier (METHOD: pipeline step 1)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from mosaic_fl.client.objective import Objective
 from mosaic_fl.config import TrainConfig
 from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.errors import MosaicError
@@ -39,7 +42,7 @@ def train_classifier(
     device: torch.device,
     monitor: Monitor,
 ) -> Trained:
-    """Train `model` in place with cross-entropy; it ends with the weights that were best on `validation`.
+    """Train `model` in place on its `Objective`; it ends with the weights that were best on `validation`.
 
     With an empty validation split it trains to the end. The model comes back on the CPU in eval mode. Raises
     MosaicError where the loss is no longer finite.
@@ -47,13 +50,13 @@ def train_classifier(
     steps, draw = steps_for(len(train), config), batches(len(train), config.batch_size, stream.torch())
     images, labels = train.images.to(device), train.labels.to(device)
     model.to(device).train()
-    optimiser = _optimiser(model, config)
+    optimiser, objective = _optimiser(model, config), Objective(model, train.class_counts(), config)
     schedule = cosine(optimiser, steps) if config.schedule == "cosine" else None
     best, best_state, waited, step = math.inf, None, 0, 0
     with stream.ambient():  # dropout in a user's own model
         for step in range(steps):
             index = next(draw).to(device)
-            loss = F.cross_entropy(model(to_float(images[index])), labels[index])
+            loss = objective(to_float(images[index]), labels[index])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -63,7 +66,7 @@ def train_classifier(
             if (step + 1) % config.check_every and step + 1 < steps:
                 continue
             _require_finite(loss.item(), step, config.lr)
-            figures = score(model, validation, device)
+            figures = score(model, validation, device, objective.supervised)
             monitor.log(step, loss=loss.item(), **{f"validation_{k}": v for k, v in figures.items() if k != "samples"})
             if not len(validation):
                 continue
@@ -75,18 +78,20 @@ def train_classifier(
     model.cpu().eval()
     if best_state is not None:
         model.load_state_dict(best_state)
-    return Trained(step + 1, score(model, validation, torch.device("cpu")))
+    return Trained(step + 1, score(model, validation, torch.device("cpu"), objective.supervised))
 
 
-def score(model: Classifier, data: ImageData, device: torch.device) -> dict[str, float]:
-    """`samples`, and where there are any, `accuracy` in 0..1 and `loss` in nats."""
+def score(
+    model: Classifier, data: ImageData, device: torch.device, loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+) -> dict[str, float]:
+    """`samples`, and where there are any, `accuracy` in 0..1 and `loss`, of logits and labels, in nats."""
     if not len(data):
         return {"samples": 0}
     outputs = logits(model, data.images, device)
     return {
         "samples": len(data),
         "accuracy": accuracy(outputs, data.labels),
-        "loss": float(F.cross_entropy(outputs, data.labels)),
+        "loss": float(loss(outputs, data.labels)),
     }
 
 

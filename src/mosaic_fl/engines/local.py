@@ -14,7 +14,16 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.schema import Schema
-from mosaic_fl.engines.tasks import CeilingTask, ContributeTask, Done, EvaluateTask, FitTask, Task, Workplace
+from mosaic_fl.engines.tasks import (
+    CeilingTask,
+    ContributeTask,
+    Done,
+    EvaluateTask,
+    FitTask,
+    StatisticsTask,
+    Task,
+    Workplace,
+)
 from mosaic_fl.engines.workers import InProcess, Workers
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.federation import FitJob, Fitted, Start
@@ -72,6 +81,10 @@ class LocalFederation:
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         """The weights of the clients that have a job after it."""
         return self._all({job.client: FitTask(job, round) for job in jobs})
+
+    def statistics(self, architecture: str, state: State) -> list[Fitted]:
+        """Each client's batch-norm statistics of `state` on its training data."""
+        return self._all({k: StatisticsTask(k, architecture, state) for k in range(len(self.sites))})
 
     def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
         """The confusion matrices of `clients`, or of all, on their validation splits."""

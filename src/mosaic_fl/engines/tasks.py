@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.client.contribute import Site, contribute, split
+from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import ImageData
@@ -87,6 +88,23 @@ class FitTask:
         trained = train_classifier(model, train, validation, settings, stream, place.device, recorder)
         fitted = Fitted(job.client, copy_state(model), len(train), trained.validation)
         return Done(fitted, time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class StatisticsTask:
+    """`Fitted` with the batch-norm statistics of `state` on the training data of client `client`."""
+
+    client: int
+    architecture: str
+    state: State
+
+    def __call__(self, place: Workplace) -> Done:
+        start = time.perf_counter()
+        train, _ = split(place.sites[self.client], place.config)
+        with torch.random.fork_rng(devices=[]):
+            model = load_into(lambda: build(self.architecture, train.schema), self.state, "global weights")
+        found = batch_statistics(model, train, place.device)
+        return Done(Fitted(self.client, found, len(train), {}), time.perf_counter() - start)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from mosaic_fl.methods.averaging import (
     validation_accuracy,
 )
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes
+from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, static_batch_norm
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import extract, indices
 from mosaic_fl.models.width import narrow
@@ -82,6 +82,7 @@ def _warm_up(federation: Federation, config: Config, rounds: range, journal: Jou
     state = partial_rounds(
         federation, architecture, held, states[architecture], rounds, config.rounds, seed, journal, rolling=rolling
     )
+    state = static_batch_norm(federation, architecture, state, "statistics-warm-up", journal)
     starts = {}
     for client, ratio in held.items():
         window = indices(architecture, ratio, federation.schema, len(rounds) if rolling else 0)
@@ -105,6 +106,7 @@ def _fine_tune(
         return GlobalModel(name, model.schema, states[name]), traffic(sizes, rounds, journal)
     held, rolling = assign(name, config.models.ratios, clients), kind == "fedrolex"
     state = partial_rounds(federation, name, held, state, rounds, config.rounds, seed, journal, lr, rolling=rolling)
+    state = static_batch_norm(federation, name, state, "statistics-fine-tune", journal)
     return GlobalModel(name, model.schema, state), traffic(
         partial_sizes(name, held, state, model.schema), rounds, journal
     )

@@ -3,9 +3,10 @@
 HeteroFL (Diao, Ding, Tarokh 2021, arXiv 2010.01264, algorithm 1) and FedRolex (Alam, Liu, Yan, Zhang 2022,
 arXiv 2212.01548, algorithm 1). They differ in which channels a client gets; see `models.submodel`.
 
-Left out: HeteroFL's scaler (activations · 1/ratio while training), which the batch norm behind every layer would undo;
-its masked cross-entropy (logits of classes absent at a client) and its static batch norm (statistics of the full model
-taken once more at the end), which would help both methods where clients lack classes.
+Both train with HeteroFL's masked cross-entropy (`rounds.masked`) and end with its static batch norm: sub-models'
+statistics say little about the full model's, so the clients measure those once more. Left out are HeteroFL's scaler
+(activations · 1/ratio while training), which the batch norm behind every layer would undo, and its merge of only those
+rows of the last layer whose class a client holds: with the mask the others hardly move.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ from mosaic_fl.models.width import RATIOS, Ratio, narrow
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State
+from mosaic_fl.states import State, weighted_sum
 
 
 def heterofl(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -61,6 +62,7 @@ def partial_training(federation: Federation, config: Config, journal: Journal, *
     state = partial_rounds(
         federation, architecture, held, state, rounds, config.rounds, config.run.seed, journal, rolling=rolling
     )
+    state = static_batch_norm(federation, architecture, state, "statistics", journal)
     sent = traffic(partial_sizes(architecture, held, state, federation.schema), rounds, journal)
     return Outcome(GlobalModel(architecture, federation.schema, state), bytes_up=sent, bytes_down=sent)
 
@@ -83,7 +85,7 @@ def partial_rounds(
     `held` gives each client's width ratio. Each round is a stage of `journal`, and logs the full model's accuracy on
     the validation splits of all clients. `settings` are changes to the local training.
     """
-    local = local_settings(config) | dict(settings or {})
+    local = local_settings(config) | ({"absent": 0.0} if config.masked else {}) | dict(settings or {})
     for round in rounds:
 
         def one_round(monitor: Monitor, state: State = state, round: int = round) -> tuple[State, dict[str, Any]]:
@@ -120,6 +122,28 @@ def partial_round(
     jobs = [FitJob(k, narrow(architecture, ratio), parts[ratio], settings) for k, ratio in held.items()]
     fitted = federation.fit(jobs, round)
     return merge(state, [(f.state, windows[held[f.client]], f.samples) for f in fitted])
+
+
+def static_batch_norm(federation: Federation, architecture: str, state: State, stage: str, journal: Journal) -> State:
+    """`state` with the batch-norm statistics of all clients' training data; as it was where it has none.
+
+    One exchange, the `stage` of `journal`. With n_k samples at client k and n in all, μ = Σ n_k/n · μ_k and
+    σ² = Σ n_k/n · (σ²_k + (μ_k − μ)²): those of the pooled data, where the layer's inputs were normalised alike.
+    """
+    if not any(name.endswith("running_mean") for name in state):
+        return state
+
+    def measure(monitor: Monitor) -> tuple[State, dict[str, Any]]:
+        answers = federation.statistics(architecture, state)
+        total = sum(a.samples for a in answers)
+        mean = weighted_sum([a.state for a in answers], [a.samples / total for a in answers])
+        for name in (name for name in mean if name.endswith("running_mean")):
+            of_variance = name.removesuffix("mean") + "var"
+            between = [a.samples / total * (a.state[name] - mean[name]).square() for a in answers]
+            mean[of_variance] = mean[of_variance] + torch.stack(between).sum(0)
+        return mean, {}
+
+    return state | journal.stage(stage, measure).tensors
 
 
 def partial_sizes(architecture: str, held: Mapping[int, Ratio], state: State, schema: Schema) -> dict[int, int]:

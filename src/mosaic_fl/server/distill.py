@@ -38,7 +38,8 @@ class Distilled:
 
     `holdout` holds the student's figures on part of the transfer set that it did not learn from, `choice` the teacher
     and the label's share that taught it (with the candidates' scores, where they were tried), `shares` what share of
-    the transfer set came from where, `candidates` how many models were shown to the judge.
+    the transfer set came from where, `candidates` how many models were shown to the judge, `generators` which generator
+    each client sent and why.
     """
 
     model: GlobalModel
@@ -48,6 +49,7 @@ class Distilled:
     choice: dict[str, Any]
     shares: dict[str, float]
     candidates: int
+    generators: list[str]
 
 
 def distill(
@@ -121,7 +123,8 @@ def distill(
         recipe, choice = choose(tried, score)
     taught = journal.stage("student", lambda monitor: teach(recipe, settings.steps, monitor))
     model = GlobalModel(architecture, schema, taught.tensors)
-    return Distilled(model, clients, teachers, taught.info["holdout"], choice, pool.info, len(tried))
+    sent = [c.generator_line for c in contributions]
+    return Distilled(model, clients, teachers, taught.info["holdout"], choice, pool.info, len(tried), sent)
 
 
 def _meta_model(

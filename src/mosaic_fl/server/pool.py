@@ -35,7 +35,7 @@ class Sampler:
         """Raises UsageError where no contribution has a generator."""
         self.counts = torch.stack([c.class_counts * (c.generator is not None) for c in contributions])
         if not int(self.counts.sum()):
-            reasons = "; ".join(f"client {c.client}: {c.no_generator}" for c in contributions)
+            reasons = "; ".join(f"client {c.client}: {c.generator_note}" for c in contributions)
             raise UsageError(f"no contribution has a generator, so there is nothing to distil on ({reasons})")
         self.shape = contributions[0].schema.shape
         self.clients = torch.tensor([c.client for c in contributions])

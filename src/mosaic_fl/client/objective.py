@@ -1,0 +1,38 @@
+"""What a client's local training minimises: cross-entropy, as several methods change it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mosaic_fl.config import TrainConfig
+from mosaic_fl.models.classifier import Classifier
+
+
+class Objective:
+    """CE(scaled logits, label) + proximal/2 · ‖θ − θ₀‖².
+
+    The logits of the classes that the client does not hold are multiplied by `config.absent`: 1 is plain
+    cross-entropy, 0.5 the restricted softmax of FedRS (Li & Zhan 2021, equation 5), 0 the masked cross-entropy of
+    HeteroFL (Diao et al. 2021, section 3). θ₀ are the weights at the start, which FedProx (Li et al. 2020, equation 2)
+    holds the model near; batch-norm statistics are no weights.
+    """
+
+    def __init__(self, model: Classifier, class_counts: Tensor, config: TrainConfig) -> None:
+        """`model` as training begins, on its device; `class_counts` (C,) of the client's training samples."""
+        device = next(model.parameters()).device
+        self.proximal, self.model = config.proximal, model
+        absent = (class_counts == 0).to(device)
+        self.scale = torch.where(absent, config.absent, 1.0) if config.absent != 1 and bool(absent.any()) else None
+        self.start = [p.detach().clone() for p in model.parameters()] if self.proximal else []
+
+    def supervised(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The cross-entropy alone, of logits (n, C) and labels int64 (n,)."""
+        return F.cross_entropy(logits if self.scale is None else logits * self.scale.to(logits.device), labels)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The whole loss for images float32 in −1..1 and labels int64 (n,)."""
+        loss = self.supervised(self.model(images), labels)
+        if self.start:
+            moved = zip(self.model.parameters(), self.start, strict=True)
+            loss = loss + self.proximal / 2 * torch.stack([(p - at).square().sum() for p, at in moved]).sum()
+        return loss

@@ -1,0 +1,32 @@
+"""Batch-norm statistics of given weights on a client's data (HeteroFL's static batch norm, Diao et al. 2021, 3.2)."""
+
+import torch
+from torch import nn
+
+from mosaic_fl.data.dataset import ImageData, to_float
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.inference import BATCH
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+@torch.no_grad()
+def batch_statistics(model: Classifier, data: ImageData, device: torch.device) -> dict[str, torch.Tensor]:
+    """`running_mean` and `running_var` of every batch-norm layer of `model` over one pass of `data`, by state name.
+
+    Each is the plain mean over the batches, in the order of the samples: nothing is drawn. Empty for a model without
+    batch norm. `model` ends in eval mode on the CPU with these statistics.
+    """
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, BatchNorm) and m.running_mean is not None}
+    if layers:
+        model.to(device).eval()
+        for layer in layers.values():
+            layer.reset_running_stats()
+            layer.momentum = None  # a cumulative average
+            layer.train()
+        for part in data.images.split(BATCH):
+            if len(part) > 1:  # a batch of one may have no variance
+                model(to_float(part.to(device)))
+    model.cpu().eval()
+    state = model.state_dict()
+    return {f"{name}.{key}": state[f"{name}.{key}"] for name in layers for key in ("running_mean", "running_var")}
