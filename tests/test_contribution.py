@@ -49,10 +49,10 @@ def test_round_trip_is_exact(made: Contribution, tmp_path: Path) -> None:
 
 
 def test_without_a_generator(made: Contribution) -> None:
-    lean = replace(made, generator=None, generator_spec=None, no_generator="too few samples")
+    lean = replace(made, generator=None, generator_spec=None, generator_note="too few samples")
     back = Contribution.from_bytes(lean.to_bytes())
     assert back.build_generator() is None
-    assert back.no_generator == "too few samples"
+    assert back.generator_note == "too few samples"
 
 
 def test_no_private_sample_travels(made: Contribution, digits: ImageData) -> None:
@@ -130,5 +130,5 @@ def test_finite_weights_with_non_finite_outputs(made: Contribution) -> None:
 
 
 def test_a_reason_cannot_steer_a_terminal(made: Contribution) -> None:
-    lean = replace(made, generator=None, generator_spec=None, no_generator="\x1b[2Jtoo few\n")
-    assert Contribution.from_bytes(lean.to_bytes()).no_generator == "[2Jtoo few"
+    lean = replace(made, generator=None, generator_spec=None, generator_note="\x1b[2Jtoo few\n")
+    assert Contribution.from_bytes(lean.to_bytes()).generator_note == "[2Jtoo few"
