@@ -24,7 +24,7 @@ def figures(
 ) -> dict[str, Any]:
     """Accuracies as fractions, by their names in `result.json`; None or empty for what the method does not have."""
     model, labels = outcome.model, test.labels
-    predicted = model.logits(test.images, device)
+    predicted = outcome.served.logits(test.images, device)
     result: dict[str, Any] = {
         "accuracy": accuracy(predicted, labels),
         "recall": _recall(predicted, labels, test.schema.num_classes),
@@ -51,7 +51,7 @@ def figures(
             "class_weighted_accuracy": accuracy(class_weighted(outputs, distilled.clients.weights), labels),
             "local_accuracy": [accuracy(outputs[:, k], labels) for k in range(outputs.shape[1])],
         }
-    if ceiling is not None:
+    if ceiling is not None and model is not None:
         pooled = GlobalModel(model.architecture, model.schema, ceiling)
         result["centralised_accuracy"] = accuracy(pooled.logits(test.images, device), labels)
     return result

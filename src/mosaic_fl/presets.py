@@ -1,5 +1,6 @@
 """Whole configurations by name: the best we know, and the paper's recipe."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mosaic_fl.config import Config
@@ -55,8 +56,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset_config(name: str) -> Config:
-    """The configuration of that name; raises UsageError with the known ones."""
+def preset_config(name: str, below: Mapping[str, Any] | None = None) -> Config:
+    """The configuration of that name over the settings `below`; raises UsageError with the known names."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
-    return Config().with_values(PRESETS[name])
+    return Config().with_values({**(below or {}), **PRESETS[name]})

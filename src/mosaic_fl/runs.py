@@ -1,7 +1,6 @@
 """A simulated run from data to result, in a folder that can be taken up again."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,16 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import Splits
 from mosaic_fl.data.partition import partition
-from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import sha256, write_atomic
-from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods import AVERAGING, METHODS, Outcome
+from mosaic_fl.methods import METHODS, Outcome
 from mosaic_fl.methods.averaging import shared_architecture
-from mosaic_fl.methods.width import assign
 from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
-from mosaic_fl.server.checks import check_distillation
-from mosaic_fl.server.transfer import prior_kind
 
 
 @dataclass(frozen=True)
@@ -50,31 +44,15 @@ def prepare(config: Config) -> Prepared:
     student = trust(config.models.student or default_student(schema))
     for spec in {*models, student}:
         check(spec, schema)
-    if config.run.method in AVERAGING:
-        student = shared_architecture(models if config.models.clients else [student], config.run.method)
+    card = METHODS[config.run.method]
+    if card.equal_architectures:
+        student = shared_architecture(models if config.models.clients else [student], card.title)
         models = [student]
-    if config.run.method == "mosaic":
-        check_mosaic(config, schema, models, student)
-    elif config.run.method != "fedavg":
-        assign(models[0], config.models.ratios, config.partition.clients)
+    card.check(config, schema, models, student)
     shards = partition(splits.train, config.partition, config.run.seed)
     sites = tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))
     full = config.with_values({"models.clients": [s.architecture for s in sites], "models.student": student})
     return Prepared(full, splits, sites, student, device, _fingerprint(splits))
-
-
-def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raise UsageError for settings with which the method `mosaic` would fail after its clients have trained."""
-    check_distillation(config, schema, models)
-    if config.generator.family == "flow":
-        flow_spec(schema, config.generator.width)
-    if config.generator.family == "none" and prior_kind(config.distill, schema) == "none":
-        raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
-    if config.rounds.kind != "fedavg":
-        if config.rounds.warm_up:
-            assign(shared_architecture(models, config.rounds.kind), config.models.ratios, config.partition.clients)
-        if config.rounds.fine_tune:
-            assign(student, config.models.ratios, config.partition.clients)
 
 
 def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, Any]:
@@ -88,9 +66,11 @@ def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, 
     with LocalFederation(prepared.sites, config, device, journal) as federation:
         if config.run.centralised:
             federation.plan_ceiling(prepared.student, config.distill.steps)
-        outcome = METHODS[config.run.method](federation, config, device, journal)
-        write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
-        confusions = federation.evaluate(outcome.model.architecture, outcome.model.state)
+        outcome = METHODS[config.run.method].run(federation, config, device, journal)
+        confusions = []
+        if outcome.model is not None:
+            write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
+            confusions = federation.evaluate(outcome.model.architecture, outcome.model.state)
         ceiling = federation.ceiling() if config.run.centralised else None
     result = {
         **_described(prepared, outcome),
@@ -124,7 +104,8 @@ def _described(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         "alpha": config.partition.alpha,
         "seed": config.run.seed,
         "models": [site.architecture for site in prepared.sites],
-        "student": outcome.model.architecture,
+        "student": outcome.model.architecture if outcome.model else None,
+        "models_served": outcome.models_served,
         "samples": [len(site.data) for site in prepared.sites],
         "classes_held": [int((c > 0).sum()) for c in counts],
         "bytes_up": outcome.bytes_up,

@@ -1,6 +1,7 @@
 """Options that several commands share, and how options and a TOML file become one configuration."""
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,12 +25,25 @@ Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --
 def configure(
     file: Path | None, options: dict[str, Any], settings: list[str] | None, preset: str | None = None
 ) -> Config:
-    """The preset, or the file, then the options that were given (not None), then `--set`."""
+    """The preset, or the file, then the options that were given (not None), then `--set`.
+
+    Where there is no file, the defaults of the method's paper come first: a file says everything itself.
+    """
     if file and preset:
         raise UsageError(f"{file} and --preset {preset}: give one of them, mosaic config --preset prints a whole file")
-    base = from_toml(file) if file else preset_config(preset or "default")
     given = {path: value for path, value in options.items() if value is not None}
-    return base.with_values(given | dict(_setting(text) for text in settings or []))
+    given |= dict(_setting(text) for text in settings or [])
+    if file:
+        return from_toml(file).with_values(given)
+    return preset_config(preset or "default", _paper_settings(given.get("run.method"))).with_values(given)
+
+
+def _paper_settings(method: object) -> Mapping[str, Any]:
+    if method is None:
+        return {}
+    from mosaic_fl.methods import METHODS
+
+    return METHODS[method].defaults if method in METHODS else {}
 
 
 def names(text: str | None) -> list[str] | None:

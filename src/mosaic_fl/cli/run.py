@@ -12,7 +12,7 @@ from mosaic_fl.config_file import to_toml
 def run(
     file: ConfigFile = None,
     preset: Preset = None,
-    method: Annotated[str | None, typer.Option(help="mosaic, fedavg, heterofl, fedrolex")] = None,
+    method: Annotated[str | None, typer.Option(help="mosaic, fedavg, …: see mosaic methods")] = None,
     data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
     clients: Annotated[str | None, typer.Option(metavar="N", help="number of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
@@ -62,6 +62,11 @@ def run(
     simulate(config, out, resume=resume, force=force)
 
 
-def config(file: ConfigFile = None, preset: Preset = None, settings: Settings = None) -> None:
+def config(
+    file: ConfigFile = None,
+    preset: Preset = None,
+    method: Annotated[str | None, typer.Option(help="with the settings of that method's paper")] = None,
+    settings: Settings = None,
+) -> None:
     """Print all settings as a commented TOML file; what differs from the default says so."""
-    print(to_toml(configure(file, {}, settings, preset)), end="")
+    print(to_toml(configure(file, {"run.method": method}, settings, preset)), end="")

@@ -10,7 +10,7 @@ from rich.console import Console
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.partition import class_table
-from mosaic_fl.methods import AVERAGING
+from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import round_name
 from mosaic_fl.randomness import Stream
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
@@ -62,7 +62,7 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
     local = sum(steps_for(len(site.data), config.train) for site in prepared.sites) / workers
     before, after = config.rounds.warm_up, config.rounds.fine_tune
     rounds = [(round_name(r), local) for r in range(before + after)]
-    if config.run.method in AVERAGING:
+    if METHODS[config.run.method].rounds:
         return rounds[:before] or [(round_name(0), local)]
     steps = {
         "train": local,

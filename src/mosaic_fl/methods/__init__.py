@@ -1,12 +1,14 @@
 """Methods by name. Each is a function that reads like the algorithm box of its paper."""
 
-from mosaic_fl.methods.fedavg import fedavg
-from mosaic_fl.methods.mosaic import mosaic
-from mosaic_fl.methods.outcome import Method, Outcome
-from mosaic_fl.methods.width import fedrolex, heterofl
+from mosaic_fl.methods import fedavg, mosaic, width
+from mosaic_fl.methods.outcome import Card, Outcome
 
-METHODS: dict[str, Method] = {"mosaic": mosaic, "fedavg": fedavg, "heterofl": heterofl, "fedrolex": fedrolex}
-AVERAGING = ("fedavg", "heterofl", "fedrolex")
+METHODS: dict[str, Card] = {
+    "mosaic": mosaic.CARD,
+    "fedavg": fedavg.CARD,
+    "heterofl": width.HETEROFL,
+    "fedrolex": width.FEDROLEX,
+}
 """Methods that average weights, so that all clients need one architecture."""
 
 __all__ = ["AVERAGING", "METHODS", "Method", "Outcome"]

@@ -8,12 +8,16 @@
 4. Optionally, rounds of averaging fine-tune that model.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from mosaic_fl.config import Config
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, Start
+from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import (
@@ -24,14 +28,16 @@ from mosaic_fl.methods.averaging import (
     traffic,
     validation_accuracy,
 )
-from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.methods.outcome import Card, Outcome
 from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, static_batch_norm
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import extract, indices
 from mosaic_fl.models.width import narrow
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
+from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import distill
+from mosaic_fl.server.transfer import prior_kind
 from mosaic_fl.states import State
 
 
@@ -110,3 +116,26 @@ def _fine_tune(
     return GlobalModel(name, model.schema, state), traffic(
         partial_sizes(name, held, state, model.schema), rounds, journal
     )
+
+
+def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
+    """Raise UsageError for settings with which the method would fail after its clients have trained."""
+    check_distillation(config, schema, models)
+    if config.generator.family == "flow":
+        flow_spec(schema, config.generator.width)
+    if config.generator.family == "none" and prior_kind(config.distill, schema) == "none":
+        raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
+    if config.rounds.kind != "fedavg":
+        if config.rounds.warm_up:
+            assign(shared_architecture(models, config.rounds.kind), config.models.ratios, config.partition.clients)
+        if config.rounds.fine_tune:
+            assign(student, config.models.ratios, config.partition.clients)
+
+
+CARD = Card(
+    run=mosaic,
+    title="Mosaic",
+    paper="Mosaic 2025, arXiv 2505.19699",
+    summary="clients' models as a mixture of experts, distilled into one model on their generators' samples",
+    check=check_mosaic,
+)

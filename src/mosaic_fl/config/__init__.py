@@ -1,0 +1,100 @@
+"""Every knob of a run: typed, validated, one section per stage. See `config_file` for TOML."""
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from mosaic_fl.config.client import GeneratorConfig, PrototypesConfig, TrainConfig
+from mosaic_fl.config.experiment import DataConfig, ModelsConfig, PartitionConfig, RunConfig, Split
+from mosaic_fl.config.section import Section
+from mosaic_fl.config.server import (
+    DistillConfig,
+    ExpertsConfig,
+    MetaConfig,
+    RoundsConfig,
+    SynthesisConfig,
+)
+from mosaic_fl.errors import UsageError, unknown
+
+__all__ = [
+    "Config",
+    "DataConfig",
+    "DistillConfig",
+    "ExpertsConfig",
+    "GeneratorConfig",
+    "MetaConfig",
+    "ModelsConfig",
+    "PartitionConfig",
+    "PrototypesConfig",
+    "RoundsConfig",
+    "RunConfig",
+    "Section",
+    "Split",
+    "SynthesisConfig",
+    "TrainConfig",
+    "validate",
+]
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: RunConfig = RunConfig()
+    data: DataConfig = DataConfig()
+    partition: PartitionConfig = PartitionConfig()
+    models: ModelsConfig = ModelsConfig()
+    train: TrainConfig = TrainConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    prototypes: PrototypesConfig = PrototypesConfig()
+    experts: ExpertsConfig = ExpertsConfig()
+    meta: MetaConfig = MetaConfig()
+    distill: DistillConfig = DistillConfig()
+    synthesis: SynthesisConfig = SynthesisConfig()
+    rounds: RoundsConfig = RoundsConfig()
+
+    def with_values(self, values: dict[str, Any]) -> "Config":
+        """A copy with {"section.key": value} put in, validated; raises UsageError as `validate` does."""
+        tree = self.model_dump()
+        for path, value in values.items():
+            section, _, key = path.partition(".")
+            if not key:
+                raise UsageError(f"{path!r} is not a setting: write SECTION.KEY, as in distill.steps")
+            if section not in tree:
+                raise unknown("section", section, tree)
+            tree[section][key] = value
+        return validate(tree)
+
+
+def validate(tree: dict[str, Any], source: str = "") -> Config:
+    """A `Config` from nested dictionaries, which came from `source`.
+
+    Raises UsageError with one line: the first wrong setting, its value, and what would be right.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        wrong = _explain(error)
+        raise UsageError(f"{source}: {wrong}" if source else wrong) from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    path = ".".join(where[:2])
+    if first["type"] == "extra_forbidden":
+        return str(unknown("setting", path, _settings()))
+    if first["type"] == "literal_error":
+        known = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
+        return str(unknown(path, str(first["input"]), known))
+    if first["type"] == "value_error":  # one of the validators here, which say it all
+        return str(first["ctx"]["error"])
+    return f"{path} is {first['input']!r}, but it {first['msg'].replace('Input should', 'should')}"
+
+
+def _settings() -> list[str]:
+    sections = Config.model_fields
+    return [
+        *sections,
+        *(f"{s}.{k}" for s, f in sections.items() for k in f.annotation.model_fields),  # type: ignore[union-attr]
+    ]

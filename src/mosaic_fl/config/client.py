@@ -1,0 +1,57 @@
+"""The client's work: classifier, generator, prototypes."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from mosaic_fl.config.section import Section
+
+
+class TrainConfig(Section):
+    """Training of a classifier: at the client, and of the pooled-data ceiling."""
+
+    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="adamw or sgd")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(1e-2, ge=0, description="weight decay")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine (with warm-up) or constant")
+    batch_size: int = Field(64, ge=1, description="samples a step")
+    epochs: float = Field(30, gt=0, description="passes over the client's training samples")
+    min_steps: int = Field(200, ge=1, description="least steps, for small clients")
+    max_steps: int = Field(2000, ge=1, description="most steps, for large clients; stronger than min_steps")
+    patience: int = Field(10, ge=0, description="checks without a better validation loss before stopping; 0: never")
+    check_every: int = Field(50, ge=1, description="steps between checks on the validation split")
+    absent: float = Field(
+        1.0, ge=0, le=1, description="factor on the logits of classes a client lacks (FedRS: 0.5; masked: 0)"
+    )
+    proximal: float = Field(0.0, ge=0, description="weight of the squared distance from the start (FedProx: 0.01)")
+
+
+class GeneratorConfig(Section):
+    """The client's generator of synthetic samples."""
+
+    family: Literal["auto", "cvae", "dcgan", "cdcgan", "flow", "none"] = Field(
+        "auto", description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU), none"
+    )
+    min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
+    steps: int = Field(1500, ge=1, description="training steps")
+    epochs: float = Field(0, ge=0, description="passes over the client's samples instead of steps; 0: steps")
+    batch_size: int = Field(64, ge=2, description="samples a step")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
+    latent: int = Field(
+        16, ge=1, le=1024, description="size of the latent z (dcgan: the paper's is 100; flow has its own)"
+    )
+    width: int = Field(16, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's)")
+    kl: float = Field(0.5, ge=0, description="cvae: weight of the KL term")
+    adversarial: float = Field(1.0, ge=0, description="dcgan: weight of the adversarial term")
+    entropy: float = Field(1.0, ge=0, description="dcgan: weight of the entropy term (confident samples)")
+    diversity: float = Field(5.0, ge=0, description="dcgan: weight of the diversity term (all the client's classes)")
+    inversion: float = Field(1.0, ge=0, description="dcgan: weight of the inversion term (batch-norm statistics)")
+    inversion_below: int = Field(500, ge=0, description="dcgan: inversion only for clients with fewer samples (τ)")
+
+
+class PrototypesConfig(Section):
+    """k-means centres of penultimate features, per class."""
+
+    per_class: int = Field(10, ge=0, le=1000, description="centres a class at most; 0: send none")
+    min_cluster: int = Field(5, ge=1, description="least samples behind a centre: a cluster of one is that sample")

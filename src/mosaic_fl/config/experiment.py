@@ -1,0 +1,84 @@
+"""What is run: method, data, how it is spread, architectures."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from mosaic_fl.config.section import Section
+
+Split = Literal[
+    "niid_bench",
+    "dirichlet_per_class",
+    "equal_size_prior",
+    "iid",
+    "pathological",
+    "quantity_skew",
+    "feature_skew",
+]
+MethodName = Literal[
+    "mosaic",
+    "fedavg",
+    "fedprox",
+    "fedbn",
+    "fedrs",
+    "heterofl",
+    "fedrolex",
+    "fedgen",
+    "feddf",
+    "fedftg",
+    "dfrd",
+    "dense",
+    "coboosting",
+    "fedcvae",
+    "fens",
+    "best_local",
+    "mean_logits",
+    "mean_probabilities",
+    "class_weighted",
+]
+
+
+class RunConfig(Section):
+    """What runs, and where."""
+
+    method: MethodName = Field("mosaic", description="one of `mosaic methods`")
+    seed: int = Field(0, ge=0, le=2**62, description="all randomness comes from it")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    workers: int = Field(0, ge=0, le=1024, description="processes for the clients' work; 0: one a core")
+    threads: int = Field(1, ge=1, le=1024, description="threads of the server's work (small networks: 1 is fastest)")
+    centralised: bool = Field(False, description="also train the student on the pooled data: the ceiling")
+
+
+class DataConfig(Section):
+    """The data set."""
+
+    name: str = Field("digits", description="digits, a Parquet file or folder, an image folder, hub:NAME")
+    image_size: int = Field(0, ge=0, le=1024, description="resize to this many pixels a side; 0: as they are")
+    max_train: int = Field(0, ge=0, description="use a random subset of this many training samples; 0: all")
+    max_test: int = Field(0, ge=0, description="use a random subset of this many test samples; 0: all")
+    validation: float = Field(0.1, ge=0, le=0.5, description="share of a client's samples kept for its choices")
+
+
+class PartitionConfig(Section):
+    """How the training data is spread over clients."""
+
+    split: Split = Field(
+        "niid_bench",
+        description="niid_bench, dirichlet_per_class, equal_size_prior, iid, pathological, quantity_skew, feature_skew",
+    )
+    clients: int = Field(5, ge=1, le=10_000, description="number of clients")
+    alpha: float = Field(0.1, gt=0, description="Dirichlet concentration: smaller is more different")
+    min_samples: int = Field(10, ge=1, description="least samples a client (niid_bench, quantity_skew)")
+    classes_per_client: int = Field(2, ge=1, description="classes each client holds (pathological)")
+    noise: float = Field(0.3, ge=0, le=2, description="greatest pixel noise of a client, in −1..1 units (feature_skew)")
+    retries: int = Field(1000, ge=1, le=1_000_000, description="draws before a split is given up")
+
+
+class ModelsConfig(Section):
+    """Architectures."""
+
+    clients: tuple[str, ...] = Field((), description="given to clients in turn; empty: a mix that suits the data")
+    student: str = Field("", description="the global model; empty: one that suits the data")
+    ratios: tuple[float, ...] = Field(
+        (1.0, 0.5, 0.25, 0.125, 0.0625), description="width of each client's sub-model in turn (heterofl, fedrolex)"
+    )

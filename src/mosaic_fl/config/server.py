@@ -1,0 +1,114 @@
+"""The server's work: experts, meta model, distillation, its own generator, rounds."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from mosaic_fl.config.section import Section
+
+
+class ExpertsConfig(Section):
+    """The mixture of experts."""
+
+    kind: Literal["clients", "class_average"] = Field(
+        "clients", description="clients: their own models; class_average: the paper's, one a class, of equal models"
+    )
+
+
+class MetaConfig(Section):
+    """The meta model that fuses the experts' outputs."""
+
+    kind: Literal["transformer", "mlp", "none"] = Field(
+        "transformer", description="transformer, mlp, or none (the class-weighted ensemble teaches)"
+    )
+    source: Literal["synthetic", "prototypes"] = Field(
+        "synthetic", description="learns from synthetic samples, or prototypes (equal models)"
+    )
+    samples: int = Field(8000, ge=1, description="labelled synthetic samples it learns from")
+    holdout: float = Field(0.2, gt=0, lt=1, description="share of them kept to choose its best step")
+    steps: int = Field(300, ge=1, description="training steps")
+    batch_size: int = Field(128, ge=1, description="samples a step")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(1e-2, ge=0, description="weight decay")
+    width: int = Field(64, ge=4, le=4096, description="embedding size (a multiple of heads)")
+    layers: int = Field(2, ge=1, le=16, description="encoder layers, or hidden layers of the MLP")
+    heads: int = Field(4, ge=1, le=64, description="attention heads")
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: none")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.kind == "transformer" and self.width % self.heads:
+            raise ValueError(f"meta.width {self.width} is not a multiple of meta.heads {self.heads}")
+        return self
+
+
+class DistillConfig(Section):
+    """Distillation of the teacher into the one global model."""
+
+    pool: int = Field(16_000, ge=1, description="synthetic samples")
+    balanced: bool = Field(True, description="classes drawn evenly; false: every generator alike, as classes fall")
+    fresh: bool = Field(False, description="new synthetic samples in every step instead of a pool")
+    prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: by the data")
+    prior_pool: int = Field(16_000, ge=0, description="prior images")
+    cutmix: float = Field(0.5, ge=0, le=1, description="share of the prior images mixed with synthetic samples")
+    teacher: Literal["auto", "meta", "class_weighted", "mean_probabilities", "mean_logits"] = Field(
+        "auto", description="auto, meta, class_weighted, mean_probabilities, mean_logits"
+    )
+    choose: bool = Field(False, description="let clients score short students to choose teacher and label's share")
+    candidate_share: float = Field(0.3, gt=0, le=1, description="share of the steps that such a short student gets")
+    steps: int = Field(1200, ge=1, description="training steps")
+    batch_size: int = Field(128, ge=2, description="samples a step")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(1e-2, ge=0, description="weight decay")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine (with warm-up) or constant")
+    temperature: float = Field(1.0, gt=0, description="softens teacher and student in the KL and JSD terms")
+    kl: float = Field(0.5, ge=0, description="weight of KL(teacher ‖ student)")
+    label: float = Field(0.5, ge=0, description="weight of cross-entropy with the generator's label")
+    teacher_label: float = Field(0.0, ge=0, description="weight of cross-entropy with the teacher's label")
+    jsd: float = Field(0.0, ge=0, description="weight of the Jensen–Shannon divergence")
+    ema: float = Field(0.995, ge=0, lt=1, description="decay of the student's averaged weights; 0: none")
+    holdout: float = Field(0.05, ge=0, lt=1, description="share of the pool kept to choose the best step; 0: the last")
+
+    @model_validator(mode="after")
+    def _something_teaches(self) -> Self:
+        if not (self.kl or self.label or self.teacher_label or self.jsd):
+            raise ValueError("distill.kl, label, teacher_label and jsd are all 0: nothing would teach the student")
+        if self.choose and not (self.kl or self.label):
+            raise ValueError("distill.choose weighs distill.kl against distill.label: give one of them a weight")
+        return self
+
+
+class SynthesisConfig(Section):
+    """The server's own generator, which DENSE, Co-Boosting, FedFTG and DFRD train against the clients' models."""
+
+    epochs: int = Field(200, ge=1, description="turns of generator and student (in each round, where there are rounds)")
+    generator_steps: int = Field(30, ge=1, description="steps of the generator in each")
+    student_steps: int = Field(30, ge=1, description="steps of the student in each")
+    batch_size: int = Field(128, ge=2, description="samples a step")
+    lr: float = Field(1e-3, gt=0, description="learning rate of the generator (Adam)")
+    student_lr: float = Field(1e-2, gt=0, description="learning rate of the student (SGD, momentum 0.9)")
+    latent: int = Field(100, ge=1, le=1024, description="size of its latent z")
+    width: int = Field(32, ge=1, le=1024, description="its base channels")
+    label: float = Field(1.0, ge=0, description="weight of the cross-entropy with the label asked for (fidelity)")
+    statistics: float = Field(1.0, ge=0, description="weight of the batch-norm statistics")
+    adversarial: float = Field(1.0, ge=0, description="weight of the teacher's distance from the student")
+    diversity: float = Field(1.0, ge=0, description="weight of the diversity of samples")
+    temperature: float = Field(4.0, gt=0, description="of the student's distillation")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the generator's averaged weights (DFRD: 0.5); 0: none")
+    weight_step: float = Field(0.01, ge=0, description="Co-Boosting: step of the ensemble's weights")
+    weight_decay: float = Field(0.99, gt=0, le=1, description="Co-Boosting: decay of that step an epoch")
+    perturbation: float = Field(8 / 255, ge=0, description="Co-Boosting: length of the perturbation, pixels in 0..1")
+
+
+class RoundsConfig(Section):
+    """Rounds of weight averaging: before the contributions, and after the distillation."""
+
+    kind: Literal["fedavg", "heterofl", "fedrolex"] = Field(
+        "fedavg", description="fedavg: equal models; heterofl, fedrolex: sub-models of one, by models.ratios"
+    )
+    warm_up: int = Field(0, ge=0, le=9999, description="rounds before the contributions; all rounds of other methods")
+    fine_tune: int = Field(0, ge=0, le=9999, description="rounds that fine-tune the distilled model")
+    participation: float = Field(1.0, gt=0, le=1, description="share of the clients that take part in a round")
+    steps: int = Field(0, ge=0, description="local steps a round; 0: as in [train]")
+    fine_tune_lr: float = Field(1e-4, gt=0, description="learning rate of the fine-tuning rounds")
+    masked: bool = Field(True, description="heterofl, fedrolex: local softmax over the classes a client holds")
