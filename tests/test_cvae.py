@@ -11,7 +11,7 @@ from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators import GeneratorSpec
-from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, fit_class_gaussians
+from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
 
@@ -38,32 +38,11 @@ def test_shapes_and_range(shape: tuple[int, int, int]) -> None:
     assert mean.shape == log_variance.shape == (2, 3)
 
 
-def test_class_gaussians_by_hand() -> None:
-    decoder = Decoder(GeneratorSpec("cvae", 1, 2), SCHEMA)
-    mean = torch.tensor([[2.0], [4.0]] * 15 + [[7.0]] * 10)
-    labels = torch.tensor([0] * 30 + [1] * 10)
-    fit_class_gaussians(decoder, mean, torch.zeros_like(mean), labels)
-    # Class 0: 30 samples, mean 3, variance 1 + 1; 10 samples' worth of N(0, 1): 3/4 of each moment.
-    assert decoder.location[0].item() == pytest.approx(0.75 * 3)
-    assert decoder.scale[0].item() == pytest.approx(math.sqrt(0.75 * 2 + 0.25))
-    # Class 1: 10 samples at 7 with variance 0 + 1: half of each moment. Class 2: none.
-    assert (decoder.location[1].item(), decoder.scale[1].item()) == pytest.approx((3.5, 1.0))
-    assert (decoder.location[2].item(), decoder.scale[2].item()) == (0.0, 1.0)
-
-
-def test_samples_come_from_the_class_gaussian() -> None:
-    decoder = Decoder(GeneratorSpec("cvae", 2, 2), SCHEMA).eval()
-    z, labels = torch.randn(5, 2), torch.zeros(5, dtype=torch.int64)
-    decoder.location[0], decoder.scale[0] = torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 0.0], [1.0, 0.5]])
-    placed = torch.stack([1 + 3 * z[:, 0], 2 + z[:, 0] + 0.5 * z[:, 1]], 1)
-    assert torch.allclose(decoder(z, labels), decoder.pixel_logits(placed, labels).sigmoid() * 2 - 1, atol=1e-6)
-
-
 def test_it_learns_real_digits_and_the_same_stream_gives_the_same(digits: ImageData) -> None:
     recorder, config = Recorder(), GeneratorConfig(steps=150, width=8, latent=4)
     made = train_vae(digits.subset(range(300)), config, Stream(0, "g"), CPU, recorder)
     assert recorder.metrics[-1]["generator_loss"] < 0.8 * recorder.metrics[0]["generator_loss"]
-    assert made.location.abs().sum() > 0
+    assert made.density.location.abs().sum() > 0
     again = train_vae(digits.subset(range(300)), config, Stream(0, "g"), CPU, Recorder())
     assert all(torch.equal(a, b) for a, b in zip(made.state_dict().values(), again.state_dict().values(), strict=True))
 

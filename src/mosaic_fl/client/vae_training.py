@@ -9,7 +9,7 @@ from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators.base import GeneratorSpec
-from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, fit_class_gaussians
+from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss
 from mosaic_fl.models.inference import BATCH
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import batches, cosine
@@ -48,7 +48,7 @@ def train_vae(
                 raise MosaicError(f"the generator's loss is {value} at step {step}: lower generator.lr ({config.lr})")
             monitor.log(step, generator_loss=value)
     decoder.cpu().eval()
-    fit_class_gaussians(decoder, *_posteriors(encoder.cpu().eval(), data), data.labels)
+    decoder.density.fit(*_posteriors(encoder.cpu().eval(), data), data.labels, stream.integer())
     return decoder
 
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec
+from mosaic_fl.generators.density import ClassMixture
 
 SMALLEST_MAP = 4  # pixels a side at which the decoder starts
-PRIOR_SAMPLES = 10.0  # weight of N(0, 1) in a class's Gaussian, in samples
 
 
 def _levels(schema: Schema) -> int:
@@ -30,20 +30,15 @@ def _map(schema: Schema, levels: int) -> tuple[int, int]:
 class Decoder(Generator):
     """p(x | z, y): a linear layer, then transposed convolutions that double the map, then a 3×3 convolution.
 
-    Samples are not drawn at N(0, 1), which the encoder never quite fills, but at a Gaussian a class that is fitted to
-    where the encoder puts that class's samples, with mean `location` (C, latent) and lower-triangular `scale`
-    (C, latent, latent): ex-post density estimation (Ghosh et al. 2020).
+    Samples are not drawn at N(0, 1) but from `density`, a mixture a class.
     """
 
     conditional = True
-    location: Tensor
-    scale: Tensor
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         super().__init__()
         self.spec, self.shape, self.classes = spec, schema.shape, schema.num_classes
-        self.register_buffer("location", torch.zeros(self.classes, spec.latent))
-        self.register_buffer("scale", torch.eye(spec.latent).repeat(self.classes, 1, 1))
+        self.density = ClassMixture(self.classes, spec.latent)
         levels = _levels(schema)
         self.start = _map(schema, levels)
         channels = spec.width * 2 ** min(levels, 2)
@@ -62,8 +57,7 @@ class Decoder(Generator):
         return images[..., : self.shape[1], : self.shape[2]]
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        placed = self.location[labels] + torch.einsum("nij,nj->ni", self.scale[labels], z)
-        return self.pixel_logits(placed, labels).sigmoid() * 2 - 1
+        return self.pixel_logits(self.density(z, labels), labels).sigmoid() * 2 - 1
 
 
 class Encoder(nn.Module):
@@ -87,24 +81,6 @@ class Encoder(nn.Module):
         hidden = torch.cat([self.body(images), F.one_hot(labels, self.classes).to(images.dtype)], 1)
         mean, log_variance = self.exit(hidden).chunk(2, 1)
         return mean, log_variance.clamp(-12, 6)
-
-
-def fit_class_gaussians(decoder: Decoder, mean: Tensor, log_variance: Tensor, labels: Tensor) -> None:
-    """Set `location` and `scale` of `decoder` from the posteriors (n, latent) of samples with `labels` (n,).
-
-    The covariance of a class is that of its posteriors' means plus the mean of their variances. Both moments are
-    shrunk towards N(0, 1) as by `PRIOR_SAMPLES` samples from it, so that a class of a few samples does not become a
-    portrait of them; a class without samples stays at N(0, 1).
-    """
-    for label in labels.unique().tolist():
-        mine = labels == label
-        n = int(mine.sum())
-        share = n / (n + PRIOR_SAMPLES)
-        spread = torch.cov(mean[mine].T, correction=0).reshape(mean.shape[1], -1)
-        covariance = spread + torch.diag(log_variance[mine].exp().mean(0))
-        shrunk = share * covariance + (1 - share) * torch.eye(len(covariance))
-        decoder.location[label] = share * mean[mine].mean(0)
-        decoder.scale[label] = torch.linalg.cholesky(shrunk.double()).float()
 
 
 def evidence_loss(pixel_logits: Tensor, images: Tensor, mean: Tensor, log_variance: Tensor, kl: float) -> Tensor:

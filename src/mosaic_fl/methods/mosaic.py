@@ -75,10 +75,13 @@ class _Warm:
 
 def _warm_up(federation: Federation, config: Config, rounds: range, journal: Journal) -> _Warm:
     kind, seed, groups = config.rounds.kind, config.run.seed, dict(enumerate(federation.architectures))
-    if not rounds:
+    averaged = config.experts.kind == "class_average"
+    if not (rounds or averaged):
         return _Warm({}, {}, [0] * len(groups))
     with Stream(seed, "fedavg-init").ambient():
         states = {name: copy_state(build(name, federation.schema)) for name in sorted(set(groups.values()))}
+    if not rounds:  # experts that will be averaged must at least start from one point, which a shared seed gives them
+        return _Warm({k: Start(name, states[name]) for k, name in groups.items()}, {}, [0] * len(groups))
     if kind == "fedavg":
         states = averaging_rounds(federation, groups, states, rounds, config.rounds, seed, journal)
         starts = {k: Start(name, states[name]) for k, name in groups.items()}

@@ -1,0 +1,101 @@
+"""Where a VAE is sampled: a mixture of Gaussians a class, fitted to where its encoder puts that class's samples.
+
+The encoder never quite fills N(0, 1); a density fitted afterwards fits better (Ghosh et al. 2020). On MNIST a student
+on labels alone gains 4.7 points from one Gaussian a class, and one more from a mixture (docs/notes).
+"""
+
+import math
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+COMPONENTS = 16  # Gaussians a class, at most
+COMPONENT_SAMPLES = 50  # samples a component must have on average; with fewer the mixture has fewer components
+PRIOR_SAMPLES = 10.0  # weight in samples: of N(0, 1) in a class's Gaussian, and of that in each component
+MOST_FITTED = 4000  # samples a class that the mixture is fitted to
+EDGE = 1e-6  # distance from 0 and 1 within which probabilities have no quantile in float32
+
+
+class ClassMixture(nn.Module):
+    """Per class `share` (C, M) of M components, `location` (C, M, latent) and lower-triangular `scale` (…, latent)."""
+
+    share: Tensor
+    location: Tensor
+    scale: Tensor
+
+    def __init__(self, classes: int, latent: int) -> None:
+        """N(0, 1) for every class."""
+        super().__init__()
+        self.register_buffer("share", torch.eye(COMPONENTS)[0].repeat(classes, 1))
+        self.register_buffer("location", torch.zeros(classes, COMPONENTS, latent))
+        self.register_buffer("scale", torch.eye(latent).repeat(classes, COMPONENTS, 1, 1))
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Standard normal `z` (n, latent), placed in the mixtures of `labels` (n,).
+
+        The first coordinate also picks the component: of its probability Φ(z₀) the whole says which, and what is left,
+        stretched to 0..1, is the quantile within; so it stays standard normal and independent of the pick.
+        """
+        ends = self.share[labels].cumsum(1)
+        u = (0.5 * (1 + torch.erf(z[:, 0] / math.sqrt(2)))).clamp(EDGE, 1 - EDGE)
+        most = ((self.share[labels] > 0).sum(1) - 1).clamp(min=0)  # of float32 ends the last may lie below u
+        pick = torch.minimum((u[:, None] >= ends).sum(1), most)
+        share = self.share[labels, pick].clamp(min=EDGE)  # whatever was received
+        left = ((u - (ends.gather(1, pick[:, None]).flatten() - share)) / share).clamp(EDGE, 1 - EDGE)
+        first = torch.where(share < 1, math.sqrt(2) * torch.erfinv(2 * left - 1), z[:, 0])
+        z = torch.cat([first[:, None], z[:, 1:]], 1)
+        return self.location[labels, pick] + torch.einsum("nij,nj->ni", self.scale[labels, pick], z)
+
+    def fit(self, mean: Tensor, log_variance: Tensor, labels: Tensor, seed: int) -> None:
+        """Fit to the posteriors N(mean, e^log_variance), (n, latent) each, of samples with `labels` (n,).
+
+        The moments of a component are those of its samples' posteriors, shrunk towards the class's Gaussian as by
+        `PRIOR_SAMPLES` samples from it, and that towards N(0, 1): a class of a few samples does not become a portrait
+        of them. A class without samples stays at N(0, 1). Components come first where they are large.
+        """
+        normal = torch.zeros(mean.shape[1]), torch.eye(mean.shape[1])
+        for label in labels.unique().tolist():
+            mine = labels == label
+            at, spread = mean[mine].double(), log_variance[mine].double().exp()
+            count = min(COMPONENTS, max(1, len(at) // COMPONENT_SAMPLES))
+            whole = _moments(at, spread, torch.ones(len(at)), normal)
+            parts, shares = [whole], torch.ones(1)
+            if count > 1:
+                weights = _responsibilities(at, spread, count, seed)
+                shares = weights.mean(0)
+                parts = [_moments(at, spread, column, whole) for column in weights.T]
+            self.share[label] = 0
+            self.share[label, : len(shares)] = shares.float()
+            for j, (location, covariance) in enumerate(parts):
+                self.location[label, j] = location.float()
+                self.scale[label, j] = torch.linalg.cholesky(covariance).float()
+
+
+Moments = tuple[Tensor, Tensor]
+
+
+def _moments(at: Tensor, spread: Tensor, weights: Tensor, prior: Moments) -> Moments:
+    """Mean and covariance of weighted posteriors, with those of `PRIOR_SAMPLES` samples of `prior` mixed in."""
+    n = float(weights.sum())
+    share, weights = n / (n + PRIOR_SAMPLES), (weights / n).double()
+    mean = weights @ at
+    centred = at - mean
+    covariance = (weights[:, None] * centred).T @ centred + torch.diag(weights @ spread)
+    location, around = (tensor.double() for tensor in prior)
+    return share * mean + (1 - share) * location, share * covariance + (1 - share) * around
+
+
+def _responsibilities(at: Tensor, spread: Tensor, count: int, seed: int) -> Tensor:
+    """(n, count): how much of each sample belongs to which component of a mixture, the largest first."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    rng = torch.Generator().manual_seed(seed)
+    drawn = at + spread.sqrt() * torch.randn(at.shape, generator=rng, dtype=torch.float64)
+    few = drawn[torch.randperm(len(drawn), generator=rng)[:MOST_FITTED]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly there is good enough
+        mixture = GaussianMixture(count, reg_covar=1e-3, max_iter=50, random_state=seed % 2**32).fit(few.numpy())
+    weights = torch.from_numpy(mixture.predict_proba(drawn.numpy()))
+    return weights[:, weights.sum(0).argsort(descending=True)]
