@@ -39,31 +39,61 @@ MNIST = (
 )
 MIXED = ("--models", "cnn:16:3,cnn:24:3,cnn:32:3", "--student", "cnn:32:3")
 EQUAL = ("--models", "cnn:32:3", "--student", "cnn:32:3")
+# 20 exchanges: for Mosaic 19 rounds and one contribution.
 LOCAL = ("--set", "rounds.steps=50")
+# The paper's recipe with what two cores can afford of its budgets; in one exchange there are no rounds around it.
+PAPER = (
+    *("--preset", "paper", "--rounds", "0", "--finetune-rounds", "0", "--set", "train.max_steps=800"),
+    *("--set", "generator.epochs=0", "--set", "generator.steps=800", "--set", "generator.width=32"),
+    *("--set", "distill.steps=400", "--set", "data.max_train=10000", "--set", "run.threads=2", *EQUAL),
+)
+# Widths 1, 1/2, … 1/16 of one architecture, two clients each; the same rounds with Mosaic behind 19 of them.
+WIDTHS = ("--clients", "10", "--alpha", "0.1", "--set", "rounds.kind=fedrolex", *EQUAL, *LOCAL)
 
 
 def cells() -> list[Cell]:
     """All cells, in the order of the table."""
+    return [*_mnist(), *_cifar(), *_widths()]
+
+
+def _mnist() -> list[Cell]:
     found = []
     for alpha, target in (("0.01", "96.5"), ("0.05", "97.5"), ("0.1", "98")):
         words = ("--clients", "10", "--alpha", alpha, *MNIST)
         found.append(Cell(f"mnist, 10 clients, α = {alpha}, mixed, one-shot", "mnist", words, target))
     words = ("--clients", "5", "--alpha", "0.1", *MNIST)
-    found.append(Cell("mnist, 5 clients, α = 0.1, mixed, one-shot", "mnist", words, "97.5"))
+    return [*found, Cell("mnist, 5 clients, α = 0.1, mixed, one-shot", "mnist", words, "97.5")]
+
+
+def _cifar() -> list[Cell]:
+    found = []
     for alpha in ("0.01", "0.1", "0.5"):
         at = (*CIFAR, "--alpha", alpha)
-        name = f"cifar10 subset, 5 clients, α = {alpha}"
-        target = "48" if alpha == "0.1" else ""
+        fedavg = (*at, *EQUAL, "--method", "fedavg")
+        paper = (*PAPER, "--clients", "5", "--alpha", alpha)
+        words = {
+            "mixed, one-shot": (*at, *MIXED),
+            "mixed, 20 rounds": (*at, *MIXED, *LOCAL, "--rounds", "19"),
+            "equal, one-shot": (*at, *EQUAL),
+            "equal, fedavg, 1 round": fedavg,
+            "equal, paper, one-shot": paper,
+            "equal, 20 rounds": (*at, *EQUAL, *LOCAL, "--rounds", "19"),
+            "equal, fedavg, 20 rounds": (*fedavg, *LOCAL, "--rounds", "20"),
+        }
+        for setting, said in words.items():
+            target = "48" if (alpha, setting) == ("0.1", "mixed, one-shot") else ""
+            found.append(Cell(f"cifar10 subset, 5 clients, α = {alpha}, {setting}", "cifar10", said, target))
+    return found
+
+
+def _widths() -> list[Cell]:
+    found = []
+    for data, subset, budget in (("mnist", "", MNIST), ("cifar10", " subset", CIFAR)):
+        name = f"{data}{subset}, 10 clients of 5 widths, α = 0.1, 20 rounds"
+        size = ("--set", "data.max_train=10000") if subset else ()
         found += [
-            Cell(f"{name}, mixed, one-shot", "cifar10", (*at, *MIXED), target),
-            Cell(f"{name}, equal, one-shot", "cifar10", (*at, *EQUAL)),
-            Cell(f"{name}, equal, fedavg, 1 round", "cifar10", (*at, *EQUAL, "--method", "fedavg")),
-            Cell(f"{name}, equal, 20 rounds", "cifar10", (*at, *EQUAL, *LOCAL, "--rounds", "20")),
-            Cell(
-                f"{name}, equal, fedavg, 20 rounds",
-                "cifar10",
-                (*at, *EQUAL, *LOCAL, "--rounds", "20", "--method", "fedavg"),
-            ),
+            Cell(f"{name}, fedrolex", data, (*size, *WIDTHS, "--rounds", "20", "--method", "fedrolex")),
+            Cell(f"{name}, mosaic on fedrolex", data, (*budget, *WIDTHS, "--rounds", "19"), "fedrolex + 3"),
         ]
     return found
 
