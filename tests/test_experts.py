@@ -5,7 +5,14 @@ import torch
 
 from mosaic_fl.config import MetaConfig
 from mosaic_fl.monitor import Recorder
-from mosaic_fl.server.experts import class_weighted, class_weights, mean_logits, mean_probabilities
+from mosaic_fl.server.experts import (
+    class_balanced,
+    class_priors,
+    class_weighted,
+    class_weights,
+    mean_logits,
+    mean_probabilities,
+)
 from mosaic_fl.server.meta import build_meta
 from mosaic_fl.server.meta_training import meta_log_probabilities, train_meta
 
@@ -34,12 +41,30 @@ def test_gates_by_hand() -> None:
     assert mean_logits(outputs).argmax() == 1
 
 
+def test_the_balanced_gate_by_hand() -> None:
+    priors = class_priors(COUNTS)
+    assert torch.allclose(priors, torch.tensor([[31, 1, 1], [11, 6, 1]]) / torch.tensor([[33], [18]]))
+    # What the experts say once their priors are taken off: (1/2, 1/4, 1/4) and (1/4, 1/2, 1/4).
+    balanced = torch.tensor([[[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]]])
+    outputs = (balanced * priors).log()
+    # Π_k q_k^w: class 0 is 2^(−1·¾ − 2·¼) = 2^−1.25, class 1 is 2^−1, class 2 has no expert.
+    expected = torch.tensor([[2**-1.25, 0.5, 0.0]]) / (2**-1.25 + 0.5)
+    assert torch.allclose(class_balanced(outputs, class_weights(COUNTS), priors).exp(), expected, atol=1e-6)
+
+
+def test_experts_that_only_repeat_what_they_saw_more_often_say_nothing() -> None:
+    priors = class_priors(COUNTS)
+    said = class_balanced(priors.log()[None], class_weights(COUNTS), priors).exp()
+    assert torch.allclose(said, torch.tensor([[0.5, 0.5, 0.0]]), atol=1e-6)
+
+
 def test_gates_give_log_probabilities() -> None:
     outputs = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0)) * 20
     for gate in (
         mean_logits(outputs),
         mean_probabilities(outputs),
         class_weighted(outputs, class_weights(COUNTS)),
+        class_balanced(outputs, class_weights(COUNTS), class_priors(COUNTS)),
     ):
         assert torch.allclose(gate.exp().sum(1), torch.ones(50), atol=1e-5)
         assert gate.isfinite().all()

@@ -8,7 +8,7 @@ from PIL import Image
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.randomness import Stream
-from mosaic_fl.server.prior import check_prior, cutmix, prior_images
+from mosaic_fl.server.prior import check_prior, cutmix, hybrids, prior_images
 from mosaic_fl.server.prior.photographs import crops, photograph, shares
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
@@ -163,3 +163,19 @@ def test_the_share_of_mixed_pictures_and_its_ends() -> None:
         cutmix(images, others, 1.5, Stream(0, "m"))
     with pytest.raises(UsageError, match="cannot be mixed"):
         cutmix(images, others[:, :, :2], 0.5, Stream(0, "m"))
+
+
+def test_a_hybrid_has_the_layout_of_one_and_the_detail_of_the_other() -> None:
+    rng = torch.Generator().manual_seed(0)
+    layout = torch.full((1, 3, 16, 16), 128, dtype=torch.uint8)
+    layout[..., :8] = 64  # dark left, bright right
+    pictures = torch.randint(108, 149, (50, 3, 16, 16), generator=rng).to(torch.uint8)
+    made = hybrids(pictures, layout, Stream(0, "t")).float()
+    assert (made[..., :8].mean((1, 2, 3)) - 64).abs().max() < 3
+    assert (made[..., 8:].mean((1, 2, 3)) - 128).abs().max() < 3
+    detail = made - layout
+    alike = torch.cosine_similarity(detail.flatten(1), pictures.float().sub(128).flatten(1))
+    assert alike.min() > 0.8
+    assert torch.equal(hybrids(pictures, layout[:0], Stream(0, "t")), pictures)
+    with pytest.raises(UsageError, match="do not fit"):
+        hybrids(pictures, layout[..., :8], Stream(0, "t"))

@@ -45,6 +45,16 @@ def test_the_union_says_what_came_from_where() -> None:
     assert set(made.labels[30:].tolist()) == set(made.sources[30:].tolist()) == {-1}
 
 
+def test_hybrids_come_first_among_the_prior_images() -> None:
+    """Half of the prior images take a sample's layout: their blur is that of one; the others stay as they are."""
+    config = DistillConfig(pool=30, prior="procedural", prior_pool=10, cutmix=0.0, hybrid=0.5)
+    made = transfer_set([untrained(0)], config, 0, CPU)
+    plain = transfer_set([untrained(0)], config.model_copy(update={"hybrid": 0.0}), 0, CPU)
+    assert torch.equal(made.images[35:], plain.images[35:])
+    assert not torch.equal(made.images[30:35], plain.images[30:35])
+    assert made.shares() == plain.shares()
+
+
 def test_prior_images_alone_where_no_client_has_a_generator() -> None:
     silent = [untrained(0, generator=False)]
     made = transfer_set(silent, DistillConfig(prior="photos", prior_pool=12), 0, CPU)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.client.objective import Objective
 from mosaic_fl.config import TrainConfig
+from mosaic_fl.data.augmentation import augmentation_kind, augmented
 from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.models.classifier import Classifier
@@ -44,11 +45,13 @@ def train_classifier(
 ) -> Trained:
     """Train `model` in place on its `Objective`; it ends with the weights that were best on `validation`.
 
-    With an empty validation split it trains to the end. The model comes back on the CPU in eval mode. Raises
-    MosaicError where the loss is no longer finite.
+    Batches are varied as `config.augment` says; the validation split is not. With an empty validation split it trains
+    to the end. The model comes back on the CPU in eval mode. Raises MosaicError where the loss is no longer finite.
     """
     steps, draw = steps_for(len(train), config), batches(len(train), config.batch_size, stream.torch())
     images, labels = train.images.to(device), train.labels.to(device)
+    kind = augmentation_kind(config.augment, train.schema.shape[0])
+    varied = replace(stream, stage=f"{stream.stage}/augment").torch()
     model.to(device).train()
     optimiser, objective = _optimiser(model, config), Objective(model, train.class_counts(), config)
     schedule = cosine(optimiser, steps) if config.schedule == "cosine" else None
@@ -56,7 +59,7 @@ def train_classifier(
     with stream.ambient():  # dropout in a user's own model
         for step in range(steps):
             index = next(draw).to(device)
-            loss = objective(to_float(images[index]), labels[index])
+            loss = objective(to_float(augmented(images[index], kind, varied)), labels[index])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

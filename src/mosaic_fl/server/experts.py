@@ -3,6 +3,7 @@
 Expert outputs are logits (n, K, C) of n images, K experts and C classes throughout.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from mosaic_fl.models.inference import logits
 from mosaic_fl.states import weighted_sum
 
 TINY = 1e-12
+LEAST = -12.0  # no expert's veto counts for more than this log-probability, e⁻¹² ≈ 6·10⁻⁶
 
 
 def class_weights(counts: Tensor) -> Tensor:
@@ -27,21 +29,31 @@ def class_weights(counts: Tensor) -> Tensor:
     return (shares / shares.sum(0).clamp(min=1)).float()
 
 
+def class_priors(counts: Tensor) -> Tensor:
+    """π[k, c] = (n_k[c] + 1) / Σ_j (n_k[j] + 1), float32 (K, C), from counts (K, C): what expert k saw how often.
+
+    The one sample more (Laplace) keeps the logarithm finite for classes that a client lacks.
+    """
+    seen = counts.double() + 1
+    return (seen / seen.sum(1, keepdim=True)).float()
+
+
 @dataclass(frozen=True)
 class MixtureOfExperts:
-    """K classifiers, with `weights` (K, C): which expert knows which class how well.
+    """K classifiers, with `weights` (K, C): which expert knows which class how well, and `priors` (K, C), their bias.
 
     `of` makes one expert a client, of any architectures; `class_average` one a class, as the paper does.
     """
 
     experts: tuple[Classifier, ...]
     weights: Tensor
+    priors: Tensor
 
     @classmethod
     def of(cls, contributions: Sequence[Contribution]) -> "MixtureOfExperts":
         """The experts of the contributions, in their order."""
         counts = torch.stack([c.class_counts for c in contributions])
-        return cls(tuple(c.build_expert() for c in contributions), class_weights(counts))
+        return cls(tuple(c.build_expert() for c in contributions), class_weights(counts), class_priors(counts))
 
     @classmethod
     def class_average(cls, contributions: Sequence[Contribution]) -> "MixtureOfExperts":
@@ -61,7 +73,8 @@ class MixtureOfExperts:
         states = [c.expert for c in contributions]
         averaged = (replace(contributions[0], expert=weighted_sum(states, shares[:, c].tolist())) for c in held)
         experts = tuple(average.build_expert() for average in averaged)
-        return cls(experts, torch.eye(shares.shape[1])[held])
+        chosen = torch.eye(shares.shape[1])[held]
+        return cls(experts, chosen, torch.full_like(chosen, 1 / shares.shape[1]))
 
     def outputs(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Expert logits (n, K, C) on the CPU, for uint8 images (n, channels, height, width)."""
@@ -82,3 +95,16 @@ def class_weighted(outputs: Tensor, weights: Tensor) -> Tensor:
     """Log-probabilities (n, C) of p(c) ∝ Σ_k w[k, c] · p_k(c), the class-count-weighted ensemble."""
     scores = torch.einsum("nkc,kc->nc", outputs.softmax(2), weights.to(outputs)) + TINY
     return (scores / scores.sum(1, keepdim=True)).log()
+
+
+def class_balanced(outputs: Tensor, weights: Tensor, priors: Tensor) -> Tensor:
+    """Log-probabilities (n, C) of p(c) ∝ Π_k q_k(c)^w[k, c] with q_k = softmax(z_k − log π_k).
+
+    q_k is what expert k would say had it seen all classes alike (logit adjustment: Menon et al., ICLR 2021): a client
+    with many cats and few trucks no longer calls a truck a cat. Each class is then judged by the geometric mean of
+    those that know it. A class that nobody holds gets (almost) no probability.
+    """
+    balanced = (outputs - priors.to(outputs).log()).log_softmax(2).clamp(min=LEAST)
+    known = weights.to(outputs)
+    scores = torch.einsum("nkc,kc->nc", balanced, known)
+    return scores.masked_fill(known.sum(0) == 0, math.log(TINY)).log_softmax(1)

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
+from mosaic_fl.data.augmentation import augmentation_kind, augmented
 from mosaic_fl.data.dataset import to_float
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.models.classifier import Classifier
@@ -71,7 +72,8 @@ def train_student(
 ) -> dict[str, float]:
     """Train `student` in place; returns its figures on the synthetic hold-out.
 
-    The batch of step s is `fresh(s)` where that is given, else it is drawn from `lesson`.
+    The batch of step s is `fresh(s)` where that is given, else it is drawn from `lesson`; its images are varied as
+    `config.augment` says, and the teacher's word on them stays.
 
     It ends with the (averaged) weights whose distillation loss was least on the held-back part of the pool, on the
     CPU in eval mode. Raises MosaicError where the loss is no longer finite.
@@ -85,12 +87,14 @@ def train_student(
     candidate = average.module if average else student
     optimiser, draw = adamw(student.parameters(), config), batches(len(rest.labels), config.batch_size, rng)
     schedule = cosine(optimiser, config.steps) if config.schedule == "cosine" else None
+    kind = augmentation_kind(config.augment, held.images.shape[1])
+    varied = replace(stream, stage=f"{stream.stage}/augment").torch()
     best, best_state = math.inf, None
     every = max(1, config.steps // CHECKS)
     with stream.ambient():
         for step in range(config.steps):
             part = fresh(step).to(device) if fresh else rest.at(next(draw).to(device))
-            loss = distillation_loss(student(to_float(part.images)), part, config)
+            loss = distillation_loss(student(to_float(augmented(part.images, kind, varied))), part, config)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

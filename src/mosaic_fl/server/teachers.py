@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logits, mean_probabilities
+from mosaic_fl.server.experts import MixtureOfExperts, class_balanced, class_weighted, mean_logits, mean_probabilities
 from mosaic_fl.server.meta_training import meta_log_probabilities
 
-TEACHERS = ("meta", "class_weighted", "mean_probabilities", "mean_logits")
+TEACHERS = ("meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Teachers:
         """Log-probabilities (n, C) of one of `TEACHERS` for expert logits (n, K, C)."""
         if teacher == "meta" and self.meta is not None:
             return meta_log_probabilities(self.meta, outputs)
+        if teacher == "class_balanced":
+            return class_balanced(outputs, self.mixture.weights, self.mixture.priors)
         if teacher == "mean_logits":
             return mean_logits(outputs)
         if teacher == "mean_probabilities":

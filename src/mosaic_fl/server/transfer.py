@@ -11,7 +11,7 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.pool import Sampler
-from mosaic_fl.server.prior import cutmix, prior_images
+from mosaic_fl.server.prior import cutmix, hybrids, prior_images
 
 UNLABELLED = -1
 COLOUR = 3  # channels of natural images, whose generators are weak
@@ -41,10 +41,11 @@ def prior_kind(config: DistillConfig, schema: Schema) -> str:
 def transfer_set(
     contributions: Sequence[Contribution], config: DistillConfig, seed: int, device: torch.device
 ) -> TransferSet:
-    """`config.pool` generator samples and `config.prior_pool` prior images, the latter mixed with the former by CutMix.
+    """`config.pool` generator samples and `config.prior_pool` prior images, the latter mixed with the former.
 
-    A mixed image has no label. Where no client has a generator the prior images stand alone; where there are none
-    either, that is a UsageError.
+    A share `config.hybrid` of the prior images are hybrids, a share `config.cutmix` of the others hold a patch of a
+    sample. A mixed image has no label. Where no client has a generator the prior images stand alone; where there are
+    none either, that is a UsageError.
     """
     schema = contributions[0].schema
     kind = prior_kind(config, schema)
@@ -58,7 +59,10 @@ def transfer_set(
     if not count:
         return TransferSet(pool.images, pool.labels, pool.sources)
     prior = prior_images(kind, count, schema, Stream(seed, "prior"))
-    prior = cutmix(prior, pool.images, config.cutmix, Stream(seed, "cutmix"))
+    first = round(config.hybrid * count)
+    detailed = hybrids(prior[:first], pool.images, Stream(seed, "hybrid"))
+    mixed = cutmix(prior[first:], pool.images, config.cutmix, Stream(seed, "cutmix"))
+    prior = torch.cat([detailed, mixed])
     nowhere = torch.full((count,), UNLABELLED)
     return TransferSet(
         torch.cat([pool.images, prior]), torch.cat([pool.labels, nowhere]), torch.cat([pool.sources, nowhere])

@@ -6,6 +6,7 @@ Distillation needs inputs that excite the experts, not faithful ones: crops of o
 """
 
 from mosaic_fl.server.prior.cutmix import cutmix
+from mosaic_fl.server.prior.hybrid import hybrids
 from mosaic_fl.server.prior.kinds import KINDS, check_prior, prior_images
 
-__all__ = ["KINDS", "check_prior", "cutmix", "prior_images"]
+__all__ = ["KINDS", "check_prior", "cutmix", "hybrids", "prior_images"]

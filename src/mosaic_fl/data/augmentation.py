@@ -1,0 +1,47 @@
+"""Augmentation of training batches: the same objects, a little elsewhere and mirrored.
+
+Random shifts and mirror images are the standard augmentation of CIFAR-10 (He et al. 2016, section 4.2). They hold for
+photographs of objects; a mirrored digit is another sign, so grey data stay as they are unless the user says otherwise.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Augmentation = Literal["auto", "none", "shift", "shift_flip"]
+COLOUR = 3  # channels of photographs
+REACH = 8  # a shift is at most this part of a side: 4 pixels of 32, as usual on CIFAR-10
+
+
+def augmentation_kind(kind: Augmentation, channels: int) -> Augmentation:
+    """`kind`; `auto` is "shift_flip" for images of three channels and "none" else."""
+    if kind != "auto":
+        return kind
+    return "shift_flip" if channels == COLOUR else "none"
+
+
+def augmented(images: Tensor, kind: Augmentation, rng: torch.Generator) -> Tensor:
+    """A varied copy of uint8 images (n, channels, h, w), each changed on its own; "none" gives the images themselves.
+
+    "shift" moves an image by up to an eighth of each side, what leaves on one side coming back mirrored at the other's
+    edge (reflection); "shift_flip" also mirrors half of them. `rng` is a CPU generator, the images may be anywhere.
+    """
+    if kind == "none":
+        return images
+    n, channels, height, width = images.shape
+    rows, columns = (_moved(n, side, rng) for side in (height, width))
+    if kind == "shift_flip":
+        mirror = torch.rand(n, 1, generator=rng) < 0.5
+        columns = torch.where(mirror, columns.flip(1), columns)
+    rows, columns = rows.to(images.device), columns.to(images.device)
+    sample = torch.arange(n, device=images.device)[:, None, None, None]
+    channel = torch.arange(channels, device=images.device)[None, :, None, None]
+    return images[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def _moved(n: int, side: int, rng: torch.Generator) -> Tensor:
+    """Which pixel of a side is read at each place, int64 (n, side), after a random shift with reflection."""
+    most = side // REACH
+    at = torch.arange(side)[None] + torch.randint(-most, most + 1, (n, 1), generator=rng)
+    return (side - 1) - ((side - 1) - at.abs()).abs()

@@ -1,0 +1,40 @@
+"""Hybrid images (Oliva, Torralba and Schyns, SIGGRAPH 2006): what one picture shows from afar, another from close by.
+
+A small generator draws blurred samples: the right layout and colours without any detail, which its expert then reads as
+whatever class is smooth. A crop of a photograph has detail and no layout. Together they excite an expert at all scales.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mosaic_fl.errors import UsageError
+from mosaic_fl.randomness import Stream
+from mosaic_fl.server.prior.draws import part, uniform
+
+BLUR = 4  # pixels over which "afar" averages: what the conditional VAE leaves out on 32×32 images
+LEAST, MOST = 0.3, 1.5  # strength of the detail, times its own
+
+
+def hybrids(pictures: Tensor, samples: Tensor, stream: Stream) -> Tensor:
+    """The detail of each of `pictures` on the layout of one of `samples`, uint8 (n, c, h, w) as `pictures`.
+
+    `samples` uint8 (m, c, h, w) are drawn with replacement, the strength of the detail is uniform in 0.3..1.5. No
+    label holds for the result. m = 0 gives the pictures back. Raises UsageError for pictures of two shapes.
+    """
+    if pictures.shape[1:] != samples.shape[1:]:
+        raise UsageError(f"pictures {tuple(pictures.shape[1:])} and samples {tuple(samples.shape[1:])} do not fit")
+    if not len(samples):
+        return pictures
+    rng, n = part(stream, "hybrids").torch(), len(pictures)
+    layout = samples[torch.randint(len(samples), (n,), generator=rng)].to(torch.float32)
+    close = pictures.to(torch.float32)
+    made = layout + uniform(rng, LEAST, MOST, n, 1, 1, 1) * (close - _afar(close))
+    return made.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _afar(pictures: Tensor) -> Tensor:
+    """The low frequencies of float pictures (n, c, h, w)."""
+    height, width = pictures.shape[2:]
+    small = F.interpolate(pictures, size=(-(-height // BLUR), -(-width // BLUR)), mode="area")
+    return F.interpolate(small, size=(height, width), mode="bilinear")
