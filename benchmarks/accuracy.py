@@ -28,10 +28,18 @@ class Cell:
 
 # The clients' validation splits choose teacher and label share; both cores serve the server's larger batches.
 CHOSEN = ("--choose", "--set", "run.threads=2")
-# Small networks that two cores can afford, five of them or one for all.
+# Small networks that two cores can afford, five of them or one for all. What was tried: docs/notes/natural-images.md.
 CIFAR = (
-    *("--clients", "5", "--set", "data.max_train=10000", "--set", "train.max_steps=800"),
-    *("--set", "generator.steps=800", "--set", "distill.candidate_share=0.15", *CHOSEN),
+    *("--clients", "5", "--set", "data.max_train=10000", "--set", "run.threads=2"),
+    *("--set", "train.max_steps=800", "--set", "train.patience=0", "--set", "generator.steps=800"),
+)
+# The server's side, for the method mosaic alone: a third each of photographs, of photographs with a sample's patch, and
+# of samples with a photograph's detail.
+NATURAL = (
+    *("--set", "meta.kind=none", "--set", "distill.teacher=class_balanced"),
+    *("--set", "distill.kl=1", "--set", "distill.label=0", "--set", "distill.augment=flip"),
+    *("--set", "distill.pool=8000", "--set", "distill.prior_pool=24000", "--set", "distill.plain=0"),
+    *("--set", "distill.hybrid=0.33", "--set", "distill.cutmix=0.5", "--set", "distill.steps=4000"),
 )
 MNIST = (
     *("--student", "cnn:16:3", "--set", "generator.steps=2000", "--set", "meta.steps=500"),
@@ -72,12 +80,12 @@ def _cifar() -> list[Cell]:
         fedavg = (*at, *EQUAL, "--method", "fedavg")
         paper = (*PAPER, "--clients", "5", "--alpha", alpha)
         words = {
-            "mixed, one-shot": (*at, *MIXED),
-            "mixed, 20 rounds": (*at, *MIXED, *LOCAL, "--rounds", "19"),
-            "equal, one-shot": (*at, *EQUAL),
+            "mixed, one-shot": (*at, *MIXED, *NATURAL),
+            "mixed, 20 rounds": (*at, *MIXED, *NATURAL, *LOCAL, "--rounds", "19"),
+            "equal, one-shot": (*at, *EQUAL, *NATURAL),
             "equal, fedavg, 1 round": fedavg,
             "equal, paper, one-shot": paper,
-            "equal, 20 rounds": (*at, *EQUAL, *LOCAL, "--rounds", "19"),
+            "equal, 20 rounds": (*at, *EQUAL, *NATURAL, *LOCAL, "--rounds", "19"),
             "equal, fedavg, 20 rounds": (*fedavg, *LOCAL, "--rounds", "20"),
         }
         for setting, said in words.items():
@@ -88,7 +96,7 @@ def _cifar() -> list[Cell]:
 
 def _widths() -> list[Cell]:
     found = []
-    for data, subset, budget in (("mnist", "", MNIST), ("cifar10", " subset", CIFAR)):
+    for data, subset, budget in (("mnist", "", MNIST), ("cifar10", " subset", (*CIFAR, *NATURAL))):
         name = f"{data}{subset}, 10 clients of 5 widths, α = 0.1, 20 rounds"
         size = ("--set", "data.max_train=10000") if subset else ()
         found += [

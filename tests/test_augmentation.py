@@ -22,6 +22,13 @@ def test_a_shift_moves_columns_together_and_reflects_at_the_edge() -> None:
     assert (made == made[:, :, :1]).all()
 
 
+def test_a_flip_moves_nothing() -> None:
+    made = augmented(RAMP, "flip", torch.Generator().manual_seed(0))
+    straight, mirrored = ((made == way).flatten(1).all(1) for way in (RAMP, RAMP.flip(3)))
+    assert (straight ^ mirrored).all()
+    assert 0.4 < mirrored.float().mean() < 0.6
+
+
 def test_half_of_the_images_are_mirrored() -> None:
     made = augmented(RAMP, "shift_flip", torch.Generator().manual_seed(0)).float()
     falling = (made[:, 0, 0, 12] < made[:, 0, 0, 4]).float().mean()

@@ -55,6 +55,15 @@ def test_hybrids_come_first_among_the_prior_images() -> None:
     assert made.shares() == plain.shares()
 
 
+def test_samples_may_serve_for_mixing_alone() -> None:
+    config = DistillConfig(pool=30, prior="procedural", prior_pool=10, plain=0.0, hybrid=0.5)
+    made = transfer_set([untrained(0)], config, 0, CPU)
+    assert made.shares() == {"generators": 0.0, "prior": 1.0}
+    assert len(made.images) == len(made.labels) == 10
+    without_prior = transfer_set([untrained(0)], config.model_copy(update={"prior": "none"}), 0, CPU)
+    assert len(without_prior.images) == 30
+
+
 def test_prior_images_alone_where_no_client_has_a_generator() -> None:
     silent = [untrained(0, generator=False)]
     made = transfer_set(silent, DistillConfig(prior="photos", prior_pool=12), 0, CPU)

@@ -18,6 +18,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train.weight_decay": 1e-4,
         "train.schedule": "constant",
         "train.patience": 0,
+        "train.augment": "none",
         "rounds.warm_up": 300,
         "rounds.steps": 10,
         "rounds.fine_tune": 10,

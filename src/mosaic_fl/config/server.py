@@ -51,11 +51,18 @@ class DistillConfig(Section):
     prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: by the data")
     prior_pool: int = Field(16_000, ge=0, description="prior images")
     cutmix: float = Field(0.5, ge=0, le=1, description="share of the prior images mixed with synthetic samples")
+    plain: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="beside prior images: share of the synthetic samples learnt from unmixed",
+    )
     hybrid: float = Field(
         0.0, ge=0, le=1, description="share of the prior images whose layout is a synthetic sample's, not mixed further"
     )
-    augment: Literal["auto", "none", "shift", "shift_flip"] = Field(
-        "none", description="the student's batches varied by: none, shift, shift_flip; auto: shift_flip for colour"
+    augment: Literal["auto", "none", "flip", "shift", "shift_flip"] = Field(
+        "none",
+        description="the student's batches varied: none, flip, shift, shift_flip; auto: by the data",
     )
     teacher: Literal["auto", "meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits"] = Field(
         "auto", description="auto, meta, class_balanced, class_weighted, mean_probabilities, mean_logits"

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Augmentation = Literal["auto", "none", "shift", "shift_flip"]
+Augmentation = Literal["auto", "none", "flip", "shift", "shift_flip"]
 COLOUR = 3  # channels of photographs
-REACH = 8  # a shift is at most this part of a side: 4 pixels of 32, as usual on CIFAR-10
+REACH = 1 / 8  # a shift is at most this part of a side: 4 pixels of 32, as usual on CIFAR-10
 
 
 def augmentation_kind(kind: Augmentation, channels: int) -> Augmentation:
@@ -24,14 +24,15 @@ def augmentation_kind(kind: Augmentation, channels: int) -> Augmentation:
 def augmented(images: Tensor, kind: Augmentation, rng: torch.Generator) -> Tensor:
     """A varied copy of uint8 images (n, channels, h, w), each changed on its own; "none" gives the images themselves.
 
-    "shift" moves an image by up to an eighth of each side, what leaves on one side coming back mirrored at the other's
-    edge (reflection); "shift_flip" also mirrors half of them. `rng` is a CPU generator, the images may be anywhere.
+    "flip" mirrors half of the images, left to right; "shift" moves each by up to an eighth of each side and fills the
+    edge with its reflection; "shift_flip" does both. `rng` is a CPU generator, the images may be anywhere.
     """
     if kind == "none":
         return images
     n, channels, height, width = images.shape
-    rows, columns = (_moved(n, side, rng) for side in (height, width))
-    if kind == "shift_flip":
+    reach = REACH if kind in ("shift", "shift_flip") else 0
+    rows, columns = (_moved(n, side, int(reach * side), rng) for side in (height, width))
+    if kind in ("flip", "shift_flip"):
         mirror = torch.rand(n, 1, generator=rng) < 0.5
         columns = torch.where(mirror, columns.flip(1), columns)
     rows, columns = rows.to(images.device), columns.to(images.device)
@@ -40,8 +41,7 @@ def augmented(images: Tensor, kind: Augmentation, rng: torch.Generator) -> Tenso
     return images[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def _moved(n: int, side: int, rng: torch.Generator) -> Tensor:
-    """Which pixel of a side is read at each place, int64 (n, side), after a random shift with reflection."""
-    most = side // REACH
+def _moved(n: int, side: int, most: int, rng: torch.Generator) -> Tensor:
+    """Which pixel of a side is read at each place, int64 (n, side), after a shift by at most `most` with reflection."""
     at = torch.arange(side)[None] + torch.randint(-most, most + 1, (n, 1), generator=rng)
     return (side - 1) - ((side - 1) - at.abs()).abs()

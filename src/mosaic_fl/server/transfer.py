@@ -44,8 +44,8 @@ def transfer_set(
     """`config.pool` generator samples and `config.prior_pool` prior images, the latter mixed with the former.
 
     A share `config.hybrid` of the prior images are hybrids, a share `config.cutmix` of the others hold a patch of a
-    sample. A mixed image has no label. Where no client has a generator the prior images stand alone; where there are
-    none either, that is a UsageError.
+    sample; a share `config.plain` of the samples are there unmixed as well. A mixed image has no label. Where no client
+    has a generator the prior images stand alone; where there are none either, that is a UsageError.
     """
     schema = contributions[0].schema
     kind = prior_kind(config, schema)
@@ -64,6 +64,9 @@ def transfer_set(
     mixed = cutmix(prior[first:], pool.images, config.cutmix, Stream(seed, "cutmix"))
     prior = torch.cat([detailed, mixed])
     nowhere = torch.full((count,), UNLABELLED)
+    kept = round(config.plain * len(pool.labels))
     return TransferSet(
-        torch.cat([pool.images, prior]), torch.cat([pool.labels, nowhere]), torch.cat([pool.sources, nowhere])
+        torch.cat([pool.images[:kept], prior]),
+        torch.cat([pool.labels[:kept], nowhere]),
+        torch.cat([pool.sources[:kept], nowhere]),
     )
