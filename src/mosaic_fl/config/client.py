@@ -20,7 +20,6 @@ class TrainConfig(Section):
     min_steps: int = Field(200, ge=1, description="least steps, for small clients")
     max_steps: int = Field(2000, ge=1, description="most steps, for large clients; stronger than min_steps")
     patience: int = Field(10, ge=0, description="checks without a better validation loss before stopping; 0: never")
-    check_every: int = Field(50, ge=1, description="steps between checks on the validation split")
     augment: Literal["auto", "none", "flip", "shift", "shift_flip"] = Field(
         "auto", description="batches varied by: none, flip, shift, shift_flip; auto: shift_flip for colour images"
     )
