@@ -33,14 +33,7 @@ CIFAR = (
     *("--clients", "5", "--set", "data.max_train=10000", "--set", "run.threads=2"),
     *("--set", "train.max_steps=800", "--set", "train.patience=0", "--set", "generator.steps=800"),
 )
-# The server's side, for the method mosaic alone: a third each of photographs, of photographs with a sample's patch, and
-# of samples with a photograph's detail.
-NATURAL = (
-    *("--set", "meta.kind=none", "--set", "distill.teacher=class_balanced"),
-    *("--set", "distill.kl=1", "--set", "distill.label=0", "--set", "distill.augment=flip"),
-    *("--set", "distill.pool=8000", "--set", "distill.prior_pool=24000", "--set", "distill.plain=0"),
-    *("--set", "distill.hybrid=0.33", "--set", "distill.cutmix=0.5", "--set", "distill.steps=4000"),
-)
+NATURAL = ("--preset", "natural")
 MNIST = (
     *("--student", "cnn:16:3", "--set", "generator.steps=2000", "--set", "meta.steps=500"),
     *("--set", "distill.steps=1500", *CHOSEN),

@@ -1,5 +1,7 @@
 """The gates on hand-made expert outputs: two experts, three classes."""
 
+import math
+
 import pytest
 import torch
 
@@ -10,11 +12,13 @@ from mosaic_fl.server.experts import (
     class_priors,
     class_weighted,
     class_weights,
+    evening,
     mean_logits,
     mean_probabilities,
 )
 from mosaic_fl.server.meta import build_meta
 from mosaic_fl.server.meta_training import meta_log_probabilities, train_meta
+from mosaic_fl.server.teachers import Teachers
 
 COUNTS = torch.tensor([[30, 0, 0], [10, 5, 0]])
 
@@ -102,3 +106,23 @@ def test_training_never_ends_worse_than_the_class_weighted_ensemble_on_its_hold_
     wild = MetaConfig(kind="mlp", width=8, steps=20, lr=10.0, ema=0.0, batch_size=8)
     model = train_meta(outputs, labels, weights, wild, 0, torch.device("cpu"), Recorder())
     assert (meta_log_probabilities(model, outputs).argmax(1) == labels).all()
+
+
+def test_evening_by_hand() -> None:
+    """Two images that are alike: p = (0.8, 0.2) becomes even with b = (−ln 2, ln 2)."""
+    log_p = torch.tensor([[0.8, 0.2]] * 2).log()
+    assert torch.allclose(evening(log_p), torch.tensor([-math.log(2), math.log(2)]), atol=1e-5)
+    even = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)).log_softmax(1)
+    assert torch.allclose((even + evening(even)).softmax(1).mean(0), torch.full((4,), 0.25), atol=1e-4)
+
+
+def test_the_evened_teacher_adds_half_of_it_and_leaves_classes_that_nobody_holds() -> None:
+    experts = MixtureOfExperts((), torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([[0.4, 0.4, 0.2]]))
+    outputs = torch.tensor([[[math.log(4), 0.0, 0.0]]]).expand(2, 1, 3)
+    teachers = Teachers(experts, None).evened_over(outputs)
+    assert teachers.bias is not None
+    assert teachers.bias.tolist() == pytest.approx([-math.log(2) / 2, math.log(2) / 2, 0], abs=1e-4)
+    balanced, evened = (teachers.log_probabilities(t, outputs) for t in ("class_balanced", "class_evened"))
+    gain = (evened - balanced)[0]
+    assert float(gain[1] - gain[0]) == pytest.approx(math.log(2), abs=1e-4)
+    assert float(evened[0, 2].exp()) < 1e-6

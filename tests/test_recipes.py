@@ -22,6 +22,8 @@ def test_candidates() -> None:
     assert [r.name for r in candidates(DistillConfig(), "meta", labelled=False)] == ["meta-0", "class_weighted-0"]
     without_meta = [r.name for r in candidates(DistillConfig(), "class_weighted", labelled=True)]
     assert without_meta == ["class_weighted-0", "class_weighted-50", "class_weighted-100"]
+    several = DistillConfig(teacher="meta", candidates=("class_balanced", "class_evened"))
+    assert [r.name for r in candidates(several, "meta", labelled=False)] == ["class_balanced-0", "class_evened-0"]
     one = candidates(DistillConfig(teacher="mean_logits"), "meta", labelled=False)
     assert [r.name for r in one] == ["mean_logits-0"]
 

@@ -8,6 +8,25 @@ from mosaic_fl.errors import unknown
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
+    # Colour photographs, of which small generators draw blur: what docs/notes/natural-images.md found best.
+    "natural": {
+        "train.patience": 0,
+        "meta.kind": "none",
+        "distill.teacher": "class_balanced",
+        "distill.choose": True,
+        "distill.candidates": ["class_balanced", "class_evened"],
+        "distill.candidate_share": 0.15,
+        "distill.prior": "photos",
+        "distill.kl": 1.0,
+        "distill.label": 0.0,
+        "distill.augment": "flip",
+        "distill.pool": 8000,
+        "distill.prior_pool": 24_000,
+        "distill.plain": 0.0,
+        "distill.hybrid": 0.33,
+        "distill.cutmix": 0.5,
+        "distill.steps": 4000,
+    },
     # arXiv 2505.19699, its reference recipe. Not printed there, and ours: the number of fine-tuning rounds.
     "paper": {
         "models.clients": ["resnet18"],

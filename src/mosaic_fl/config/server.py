@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from mosaic_fl.config.section import Section
 
+Teacher = Literal["meta", "class_balanced", "class_evened", "class_weighted", "mean_probabilities", "mean_logits"]
+
 
 class ExpertsConfig(Section):
     """The mixture of experts."""
@@ -64,8 +66,12 @@ class DistillConfig(Section):
         "none",
         description="the student's batches varied: none, flip, shift, shift_flip; auto: by the data",
     )
-    teacher: Literal["auto", "meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits"] = Field(
-        "auto", description="auto, meta, class_balanced, class_weighted, mean_probabilities, mean_logits"
+    teacher: Literal["auto"] | Teacher = Field(
+        "auto",
+        description="auto, meta, class_balanced, class_evened, class_weighted, mean_probabilities, mean_logits",
+    )
+    candidates: tuple[Teacher, ...] = Field(
+        (), description="teachers that choose tries; empty: the given one, or for auto the best and class_weighted"
     )
     choose: bool = Field(False, description="let clients score short students to choose teacher and label's share")
     candidate_share: float = Field(0.3, gt=0, le=1, description="share of the steps that such a short student gets")

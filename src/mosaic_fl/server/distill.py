@@ -1,7 +1,7 @@
 """The server's whole work: contributions in, one global model out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -78,9 +78,13 @@ def distill(
     def gather(monitor: Monitor) -> Product:
         made = transfer_set(contributions, settings, seed, device)
         outputs = mixture.outputs(made.images, device)
-        used = sorted({teachers.best, "class_weighted", given_recipe(settings, teachers.best).teacher})
-        taught = {f"teacher/{name}": teachers.log_probabilities(name, outputs) for name in used}
-        return {"images": made.images, "labels": made.labels, "sources": made.sources, **taught}, made.shares()
+        evened = teachers.evened_over(outputs)
+        given = given_recipe(settings, teachers.best).teacher
+        used = sorted({teachers.best, "class_weighted", given, *settings.candidates})
+        taught = {f"teacher/{name}": evened.log_probabilities(name, outputs) for name in used}
+        assert evened.bias is not None
+        taught |= {"images": made.images, "labels": made.labels, "sources": made.sources, "bias": evened.bias}
+        return taught, made.shares()
 
     def fresh(recipe: Recipe) -> Callable[[int], Lesson]:
         """Batches of new samples, as the paper draws them: one a step, each asked of the teacher once."""
@@ -95,6 +99,7 @@ def distill(
         return at
 
     pool = journal.stage("pool", gather)
+    teachers = replace(teachers, bias=pool.tensors["bias"])
     labelled = bool((pool.tensors["labels"] >= 0).any())
 
     def teach(recipe: Recipe, steps: int, monitor: Monitor) -> Product:

@@ -17,6 +17,7 @@ from mosaic_fl.models.inference import logits
 from mosaic_fl.states import weighted_sum
 
 TINY = 1e-12
+EVENING_STEPS = 50
 LEAST = -12.0  # no expert's veto counts for more than this log-probability, e⁻¹² ≈ 6·10⁻⁶
 
 
@@ -95,6 +96,20 @@ def class_weighted(outputs: Tensor, weights: Tensor) -> Tensor:
     """Log-probabilities (n, C) of p(c) ∝ Σ_k w[k, c] · p_k(c), the class-count-weighted ensemble."""
     scores = torch.einsum("nkc,kc->nc", outputs.softmax(2), weights.to(outputs)) + TINY
     return (scores / scores.sum(1, keepdim=True)).log()
+
+
+def evening(log_probabilities: Tensor) -> Tensor:
+    """b (C,) such that softmax(log p + b), averaged over the n rows of `log_probabilities` (n, C), is even.
+
+    Sinkhorn's iteration; b is centred. A class that gets next to nothing anywhere would need an endless b: an iteration
+    moves it by at most `-LEAST`.
+    """
+    bias = log_probabilities.new_zeros(log_probabilities.shape[1])
+    for _ in range(EVENING_STEPS):
+        mean = (log_probabilities + bias).softmax(1).mean(0)
+        bias = bias - mean.log().clamp(min=LEAST)
+        bias = bias - bias.mean()
+    return bias
 
 
 def class_balanced(outputs: Tensor, weights: Tensor, priors: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ def given_recipe(config: DistillConfig, best: str) -> Recipe:
 def candidates(config: DistillConfig, best: str, *, labelled: bool) -> list[Recipe]:
     """The recipes worth a try: each teacher alone and with labels, and labels alone, where there are any."""
     teachers: list[str] = [best, "class_weighted"] if config.teacher == "auto" else [config.teacher]
+    teachers = list(config.candidates) or teachers
     mixed = [Recipe(t, share) for t in dict.fromkeys(teachers) for share in (LABEL_SHARES[:2] if labelled else (0.0,))]
     return [*mixed, Recipe(best, 1.0)] if labelled else mixed
 

@@ -1,21 +1,44 @@
 """Teachers: ways to turn the experts' outputs into one prediction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from mosaic_fl.server.experts import MixtureOfExperts, class_balanced, class_weighted, mean_logits, mean_probabilities
+from mosaic_fl.server.experts import (
+    MixtureOfExperts,
+    class_balanced,
+    class_weighted,
+    evening,
+    mean_logits,
+    mean_probabilities,
+)
 from mosaic_fl.server.meta_training import meta_log_probabilities
 
-TEACHERS = ("meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits")
+TEACHERS = ("meta", "class_balanced", "class_evened", "class_weighted", "mean_probabilities", "mean_logits")
+HALF = 0.5
 
 
 @dataclass(frozen=True)
 class Teachers:
-    """All teachers over one mixture of experts; `meta` is None where the configuration has no meta model."""
+    """All teachers over one mixture of experts; `meta` is None where the configuration has no meta model.
+
+    `bias` (C,) is what "class_evened" adds to the class-balanced ensemble; None is 0.
+    """
 
     mixture: MixtureOfExperts
     meta: nn.Module | None
+    bias: Tensor | None = None
+
+    def evened_over(self, outputs: Tensor) -> "Teachers":
+        """The same, with the bias that half evens the class-balanced ensemble over images with these `outputs`.
+
+        Where a client has little but one class, its word for that class is the loudest on every image. Images of
+        nothing in particular show this. Half, since they are no even sample of the classes either (docs/notes).
+        """
+        balanced, known = self.log_probabilities("class_balanced", outputs), self.mixture.weights.sum(0) > 0
+        bias = balanced.new_zeros(balanced.shape[1])
+        bias[known] = HALF * evening(balanced[:, known])
+        return replace(self, bias=bias)
 
     @property
     def best(self) -> str:
@@ -28,6 +51,9 @@ class Teachers:
             return meta_log_probabilities(self.meta, outputs)
         if teacher == "class_balanced":
             return class_balanced(outputs, self.mixture.weights, self.mixture.priors)
+        if teacher == "class_evened":
+            balanced = class_balanced(outputs, self.mixture.weights, self.mixture.priors)
+            return balanced if self.bias is None else (balanced + self.bias.to(balanced)).log_softmax(1)
         if teacher == "mean_logits":
             return mean_logits(outputs)
         if teacher == "mean_probabilities":
