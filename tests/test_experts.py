@@ -8,6 +8,7 @@ import torch
 from mosaic_fl.config import MetaConfig
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.server.experts import (
+    MixtureOfExperts,
     class_balanced,
     class_priors,
     class_weighted,

@@ -24,6 +24,6 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
             "use meta.source = synthetic"
         )
     if config.meta.kind == "none" and "meta" in (settings.teacher, *settings.candidates):
-        raise UsageError("distill.teacher or candidates say meta, but meta.kind is none: set one of them otherwise")
+        raise UsageError("distill.teacher is meta, but meta.kind is none: set one of them otherwise")
     if settings.fresh and prior_kind(settings, schema) != "none":
         raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")
