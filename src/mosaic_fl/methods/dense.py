@@ -2,10 +2,14 @@
 
 Each client trains its model and sends it, once. In every epoch the server
 
-1. draws a batch of latents z and labels y, and trains a generator on it against the clients' models and the student
-   (data generation, eq. 2–6);
+1. draws a batch of latents z and labels y, and trains a generator G(z) on it against the clients' models and the
+   student (data generation, eq. 2–6);
 2. puts the images that it then makes of (z, y) into a pool, and distils the clients' mean logits into the student on
    the pool's images of all epochs (model distillation, eq. 7).
+
+The generator begins anew in every epoch. One that goes on makes much the same images of any z: on digits, 5 clients,
+α = 0.1, after 30 epochs, the student agreed with its teacher on 81 % of the clients' samples, with new ones on 86 %,
+and on 88 % where they do not see the label but have to find an image of it for each z.
 """
 
 from collections.abc import Sequence
@@ -18,67 +22,59 @@ from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import to_float
 from mosaic_fl.federation import Federation
-from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
+from mosaic_fl.methods.one_shot import one_shot
 from mosaic_fl.methods.outcome import Card, Outcome
 from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.inference import accuracy
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.experts import mean_logits
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
-from mosaic_fl.server.synthesis.generator import adam, draw, improve, new_generator
-from mosaic_fl.server.synthesis.image_pool import ImagePool
+from mosaic_fl.server.synthesis.generator import draw, fit_batch
+from mosaic_fl.server.synthesis.image_pool import ImagePool, recall
 from mosaic_fl.server.synthesis.losses import disagree, masked_divergence
 from mosaic_fl.server.synthesis.student import learn, new_student, sgd
 
 
 def dense(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
     """One model from each client, of any architectures; one global model back."""
-    contributions = [c.without_generator() for c in compatible(federation.contribute())]
-    learned = journal.stage("dense", lambda monitor: distil(contributions, config, device, monitor))
-    model = GlobalModel(str(learned.info["architecture"]), federation.schema, learned.tensors)
-    return Outcome(
-        model=model,
-        bytes_up=[len(c.to_bytes()) for c in contributions],
-        bytes_down=[len(model.to_bytes())] * len(contributions),
-    )
+    return one_shot("dense", distil, federation, config, device, journal)
 
 
 def distil(
     contributions: Sequence[Contribution], config: Config, device: torch.device, monitor: Monitor
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Algorithm 1 at the server: the student's weights, and its architecture and the pool's recall by class."""
+) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+    """Algorithm 1 at the server: the student's architecture and weights, and the pool's size and recall by class.
+
+    Labels are drawn evenly from the classes that some client holds.
+    """
     settings, seed, schema = config.synthesis, config.run.seed, contributions[0].schema
-    classes_held = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
+    held_classes = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
     architecture, student = new_student(config, schema)
-    student.to(device)
-    generator = new_generator(schema, settings, Stream(seed, "dense-generator")).to(device)
-    learns, synthesises = sgd(student, settings), adam(generator, settings)
+    optimiser = sgd(student.to(device), settings)
     pool, taught = ImagePool(), torch.empty(0, schema.num_classes)
     with Stream(seed, "dense-dropout").ambient(), FrozenExperts([c.build_expert() for c in contributions], device) as f:
         loss = partial(generator_loss, experts=f, student=student, settings=settings)
         for epoch in range(settings.epochs):
             rng = Stream(seed, "dense", round=epoch).torch()
-            drawn = draw(settings.batch_size, settings.latent, classes_held, rng)
-            z, labels = (part.to(device) for part in drawn)
+            z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)
+            begin = Stream(seed, "dense-generator", round=epoch)
             with held(student):
-                fitted = improve(generator, synthesises, lambda z=z, y=labels: (z, y), loss, settings.generator_steps)
-            with torch.no_grad():
-                pool.add(generator(z, labels), labels)
-                fresh = to_float(pool.images[-len(labels) :])  # as they are at rest
-                taught = torch.cat([taught, mean_logits(f(fresh.to(device))).cpu()])  # the teacher never changes
+                made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
+            pool.add(made, labels)
+            with torch.no_grad():  # the teacher never changes, so each image is asked about once, as it is at rest
+                new = pool.at(torch.arange(len(taught), len(pool)), device)
+                taught = torch.cat([taught, mean_logits(f(new)).cpu()])
             for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
-                images, teacher = to_float(pool.images[batch]).to(device), taught[batch].to(device)
-                gap = learn(student, learns, images, teacher, settings.temperature)
+                teacher = taught[batch].to(device)
+                gap = learn(student, optimiser, pool.at(batch, device), teacher, settings.temperature)
             monitor.progress(epoch + 1, settings.epochs)
-            monitor.log(epoch, generator_loss=fitted, student_loss=gap, recognised=_recognised(taught, pool.labels))
+            monitor.log(epoch, generator_loss=fitted, student_loss=gap, recognised=accuracy(taught, pool.labels))
     student.cpu().eval()
-    by_class = [_recognised(taught[pool.labels == c], pool.labels[pool.labels == c]) for c in range(len(classes_held))]
-    return copy_state(student), {"architecture": architecture, "pool": len(pool), "recall": by_class}
+    return architecture, copy_state(student), {"pool": len(pool), "recall": recall(taught, pool.labels)}
 
 
 def generator_loss(
@@ -94,11 +90,6 @@ def generator_loss(
     found = F.cross_entropy(teacher, labels)
     apart = masked_divergence(teacher, says, disagree(teacher, says)).mean()
     return settings.label * found + settings.statistics * experts.statistics_loss() - settings.adversarial * apart
-
-
-def _recognised(teacher: Tensor, labels: Tensor) -> float:
-    """Share in 0..1 of the images whose label the teacher names; 0 of none."""
-    return float((teacher.argmax(1) == labels).float().mean()) if len(labels) else 0.0
 
 
 CARD = Card(

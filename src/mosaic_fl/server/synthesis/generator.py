@@ -1,4 +1,4 @@
-"""The server's conditional generator, its latents and labels, and its steps."""
+"""The server's generator, conditional or not, its latents and labels, and its steps."""
 
 from collections.abc import Callable
 
@@ -13,10 +13,14 @@ from mosaic_fl.randomness import Stream
 BETAS = (0.5, 0.999)  # of Adam, as DCGAN's (Radford, Metz & Chintala 2016)
 
 
-def new_generator(schema: Schema, settings: SynthesisConfig, stream: Stream) -> Generator:
-    """A `cdcgan` of `settings.latent` and `settings.width`, initialised from `stream`, on the CPU, in train mode."""
+def new_generator(schema: Schema, settings: SynthesisConfig, stream: Stream, *, conditional: bool = True) -> Generator:
+    """A generator of `settings.latent` and `settings.width`, initialised from `stream`, on the CPU, in train mode.
+
+    It is a `cdcgan`, or a `dcgan`, which is deaf to labels, for DENSE's G(z).
+    """
     with stream.ambient():
-        return build(GeneratorSpec("cdcgan", settings.latent, settings.width), schema)
+        family = "cdcgan" if conditional else "dcgan"
+        return build(GeneratorSpec(family, settings.latent, settings.width), schema)
 
 
 def adam(generator: Generator, settings: SynthesisConfig) -> torch.optim.Adam:
@@ -54,3 +58,21 @@ def improve(
         value.backward()
         optimiser.step()
     return float(value.detach())
+
+
+def fit_batch(
+    schema: Schema,
+    settings: SynthesisConfig,
+    stream: Stream,
+    batch: tuple[Tensor, Tensor],
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> tuple[Tensor, float]:
+    """The images of a new G(z) after `settings.generator_steps` steps on one `batch` (z, labels), and its last loss.
+
+    DENSE's and Co-Boosting's data generation: G does not see the labels, so that for each z it has to find an image of
+    the label that goes with it.
+    """
+    generator = new_generator(schema, settings, stream, conditional=False).to(batch[0].device)
+    value = improve(generator, adam(generator, settings), lambda: batch, loss, settings.generator_steps)
+    with torch.no_grad():
+        return generator(*batch), value

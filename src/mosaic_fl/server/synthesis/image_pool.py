@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from mosaic_fl.data.dataset import to_uint8
+from mosaic_fl.data.dataset import to_float, to_uint8
+from mosaic_fl.models.inference import accuracy
 from mosaic_fl.optimisation import batches
 
 
@@ -34,7 +35,16 @@ class ImagePool:
         self._labels = [torch.cat(self._labels)]
         return self._labels[0]
 
+    def at(self, index: Tensor, device: torch.device) -> Tensor:
+        """The images at `index`, float in −1..1 on `device`."""
+        return to_float(self.images[index].to(device))
+
     def batches(self, size: int, steps: int, rng: torch.Generator) -> list[Tensor]:
         """Indices of `steps` batches, every image once before any comes again; 0 steps: one pass over the pool."""
         source = batches(len(self), size, rng)
         return [next(source) for _ in range(steps or -(-len(self) // size))]
+
+
+def recall(outputs: Tensor, labels: Tensor) -> list[float]:
+    """For each class the share in 0..1 of its images that logits `outputs` (n, C) call by it; 0 of none."""
+    return [accuracy(outputs[labels == c], labels[labels == c]) for c in range(outputs.shape[1])]
