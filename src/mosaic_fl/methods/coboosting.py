@@ -129,7 +129,10 @@ def harden(
 
 
 def reweigh(weights: Tensor, outputs: Tensor, labels: Tensor, step: float) -> Tensor:
-    """w ← clip(w − μ·sign ∇_w CE(Σ_k w_k·f_k(x), y), 0, 1) from expert logits (n, K, C); μ = `step`."""
+    """w ← clip(w − μ·sign ∇_w CE(Σ_k w_k·f_k(x), y), 0, 1) from expert logits (n, K, C); μ = `step`.
+
+    With one step an epoch, 0.01·0.99^epoch, a weight can travel 0.87 in 200 epochs: nearly the whole interval.
+    """
     with torch.enable_grad():
         start = weights.detach().requires_grad_()
         loss = F.cross_entropy(weighted_logits(outputs.detach(), start), labels)
