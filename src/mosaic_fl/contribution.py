@@ -1,6 +1,6 @@
 """A contribution: all that leaves a client, as a value and as a file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ class Contribution:
             return None
         with torch.random.fork_rng(devices=[]):
             return load_into(lambda: build_generator(spec, self.schema), state, f"{self._name}, generator")
+
+    def without_generator(self) -> "Contribution":
+        """What a client sends to a method that has no use for its generator."""
+        return replace(self, generator_spec=None, generator=None, generator_note="")
 
     @property
     def _name(self) -> str:

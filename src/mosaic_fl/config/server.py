@@ -102,7 +102,7 @@ class SynthesisConfig(Section):
 
     epochs: int = Field(200, ge=1, description="turns of generator and student (in each round, where there are rounds)")
     generator_steps: int = Field(30, ge=1, description="steps of the generator in each")
-    student_steps: int = Field(30, ge=1, description="steps of the student in each")
+    student_steps: int = Field(30, ge=0, description="steps of the student in each; 0: a pass over its image pool")
     batch_size: int = Field(128, ge=2, description="samples a step")
     lr: float = Field(1e-3, gt=0, description="learning rate of the generator (Adam)")
     student_lr: float = Field(1e-2, gt=0, description="learning rate of the student (SGD, momentum 0.9)")

@@ -1,0 +1,78 @@
+"""The server's generator, conditional or not, its latents and labels, and its steps."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import SynthesisConfig
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.generators.base import Generator, GeneratorSpec, build
+from mosaic_fl.randomness import Stream
+
+BETAS = (0.5, 0.999)  # of Adam, as DCGAN's (Radford, Metz & Chintala 2016)
+
+
+def new_generator(schema: Schema, settings: SynthesisConfig, stream: Stream, *, conditional: bool = True) -> Generator:
+    """A generator of `settings.latent` and `settings.width`, initialised from `stream`, on the CPU, in train mode.
+
+    It is a `cdcgan`, or a `dcgan`, which is deaf to labels, for DENSE's G(z).
+    """
+    with stream.ambient():
+        family = "cdcgan" if conditional else "dcgan"
+        return build(GeneratorSpec(family, settings.latent, settings.width), schema)
+
+
+def adam(generator: Generator, settings: SynthesisConfig) -> torch.optim.Adam:
+    """The generator's optimiser."""
+    return torch.optim.Adam(generator.parameters(), lr=settings.lr, betas=BETAS, fused=True)
+
+
+def draw(n: int, latent: int, shares: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """z (n, latent) standard normal and labels int64 (n,) with probabilities ∝ `shares` (C,) ≥ 0, on the CPU.
+
+    `shares` = Σ_k n_k[c] draws classes as often as the clients hold them, its `> 0` draws those they hold evenly.
+    """
+    z = torch.randn(n, latent, generator=rng)
+    return z, torch.multinomial(shares.float(), n, replacement=True, generator=rng)
+
+
+def improve(
+    generator: Generator,
+    optimiser: torch.optim.Optimizer,
+    batch: Callable[[], tuple[Tensor, Tensor]],
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor],
+    steps: int,
+) -> float:
+    """`steps` steps of the generator down `loss(images, z, labels)`; returns the last loss, 0 without steps.
+
+    `batch()` gives each step's (z, labels), the same ones or new ones, on the generator's device; `images` are float
+    (n, channels, height, width) in −1..1.
+    """
+    value = torch.zeros(())
+    generator.train()
+    for _ in range(steps):
+        z, labels = batch()
+        value = loss(generator(z, labels), z, labels)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+    return float(value.detach())
+
+
+def fit_batch(
+    schema: Schema,
+    settings: SynthesisConfig,
+    stream: Stream,
+    batch: tuple[Tensor, Tensor],
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> tuple[Tensor, float]:
+    """The images of a new G(z) after `settings.generator_steps` steps on one `batch` (z, labels), and its last loss.
+
+    DENSE's and Co-Boosting's data generation: G does not see the labels, so that for each z it has to find an image of
+    the label that goes with it.
+    """
+    generator = new_generator(schema, settings, stream, conditional=False).to(batch[0].device)
+    value = improve(generator, adam(generator, settings), lambda: batch, loss, settings.generator_steps)
+    with torch.no_grad():
+        return generator(*batch), value

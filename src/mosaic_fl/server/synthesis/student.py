@@ -1,0 +1,37 @@
+"""The global model that learns from the ensemble on the generator's images."""
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import Config, SynthesisConfig
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.models import build, default_student
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.randomness import Stream
+from mosaic_fl.server.losses import kl_divergence
+
+MOMENTUM = 0.9  # of the student's SGD, in DENSE, Co-Boosting and DFRD
+
+
+def new_student(config: Config, schema: Schema) -> tuple[str, Classifier]:
+    """The architecture and freshly initialised weights of the global model, the same ones for every method."""
+    architecture = config.models.student or default_student(schema)
+    with Stream(config.run.seed, "student-init").ambient():
+        return architecture, build(architecture, schema)
+
+
+def sgd(student: Classifier, settings: SynthesisConfig) -> torch.optim.SGD:
+    """The student's optimiser."""
+    return torch.optim.SGD(student.parameters(), lr=settings.student_lr, momentum=MOMENTUM)
+
+
+def learn(
+    student: Classifier, optimiser: torch.optim.Optimizer, images: Tensor, teacher: Tensor, temperature: float
+) -> float:
+    """One step down T²·KL(teacher ‖ student) on float `images`, for teacher logits (n, C); returns the loss in nats."""
+    student.train()
+    loss = kl_divergence(teacher, student(images), temperature).mean()
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return float(loss.detach())
