@@ -1,6 +1,6 @@
 """Methods by name. Each is a function that reads like the algorithm box of its paper."""
 
-from mosaic_fl.methods import fedavg, fedbn, fedprox, fedrs, mosaic, width
+from mosaic_fl.methods import fedavg, fedbn, fedcvae, fedprox, fedrs, mosaic, references, width
 from mosaic_fl.methods.outcome import Card, Method, Outcome
 
 METHODS: dict[str, Card] = {
@@ -11,6 +11,11 @@ METHODS: dict[str, Card] = {
     "fedrs": fedrs.CARD,
     "heterofl": width.HETEROFL,
     "fedrolex": width.FEDROLEX,
+    "fedcvae": fedcvae.CARD,
+    "best_local": references.BEST_LOCAL,
+    "mean_logits": references.MEAN_LOGITS,
+    "mean_probabilities": references.MEAN_PROBABILITIES,
+    "class_weighted": references.CLASS_WEIGHTED,
 }
 """All that `config.run.method` may name, in the order of tables."""
 
