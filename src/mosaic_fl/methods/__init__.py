@@ -1,6 +1,6 @@
 """Methods by name. Each is a function that reads like the algorithm box of its paper."""
 
-from mosaic_fl.methods import fedavg, fedbn, fedcvae, fedprox, fedrs, mosaic, references, width
+from mosaic_fl.methods import fedavg, fedbn, fedcvae, fedprox, fedrs, fens, mosaic, references, width
 from mosaic_fl.methods.outcome import Card, Method, Outcome
 
 METHODS: dict[str, Card] = {
@@ -12,6 +12,7 @@ METHODS: dict[str, Card] = {
     "heterofl": width.HETEROFL,
     "fedrolex": width.FEDROLEX,
     "fedcvae": fedcvae.CARD,
+    "fens": fens.CARD,
     "best_local": references.BEST_LOCAL,
     "mean_logits": references.MEAN_LOGITS,
     "mean_probabilities": references.MEAN_PROBABILITIES,
