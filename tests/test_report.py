@@ -14,7 +14,7 @@ from rich.table import Table
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display, Stage, time_left
-from mosaic_fl.report.tables import accuracy_table, class_table, percent, rows, shorten
+from mosaic_fl.report.tables import accuracy_table, class_table, percent, rows, serves, shorten
 
 RESULT = {
     "method": "mosaic",
@@ -56,8 +56,23 @@ def test_rows_come_in_the_order_of_the_method() -> None:
 
 
 def test_fedavg_has_only_the_rows_it_measured() -> None:
-    result = {"method": "fedavg", "accuracy": 0.9, "local_accuracy": [None], "centralised_accuracy": None}
-    assert rows(result) == [("client 0", None), ("averaged model (the one global model)", 0.9)]
+    result = {"method": "fedavg", "accuracy": 0.9, "local_accuracy": [None], "centralised_accuracy": 0.95}
+    assert rows({**result, "title": "FedAvg", "models_served": 1}) == [
+        ("client 0", None),
+        ("FedAvg (the one global model)", 0.9),
+        ("one model on pooled data (the ceiling)", 0.95),
+    ]
+    assert ("fedavg (the one global model)", 0.9) in rows(result)  # written before there were titles
+
+
+def test_an_ensemble_says_how_many_models_it_serves() -> None:
+    result = {**RESULT, "method": "fens", "title": "FENS", "models_served": 2, "student": None}
+    result["teacher_accuracy"] = None
+    assert [label for label, _ in rows(result) if serves(label)] == ["FENS (ensemble of 2 models)"]
+    assert not any("teacher" in label for label, _ in rows(result))
+    lines = printed(accuracy_table(result))
+    assert "global model" not in lines[0]
+    assert any("FENS (ensemble of 2 models)" in line for line in lines)
 
 
 @pytest.mark.parametrize(("accuracy", "text"), [(None, "–"), (0.0, "0.0 %"), (0.97849, "97.8 %"), (1.0, "100.0 %")])

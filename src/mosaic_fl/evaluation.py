@@ -12,23 +12,29 @@ from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.server.experts import class_weighted, mean_logits, mean_probabilities
-from mosaic_fl.states import State
 
 
 def figures(
     outcome: Outcome,
     test: ImageData,
-    ceiling: State | None,
+    ceiling: GlobalModel | None,
     confusions: Sequence[Tensor],
     device: torch.device,
 ) -> dict[str, Any]:
-    """Accuracies as fractions, by their names in `result.json`; None or empty for what the method does not have."""
-    model, labels = outcome.model, test.labels
-    predicted = outcome.served.logits(test.images, device)
+    """Accuracies as fractions, by their names in `result.json`; None or empty for what the method does not have.
+
+    `confusions` are the clients' of the one global model on their validation splits; empty where nobody measured.
+    """
+    labels, outputs = test.labels, None
+    if outcome.model is None and outcome.ensemble is not None:
+        outputs = outcome.ensemble.mixture.outputs(test.images, device)
+        predicted = outcome.ensemble.fuse(outputs)
+    else:
+        predicted = outcome.served.logits(test.images, device)
     result: dict[str, Any] = {
         "accuracy": accuracy(predicted, labels),
         "recall": _recall(predicted, labels, test.schema.num_classes),
-        "validation_accuracy": validation_accuracy(confusions),
+        "validation_accuracy": validation_accuracy(confusions) if confusions else None,
         "holdout": outcome.distilled.holdout if outcome.distilled else None,
         "teacher_accuracy": None,
         "ensemble_accuracy": None,
@@ -46,15 +52,23 @@ def figures(
             "choice": distilled.choice,
             "generators": distilled.generators,
             "transfer_shares": distilled.shares,
-            "ensemble_accuracy": accuracy(mean_logits(outputs), labels),
-            "mean_probability_accuracy": accuracy(mean_probabilities(outputs), labels),
-            "class_weighted_accuracy": accuracy(class_weighted(outputs, distilled.clients.weights), labels),
-            "local_accuracy": [accuracy(outputs[:, k], labels) for k in range(outputs.shape[1])],
+            **_clients(outputs, distilled.clients.weights, labels),
         }
-    if ceiling is not None and model is not None:
-        pooled = GlobalModel(model.architecture, model.schema, ceiling)
-        result["centralised_accuracy"] = accuracy(pooled.logits(test.images, device), labels)
+    elif outputs is not None and outcome.ensemble is not None:
+        result |= _clients(outputs, outcome.ensemble.mixture.weights, labels)
+    if ceiling is not None:
+        result["centralised_accuracy"] = accuracy(ceiling.logits(test.images, device), labels)
     return result
+
+
+def _clients(outputs: Tensor, weights: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Figures of the clients' own models, whose logits are `outputs` (n, K, C), alone and as ensembles."""
+    return {
+        "ensemble_accuracy": accuracy(mean_logits(outputs), labels),
+        "mean_probability_accuracy": accuracy(mean_probabilities(outputs), labels),
+        "class_weighted_accuracy": accuracy(class_weighted(outputs, weights), labels),
+        "local_accuracy": [accuracy(outputs[:, k], labels) for k in range(outputs.shape[1])],
+    }
 
 
 def _recall(outputs: Tensor, labels: Tensor, classes: int) -> list[float | None]:

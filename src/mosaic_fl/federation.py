@@ -64,3 +64,18 @@ class Federation(Protocol):
 
     def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
         """Confusion matrices int64 (C, C), true class by predicted, of `clients`, or all, on their validation data."""
+
+    def fit_fusion(
+        self,
+        contributions: Sequence[Contribution],
+        state: State,
+        clients: Sequence[int],
+        settings: Mapping[str, Any],
+        round: int,
+    ) -> list[Fitted]:
+        """Each of `clients` trains an aggregator (`models.fusion`) from the weights `state`, in the 0-based `round`.
+
+        It learns from the outputs of all experts in `contributions` on the client's validation split. `settings` are
+        changes to the `meta` section, where 0 `steps` are one pass. An answer's `samples` are those of the split, its
+        figures on them; a client whose split is empty abstains: `state` as it was, and 0 samples.
+        """

@@ -16,6 +16,7 @@ from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import sha256, write_atomic
+from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS, Outcome
 from mosaic_fl.methods.averaging import shared_architecture
@@ -71,7 +72,9 @@ def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, 
         if outcome.model is not None:
             write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
             confusions = federation.evaluate(outcome.model.architecture, outcome.model.state)
-        ceiling = federation.ceiling() if config.run.centralised else None
+        ceiling = None
+        if config.run.centralised:
+            ceiling = GlobalModel(prepared.student, federation.schema, federation.ceiling())
     result = {
         **_described(prepared, outcome),
         **figures(outcome, prepared.splits.test, ceiling, confusions, device),
@@ -98,6 +101,7 @@ def _described(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     counts = [site.data.class_counts() for site in prepared.sites]
     return {
         "method": config.run.method,
+        "title": METHODS[config.run.method].title,
         "data": config.data.name,
         "clients": len(prepared.sites),
         "split": config.partition.split,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from mosaic_fl.cli import data, files, run
+from mosaic_fl.cli import data, files, methods, run
 from mosaic_fl.errors import MosaicError
 
 RESUMABLE = {"run", "distill"}
@@ -25,6 +25,7 @@ app.command("data")(data.data)
 app.command("contribute")(files.contribute)
 app.command("distill")(files.distill)
 app.command("predict")(files.predict)
+app.command("methods")(methods.methods)
 app.command("config")(run.config)
 
 

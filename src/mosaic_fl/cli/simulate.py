@@ -12,6 +12,7 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.partition import class_table
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import round_name
+from mosaic_fl.methods.outcome import ONE_MODEL
 from mosaic_fl.randomness import Stream
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
@@ -31,15 +32,17 @@ def simulate(config: Config, out: Path, *, resume: bool, force: bool) -> None:
     with console.status("loading and splitting the data"):
         prepared = prepare(config)
     claim(out, "run", prepared.inputs, prepared.config, [Path(config.data.name)], resume=resume, force=force)
-    with Display(_plan(prepared), console, clients=len(prepared.sites)) as display:
+    plan = _plan(prepared)
+    with Display(plan, console, clients=len(prepared.sites)) as display:
         finished: set[int] = set()
 
         def listen(stage: str, client: int, done: int, total: int) -> None:
             if stage == "client":
                 finished.add(client)
                 if len(finished) == len(prepared.sites):
-                    display.finish("train")
-                    display.finish("generator")
+                    for name, _ in plan:
+                        if name in ("train", "generator"):
+                            display.finish(name)
             elif client < 0 and done >= total:
                 display.finish(stage)
             else:
@@ -51,7 +54,9 @@ def simulate(config: Config, out: Path, *, resume: bool, force: bool) -> None:
     table.print(accuracy_table(result))
     for line, count in Counter(result.get("generators", ())).items():
         table.print(f"Generators: {count} × {line}", highlight=False)
-    table.print(f"Results: {out}/result.json, global_model.safetensors, contributions/, pictures/", highlight=False)
+    kept = [n for n in ("result.json", "global_model.safetensors", "contributions", "pictures") if (out / n).exists()]
+    names = ", ".join(f"{name}/" if (out / name).is_dir() else name for name in kept)
+    table.print(f"Results: {out}/{names}", highlight=False)
 
 
 def _plan(prepared: Prepared) -> list[tuple[str, float]]:
@@ -62,18 +67,22 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
     local = sum(steps_for(len(site.data), config.train) for site in prepared.sites) / workers
     before, after = config.rounds.warm_up, config.rounds.fine_tune
     rounds = [(round_name(r), local) for r in range(before + after)]
-    if METHODS[config.run.method].rounds:
+    card = METHODS[config.run.method]
+    if card.rounds and not card.real_data:
         return rounds[:before] or [(round_name(0), local)]
+    distils, fuses = not card.reference and card.serves == ONE_MODEL, config.run.method == "mosaic"
     steps = {
         "train": local,
-        "generator": len(prepared.sites) * config.generator.steps / workers,
-        "meta": config.meta.steps if config.meta.kind != "none" else 0,
-        "pool": 1,
-        "student": config.distill.steps,
+        "generator": len(prepared.sites) * config.generator.steps / workers if config.generator.family != "none" else 0,
+        "meta": config.meta.steps if fuses and config.meta.kind != "none" else 0,
+        "pool": int(distils),
+        "student": config.distill.steps if distils else 0,
         "centralised": config.distill.steps if config.run.centralised else 0,
     }
-    distilling = [(stage, STAGES[stage] * count) for stage, count in steps.items() if count]
-    return [*rounds[:before], *distilling, *rounds[before:]]
+    one_shot = [(stage, STAGES[stage] * count) for stage, count in steps.items() if count]
+    if card.rounds:  # of an aggregator on what the clients sent: a step or two each
+        return [*one_shot, *((name, 1.0) for name, _ in rounds[:before] or [(round_name(0), local)])]
+    return [*rounds[:before], *one_shot, *rounds[before:]] if fuses else one_shot
 
 
 def _draw(prepared: Prepared, out: Path, result: dict[str, object]) -> None:
@@ -82,8 +91,8 @@ def _draw(prepared: Prepared, out: Path, result: dict[str, object]) -> None:
     split_picture(counts, names, pictures / "split.png")
     accuracy_picture(rows(result), pictures / "accuracy.png")
     kept = sorted((out / "contributions").glob("*.contribution"))
-    if kept:
-        contributions = [Contribution.load(path) for path in kept]
+    contributions = [Contribution.load(path) for path in kept]
+    if any(c.generator is not None for c in contributions):
         stream = Stream(prepared.config.run.seed, "pictures")
         sheets = [(f"client {c.client} · {c.architecture}", sheet(c, DRAWN, stream)) for c in contributions]
         held = torch.stack([c.class_counts for c in contributions]) > 0

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,8 @@ from mosaic_fl.engines.tasks import (
     Done,
     EvaluateTask,
     FitTask,
+    FusionTask,
+    OutputsTask,
     StatisticsTask,
     Task,
     Workplace,
@@ -51,6 +54,7 @@ class LocalFederation:
         self.sites, self.config, self.journal = tuple(sites), config, journal
         self.place = Workplace(self.sites, config, device, journal.listen)
         self._ceiling: tuple[Task, Future[Done] | None] | None = None
+        self._outputs: tuple[Sequence[Contribution], dict[int, tuple[Tensor, Tensor]]] = ((), {})
         count = worker_count(config.run.workers, len(sites), device)
         self.workers = InProcess(self.place) if count == 1 else Workers(self.place, count)
 
@@ -90,6 +94,34 @@ class LocalFederation:
         """The confusion matrices of `clients`, or of all, on their validation splits."""
         asked = range(len(self.sites)) if clients is None else clients
         return self._all({k: EvaluateTask(k, architecture, state) for k in asked})
+
+    def fit_fusion(
+        self,
+        contributions: Sequence[Contribution],
+        state: State,
+        clients: Sequence[int],
+        settings: Mapping[str, Any],
+        round: int,
+    ) -> list[Fitted]:
+        """The aggregator `state`, trained by each of `clients` on the experts' outputs on its validation split."""
+        seen = self._experts_outputs(contributions, clients)
+        return self._all({k: FusionTask(k, *seen[k], state, settings, round) for k in clients})
+
+    def _experts_outputs(
+        self, contributions: Sequence[Contribution], clients: Sequence[int]
+    ) -> dict[int, tuple[Tensor, Tensor]]:
+        """What each client sees on its validation split: computed once, kept for the latest contributions alone.
+
+        On a network this would be the client's memory; here it is the engine's, which has all sites' data anyway.
+        """
+        of, seen = self._outputs
+        if len(of) != len(contributions) or any(a is not b for a, b in zip(of, contributions, strict=True)):
+            seen = {}
+            self._outputs = (tuple(contributions), seen)
+        experts = tuple(replace(c, generator=None, generator_spec=None) for c in contributions)  # all that is run
+        missing = [k for k in clients if k not in seen]
+        seen.update(zip(missing, self._all({k: OutputsTask(k, experts) for k in missing}), strict=True))
+        return seen
 
     def plan_ceiling(self, architecture: str, steps: int) -> None:
         """Train the ceiling behind the clients' next work, while the server works; see `ceiling`."""

@@ -1,7 +1,7 @@
 """The clients' work as the local engine's workers do it. A task is plain data; the samples are there already."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.client.contribute import Site, contribute, split
+from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config
+from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.federation import FitJob, Fitted, Start
 from mosaic_fl.models import build
+from mosaic_fl.models.fusion import load_aggregator
 from mosaic_fl.models.inference import logits
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.monitor import Listener, Recorder
@@ -126,6 +129,47 @@ class EvaluateTask:
         predicted = logits(model.to(place.device), validation.images, place.device).argmax(1)
         cells: Tensor = torch.bincount(validation.labels * classes + predicted, minlength=classes**2)
         return Done(cells.view(classes, classes), time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class OutputsTask:
+    """(logits (n, K, C) of all experts, labels (n,)) on the validation split of client `client`, which may be empty."""
+
+    client: int
+    contributions: tuple[Contribution, ...]
+
+    def __call__(self, place: Workplace) -> Done:
+        start = time.perf_counter()
+        _, validation = split(place.sites[self.client], place.config)
+        if not len(validation):
+            shape = (0, len(self.contributions), validation.schema.num_classes)
+            return Done((torch.zeros(shape), validation.labels), 0.0)
+        experts = (c.build_expert().to(place.device) for c in self.contributions)
+        outputs = torch.stack([logits(expert, validation.images, place.device) for expert in experts], 1)
+        return Done((outputs, validation.labels), time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class FusionTask:
+    """`Fitted` of client `client`: the aggregator `state` trained on `outputs` (n, K, C) and `labels` (n,)."""
+
+    client: int
+    outputs: Tensor
+    labels: Tensor
+    state: State
+    settings: Mapping[str, Any]
+    round: int
+
+    def __call__(self, place: Workplace) -> Done:
+        start, samples = time.perf_counter(), len(self.labels)
+        if not samples:
+            return Done(Fitted(self.client, self.state, 0, {"samples": 0}), 0.0)
+        aggregator = load_aggregator(self.state, *self.outputs.shape[1:])
+        settings = place.config.meta.model_copy(update=dict(self.settings))
+        stream = Stream(place.config.run.seed, "fusion", self.client, self.round)
+        recorder = Recorder(f"round-{self.round:04d}", self.client, place.listen)
+        figures = train_aggregator(aggregator, self.outputs, self.labels, settings, stream, place.device, recorder)
+        return Done(Fitted(self.client, copy_state(aggregator), samples, figures), time.perf_counter() - start)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,37 @@
 """Methods by name. Each is a function that reads like the algorithm box of its paper."""
 
-from mosaic_fl.methods import coboosting, dense, fedavg, mosaic, width
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods import (
+    coboosting,
+    dense,
+    fedavg,
+    fedbn,
+    fedcvae,
+    fedprox,
+    fedrs,
+    fens,
+    mosaic,
+    references,
+    width,
+)
+from mosaic_fl.methods.outcome import Card, Method, Outcome
 
 METHODS: dict[str, Card] = {
     "mosaic": mosaic.CARD,
     "fedavg": fedavg.CARD,
-    "dense": dense.CARD,
-    "coboosting": coboosting.CARD,
+    "fedprox": fedprox.CARD,
+    "fedbn": fedbn.CARD,
+    "fedrs": fedrs.CARD,
     "heterofl": width.HETEROFL,
     "fedrolex": width.FEDROLEX,
+    "dense": dense.CARD,
+    "coboosting": coboosting.CARD,
+    "fedcvae": fedcvae.CARD,
+    "fens": fens.CARD,
+    "best_local": references.BEST_LOCAL,
+    "mean_logits": references.MEAN_LOGITS,
+    "mean_probabilities": references.MEAN_PROBABILITIES,
+    "class_weighted": references.CLASS_WEIGHTED,
 }
-"""Methods that average weights, so that all clients need one architecture."""
+"""All that `config.run.method` may name, in the order of tables."""
 
-__all__ = ["AVERAGING", "METHODS", "Method", "Outcome"]
+__all__ = ["METHODS", "Card", "Method", "Outcome"]

@@ -1,5 +1,8 @@
 """Federated averaging (McMahan et al. 2017, algorithm 1) of clients that share one architecture."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from mosaic_fl.config import Config
@@ -18,12 +21,19 @@ def fedavg(federation: Federation, config: Config, device: torch.device, journal
 
     Raises UsageError where the clients' architectures differ.
     """
-    architecture = shared_architecture(federation.architectures, "fedavg")
+    return averaged_model(federation, config, journal, "fedavg")
+
+
+def averaged_model(
+    federation: Federation, config: Config, journal: Journal, method: str, settings: Mapping[str, Any] | None = None
+) -> Outcome:
+    """FedAvg for `method`, whose clients train with the changes `settings`; see `fedavg`."""
+    architecture = shared_architecture(federation.architectures, method)
     groups = dict.fromkeys(range(len(federation.architectures)), architecture)
     rounds = range(max(1, config.rounds.warm_up))
     with Stream(config.run.seed, "fedavg-init").ambient():
         start = {architecture: copy_state(build(architecture, federation.schema))}
-    states = averaging_rounds(federation, groups, start, rounds, config.rounds, config.run.seed, journal)
+    states = averaging_rounds(federation, groups, start, rounds, config.rounds, config.run.seed, journal, settings)
     sent = traffic(packed_sizes(groups, states, federation.schema), rounds, journal)
     return Outcome(GlobalModel(architecture, federation.schema, states[architecture]), sent, sent)
 

@@ -54,6 +54,9 @@ class Outcome:
         return 1 if self.model is not None else len(self.served.mixture.experts)  # type: ignore[union-attr]
 
 
+ONE_MODEL, ALL_MODELS = "one model", "all clients' models"
+"""What a method may serve."""
+
 Method = Callable[[Federation, Config, torch.device, Journal], Outcome]
 Check = Callable[[Config, Schema, Sequence[str], str], None]
 """Raises UsageError, before any work, for (configuration, schema, the clients' architectures, the student's)."""
@@ -70,8 +73,8 @@ class Card:
     `title` as in its paper, `paper` its citation, `summary` one line; `equal_architectures`: all clients must train one
     architecture; `rounds`: it has rounds (`rounds.warm_up` of them, at least one), else it is one-shot; `real_data`:
     it needs real held-back data at the clients beyond training, so it is not data-free; `reference`: a line to measure
-    methods against, not a method to use; `defaults` are the paper's settings where they differ from `Config`'s;
-    `check` finds wrong settings.
+    methods against, not a method to use; `serves`: `ONE_MODEL`, or `ALL_MODELS` as an ensemble; `defaults` are the
+    paper's settings where they differ from `Config`'s; `check` finds wrong settings.
     """
 
     run: Method
@@ -82,5 +85,6 @@ class Card:
     rounds: bool = False
     real_data: bool = False
     reference: bool = False
+    serves: str = ONE_MODEL
     defaults: Mapping[str, Any] = field(default_factory=dict)
     check: Check = no_check

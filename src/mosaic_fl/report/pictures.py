@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.files import write_atomic
-from mosaic_fl.report.tables import CEILING, GLOBAL_MODEL, percent, shorten
+from mosaic_fl.report.tables import CEILING, percent, serves, shorten
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
@@ -135,7 +135,7 @@ def samples_picture(
 
 
 def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> None:
-    """Write a PNG of test accuracies as horizontal bars, the global model emphasised, the ceiling a line.
+    """Write a PNG of test accuracies as horizontal bars, what serves emphasised, the ceiling a line.
 
     `rows` are as `tables.rows` gives them: labels and fractions 0..1, None where nothing was measured. More
     than 16 clients share one row: a dot each and a line at their mean. Raises MosaicError where `path` cannot
@@ -162,7 +162,7 @@ def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> No
         _text(axes, x, bottom + 0.15, f"{tick} %", 8, MUTED, ha="center")
     for place, (label, value) in enumerate(bars):
         y = HEAD + 0.05 + pitch * (place + 0.5)
-        ours = GLOBAL_MODEL in label
+        ours = serves(label)
         weight, colour = ("bold", BLUE) if ours else ("normal", INK)
         name = shorten(label.partition(" (")[0], 32)
         _text(axes, left - 0.1, y, name, LARGEST, INK, ha="right", weight=weight)

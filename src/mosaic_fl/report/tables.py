@@ -10,6 +10,7 @@ from torch import Tensor
 
 NONE = "–"
 GLOBAL_MODEL = "the one global model"
+ENSEMBLE = "ensemble of"
 CEILING = "the ceiling"
 LONGEST_NAME = 12  # characters of a class name in a list of names
 
@@ -18,27 +19,36 @@ def rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
     """The predictors of a run and their test accuracies (fractions), in the order of tables and pictures.
 
     `result` is the content of `result.json`. First one row a client, "client K · MODEL"; then the ensembles,
-    the teacher, the one global model and the ceiling. An accuracy that was not measured is None; for methods
-    that average weights such a row is left out.
+    the teacher, what serves and the ceiling. An accuracy that was not measured is None; for other methods than
+    Mosaic such a row is left out.
     """
     models = result.get("models") or []
     names = [f" · {model}" for model in models]
     local = result.get("local_accuracy") or []
     names += [""] * (len(local) - len(names))
     clients = [(f"client {k}{names[k]}", accuracy) for k, accuracy in enumerate(local)]
-    averaged = result.get("method", "mosaic") != "mosaic"
+    mosaic = result.get("method", "mosaic") == "mosaic"
+    what = "same student" if mosaic else "one model"
     shared = [
         ("mean-logit ensemble", result.get("ensemble_accuracy")),
         ("mean-probability ensemble", result.get("mean_probability_accuracy")),
         ("class-weighted ensemble", result.get("class_weighted_accuracy")),
         (_teacher(result), result.get("teacher_accuracy")),
-        (f"{'averaged model' if averaged else 'distilled student'} ({GLOBAL_MODEL})", result.get("accuracy")),
-        (
-            f"same {'model' if averaged else 'student'} on pooled data ({CEILING})",
-            result.get("centralised_accuracy"),
-        ),
+        (_served(result, mosaic=mosaic), result.get("accuracy")),
+        (f"{what} on pooled data ({CEILING})", result.get("centralised_accuracy")),
     ]
-    return clients + [(label, value) for label, value in shared if value is not None or not averaged]
+    return clients + [(label, value) for label, value in shared if value is not None or mosaic]
+
+
+def serves(label: str) -> bool:
+    """Whether the row of that label is what the method serves: its one model, or its ensemble."""
+    return label.endswith(f"({GLOBAL_MODEL})") or f"({ENSEMBLE} " in label
+
+
+def _served(result: dict[str, Any], *, mosaic: bool) -> str:
+    name = "distilled student" if mosaic else result.get("title") or result["method"]
+    models = result.get("models_served") or 1
+    return f"{name} ({GLOBAL_MODEL if models == 1 else f'{ENSEMBLE} {models} models'})"
 
 
 def _teacher(result: dict[str, Any]) -> str:
@@ -47,7 +57,7 @@ def _teacher(result: dict[str, Any]) -> str:
 
 
 def accuracy_table(result: dict[str, Any]) -> Table:
-    """The table that ends a run: one row a predictor, as `rows` orders them, the one global model in bold.
+    """The table that ends a run: one row a predictor, as `rows` orders them, what serves in bold.
 
     `result` is the content of `result.json`; with `classes_held`, a list of how many classes each client has,
     there is a column for it.
@@ -66,7 +76,7 @@ def accuracy_table(result: dict[str, Any]) -> Table:
     clients = len(result.get("local_accuracy") or [])
     for place, (label, accuracy) in enumerate(rows(result)):
         own = [column[place] if place < min(clients, len(column)) else "" for _, column in figures]
-        style = "bold" if GLOBAL_MODEL in label else "dim" if CEILING in label else None
+        style = "bold" if serves(label) else "dim" if CEILING in label else None
         table.add_row(Text(label), *own, percent(accuracy), style=style, end_section=place == clients - 1)
     return table
 

@@ -1,0 +1,37 @@
+"""`mosaic methods`: what there is to compare, what each needs, and what it serves."""
+
+import json
+from dataclasses import fields
+from typing import Annotated, Any
+
+import typer
+
+NEEDS = {"equal_architectures": "equal architectures", "rounds": "rounds", "real_data": "real held-back data"}
+
+
+def methods(
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON, one object a method")] = False,
+) -> None:
+    """List every method: its paper, what it needs and what it serves."""
+    cards = described()
+    if as_json:
+        print(json.dumps(cards, indent=2, ensure_ascii=False))
+        return
+    width = max(len(card["name"]) for card in cards) + 2
+    for card in cards:
+        needs = ", ".join(words for key, words in NEEDS.items() if card[key]) or "nothing more"
+        by = card["paper"] if not card["reference"] else "a line to measure against"
+        print(f"{card['name']:<{width}}{card['title']} ({by})")
+        print(f"{'':<{width}}{card['summary']}")
+        print(f"{'':<{width}}needs {needs}; serves {card['serves']}")
+
+
+def described() -> list[dict[str, Any]]:
+    """What the cards of all methods say, by the names of their fields, and each method's `name`."""
+    from mosaic_fl.methods import METHODS  # not above: `mosaic --help` should not wait for torch
+
+    told = [field.name for field in fields(next(iter(METHODS.values()))) if field.name not in ("run", "check")]
+    return [
+        {"name": name, **{key: getattr(card, key) for key in told}, "defaults": dict(card.defaults)}
+        for name, card in METHODS.items()
+    ]

@@ -1,0 +1,50 @@
+"""A client's part of FENS: an aggregator of all experts' outputs, trained on samples that it held back."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mosaic_fl.config import MetaConfig
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.models.fusion import Aggregator
+from mosaic_fl.models.inference import accuracy
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.optimisation import adamw, batches
+from mosaic_fl.randomness import Stream
+
+
+def train_aggregator(
+    aggregator: Aggregator,
+    outputs: Tensor,
+    labels: Tensor,
+    config: MetaConfig,
+    stream: Stream,
+    device: torch.device,
+    monitor: Monitor,
+) -> dict[str, float]:
+    """Train in place on expert logits `outputs` (n, K, C) of n ≥ 1 samples with `labels` (n,); returns its figures.
+
+    `config.steps` steps, or one pass where that is 0, of AdamW at a constant rate. The figures, `samples`, `loss` in
+    nats and `accuracy` in 0..1, are those on the samples it has just learnt from. It ends on the CPU in eval mode.
+    Raises MosaicError where the loss is no longer finite.
+    """
+    steps = config.steps or math.ceil(len(labels) / config.batch_size)
+    x, y = outputs.to(device), labels.to(device)
+    optimiser = adamw(aggregator.to(device).train().parameters(), config)
+    draw = batches(len(labels), config.batch_size, stream.torch())
+    for step in range(steps):
+        index = next(draw).to(device)
+        loss = F.cross_entropy(aggregator(x[index]), y[index])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        monitor.progress(step + 1, steps)
+    with torch.no_grad():
+        fused = aggregator.eval()(x).cpu()
+    aggregator.cpu()
+    after = float(F.cross_entropy(fused, labels))
+    if not math.isfinite(after):
+        raise MosaicError(f"the aggregator's loss is {after}: training diverged; lower meta.lr (now {config.lr})")
+    return {"samples": len(labels), "loss": after, "accuracy": accuracy(fused, labels)}

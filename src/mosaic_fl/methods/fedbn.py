@@ -1,0 +1,128 @@
+"""FedBN (Li, Jiang, Zhang, Kamp, Dou 2021, arXiv 2102.07623, algorithm 1).
+
+FedAvg of everything but the normalisation layers, whose weights and statistics each client keeps to itself. The paper
+has batch norm alone; here group, layer, instance and RMS norm count too, all found by the type of the layer.
+
+The method is personal: client k's model is the shared part with its own normalisation, and nothing in it says what to
+serve to anybody else. What is served here, and so what every figure measures, is ONE model, whose normalisation
+entries are the mean of the clients' by training samples; clients that never took part have no say in it.
+
+In this simulation the server hands each client its own entries back at the beginning of a round, since our clients keep
+nothing. On a network they would stay at the client: only the shared part counts as traffic.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from mosaic_fl.config import Config
+from mosaic_fl.federation import Federation, FitJob
+from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods.averaging import (
+    local_settings,
+    packed_sizes,
+    participants,
+    round_name,
+    shared_architecture,
+    traffic,
+    validation_accuracy,
+    weighted_average,
+)
+from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.models import build
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.randomness import Stream
+from mosaic_fl.states import State, weighted_sum
+
+NORMALISATION = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *(nn.GroupNorm, nn.LayerNorm, nn.RMSNorm),
+)
+SHARED = "shared/"
+
+
+def fedbn(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
+    """`config.rounds.warm_up` rounds, at least one; serves the shared part with the clients' mean normalisation.
+
+    Without a normalisation layer this is FedAvg. Raises UsageError where the clients' architectures differ.
+    """
+    architecture, seed = shared_architecture(federation.architectures, "fedbn"), config.run.seed
+    clients, rounds = range(len(federation.architectures)), range(max(1, config.rounds.warm_up))
+    with Stream(seed, "fedavg-init").ambient():  # FedAvg's start, so that methods compare
+        model = build(architecture, federation.schema)
+    at_client = normalisation_entries(model)
+    shared, first = part(copy_state(model), at_client)
+    own, samples = dict.fromkeys(clients, first), dict.fromkeys(clients, 0)
+
+    for round in rounds:
+
+        def one_round(
+            monitor: Monitor,
+            shared: State = shared,
+            own: dict[int, State] = own,
+            samples: dict[int, int] = samples,
+            round: int = round,
+        ) -> tuple[State, dict[str, Any]]:
+            taking_part = participants(clients, config.rounds.participation, seed, round)
+            local = local_settings(config.rounds)
+            fitted = federation.fit([FitJob(k, architecture, shared | own[k], local) for k in taking_part], round)
+            shared = part(weighted_average(fitted), at_client)[0]
+            own = own | {f.client: part(f.state, at_client)[1] for f in fitted}
+            samples = samples | {f.client: f.samples for f in fitted}
+            confusions = federation.evaluate(architecture, shared | mean_normalisation(own, samples))
+            monitor.log(round, validation_accuracy=validation_accuracy(confusions))
+            info = {"participants": taking_part, "samples": [samples[k] for k in clients]}
+            return {SHARED + name: tensor for name, tensor in shared.items()} | {
+                f"client-{k:03d}/{name}": tensor for k in clients for name, tensor in own[k].items()
+            }, info
+
+        stage = journal.stage(round_name(round), one_round)
+        if stage.tensors:  # a resumed run keeps those of the latest round alone
+            shared = under(SHARED, stage.tensors)
+            own = {k: under(f"client-{k:03d}/", stage.tensors) for k in clients}
+            samples = dict(enumerate(stage.info["samples"]))
+        if round > rounds.start:
+            journal.shed(round_name(round - 1))
+
+    state = shared | mean_normalisation(own, samples)
+    groups = dict.fromkeys(clients, architecture)
+    sent = traffic(packed_sizes(groups, {architecture: shared}, federation.schema), rounds, journal)
+    return Outcome(GlobalModel(architecture, federation.schema, state), sent, sent)
+
+
+def normalisation_entries(model: nn.Module) -> set[str]:
+    """The names in `model`'s state of what its normalisation layers own: weights, statistics and counters."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, NORMALISATION)}
+    return {f"{name}.{key}" for name, module in layers.items() for key in module.state_dict()}
+
+
+def part(state: State, at_client: set[str]) -> tuple[State, State]:
+    """`state` as (what is shared, what stays at the client)."""
+    shared = {name: tensor for name, tensor in state.items() if name not in at_client}
+    return shared, {name: tensor for name, tensor in state.items() if name in at_client}
+
+
+def mean_normalisation(own: dict[int, State], samples: dict[int, int]) -> State:
+    """The mean by `samples` of the clients' `own` entries; a client with 0 of them has not taken part yet."""
+    known = [k for k in own if samples[k]]
+    total = sum(samples[k] for k in known)
+    return weighted_sum([own[k] for k in known], [samples[k] / total for k in known])
+
+
+def under(prefix: str, flat: State) -> State:
+    """The entries of `flat` whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in flat.items() if name.startswith(prefix)}
+
+
+CARD = Card(
+    run=fedbn,
+    title="FedBN",
+    paper="Li et al. 2021, arXiv 2102.07623",
+    summary="FedAvg of all but normalisation, which stays at the clients; serves their mean normalisation",
+    equal_architectures=True,
+    rounds=True,
+)

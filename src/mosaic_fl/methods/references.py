@@ -1,0 +1,115 @@
+"""Lines to measure methods against: the best local model, and ensembles of all clients' models with fixed gates.
+
+One-shot: every client trains once and sends its classifier. The ensembles serve K models, so they are no answer to the
+problem, but the teachers that distillation starts from: mean logits is DENSE's (Zhang et al. 2022, arXiv 2112.12371),
+class-weighted FedFTG's and Mosaic's (p(c) ∝ Σ_k w[k, c] · p_k(c)).
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import Config
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.federation import Federation
+from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods.averaging import validation_accuracy
+from mosaic_fl.methods.outcome import ALL_MODELS, Card, Ensemble, Outcome
+from mosaic_fl.methods.sending import others, sent_size
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.server import experts
+from mosaic_fl.server.experts import MixtureOfExperts
+
+# Nobody asks for synthetic samples or prototypes here.
+DEFAULTS = {"generator.family": "none", "prototypes.per_class": 0}
+
+
+def best_local(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
+    """The client's model that is right most often on the validation splits of ALL clients; the first of equals.
+
+    Every client is sent all others' models to score; the test set has no part in the choice.
+    """
+    contributions = federation.contribute()
+
+    def score(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        confusions = (federation.evaluate(c.architecture, c.expert) for c in contributions)
+        return {}, {"validation": [validation_accuracy(each) for each in confusions]}
+
+    scores = journal.stage("choice", score).info["validation"]
+    best = contributions[scores.index(max(scores))]
+    sizes = [sent_size(c, expert=True, counts=False) for c in contributions]
+    return Outcome(GlobalModel(best.architecture, best.schema, best.expert), sizes, others(sizes))
+
+
+def mean_logits(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
+    """softmax(1/K · Σ_k z_k(x)), z_k the logits of client k's model."""
+    return _ensemble(federation, lambda mixture: experts.mean_logits, counts=False)
+
+
+def mean_probabilities(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
+    """1/K · Σ_k softmax(z_k(x))."""
+    return _ensemble(federation, lambda mixture: experts.mean_probabilities, counts=False)
+
+
+def class_weighted(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
+    """p(c) ∝ Σ_k w[k, c] · softmax(z_k(x))[c], with w[k, c] client k's share of the samples of class c."""
+    return _ensemble(federation, lambda mixture: partial(experts.class_weighted, weights=mixture.weights), counts=True)
+
+
+def _ensemble(
+    federation: Federation, fuse: Callable[[MixtureOfExperts], Callable[[Tensor], Tensor]], *, counts: bool
+) -> Outcome:
+    contributions = federation.contribute()
+    mixture = MixtureOfExperts.of(contributions)
+    sizes = [sent_size(c, expert=True, counts=counts) for c in contributions]
+    return Outcome(None, sizes, others(sizes), ensemble=Ensemble(mixture, fuse(mixture)))
+
+
+def check_validation(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
+    """Raises UsageError where clients hold nothing back to choose by."""
+    if not config.data.validation:
+        raise UsageError("best_local chooses on the clients' validation splits, but data.validation is 0: say 0.1")
+
+
+BEST_LOCAL = Card(
+    run=best_local,
+    title="Best local model",
+    paper="–",
+    summary="the client's model that is best on all clients' validation splits",
+    real_data=True,
+    reference=True,
+    defaults=DEFAULTS,
+    check=check_validation,
+)
+MEAN_LOGITS = Card(
+    run=mean_logits,
+    title="Mean logits",
+    paper="–",
+    summary="the clients' models, their logits averaged",
+    reference=True,
+    serves=ALL_MODELS,
+    defaults=DEFAULTS,
+)
+MEAN_PROBABILITIES = Card(
+    run=mean_probabilities,
+    title="Mean probabilities",
+    paper="–",
+    summary="the clients' models, their probabilities averaged",
+    reference=True,
+    serves=ALL_MODELS,
+    defaults=DEFAULTS,
+)
+CLASS_WEIGHTED = Card(
+    run=class_weighted,
+    title="Class-weighted",
+    paper="–",
+    summary="the clients' models, each weighted for each class by its share of that class's samples",
+    reference=True,
+    serves=ALL_MODELS,
+    defaults=DEFAULTS,
+)
