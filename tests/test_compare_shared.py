@@ -137,6 +137,27 @@ def test_a_digest_is_of_all_fields_and_of_content() -> None:
         digest(_Job(0, "mlp:8", state, teacher=object()))
 
 
+@dataclass(frozen=True)
+class _Fitted(Fitted):
+    """An answer with more fields than today's."""
+
+    counts: torch.Tensor = field(default_factory=lambda: torch.tensor([3, 4]))
+    own: dict[str, torch.Tensor] = field(default_factory=lambda: {"a/b": torch.ones(2)})
+
+
+def test_an_answer_keeps_all_its_fields(digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosaic_fl.engines.shared.Fitted", _Fitted)
+    federation, job = clients(digits, tmp_path), FitJob(0, "mlp:8", start(digits))
+    answer = _Fitted(0, {"w": torch.ones(1)}, 5, {"loss": 0.1})
+    monkeypatch.setattr(federation.engine, "fit", lambda jobs, round: [answer])
+    federation.fit([job], 0)
+    forbid_work(federation)
+    monkeypatch.setattr(federation.engine, "fit", None)
+    (again,) = federation.fit([job], 0)
+    assert isinstance(again, _Fitted)
+    assert digest(again) == digest(answer)
+
+
 def test_what_has_no_digest_is_done_every_time(digits: ImageData, tmp_path: Path) -> None:
     federation = clients(digits, tmp_path)
     (fitted,) = federation.fit([_Job(0, "mlp:8", start(digits), teacher=object())], 0)

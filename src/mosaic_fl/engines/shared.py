@@ -22,6 +22,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import FitJob, Fitted, Start
 from mosaic_fl.files import sha256
 from mosaic_fl.journal import Journal
+from mosaic_fl.states import State
 
 Answer = TypeVar("Answer")
 
@@ -109,19 +110,21 @@ class SharedFederation:
             return None
         values: dict[str, Any] = manifest["values"] | {name: {} for name in manifest["states"]}
         for name, tensor in tensors.items():
-            field, _, key = name.partition("/")
-            values[field][key] = tensor
+            field, slash, key = name.partition("/")
+            if slash:
+                values[field][key] = tensor
+            else:
+                values[field] = tensor
         fitted = Fitted(**values)
         self._found[fitted.client] += manifest["seconds"]
         return fitted
 
     def _keep(self, path: Path | None, fitted: Fitted, seconds: float) -> None:
         values = {field.name: getattr(fitted, field.name) for field in fields(fitted)}
-        states = {name: values.pop(name) for name in list(values) if _is_state(values[name])}
-        if path is None or not _is_json(values):
-            return
-        tensors = {f"{field}/{key}": tensor for field, state in states.items() for key, tensor in state.items()}
-        if not all(tensor.dtype in container.TYPES and bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        tensors: dict[str, Tensor] = {name: values.pop(name) for name in list(values) if _is_tensor(values[name])}
+        states: dict[str, State] = {name: values.pop(name) for name in list(values) if _is_state(values[name])}
+        tensors |= {f"{field}/{key}": tensor for field, state in states.items() for key, tensor in state.items()}
+        if path is None or not _is_json(values) or not all(map(_is_storable, tensors.values())):
             return
         container.write(path, KIND, {"values": values, "states": list(states), "seconds": seconds}, tensors)
 
@@ -156,8 +159,16 @@ def digest(value: Any) -> str:
     raise TypeError(f"a {type(value).__name__} has no content to tell it by")
 
 
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
+
+
+def _is_storable(tensor: Tensor) -> bool:
+    return tensor.dtype in container.TYPES and bool(tensor.isfinite().all())
+
+
 def _is_state(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(isinstance(item, Tensor) for item in value.values())
+    return isinstance(value, dict) and bool(value) and all(map(_is_tensor, value.values()))
 
 
 def _is_json(value: Any) -> bool:
