@@ -138,9 +138,12 @@ def test_a_digest_is_of_all_fields_and_of_content() -> None:
 
 
 @dataclass(frozen=True)
-class _Fitted(Fitted):
-    """An answer with more fields than today's."""
+class _Fitted:
+    """An answer with fields of every kind."""
 
+    client: int
+    state: dict[str, torch.Tensor]
+    validation: dict[str, float]
     counts: torch.Tensor = field(default_factory=lambda: torch.tensor([3, 4]))
     own: dict[str, torch.Tensor] = field(default_factory=lambda: {"a/b": torch.ones(2)})
 
@@ -148,7 +151,7 @@ class _Fitted(Fitted):
 def test_an_answer_keeps_all_its_fields(digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mosaic_fl.engines.shared.Fitted", _Fitted)
     federation, job = clients(digits, tmp_path), FitJob(0, "mlp:8", start(digits))
-    answer = _Fitted(0, {"w": torch.ones(1)}, 5, {"loss": 0.1})
+    answer = _Fitted(0, {"w": torch.ones(1)}, {"loss": 0.1})
     monkeypatch.setattr(federation.engine, "fit", lambda jobs, round: [answer])
     federation.fit([job], 0)
     forbid_work(federation)
