@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench bench-accuracy clean
+.PHONY: demo test lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -31,6 +31,12 @@ bench: $(STAMP)
 DATA ?= ../shared/data
 bench-accuracy: $(STAMP)
 	$(BIN)/python benchmarks/accuracy.py $(DATA)
+
+# Every method on MNIST: hours, and resumable. Where there are 20 rounds each has 50 local steps.
+bench-compare: $(STAMP)
+	$(BIN)/mosaic compare --methods all --data $(DATA)/mnist --clients 5 --alpha 0.01,0.1,0.5 --rounds 1,20 \
+		--seeds 0,1,2 --student cnn:16:3 --set data.max_train=10000 --set rounds.steps=50 \
+		--out benchmarks/out/compare --resume
 
 clean:
 	rm -rf $(VENV) runs global build dist src/*.egg-info

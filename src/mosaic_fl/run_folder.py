@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mosaic_fl.config import Config
@@ -16,8 +17,13 @@ MARKER = "inputs.json"  # written first and deleted last: what carries it is our
 OURS = (
     "stages",
     "contributions",
+    "cells",
+    "shared",
     "pictures",
     "result.json",
+    "table.md",
+    "table.csv",
+    "table.json",
     "metrics.jsonl",
     "global_model.safetensors",
     "config.toml",
@@ -27,14 +33,23 @@ FREE = ("workers",)  # settings that change how fast a run is, and not its resul
 
 
 def claim(
-    folder: Path, command: str, inputs: str, config: Config, sources: Sequence[Path] = (), *, resume: bool, force: bool
+    folder: Path,
+    command: str,
+    inputs: str,
+    config: Config,
+    sources: Sequence[Path] = (),
+    options: Mapping[str, str] = MappingProxyType({}),
+    *,
+    resume: bool,
+    force: bool,
 ) -> None:
     """Make `folder` the place of this run of `command`, whose data has the hash `inputs`, and write its `config.toml`.
 
-    With `resume`, a run of the same command, inputs and settings there is gone on with. With `force`, the files of the
-    run that is there are deleted, and nothing else is. Raises UsageError where the folder holds something and neither
-    was said, where it is no run's or another run's, and where it holds one of `sources`, the files that this run reads;
-    MosaicError where it cannot be written.
+    `options` are those of the command that are no settings and yet make the run what it is, as they were given. With
+    `resume`, a run of the same command, inputs, options and settings there is gone on with. With `force`, the files of
+    the run that is there are deleted, and nothing else is. Raises UsageError where the folder holds something and
+    neither was said, where it is no run's or another run's, and where it holds one of `sources`, the files that this
+    run reads; MosaicError where it cannot be written.
     """
     if resume and force:
         raise UsageError("--resume goes on with a run and --force deletes it: say one of them")
@@ -48,7 +63,7 @@ def claim(
         raise UsageError(
             f"{folder} exists: add --resume to go on with it, --force to start over, or choose another --out"
         )
-    ours = {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs}
+    ours = {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
     try:
         if found and force:
             _delete(folder, sources)
@@ -84,9 +99,18 @@ def _delete(folder: Path, sources: Sequence[Path]) -> None:
 
 
 def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any], config: Config) -> None:
-    for key, what in (("command", "another command"), ("inputs", "other data"), ("mosaic_fl", "another version")):
+    for key, what in (("command", "another command"), ("mosaic_fl", "another version")):
         if before.get(key) != now[key]:
             raise UsageError(f"{folder} holds a run of {what}: choose another --out, or start over with --force")
+    for name, value in now["options"].items():
+        old_value = before.get("options", {}).get(name)
+        if old_value != value:
+            raise UsageError(
+                f"{folder} holds a run with --{name} {old_value}, not {value}: resume it with the same options, "
+                "or choose another --out"
+            )
+    if before.get("inputs") != now["inputs"]:
+        raise UsageError(f"{folder} holds a run of other data: choose another --out, or start over with --force")
     if not (folder / "config.toml").exists():
         return  # killed before it began
     old, new = from_toml(folder / "config.toml").model_dump(), config.model_dump()

@@ -1,6 +1,7 @@
 """A simulated run from data to result, in a folder that can be taken up again."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import Splits
 from mosaic_fl.data.partition import partition
+from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
@@ -40,20 +42,30 @@ def prepare(config: Config) -> Prepared:
     """Load the data, split it, and check every name in the configuration; raises UsageError."""
     device = find_device(config.run.device)
     splits = load(config.data, config.run.seed)
-    schema = splits.train.schema
-    models = [trust(spec) for spec in config.models.clients] or list(default_models(schema))
-    student = trust(config.models.student or default_student(schema))
-    for spec in {*models, student}:
-        check(spec, schema)
+    models, student = architectures(config, splits.train.schema)
     card = METHODS[config.run.method]
     if card.equal_architectures:
         student = shared_architecture(models if config.models.clients else [student], card.title)
         models = [student]
-    card.check(config, schema, models, student)
-    shards = partition(splits.train, config.partition, config.run.seed)
-    sites = tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))
+    card.check(config, splits.train.schema, models, student)
+    sites = spread(config, splits, models)
     full = config.with_values({"models.clients": [s.architecture for s in sites], "models.student": student})
-    return Prepared(full, splits, sites, student, device, _fingerprint(splits))
+    return Prepared(full, splits, sites, student, device, fingerprint(splits))
+
+
+def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
+    """(those of the clients in turn, the student's), each checked on `schema`; raises UsageError."""
+    models = [trust(spec) for spec in config.models.clients] or list(default_models(schema))
+    student = trust(config.models.student or default_student(schema))
+    for spec in {*models, student}:
+        check(spec, schema)
+    return models, student
+
+
+def spread(config: Config, splits: Splits, models: Sequence[str]) -> tuple[Site, ...]:
+    """The clients with their shares of the training data and `models` in turn; raises UsageError."""
+    shards = partition(splits.train, config.partition, config.run.seed)
+    return tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))
 
 
 def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, Any]:
@@ -117,7 +129,7 @@ def _described(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _fingerprint(splits: Splits) -> str:
+def fingerprint(splits: Splits) -> str:
     """SHA-256 of all images and labels."""
     tensors = [t for part in (splits.train, splits.test) for t in (part.images, part.labels)]
     return sha256(*(t.numpy().tobytes() for t in tensors))

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from mosaic_fl.cli import data, files, methods, run
+from mosaic_fl.cli import compare, data, files, methods, run
 from mosaic_fl.errors import MosaicError
 
-RESUMABLE = {"run", "distill"}
+RESUMABLE = {"run", "compare", "distill"}
 RESUME = "; what was finished is kept: go on with --resume"
 INTERRUPTED = 130  # what typer returns for Ctrl-C
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("compare")(compare.compare)
 app.command("data")(data.data)
 app.command("contribute")(files.contribute)
 app.command("distill")(files.distill)

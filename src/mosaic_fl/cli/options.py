@@ -32,10 +32,15 @@ def configure(
     if file and preset:
         raise UsageError(f"{file} and --preset {preset}: give one of them, mosaic config --preset prints a whole file")
     given = {path: value for path, value in options.items() if value is not None}
-    given |= dict(_setting(text) for text in settings or [])
+    given |= given_settings(settings)
     if file:
         return from_toml(file).with_values(given)
     return preset_config(preset or "default", _paper_settings(given.get("run.method"))).with_values(given)
+
+
+def given_settings(settings: list[str] | None) -> dict[str, Any]:
+    """What `--set` gave, by setting."""
+    return dict(_setting(text) for text in settings or [])
 
 
 def _paper_settings(method: object) -> Mapping[str, Any]:

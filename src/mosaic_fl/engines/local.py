@@ -47,11 +47,13 @@ class LocalFederation:
     """A `Federation` of `sites`. Use as a context manager: its workers live within the block.
 
     The result is the same for any number of workers. Contributions are kept in `journal` and, where that has a
-    folder, as files in `contributions/`; those already there are not made again.
+    folder, as files in `contributions/`; those already there are not made again. `seconds` counts each client's work
+    so far, also that of contributions which were found.
     """
 
     def __init__(self, sites: Sequence[Site], config: Config, device: torch.device, journal: Journal) -> None:
         self.sites, self.config, self.journal = tuple(sites), config, journal
+        self.seconds = dict.fromkeys(range(len(self.sites)), 0.0)
         self.place = Workplace(self.sites, config, device, journal.listen)
         self._ceiling: tuple[Task, Future[Done] | None] | None = None
         self._outputs: tuple[Sequence[Contribution], dict[int, tuple[Tensor, Tensor]]] = ((), {})
@@ -152,7 +154,10 @@ class LocalFederation:
         """The values of the clients' tasks, in their order."""
         futures = {k: self.workers.submit(tasks[k]) for k in self._by_size(list(tasks))}
         self._start_ceiling()
-        return [self._result(futures[k]).value for k in tasks]
+        done = {k: self._result(futures[k]) for k in tasks}
+        for client, one in done.items():
+            self.seconds[client] += one.seconds
+        return [one.value for one in done.values()]
 
     def _collect(self, tasks: dict[int, ContributeTask]) -> dict[int, Contribution | None]:
         """Run the tasks, keep each result as soon as it is there, and only then raise the first fault."""
@@ -175,6 +180,7 @@ class LocalFederation:
 
     def _keep(self, client: int, done: Done) -> Contribution:
         path = self._path(client)
+        self.seconds[client] += done.seconds
         if path is not None:
             write_atomic(path, done.value)
         name = f"client-{client:03d}"
@@ -186,6 +192,7 @@ class LocalFederation:
         path, kept = self._path(client), self.journal.recall(f"client-{client:03d}")
         if path is None or kept is None or not path.exists() or sha256(path.read_bytes()) != kept.info["sha256"]:
             return None
+        self.seconds[client] += kept.seconds
         self.journal.listen("client", client, 1, 1)
         return Contribution.load(path)
 

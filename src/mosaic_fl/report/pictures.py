@@ -4,34 +4,43 @@ A picture is one sheet measured in inches from its top left corner, so that what
 whether there are 2 classes or 100.
 """
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mosaic_fl.files import write_atomic
+from mosaic_fl.report.sheet import (
+    BLUE,
+    CHARACTER,
+    DPI,
+    FAINT,
+    HEAD,
+    INK,
+    LARGEST,
+    LEGIBLE,
+    MARGIN,
+    MIDDLE,
+    MUTED,
+    PALE,
+    POINT,
+    SEQUENCE,
+    SMALLEST,
+    VERMILION,
+    blank_sheet,
+    save,
+    snap,
+    write,
+)
 from mosaic_fl.report.tables import CEILING, percent, serves, shorten
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
 
-# Blue and vermilion of Okabe and Ito's palette (2008), which every kind of colour vision tells apart.
-BLUE, VERMILION = "#0072b2", "#d55e00"
-INK, MUTED, FAINT = "#1f2a35", "#6b7884", "#eef1f4"
-PALE, MIDDLE = "#c3d2de", "#86a5bc"
-SEQUENCE = ("#dceaf5", "#7fb5da", BLUE, "#023a63")  # few to many
-
-DPI = 160
-POINT = 1 / 72  # inch
-CHARACTER = 0.6  # mean width of a character, in font sizes
-SMALLEST, LEGIBLE, LARGEST = 5.0, 7.0, 9.0  # points: smaller text is left out, or turned to be legible
-MARGIN, HEAD = 0.25, 0.85  # inches: around a sheet, and above what is drawn
 TIGHT, MAX_SIDE = 0.17, 18.0  # inches: a cell that still holds text, and the side of the largest grid
 MAX_NAME = 20  # characters of a label
 MAX_BLOCKS = 100  # clients, and classes, in a picture of samples; the others are counted
@@ -52,7 +61,7 @@ def split_picture(counts: Tensor, names: Sequence[str], path: Path) -> None:
     right, bars = left + cell_w * classes, 0.7
     size = (right + 0.15 + bars + 0.75, bottom + columns.depth + MARGIN)
     about = f"{sum(totals):,} training samples, {clients} client{'s' * (clients != 1)}, {classes} classes"
-    axes = _sheet(*size, "Who holds what", about)
+    axes = blank_sheet(*size, "Who holds what", about)
     _draw_counts(axes, counts, (left, right, bottom, HEAD))
     rows.draw_left(axes, left - 0.08, HEAD + cell_h / 2)
     columns.draw_below(axes, left + cell_w / 2, bottom + 0.07)
@@ -61,8 +70,8 @@ def split_picture(counts: Tensor, names: Sequence[str], path: Path) -> None:
     middles = [HEAD + (k + 0.5) * cell_h for k in range(clients)]
     axes.barh(middles, [n * inch for n in totals], height=0.62 * cell_h, left=start, color=PALE)
     for k in rows.shown:
-        _text(axes, start + totals[k] * inch + 0.06, middles[k], f"{totals[k]:,}", rows.size, MUTED)
-    _save(axes, path)
+        write(axes, start + totals[k] * inch + 0.06, middles[k], f"{totals[k]:,}", rows.size, MUTED)
+    save(axes, path)
 
 
 def _draw_counts(axes: "Axes", counts: Tensor, frame: tuple[float, float, float, float]) -> None:
@@ -84,7 +93,7 @@ def _draw_counts(axes: "Axes", counts: Tensor, frame: tuple[float, float, float,
     for k, c in counts.nonzero().tolist() if size >= SMALLEST else []:
         x, y = left + (c + 0.5) * cell_w, top + (k + 0.52) * cell_h
         colour = "white" if depth[k, c] > 0.5 else INK
-        _text(axes, x, y, str(int(counts[k, c])), size, colour, ha="center")
+        write(axes, x, y, str(int(counts[k, c])), size, colour, ha="center")
 
 
 def samples_picture(
@@ -118,11 +127,11 @@ def samples_picture(
 
     rows = _Labels([label for label, _ in samples[:clients]], step_h / DPI)
     columns = _Labels(names[:classes], step_w / DPI)
-    left, tall, wide = _snap(MARGIN + rows.length + 0.1), canvas.shape[0] / DPI, canvas.shape[1] / DPI
+    left, tall, wide = snap(MARGIN + rows.length + 0.1), canvas.shape[0] / DPI, canvas.shape[1] / DPI
     hidden = [(len(samples) - clients, "clients"), (len(names) - classes, "classes")]
     about = "; ".join(["grey: a class the client does not hold", *(f"{n} more {w}" for n, w in hidden if n)])
     size = (left + wide + MARGIN, HEAD + tall + columns.depth + MARGIN)
-    axes = _sheet(*size, "What the generators draw", about)
+    axes = blank_sheet(*size, "What the generators draw", about)
     frame = (left, left + wide, HEAD + tall, HEAD)
     axes.imshow(canvas.numpy(), extent=frame, aspect="auto", interpolation="nearest")
     rows.draw_left(axes, left - 0.08, HEAD + block_h / 2 / DPI)
@@ -130,8 +139,8 @@ def samples_picture(
     for k, (_, block) in enumerate(samples[:clients]):
         if block is None:
             middle = HEAD + (k * step_h + block_h / 2) / DPI
-            _text(axes, left + wide / 2, middle, "no generator", rows.size, MUTED, ha="center")
-    _save(axes, path)
+            write(axes, left + wide / 2, middle, "no generator", rows.size, MUTED, ha="center")
+    save(axes, path)
 
 
 def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> None:
@@ -150,7 +159,7 @@ def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> No
 
     pitch, left, wide, figures = 0.3, 2.6, 4.2, 0.75
     bottom = HEAD + 0.1 + pitch * len(bars)
-    axes = _sheet(
+    axes = blank_sheet(
         left + wide + figures + MARGIN,
         bottom + 0.3 + MARGIN,
         "Test accuracy",
@@ -159,14 +168,14 @@ def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> No
     for tick in (0, 25, 50, 75, 100):
         x = left + wide * tick / 100
         axes.vlines(x, HEAD, bottom, colors=FAINT, linewidth=1, zorder=0)
-        _text(axes, x, bottom + 0.15, f"{tick} %", 8, MUTED, ha="center")
+        write(axes, x, bottom + 0.15, f"{tick} %", 8, MUTED, ha="center")
     for place, (label, value) in enumerate(bars):
         y = HEAD + 0.05 + pitch * (place + 0.5)
         ours = serves(label)
         weight, colour = ("bold", BLUE) if ours else ("normal", INK)
         name = shorten(label.partition(" (")[0], 32)
-        _text(axes, left - 0.1, y, name, LARGEST, INK, ha="right", weight=weight)
-        _text(axes, left + wide + figures, y, percent(value), LARGEST, colour, ha="right", weight=weight)
+        write(axes, left - 0.1, y, name, LARGEST, INK, ha="right", weight=weight)
+        write(axes, left + wide + figures, y, percent(value), LARGEST, colour, ha="right", weight=weight)
         if dots and place == 0:
             places = [left + wide * v for v in dots]
             axes.plot(places, [y] * len(dots), "o", color=MIDDLE, alpha=0.5, ms=5, mew=0)
@@ -177,8 +186,8 @@ def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> No
     if ceiling is not None:
         x = left + wide * ceiling
         axes.vlines(x, HEAD - 0.05, bottom, colors=VERMILION, linewidth=1.4, linestyles=(0, (4, 2)))
-        _text(axes, x, HEAD - 0.13, f"pooled data: {percent(ceiling)}", 8, VERMILION, ha="center")
-    _save(axes, path)
+        write(axes, x, HEAD - 0.13, f"pooled data: {percent(ceiling)}", 8, VERMILION, ha="center")
+    save(axes, path)
 
 
 @dataclass(frozen=True)
@@ -231,7 +240,7 @@ class _Labels:
         """One below the other, right-aligned at `x`, the first at height `y`."""
         texts = self.texts
         for i in self.shown:
-            _text(axes, x, y + i * self.pitch, texts[i], self.size, INK, ha="right")
+            write(axes, x, y + i * self.pitch, texts[i], self.size, INK, ha="right")
 
     def draw_below(self, axes: "Axes", x: float, y: float) -> None:
         """Side by side, hanging from `y`, the first centred at `x`."""
@@ -239,27 +248,7 @@ class _Labels:
         if self.upright:
             size, turn, shown = self.size, 90, self.shown
         for i in shown:
-            _text(axes, x + i * self.pitch, y, texts[i], size, INK, ha="center", va="top", rotation=turn)
-
-
-def _sheet(width: float, height: float, title: str, about: str) -> "Axes":
-    """An empty sheet of `width` × `height` inches with a heading; its axes count inches from the top left."""
-    from matplotlib.figure import Figure
-
-    least = 2 * MARGIN + CHARACTER * POINT * max(13 * len(title), LARGEST * len(about))
-    width, height = _snap(max(width, least)), _snap(height)
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
-    axes.set_axis_off()
-    _text(axes, MARGIN, MARGIN + 0.08, title, 13, INK, weight="bold")
-    _text(axes, MARGIN, MARGIN + 0.31, about, LARGEST, MUTED)
-    return axes
-
-
-def _text(axes: "Axes", x: float, y: float, text: str, size: float, colour: str, **kind: Any) -> None:
-    """Text at (x, y), vertically centred unless `kind` says otherwise; a dollar sign is a dollar sign."""
-    axes.text(x, y, text, **({"va": "center_baseline"} | kind), fontsize=size, color=colour, parse_math=False)
+            write(axes, x + i * self.pitch, y, texts[i], size, INK, ha="center", va="top", rotation=turn)
 
 
 def _tiles(images: Tensor, side: int) -> Tensor:
@@ -271,15 +260,6 @@ def _tiles(images: Tensor, side: int) -> Tensor:
     return F.interpolate(pixels, (side, side), mode=mode).round_().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _save(axes: "Axes", path: Path) -> None:
-    """Write the sheet to `path`, whole or not at all; raises MosaicError."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
-    write_atomic(path, picture.getvalue())
-
-
 def _pitch(cells: int, wanted: float, largest: float) -> float:
     """Inches a cell, so that a grid has the `wanted` side where its cells can hold text."""
     return min(_clip(wanted / cells, TIGHT, largest), MAX_SIDE / cells)
@@ -287,8 +267,3 @@ def _pitch(cells: int, wanted: float, largest: float) -> float:
 
 def _clip(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
-
-
-def _snap(inches: float) -> float:
-    """Rounded up to whole pixels, so that samples stay sharp."""
-    return math.ceil(inches * DPI - 1e-6) / DPI

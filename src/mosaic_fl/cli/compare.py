@@ -1,0 +1,161 @@
+"""`mosaic compare`: several methods in the same settings, one after the other."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from mosaic_fl.cli.options import Force, Preset, Resume, Settings, given_settings, names
+from mosaic_fl.errors import MosaicError, UsageError
+
+# The grid that a GPU would run: full sets, more clients, the paper's network.
+FULL = {
+    "data": "hub:uoft-cs/cifar10",
+    "clients": "5,10,20",
+    "alpha": "0.01,0.05,0.1,0.5",
+    "rounds": "1,20",
+    "models": "resnet18,resnet8,resnet20,cnn:32:3,cnn:64:3",
+    "student": "resnet18",
+}
+USUAL = {"data": "digits", "clients": "5", "alpha": "0.1", "rounds": "1"}
+DRAWING = 0.02  # share of the time that may go into the picture: the tables are written after every cell
+
+Value = TypeVar("Value", int, float)
+
+
+def compare(
+    methods: Annotated[str, typer.Option(help="mosaic,dense,fedavg, or all: see mosaic methods")] = "all",
+    data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
+    clients: Annotated[str | None, typer.Option(metavar="N,…", help="numbers of clients [5]")] = None,
+    alpha: Annotated[str | None, typer.Option(metavar="X,…", help="smaller is more different [0.1]")] = None,
+    architectures: Annotated[str, typer.Option(help="equal, mixed, or both")] = "equal,mixed",
+    rounds: Annotated[str | None, typer.Option(metavar="N,…", help="exchanges [1]")] = None,
+    seeds: Annotated[str, typer.Option(metavar="N,…", help="one run each")] = "0,1,2",
+    models: Annotated[str | None, typer.Option(help="in turn, where mixed: cnn:16,mlp:64")] = None,
+    student: Annotated[str | None, typer.Option(help="global model; every client's where equal")] = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    workers: Annotated[str | None, typer.Option(metavar="N", help="processes, or auto: one a core")] = None,
+    full: Annotated[bool, typer.Option("--full", help="the grid that a GPU would run; others override")] = False,
+    list_only: Annotated[bool, typer.Option("--list", help="print the cells and end")] = False,
+    out: Annotated[Path, typer.Option(help="folder of the comparison")] = Path("runs/compare"),
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """Compare methods: the same clients, data, models, budgets and seeds."""
+    asked = {
+        "data": data, "clients": clients, "alpha": alpha, "rounds": rounds, "models": models, "student": student
+    }  # fmt: skip
+    said = USUAL | (FULL if full else {}) | {name: value for name, value in asked.items() if value is not None}
+    from mosaic_fl.compare.grid import Grid, known_methods
+    from mosaic_fl.compare.plan import make_plan
+
+    grid = Grid(
+        methods=known_methods() if methods == "all" else words("methods", methods),
+        clients=numbers("clients", said["clients"], int),
+        alphas=numbers("alpha", said["alpha"], float),
+        architectures=words("architectures", architectures),
+        rounds=numbers("rounds", said["rounds"], int),
+        seeds=numbers("seeds", seeds, int),
+        preset=preset or "default",
+        values=_values(said, workers) | given_settings(settings),
+    )
+    plan = make_plan(grid)
+    if list_only:
+        for cell in grid.cells():
+            reason = plan.barred.get(cell)
+            print(f"{cell}{f': {reason}' if reason else ''}")
+        print(f"{len(grid.cells())} cells, {len(plan.barred)} of them cannot run")
+        return
+    from mosaic_fl.run_folder import claim
+
+    config = grid.base().with_values({"models.clients": list(plan.models), "models.student": plan.student})
+    sources = [Path(config.data.name)]
+    claim(out, "compare", plan.inputs, config, sources, grid.options(), resume=resume, force=force)
+    _run(plan, out)
+
+
+def _run(plan: Any, out: Path) -> None:
+    """Run the grid, tell of each cell, and print the tables; raises MosaicError in the end if a cell failed."""
+    from rich.console import Console
+
+    from mosaic_fl.compare.cells import Results, run_grid, seconds_left
+    from mosaic_fl.compare.grid import Cell
+    from mosaic_fl.compare.table import blocks
+    from mosaic_fl.report.comparison import comparison_picture, comparison_tables
+
+    begin, redraw_at = time.monotonic(), 0.0
+    runnable = plan.runnable
+
+    def after(cell: Cell, results: Results) -> None:
+        nonlocal redraw_at
+        _write(plan, out, results)
+        if (start := time.monotonic()) > redraw_at:
+            comparison_picture(blocks(plan.grid, results), out / "pictures" / "compare.png")
+            redraw_at = time.monotonic() + (time.monotonic() - start) / DRAWING
+        left = [other for other in runnable if other not in results]
+        guess, result = seconds_left(left, results), results[cell]
+        what = f"{100 * result.accuracy:.1f} %" if result.accuracy is not None else f"failed: {result.reason}"
+        spent = f"{clock(time.monotonic() - begin)} elapsed{f', about {clock(guess)} left' if guess else ''}"
+        count = f"[{len(runnable) - len(left)}/{len(runnable)}]"
+        print(f"{count} {cell}: {what} in {clock(result.seconds)}; {spent}", file=sys.stderr, flush=True)
+
+    results = run_grid(plan, out, after)
+    _write(plan, out, results)
+    tables = blocks(plan.grid, results)
+    comparison_picture(tables, out / "pictures" / "compare.png")
+    console = Console(file=sys.stdout)
+    for table in comparison_tables(tables):
+        console.print(table)
+    console.print(f"Results: {out}/table.md, table.csv, table.json, cells/, pictures/compare.png", highlight=False)
+    failed = {cell: result for cell, result in results.items() if result.status == "failed"}
+    if failed:
+        cell, result = next(iter(failed.items()))
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise MosaicError(f"failed: {cell}{more}: {result.reason}; --resume tries again")
+
+
+def _write(plan: Any, out: Path, results: Any) -> None:
+    from mosaic_fl.compare.table import blocks, to_csv, to_json, to_markdown
+    from mosaic_fl.files import write_atomic
+
+    tables = blocks(plan.grid, results)
+    for name, content in (("md", to_markdown(tables)), ("csv", to_csv(tables)), ("json", to_json(tables, results))):
+        write_atomic(out / f"table.{name}", content)
+
+
+def _values(said: dict[str, str], workers: str | None) -> dict[str, Any]:
+    """The settings that options give."""
+    given = {
+        "data.name": said["data"],
+        "models.clients": names(said.get("models")),
+        "models.student": said.get("student"),
+        "run.workers": 0 if workers == "auto" else workers,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def words(option: str, text: str) -> list[str]:
+    """`a,b` -> its parts; raises UsageError for an empty one."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise UsageError(f"--{option} {text!r} has an empty part: write its parts with commas between them")
+    return parts
+
+
+def numbers(option: str, text: str, kind: Callable[[str], Value]) -> list[Value]:
+    """`0,1,2` -> its numbers; raises UsageError for what is none."""
+    try:
+        return [kind(part) for part in words(option, text)]
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise UsageError(f"--{option} {text!r}: these are {what} with commas between them, as 0,1,2") from None
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds, as 1:02:03; 2:03 below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

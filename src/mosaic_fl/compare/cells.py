@@ -1,0 +1,148 @@
+"""Running a grid: each cell alike, each finished one a file, the work at clients shared within a setting."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+import torch
+
+from mosaic_fl.compare.grid import CENTRALISED, Cell
+from mosaic_fl.compare.plan import Plan
+from mosaic_fl.engines.local import LocalFederation
+from mosaic_fl.engines.shared import SharedFederation
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.evaluation import figures
+from mosaic_fl.files import write_atomic
+from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods import METHODS, Outcome
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a cell: figures where it is `done`, and else the `reason` in words.
+
+    `accuracy` is a fraction of the test set, `bytes_up` and `bytes_down` are means a client and None where nothing
+    travels, `client_seconds` is the mean of the clients' work (that of shared answers included), `server_seconds` the
+    method's own time, without waiting for clients. `seconds` is how long the cell kept us, which sharing makes shorter.
+    """
+
+    status: Literal["done", "failed", "cannot"]
+    reason: str = ""
+    accuracy: float | None = None
+    models_served: int = 0
+    bytes_up: float | None = None
+    bytes_down: float | None = None
+    client_seconds: float | None = None
+    server_seconds: float | None = None
+    seconds: float = 0.0
+
+
+Results = Mapping[Cell, Result]
+After = Callable[[Cell, Results], None]
+
+
+def run_grid(plan: Plan, folder: Path, after: After) -> dict[Cell, Result]:
+    """Run what has no file in `folder`/cells yet; call `after(cell, all results so far)` after each cell that ran.
+
+    A cell that fails is reported in its result and tried again when the grid is resumed; the others go on.
+    """
+    results = {cell: Result("cannot", reason) for cell, reason in plan.barred.items()}
+    results |= {cell: kept for cell in plan.runnable if (kept := _recall(folder, cell)) is not None}
+    torch.set_num_threads(plan.grid.base().run.threads)
+    for setting in plan.grid.settings():
+        cells = [cell for cell in plan.runnable if cell.setting == setting]
+        shared = folder / "shared" / setting.name
+        for cell in cells:
+            if cell in results:
+                continue
+            results[cell] = _attempt(plan, cell, shared)
+            if results[cell].status == "done":
+                write_atomic(_path(folder, cell), json.dumps(asdict(results[cell]), indent=2) + "\n")
+            after(cell, results)
+        if all(results[cell].status == "done" for cell in cells):  # no other setting can use it
+            shutil.rmtree(shared, ignore_errors=True)
+    return results
+
+
+def run_cell(plan: Plan, cell: Cell, shared: Path) -> Result:
+    """Run one cell, which finds and leaves its clients' answers in `shared`; raises what the method raises."""
+    begin, config = time.perf_counter(), plan.config(cell)
+    test = plan.splits[cell.setting.seed].test
+    with LocalFederation(plan.sites(cell), config, plan.device, Journal()) as engine:
+        if cell.method == CENTRALISED:
+            return _centralised(plan, engine, begin)
+        federation, method = SharedFederation(engine, shared), METHODS[cell.method].run
+        start = time.perf_counter()
+        outcome = method(federation, config, plan.device, Journal())
+        server = time.perf_counter() - start - federation.waited
+        return Result(
+            "done",
+            accuracy=figures(outcome, test, None, [], plan.device)["accuracy"],
+            models_served=outcome.models_served,
+            bytes_up=_mean(outcome.bytes_up),
+            bytes_down=_mean(outcome.bytes_down),
+            client_seconds=fmean(federation.seconds),
+            server_seconds=server,
+            seconds=time.perf_counter() - begin,
+        )
+
+
+def seconds_left(left: Sequence[Cell], results: Results) -> float | None:
+    """A guess of how long the cells that are `left` will take; None before any cell is done.
+
+    A cell takes as long as the cells of its method and rounds did on average, or of its method, or of all.
+    """
+    done = [(cell, result.seconds) for cell, result in results.items() if result.status == "done"]
+    if not done:
+        return None
+
+    def guess(cell: Cell) -> float:
+        same = [s for other, s in done if other.method == cell.method]
+        alike = [s for other, s in done if (other.method, other.rounds) == (cell.method, cell.rounds)]
+        return fmean(alike or same or [s for _, s in done])
+
+    return sum(map(guess, left))
+
+
+def _attempt(plan: Plan, cell: Cell, shared: Path) -> Result:
+    begin = time.perf_counter()
+    try:
+        return run_cell(plan, cell, shared)
+    except Exception as error:  # whatever one method does, the hours that the others took are not lost
+        known = isinstance(error, MosaicError | RuntimeError)
+        reason = " ".join(str(error if known else f"{type(error).__name__}: {error}").split())
+        return Result("failed", reason or type(error).__name__, seconds=time.perf_counter() - begin)
+
+
+def _mean(values: Sequence[int]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _centralised(plan: Plan, engine: LocalFederation, begin: float) -> Result:
+    """The student on the pooled data, for as many steps as a distilled one, or as a client's training has if more."""
+    start = time.perf_counter()
+    engine.plan_ceiling(plan.student, engine.config.distill.steps)
+    model = GlobalModel(plan.student, engine.schema, engine.ceiling())
+    spent = time.perf_counter() - start
+    test = plan.splits[engine.config.run.seed].test
+    measured = figures(Outcome(model, [], []), test, None, [], plan.device)
+    now = time.perf_counter() - begin
+    return Result("done", accuracy=measured["accuracy"], models_served=1, server_seconds=spent, seconds=now)
+
+
+def _path(folder: Path, cell: Cell) -> Path:
+    return folder / "cells" / f"{cell.name}.json"
+
+
+def _recall(folder: Path, cell: Cell) -> Result | None:
+    """The finished cell's result; None where its file is not there, or damaged."""
+    try:
+        return Result(**json.loads(_path(folder, cell).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

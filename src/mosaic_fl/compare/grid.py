@@ -1,0 +1,181 @@
+"""The grid of a comparison as values: which method runs in which setting, and with which configuration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from mosaic_fl.config import Config
+from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.methods import METHODS
+from mosaic_fl.methods.outcome import Card
+from mosaic_fl.presets import preset_config
+
+CENTRALISED = "centralised"
+"""The student trained on the pooled data: a reference line, and no federated method."""
+WARMED = ("mosaic",)
+"""One-shot methods that can have rounds of averaging before: with R rounds, R−1 of them and the one exchange."""
+Architectures = Literal["equal", "mixed"]
+AXES = {
+    "run.method": "methods",
+    "run.seed": "seeds",
+    "partition.clients": "clients",
+    "partition.alpha": "alpha",
+    "rounds.warm_up": "rounds",
+    "rounds.fine_tune": "rounds",
+}
+"""Settings that the grid gives, by the option that says them."""
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """Clients, their data and their architectures: what all methods share."""
+
+    clients: int
+    alpha: float
+    architectures: Architectures
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.clients} clients · α = {self.alpha:g} · {self.architectures} · seed {self.seed}"
+
+    @property
+    def name(self) -> str:
+        """A name for files."""
+        return f"clients-{self.clients}_alpha-{self.alpha:g}_{self.architectures}_seed-{self.seed}"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One run: a method in a setting with `rounds` exchanges."""
+
+    setting: Setting
+    method: str
+    rounds: int
+
+    def __str__(self) -> str:
+        return f"{self.setting} · {self.method}, {self.rounds} round{'s' * (self.rounds != 1)}"
+
+    @property
+    def name(self) -> str:
+        """A name for files."""
+        return f"{self.setting.name}_{self.method}_rounds-{self.rounds}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Axes, and what is the same everywhere: `preset`, and `values` ({"section.key": value}) over it.
+
+    Raises UsageError for an unknown method, architectures that are neither equal nor mixed, an axis that is empty or
+    names something twice, values that are no setting, and values that an axis gives.
+    """
+
+    methods: Sequence[str]
+    clients: Sequence[int] = (5,)
+    alphas: Sequence[float] = (0.1,)
+    architectures: Sequence[str] = ("equal", "mixed")
+    rounds: Sequence[int] = (1,)
+    seeds: Sequence[int] = (0,)
+    preset: str = "default"
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, values in self._axes().items():
+            if not values:
+                raise UsageError(f"--{name} is empty: a grid needs at least one")
+            twice = next((value for value in values if list(values).count(value) > 1), None)
+            if twice is not None:
+                raise UsageError(f"--{name} names {twice} twice")
+        for method in self.methods:
+            if method not in known_methods():
+                raise unknown("method", method, known_methods())
+        for kind in self.architectures:
+            if kind not in get_args(Architectures):
+                raise unknown("architectures", kind, get_args(Architectures))
+        for key, option in AXES.items():
+            if key in self.values:
+                raise UsageError(f"{key} is an axis of the grid: say --{option}")
+        if min(self.rounds) < 1:
+            raise UsageError(f"--rounds {min(self.rounds)}: a method exchanges at least once")
+        settings = self.settings()  # every number in its bounds, and every method's defaults beside the values
+        for setting, method in [(s, self.methods[0]) for s in settings] + [(settings[0], m) for m in self.methods]:
+            self._config(setting, method, max(self.rounds))
+
+    def _axes(self) -> dict[str, Sequence[object]]:
+        return {
+            "methods": self.methods, "clients": self.clients, "alpha": self.alphas,
+            "architectures": self.architectures, "rounds": self.rounds, "seeds": self.seeds,
+        }  # fmt: skip
+
+    def options(self) -> dict[str, str]:
+        """The axes as they are written on a command line."""
+        return {name: ",".join(map(str, values)) for name, values in self._axes().items()}
+
+    def settings(self) -> list[Setting]:
+        """All settings, in the order in which they run: whole tables come early, one seed after the other."""
+        return [
+            Setting(clients, alpha, kind, seed)  # type: ignore[arg-type]
+            for clients in self.clients
+            for seed in self.seeds
+            for alpha in self.alphas
+            for kind in self.architectures
+        ]
+
+    def cells(self) -> list[Cell]:
+        """All cells, setting by setting, so that work at clients is shared while it is there."""
+        return [
+            Cell(setting, method, rounds)
+            for setting in self.settings()
+            for method in self.methods
+            for rounds in (self.rounds if has_rounds(method) else (1,))
+        ]
+
+    def shown(self, method: str, rounds: int) -> int:
+        """The rounds of the cell that stands in the table for `rounds`: a one-shot method stands in all of them."""
+        return rounds if has_rounds(method) else 1
+
+    def base(self) -> Config:
+        """The configuration without what the axes and the methods' own defaults say."""
+        return preset_config(self.preset).with_values(dict(self.values))
+
+    def config(self, cell: Cell, models: Sequence[str], student: str) -> Config:
+        """The cell's configuration, where `models` are the clients' architectures in the mixed setting.
+
+        A method's own defaults lie below the preset, and the preset below the user's values. In one round a client
+        trains as long as in a one-shot method: `rounds.steps` counts where there are several.
+        """
+        mixed = cell.setting.architectures == "mixed"
+        named = {"models.clients": list(models) if mixed else [student], "models.student": student}
+        return self._config(cell.setting, cell.method, cell.rounds).with_values(named)
+
+    def _config(self, setting: Setting, method: str, rounds: int) -> Config:
+        card = METHODS.get(method)
+        before = rounds if card and card.rounds else rounds - 1
+        given = dict(self.values) | {
+            "partition.clients": setting.clients,
+            "partition.alpha": setting.alpha,
+            "run.seed": setting.seed,
+            "rounds.warm_up": before if has_rounds(method) else 0,
+            "rounds.fine_tune": 0,
+        }
+        if card:
+            given["run.method"] = method
+        if rounds == 1:
+            given["rounds.steps"] = 0
+        return preset_config(self.preset, card.defaults if card else None).with_values(given)
+
+
+def known_methods() -> list[str]:
+    """All that can be compared: the registered methods, then the line of pooled data."""
+    return [*METHODS, CENTRALISED]
+
+
+def has_rounds(method: str) -> bool:
+    """Whether more rounds change what the method does."""
+    card = METHODS.get(method)
+    return method in WARMED or (card is not None and card.rounds)
+
+
+def needs(card: Card, setting: Setting) -> str:
+    """What a method needs that the setting does not have, in words; empty where it has all."""
+    mixed = setting.architectures == "mixed"
+    return "needs equal architectures" if card.equal_architectures and mixed else ""

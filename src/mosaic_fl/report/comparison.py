@@ -1,0 +1,139 @@
+"""What a comparison shows: tables for the terminal, and one picture of all settings."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from mosaic_fl.compare.table import Block, Row, cells, spread
+from mosaic_fl.report.sheet import (
+    BLUE,
+    FAINT,
+    HEAD,
+    INK,
+    LARGEST,
+    MARGIN,
+    MIDDLE,
+    MUTED,
+    PALE,
+    VERMILION,
+    blank_sheet,
+    save,
+    write,
+)
+from mosaic_fl.report.tables import shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FIGURES = ("accuracy %", "models", "rounds", "MB up", "MB down", "s client", "s server")
+LABEL, BAR, VALUE, GAP = 1.75, 2.0, 0.85, 0.35  # inches of a panel: names, bars, figures, and what parts two panels
+PITCH, TITLE, TICKS = 0.19, 0.34, 0.3  # inches: a bar, a panel's heading, and what is below its bars
+LONGEST_NAME = 22  # characters of a method's name in the picture
+
+
+def comparison_tables(blocks: Sequence[Block]) -> Iterator[Table]:
+    """For each setting the figures of every method, and then, where there are any, the differences over seeds."""
+    for block in blocks:
+        yield _figures(block)
+        if any(row.paired for row in block.rows):
+            yield _differences(block)
+
+
+def comparison_picture(blocks: Sequence[Block], path: Path) -> None:
+    """Write a PNG with a panel for each setting: a bar for each method, its standard deviation over seeds a line.
+
+    Panels of the same clients and α stand side by side. Mosaic is emphasised, reference lines are pale, what needs
+    real data is hatched. Raises MosaicError where `path` cannot be written.
+    """
+    across = max(1, len({(block.architectures, block.rounds) for block in blocks}))
+    tall = TITLE + PITCH * max((len(block.rows) for block in blocks), default=0) + TICKS
+    wide, down = LABEL + BAR + VALUE + GAP, -(-len(blocks) // across)
+    about = (
+        "test accuracy in percent, mean and standard deviation over seeds; pale: reference lines; hatched: real data"
+    )
+    axes = blank_sheet(2 * MARGIN + across * wide - GAP, HEAD + down * tall + MARGIN, "Comparison", about)
+    for place, block in enumerate(blocks):
+        _panel(axes, block, MARGIN + place % across * wide, HEAD + place // across * tall)
+    save(axes, path)
+
+
+def _panel(axes: "Axes", block: Block, x: float, y: float) -> None:
+    left, top = x + LABEL, y + TITLE
+    bottom = top + PITCH * len(block.rows)
+    write(axes, x, y + 0.1, block.title, LARGEST, INK, weight="bold")
+    for tick in (0, 50, 100):
+        at = left + BAR * tick / 100
+        axes.vlines(at, top, bottom, colors=FAINT, linewidth=1, zorder=0)
+        write(axes, at, bottom + 0.1, f"{tick}", 7, MUTED, ha="center")
+    for place, row in enumerate(block.rows):
+        middle = top + PITCH * (place + 0.5)
+        ours = row.method == block.against
+        weight, colour = ("bold", BLUE) if ours else ("normal", INK)
+        write(axes, left - 0.07, middle, shorten(row.method, LONGEST_NAME), 8, INK, ha="right", weight=weight)
+        if row.accuracy is None:
+            write(axes, left + 0.05, middle, shorten(row.note, 44), 7, MUTED)
+            continue
+        fill = BLUE if ours else PALE if row.kind == "reference" else MIDDLE
+        hatch, percent = "////" if row.kind == "real data" else None, BAR / 100
+        axes.barh(middle, percent * row.accuracy, 0.66 * PITCH, left, color=fill, hatch=hatch, edgecolor="white", lw=0)
+        if row.accuracy_std is not None:
+            ends = (max(0.0, row.accuracy - row.accuracy_std), min(100.0, row.accuracy + row.accuracy_std))
+            axes.hlines(middle, left + percent * ends[0], left + percent * ends[1], colors=VERMILION, linewidth=1.2)
+        text = spread(row.accuracy, row.accuracy_std)
+        write(axes, left + BAR + VALUE, middle, text, 8, colour, ha="right", weight=weight)
+
+
+def _figures(block: Block) -> Table:
+    table = _table(block.title)
+    table.add_column("", overflow="fold")
+    for head in FIGURES:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in _parted(table, block.rows):
+        if row.accuracy is None:
+            continue
+        label, *figures = cells(row)[:8]
+        table.add_row(Text(label), *figures, style=_style(block, row))
+    missing = [f"{row.method}: {row.note}" for row in block.rows if row.note]
+    table.caption = Text("\n".join(missing)) if missing else None
+    return table
+
+
+def _differences(block: Block) -> Table:
+    table = _table(f"paired over seeds: the difference to {block.against}, in points")
+    table.add_column("", overflow="fold")
+    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("paired t test, 95 %")
+    for row in _parted(table, block.rows):
+        if row.paired is not None:
+            difference = spread(row.paired.mean, row.paired.std, sign=True)
+            table.add_row(Text(row.label), difference, row.paired.verdict, style=_style(block, row))
+    return table
+
+
+def _parted(table: Table, rows: Sequence[Row]) -> Iterator[Row]:
+    """The rows, with a line in the table before the first reference line."""
+    for place, row in enumerate(rows):
+        if place and row.kind == "reference" and rows[place - 1].kind != "reference":
+            table.add_section()
+        yield row
+
+
+def _style(block: Block, row: Row) -> str | None:
+    return "bold" if row.method == block.against else "dim" if row.kind == "reference" else None
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=Text(title),
+        title_justify="left",
+        title_style="dim",
+        caption_justify="left",
+        header_style="dim",
+        min_width=len(title) + 1,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+    )

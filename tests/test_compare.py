@@ -1,0 +1,221 @@
+"""`mosaic compare` from its words to its files: a smoke of every method, kills, faults and wrong input."""
+
+import csv
+import json
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from command import mosaic, start
+from mosaic_fl.cli.compare import clock, numbers
+from mosaic_fl.cli.main import main
+from mosaic_fl.compare.grid import known_methods
+from mosaic_fl.errors import UsageError
+from mosaic_fl.methods import METHODS
+
+# Very few steps: what every method leaves is looked at here, not how good it is.
+TINY = [
+    word
+    for setting in (
+        "data.max_train=200", "data.max_test=60",
+        "train.max_steps=6", "train.min_steps=6", "train.check_every=3",
+        "generator.steps=6", "generator.width=4", "generator.latent=4",
+        "meta.steps=4", "meta.samples=80", "meta.batch_size=16",
+        "distill.steps=6", "distill.pool=80", "distill.prior_pool=40", "distill.batch_size=16",
+        "synthesis.epochs=2", "synthesis.generator_steps=2", "synthesis.student_steps=2",
+        "synthesis.batch_size=16", "synthesis.width=4", "synthesis.latent=8",
+    )
+    for word in ("--set", setting)
+]  # fmt: skip
+COMPARE = ["compare", "--clients", "2", "--alpha", "1", "--models", "cnn:4,mlp:8", "--student", "cnn:8", *TINY]
+SOME = [*COMPARE, "--methods", "mosaic,fedavg,centralised", "--rounds", "1,2", "--workers", "1"]
+
+
+def fails(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 2) -> str:
+    """The one line that `mosaic WORDS` prints on stderr before it exits with `code`."""
+    with pytest.raises(SystemExit) as exit:
+        main([str(word) for word in words])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mosaic: ")]
+    assert exit.value.code == code, lines
+    assert len(lines) == 1
+    return lines[0].removeprefix("mosaic: ")
+
+
+def figures(folder: Path) -> dict[tuple[object, ...], object]:
+    """Accuracy and traffic of every cell in `table.json`: what must not depend on how often the grid was started."""
+    cells = json.loads((folder / "table.json").read_text())["cells"]
+    keys = ("clients", "alpha", "architectures", "seed", "method", "rounds")
+    return {tuple(c[k] for k in keys): (c["status"], c["accuracy"], c["bytes_up"], c["bytes_down"]) for c in cells}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    shown = mosaic(*SOME, "--seeds", "0", "--out", "grid", cwd=folder)
+    assert "2 clients · α = 1 · equal architectures · 2 rounds" in shown
+    assert "one seed: cannot say" in shown
+    return folder / "grid"
+
+
+def test_every_method_runs_or_says_why_not(tmp_path: Path) -> None:
+    mosaic(*COMPARE, "--methods", "all", "--seeds", "0", "--workers", "1", "--out", "all", cwd=tmp_path)
+    rows = list(csv.DictReader((tmp_path / "all" / "table.csv").open()))
+    assert {row["method"] for row in rows} == set(known_methods())
+    for row in rows:
+        if row["accuracy"]:
+            assert 0 <= float(row["accuracy"]) <= 100
+            assert int(float(row["models_served"])) >= 1
+        else:
+            assert row["note"], row
+    ran = {row["method"] for row in rows if row["accuracy"]}
+    assert ran == set(known_methods())  # in one of the two settings at least
+    equal = {name for name, card in METHODS.items() if card.equal_architectures}
+    mixed = {row["method"]: row["note"] for row in rows if row["architectures"] == "mixed"}
+    assert all(mixed[name] == "needs equal architectures" for name in equal)
+
+
+def test_a_grid_leaves_its_tables_its_cells_and_nothing_shared(finished: Path) -> None:
+    assert len(list((finished / "cells").glob("*.json"))) == 8  # equal: 2 + 2 + 1, mixed: 2 + 0 + 1
+    assert not list((finished / "shared").iterdir())
+    assert (finished / "pictures" / "compare.png").stat().st_size > 10_000
+    text = (finished / "table.md").read_text()
+    assert text.count("###") == 4
+    assert "needs equal architectures" in text
+    rows = list(csv.DictReader((finished / "table.csv").open()))
+    assert len(rows) == 4 * 3
+    assert all(float(r["client_seconds"]) > 0 for r in rows if r["accuracy"] and r["method"] != "centralised")
+
+
+def test_killed_and_resumed_ends_the_same_and_repeats_nothing(finished: Path, tmp_path: Path) -> None:
+    words = [*SOME, "--seeds", "0", "--out", "killed"]
+    process = start(*words, cwd=tmp_path)
+    while len(list((tmp_path / "killed").glob("cells/[!.]*"))) < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("cells/[!.]*")}
+    assert 3 <= len(before) < 8
+    mosaic(*words, "--resume", cwd=tmp_path)
+    assert figures(tmp_path / "killed") == figures(finished)
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+
+
+def test_interrupting_says_in_one_line_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [*SOME, "--seeds", "0", "--out", "grid"]
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], run=interrupted))
+        line = fails(capsys, *words, code=1)
+    assert line == "interrupted; what was finished is kept: go on with --resume"
+    assert len(list(Path("grid/cells").iterdir())) == 2
+    assert list(Path("grid/shared").iterdir())
+    mosaic(*words, "--resume", cwd=tmp_path)
+    assert figures(Path("grid")) == figures(finished)
+
+
+def test_one_fault_does_not_stop_the_others_and_is_tried_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [*SOME, "--architectures", "equal", "--seeds", "0", "--out", "grid"]
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of\nmemory")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], run=broken))
+        line = fails(capsys, *words, code=1)
+    assert "fedavg, 1 round (and 1 more): out of memory; --resume tries again" in line
+    assert "failed: out of memory" in Path("grid/table.md").read_text()
+    assert len(list(Path("grid/cells").iterdir())) == 3
+    mosaic(*words, "--resume", cwd=tmp_path)
+    assert "failed" not in Path("grid/table.md").read_text()
+
+
+def test_the_folder_of_another_comparison(
+    capsys: pytest.CaptureFixture[str], finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished.parent)
+    words = [*SOME, "--seeds", "0", "--out", "grid"]
+    assert "add --resume" in fails(capsys, *words)
+    assert "--seeds 0, not 0,1" in fails(capsys, *SOME, "--seeds", "0,1", "--out", "grid", "--resume")
+    assert "distill.steps = 6, not 7" in fails(capsys, *words, "--set", "distill.steps=7", "--resume")
+    assert "another command" in fails(capsys, "run", "--out", "grid", "--resume")
+    mosaic(*words, "--resume", cwd=finished.parent)  # nothing is left to do
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--methods", "mosaic,densee"], ["unknown method 'densee'"]),
+        (["--methods", "fedvag"], ["unknown method 'fedvag'", "fedavg"]),
+        (["--methods", ""], ["--methods ''", "empty"]),
+        (["--seeds", "0,x"], ["--seeds '0,x'", "whole numbers"]),
+        (["--seeds", "0.5"], ["--seeds '0.5'", "whole numbers"]),
+        (["--seeds", "0,,1"], ["--seeds '0,,1'", "empty"]),
+        (["--alpha", "small"], ["--alpha 'small'", "numbers"]),
+        (["--alpha", "0"], ["partition.alpha"]),
+        (["--rounds", "0"], ["--rounds 0"]),
+        (["--architectures", "mixd"], ["unknown architectures 'mixd'", "mixed"]),
+        (["--methods", "fedavg", "--architectures", "mixed"], ["no cell of this grid can run"]),
+        (["--set", "run.seed=3"], ["run.seed", "--seeds"]),
+        (["--set", "distill.step=3"], ["unknown setting 'distill.step'"]),
+        (["--models", "cmn:3,mlp:8"], ["unknown model 'cmn'"]),
+        (["--data", "digit"], ["unknown data set 'digit'"]),
+        (["--preset", "papr"], ["unknown preset"]),
+    ],
+)
+def test_wrong_words(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    parts: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = fails(capsys, "compare", *words)
+    assert all(part in line for part in parts), line
+    assert not Path("runs").exists()  # before any work is spent
+
+
+def test_list_prints_the_cells_and_does_nothing(tmp_path: Path) -> None:
+    lines = mosaic(*SOME, "--seeds", "0,1", "--list", cwd=tmp_path).splitlines()
+    assert len(lines) == 2 * 2 * 5 + 1
+    assert lines[0] == "2 clients · α = 1 · equal · seed 0 · mosaic, 1 round"
+    assert lines[-1] == "20 cells, 4 of them cannot run"
+    assert sum("needs equal architectures" in line for line in lines) == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_full_grid(tmp_path: Path) -> None:
+    words = ["compare", "--full", "--data", "digits", "--methods", "mosaic,fedavg", "--seeds", "0", "--list"]
+    lines = mosaic(*words, cwd=tmp_path).splitlines()
+    assert len(lines) == 3 * 4 * 2 * 4 + 1  # clients × α × architectures × (two methods with 1 and 20 rounds)
+    assert any(line.startswith("20 clients · α = 0.01 · mixed · seed 0 · mosaic, 20 rounds") for line in lines)
+
+
+def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 32
+    assert max(map(len, lines)) <= 80
+
+
+def test_numbers_and_times() -> None:
+    assert numbers("seeds", "0, 2,1", int) == [0, 2, 1]
+    assert numbers("alpha", "0.01,1e-1", float) == [0.01, 0.1]
+    with pytest.raises(UsageError, match="empty"):
+        numbers("seeds", "1,", int)
+    assert [clock(s) for s in (0.4, 63, 3723)] == ["0:00", "1:03", "1:02:03"]

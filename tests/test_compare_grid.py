@@ -1,0 +1,133 @@
+"""The grid as values: which cells there are, what each is configured to do, and which cannot run."""
+
+import pytest
+
+from mosaic_fl.compare.cells import Result, seconds_left
+from mosaic_fl.compare.grid import CENTRALISED, Cell, Grid, Setting, known_methods
+from mosaic_fl.compare.plan import make_plan
+from mosaic_fl.errors import UsageError
+
+SMALL = {"data.max_train": 120, "data.max_test": 40, "run.workers": 1}
+
+
+def test_every_setting_has_every_method_and_one_shot_methods_run_once() -> None:
+    grid = Grid(["mosaic", "fedavg", CENTRALISED], [5], [0.01, 0.1], ["equal", "mixed"], [1, 20], [0, 1])
+    cells = grid.cells()
+    # 2 α × 2 architectures × 2 seeds, each with two cells of mosaic, two of fedavg, and one of pooled data.
+    assert len(grid.settings()) == 8
+    assert len(cells) == len(set(cells)) == len({cell.name for cell in cells}) == 8 * 5
+    assert [c.rounds for c in cells if c.method == CENTRALISED] == [1] * 8
+    assert (grid.shown("fedavg", 20), grid.shown(CENTRALISED, 20)) == (20, 1)
+    # All cells of a setting are neighbours: that is where their clients' work is shared.
+    assert [c.setting for c in cells] == [s for s in grid.settings() for _ in range(5)]
+
+
+def test_rounds_are_exchanges() -> None:
+    grid = Grid(["mosaic", "fedavg"], rounds=[1, 20], values={"rounds.steps": 50})
+    setting = Setting(5, 0.1, "mixed", 0)
+
+    def rounds(method: str, rounds: int) -> tuple[int, int]:
+        config = grid.config(Cell(setting, method, rounds), ["cnn:8", "mlp:8"], "cnn:16")
+        return config.rounds.warm_up, config.rounds.steps
+
+    # In one round everybody trains to the end, as the clients of one-shot methods do.
+    assert rounds("mosaic", 1) == (0, 0)
+    assert rounds("mosaic", 20) == (19, 50)  # nineteen rounds of averaging, and the exchange
+    assert rounds("fedavg", 1) == (1, 0)
+    assert rounds("fedavg", 20) == (20, 50)
+
+
+def test_a_cell_s_configuration() -> None:
+    grid = Grid(["fedavg"], [3], [0.5], seeds=[7], values={"distill.steps": 9})
+    equal, mixed = (grid.config(Cell(s, "fedavg", 1), ["cnn:8", "mlp:8"], "cnn:16") for s in grid.settings())
+    assert equal.models.clients == ("cnn:16",)
+    assert mixed.models.clients == ("cnn:8", "mlp:8")
+    assert equal.run.method == "fedavg"
+    assert (equal.partition.clients, equal.partition.alpha, equal.run.seed, equal.distill.steps) == (3, 0.5, 7, 9)
+
+
+def test_a_method_s_own_settings_lie_below_the_user_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from mosaic_fl.methods import METHODS
+
+    card = replace(METHODS["fedavg"], defaults={"train.lr": 0.25, "train.batch_size": 8})
+    monkeypatch.setitem(METHODS, "fedavg", card)
+    grid = Grid(["fedavg", "mosaic"], values={"train.batch_size": 16})
+    setting = grid.settings()[0]
+    ours, others = (grid.config(Cell(setting, m, 1), [], "cnn:8").train for m in ("fedavg", "mosaic"))
+    assert (ours.lr, ours.batch_size) == (0.25, 16)
+    assert (others.lr, others.batch_size) == (2e-3, 16)
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"methods": ["mosiac"]}, "unknown method 'mosiac': did you mean mosaic"),
+        ({"architectures": ["equals"]}, "unknown architectures 'equals': did you mean equal"),
+        ({"seeds": []}, "--seeds is empty"),
+        ({"seeds": [0, 1, 0]}, "--seeds names 0 twice"),
+        ({"seeds": [-1]}, "run.seed"),
+        ({"rounds": [0]}, "--rounds 0"),
+        ({"clients": [0]}, "partition.clients"),
+        ({"alphas": [0.1, -1.0]}, "partition.alpha"),
+        ({"values": {"partition.alpha": 3}}, "say --alpha"),
+        ({"values": {"distil.steps": 3}}, "unknown section"),
+        ({"preset": "papr"}, "unknown preset"),
+    ],
+)
+def test_a_wrong_grid(axes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Grid(**{"methods": ["mosaic"], **axes})
+
+
+def test_what_a_setting_lacks_is_said_in_words() -> None:
+    plan = make_plan(Grid(["mosaic", "fedavg"], [2], values=SMALL))
+    assert [str(cell.method) for cell in plan.runnable] == ["mosaic", "fedavg", "mosaic"]
+    assert list(plan.barred.values()) == ["needs equal architectures"]
+
+
+def test_a_check_of_a_method_bars_its_cells_and_no_other() -> None:
+    values = {**SMALL, "generator.family": "none", "distill.prior": "none"}
+    plan = make_plan(Grid(["mosaic", "fedavg"], [2], architectures=["equal"], values=values))
+    assert [cell.method for cell in plan.runnable] == ["fedavg"]
+    assert "generator.family is none" in next(iter(plan.barred.values()))
+
+
+def test_a_split_that_cannot_be_drawn_bars_its_settings() -> None:
+    values = {**SMALL, "partition.min_samples": 15, "partition.retries": 3}
+    plan = make_plan(Grid(["fedavg"], [2, 30], [1.0], ["equal"], values=values))
+    assert {cell.setting.clients for cell in plan.barred} == {30}
+    assert "clients" in next(iter(plan.barred.values()))
+
+
+def test_a_grid_without_a_runnable_cell() -> None:
+    with pytest.raises(UsageError, match="no cell of this grid can run.*fedavg.*needs equal architectures"):
+        make_plan(Grid(["fedavg"], [2], architectures=["mixed"], values=SMALL))
+
+
+def test_mixed_architectures_are_at_least_two() -> None:
+    with pytest.raises(UsageError, match="at least two, not cnn:8"):
+        make_plan(Grid(["mosaic"], [2], values={**SMALL, "models.clients": ["cnn:8"]}))
+    with pytest.raises(UsageError, match="unknown model 'cmn'"):
+        make_plan(Grid(["mosaic"], [2], values={**SMALL, "models.student": "cmn:8"}))
+
+
+def test_seconds_left_are_those_of_the_nearest_cells() -> None:
+    setting, other = Setting(5, 0.1, "equal", 0), Setting(5, 0.1, "equal", 1)
+    assert seconds_left([Cell(setting, "mosaic", 1)], {}) is None
+    results = {
+        Cell(setting, "mosaic", 1): Result("done", seconds=10),
+        Cell(setting, "fedavg", 1): Result("done", seconds=2),
+        Cell(setting, "fedavg", 20): Result("done", seconds=36),
+        Cell(setting, "fedbn", 1): Result("failed", seconds=1000),
+    }
+    left = [Cell(other, "fedavg", 20), Cell(other, "fedavg", 5), Cell(other, "heterofl", 1)]
+    # The same method and rounds: 36; the same method: (2 + 36)/2; none alike: (10 + 2 + 36)/3.
+    assert seconds_left(left, results) == pytest.approx(36 + 19 + 16)
+
+
+def test_all_is_every_method_and_the_line_of_pooled_data() -> None:
+    from mosaic_fl.methods import METHODS
+
+    assert known_methods() == [*METHODS, CENTRALISED]
