@@ -1,14 +1,17 @@
 """Methods by name. Each is a function that reads like the algorithm box of its paper."""
 
-from mosaic_fl.methods import fedavg, mosaic, width
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods import dfrd, fedavg, feddf, fedftg, fedgen, mosaic, width
+from mosaic_fl.methods.outcome import Card, Method, Outcome
 
 METHODS: dict[str, Card] = {
     "mosaic": mosaic.CARD,
     "fedavg": fedavg.CARD,
     "heterofl": width.HETEROFL,
     "fedrolex": width.FEDROLEX,
+    "fedgen": fedgen.CARD,
+    "feddf": feddf.CARD,
+    "fedftg": fedftg.CARD,
+    "dfrd": dfrd.CARD,
 }
-"""Methods that average weights, so that all clients need one architecture."""
 
-__all__ = ["AVERAGING", "METHODS", "Method", "Outcome"]
+__all__ = ["METHODS", "Card", "Method", "Outcome"]
