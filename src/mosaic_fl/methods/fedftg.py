@@ -4,12 +4,18 @@ Each round (algorithm 1) averages the clients' models and then plays a game at t
 looks for hard samples, on which the global model θ differs from the clients' models, and θ learns from these on them:
 
     min_θ max_G  L_md − λ_cls·L_cls − λ_dis·L_dis                              (equation 4)
-    L_md  = Σ_k α[k, y]·KL(θ(x) ‖ θ_k(x)),  x = G(z, y)                        (equation 5, class-level ensemble)
+    L_md  = Σ_k α[k, y]·D(θ(x), θ_k(x)),  x = G(z, y)                          (equation 5, class-level ensemble)
     L_cls = Σ_k α[k, y]·CE(θ_k(x), y)                                          (fidelity)
     L_dis = exp(−mean d(z_i, z_j)·d(x_i, x_j))                                 (diversity)
 
 with α[k, y] = n_k[y] / Σ_j n_j[y] and labels y drawn ~ Σ_k n_k[y] (customised label sampling), both over the clients of
 the round. The generator lives on from round to round; its optimiser starts anew.
+
+The paper writes the KL divergence KL(θ ‖ θ_k) for D. Its authors' code, followed here, has two of them: for the
+generator the mean distance of logits, and for θ the cross-entropy with, that is KL(p ‖ θ) from, the ensemble's
+probabilities p = Σ_k α[k, y]·softmax θ_k(x). The paper's has
+no bound, and the generator finds samples on which the experts are absurdly sure: on digits (5 clients, α = 0.1, ten
+turns at student_lr = 0.01) an average of 57 % fell to 46 %, where it now rises to 74 %.
 """
 
 from collections.abc import Sequence
@@ -38,10 +44,11 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.server.experts import class_weights
+from mosaic_fl.server.experts import TINY, class_weights
+from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import adam, draw, improve, new_generator
-from mosaic_fl.server.synthesis.losses import expert_cross_entropy, expert_divergence, mode_seeking
+from mosaic_fl.server.synthesis.losses import expert_cross_entropy, expert_distance, label_weighted, mode_seeking
 from mosaic_fl.server.synthesis.student import descend, sgd
 
 GENERATOR = "generator"
@@ -96,7 +103,7 @@ def fine_tune(
     def hard_samples(images: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         outputs = ensemble(images)
         fidelity = expert_cross_entropy(outputs, labels, weights).mean()
-        hardness = expert_divergence(outputs, student(images), labels, weights).mean()
+        hardness = expert_distance(outputs, student(images), labels, weights).mean()
         diversity = mode_seeking(z, images)
         return settings.label * fidelity - settings.adversarial * hardness + settings.diversity * diversity
 
@@ -108,9 +115,8 @@ def fine_tune(
             z, labels = batch()
             with torch.no_grad():
                 images = generator(z, labels)
-                outputs = ensemble(images)
-            loss = expert_divergence(outputs, student(images), labels, weights).mean()
-            student_loss = descend(of_student, loss)
+                teacher = label_weighted(ensemble(images).softmax(2), labels, weights).clamp(min=TINY).log()
+            student_loss = descend(of_student, kl_divergence(teacher, student(images)).mean())
     monitor.log(stream.round, generator_loss=generator_loss, student_loss=student_loss)
 
 
@@ -126,7 +132,7 @@ CARD = Card(
         "synthesis.generator_steps": 1,
         "synthesis.student_steps": 5,
         "synthesis.lr": 0.01,
-        "synthesis.student_lr": 0.1,
+        "synthesis.student_lr": 1e-3,  # 0.1 without momentum, on a loss that the authors' code divides by C = 10
     },
     check=check_student_steps,
 )

@@ -3,6 +3,8 @@
 Where experts are weighted by class, `weights` (K, C) are `experts.class_weights`: α[k, y] = n_k[y] / Σ_j n_j[y].
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,14 +37,16 @@ def expert_cross_entropy(outputs: Tensor, labels: Tensor, weights: Tensor) -> Te
     return (each.view(-1, experts) * weights.T[labels]).sum(1)
 
 
-def expert_divergence(outputs: Tensor, student: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Σ_k α[k, y]·KL(student ‖ expert k) in nats (n,), from logits (n, K, C) and (n, C) (FedFTG, equation 5)."""
-    q, p = student.log_softmax(1)[:, None], outputs.log_softmax(2)
-    return ((q.exp() * (q - p)).sum(2) * weights.T[labels]).sum(1)
+def expert_distance(outputs: Tensor, student: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Σ_k α[k, y]·mean_c |logit c of expert k − that of the student| (n,), from logits (n, K, C) and (n, C).
+
+    How hard a sample is for the student (FedFTG, as in its authors' code).
+    """
+    return ((outputs - student[:, None]).abs().mean(2) * weights.T[labels]).sum(1)
 
 
 def label_weighted(outputs: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Σ_k α[k, y]·logits of expert k (n, C), from expert logits (n, K, C): DFRD's dynamically weighted ensemble."""
+    """Σ_k α[k, y]·outputs of expert k (n, C), from (n, K, C): of logits DFRD's ensemble, of probabilities FedFTG's."""
     return torch.einsum("nkc,nk->nc", outputs, weights.T[labels])
 
 
@@ -50,10 +54,10 @@ def mode_seeking(z: Tensor, outputs: Tensor) -> Tensor:
     """exp(−mean_ij d(z_i, z_j)·d'(x_i, x_j)), a scalar in 0..1 that is small where other latents give other outputs.
 
     For z (n, ·) and outputs (n, ...) of one batch, after Mao et al. 2019 (arXiv 1903.05628). d is the mean squared
-    and d' the mean absolute difference, as in the code of FedGen and FedFTG: with norms, as the papers write, the
-    exponential of an image's distances is 0 and so is its gradient.
+    difference, as in the code of FedGen and FedFTG, and d' its root: with norms over all of an image, as FedFTG and
+    DFRD write, the exponential is 0 and so is its gradient.
     """
     flat = outputs.flatten(1)
-    near = (z[:, None] - z).square().mean(2)
-    apart = torch.cdist(flat, flat, p=1) / flat.shape[1]
+    near = torch.cdist(z, z).square() / z.shape[1]
+    apart = torch.cdist(flat, flat) / math.sqrt(flat.shape[1])
     return (-(near * apart).mean()).exp()
