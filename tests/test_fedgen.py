@@ -17,7 +17,7 @@ from mosaic_fl.federation import FitJob
 from mosaic_fl.generators.latent import Latent, LatentGenerator
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.fedgen import feature_size, fedgen, train_generator
-from mosaic_fl.models import build
+from mosaic_fl.models import build, trust
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
@@ -112,6 +112,14 @@ def test_features_need_a_head() -> None:
     schema = Schema((1, 8, 8), ("a", "b"))
     state = copy_state(build("cnn:4:1", schema))
     assert feature_size("cnn:4:1", schema, state) == state["head.weight"].shape[1]
+    name = trust(headless)
+    with pytest.raises(UsageError, match=f"{name} has none: use a built-in model"):
+        feature_size(name, schema, copy_state(build(name, schema)))
+
+
+def headless() -> torch.nn.Module:
+    """A user's own model, of which only the logits are known."""
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
 
 
 def test_a_round_is_fedavg_and_the_second_one_is_not(digits: ImageData) -> None:
