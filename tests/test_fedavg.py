@@ -20,7 +20,9 @@ from mosaic_fl.methods.fedavg import fedavg
 
 
 def fitted(client: int, samples: int, weight: float, batches: int) -> Fitted:
-    return Fitted(client, {"w": torch.tensor([weight, 1.0]), "n": torch.tensor(batches)}, samples, {})
+    return Fitted(
+        client, {"w": torch.tensor([weight, 1.0]), "n": torch.tensor(batches)}, samples, {}, torch.tensor([samples])
+    )
 
 
 def test_the_average_weighs_clients_by_their_samples() -> None:

@@ -31,6 +31,7 @@ from mosaic_fl.models.width import CUTTABLE, RATIOS, narrow
 from mosaic_fl.states import State
 
 CPU = torch.device("cpu")
+NOBODY = torch.zeros(2, dtype=torch.int64)  # class counts that no one asks for
 # 10×7 colour images: the cnn's head sees several pixels a channel, and its pooling windows do not divide them.
 SCHEMA = Schema((3, 10, 7), ("a", "b", "c"))
 SPECS = ("cnn:8:3", "mlp:16:3", "resnet8:8", "resnet20:4", "resnet18:4", "resnet34:2", "resnet50:2")
@@ -228,12 +229,13 @@ class AddingFederation:
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         self.jobs.append(list(jobs))
         return [
-            Fitted(j.client, {k: v + j.client + 1 for k, v in j.state.items()}, 10 * (j.client + 1), {}) for j in jobs
+            Fitted(j.client, {k: v + j.client + 1 for k, v in j.state.items()}, 10 * (j.client + 1), {}, NOBODY)
+            for j in jobs
         ]
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
         statistics = {name: tensor for name, tensor in state.items() if "running" in name}
-        return [Fitted(k, statistics, 10, {}) for k in range(self.clients)]
+        return [Fitted(k, statistics, 10, {}, NOBODY) for k in range(self.clients)]
 
     def evaluate(self, architecture: str, state: State) -> list[Tensor]:
         assert architecture == self.architecture
@@ -314,7 +316,9 @@ def test_static_batch_norm_by_hand(digits: ImageData) -> None:
         def statistics(self, architecture: str, state: State) -> list[Fitted]:
             answers = [(10, 0.0, 1.0), (30, 4.0, 2.0)]
             return [
-                Fitted(k, {"bn.running_mean": torch.tensor([mean]), "bn.running_var": torch.tensor([var])}, n, {})
+                Fitted(
+                    k, {"bn.running_mean": torch.tensor([mean]), "bn.running_var": torch.tensor([var])}, n, {}, NOBODY
+                )
                 for k, (n, mean, var) in enumerate(answers)
             ]
 

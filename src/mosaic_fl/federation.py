@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.schema import Schema
+from mosaic_fl.generators.latent import Latent
 from mosaic_fl.states import State
 
 
@@ -23,23 +24,29 @@ class Start:
 class FitJob:
     """What one client is asked in `fit`: train `architecture` from the weights `state`.
 
-    `settings` are changes to its training configuration, as {"lr": 1e-4, "max_steps": 10}.
+    `settings` are changes to its training configuration, as {"lr": 1e-4, "max_steps": 10}; `latent` is a generator of
+    features whose labels it also learns (FedGen).
     """
 
     client: int
     architecture: str
     state: State
     settings: Mapping[str, Any] = field(default_factory=dict)
+    latent: Latent | None = None
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A client's answer to `fit`: its new weights, its training samples and its validation figures."""
+    """A client's answer to `fit`: its new weights, its training samples, its validation figures.
+
+    `class_counts` int64 (C,) says how many of the training samples each class has.
+    """
 
     client: int
     state: State
     samples: int
     validation: dict[str, float]
+    class_counts: Tensor
 
 
 class Federation(Protocol):

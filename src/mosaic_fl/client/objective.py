@@ -5,11 +5,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.config import TrainConfig
+from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.loading import load_into
+from mosaic_fl.randomness import Stream
+
+
+class LatentTerm:
+    """weight · E[CE(head(G(ε, y)), y)], y ~ p̂, ε ~ N(0, I): what FedGen adds to a client's loss (its equation 5).
+
+    The features G makes are constants here: they teach the model's head, and the generator learns at the server.
+    """
+
+    def __init__(self, latent: Latent, model: Classifier, stream: Stream) -> None:
+        """`model` on its device, with a `head`; all draws come from `stream`."""
+        self.latent, self.model, self.rng = latent, model, stream.torch()
+        self.device = next(model.parameters()).device
+        with torch.random.fork_rng(devices=[]):
+            self.generator = load_into(latent.network, latent.state, "latent generator").to(self.device)
+
+    def __call__(self, n: int) -> Tensor:
+        """The term, of `n` newly drawn features."""
+        labels = torch.multinomial(self.latent.labels, n, replacement=True, generator=self.rng).to(self.device)
+        noise = torch.randn(n, self.latent.noise, generator=self.rng).to(self.device)
+        with torch.no_grad():
+            features = self.generator(noise, labels)
+        return self.latent.weight * F.cross_entropy(self.model.head(features), labels)
 
 
 class Objective:
-    """CE(scaled logits, label) + proximal/2 · ‖θ − θ₀‖².
+    """CE(scaled logits, label) + proximal/2 · ‖θ − θ₀‖² + the term of generated features, where there is one.
 
     The logits of the classes that the client does not hold are multiplied by `config.absent`: 1 is plain
     cross-entropy, 0.5 the restricted softmax of FedRS (Li & Zhan 2021, equation 5), 0 the masked cross-entropy of
@@ -17,9 +42,11 @@ class Objective:
     holds the model near; batch-norm statistics are no weights.
     """
 
-    def __init__(self, model: Classifier, class_counts: Tensor, config: TrainConfig) -> None:
+    def __init__(
+        self, model: Classifier, class_counts: Tensor, config: TrainConfig, latent: LatentTerm | None = None
+    ) -> None:
         """`model` as training begins, on its device; `class_counts` (C,) of the client's training samples."""
-        device = next(model.parameters()).device
+        self.latent, device = latent, next(model.parameters()).device
         self.proximal, self.model = config.proximal, model
         absent = (class_counts == 0).to(device)
         self.scale = torch.where(absent, config.absent, 1.0) if config.absent != 1 and bool(absent.any()) else None
@@ -35,4 +62,4 @@ class Objective:
         if self.start:
             moved = zip(self.model.parameters(), self.start, strict=True)
             loss = loss + self.proximal / 2 * torch.stack([(p - at).square().sum() for p, at in moved]).sum()
-        return loss
+        return loss if self.latent is None else loss + self.latent(len(images))

@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mosaic_fl.client.objective import Objective
+from mosaic_fl.client.objective import LatentTerm, Objective
 from mosaic_fl.config import TrainConfig
 from mosaic_fl.data.augmentation import augmentation_kind, augmented
 from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.errors import MosaicError
+from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
 from mosaic_fl.monitor import Monitor
@@ -42,18 +43,21 @@ def train_classifier(
     stream: Stream,
     device: torch.device,
     monitor: Monitor,
+    latent: Latent | None = None,
 ) -> Trained:
     """Train `model` in place on its `Objective`; it ends with the weights that were best on `validation`.
 
-    Batches are varied as `config.augment` says; the validation split is not. With an empty validation split it trains
-    to the end. The model comes back on the CPU in eval mode. Raises MosaicError where the loss is no longer finite.
+    Batches are varied as `config.augment` says; the validation split is not. With `latent`, a generator of features,
+    its loss on those is a term of the objective too. With an empty validation split it trains to the end. The model
+    comes back on the CPU in eval mode. Raises MosaicError where the loss is no longer finite.
     """
     steps, draw = steps_for(len(train), config), batches(len(train), config.batch_size, stream.torch())
     images, labels = train.images.to(device), train.labels.to(device)
     kind = augmentation_kind(config.augment, train.schema.shape[0])
     varied = replace(stream, stage=f"{stream.stage}/augment").torch()
     model.to(device).train()
-    optimiser, objective = _optimiser(model, config), Objective(model, train.class_counts(), config)
+    term = LatentTerm(latent, model, Stream(stream.seed, "latent", stream.client, stream.round)) if latent else None
+    optimiser, objective = _optimiser(model, config), Objective(model, train.class_counts(), config, term)
     schedule = cosine(optimiser, steps) if config.schedule == "cosine" else None
     best, best_state, waited, step = math.inf, None, 0, 0
     with stream.ambient():  # dropout in a user's own model

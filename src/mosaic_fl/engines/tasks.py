@@ -88,8 +88,8 @@ class FitTask:
         stream = Stream(config.run.seed, "fit", job.client, self.round)
         recorder = Recorder(f"round-{self.round:04d}", job.client, place.listen)
         settings = config.train.model_copy(update=dict(job.settings))
-        trained = train_classifier(model, train, validation, settings, stream, place.device, recorder)
-        fitted = Fitted(job.client, copy_state(model), len(train), trained.validation)
+        trained = train_classifier(model, train, validation, settings, stream, place.device, recorder, job.latent)
+        fitted = Fitted(job.client, copy_state(model), len(train), trained.validation, train.class_counts())
         return Done(fitted, time.perf_counter() - start)
 
 
@@ -107,7 +107,8 @@ class StatisticsTask:
         with torch.random.fork_rng(devices=[]):
             model = load_into(lambda: build(self.architecture, train.schema), self.state, "global weights")
         found = batch_statistics(model, train, place.device)
-        return Done(Fitted(self.client, found, len(train), {}), time.perf_counter() - start)
+        fitted = Fitted(self.client, found, len(train), {}, train.class_counts())
+        return Done(fitted, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)

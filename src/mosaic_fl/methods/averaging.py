@@ -51,10 +51,10 @@ def averaging_rounds(
                 confusions = federation.evaluate(architecture, merged[architecture], mine)
                 figures[f"validation_accuracy {architecture}"] = validation_accuracy(confusions)
             monitor.log(round, **figures)
-            return _flat(merged), {"participants": taking_part}
+            return flat(merged), {"participants": taking_part}
 
         # Only the latest round keeps its weights: a resumed run reads them there, and hundreds would fill the disk.
-        states = _nested(journal.stage(round_name(round), one_round).tensors) or states
+        states = nested(journal.stage(round_name(round), one_round).tensors) or states
         if round > rounds.start:
             journal.shed(round_name(round - 1))
     return states
@@ -123,13 +123,15 @@ def validation_accuracy(confusions: Sequence[Tensor]) -> float:
     return float(total.diagonal().sum() / total.sum().clamp(min=1))
 
 
-def _flat(states: States) -> State:
+def flat(states: States) -> State:
+    """All tensors under "name/key", as a stage keeps them."""
     return {f"{name}/{key}": tensor for name, state in states.items() for key, tensor in state.items()}
 
 
-def _nested(flat: State) -> States:
+def nested(tensors: State) -> States:
+    """The inverse of `flat`."""
     states: States = {}
-    for path, tensor in flat.items():
+    for path, tensor in tensors.items():
         name, _, key = path.rpartition("/")
         states.setdefault(name, {})[key] = tensor
     return states

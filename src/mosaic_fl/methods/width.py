@@ -17,7 +17,7 @@ import torch
 from mosaic_fl.config import Config, RoundsConfig
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import Federation, FitJob
+from mosaic_fl.federation import Federation, FitJob, Fitted
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import (
@@ -117,11 +117,24 @@ def partial_round(
     Each entry is the mean over the clients that hold it, weighted by their training samples as in FedAvg; the papers'
     plain mean is the case of equal sizes. With every ratio 1 this is FedAvg.
     """
+    return train_parts(federation, architecture, held, state, round, roll, settings)[1]
+
+
+def train_parts(
+    federation: Federation,
+    architecture: str,
+    held: Mapping[int, Ratio],
+    state: State,
+    round: int,
+    roll: int,
+    settings: Mapping[str, Any],
+) -> tuple[list[Fitted], State]:
+    """As `partial_round`; returns the clients' own answers too."""
     windows = {ratio: indices(architecture, ratio, federation.schema, roll) for ratio in dict.fromkeys(held.values())}
     parts = {ratio: extract(state, window) for ratio, window in windows.items()}
     jobs = [FitJob(k, narrow(architecture, ratio), parts[ratio], settings) for k, ratio in held.items()]
     fitted = federation.fit(jobs, round)
-    return merge(state, [(f.state, windows[held[f.client]], f.samples) for f in fitted])
+    return fitted, merge(state, [(f.state, windows[held[f.client]], f.samples) for f in fitted])
 
 
 def static_batch_norm(federation: Federation, architecture: str, state: State, stage: str, journal: Journal) -> State:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mosaic_fl.config import SynthesisConfig
 from mosaic_fl.data.schema import Schema
@@ -23,7 +23,7 @@ def new_generator(schema: Schema, settings: SynthesisConfig, stream: Stream, *, 
         return build(GeneratorSpec(family, settings.latent, settings.width), schema)
 
 
-def adam(generator: Generator, settings: SynthesisConfig) -> torch.optim.Adam:
+def adam(generator: nn.Module, settings: SynthesisConfig) -> torch.optim.Adam:
     """The generator's optimiser."""
     return torch.optim.Adam(generator.parameters(), lr=settings.lr, betas=BETAS, fused=True)
 
@@ -38,7 +38,7 @@ def draw(n: int, latent: int, shares: Tensor, rng: torch.Generator) -> tuple[Ten
 
 
 def improve(
-    generator: Generator,
+    generator: nn.Module,
     optimiser: torch.optim.Optimizer,
     batch: Callable[[], tuple[Tensor, Tensor]],
     loss: Callable[[Tensor, Tensor, Tensor], Tensor],

@@ -30,7 +30,11 @@ def learn(
 ) -> float:
     """One step down T²·KL(teacher ‖ student) on float `images`, for teacher logits (n, C); returns the loss in nats."""
     student.train()
-    loss = kl_divergence(teacher, student(images), temperature).mean()
+    return descend(optimiser, kl_divergence(teacher, student(images), temperature).mean())
+
+
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
+    """One step of `optimiser` down `loss`; returns its value."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()

@@ -1,0 +1,191 @@
+"""DFRD: data-free robust distillation (Luo, Wang, Fu, Li, Lan & Gao 2023, NeurIPS, arXiv 2309.13546, algorithm 1).
+
+Each round merges the clients' models to the global θ and fine-tunes it at the server, by a conditional generator G and
+G̃, an exponential moving average of G (`synthesis.ema`), whose samples keep θ from forgetting. With the class-weighted
+ensemble f(x, y) = Σ_k α[k, y]·θ_k(x), α[k, y] = n_k[y] / Σ_j n_j[y] over the clients of the round (dynamic weighting):
+
+    L_gen  = L_fid + β_tran·L_tran + β_div·L_div                              (section 4.1)
+    L_fid  = CE(f(x, y), y),  x = G(z, y)                                     (fidelity)
+    L_tran = −ε·KL(f(x, y) ‖ θ(x)),  ε = 1 where f says y and θ does not      (transferability)
+    L_div  = exp(−mean d(z_i, z_j)·d(x_i, x_j))                               (diversity)
+    L_md   = KL(f(x, y) ‖ θ(x)) + α·KL(f(x̃, y) ‖ θ(x̃)),  x̃ = G̃(z, y)         (section 4.2, robust distillation)
+
+Labels are drawn ~ Σ_k n_k[y] (label sampling). After the generator's steps of a round, G̃ ← ema·G̃ + (1 − ema)·G. Where
+`rounds.kind` is heterofl or fedrolex the clients train sub-models (DFRD with partial training), else equal models.
+
+Differences: θ learns from G̃ from the second round on, when there is one that differs from G; the label enters G as an
+embedding beside z, not by the paper's product, so L_div is of z alone.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mosaic_fl.config import Config, SynthesisConfig
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.federation import Federation
+from mosaic_fl.generators.base import Generator
+from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods.averaging import States, local_settings, traffic
+from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.rounds import (
+    GLOBAL,
+    Answers,
+    all_rounds,
+    check_student_steps,
+    equal_outcome,
+    load_model,
+    serve_rounds,
+    start,
+    train_equal,
+)
+from mosaic_fl.methods.width import assign, check_ratios, partial_sizes, static_batch_norm, train_parts
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.width import narrow
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.randomness import Stream
+from mosaic_fl.server.experts import class_weights
+from mosaic_fl.server.losses import kl_divergence
+from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
+from mosaic_fl.server.synthesis.generator import adam, draw, improve, new_generator
+from mosaic_fl.server.synthesis.losses import fools, label_weighted, masked_divergence, mode_seeking
+from mosaic_fl.server.synthesis.student import descend, sgd
+from mosaic_fl.states import State, weighted_sum
+
+GENERATOR, AVERAGED = "generator", "averaged"
+OLD_SAMPLES = 0.5  # α in L_md: the share of the averaged generator (section 5.1)
+
+
+def dfrd(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
+    """`config.rounds.warm_up` rounds, at least one; the fine-tuned model of the last one is the result.
+
+    Raises UsageError where the clients' architectures differ or cannot be cut as `rounds.kind` asks.
+    """
+    schema, seed, settings, rounds = federation.schema, config.run.seed, config.synthesis, all_rounds(config)
+    architecture, state = start(federation, config, "dfrd")
+    ratios = assign(architecture, config.models.ratios, len(federation.architectures)) if widths(config) else {}
+    generator, averaged = (new_generator(schema, settings, Stream(seed, "dfrd-generator")) for _ in range(2))
+
+    def train(memory: States, clients: Sequence[int], round: int) -> Answers:
+        if not ratios:
+            return train_equal(federation, architecture, memory[GLOBAL], clients, round, config)
+        roll = round if config.rounds.kind == "fedrolex" else 0
+        local = local_settings(config.rounds) | ({"absent": 0.0} if config.rounds.masked else {})
+        parts = {k: ratios[k] for k in clients}
+        fitted, merged = train_parts(federation, architecture, parts, memory[GLOBAL], round, roll, local)
+        return Answers(fitted, [narrow(architecture, ratio) for ratio in parts.values()], merged)
+
+    def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:
+        student = load_model(architecture, schema, answers.merged).to(device)
+        generator.to(device).load_state_dict(memory[GENERATOR])
+        old = averaged.to(device) if AVERAGED in memory else None
+        if old is not None:
+            old.load_state_dict(memory[AVERAGED])
+        ensemble, stream = FrozenExperts(answers.experts(schema), device), Stream(seed, "dfrd", round=round)
+        fine_tune(student, generator, old, ensemble, answers.class_counts, settings, stream, monitor)
+        new = copy_state(generator)
+        return {
+            GLOBAL: copy_state(student),
+            GENERATOR: new,
+            AVERAGED: moving_average(memory[AVERAGED], new, settings.ema) if old is not None else new,
+        }
+
+    memory = {GLOBAL: state, GENERATOR: copy_state(generator)}
+    memory = serve_rounds(federation, architecture, memory, rounds, config, journal, train, serve)
+    if not ratios:
+        return equal_outcome(federation, architecture, memory[GLOBAL], rounds, journal)
+    sent = traffic(partial_sizes(architecture, ratios, memory[GLOBAL], schema), rounds, journal)
+    final = static_batch_norm(federation, architecture, memory[GLOBAL], "statistics", journal)
+    return Outcome(GlobalModel(architecture, schema, final), sent, sent)
+
+
+def fine_tune(
+    student: Classifier,
+    generator: Generator,
+    old: Generator | None,
+    ensemble: FrozenExperts,
+    counts: Tensor,
+    settings: SynthesisConfig,
+    stream: Stream,
+    monitor: Monitor,
+) -> None:
+    """The server's part of a round: `student` and `generator` learn in place, in turn.
+
+    `old` is the averaged generator of the rounds before, None in the first; `counts` (K, C) are the class counts of the
+    ensemble's clients. All tensors are on the student's device.
+    """
+    device = next(student.parameters()).device
+    weights, shares, rng = class_weights(counts).to(device), counts.sum(0), stream.torch()
+    of_student, of_generator = sgd(student, settings), adam(generator, settings)
+    sources = [(generator, 1.0)] + ([(old, OLD_SAMPLES)] if old is not None else [])
+    generator_loss = student_loss = 0.0
+
+    def batch() -> tuple[Tensor, Tensor]:
+        z, labels = draw(settings.batch_size, settings.latent, shares, rng)
+        return z.to(device), labels.to(device)
+
+    def loss_of(images: Tensor, z: Tensor, labels: Tensor) -> Tensor:
+        teacher = label_weighted(ensemble(images), labels, weights)
+        return generator_objective(teacher, student(images), labels, settings) + settings.diversity * mode_seeking(
+            z, images
+        )
+
+    student.train()
+    for _ in range(settings.epochs):
+        with held(student):
+            generator_loss = improve(generator, of_generator, batch, loss_of, settings.generator_steps)
+        for _ in range(settings.student_steps):
+            loss = torch.zeros((), device=device)
+            for source, share in sources:
+                z, labels = batch()
+                with torch.no_grad():
+                    images = source(z, labels)
+                    teacher = label_weighted(ensemble(images), labels, weights)
+                loss = loss + share * kl_divergence(teacher, student(images)).mean()
+            student_loss = descend(of_student, loss)
+    monitor.log(stream.round, generator_loss=generator_loss, student_loss=student_loss)
+
+
+def generator_objective(teacher: Tensor, student: Tensor, labels: Tensor, settings: SynthesisConfig) -> Tensor:
+    """label·L_fid + adversarial·L_tran, from logits (n, C)."""
+    transferability = -masked_divergence(teacher, student, fools(teacher, student, labels)).mean()
+    return settings.label * F.cross_entropy(teacher, labels) + settings.adversarial * transferability
+
+
+def moving_average(average: State, current: State, decay: float) -> State:
+    """decay·average + (1 − decay)·current."""
+    return weighted_sum([average, current], [decay, 1 - decay])
+
+
+def widths(config: Config) -> bool:
+    """Whether the clients train sub-models of several widths."""
+    return config.rounds.kind != "fedavg"
+
+
+def check_dfrd(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
+    """Raise UsageError where the architecture cannot be cut as asked, or the student would not learn."""
+    check_student_steps(config, schema, models, student)
+    if widths(config):
+        check_ratios(config, schema, models, student)
+
+
+CARD = Card(
+    run=dfrd,
+    title="DFRD",
+    paper="Luo et al. 2023, arXiv 2309.13546",
+    summary="as FedFTG, with samples that fool the average alone, an averaged generator, and clients of several widths",
+    equal_architectures=True,
+    rounds=True,
+    defaults={  # the paper's decay; its budget we could not check, so FedFTG's, on which it builds
+        "synthesis.ema": 0.5,
+        "synthesis.epochs": 10,
+        "synthesis.generator_steps": 1,
+        "synthesis.student_steps": 5,
+        "synthesis.lr": 0.01,
+    },
+    check=check_dfrd,
+)

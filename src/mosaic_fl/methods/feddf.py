@@ -1,0 +1,101 @@
+"""FedDF: ensemble distillation (Lin, Kong, Stich & Jaggi 2020, arXiv 2006.07242, algorithm 1).
+
+After each round's average the server distils the mean of the clients' logits into it (equation 1, lines 7-10). The
+paper takes unlabelled images of another data set, or a generator, for that. Here the transfer set is what Mosaic's
+would be: samples of the clients' own generators and prior images, without their labels; the clients send those
+generators once, in the first round. So FedDF and Mosaic differ in teacher and rounds, not in what they distil on.
+
+The paper stops early by a validation set at the server. Here the best step on held-back transfer images
+(`distill.holdout`) is kept, for a server without data.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from mosaic_fl.config import Config
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.federation import Federation
+from mosaic_fl.generators.flow import flow_spec
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods.averaging import States
+from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.rounds import (
+    GLOBAL,
+    Answers,
+    all_rounds,
+    equal_outcome,
+    load_model,
+    serve_rounds,
+    start,
+    train_equal,
+)
+from mosaic_fl.monitor import Monitor, Recorder
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.randomness import Stream
+from mosaic_fl.server.checks import check_distillation
+from mosaic_fl.server.experts import MixtureOfExperts, class_weights, mean_logits
+from mosaic_fl.server.student import Lesson, train_student
+from mosaic_fl.server.transfer import UNLABELLED, prior_kind, transfer_set
+from mosaic_fl.states import State
+
+
+def feddf(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
+    """`config.rounds.warm_up` rounds, at least one; the distilled model of the last one is the result.
+
+    Raises UsageError where the clients' architectures differ or there is nothing to distil on.
+    """
+    schema, seed, rounds = federation.schema, config.run.seed, all_rounds(config)
+    architecture, state = start(federation, config, "feddf")
+    contributions = federation.contribute()
+
+    def gather(monitor: Monitor) -> tuple[State, dict[str, Any]]:
+        made = transfer_set(contributions, config.distill, seed, device)
+        return {"images": made.images}, made.shares()
+
+    images = journal.stage("transfer", gather).tensors["images"]
+
+    def train(memory: States, clients: Sequence[int], round: int) -> Answers:  # lines 3-5
+        return train_equal(federation, architecture, memory[GLOBAL], clients, round, config)
+
+    def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:  # lines 6-10
+        experts = MixtureOfExperts(tuple(answers.experts(schema)), class_weights(answers.class_counts))
+        teacher = mean_logits(experts.outputs(images, device))
+        lesson = Lesson(images, torch.full((len(images),), UNLABELLED), teacher)
+        student = load_model(architecture, schema, answers.merged)
+        figures = train_student(student, lesson, config.distill, Stream(seed, "feddf", round=round), device, Recorder())
+        monitor.log(round, **{name: value for name, value in figures.items() if name != "holdout_accuracy"})
+        return {GLOBAL: copy_state(student)}
+
+    memory = serve_rounds(federation, architecture, {GLOBAL: state}, rounds, config, journal, train, serve)
+    outcome = equal_outcome(federation, architecture, memory[GLOBAL], rounds, journal)
+    sent = [len(c.to_bytes()) + more for c, more in zip(contributions, outcome.bytes_up, strict=True)]
+    return replace(outcome, bytes_up=sent)
+
+
+def check_feddf(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
+    """Raise UsageError for settings with which there would be nothing to distil on."""
+    check_distillation(config, schema, models)
+    if config.generator.family == "flow":
+        flow_spec(schema, config.generator.width)
+    if config.generator.family == "none" and prior_kind(config.distill, schema) == "none":
+        raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
+
+
+CARD = Card(
+    run=feddf,
+    title="FedDF",
+    paper="Lin, Kong, Stich, Jaggi 2020, arXiv 2006.07242",
+    summary="after each round, the mean of the clients' logits is distilled into their average, on synthetic images",
+    equal_architectures=True,
+    rounds=True,
+    defaults={  # section 4.1: Adam at 1e-3 with cosine annealing; its 10,000 steps with early stopping are for a GPU
+        "distill.lr": 1e-3,
+        "distill.weight_decay": 0.0,
+        "distill.ema": 0.0,
+    },
+    check=check_feddf,
+)

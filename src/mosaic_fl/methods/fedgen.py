@@ -1,0 +1,132 @@
+"""FedGen: data-free distillation to the clients (Zhu, Hong & Zhou 2021, arXiv 2105.10056, algorithm 1).
+
+The server learns a light generator of penultimate features G(ε, y) that the clients' heads recognise as class y; each
+client trains its head on such features too, of all classes, beside its own samples. Differences: features, not
+images, are generated where the paper leaves both open; heads are weighted by class as in the authors' code; the
+generator's optimiser starts anew each round; and, as in that code, the first round is plain FedAvg, since nothing has
+been learnt that could be sent. One round is FedAvg.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import Config, SynthesisConfig
+from mosaic_fl.container import pack
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.federation import Federation
+from mosaic_fl.generators.latent import Latent, LatentGenerator
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods.averaging import States
+from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.rounds import (
+    GLOBAL,
+    Answers,
+    all_rounds,
+    equal_outcome,
+    load_model,
+    serve_rounds,
+    start,
+    train_equal,
+)
+from mosaic_fl.models.loading import load_into
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.randomness import Stream
+from mosaic_fl.server.experts import class_weights
+from mosaic_fl.server.synthesis.generator import adam, draw, improve
+from mosaic_fl.server.synthesis.losses import expert_cross_entropy, mode_seeking
+from mosaic_fl.states import State
+
+GENERATOR, LABELS = "generator", "labels"
+
+
+def fedgen(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
+    """`config.rounds.warm_up` rounds, at least one; the average of the last one is the result.
+
+    Raises UsageError where the clients' architectures differ, or have no head of their own to be trained.
+    """
+    schema, seed, settings, rounds = federation.schema, config.run.seed, config.synthesis, all_rounds(config)
+    architecture, state = start(federation, config, "fedgen")
+    features = feature_size(architecture, schema, state)
+
+    def latent(memory: States) -> Latent:
+        labels = memory[LABELS]["shares"]
+        return Latent(settings.latent, settings.width, features, labels, settings.local, memory[GENERATOR])
+
+    def train(memory: States, clients: Sequence[int], round: int) -> Answers:  # lines 4-11; equation 5
+        sent = latent(memory) if LABELS in memory else None
+        return train_equal(federation, architecture, memory[GLOBAL], clients, round, config, sent)
+
+    def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:  # lines 12-14
+        counts = answers.class_counts
+        if GENERATOR in memory:
+            generator = load_into(latent(memory).network, memory[GENERATOR], "latent generator")
+        else:
+            with Stream(seed, "fedgen-generator").ambient():
+                generator = LatentGenerator(settings.latent, settings.width, schema.num_classes, features)
+        heads = [model.to(device).requires_grad_(False).head for model in answers.experts(schema)]
+        stream = Stream(seed, "fedgen", round=round)
+        loss = train_generator(generator.to(device), heads, counts, settings, stream)
+        monitor.log(round, generator_loss=loss)
+        shares = {"shares": counts.sum(0) / counts.sum()}
+        return {GLOBAL: answers.merged, GENERATOR: copy_state(generator), LABELS: shares}
+
+    memory = serve_rounds(federation, architecture, {GLOBAL: state}, rounds, config, journal, train, serve)
+    extra = len(pack("latent", {}, memory[GENERATOR]))
+    return equal_outcome(federation, architecture, memory[GLOBAL], rounds, journal, extra)
+
+
+def train_generator(
+    generator: LatentGenerator,
+    heads: Sequence[torch.nn.Module],
+    counts: Tensor,
+    settings: SynthesisConfig,
+    stream: Stream,
+) -> float:
+    """Equation 4 with the authors' weights and diversity: the last value of the loss.
+
+    Minimises label·Σ_k α[k, y]·CE(head_k(G(ε, y)), y) + diversity·exp(−mean d(ε_i, ε_j)·d(G_i, G_j)) for labels in
+    proportion to the samples of the clients, whose `counts` (K, C) also give α.
+    """
+    device = next(generator.parameters()).device
+    weights, shares, rng = class_weights(counts).to(device), counts.sum(0), stream.torch()
+
+    def batch() -> tuple[Tensor, Tensor]:
+        noise, labels = draw(settings.batch_size, settings.latent, shares, rng)
+        return noise.to(device), labels.to(device)
+
+    def loss(features: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
+        outputs = torch.stack([head(features) for head in heads], 1)
+        fidelity = expert_cross_entropy(outputs, labels, weights).mean()
+        return settings.label * fidelity + settings.diversity * mode_seeking(noise, features)
+
+    return improve(generator, adam(generator, settings), batch, loss, settings.epochs * settings.generator_steps)
+
+
+def feature_size(architecture: str, schema: Schema, state: State) -> int:
+    """d, of the penultimate features of `architecture`; raises UsageError where they do not enter a `head`."""
+    model = load_model(architecture, schema, state)
+    if not hasattr(model, "head"):
+        raise UsageError(f"fedgen trains the head of a model apart, and {architecture} has none: use a built-in model")
+    with torch.no_grad():
+        return model.features(torch.zeros(1, *schema.shape)).shape[1]
+
+
+CARD = Card(
+    run=fedgen,
+    title="FedGen",
+    paper="Zhu, Hong, Zhou 2021, arXiv 2105.10056",
+    summary="the server learns to generate features of every class, which clients learn beside their own data",
+    equal_architectures=True,
+    rounds=True,
+    defaults={  # of the authors' code for MNIST and CIFAR-10
+        "synthesis.epochs": 50,
+        "synthesis.generator_steps": 20,
+        "synthesis.lr": 3e-4,
+        "synthesis.latent": 32,
+        "synthesis.width": 256,
+    },
+)

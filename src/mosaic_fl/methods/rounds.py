@@ -1,0 +1,151 @@
+"""What methods share whose server does more, after each round's average, than averaging: the loop and its stages."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import Config
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.federation import Federation, FitJob, Fitted
+from mosaic_fl.generators.latent import Latent
+from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods.averaging import (
+    States,
+    flat,
+    local_settings,
+    nested,
+    packed_sizes,
+    participants,
+    round_name,
+    shared_architecture,
+    traffic,
+    validation_accuracy,
+    weighted_average,
+)
+from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.models import build
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.loading import load_into
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.randomness import Stream
+from mosaic_fl.states import State
+
+GLOBAL = "global"
+"""Where a method's memory keeps the weights of the global model."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the clients of one round sent, the architecture of each, and what the server merged it to."""
+
+    fitted: Sequence[Fitted]
+    architectures: Sequence[str]
+    merged: State
+
+    @property
+    def class_counts(self) -> Tensor:
+        """int64 (K, C): each client's training samples by class."""
+        return torch.stack([f.class_counts for f in self.fitted])
+
+    def experts(self, schema: Schema) -> list[Classifier]:
+        """The clients' models, in eval mode."""
+        return [load_model(name, schema, f.state) for name, f in zip(self.architectures, self.fitted, strict=True)]
+
+
+Train = Callable[[States, Sequence[int], int], Answers]
+"""(memory, clients, round) -> what they send; it is the clients' part of a round."""
+Serve = Callable[[States, Answers, int, Monitor], States]
+"""(memory, answers, round, monitor) -> the memory for the next round; it is the server's part of a round."""
+
+
+def start(federation: Federation, config: Config, method: str) -> tuple[str, State]:
+    """The clients' one architecture and its first weights, which are FedAvg's, so that methods compare.
+
+    Raises UsageError where the architectures differ.
+    """
+    architecture = shared_architecture(federation.architectures, method)
+    with Stream(config.run.seed, "fedavg-init").ambient():
+        return architecture, copy_state(build(architecture, federation.schema))
+
+
+def train_equal(
+    federation: Federation,
+    architecture: str,
+    state: State,
+    clients: Sequence[int],
+    round: int,
+    config: Config,
+    latent: Latent | None = None,
+) -> Answers:
+    """FedAvg's round: all `clients` train `architecture` on from `state`; merged is their average by samples."""
+    local = local_settings(config.rounds)
+    fitted = federation.fit([FitJob(k, architecture, state, local, latent) for k in clients], round)
+    return Answers(fitted, [architecture] * len(fitted), weighted_average(fitted))
+
+
+def serve_rounds(
+    federation: Federation,
+    architecture: str,
+    memory: States,
+    rounds: range,
+    config: Config,
+    journal: Journal,
+    train: Train,
+    serve: Serve,
+) -> States:
+    """In each of `rounds` a share of the clients trains and the server works on; returns the memory of the last one.
+
+    `memory[GLOBAL]` are the weights of `architecture`; what else the server keeps between rounds lies beside them.
+    Each round is a stage of `journal` and logs the accuracy on all clients' validation splits.
+    """
+    for round in rounds:
+
+        def one_round(monitor: Monitor, memory: States = memory, round: int = round) -> tuple[State, dict[str, Any]]:
+            clients = range(len(federation.architectures))
+            taking_part = participants(clients, config.rounds.participation, config.run.seed, round)
+            kept = serve(memory, train(memory, taking_part, round), round, monitor)
+            accuracy = validation_accuracy(federation.evaluate(architecture, kept[GLOBAL]))
+            monitor.log(round, validation_accuracy=accuracy)
+            return flat(kept), {"participants": taking_part}
+
+        memory = nested(journal.stage(round_name(round), one_round).tensors) or memory
+        if round > rounds.start:
+            journal.shed(round_name(round - 1))
+    return memory
+
+
+def all_rounds(config: Config) -> range:
+    """`config.rounds.warm_up` rounds, at least one."""
+    return range(max(1, config.rounds.warm_up))
+
+
+def load_model(architecture: str, schema: Schema, state: State) -> Classifier:
+    """The classifier with these weights, in eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        return load_into(lambda: build(architecture, schema), state, "client's weights")
+
+
+def equal_outcome(
+    federation: Federation, architecture: str, state: State, rounds: range, journal: Journal, extra_down: int = 0
+) -> Outcome:
+    """The outcome of rounds in which only weights of `architecture` travelled, up and down.
+
+    From the second round on `extra_down` bytes more went to each client.
+    """
+    groups = dict.fromkeys(range(len(federation.architectures)), architecture)
+    up = traffic(packed_sizes(groups, {architecture: state}, federation.schema), rounds, journal)
+    more = traffic(dict.fromkeys(groups, extra_down), rounds[1:], journal)
+    down = [a + b for a, b in zip(up, more, strict=True)]
+    return Outcome(GlobalModel(architecture, federation.schema, state), up, down)
+
+
+def check_student_steps(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
+    """Raise UsageError for `synthesis.student_steps` = 0, a pass over an image pool, where there is none."""
+    if not config.synthesis.student_steps:
+        raise UsageError(f"synthesis.student_steps is 0, but {config.run.method} has no image pool: give it some steps")

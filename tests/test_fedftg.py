@@ -1,0 +1,88 @@
+"""FedFTG: its terms by hand, and its rounds."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from mosaic_fl.config import Config, SynthesisConfig
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.errors import UsageError
+from mosaic_fl.methods.fedavg import fedavg
+from mosaic_fl.methods.fedftg import fedftg, fine_tune
+from mosaic_fl.methods.rounds import check_student_steps, load_model
+from mosaic_fl.models import build
+from mosaic_fl.monitor import Recorder
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.randomness import Stream
+from mosaic_fl.server.experts import class_weights
+from mosaic_fl.server.synthesis.ensemble import FrozenExperts
+from mosaic_fl.server.synthesis.generator import draw, new_generator
+from mosaic_fl.server.synthesis.losses import expert_distance, label_weighted
+from rounds import CPU, check_a_method, run, weights
+
+COUNTS = torch.tensor([[30, 0, 5], [10, 20, 0]])
+ALPHA = torch.tensor([[0.75, 0.0, 1.0], [0.25, 1.0, 0.0]])
+
+
+def test_class_level_weights() -> None:
+    assert torch.equal(class_weights(COUNTS), ALPHA)
+
+
+def test_labels_are_drawn_in_proportion() -> None:
+    _, labels = draw(40_000, 1, COUNTS.sum(0), Stream(0, "x").torch())
+    found = torch.bincount(labels, minlength=3) / 40_000
+    assert torch.allclose(found, torch.tensor([40, 20, 5]) / 65, atol=0.01)
+    _, labels = draw(1000, 1, torch.tensor([3, 0, 1]), Stream(0, "x").torch())
+    assert 1 not in labels  # nobody holds it
+
+
+def test_distance_and_ensemble_of_a_sample_by_hand() -> None:
+    """Class 0: ¾ of expert 0 and ¼ of expert 1; class 1: expert 1 alone."""
+    outputs = torch.tensor([[[3.0, 0.0, 0.0], [0.0, 6.0, 0.0]]]).expand(2, 2, 3)
+    student, labels = torch.tensor([[0.0, 0.0, 3.0]]).expand(2, 3), torch.tensor([0, 1])
+    distances = expert_distance(outputs, student, labels, ALPHA)
+    assert distances.tolist() == pytest.approx([0.75 * 2 + 0.25 * 3, 3.0])
+    assert label_weighted(outputs, labels, ALPHA).tolist() == [[2.25, 1.5, 0.0], [0.0, 6.0, 0.0]]
+    probabilities = label_weighted(outputs.softmax(2), labels, ALPHA)
+    assert torch.allclose(probabilities.sum(1), torch.ones(2))
+    expected = 0.75 * math.exp(3) / (math.exp(3) + 2) + 0.25 / (math.exp(6) + 2)
+    assert float(probabilities[0, 0]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_student_that_is_the_only_expert_has_nothing_to_learn(digits: ImageData) -> None:
+    """KL is 0 and so is its gradient; the student answers in eval mode, as its batch norm is where experts differ."""
+    with Stream(0, "init").ambient():
+        state = copy_state(build("vit:8:1", digits.schema))  # no batch norm
+    student = load_model("vit:8:1", digits.schema, state)
+    settings = SynthesisConfig(epochs=2, generator_steps=1, student_steps=2, batch_size=8, latent=4, width=4)
+    generator = new_generator(digits.schema, settings, Stream(0, "generator"))
+    ensemble = FrozenExperts([load_model("vit:8:1", digits.schema, state)], CPU)
+    counts = torch.arange(10)[None]
+    recorder = Recorder()
+    fine_tune(student, generator, ensemble, counts, settings, Stream(0, "x"), recorder)
+    assert recorder.metrics[0]["student_loss"] == pytest.approx(0, abs=1e-5)
+    for name, tensor in student.state_dict().items():
+        assert torch.allclose(tensor, state[name], atol=1e-4), name
+
+
+def test_without_a_step_worth_the_name_the_weights_are_fedavg(digits: ImageData) -> None:
+    """Batch-norm statistics are those of the samples, so they are left out."""
+    (one, _), (plain, _) = run(fedftg, digits, 1, synthesis_student_lr=1e-12), run(fedavg, digits, 1)
+    assert one.model is not None
+    assert plain.model is not None
+    for name, tensor in plain.model.state.items():
+        if "running" not in name and "tracked" not in name:
+            assert torch.allclose(one.model.state[name], tensor, atol=1e-7), name
+    assert not torch.allclose(weights(run(fedftg, digits, 1)[0]), weights(plain))
+
+
+def test_its_rounds(digits: ImageData, tmp_path: Path) -> None:
+    check_a_method(fedftg, fedavg, digits, tmp_path)
+
+
+def test_a_student_without_steps_is_refused(digits: ImageData) -> None:
+    config = Config().with_values({"run.method": "fedftg", "synthesis.student_steps": 0})
+    with pytest.raises(UsageError, match="fedftg has no image pool"):
+        check_student_steps(config, digits.schema, [], "")
