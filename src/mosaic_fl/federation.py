@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from mosaic_fl.contribution import Contribution
@@ -39,14 +40,14 @@ class FitJob:
 class Fitted:
     """A client's answer to `fit`: its new weights, its training samples, its validation figures.
 
-    `class_counts` int64 (C,) says how many of the training samples each class has.
+    `class_counts` int64 (C,) says how many of the training samples each class has; empty where nobody asked.
     """
 
     client: int
     state: State
     samples: int
     validation: dict[str, float]
-    class_counts: Tensor
+    class_counts: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
 class Federation(Protocol):

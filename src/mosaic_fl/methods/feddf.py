@@ -37,7 +37,7 @@ from mosaic_fl.monitor import Monitor, Recorder
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.checks import check_distillation
-from mosaic_fl.server.experts import MixtureOfExperts, class_weights, mean_logits
+from mosaic_fl.server.experts import MixtureOfExperts, class_priors, class_weights, mean_logits
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.transfer import UNLABELLED, prior_kind, transfer_set
 from mosaic_fl.states import State
@@ -62,7 +62,8 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
         return train_equal(federation, architecture, memory[GLOBAL], clients, round, config)
 
     def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:  # lines 6-10
-        experts = MixtureOfExperts(tuple(answers.experts(schema)), class_weights(answers.class_counts))
+        counts = answers.class_counts
+        experts = MixtureOfExperts(tuple(answers.experts(schema)), class_weights(counts), class_priors(counts))
         teacher = mean_logits(experts.outputs(images, device))
         lesson = Lesson(images, torch.full((len(images),), UNLABELLED), teacher)
         student = load_model(architecture, schema, answers.merged)
