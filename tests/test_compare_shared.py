@@ -12,6 +12,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.shared import SharedFederation, digest
+from mosaic_fl.engines.tasks import ContributeTask
 from mosaic_fl.federation import FitJob, Fitted, Start
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import build
@@ -48,6 +49,22 @@ def test_contributions_are_made_once_and_their_cost_counts_again(digits: ImageDa
     assert min(first.seconds) > 0
     assert second.seconds == first.seconds
     assert 0 < second.waited < first.waited
+
+
+def test_in_two_steps_a_contribution_is_the_same_and_its_classifier_is_trained_once(
+    digits: ImageData, tmp_path: Path
+) -> None:
+    bare = clients(digits, tmp_path, generator_family="none", prototypes_per_class=0)
+    classifiers = bare.contribute()
+    assert all(c.generator is None and not len(c.prototypes.labels) for c in classifiers)
+    whole = clients(digits, tmp_path, generator_family="dcgan")
+    asked: list[ContributeTask] = []
+    submit = whole.engine.workers.submit
+    whole.engine.workers.submit = lambda task: asked.append(task) or submit(task)  # type: ignore[method-assign, func-returns-value]
+    made = [c.to_bytes() for c in whole.contribute()]
+    assert [task.trained is not None for task in asked] == [True, True]
+    assert made == [c.to_bytes() for c in whole.engine.contribute()]  # all at once, kept nowhere before
+    assert all(more > less for more, less in zip(whole.seconds, bare.seconds, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,11 @@ def contribute(
     device: torch.device,
     monitor: Callable[[str], Monitor],
     start: Mapping[str, Tensor] | None = None,
+    trained: Contribution | None = None,
 ) -> Contribution:
     """Train the site's classifier (on from the weights `start`, if given) and generator, and gather what leaves it.
+
+    With `trained`, a contribution of this very training, its classifier is not trained again.
 
     A validation split is held out first and neither network learns from it. `monitor(stage)` gives the listener for
     the stages "train" and "generator". All randomness comes from (config.run.seed, stage, client).
@@ -51,8 +54,14 @@ def contribute(
         expert = build(site.architecture, train.schema)
     if start is not None:
         expert.load_state_dict(dict(start))
-    stream = Stream(config.run.seed, "train", site.client)
-    trained = train_classifier(expert, train, validation, config.train, stream, device, monitor("train"))
+    if trained is not None:
+        expert.load_state_dict(trained.expert)
+        expert.eval()
+        figures = trained.validation
+    else:
+        stream = Stream(config.run.seed, "train", site.client)
+        done = train_classifier(expert, train, validation, config.train, stream, device, monitor("train"))
+        figures = done.validation
     generator, note = _train_generator(site, train, expert, config, device, monitor("generator"))
     return Contribution(
         client=site.client,
@@ -61,7 +70,7 @@ def contribute(
         expert=copy_state(expert),
         class_counts=train.class_counts(),
         prototypes=prototypes(expert, train, config.prototypes, Stream(config.run.seed, "prototypes", site.client)),
-        validation=trained.validation,
+        validation=figures,
         generator_spec=generator.spec if generator else None,
         generator=copy_state(generator) if generator else None,
         generator_note=note,

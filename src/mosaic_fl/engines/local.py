@@ -76,12 +76,22 @@ class LocalFederation:
         """The name of each client's architecture."""
         return [site.architecture for site in self.sites]
 
-    def contribute(self, start: Mapping[int, Start] | None = None) -> list[Contribution]:
-        """Every client's contribution, made now or found in the journal; raises the first fault after all are done."""
-        begin = start or {}
+    def contribute(
+        self,
+        start: Mapping[int, Start] | None = None,
+        *,
+        bare: bool = False,
+        trained: Sequence[Contribution] | None = None,
+    ) -> list[Contribution]:
+        """Every client's contribution, made now or found in the journal; raises the first fault after all are done.
+
+        `bare` and `trained` are for who makes them in two steps: see `ContributeTask`.
+        """
+        begin, known = start or {}, {c.client: c for c in trained or ()}
         recalled = {client: self._recall(client) for client in range(len(self.sites))}
         missing = [client for client, contribution in recalled.items() if contribution is None]
-        recalled |= self._collect({client: ContributeTask(client, begin.get(client)) for client in missing})
+        tasks = {k: ContributeTask(k, begin.get(k), bare, known.get(k)) for k in missing}
+        recalled |= self._collect(tasks)
         return [made for _, made in sorted(recalled.items()) if made is not None]
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:

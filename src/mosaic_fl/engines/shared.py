@@ -18,6 +18,7 @@ from mosaic_fl import container
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.engines.local import LocalFederation
+from mosaic_fl.engines.tasks import BARE
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import FitJob, Fitted, Start
 from mosaic_fl.files import sha256
@@ -76,10 +77,22 @@ class SharedFederation:
             self.waited += time.perf_counter() - begin
 
     def _contribute(self, start: Mapping[int, Start] | None) -> list[Contribution]:
-        key = digest(["contribute", self._sites, self._client, dict(start or {}), self.engine.place.device.type])
-        own, self.engine.journal = self.engine.journal, Journal(self.folder / f"contribute-{key[:16]}")
-        try:
-            return self.engine.contribute(start)  # it finds in the journal what is there, and keeps there what is not
+        """In two steps: the classifiers, which hardly any method trains otherwise, and what else is asked for."""
+        rest = ("generator", "prototypes")
+        bare = {name: values for name, values in self._client.items() if name not in rest}
+        trained = self._kept("classifiers", bare, start, bare=True)
+        asked = self.engine.config
+        if asked.with_values(BARE) == asked:
+            return trained
+        return self._kept("whole", self._client, start, trained=trained)
+
+    def _kept(
+        self, name: str, settings: Mapping[str, Any], start: Mapping[int, Start] | None, **how: Any
+    ) -> list[Contribution]:
+        key = digest([name, self._sites, settings, dict(start or {}), self.engine.place.device.type])
+        own, self.engine.journal = self.engine.journal, Journal(self.folder / f"{name}-{key[:16]}")
+        try:  # the engine finds in the journal what is there, and keeps there what is not
+            return self.engine.contribute(start, **how)
         finally:
             self.engine.journal = own
 

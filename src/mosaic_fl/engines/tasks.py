@@ -48,12 +48,21 @@ class Done:
 Task = Callable[[Workplace], Done]
 
 
+BARE = {"generator.family": "none", "prototypes.per_class": 0}
+"""Settings with which a contribution is the classifier alone."""
+
+
 @dataclass(frozen=True)
 class ContributeTask:
-    """Bytes of the contribution of client `client`, which trains on from `start` where that is given."""
+    """Bytes of the contribution of client `client`, which trains on from `start` where that is given.
+
+    A `bare` one has neither generator nor prototypes; from a bare one, `trained`, a whole one takes the classifier.
+    """
 
     client: int
     start: Start | None = None
+    bare: bool = False
+    trained: Contribution | None = None
 
     def __call__(self, place: Workplace) -> Done:
         start, recorders = time.perf_counter(), dict[str, Recorder]()
@@ -64,7 +73,8 @@ class ContributeTask:
         site, state = place.sites[self.client], None
         if self.start is not None:
             site, state = replace(site, architecture=self.start.architecture), self.start.state
-        made = contribute(site, place.config, place.device, monitor, state)
+        config = place.config.with_values(BARE) if self.bare else place.config
+        made = contribute(site, config, place.device, monitor, state, self.trained)
         metrics = [
             {"client": self.client, "part": stage, **figures}
             for stage, recorder in recorders.items()

@@ -146,5 +146,5 @@ CARD = Card(
     paper="Dai et al. 2024, arXiv 2402.15070",
     summary="DENSE with harder images, and an ensemble whose weights are learnt on them",
     # The published command: 200 epochs of 30 steps and a pass over the pool.
-    defaults={"generator.family": "none", "synthesis.student_steps": 0},
+    defaults={"generator.family": "none", "prototypes.per_class": 0, "synthesis.student_steps": 0},
 )

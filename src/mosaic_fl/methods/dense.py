@@ -98,5 +98,10 @@ CARD = Card(
     paper="Zhang et al. 2022, arXiv 2112.12371",
     summary="a server generator against the clients' models; their mean logits distilled on all its images",
     # The published command: 200 epochs of 30 steps and a pass over the pool, all weights 1, T = 20.
-    defaults={"generator.family": "none", "synthesis.student_steps": 0, "synthesis.temperature": 20.0},
+    defaults={
+        "generator.family": "none",
+        "prototypes.per_class": 0,
+        "synthesis.student_steps": 0,
+        "synthesis.temperature": 20.0,
+    },
 )

@@ -66,7 +66,7 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
 
 def check_decoders(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
     """Raises UsageError where the clients' generators would not be conditional VAEs."""
-    if config.generator.family != "cvae":
+    if config.generator.family not in ("auto", "cvae"):
         raise UsageError(
             f"FedCVAE-Ens sends decoders of conditional VAEs, not {config.generator.family}: --generator cvae"
         )
@@ -77,6 +77,6 @@ CARD = Card(
     title="FedCVAE-Ens",
     paper="Heinbaugh, Luz-Ricca, Shao 2023, ICLR",
     summary="clients send conditional VAE decoders; one classifier learns from their labelled samples alone",
-    defaults={"generator.family": "cvae", "prototypes.per_class": 0, "distill.balanced": False},
+    defaults={"distill.balanced": False},
     check=check_decoders,
 )
