@@ -14,7 +14,7 @@ Labels are drawn ~ Σ_k n_k[y] (label sampling). After the generator's steps of 
 `rounds.kind` is heterofl or fedrolex the clients train sub-models (DFRD with partial training), else equal models.
 
 Differences: θ learns from G̃ from the second round on, when there is one that differs from G; the label enters G as an
-embedding beside z, not by the paper's product, so L_div is of z alone.
+embedding beside z, not by the paper's product, so L_div is of z alone; θ keeps its batch-norm statistics, see FedFTG.
 """
 
 from collections.abc import Sequence
@@ -134,7 +134,7 @@ def fine_tune(
             z, images
         )
 
-    student.train()
+    student.eval()  # its batch-norm statistics stay those of real images, see FedFTG
     for _ in range(settings.epochs):
         with held(student):
             generator_loss = improve(generator, of_generator, batch, loss_of, settings.generator_steps)
@@ -186,6 +186,7 @@ CARD = Card(
         "synthesis.generator_steps": 1,
         "synthesis.student_steps": 5,
         "synthesis.lr": 0.01,
+        "synthesis.student_lr": 1e-3,
     },
     check=check_dfrd,
 )
