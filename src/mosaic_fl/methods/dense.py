@@ -96,7 +96,7 @@ CARD = Card(
     run=dense,
     title="DENSE",
     paper="Zhang et al. 2022, arXiv 2112.12371",
-    summary="a server generator against the clients' models; their mean logits distilled on all its images",
+    summary="a server generator against the clients' models; their mean logits distilled on its images",
     # The published command: 200 epochs of 30 steps and a pass over the pool, all weights 1, T = 20.
     defaults={
         "generator.family": "none",
