@@ -35,8 +35,8 @@ CIFAR = (
 )
 NATURAL = ("--preset", "natural")
 MNIST = (
-    *("--student", "cnn:16:3", "--set", "generator.steps=2000", "--set", "meta.steps=500"),
-    *("--set", "distill.steps=1500", *CHOSEN),
+    *("--student", "cnn:16:3", "--set", "generator.steps=2500", "--set", "meta.steps=500"),
+    *("--set", "distill.pool=40000", "--set", "distill.steps=1500", *CHOSEN),
 )
 MIXED = ("--models", "cnn:16:3,cnn:24:3,cnn:32:3", "--student", "cnn:32:3")
 EQUAL = ("--models", "cnn:32:3", "--student", "cnn:32:3")

@@ -25,7 +25,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "distill.plain": 0.0,
         "distill.hybrid": 0.33,
         "distill.cutmix": 0.5,
-        "distill.steps": 4000,
+        "distill.steps": 2500,
     },
     # arXiv 2505.19699, its reference recipe. Not printed there, and ours: the number of fine-tuning rounds.
     "paper": {
