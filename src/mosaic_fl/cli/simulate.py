@@ -68,7 +68,7 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
     before, after = config.rounds.warm_up, config.rounds.fine_tune
     rounds = [(round_name(r), local) for r in range(before + after)]
     card = METHODS[config.run.method]
-    if card.rounds and not card.real_data:
+    if card.rounds:
         return rounds[:before] or [(round_name(0), local)]
     distils, fuses = not card.reference and card.serves == ONE_MODEL, config.run.method == "mosaic"
     steps = {
@@ -80,7 +80,7 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
         "centralised": config.distill.steps if config.run.centralised else 0,
     }
     one_shot = [(stage, STAGES[stage] * count) for stage, count in steps.items() if count]
-    if card.rounds:  # of an aggregator on what the clients sent: a step or two each
+    if config.run.method == "fens":  # rounds of an aggregator on what the clients sent: a step or two each
         return [*one_shot, *((name, 1.0) for name, _ in rounds[:before] or [(round_name(0), local)])]
     return [*rounds[:before], *one_shot, *rounds[before:]] if fuses else one_shot
 

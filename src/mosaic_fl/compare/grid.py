@@ -141,7 +141,8 @@ class Grid:
         """The cell's configuration, where `models` are the clients' architectures in the mixed setting.
 
         A method's own defaults lie below the preset, and the preset below the user's values. In one round a client
-        trains as long as in a one-shot method: `rounds.steps` counts where there are several.
+        trains as long as in a one-shot method: `rounds.steps` counts where there are several. A one-shot method whose
+        small aggregator has rounds of its own (FENS) keeps those.
         """
         mixed = cell.setting.architectures == "mixed"
         named = {"models.clients": list(models) if mixed else [student], "models.student": student}
@@ -154,12 +155,13 @@ class Grid:
             "partition.clients": setting.clients,
             "partition.alpha": setting.alpha,
             "run.seed": setting.seed,
-            "rounds.warm_up": before if has_rounds(method) else 0,
             "rounds.fine_tune": 0,
         }
+        if has_rounds(method):
+            given["rounds.warm_up"] = before
         if card:
             given["run.method"] = method
-        if rounds == 1:
+        if rounds == 1 and has_rounds(method):
             given["rounds.steps"] = 0
         return preset_config(self.preset, card.defaults if card else None).with_values(given)
 

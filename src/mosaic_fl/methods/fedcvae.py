@@ -5,12 +5,14 @@ heterogeneity", ICLR).
 2. The server asks every decoder for the same number of samples, with labels drawn from its own p_k(y), and trains one
    classifier on the union, with those labels alone.
 
-Our CVAE draws its latent z from a Gaussian a class that was fitted to the encoder's posteriors, where the paper
-truncates N(0, I); it travels with the decoder. `distill.balanced = true` draws classes evenly instead, and within a
-class by the clients' counts.
+Decoders are sampled at N(0, I), which the paper truncates, and trained with the plain ELBO (`generator.kl = 1`): the
+density fitted afterwards, which Mosaic's clients send, is ours. With it this method would be Mosaic on labels alone,
+which `mosaic run --choose` has among its candidates. `distill.balanced = true` draws classes evenly instead, and
+within a class by the clients' counts.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,9 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.config import Config
+from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation
+from mosaic_fl.generators.density import ClassMixture
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.outcome import Card, Outcome
@@ -47,7 +51,7 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
     )
 
     def gather(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        made = transfer_set(contributions, settings, seed, device)
+        made = transfer_set([at_the_prior(c) for c in contributions], settings, seed, device)
         return {"images": made.images, "labels": made.labels, "sources": made.sources}, {}
 
     def learn(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -64,6 +68,15 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
     return Outcome(model, up, [len(model.to_bytes())] * len(up))
 
 
+def at_the_prior(contribution: Contribution) -> Contribution:
+    """The contribution with a decoder that is sampled at N(0, 1), as the paper's, and not at a density fitted to it."""
+    if contribution.generator is None or contribution.generator_spec is None:
+        return contribution
+    density = ClassMixture(contribution.schema.num_classes, contribution.generator_spec.latent)
+    plain = {f"density.{name}": tensor for name, tensor in density.state_dict().items()}
+    return replace(contribution, generator={**contribution.generator, **plain})
+
+
 def check_decoders(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
     """Raises UsageError where the clients' generators would not be conditional VAEs."""
     if config.generator.family not in ("auto", "cvae"):
@@ -77,6 +90,6 @@ CARD = Card(
     title="FedCVAE-Ens",
     paper="Heinbaugh, Luz-Ricca, Shao 2023, ICLR",
     summary="clients send conditional VAE decoders; one classifier learns from their labelled samples alone",
-    defaults={"distill.balanced": False},
+    defaults={"distill.balanced": False, "generator.kl": 1.0},
     check=check_decoders,
 )
