@@ -19,7 +19,6 @@ ENSEMBLES = ("fens", "mean_logits", "mean_probabilities", "class_weighted")
 
 
 def test_every_method_is_one_that_the_configuration_knows() -> None:
-    # Equality once all methods are in: some of the names are being written.
     assert set(METHODS) == set(get_args(MethodName))
     assert next(iter(METHODS)) == "mosaic"
 
