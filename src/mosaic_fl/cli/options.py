@@ -17,7 +17,7 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE"
 # Numbers are parsed with all other settings, so that a wrong one is explained in the same way.
 Seed = Annotated[str | None, typer.Option(metavar="N", help="all randomness comes from it [0]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
-Preset = Annotated[str | None, typer.Option(help="default or paper: a whole configuration")]
+Preset = Annotated[str | None, typer.Option(help="default, natural (photographs) or paper")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]
 

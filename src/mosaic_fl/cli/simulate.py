@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from mosaic_fl.config import Config
+from mosaic_fl.config import Config, DistillConfig
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.partition import class_table
 from mosaic_fl.methods import METHODS
@@ -20,6 +20,7 @@ from mosaic_fl.report.tables import accuracy_table, rows
 from mosaic_fl.run_folder import claim
 from mosaic_fl.runs import Prepared, prepare, run
 from mosaic_fl.server.pool import sheet
+from mosaic_fl.server.transfer import prior_kind
 
 DRAWN = 4  # generated samples shown a client and class
 # Seconds of one step beside another's, roughly: only the first guess of the progress display.
@@ -31,6 +32,7 @@ def simulate(config: Config, out: Path, *, resume: bool, force: bool) -> None:
     console = Console(stderr=True)
     with console.status("loading and splitting the data"):
         prepared = prepare(config)
+    _advise(prepared)
     claim(out, "run", prepared.inputs, prepared.config, [Path(config.data.name)], resume=resume, force=force)
     plan = _plan(prepared)
     with Display(plan, console, clients=len(prepared.sites)) as display:
@@ -57,6 +59,13 @@ def simulate(config: Config, out: Path, *, resume: bool, force: bool) -> None:
     kept = [n for n in ("result.json", "global_model.safetensors", "contributions", "pictures") if (out / n).exists()]
     names = ", ".join(f"{name}/" if (out / name).is_dir() else name for name in kept)
     table.print(f"Results: {out}/{names}", highlight=False)
+
+
+def _advise(prepared: Prepared) -> None:
+    """One line where another preset is made for the data."""
+    config, colour = prepared.config, prior_kind(DistillConfig(), prepared.splits.train.schema) == "photos"
+    if config.run.method == "mosaic" and colour and config.distill == DistillConfig():
+        print("mosaic: colour images: for photographs, --preset natural does better (docs/notes)", file=sys.stderr)
 
 
 def _plan(prepared: Prepared) -> list[tuple[str, float]]:
