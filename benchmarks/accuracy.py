@@ -45,7 +45,7 @@ LOCAL = ("--set", "rounds.steps=50")
 # The paper's recipe with what two cores can afford of its budgets; in one exchange there are no rounds around it.
 PAPER = (
     *("--preset", "paper", "--rounds", "0", "--finetune-rounds", "0", "--set", "train.max_steps=800"),
-    *("--set", "generator.epochs=0", "--set", "generator.steps=800", "--set", "generator.width=32"),
+    *("--set", "generator.epochs=0", "--set", "generator.steps=300", "--set", "generator.width=32"),
     *("--set", "distill.steps=400", "--set", "data.max_train=10000", "--set", "run.threads=2", *EQUAL),
 )
 # Widths 1, 1/2, … 1/16 of one architecture, two clients each; the same rounds with Mosaic behind 19 of them.
