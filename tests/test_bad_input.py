@@ -68,6 +68,8 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--prior", "photo"], ["photo", "photos"]),
         (["--set", "distill.fresh=true", "--prior", "photos"], ["distill.fresh"]),
         (["--set", "distill.teacher=meta", "--set", "meta.kind=none"], ["distill.teacher is meta"]),
+        (["--choose", "--set", "data.validation=0"], ["distill.choose", "data.validation is 0"]),
+        (["--generator", "none", "--prior", "photos", "--set", "distill.teacher=meta"], ["learns from generators"]),
         (["--set", "meta.width=62"], ["meta.width 62 is not a multiple"]),
         (["--set", "distill.kl=0", "--set", "distill.label=0"], ["nothing would teach"]),
         (["--set", "rounds.kind=fedrolex", "--rounds", "1", "--models", "vit:8"], ["vit:8"]),

@@ -131,3 +131,18 @@ def test_all_is_every_method_and_the_line_of_pooled_data() -> None:
     from mosaic_fl.methods import METHODS
 
     assert known_methods() == [*METHODS, CENTRALISED]
+
+
+def test_a_method_s_last_exchange_trains_no_longer_than_a_round_and_an_aggregator_keeps_its_own() -> None:
+    grid = Grid(["mosaic", "fens"], rounds=[20], values={"rounds.steps": 50})
+    setting = grid.settings()[0]
+    last = grid.config(Cell(setting, "mosaic", 20), [], "cnn:8").train
+    assert (last.min_steps, last.max_steps) == (50, 50)
+    fens = grid.config(Cell(setting, "fens", 1), [], "cnn:8").rounds
+    assert (fens.warm_up, fens.steps) == (100, 5)
+
+
+def test_what_a_method_does_not_ask_for_no_preset_brings_back() -> None:
+    grid = Grid(["dense"], preset="paper")
+    config = grid.config(Cell(grid.settings()[0], "dense", 1), [], "cnn:8")
+    assert (config.generator.family, config.prototypes.per_class) == ("none", 0)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.density import COMPONENTS, ClassMixture
 
 
@@ -60,3 +61,31 @@ def test_extreme_latents_stay_finite() -> None:
     density.share[0, :2] = torch.tensor([0.7, 0.3])
     z = torch.tensor([[-40.0, 0.0], [40.0, 0.0], [0.0, 0.0]])
     assert density(z, torch.zeros(3, dtype=torch.int64)).isfinite().all()
+
+
+def test_a_component_of_few_samples_is_dropped_and_its_samples_stay() -> None:
+    """Four samples far away would be a component of their own: a portrait of them."""
+    density, rng = ClassMixture(1, 2), torch.Generator().manual_seed(0)
+    mean = torch.cat([torch.randn(196, 2, generator=rng), torch.full((4, 2), 60.0)])
+    density.fit(mean, torch.full_like(mean, -2.0), torch.zeros(200, dtype=torch.int64), seed=0)
+    assert float(density.share[0].sum()) == pytest.approx(1, abs=1e-5)
+    used = density.share[0] > 0
+    assert float(density.share[0][used].min()) * 200 >= 9.9
+    assert not bool((density.location[0][used] > 50).any())
+
+
+@pytest.mark.parametrize(
+    ("buffer", "value", "message"),
+    [
+        ("share", 0.4, "sum to"),
+        ("share", -1.0, "sum to"),
+        ("location", 1e6, "farther"),
+        ("scale", -3e38, "farther"),
+    ],
+)
+def test_a_received_density_must_be_one(buffer: str, value: float, message: str) -> None:
+    density = ClassMixture(3, 2)
+    density.check()
+    getattr(density, buffer)[2, 0] = value
+    with pytest.raises(UsageError, match=message):
+        density.check()

@@ -101,3 +101,10 @@ def test_the_student_begins_where_the_rounds_before_left_it() -> None:
     start = {"mlp:4:1": untrained(7).expert}
     model = distill([untrained(0)], config, CPU, Journal(), start).model
     assert torch.allclose(model.state["head.weight"], start["mlp:4:1"]["head.weight"], atol=1e-6)
+
+
+def test_some_plain_samples_are_of_all_clients_alike() -> None:
+    config = DistillConfig(pool=40, prior="procedural", prior_pool=4, plain=0.5, balanced=False)
+    made = transfer_set([untrained(k) for k in range(4)], config, 0, CPU)
+    assert len(made.labels) == 20 + 4
+    assert set(made.sources[:20].tolist()) == {0, 1, 2, 3}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mosaic_fl import container
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.config import Config
@@ -23,7 +24,7 @@ from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.width import fedrolex, heterofl, static_batch_norm
+from mosaic_fl.methods.width import fedrolex, held_rows, heterofl, static_batch_norm
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.submodel import Window, extract, indices, merge
@@ -270,15 +271,20 @@ def test_two_rounds_by_hand(method: Callable[..., Outcome], units: list[int]) ->
 def test_traffic_is_the_packed_sub_model_a_round_taken_part_in() -> None:
     federation = AddingFederation(7)
     outcome = fedrolex(federation, rounds(3), CPU, Journal())
+    assert outcome.model is not None
     for client, ratio in enumerate((1, 2, 4, 8, 16, 1, 2)):
         job = federation.jobs[2][client]
         assert job.architecture == f"mlp:{max(1, 4 // ratio)}:1"
         size = len(GlobalModel(job.architecture, federation.schema, job.state).to_bytes())
-        assert outcome.bytes_up[client] == outcome.bytes_down[client] == 3 * size
+        # And once static batch norm: the full model down, its statistics up.
+        assert outcome.bytes_down[client] == 3 * size + len(outcome.model.to_bytes())
+        statistics = {name: t for name, t in outcome.model.state.items() if "running_" in name}
+        assert outcome.bytes_up[client] == 3 * size + len(container.pack("statistics", {}, statistics))
     few = AddingFederation(4)
     outcome = heterofl(few, rounds(1, (1,), participation=0.5, steps=9), CPU, Journal())
     assert len(few.jobs[0]) == 2
-    assert [sent > 0 for sent in outcome.bytes_up] == [k in {j.client for j in few.jobs[0]} for k in range(4)]
+    most = max(outcome.bytes_up)
+    assert [sent > most / 2 for sent in outcome.bytes_up] == [k in {j.client for j in few.jobs[0]} for k in range(4)]
     assert few.jobs[0][0].settings == {"min_steps": 9, "max_steps": 9, "absent": 0.0}
 
 
@@ -347,3 +353,28 @@ def test_statistics_of_a_client_are_those_of_its_data(digits: ImageData) -> None
     assert torch.allclose(found[name.replace("mean", "var")], variance, rtol=1e-3, atol=1e-6)
     assert not net.training
     assert batch_statistics(build("vit:8:1", digits.schema), data, CPU) == {}
+
+
+def test_the_last_layer_s_rows_are_merged_over_who_holds_their_class() -> None:
+    """Client 0 holds class 0 alone and moved its row by 1; client 1 lacks it, and its row stayed at 0."""
+    windows = {"head.weight": (torch.arange(2), torch.arange(1)), "body": (torch.arange(1),)}
+    full = {"head.weight": torch.zeros(2, 1), "body": torch.zeros(1)}
+    moved = {0: [[1.0], [0.0]], 1: [[0.0], [4.0]]}
+    states = {k: {"head.weight": torch.tensor(rows), "body": torch.tensor([1.0 - k])} for k, rows in moved.items()}
+    first, second = (Fitted(k, states[k], 10, {}, torch.tensor(held)) for k, held in enumerate(([9, 0], [0, 9])))
+    for masked, rows in ((True, [1.0, 4.0]), (False, [0.5, 2.0])):
+        merged = merge(full, [(*held_rows(f, windows, masked=masked), f.samples) for f in (first, second)])
+        assert merged["head.weight"].flatten().tolist() == rows
+        assert merged["body"].tolist() == [0.5]
+
+
+def test_statistics_weigh_all_samples_alike(digits: ImageData) -> None:
+    """1,002 samples are two batches of 501, and a single sample measures nothing."""
+    many = digits.subset((list(range(len(digits))) * 3)[:1002])
+    sizes: list[int] = []
+    net = build("cnn:2:1", digits.schema)
+    layer = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    layer.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    batch_statistics(net, many, CPU)
+    assert sizes == [501, 501]
+    assert batch_statistics(net, digits.subset([0]), CPU) == {}

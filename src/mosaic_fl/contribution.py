@@ -127,7 +127,10 @@ def _probe(contribution: Contribution) -> None:
     expert, generator = contribution.build_expert(), contribution.build_generator()
     images = torch.zeros(2, *contribution.schema.shape)
     if generator is not None and generator.spec is not None:
-        images = generator(torch.zeros(2, generator.spec.latent), torch.zeros(2, dtype=torch.int64))
+        generator.check()
+        labels = torch.arange(contribution.schema.num_classes).repeat(2)[: max(2, contribution.schema.num_classes)]
+        rng = torch.Generator().manual_seed(0)
+        images = generator(torch.randn(len(labels), generator.spec.latent, generator=rng), labels)
         if not bool(images.isfinite().all()):
             raise UsageError("its generator gives non-finite images")
     if not bool(expert(images).isfinite().all()):

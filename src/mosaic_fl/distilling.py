@@ -10,6 +10,7 @@ import torch
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.sources import load_test
+from mosaic_fl.errors import UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.journal import Journal
@@ -42,6 +43,8 @@ def distill_files(
     student = trust(config.models.student or default_student(schema))
     check(student, schema)
     held_out = load_test(test, schema) if test else None
+    if config.distill.choose:
+        raise UsageError("distill.choose asks clients, and files have none: set distill.choose = false, and say how")
     config = config.with_values({"models.student": student})
     check_distillation(config, schema, [c.architecture for c in contributions])
     inputs = sha256(*(c.to_bytes() for c in contributions))

@@ -44,8 +44,9 @@ def _k_means(points: np.ndarray, clusters: int, stream: Stream) -> np.ndarray:
 
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):  # more threads would sum in another order
         warnings.simplefilter("ignore", ConvergenceWarning)  # identical points make fewer clusters than asked for
         fitted = KMeans(clusters, n_init=1, random_state=stream.integer() % 2**32).fit(points)
     assigned: np.ndarray = fitted.labels_

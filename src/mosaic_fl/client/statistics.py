@@ -14,19 +14,21 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 def batch_statistics(model: Classifier, data: ImageData, device: torch.device) -> dict[str, torch.Tensor]:
     """`running_mean` and `running_var` of every batch-norm layer of `model` over one pass of `data`, by state name.
 
-    Each is the plain mean over the batches, in the order of the samples: nothing is drawn. Empty for a model without
-    batch norm. `model` ends in eval mode on the CPU with these statistics.
+    Each is the plain mean over batches of equal size (to one sample), in the order of the samples: nothing is drawn.
+    Empty for a model without batch norm, and for a single sample, which has no variance. `model` ends
+    in eval mode on the CPU with these statistics.
     """
     layers = {name: m for name, m in model.named_modules() if isinstance(m, BatchNorm) and m.running_mean is not None}
+    if len(data) < 2:
+        layers = {}
     if layers:
         model.to(device).eval()
         for layer in layers.values():
             layer.reset_running_stats()
             layer.momentum = None  # a cumulative average
             layer.train()
-        for part in data.images.split(BATCH):
-            if len(part) > 1:  # a batch of one may have no variance
-                model(to_float(part.to(device)))
+        for part in data.images.tensor_split(-(-len(data) // BATCH)):
+            model(to_float(part.to(device)))
     model.cpu().eval()
     state = model.state_dict()
     return {f"{name}.{key}": state[f"{name}.{key}"] for name in layers for key in ("running_mean", "running_var")}

@@ -12,6 +12,7 @@ from mosaic_fl.presets import preset_config
 
 CENTRALISED = "centralised"
 """The student trained on the pooled data: a reference line, and no federated method."""
+ROUNDS = ("rounds.warm_up", "rounds.steps")
 WARMED = ("mosaic",)
 """One-shot methods that can have rounds of averaging before: with R rounds, R−1 of them and the one exchange."""
 Architectures = Literal["equal", "mixed"]
@@ -151,7 +152,10 @@ class Grid:
     def _config(self, setting: Setting, method: str, rounds: int) -> Config:
         card = METHODS.get(method)
         before = rounds if card and card.rounds else rounds - 1
-        given = dict(self.values) | {
+        values = dict(self.values)
+        if card and not has_rounds(method):  # a user's rounds are not those of its aggregator
+            values = {key: value for key, value in values.items() if not (key in ROUNDS and key in card.defaults)}
+        given = values | {
             "partition.clients": setting.clients,
             "partition.alpha": setting.alpha,
             "run.seed": setting.seed,
@@ -161,8 +165,11 @@ class Grid:
             given["rounds.warm_up"] = before
         if card:
             given["run.method"] = method
+        steps = values.get("rounds.steps")
         if rounds == 1 and has_rounds(method):
             given["rounds.steps"] = 0
+        elif method in WARMED and steps:  # its last exchange trains no longer than anybody's
+            given |= {"train.min_steps": steps, "train.max_steps": steps}
         return preset_config(self.preset, card.defaults if card else None).with_values(given)
 
 

@@ -117,7 +117,8 @@ class StatisticsTask:
         with torch.random.fork_rng(devices=[]):
             model = load_into(lambda: build(self.architecture, train.schema), self.state, "global weights")
         found = batch_statistics(model, train, place.device)
-        fitted = Fitted(self.client, found, len(train), {}, train.class_counts())
+        samples = len(train) if found else 0  # nothing was measured
+        fitted = Fitted(self.client, found, samples, {}, train.class_counts())
         return Done(fitted, time.perf_counter() - start)
 
 

@@ -91,6 +91,7 @@ class Workers:
             process.kill()
         for process in processes:
             process.join()
+        self.pool.shutdown(wait=True)  # its thread: who forks next must be alone
         self.news.put(None)
         self.reader.join(timeout=5)
 

@@ -57,6 +57,9 @@ class Generator(nn.Module):
         """Images for latents `z` and `labels`."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """Raise UsageError where weights that may have been received cannot be a generator's; shapes fit already."""
+
     @torch.no_grad()
     def sample(self, labels: Tensor, rng: torch.Generator, batch: int = 1000) -> Tensor:
         """Images float32 (n, channels, height, width) in −1..1, one per label, z drawn from `rng` (on the CPU)."""

@@ -56,6 +56,9 @@ class Decoder(Generator):
         images: Tensor = self.body(hidden.view(len(z), -1, *self.start))
         return images[..., : self.shape[1], : self.shape[2]]
 
+    def check(self) -> None:
+        self.density.check()
+
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         return self.pixel_logits(self.density(z, labels), labels).sigmoid() * 2 - 1
 

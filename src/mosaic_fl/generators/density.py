@@ -10,10 +10,14 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from mosaic_fl.errors import UsageError
+
 COMPONENTS = 16  # Gaussians a class, at most
 COMPONENT_SAMPLES = 50  # samples a component must have on average; with fewer the mixture has fewer components
+LEAST_SAMPLES = 10.0  # a component of fewer is dropped: it would be a portrait of them
 PRIOR_SAMPLES = 10.0  # weight in samples: of N(0, 1) in a class's Gaussian, and of that in each component
 MOST_FITTED = 4000  # samples a class that the mixture is fitted to
+SUM_SLACK, FARTHEST = 1e-3, 1e4  # what a received density may be: of latents that began as N(0, 1)
 EDGE = 1e-6  # distance from 0 and 1 within which probabilities have no quantile in float32
 
 
@@ -30,6 +34,14 @@ class ClassMixture(nn.Module):
         self.register_buffer("share", torch.eye(COMPONENTS)[0].repeat(classes, 1))
         self.register_buffer("location", torch.zeros(classes, COMPONENTS, latent))
         self.register_buffer("scale", torch.eye(latent).repeat(classes, COMPONENTS, 1, 1))
+
+    def check(self) -> None:
+        """Raise UsageError where the numbers, which may have been received, are no density of a decoder's latents."""
+        sums, least = self.share.sum(1), float(self.share.min())
+        if least < 0 or float((sums - 1).abs().max()) > SUM_SLACK:
+            raise UsageError("the generator's density has shares that do not sum to 1")
+        if max(float(self.location.abs().max()), float(self.scale.abs().max())) > FARTHEST:
+            raise UsageError(f"the generator's density lies farther than {FARTHEST:g} from 0")
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Standard normal `z` (n, latent), placed in the mixtures of `labels` (n,).
@@ -90,12 +102,16 @@ def _responsibilities(at: Tensor, spread: Tensor, count: int, seed: int) -> Tens
     """(n, count): how much of each sample belongs to which component of a mixture, the largest first."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     rng = torch.Generator().manual_seed(seed)
     drawn = at + spread.sqrt() * torch.randn(at.shape, generator=rng, dtype=torch.float64)
     few = drawn[torch.randperm(len(drawn), generator=rng)[:MOST_FITTED]]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):  # more threads would sum in another order
         warnings.simplefilter("ignore", ConvergenceWarning)  # nearly there is good enough
         mixture = GaussianMixture(count, reg_covar=1e-3, max_iter=50, random_state=seed % 2**32).fit(few.numpy())
-    weights = torch.from_numpy(mixture.predict_proba(drawn.numpy()))
-    return weights[:, weights.sum(0).argsort(descending=True)]
+        weights = torch.from_numpy(mixture.predict_proba(drawn.numpy()))
+    weights = weights[:, weights.sum(0).argsort(descending=True)]
+    weights = weights[:, weights.sum(0) >= LEAST_SAMPLES]  # the others' samples go where they belong next
+    total = weights.sum(1, keepdim=True)
+    return torch.where(total > 0, weights / total.clamp(min=1e-300), 1 / weights.shape[1])

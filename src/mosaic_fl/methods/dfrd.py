@@ -42,7 +42,7 @@ from mosaic_fl.methods.rounds import (
     start,
     train_equal,
 )
-from mosaic_fl.methods.width import assign, check_ratios, partial_sizes, static_batch_norm, train_parts
+from mosaic_fl.methods.width import assign, check_ratios, partial_sizes, static_batch_norm, train_parts, with_statistics
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.width import narrow
 from mosaic_fl.monitor import Monitor
@@ -77,6 +77,8 @@ def dfrd(federation: Federation, config: Config, device: torch.device, journal: 
         local = local_settings(config.rounds) | ({"absent": 0.0} if config.rounds.masked else {})
         parts = {k: ratios[k] for k in clients}
         fitted, merged = train_parts(federation, architecture, parts, memory[GLOBAL], round, roll, local)
+        # The server tunes the full model in eval mode: it needs statistics that are the full model's.
+        merged = static_batch_norm(federation, architecture, merged, f"statistics-{round:04d}", journal)
         return Answers(fitted, [narrow(architecture, ratio) for ratio in parts.values()], merged)
 
     def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:
@@ -100,7 +102,8 @@ def dfrd(federation: Federation, config: Config, device: torch.device, journal: 
         return equal_outcome(federation, architecture, memory[GLOBAL], rounds, journal)
     sent = traffic(partial_sizes(architecture, ratios, memory[GLOBAL], schema), rounds, journal)
     final = static_batch_norm(federation, architecture, memory[GLOBAL], "statistics", journal)
-    return Outcome(GlobalModel(architecture, schema, final), sent, sent)
+    up, down = with_statistics(sent, architecture, final, schema, exchanges=len(rounds) + 1)
+    return Outcome(GlobalModel(architecture, schema, final), up, down)
 
 
 def fine_tune(

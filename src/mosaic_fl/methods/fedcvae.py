@@ -64,7 +64,7 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
 
     pool = journal.stage("pool", gather).tensors
     model = GlobalModel(architecture, schema, journal.stage("student", learn).tensors)
-    up = [sent_size(c, expert=False, generator=True) for c in contributions]
+    up = [sent_size(without_density(c), expert=False, generator=True) for c in contributions]
     return Outcome(model, up, [len(model.to_bytes())] * len(up))
 
 
@@ -77,9 +77,15 @@ def at_the_prior(contribution: Contribution) -> Contribution:
     return replace(contribution, generator={**contribution.generator, **plain})
 
 
+def without_density(contribution: Contribution) -> Contribution:
+    """The contribution as it would travel here: a decoder alone, which does not build."""
+    decoder = {k: v for k, v in (contribution.generator or {}).items() if not k.startswith("density.")}
+    return replace(contribution, generator=decoder if contribution.generator else None)
+
+
 def check_decoders(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
     """Raises UsageError where the clients' generators would not be conditional VAEs."""
-    if config.generator.family not in ("auto", "cvae"):
+    if config.generator.family != "cvae":
         raise UsageError(
             f"FedCVAE-Ens sends decoders of conditional VAEs, not {config.generator.family}: --generator cvae"
         )
@@ -90,6 +96,11 @@ CARD = Card(
     title="FedCVAE-Ens",
     paper="Heinbaugh, Luz-Ricca, Shao 2023, ICLR",
     summary="clients send conditional VAE decoders; one classifier learns from their labelled samples alone",
-    defaults={"distill.balanced": False, "generator.kl": 1.0},
+    defaults={
+        "generator.family": "cvae",
+        "generator.kl": 1.0,
+        "prototypes.per_class": 0,
+        "distill.balanced": False,
+    },
     check=check_decoders,
 )

@@ -37,6 +37,7 @@ from mosaic_fl.methods.rounds import (
     start,
     train_equal,
 )
+from mosaic_fl.methods.sending import sent_size
 from mosaic_fl.monitor import Monitor, Recorder
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
@@ -77,7 +78,10 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
 
     memory = serve_rounds(federation, architecture, {GLOBAL: state}, rounds, config, journal, train, serve)
     outcome = equal_outcome(federation, architecture, memory[GLOBAL], rounds, journal)
-    sent = [len(c.to_bytes()) + more for c, more in zip(contributions, outcome.bytes_up, strict=True)]
+    # Of a contribution only the generator is used, and its judge where it cannot be asked for a class.
+    judged = [c.generator_spec is not None and c.generator_spec.family == "dcgan" for c in contributions]
+    once = [sent_size(c, expert=expert, generator=True) for c, expert in zip(contributions, judged, strict=True)]
+    sent = [size + more for size, more in zip(once, outcome.bytes_up, strict=True)]
     return replace(outcome, bytes_up=sent)
 
 

@@ -31,6 +31,7 @@ from mosaic_fl.methods.rounds import (
     start,
     train_equal,
 )
+from mosaic_fl.models import build
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
@@ -107,12 +108,17 @@ def train_generator(
 
 
 def feature_size(architecture: str, schema: Schema, state: State) -> int:
-    """d, of the penultimate features of `architecture`; raises UsageError where they do not enter a `head`."""
+    """d, of the penultimate features of `architecture`."""
     model = load_model(architecture, schema, state)
-    if not hasattr(model, "head"):
-        raise UsageError(f"fedgen trains the head of a model apart, and {architecture} has none: use a built-in model")
     with torch.no_grad():
         return model.features(torch.zeros(1, *schema.shape)).shape[1]
+
+
+def check_head(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
+    """Raises UsageError where the models have no head that could be trained apart."""
+    with torch.random.fork_rng(devices=[]):
+        if not hasattr(build(student, schema), "head"):
+            raise UsageError(f"fedgen trains the head of a model apart, and {student} has none: use a built-in model")
 
 
 CARD = Card(
@@ -122,6 +128,7 @@ CARD = Card(
     summary="the server generates features of every class, which clients learn beside their own data",
     equal_architectures=True,
     rounds=True,
+    check=check_head,
     defaults={  # of the authors' code for MNIST and CIFAR-10
         "synthesis.epochs": 50,
         "synthesis.generator_steps": 20,

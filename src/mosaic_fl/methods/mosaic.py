@@ -29,7 +29,7 @@ from mosaic_fl.methods.averaging import (
     validation_accuracy,
 )
 from mosaic_fl.methods.outcome import Card, Outcome
-from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, static_batch_norm
+from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, static_batch_norm, with_statistics
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import extract, indices
 from mosaic_fl.models.width import narrow
@@ -53,39 +53,41 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
 
     distilled = distill(contributions, config, device, journal, warm.full, judge)
 
-    tuned, sent_after = _fine_tune(federation, config, distilled.model, after, journal)
-    around = [a + b for a, b in zip(warm.sent, sent_after, strict=True)]
+    tuned, up, down = _fine_tune(federation, config, distilled.model, after, journal)
     size = len(distilled.model.to_bytes())
     return Outcome(
         model=tuned,
-        bytes_up=[len(c.to_bytes()) + more for c, more in zip(contributions, around, strict=True)],
-        bytes_down=[size * (1 + distilled.candidates) + more for more in around],
+        bytes_up=[len(c.to_bytes()) + a + b for c, a, b in zip(contributions, warm.up, up, strict=True)],
+        bytes_down=[size * (1 + distilled.candidates) + a + b for a, b in zip(warm.down, down, strict=True)],
         distilled=distilled,
     )
 
 
 @dataclass(frozen=True)
 class _Warm:
-    """What the rounds before leave: each client's start, the full models by architecture, and bytes a client sent."""
+    """What the rounds before leave: each client's start, full models by architecture, bytes up and down a client."""
 
     starts: dict[int, Start]
     full: States
-    sent: list[int]
+    up: list[int]
+    down: list[int]
 
 
 def _warm_up(federation: Federation, config: Config, rounds: range, journal: Journal) -> _Warm:
     kind, seed, groups = config.rounds.kind, config.run.seed, dict(enumerate(federation.architectures))
     averaged = config.experts.kind == "class_average"
     if not (rounds or averaged):
-        return _Warm({}, {}, [0] * len(groups))
+        return _Warm({}, {}, *_nothing(len(groups)))
     with Stream(seed, "fedavg-init").ambient():
         states = {name: copy_state(build(name, federation.schema)) for name in sorted(set(groups.values()))}
     if not rounds:  # experts that will be averaged must at least start from one point, which a shared seed gives them
-        return _Warm({k: Start(name, states[name]) for k, name in groups.items()}, {}, [0] * len(groups))
+        return _Warm({k: Start(name, states[name]) for k, name in groups.items()}, {}, *_nothing(len(groups)))
     if kind == "fedavg":
         states = averaging_rounds(federation, groups, states, rounds, config.rounds, seed, journal)
         starts = {k: Start(name, states[name]) for k, name in groups.items()}
-        return _Warm(starts, states, traffic(packed_sizes(groups, states, federation.schema), rounds, journal))
+        sizes = packed_sizes(groups, states, federation.schema)
+        sent = traffic(sizes, rounds, journal)
+        return _Warm(starts, states, sent, [sent[k] + sizes[k] for k in groups])  # the last average goes down, too
     architecture = shared_architecture(federation.architectures, kind)
     held, rolling = assign(architecture, config.models.ratios, len(groups)), kind == "fedrolex"
     state = partial_rounds(
@@ -96,34 +98,40 @@ def _warm_up(federation: Federation, config: Config, rounds: range, journal: Jou
     for client, ratio in held.items():
         window = indices(architecture, ratio, federation.schema, len(rounds) if rolling else 0)
         starts[client] = Start(narrow(architecture, ratio), extract(state, window))
-    sent = traffic(partial_sizes(architecture, held, state, federation.schema), rounds, journal)
-    return _Warm(starts, {architecture: state}, sent)
+    sizes = partial_sizes(architecture, held, state, federation.schema)
+    up, down = with_statistics(traffic(sizes, rounds, journal), architecture, state, federation.schema)
+    return _Warm(starts, {architecture: state}, up, [down[k] + sizes[k] for k in held])
+
+
+def _nothing(clients: int) -> tuple[list[int], list[int]]:
+    return [0] * clients, [0] * clients
 
 
 def _fine_tune(
     federation: Federation, config: Config, model: GlobalModel, rounds: range, journal: Journal
-) -> tuple[GlobalModel, list[int]]:
-    """The model after the rounds that follow the distillation, and the bytes that each client sent in them."""
+) -> tuple[GlobalModel, list[int], list[int]]:
+    """The model after the rounds that follow the distillation, and the bytes up and down of each client in them."""
     name, seed, kind, clients = model.architecture, config.run.seed, config.rounds.kind, len(federation.architectures)
     lr, state = {"lr": config.rounds.fine_tune_lr}, State(model.state)
     if not rounds:
-        return model, [0] * clients
+        return model, *_nothing(clients)
     if kind == "fedavg":
         everyone = dict.fromkeys(range(clients), name)
         states = averaging_rounds(federation, everyone, {name: state}, rounds, config.rounds, seed, journal, lr)
-        sizes = packed_sizes(everyone, states, model.schema)
-        return GlobalModel(name, model.schema, states[name]), traffic(sizes, rounds, journal)
+        sent = traffic(packed_sizes(everyone, states, model.schema), rounds, journal)
+        return GlobalModel(name, model.schema, states[name]), sent, sent
     held, rolling = assign(name, config.models.ratios, clients), kind == "fedrolex"
     state = partial_rounds(federation, name, held, state, rounds, config.rounds, seed, journal, lr, rolling=rolling)
     state = static_batch_norm(federation, name, state, "statistics-fine-tune", journal)
-    return GlobalModel(name, model.schema, state), traffic(
-        partial_sizes(name, held, state, model.schema), rounds, journal
-    )
+    sent = traffic(partial_sizes(name, held, state, model.schema), rounds, journal)
+    return GlobalModel(name, model.schema, state), *with_statistics(sent, name, state, model.schema)
 
 
 def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
     """Raise UsageError for settings with which the method would fail after its clients have trained."""
     check_distillation(config, schema, models)
+    if config.distill.choose and not config.data.validation:
+        raise UsageError("distill.choose asks the clients' validation splits, but data.validation is 0: say 0.1")
     if config.generator.family == "flow":
         flow_spec(schema, config.generator.width)
     if config.generator.family == "none" and prior_kind(config.distill, schema) == "none":

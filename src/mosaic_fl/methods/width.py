@@ -4,9 +4,9 @@ HeteroFL (Diao, Ding, Tarokh 2021, arXiv 2010.01264, algorithm 1) and FedRolex (
 arXiv 2212.01548, algorithm 1). They differ in which channels a client gets; see `models.submodel`.
 
 Both train with HeteroFL's masked cross-entropy (`rounds.masked`) and end with its static batch norm: sub-models'
-statistics say little about the full model's, so the clients measure those once more. Left out are HeteroFL's scaler
-(activations · 1/ratio while training), which the batch norm behind every layer would undo, and its merge of only those
-rows of the last layer whose class a client holds: with the mask the others hardly move.
+statistics say little about the full model's, so the clients measure those once more. Of the last layer each row is
+merged over the clients that hold its class. Left out is HeteroFL's scaler (activations · 1/ratio while training), which
+the batch norm behind every layer would undo.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from mosaic_fl import container
 from mosaic_fl.config import Config, RoundsConfig
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
@@ -30,7 +31,7 @@ from mosaic_fl.methods.averaging import (
 )
 from mosaic_fl.methods.outcome import Card, Outcome
 from mosaic_fl.models import build
-from mosaic_fl.models.submodel import extract, indices, merge
+from mosaic_fl.models.submodel import Windows, extract, indices, merge
 from mosaic_fl.models.width import RATIOS, Ratio, narrow
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
@@ -64,7 +65,8 @@ def partial_training(federation: Federation, config: Config, journal: Journal, *
     )
     state = static_batch_norm(federation, architecture, state, "statistics", journal)
     sent = traffic(partial_sizes(architecture, held, state, federation.schema), rounds, journal)
-    return Outcome(GlobalModel(architecture, federation.schema, state), bytes_up=sent, bytes_down=sent)
+    up, down = with_statistics(sent, architecture, state, federation.schema)
+    return Outcome(GlobalModel(architecture, federation.schema, state), bytes_up=up, bytes_down=down)
 
 
 def partial_rounds(
@@ -134,7 +136,22 @@ def train_parts(
     parts = {ratio: extract(state, window) for ratio, window in windows.items()}
     jobs = [FitJob(k, narrow(architecture, ratio), parts[ratio], settings) for k, ratio in held.items()]
     fitted = federation.fit(jobs, round)
-    return fitted, merge(state, [(f.state, windows[held[f.client]], f.samples) for f in fitted])
+    masked = settings.get("absent") == 0
+    answers = [(*held_rows(f, windows[held[f.client]], masked=masked), f.samples) for f in fitted]
+    return fitted, merge(state, answers)
+
+
+def held_rows(fitted: Fitted, windows: Windows, *, masked: bool) -> tuple[State, Windows]:
+    """The answer and its windows, where `masked` without the last layer's rows for classes that its client lacks.
+
+    The mask left those rows where they were; averaged in, they would hold the others' back.
+    """
+    rows = fitted.class_counts.nonzero().flatten()
+    if not masked or len(rows) == len(fitted.class_counts):
+        return fitted.state, windows
+    head = {name for name in windows if name.startswith("head.")}
+    state = {name: tensor[rows] if name in head else tensor for name, tensor in fitted.state.items()}
+    return state, {name: (window[0][rows], *window[1:]) if name in head else window for name, window in windows.items()}
 
 
 def static_batch_norm(federation: Federation, architecture: str, state: State, stage: str, journal: Journal) -> State:
@@ -147,8 +164,10 @@ def static_batch_norm(federation: Federation, architecture: str, state: State, s
         return state
 
     def measure(monitor: Monitor) -> tuple[State, dict[str, Any]]:
-        answers = federation.statistics(architecture, state)
+        answers = [a for a in federation.statistics(architecture, state) if a.samples]
         total = sum(a.samples for a in answers)
+        if not answers:
+            return {}, {}
         mean = weighted_sum([a.state for a in answers], [a.samples / total for a in answers])
         for name in (name for name in mean if name.endswith("running_mean")):
             of_variance = name.removesuffix("mean") + "var"
@@ -157,6 +176,18 @@ def static_batch_norm(federation: Federation, architecture: str, state: State, s
         return mean, {}
 
     return state | journal.stage(stage, measure).tensors
+
+
+def with_statistics(
+    sent: Sequence[int], architecture: str, state: State, schema: Schema, exchanges: int = 1
+) -> tuple[list[int], list[int]]:
+    """Bytes (up, down) a client: `sent` both ways, and static batch norm: its statistics up, the full model down."""
+    found = {name: tensor for name, tensor in state.items() if "running_" in name}
+    if not found:
+        return list(sent), list(sent)
+    up = len(container.pack("statistics", {}, found))
+    down = len(GlobalModel(architecture, schema, state).to_bytes())
+    return [size + exchanges * up for size in sent], [size + exchanges * down for size in sent]
 
 
 def partial_sizes(architecture: str, held: Mapping[int, Ratio], state: State, schema: Schema) -> dict[int, int]:

@@ -25,5 +25,8 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
         )
     if config.meta.kind == "none" and "meta" in (settings.teacher, *settings.candidates):
         raise UsageError("distill.teacher is meta, but meta.kind is none: set one of them otherwise")
+    asked = "meta" in (settings.teacher, *settings.candidates)
+    if asked and config.generator.family == "none" and config.meta.source == "synthetic":
+        raise UsageError("distill.teacher is meta, which learns from generators, but generator.family is none")
     if settings.fresh and prior_kind(settings, schema) != "none":
         raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")

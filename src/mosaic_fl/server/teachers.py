@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from mosaic_fl.errors import UsageError
 from mosaic_fl.server.experts import (
     MixtureOfExperts,
     class_balanced,
@@ -47,7 +48,9 @@ class Teachers:
 
     def log_probabilities(self, teacher: str, outputs: Tensor) -> Tensor:
         """Log-probabilities (n, C) of one of `TEACHERS` for expert logits (n, K, C)."""
-        if teacher == "meta" and self.meta is not None:
+        if teacher == "meta":
+            if self.meta is None:
+                raise UsageError("distill.teacher is meta, but there is no meta model: no client sent a generator")
             return meta_log_probabilities(self.meta, outputs)
         if teacher == "class_balanced":
             return class_balanced(outputs, self.mixture.weights, self.mixture.priors)

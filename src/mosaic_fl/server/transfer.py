@@ -64,9 +64,12 @@ def transfer_set(
     mixed = cutmix(prior[first:], pool.images, config.cutmix, Stream(seed, "cutmix"))
     prior = torch.cat([detailed, mixed])
     nowhere = torch.full((count,), UNLABELLED)
-    kept = round(config.plain * len(pool.labels))
+    plain = torch.arange(len(pool.labels))
+    if config.plain < 1:  # of all clients alike, however the pool is ordered
+        order = torch.randperm(len(plain), generator=Stream(seed, "plain").torch())
+        plain = order[: round(config.plain * len(plain))]
     return TransferSet(
-        torch.cat([pool.images[:kept], prior]),
-        torch.cat([pool.labels[:kept], nowhere]),
-        torch.cat([pool.sources[:kept], nowhere]),
+        torch.cat([pool.images[plain], prior]),
+        torch.cat([pool.labels[plain], nowhere]),
+        torch.cat([pool.sources[plain], nowhere]),
     )
