@@ -40,8 +40,10 @@ MNIST = (
 )
 MIXED = ("--models", "cnn:16:3,cnn:24:3,cnn:32:3", "--student", "cnn:32:3")
 EQUAL = ("--models", "cnn:32:3", "--student", "cnn:32:3")
-# 20 exchanges: for Mosaic 19 rounds and one contribution.
+# 20 exchanges: for Mosaic 19 rounds of 50 local steps and one contribution of at most 800; for the others 20 rounds of
+# 90, as many steps in all.
 LOCAL = ("--set", "rounds.steps=50")
+MORE_LOCAL = ("--set", "rounds.steps=90")
 # The paper's recipe with what two cores can afford of its budgets; in one exchange there are no rounds around it.
 PAPER = (
     *("--preset", "paper", "--rounds", "0", "--finetune-rounds", "0", "--set", "train.max_steps=800"),
@@ -49,7 +51,7 @@ PAPER = (
     *("--set", "distill.steps=400", "--set", "data.max_train=10000", "--set", "run.threads=2", *EQUAL),
 )
 # Widths 1, 1/2, … 1/16 of one architecture, two clients each; the same rounds with Mosaic behind 19 of them.
-WIDTHS = ("--clients", "10", "--alpha", "0.1", "--set", "rounds.kind=fedrolex", *EQUAL, *LOCAL)
+WIDTHS = ("--clients", "10", "--alpha", "0.1", "--set", "rounds.kind=fedrolex", "--set", "train.max_steps=800", *EQUAL)
 
 
 def cells() -> list[Cell]:
@@ -79,7 +81,7 @@ def _cifar() -> list[Cell]:
             "equal, fedavg, 1 round": fedavg,
             "equal, paper, one-shot": paper,
             "equal, 20 rounds": (*at, *EQUAL, *NATURAL, *LOCAL, "--rounds", "19"),
-            "equal, fedavg, 20 rounds": (*fedavg, *LOCAL, "--rounds", "20"),
+            "equal, fedavg, 20 rounds": (*fedavg, *MORE_LOCAL, "--rounds", "20"),
         }
         for setting, said in words.items():
             target = "48" if (alpha, setting) == ("0.1", "mixed, one-shot") else ""
@@ -93,8 +95,8 @@ def _widths() -> list[Cell]:
         name = f"{data}{subset}, 10 clients of 5 widths, α = 0.1, 20 rounds"
         size = ("--set", "data.max_train=10000") if subset else ()
         found += [
-            Cell(f"{name}, fedrolex", data, (*size, *WIDTHS, "--rounds", "20", "--method", "fedrolex")),
-            Cell(f"{name}, mosaic on fedrolex", data, (*budget, *WIDTHS, "--rounds", "19"), "fedrolex + 3"),
+            Cell(f"{name}, fedrolex", data, (*size, *WIDTHS, *MORE_LOCAL, "--rounds", "20", "--method", "fedrolex")),
+            Cell(f"{name}, mosaic on fedrolex", data, (*budget, *WIDTHS, *LOCAL, "--rounds", "19"), "fedrolex + 3"),
         ]
     return found
 
