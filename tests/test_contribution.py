@@ -124,9 +124,13 @@ def test_finite_weights_with_non_finite_outputs(made: Contribution) -> None:
     with pytest.raises(UsageError, match="its expert gives non-finite outputs"):
         Contribution.from_bytes(replace(made, expert=poisoned).to_bytes())
     assert made.generator is not None
-    huge = {name: tensor.sign() * 3e38 for name, tensor in made.generator.items()}  # ∞ − ∞ on the way
+    weights = {name: tensor for name, tensor in made.generator.items() if not name.startswith("density.")}
+    huge = made.generator | {name: tensor.sign() * 3e38 for name, tensor in weights.items()}  # ∞ − ∞ on the way
     with pytest.raises(UsageError, match="its generator gives non-finite images"):
         Contribution.from_bytes(replace(made, generator=huge).to_bytes())
+    far = made.generator | {"density.location": torch.full_like(made.generator["density.location"], 1e30)}
+    with pytest.raises(UsageError, match="density lies farther than"):
+        Contribution.from_bytes(replace(made, generator=far).to_bytes())
 
 
 def test_a_reason_cannot_steer_a_terminal(made: Contribution) -> None:

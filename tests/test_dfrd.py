@@ -66,7 +66,10 @@ def test_clients_of_several_widths(digits: ImageData) -> None:
     plain, heard_there = run(fedrolex, digits, 1, **more)
     assert [job.architecture for job in heard.jobs[0]] == ["cnn:4:1", "cnn:2:1", "cnn:1:1"]
     assert same_jobs(heard.jobs[0], heard_there.jobs[0])
-    assert one.bytes_up == plain.bytes_up
+    # Static batch norm once in the round and once at the end, where FedRolex has it at the end alone.
+    more_up = {a - b for a, b in zip(one.bytes_up, plain.bytes_up, strict=True)}
+    assert len(more_up) == 1
+    assert min(more_up) > 0
     assert one.model is not None
     assert one.model.architecture == "cnn:4:1"
     assert bool(weights(one).isfinite().all())

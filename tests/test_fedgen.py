@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.client.objective import LatentTerm, Objective
-from mosaic_fl.config import SynthesisConfig, TrainConfig
+from mosaic_fl.config import Config, SynthesisConfig, TrainConfig
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import FitJob
 from mosaic_fl.generators.latent import Latent, LatentGenerator
 from mosaic_fl.methods.fedavg import fedavg
-from mosaic_fl.methods.fedgen import feature_size, fedgen, train_generator
+from mosaic_fl.methods.fedgen import check_head, feature_size, fedgen, train_generator
 from mosaic_fl.models import build, trust
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.optimisation import copy_state
@@ -114,7 +114,8 @@ def test_features_need_a_head() -> None:
     assert feature_size("cnn:4:1", schema, state) == state["head.weight"].shape[1]
     name = trust(headless)
     with pytest.raises(UsageError, match=f"{name} has none: use a built-in model"):
-        feature_size(name, schema, copy_state(build(name, schema)))
+        check_head(Config(), schema, [name], name)
+    check_head(Config(), schema, ["cnn:4:1"], "cnn:4:1")
 
 
 def headless() -> torch.nn.Module:
