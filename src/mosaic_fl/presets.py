@@ -17,7 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "distill.teacher": "class_balanced",
         "distill.choose": True,
         "distill.candidates": ["class_balanced", "class_evened"],
-        "distill.candidate_share": 0.15,
+        "distill.candidate_share": 0.1,
         "distill.prior": "photos",
         "distill.kl": 1.0,
         "distill.label": 0.0,
@@ -27,7 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "distill.plain": 0.0,
         "distill.hybrid": 0.33,
         "distill.cutmix": 0.5,
-        "distill.steps": 2500,
+        "distill.steps": 4000,
     },
     # arXiv 2505.19699, its reference recipe. Not printed there, and ours: the number of fine-tuning rounds.
     "paper": {
