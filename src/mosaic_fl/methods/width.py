@@ -94,7 +94,7 @@ def partial_rounds(
             taking_part = participants(list(held), config.participation, seed, round)
             parts = {client: held[client] for client in taking_part}
             roll = round if rolling else 0
-            merged = partial_round(federation, architecture, parts, state, round, roll, local)
+            _, merged = train_parts(federation, architecture, parts, state, round, roll, local)
             accuracy = validation_accuracy(federation.evaluate(architecture, merged))
             monitor.log(round, validation_accuracy=accuracy)
             return merged, {"participants": taking_part}
@@ -103,23 +103,6 @@ def partial_rounds(
         if round > rounds.start:
             journal.shed(round_name(round - 1))
     return state
-
-
-def partial_round(
-    federation: Federation,
-    architecture: str,
-    held: Mapping[int, Ratio],
-    state: State,
-    round: int,
-    roll: int,
-    settings: Mapping[str, Any],
-) -> State:
-    """The clients in `held` train their parts of `state`, whose windows have moved on by `roll`; returns the merged.
-
-    Each entry is the mean over the clients that hold it, weighted by their training samples as in FedAvg; the papers'
-    plain mean is the case of equal sizes. With every ratio 1 this is FedAvg.
-    """
-    return train_parts(federation, architecture, held, state, round, roll, settings)[1]
 
 
 def train_parts(
@@ -131,7 +114,11 @@ def train_parts(
     roll: int,
     settings: Mapping[str, Any],
 ) -> tuple[list[Fitted], State]:
-    """As `partial_round`; returns the clients' own answers too."""
+    """The clients in `held` train their parts of `state`, whose windows have moved on by `roll`: (answers, merged).
+
+    Each entry is the mean over the clients that hold it, weighted by their training samples as in FedAvg; the papers'
+    plain mean is the case of equal sizes. With every ratio 1 and no mask this is FedAvg.
+    """
     windows = {ratio: indices(architecture, ratio, federation.schema, roll) for ratio in dict.fromkeys(held.values())}
     parts = {ratio: extract(state, window) for ratio, window in windows.items()}
     jobs = [FitJob(k, narrow(architecture, ratio), parts[ratio], settings) for k, ratio in held.items()]
