@@ -15,8 +15,10 @@ from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.data.schema import Schema
 from mosaic_fl.federation import FitJob, Fitted, Start
 from mosaic_fl.models import build
+from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.fusion import load_aggregator
 from mosaic_fl.models.inference import logits
 from mosaic_fl.models.loading import load_into
@@ -46,6 +48,12 @@ class Done:
 
 
 Task = Callable[[Workplace], Done]
+
+
+def _loaded(architecture: str, state: State, schema: Schema) -> Classifier:
+    """The classifier with the weights that a task brings."""
+    with torch.random.fork_rng(devices=[]):
+        return load_into(lambda: build(architecture, schema), state, "global weights")
 
 
 BARE = {"generator.family": "none", "prototypes.per_class": 0}
@@ -93,8 +101,7 @@ class FitTask:
     def __call__(self, place: Workplace) -> Done:
         start, config, job = time.perf_counter(), place.config, self.job
         train, validation = split(place.sites[job.client], config)
-        with torch.random.fork_rng(devices=[]):
-            model = load_into(lambda: build(job.architecture, train.schema), job.state, "global weights")
+        model = _loaded(job.architecture, job.state, train.schema)
         stream = Stream(config.run.seed, "fit", job.client, self.round)
         recorder = Recorder(f"round-{self.round:04d}", job.client, place.listen)
         settings = config.train.model_copy(update=dict(job.settings))
@@ -114,8 +121,7 @@ class StatisticsTask:
     def __call__(self, place: Workplace) -> Done:
         start = time.perf_counter()
         train, _ = split(place.sites[self.client], place.config)
-        with torch.random.fork_rng(devices=[]):
-            model = load_into(lambda: build(self.architecture, train.schema), self.state, "global weights")
+        model = _loaded(self.architecture, self.state, train.schema)
         found = batch_statistics(model, train, place.device)
         samples = len(train) if found else 0  # nothing was measured
         fitted = Fitted(self.client, found, samples, {}, train.class_counts())
@@ -136,8 +142,7 @@ class EvaluateTask:
         classes = validation.schema.num_classes
         if not len(validation):
             return Done(torch.zeros(classes, classes, dtype=torch.int64), 0.0)
-        with torch.random.fork_rng(devices=[]):
-            model = load_into(lambda: build(self.architecture, validation.schema), self.state, "global weights")
+        model = _loaded(self.architecture, self.state, validation.schema)
         predicted = logits(model.to(place.device), validation.images, place.device).argmax(1)
         cells: Tensor = torch.bincount(validation.labels * classes + predicted, minlength=classes**2)
         return Done(cells.view(classes, classes), time.perf_counter() - start)

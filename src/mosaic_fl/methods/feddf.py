@@ -21,9 +21,7 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.data.schema import Schema
-from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation
-from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import States
 from mosaic_fl.methods.outcome import Card, Outcome
@@ -41,10 +39,10 @@ from mosaic_fl.methods.sending import sent_size
 from mosaic_fl.monitor import Monitor, Recorder
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.server.checks import check_distillation
+from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.experts import MixtureOfExperts, class_priors, class_weights, mean_logits
 from mosaic_fl.server.student import Lesson, train_student
-from mosaic_fl.server.transfer import UNLABELLED, prior_kind, transfer_set
+from mosaic_fl.server.transfer import UNLABELLED, transfer_set
 from mosaic_fl.states import State
 
 
@@ -88,10 +86,7 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
 def check_feddf(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
     """Raise UsageError for settings with which there would be nothing to distil on."""
     check_distillation(config, schema, models)
-    if config.generator.family == "flow":
-        flow_spec(schema, config.generator.width)
-    if config.generator.family == "none" and prior_kind(config.distill, schema) == "none":
-        raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
+    check_transfer(config, schema)
 
 
 CARD = Card(

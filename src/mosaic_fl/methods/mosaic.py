@@ -17,7 +17,6 @@ from mosaic_fl.config import Config
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, Start
-from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import (
@@ -35,9 +34,8 @@ from mosaic_fl.models.submodel import extract, indices
 from mosaic_fl.models.width import narrow
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.server.checks import check_distillation
+from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.distill import distill
-from mosaic_fl.server.transfer import prior_kind
 from mosaic_fl.states import State
 
 
@@ -132,10 +130,7 @@ def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student:
     check_distillation(config, schema, models)
     if config.distill.choose and not config.data.validation:
         raise UsageError("distill.choose asks the clients' validation splits, but data.validation is 0: say 0.1")
-    if config.generator.family == "flow":
-        flow_spec(schema, config.generator.width)
-    if config.generator.family == "none" and prior_kind(config.distill, schema) == "none":
-        raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
+    check_transfer(config, schema)
     if config.rounds.kind != "fedavg":
         if config.rounds.warm_up:
             assign(shared_architecture(models, config.rounds.kind), config.models.ratios, config.partition.clients)

@@ -51,7 +51,7 @@ class Outcome:
     @property
     def models_served(self) -> int:
         """How many networks each prediction takes."""
-        return 1 if self.model is not None else len(self.served.mixture.experts)  # type: ignore[union-attr]
+        return len(self.ensemble.mixture.experts) if self.ensemble else 1
 
 
 ONE_MODEL, ALL_MODELS = "one model", "all clients' models"

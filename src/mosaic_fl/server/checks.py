@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mosaic_fl.config import Config
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.server.prior import check_prior
 from mosaic_fl.server.transfer import prior_kind
 
@@ -30,3 +31,11 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
         raise UsageError("distill.teacher is meta, which learns from generators, but generator.family is none")
     if settings.fresh and prior_kind(settings, schema) != "none":
         raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")
+
+
+def check_transfer(config: Config, schema: Schema) -> None:
+    """Raise UsageError where clients with these settings would leave nothing to distil on."""
+    if config.generator.family == "flow":
+        flow_spec(schema, config.generator.width)
+    if config.generator.family == "none" and prior_kind(config.distill, schema) == "none":
+        raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
