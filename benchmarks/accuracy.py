@@ -101,7 +101,7 @@ def _widths() -> list[Cell]:
     return found
 
 
-def run(cell: Cell, seed: int, data: Path, out: Path) -> dict | None:
+def run(cell: Cell, seed: int, data: Path, out: Path, settings: list[str]) -> dict | None:
     """The cell's `result.json`, made now or before; None where the run failed, which is said on stderr."""
     folder = out / cell.name.replace(" ", "").replace(",", "_").replace("=", "") / f"seed-{seed}"
     spent_in = folder.with_suffix(".seconds")
@@ -111,6 +111,7 @@ def run(cell: Cell, seed: int, data: Path, out: Path) -> dict | None:
             "--data",
             str(data / cell.data),
             *cell.words,
+            *(word for setting in settings for word in ("--set", setting)),
             "--seed",
             str(seed),
             "--out",
@@ -154,6 +155,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cells whose name has this in it")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/accuracy"))
+    parser.add_argument("--set", action="append", default=[], help="changes every run, as run.threads=1")
     parser.add_argument("--list", action="store_true", help="print the cells and end")
     options = parser.parse_args()
     chosen = [cell for cell in cells() if options.only in cell.name]
@@ -165,7 +167,7 @@ def main() -> None:
     print("| cell | seeds | mean logits | class-weighted | meta teacher | one model | target | minutes |")
     print("|---|---|---|---|---|---|---|---|")
     for cell in chosen:
-        made = [run(cell, int(seed), options.data, options.out) for seed in options.seeds.split(",")]
+        made = [run(cell, int(seed), options.data, options.out, options.set) for seed in options.seeds.split(",")]
         results = [r for r in made if r is not None]
         if results:
             print(row(cell, results), flush=True)

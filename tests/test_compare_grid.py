@@ -5,6 +5,7 @@ import pytest
 from mosaic_fl.compare.cells import Result, seconds_left
 from mosaic_fl.compare.grid import CENTRALISED, Cell, Grid, Setting, known_methods
 from mosaic_fl.compare.plan import make_plan
+from mosaic_fl.config import Config
 from mosaic_fl.errors import UsageError
 
 SMALL = {"data.max_train": 120, "data.max_test": 40, "run.workers": 1}
@@ -60,9 +61,24 @@ def test_a_method_s_own_settings_lie_below_the_user_s(monkeypatch: pytest.Monkey
     assert (others.lr, others.batch_size) == (2e-3, 16)
 
 
+def test_a_setting_for_one_method_alone() -> None:
+    values = {"distill.steps": 9, "dense:synthesis.epochs": 3, "dense:distill.steps": 4}
+    grid = Grid(["dense", "coboosting"], values=values)
+    setting = grid.settings()[0]
+    dense, other = (grid.config(Cell(setting, method, 1), [], "cnn:8") for method in grid.methods)
+    assert (dense.synthesis.epochs, dense.distill.steps) == (3, 4)
+    assert (other.synthesis.epochs, other.distill.steps) == (Config().synthesis.epochs, 9)
+    assert grid.base().distill.steps == 9
+    assert grid.options()["set dense:synthesis.epochs"] == "3"  # a resumed grid must say the same
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
+        ({"values": {"dens:synthesis.epochs": 3}}, "unknown method 'dens'"),
+        ({"values": {"fedavg:synthesis.epochs": 3}}, "unknown method 'fedavg'"),
+        ({"values": {"mosaic:run.seed": 3}}, "say --seeds"),
+        ({"values": {"mosaic:distill.stepps": 3}}, "unknown setting"),
         ({"methods": ["mosiac"]}, "unknown method 'mosiac': did you mean mosaic"),
         ({"architectures": ["equals"]}, "unknown architectures 'equals': did you mean equal"),
         ({"seeds": []}, "--seeds is empty"),

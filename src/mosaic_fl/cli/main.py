@@ -4,7 +4,7 @@ import sys
 from typing import Annotated
 
 import typer
-from typer.exceptions import TyperException
+from click import ClickException
 
 from mosaic_fl.cli import compare, data, files, methods, run
 from mosaic_fl.errors import MosaicError
@@ -57,7 +57,7 @@ def _run(words: list[str], debug: bool) -> int:
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
-    except TyperException as error:
+    except ClickException as error:
         return _end(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):
         return _end(f"interrupted{RESUME if words[-1:] and set(words) & RESUMABLE else ''}", 1)

@@ -66,6 +66,9 @@ class Cell:
 class Grid:
     """Axes, and what is the same everywhere: `preset`, and `values` ({"section.key": value}) over it.
 
+    A key "method:section.key" holds for that method alone, over all others: a budget that one paper's method needs
+    and no other should pay for.
+
     Raises UsageError for an unknown method, architectures that are neither equal nor mixed, an axis that is empty or
     names something twice, values that are no setting, and values that an axis gives.
     """
@@ -92,9 +95,12 @@ class Grid:
         for kind in self.architectures:
             if kind not in get_args(Architectures):
                 raise unknown("architectures", kind, get_args(Architectures))
-        for key, option in AXES.items():
-            if key in self.values:
-                raise UsageError(f"{key} is an axis of the grid: say --{option}")
+        for key in self.values:
+            method, of_one, path = key.rpartition(":")
+            if of_one and method not in self.methods:
+                raise unknown("method", method, self.methods)
+            if path in AXES:
+                raise UsageError(f"{path} is an axis of the grid: say --{AXES[path]}")
         if min(self.rounds) < 1:
             raise UsageError(f"--rounds {min(self.rounds)}: a method exchanges at least once")
         settings = self.settings()  # every number in its bounds, and every method's defaults beside the values
@@ -108,8 +114,17 @@ class Grid:
         }  # fmt: skip
 
     def options(self) -> dict[str, str]:
-        """The axes as they are written on a command line."""
-        return {name: ",".join(map(str, values)) for name, values in self._axes().items()}
+        """The axes, and the settings of single methods, as they are written on a command line."""
+        axes = {name: ",".join(map(str, values)) for name, values in self._axes().items()}
+        return axes | {f"set {key}": str(value) for key, value in self.values.items() if ":" in key}
+
+    def _of(self, method: str) -> dict[str, Any]:
+        """The values that hold for `method`: everybody's, then its own."""
+        own = {key.removeprefix(f"{method}:"): v for key, v in self.values.items() if key.startswith(f"{method}:")}
+        return self._common() | own
+
+    def _common(self) -> dict[str, Any]:
+        return {key: value for key, value in self.values.items() if ":" not in key}
 
     def settings(self) -> list[Setting]:
         """All settings, in the order in which they run: whole tables come early, one seed after the other."""
@@ -136,7 +151,7 @@ class Grid:
 
     def base(self) -> Config:
         """The configuration without what the axes and the methods' own defaults say."""
-        return preset_config(self.preset).with_values(dict(self.values))
+        return preset_config(self.preset).with_values(self._common())
 
     def config(self, cell: Cell, models: Sequence[str], student: str) -> Config:
         """The cell's configuration, where `models` are the clients' architectures in the mixed setting.
@@ -152,9 +167,10 @@ class Grid:
     def _config(self, setting: Setting, method: str, rounds: int) -> Config:
         card = METHODS.get(method)
         before = rounds if card and card.rounds else rounds - 1
-        values = dict(self.values)
-        if card and not has_rounds(method):  # a user's rounds are not those of its aggregator
-            values = {key: value for key, value in values.items() if not (key in ROUNDS and key in card.defaults)}
+        values = self._of(method)
+        if card and not has_rounds(method):  # the rounds of all others are not those of its aggregator
+            own = {key for key in ROUNDS if f"{method}:{key}" not in self.values and key in card.defaults}
+            values = {key: value for key, value in values.items() if key not in own}
         given = values | {
             "partition.clients": setting.clients,
             "partition.alpha": setting.alpha,
