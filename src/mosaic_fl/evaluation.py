@@ -53,7 +53,7 @@ def figures(
         result |= {
             "teacher_accuracy": accuracy(teachers.log_probabilities(distilled.choice["teacher"], taught), labels),
             "choice": distilled.choice,
-            "generators": _placed(distilled.generators, distilled.clients.owners, clients, "no contribution"),
+            "generators": _placed(distilled.generators, distilled.clients.owners, clients, "none (no contribution)"),
             "transfer_shares": distilled.shares,
             **_clients(outputs, distilled.clients, labels, clients),
         }
