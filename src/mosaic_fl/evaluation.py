@@ -77,8 +77,10 @@ def _clients(outputs: Tensor, mixture: MixtureOfExperts, labels: Tensor, clients
 
 def _placed(values: Sequence[Any], owners: Sequence[int], clients: int, absent: Any) -> list[Any]:
     """`values`, in the order of their `owners`, at the places of those among `clients`; as they are where that is 0."""
+    if not clients:
+        return list(values)
     by_number = dict(zip(owners, values, strict=True))
-    return [by_number.get(k, absent) for k in range(clients)] if clients else list(values)
+    return [by_number.get(k, absent) for k in range(clients)]
 
 
 def _recall(outputs: Tensor, labels: Tensor, classes: int) -> list[float | None]:

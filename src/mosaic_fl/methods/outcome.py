@@ -30,7 +30,7 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What serves, bytes sent up by and down to each client, and how it was distilled, if Mosaic did.
+    """What serves, bytes sent up by and down to each client by number, and how it was distilled, if Mosaic did.
 
     `model` is the one global model, or None for a method that serves all clients' models as an `ensemble`.
     """
