@@ -26,6 +26,8 @@ OURS = (
     "table.csv",
     "table.json",
     "metrics.jsonl",
+    "events.jsonl",
+    "status.json",
     "global_model.safetensors",
     "config.toml",
     MARKER,
