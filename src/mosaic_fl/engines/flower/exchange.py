@@ -45,8 +45,12 @@ class Exchange:
     sleep: Callable[[float], None] = time.sleep
     max_answer: int = MAX_ANSWER
     left: list[Left] = field(default_factory=list)
+    began: float = 0.0
     _barred: dict[int, str] = field(default_factory=dict)
     _silent: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.began = self.now()
 
     def gather(self) -> None:
         """Wait until all expected clients are there, or the limit for joining is over."""
@@ -198,8 +202,10 @@ class _Stage:
 
         def awaited(client: int) -> bool:
             member = members.get(client)
-            if member is None or client in self.exchange._silent:
+            if client in self.exchange._silent:
                 return False
+            if member is None:  # who came in an earlier start of the run has the time for joining to come back
+                return client in self.exchange.roll.keys and now - self.exchange.began < self.exchange.limits.join
             return member.online or now - member.since < self.exchange.limits.gone
 
         return not any(awaited(client) for client in self.open)
