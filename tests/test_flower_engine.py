@@ -272,3 +272,19 @@ def test_a_large_contribution(sites: list[Site], tmp_path: Path) -> None:
     """Flower's own cutting in pieces is tested with real processes; this is our side of it."""
     body = bytes(300 * 2**20)
     assert unpack_answer(pack_answer(Answer("r", "d", 0, body=body))).body == body
+
+
+def test_a_client_that_lost_its_memory_is_sent_the_experts_again(sites: list[Site], tmp_path: Path) -> None:
+    from mosaic_fl.models.fusion import Aggregator
+
+    bench = Bench(sites, tmp_path)
+    clients = bench.open()
+    contributions = clients.contribute()
+    state = copy_state(Aggregator(3, 10, 20))
+    sizes = []
+    for round in range(3):
+        if round == 1:
+            for kept in (tmp_path / "site-1").rglob("*.outputs"):
+                kept.unlink()
+        sizes.append([f.client for f in clients.fit_fusion(contributions, state, range(3), {"steps": 1}, round)])
+    assert sizes == [[0, 1, 2], [0, 2], [0, 1, 2]]

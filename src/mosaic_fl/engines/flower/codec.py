@@ -30,7 +30,8 @@ MAX_LATENT = 100_000  # units of a layer that a request may ask for
 class FitFusion:
     """Train the aggregator `state` on the outputs of all experts; `experts` names them by their digest.
 
-    `contributions` are the experts' files by client, empty where the client has seen them before.
+    `contributions` are the experts' files by client in increasing order, which is that of the aggregator's inputs; empty
+    where the client has seen them before.
     """
 
     experts: str
@@ -128,7 +129,7 @@ def _work(name: str, said: dict[str, Any], tensors: State, client: int, config: 
         case "fusion", {"experts": str(experts), "settings": dict(settings), "round": int(round)}:
             _require(config, "meta", {key: value for key, value in settings.items() if value or key != "steps"})
             files = {int(k): as_bytes(data) for k, data in _from("expert", tensors).items() if k.isdecimal()}
-            return FitFusion(experts, state, settings, round, files)
+            return FitFusion(experts, state, settings, round, dict(sorted(files.items())))
         case "deliver", {}:
             return Deliver(as_bytes(tensors.get("model", torch.zeros(0, dtype=torch.uint8))))
     raise UsageError(f"request: nobody here can do {name[:40]!r}")

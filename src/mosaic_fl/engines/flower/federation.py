@@ -142,7 +142,7 @@ class FlowerFederation:
         round: int,
     ) -> list[Fitted]:
         """The aggregator `state`, trained by each of `clients`; the experts go to each client once."""
-        files = {c.client: c.without_generator().to_bytes() for c in contributions}
+        files = dict(sorted((c.client, c.without_generator().to_bytes()) for c in contributions))
         experts = sha256(*files.values())
         self.received.turn()
         answers: dict[int, Fitted] = {}
