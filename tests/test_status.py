@@ -87,7 +87,7 @@ def test_who_is_left_out_is_let_in_by_an_answer_after_all() -> None:
     back = after(*WORKING, left_out(2), ("returned", 2, {}))  # being back changes not that the stage went on
     assert (back.left_out, states(back)[2]) == ((LeftOut(2, "contribute", "no answer"),), "joined")
     again = after(*WORKING, left_out(2), STAGE)  # asked anew, so not left out of it yet
-    assert (again.left_out, again.waiting_for) == ((), (0, 1, 2))
+    assert (again.left_out, again.waiting_for, states(again)[2]) == ((), (0, 1, 2), "expected")
     assert [s.times_left_out for s in (out, late, back, again)] == [1, 1, 1, 1]  # a counter never falls
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from command import ENVIRONMENT
 from mosaic_fl.errors import UsageError
 from mosaic_fl.run_folder import OURS
-from mosaic_fl.watch import Event, Status, Watch, serve_metrics
+from mosaic_fl.watch import Event, Status, Watch, apply, serve_metrics
 from mosaic_fl.watch import watch as module
 from mosaic_fl.watch.event import clean, parse, read_events
 from mosaic_fl.watch.reading import read_status
@@ -132,15 +133,23 @@ def test_progress_is_written_once_a_second_and_all_else_at_once(
         watch.listen("student", -1, 1, 1)  # as the journal says once more
         kept = [event for event in read_events(tmp_path / "events.jsonl") if event.kind == "stage_progress"]
         assert [event.facts["done"] for event in kept] == [1, *range(300, 3001, 300)]
-        clock.now -= 3600  # a clock that was set back stops nothing
         watch.listen("meta", -1, 1, 3000)
-        clock.now += 0.5
+        clock.now -= 3600  # a clock that was set back stops nothing
         watch.listen("meta", -1, 2, 3000)
-        assert on_disk(tmp_path).done == 1
-    assert on_disk(tmp_path).done == 2
+        assert on_disk(tmp_path).done == 2
+        clock.now += 0.5
+        watch.listen("meta", -1, 3, 3000)
+        assert on_disk(tmp_path).done == 2
+    assert on_disk(tmp_path).done == 3
 
 
-def test_many_threads(tmp_path: Path) -> None:
+def test_many_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(status: Status, event: Event) -> Status:
+        after = apply(status, event)
+        time.sleep(0.0005)  # lets another thread in, where nothing keeps it out
+        return after
+
+    monkeypatch.setattr(module, "apply", slow)
     with Watch(tmp_path, stream=None) as watch:
         watch.tell("stage_started", stage="contribute", expected=range(8))
 
