@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +29,11 @@ def status(
     follow: Annotated[bool, typer.Option("--follow", help="go on until the run ends")] = False,
 ) -> None:
     """Say what a run is doing, whom it waits for and who was left out."""
-    looks = _looks(run, follow)
+    with suppress(KeyboardInterrupt):  # the way to stop looking
+        _show(_looks(run, follow), as_json=as_json, follow=follow)
+
+
+def _show(looks: "Iterator[tuple[Status | Kept, bool | None]]", *, as_json: bool, follow: bool) -> None:
     if as_json:
         told = None
         for found, alive in looks:

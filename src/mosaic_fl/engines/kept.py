@@ -44,6 +44,11 @@ class KeptContributions:
         self.journal.listen("client", client, 1, 1)
         return Kept(Contribution.load(path), kept.seconds)
 
+    def size(self, client: int) -> int:
+        """Bytes of the client's file; 0 where there is none."""
+        path = self.path(client)
+        return path.stat().st_size if path is not None and path.exists() else 0
+
     def path(self, client: int) -> Path | None:
         """The client's file; None where the journal keeps nothing on disk."""
         folder = self.journal.folder

@@ -42,9 +42,8 @@ def _run(event: Event) -> str:
         case "stage_progress":
             return f"stage {stage}: {100 * event.number('done') / max(event.number('total'), 1):.0f} %"
         case "stage_finished":
-            return f"stage {stage} finished" + (
-                f", {event.count('received')} answers" if "received" in event.facts else ""
-            )
+            answers = f", answers: {event.count('received')}" if "received" in event.facts else ""
+            return f"stage {stage} finished{answers}"
         case _:
             return event.kind.replace("_", " ")
 

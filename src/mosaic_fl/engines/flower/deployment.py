@@ -111,7 +111,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     if outcome.model is not None:
         write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
         confusions = federation.deliver(outcome.model)
-    result = _described(config, federation, outcome, exchange) | _figures(outcome, test, confusions, device)
+    result = _described(config, federation, outcome, watch) | _figures(outcome, test, confusions, device)
     federation.close()
     return result | {"seconds": journal.seconds()}
 
@@ -127,7 +127,7 @@ def _settled(config: Config, federation: FlowerFederation) -> Config:
     return config.with_values({"models.clients": models, "models.student": student})
 
 
-def _described(config: Config, federation: FlowerFederation, outcome: Outcome, exchange: Exchange) -> dict[str, Any]:
+def _described(config: Config, federation: FlowerFederation, outcome: Outcome, watch: Watch) -> dict[str, Any]:
     samples = {client: member.samples for client, member in sorted(federation.exchange.roll.members.items())}
     return {
         "method": config.run.method,
@@ -141,7 +141,7 @@ def _described(config: Config, federation: FlowerFederation, outcome: Outcome, e
         "samples": [samples.get(client, 0) for client in range(len(federation.architectures))],
         "bytes_up": outcome.bytes_up,
         "bytes_down": outcome.bytes_down,
-        "left_out": [asdict(left) for left in exchange.left],
+        "left_out": watch.status.left_out_json(),  # of all starts of the run
     }
 
 

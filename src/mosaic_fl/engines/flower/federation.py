@@ -93,6 +93,8 @@ class FlowerFederation:
         settled = self.journal.recall(CONTRIBUTED)
         if settled is not None:
             return [found[client].contribution for client in settled.info["clients"] if client in found]
+        for client in found:
+            self.exchange.tell("received", client, stage="contribute", bytes=kept.size(client), seconds=0.0, kept=True)
         missing = [client for client in range(len(self.architectures)) if client not in found]
 
         def accept(answer: Answer) -> Contribution:
