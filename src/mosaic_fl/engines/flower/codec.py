@@ -30,8 +30,8 @@ MAX_LATENT = 100_000  # units of a layer that a request may ask for
 class FitFusion:
     """Train the aggregator `state` on the outputs of all experts; `experts` names them by their digest.
 
-    `contributions` are the experts' files by client in increasing order, which is that of the aggregator's inputs; empty
-    where the client has seen them before.
+    `contributions` are the experts' files by client in increasing order, which is that of the aggregator's inputs;
+    empty where the client has seen them before.
     """
 
     experts: str
