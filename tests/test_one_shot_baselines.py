@@ -56,6 +56,10 @@ class Scoring:
     def schema(self) -> Schema:
         return self.made[0].schema
 
+    @property
+    def architectures(self) -> list[str]:
+        return [c.architecture for c in self.made]
+
     def contribute(self, start: object = None) -> list[Contribution]:
         return self.made
 

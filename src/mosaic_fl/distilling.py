@@ -60,6 +60,7 @@ def distill_files(
     result: dict[str, Any] = {
         "method": "mosaic",
         "clients": len(contributions),
+        "contributors": [c.client for c in contributions],
         "seed": config.run.seed,
         "models": [c.architecture for c in contributions],
         "student": student,

@@ -11,7 +11,7 @@ from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.inference import accuracy
-from mosaic_fl.server.experts import class_weighted, mean_logits, mean_probabilities
+from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logits, mean_probabilities
 
 
 def figures(
@@ -20,10 +20,13 @@ def figures(
     ceiling: GlobalModel | None,
     confusions: Sequence[Tensor],
     device: torch.device,
+    clients: int = 0,
 ) -> dict[str, Any]:
     """Accuracies as fractions, by their names in `result.json`; None or empty for what the method does not have.
 
-    `confusions` are the clients' of the one global model on their validation splits; empty where nobody measured.
+    `confusions` are the clients' of the one global model on their validation splits; empty where nobody measured. Lists
+    of the clients' own figures have one entry for each of `clients` clients, by number, also for those whose model
+    never came; with 0 one for each model that came, in their order.
     """
     labels, outputs = test.labels, None
     if outcome.model is None and outcome.ensemble is not None:
@@ -50,25 +53,32 @@ def figures(
         result |= {
             "teacher_accuracy": accuracy(teachers.log_probabilities(distilled.choice["teacher"], taught), labels),
             "choice": distilled.choice,
-            "generators": distilled.generators,
+            "generators": _placed(distilled.generators, distilled.clients.owners, clients, "none (no contribution)"),
             "transfer_shares": distilled.shares,
-            **_clients(outputs, distilled.clients.weights, labels),
+            **_clients(outputs, distilled.clients, labels, clients),
         }
     elif outputs is not None and outcome.ensemble is not None:
-        result |= _clients(outputs, outcome.ensemble.mixture.weights, labels)
+        result |= _clients(outputs, outcome.ensemble.mixture, labels, clients)
     if ceiling is not None:
         result["centralised_accuracy"] = accuracy(ceiling.logits(test.images, device), labels)
     return result
 
 
-def _clients(outputs: Tensor, weights: Tensor, labels: Tensor) -> dict[str, Any]:
+def _clients(outputs: Tensor, mixture: MixtureOfExperts, labels: Tensor, clients: int) -> dict[str, Any]:
     """Figures of the clients' own models, whose logits are `outputs` (n, K, C), alone and as ensembles."""
+    own = [accuracy(outputs[:, k], labels) for k in range(outputs.shape[1])]
     return {
         "ensemble_accuracy": accuracy(mean_logits(outputs), labels),
         "mean_probability_accuracy": accuracy(mean_probabilities(outputs), labels),
-        "class_weighted_accuracy": accuracy(class_weighted(outputs, weights), labels),
-        "local_accuracy": [accuracy(outputs[:, k], labels) for k in range(outputs.shape[1])],
+        "class_weighted_accuracy": accuracy(class_weighted(outputs, mixture.weights), labels),
+        "local_accuracy": _placed(own, mixture.owners, clients, None),
     }
+
+
+def _placed(values: Sequence[Any], owners: Sequence[int], clients: int, absent: Any) -> list[Any]:
+    """`values`, in the order of their `owners`, at the places of those among `clients`; as they are where that is 0."""
+    by_number = dict(zip(owners, values, strict=True))
+    return [by_number.get(k, absent) for k in range(clients)] if clients else list(values)
 
 
 def _recall(outputs: Tensor, labels: Tensor, classes: int) -> list[float | None]:

@@ -51,7 +51,14 @@ class Fitted:
 
 
 class Federation(Protocol):
-    """The clients of one run. Every answer is a list in the order of the clients or of the jobs."""
+    """The clients of one run, numbered 0..N−1 for good, of whom some may be away, at any time and for any length.
+
+    Every question is answered by a list, in the order of the clients or of the jobs, of those who ANSWERED. It may be
+    shorter than what was asked, so a place in it says nothing about whose an answer is: `Contribution.client` and
+    `Fitted.client` do. Who kept silent once may answer the next time, whatever the question. `contribute` and `fit`
+    never return an empty list: the engine raises MosaicError where fewer answered than it takes as the least. The
+    others may.
+    """
 
     @property
     def schema(self) -> Schema:
@@ -59,19 +66,28 @@ class Federation(Protocol):
 
     @property
     def architectures(self) -> Sequence[str]:
-        """The name of each client's architecture; its length is the number of clients."""
+        """The name of each client's architecture; its length is N, also where some never answer."""
 
     def contribute(self, start: Mapping[int, Start] | None = None) -> list[Contribution]:
-        """Every client trains and gives its contribution; those in `start` train that architecture on from there."""
+        """Every client trains and gives its contribution; those in `start` train that architecture on from there.
+
+        Contributions are kept: a run that is taken up again is given those of the same clients as before.
+        """
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
-        """The clients that have a job train on their own data, in round `round` (0-based)."""
+        """The clients that have a job train on their own data, in round `round` (0-based); at least one answers."""
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
-        """The batch-norm statistics of `state` on each client's training data, and nothing else, as answers."""
+        """The batch-norm statistics of `state` on each client's training data, and nothing else, as answers.
+
+        Nobody may answer.
+        """
 
     def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
-        """Confusion matrices int64 (C, C), true class by predicted, of `clients`, or all, on their validation data."""
+        """Confusion matrices int64 (C, C), true class by predicted, of `clients`, or all, on their validation data.
+
+        Nobody may answer. They do not say whose they are, and are good for sums alone.
+        """
 
     def fit_fusion(
         self,
@@ -85,5 +101,6 @@ class Federation(Protocol):
 
         It learns from the outputs of all experts in `contributions` on the client's validation split. `settings` are
         changes to the `meta` section, where 0 `steps` are one pass. An answer's `samples` are those of the split, its
-        figures on them; a client whose split is empty abstains: `state` as it was, and 0 samples.
+        figures on them; a client whose split is empty abstains: `state` as it was, and 0 samples. A client that did not
+        contribute may answer all the same. Nobody may.
         """

@@ -83,7 +83,7 @@ def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, 
     outcome, confusions, ceiling = _on_engine(prepared, journal, work)
     result = {
         **_described(prepared, outcome),
-        **figures(outcome, prepared.splits.test, ceiling, confusions, device),
+        **figures(outcome, prepared.splits.test, ceiling, confusions, device, len(prepared.sites)),
         "seconds": journal.seconds(),
     }
     write_atomic(folder / "result.json", json.dumps(result, indent=2) + "\n")

@@ -104,7 +104,7 @@ class SharedFederation:
         for fitted in self.engine.fit(missing, round) if missing else ():
             answers[fitted.client] = fitted
             self._keep(paths[fitted.client], fitted, self.engine.seconds[fitted.client] - before[fitted.client])
-        return [answers[job.client] for job in jobs]
+        return [answers[job.client] for job in jobs if job.client in answers]
 
     def _path(self, job: FitJob, round: int) -> Path | None:
         """Where the answer is kept; None where the job holds what has no content to tell it by."""

@@ -1,5 +1,6 @@
 """Rounds of weight averaging within groups of equal architectures (McMahan et al. 2017, algorithm 1)."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,25 +34,25 @@ def averaging_rounds(
     """In each of `rounds`, a share of the clients trains; each architecture becomes its clients' average by samples.
 
     `groups` says which architecture each client trains, `states` where each begins; an architecture none of whose
-    clients takes part in a round stays as it was. Each round is a stage of `journal`, and logs the accuracy on the
-    validation splits of its group's clients. `settings` are changes to the local training.
+    clients answers in a round stays as it was. Each round is a stage of `journal`, which says who answered, and logs
+    the accuracy on the validation splits of its group's clients. `settings` are changes to the local training.
     """
     local = local_settings(config) | dict(settings or {})
     for round in rounds:
 
         def one_round(monitor: Monitor, states: States = states, round: int = round) -> tuple[State, dict[str, Any]]:
-            taking_part = participants(list(groups), config.participation, seed, round)
-            fitted = federation.fit([FitJob(k, groups[k], states[groups[k]], local) for k in taking_part], round)
+            asked = participants(list(groups), config.participation, seed, round)
+            fitted = federation.fit([FitJob(k, groups[k], states[groups[k]], local) for k in asked], round)
             merged, figures = dict(states), dict[str, float]()
             for architecture in states:
-                answers = [f for f in fitted if groups[f.client] == architecture]
-                if answers:
-                    merged[architecture] = weighted_average(answers)
+                ours = [f for f in fitted if groups[f.client] == architecture]
+                if ours:
+                    merged[architecture] = weighted_average(ours)
                 mine = [client for client, group in groups.items() if group == architecture]
                 confusions = federation.evaluate(architecture, merged[architecture], mine)
-                figures[f"validation_accuracy {architecture}"] = validation_accuracy(confusions)
+                figures |= validation_figures(confusions, f"validation_accuracy {architecture}")
             monitor.log(round, **figures)
-            return flat(merged), {"participants": taking_part}
+            return flat(merged), {"participants": [f.client for f in fitted]}
 
         # Only the latest round keeps its weights: a resumed run reads them there, and hundreds would fill the disk.
         states = nested(journal.stage(round_name(round), one_round).tensors) or states
@@ -94,13 +95,19 @@ def round_half_up(value: float) -> int:
 
 
 def traffic(sizes: Mapping[int, int], rounds: range, journal: Journal) -> list[int]:
-    """Bytes that each client sent in `rounds`, and was sent: `sizes[client]` each time that it took part."""
-    sent = [0] * len(sizes)
-    for round in rounds:
-        stage = journal.recall(round_name(round))
-        for client in stage.info["participants"] if stage else ():
-            sent[client] += sizes[client]
-    return sent
+    """Bytes that each client sent in `rounds`, and was sent: `sizes[client]` each time that it answered.
+
+    `sizes` has all clients.
+    """
+    stages = [round_name(round) for round in rounds]
+    return [sizes[client] * times for client, times in enumerate(answers(len(sizes), stages, journal))]
+
+
+def answers(clients: int, stages: Sequence[str], journal: Journal) -> list[int]:
+    """In how many of `stages` each of `clients` clients answered, by the `participants` that these name."""
+    found = [stage for name in stages if (stage := journal.recall(name))]
+    times = Counter(client for stage in found for client in stage.info.get("participants", ()))
+    return [times[client] for client in range(clients)]
 
 
 def packed_sizes(groups: Mapping[int, str], states: States, schema: Schema) -> dict[int, int]:
@@ -121,6 +128,11 @@ def validation_accuracy(confusions: Sequence[Tensor]) -> float:
         return 0.0
     total = torch.stack(list(confusions)).sum(0)
     return float(total.diagonal().sum() / total.sum().clamp(min=1))
+
+
+def validation_figures(confusions: Sequence[Tensor], name: str = "validation_accuracy") -> dict[str, float]:
+    """What a round logs of the validation: the accuracy by `name`, or nothing where no client answered."""
+    return {name: validation_accuracy(confusions)} if confusions else {}
 
 
 def flat(states: States) -> State:

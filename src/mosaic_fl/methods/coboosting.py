@@ -75,7 +75,8 @@ def distil(
             shown = {f"weight_{c.client}": float(w) for c, w in zip(contributions, weights, strict=True)}
             monitor.log(epoch, generator_loss=fitted, student_loss=gap, **shown)
     student.cpu().eval()
-    return architecture, copy_state(student), {"pool": len(pool), "weights": weights.tolist()}
+    clients = [c.client for c in contributions]  # whose the weights are
+    return architecture, copy_state(student), {"pool": len(pool), "clients": clients, "weights": weights.tolist()}
 
 
 def weighted_logits(outputs: Tensor, weights: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def dfrd(federation: Federation, config: Config, device: torch.device, journal: 
         fitted, merged = train_parts(federation, architecture, parts, memory[GLOBAL], round, roll, local)
         # The server tunes the full model in eval mode: it needs statistics that are the full model's.
         merged = static_batch_norm(federation, architecture, merged, f"statistics-{round:04d}", journal)
-        return Answers(fitted, [narrow(architecture, ratio) for ratio in parts.values()], merged)
+        return Answers(fitted, [narrow(architecture, ratios[f.client]) for f in fitted], merged)
 
     def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:
         student = load_model(architecture, schema, answers.merged).to(device)
@@ -102,7 +102,8 @@ def dfrd(federation: Federation, config: Config, device: torch.device, journal: 
         return equal_outcome(federation, architecture, memory[GLOBAL], rounds, journal)
     sent = traffic(partial_sizes(architecture, ratios, memory[GLOBAL], schema), rounds, journal)
     final = static_batch_norm(federation, architecture, memory[GLOBAL], "statistics", journal)
-    up, down = with_statistics(sent, architecture, final, schema, exchanges=len(rounds) + 1)
+    measured = [*(f"statistics-{round:04d}" for round in rounds), "statistics"]
+    up, down = with_statistics(sent, architecture, final, schema, measured, journal)
     return Outcome(GlobalModel(architecture, schema, final), up, down)
 
 

@@ -5,7 +5,8 @@ has batch norm alone; here group, layer, instance and RMS norm count too, all fo
 
 The method is personal: client k's model is the shared part with its own normalisation, and nothing in it says what to
 serve to anybody else. What is served here, and so what every figure measures, is ONE model, whose normalisation
-entries are the mean of the clients' by training samples; clients that never took part have no say in it.
+entries are the mean of the clients' by training samples. A client that is away in a round keeps, and counts with, what
+it had; clients that never answered have no say in it.
 
 In this simulation the server hands each client its own entries back at the beginning of a round, since our clients keep
 nothing. On a network they would stay at the client: only the shared part counts as traffic.
@@ -27,7 +28,7 @@ from mosaic_fl.methods.averaging import (
     round_name,
     shared_architecture,
     traffic,
-    validation_accuracy,
+    validation_figures,
     weighted_average,
 )
 from mosaic_fl.methods.outcome import Card, Outcome
@@ -67,15 +68,15 @@ def fedbn(federation: Federation, config: Config, device: torch.device, journal:
             samples: dict[int, int] = samples,
             round: int = round,
         ) -> tuple[State, dict[str, Any]]:
-            taking_part = participants(clients, config.rounds.participation, seed, round)
+            asked = participants(clients, config.rounds.participation, seed, round)
             local = local_settings(config.rounds)
-            fitted = federation.fit([FitJob(k, architecture, shared | own[k], local) for k in taking_part], round)
+            fitted = federation.fit([FitJob(k, architecture, shared | own[k], local) for k in asked], round)
             shared = part(weighted_average(fitted), at_client)[0]
             own = own | {f.client: part(f.state, at_client)[1] for f in fitted}
             samples = samples | {f.client: f.samples for f in fitted}
             confusions = federation.evaluate(architecture, shared | mean_normalisation(own, samples))
-            monitor.log(round, validation_accuracy=validation_accuracy(confusions))
-            info = {"participants": taking_part, "samples": [samples[k] for k in clients]}
+            monitor.log(round, **validation_figures(confusions))
+            info = {"participants": [f.client for f in fitted], "samples": [samples[k] for k in clients]}
             return {SHARED + name: tensor for name, tensor in shared.items()} | {
                 f"client-{k:03d}/{name}": tensor for k in clients for name, tensor in own[k].items()
             }, info
@@ -107,7 +108,7 @@ def part(state: State, at_client: set[str]) -> tuple[State, State]:
 
 
 def mean_normalisation(own: dict[int, State], samples: dict[int, int]) -> State:
-    """The mean by `samples` of the clients' `own` entries; a client with 0 of them has not taken part yet."""
+    """The mean by `samples` of the clients' `own` entries; a client with 0 of them has not answered yet."""
     known = [k for k in own if samples[k]]
     total = sum(samples[k] for k in known)
     return weighted_sum([own[k] for k in known], [samples[k] / total for k in known])

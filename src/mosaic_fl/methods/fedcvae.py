@@ -28,7 +28,7 @@ from mosaic_fl.generators.density import ClassMixture
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.outcome import Card, Outcome
-from mosaic_fl.methods.sending import sent_size
+from mosaic_fl.methods.sending import of_each, sent_size
 from mosaic_fl.models import build, default_student
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
@@ -64,8 +64,9 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
 
     pool = journal.stage("pool", gather).tensors
     model = GlobalModel(architecture, schema, journal.stage("student", learn).tensors)
-    up = [sent_size(without_density(c), expert=False, generator=True) for c in contributions]
-    return Outcome(model, up, [len(model.to_bytes())] * len(up))
+    sent = {c.client: sent_size(without_density(c), expert=False, generator=True) for c in contributions}
+    clients = len(federation.architectures)
+    return Outcome(model, of_each(sent, clients), [len(model.to_bytes())] * clients)
 
 
 def at_the_prior(contribution: Contribution) -> Contribution:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from mosaic_fl.config import Config
+from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal
@@ -77,10 +78,14 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
     memory = serve_rounds(federation, architecture, {GLOBAL: state}, rounds, config, journal, train, serve)
     outcome = equal_outcome(federation, architecture, memory[GLOBAL], rounds, journal)
     # Of a contribution only the generator is used, and its judge where it cannot be asked for a class.
-    judged = [c.generator_spec is not None and c.generator_spec.family == "dcgan" for c in contributions]
-    once = [sent_size(c, expert=expert, generator=True) for c, expert in zip(contributions, judged, strict=True)]
-    sent = [size + more for size, more in zip(once, outcome.bytes_up, strict=True)]
+    once = {c.client: sent_size(c, expert=judged(c), generator=True) for c in contributions}
+    sent = [size + once.get(client, 0) for client, size in enumerate(outcome.bytes_up)]
     return replace(outcome, bytes_up=sent)
+
+
+def judged(contribution: Contribution) -> bool:
+    """Whether its generator cannot be asked for a class, so that its expert has to say what it shows."""
+    return contribution.generator_spec is not None and contribution.generator_spec.family == "dcgan"
 
 
 def check_feddf(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:

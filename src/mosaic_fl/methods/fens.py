@@ -23,7 +23,7 @@ from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import participants, round_name, traffic, weighted_average
 from mosaic_fl.methods.outcome import ALL_MODELS, Card, Ensemble, Outcome
-from mosaic_fl.methods.sending import others, sent_size
+from mosaic_fl.methods.sending import of_each, sent_size
 from mosaic_fl.models.fusion import Aggregator, load_aggregator
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
@@ -36,13 +36,13 @@ def fens(federation: Federation, config: Config, device: torch.device, journal: 
     """One contribution a client, then `config.rounds.warm_up` rounds, at least one, of the aggregator.
 
     The aggregator has `config.meta.width` hidden units and is trained with the rates and batches of `config.meta`,
-    `config.rounds.steps` steps a round (0: one pass). A client that held nothing back abstains; raises MosaicError
-    where all do.
+    `config.rounds.steps` steps a round (0: one pass). All clients are asked to, also those whose models never came; one
+    that held nothing back abstains. Raises MosaicError where nobody ever trained it.
     """
     contributions = federation.contribute()
     mixture, seed = MixtureOfExperts.of(contributions), config.run.seed
     experts, classes = mixture.weights.shape
-    clients, rounds = range(experts), range(max(1, config.rounds.warm_up))
+    clients, rounds = range(len(federation.architectures)), range(max(1, config.rounds.warm_up))
     with Stream(seed, "fusion-init").ambient():
         state: State = copy_state(Aggregator(experts, classes, config.meta.width))
 
@@ -67,13 +67,16 @@ def fens(federation: Federation, config: Config, device: torch.device, journal: 
     sent = traffic(dict.fromkeys(clients, len(container.pack("aggregator", {}, state))), rounds, journal)
     if not any(sent):
         raise MosaicError(
-            f"no client held samples back to train on: raise data.validation (now {config.data.validation})"
+            "no client that answered held samples back to train on: raise data.validation "
+            f"(now {config.data.validation})"
         )
-    sizes = [sent_size(c, expert=True, counts=False) for c in contributions]
+    sizes = of_each({c.client: sent_size(c, expert=True, counts=False) for c in contributions}, len(clients))
+    # All others' models: to who sent one, and to who fitted the aggregator without.
+    models = [sum(sizes) - own if own or fitted else 0 for own, fitted in zip(sizes, sent, strict=True)]
     return Outcome(
         model=None,
         bytes_up=[size + more for size, more in zip(sizes, sent, strict=True)],
-        bytes_down=[size + more for size, more in zip(others(sizes), sent, strict=True)],
+        bytes_down=[size + more for size, more in zip(models, sent, strict=True)],
         ensemble=Ensemble(mixture, Fused(load_aggregator(state, experts, classes))),
     )
 

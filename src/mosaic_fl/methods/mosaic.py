@@ -8,8 +8,8 @@
 4. Optionally, rounds of averaging fine-tune that model.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -28,6 +28,7 @@ from mosaic_fl.methods.averaging import (
     validation_accuracy,
 )
 from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.sending import of_each
 from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, static_batch_norm, with_statistics
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import extract, indices
@@ -40,35 +41,47 @@ from mosaic_fl.states import State
 
 
 def mosaic(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
-    """One contribution a client, one global model; weights are averaged only in the rounds before and after, if any."""
+    """One contribution a client, one global model; weights are averaged only in the rounds before and after, if any.
+
+    A client that does not contribute is sent the global model, and else the rounds alone in which it answered.
+    """
     before = range(config.rounds.warm_up)
     after = range(len(before), len(before) + config.rounds.fine_tune)
     warm = _warm_up(federation, config, before, journal)
     contributions = federation.contribute(warm.starts)
 
-    def judge(model: GlobalModel) -> float:
-        return validation_accuracy(federation.evaluate(model.architecture, model.state))
+    def judge(model: GlobalModel) -> float | None:
+        confusions = federation.evaluate(model.architecture, model.state)
+        return validation_accuracy(confusions) if confusions else None
 
     distilled = distill(contributions, config, device, journal, warm.full, judge)
 
     tuned, up, down = _fine_tune(federation, config, distilled.model, after, journal)
-    size = len(distilled.model.to_bytes())
+    size, clients = len(distilled.model.to_bytes()), len(federation.architectures)
+    sent = of_each({c.client: len(c.to_bytes()) for c in contributions}, clients)
+    begun = of_each(
+        {c.client: warm.last.get(c.client, 0) + size * distilled.candidates for c in contributions}, clients
+    )
     return Outcome(
         model=tuned,
-        bytes_up=[len(c.to_bytes()) + a + b for c, a, b in zip(contributions, warm.up, up, strict=True)],
-        bytes_down=[size * (1 + distilled.candidates) + a + b for a, b in zip(warm.down, down, strict=True)],
+        bytes_up=[own + a + b for own, a, b in zip(sent, warm.up, up, strict=True)],
+        bytes_down=[size + own + a + b for own, a, b in zip(begun, warm.down, down, strict=True)],
         distilled=distilled,
     )
 
 
 @dataclass(frozen=True)
 class _Warm:
-    """What the rounds before leave: each client's start, full models by architecture, bytes up and down a client."""
+    """What the rounds before leave: each client's start, full models by architecture, bytes up and down a client.
+
+    `last` are the bytes of the start, which goes down with the question for a contribution.
+    """
 
     starts: dict[int, Start]
     full: States
     up: list[int]
     down: list[int]
+    last: Mapping[int, int] = field(default_factory=dict)
 
 
 def _warm_up(federation: Federation, config: Config, rounds: range, journal: Journal) -> _Warm:
@@ -85,7 +98,7 @@ def _warm_up(federation: Federation, config: Config, rounds: range, journal: Jou
         starts = {k: Start(name, states[name]) for k, name in groups.items()}
         sizes = packed_sizes(groups, states, federation.schema)
         sent = traffic(sizes, rounds, journal)
-        return _Warm(starts, states, sent, [sent[k] + sizes[k] for k in groups])  # the last average goes down, too
+        return _Warm(starts, states, sent, sent, sizes)  # the last average goes down, too
     architecture = shared_architecture(federation.architectures, kind)
     held, rolling = assign(architecture, config.models.ratios, len(groups)), kind == "fedrolex"
     state = partial_rounds(
@@ -97,8 +110,9 @@ def _warm_up(federation: Federation, config: Config, rounds: range, journal: Jou
         window = indices(architecture, ratio, federation.schema, len(rounds) if rolling else 0)
         starts[client] = Start(narrow(architecture, ratio), extract(state, window))
     sizes = partial_sizes(architecture, held, state, federation.schema)
-    up, down = with_statistics(traffic(sizes, rounds, journal), architecture, state, federation.schema)
-    return _Warm(starts, {architecture: state}, up, [down[k] + sizes[k] for k in held])
+    sent, stage = traffic(sizes, rounds, journal), ["statistics-warm-up"]
+    up, down = with_statistics(sent, architecture, state, federation.schema, stage, journal)
+    return _Warm(starts, {architecture: state}, up, down, sizes)
 
 
 def _nothing(clients: int) -> tuple[list[int], list[int]]:
@@ -122,7 +136,8 @@ def _fine_tune(
     state = partial_rounds(federation, name, held, state, rounds, config.rounds, seed, journal, lr, rolling=rolling)
     state = static_batch_norm(federation, name, state, "statistics-fine-tune", journal)
     sent = traffic(partial_sizes(name, held, state, model.schema), rounds, journal)
-    return GlobalModel(name, model.schema, state), *with_statistics(sent, name, state, model.schema)
+    up, down = with_statistics(sent, name, state, model.schema, ["statistics-fine-tune"], journal)
+    return GlobalModel(name, model.schema, state), up, down
 
 
 def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:

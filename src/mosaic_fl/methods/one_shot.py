@@ -12,6 +12,7 @@ from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.methods.sending import of_each
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.server.distill import compatible
 
@@ -24,7 +25,7 @@ Distil = Callable[
 def one_shot(
     name: str, distil: Distil, federation: Federation, config: Config, device: torch.device, journal: Journal
 ) -> Outcome:
-    """One model up from each client, `distil` in the stage `name`, one global model down to each.
+    """One model up from each client that answers, `distil` in the stage `name`, one global model down to all.
 
     What a client may have sent beside its model is neither used nor counted.
     """
@@ -37,4 +38,5 @@ def one_shot(
     learned = journal.stage(name, compute)
     model = GlobalModel(learned.info["architecture"], federation.schema, learned.tensors)
     down = len(model.to_bytes())
-    return Outcome(model, [len(c.to_bytes()) for c in contributions], [down] * len(contributions))
+    clients = len(federation.architectures)
+    return Outcome(model, of_each({c.client: len(c.to_bytes()) for c in contributions}, clients), [down] * clients)

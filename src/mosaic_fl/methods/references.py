@@ -1,8 +1,8 @@
 """Lines to measure methods against: the best local model, and ensembles of all clients' models with fixed gates.
 
-One-shot: every client trains once and sends its classifier. The ensembles serve K models, so they are no answer to the
-problem, but the teachers that distillation starts from: mean logits is DENSE's (Zhang et al. 2022, arXiv 2112.12371),
-class-weighted FedFTG's and Mosaic's (p(c) ∝ Σ_k w[k, c] · p_k(c)).
+One-shot: every client trains once and sends its classifier. The ensembles serve the K models that came, so they are no
+answer to the problem, but the teachers that distillation starts from: mean logits is DENSE's (Zhang et al. 2022, arXiv
+2112.12371), class-weighted FedFTG's and Mosaic's (p(c) ∝ Σ_k w[k, c] · p_k(c)).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config
+from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.schema import Schema
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import ALL_MODELS, Card, Ensemble, Outcome
-from mosaic_fl.methods.sending import others, sent_size
+from mosaic_fl.methods.sending import of_each, others, sent_size
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.server import experts
 from mosaic_fl.server.experts import MixtureOfExperts
@@ -32,18 +33,24 @@ DEFAULTS = {"generator.family": "none", "prototypes.per_class": 0}
 def best_local(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
     """The client's model that is right most often on the validation splits of ALL clients; the first of equals.
 
-    Every client is sent all others' models to score; the test set has no part in the choice.
+    Every client is sent all others' models to score, one that sent none just the best; the test set has no part in the
+    choice. A model that nobody scored is not chosen; raises MosaicError where nobody scored any.
     """
     contributions = federation.contribute()
 
     def score(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        confusions = (federation.evaluate(c.architecture, c.expert) for c in contributions)
-        return {}, {"validation": [validation_accuracy(each) for each in confusions]}
+        confusions = [federation.evaluate(c.architecture, c.expert) for c in contributions]
+        if not any(confusions):
+            raise MosaicError("no client answered to score a model, so none is the best: ask again with --resume")
+        scores = [validation_accuracy(each) if each else None for each in confusions]
+        return {}, {"clients": [c.client for c in contributions], "validation": scores}
 
-    scores = journal.stage("choice", score).info["validation"]
-    best = contributions[scores.index(max(scores))]
-    sizes = [sent_size(c, expert=True, counts=False) for c in contributions]
-    return Outcome(GlobalModel(best.architecture, best.schema, best.expert), sizes, others(sizes))
+    chosen = journal.stage("choice", score).info
+    scores = {k: score for k, score in zip(chosen["clients"], chosen["validation"], strict=True) if score is not None}
+    best = next(c for c in contributions if c.client == max(scores, key=lambda client: scores[client]))
+    up = _sizes(federation, contributions, counts=False)
+    down = [more if own else up[best.client] for own, more in zip(up, others(up), strict=True)]
+    return Outcome(GlobalModel(best.architecture, best.schema, best.expert), up, down)
 
 
 def mean_logits(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -66,8 +73,14 @@ def _ensemble(
 ) -> Outcome:
     contributions = federation.contribute()
     mixture = MixtureOfExperts.of(contributions)
-    sizes = [sent_size(c, expert=True, counts=counts) for c in contributions]
+    sizes = _sizes(federation, contributions, counts=counts)
     return Outcome(None, sizes, others(sizes), ensemble=Ensemble(mixture, fuse(mixture)))
+
+
+def _sizes(federation: Federation, contributions: Sequence[Contribution], *, counts: bool) -> list[int]:
+    """Bytes of the classifier of each client, with its class counts or without; 0 where it sent none."""
+    sent = {c.client: sent_size(c, expert=True, counts=counts) for c in contributions}
+    return of_each(sent, len(federation.architectures))
 
 
 def check_validation(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:

@@ -24,7 +24,7 @@ from mosaic_fl.methods.averaging import (
     round_name,
     shared_architecture,
     traffic,
-    validation_accuracy,
+    validation_figures,
     weighted_average,
 )
 from mosaic_fl.methods.outcome import Outcome
@@ -42,7 +42,7 @@ GLOBAL = "global"
 
 @dataclass(frozen=True)
 class Answers:
-    """What the clients of one round sent, the architecture of each, and what the server merged it to."""
+    """What those sent who answered in one round, the architecture of each, and what the server merged it to."""
 
     fitted: Sequence[Fitted]
     architectures: Sequence[str]
@@ -50,16 +50,16 @@ class Answers:
 
     @property
     def class_counts(self) -> Tensor:
-        """int64 (K, C): each client's training samples by class."""
+        """int64 (K, C): the training samples by class of each that answered."""
         return torch.stack([f.class_counts for f in self.fitted])
 
     def experts(self, schema: Schema) -> list[Classifier]:
-        """The clients' models, in eval mode."""
+        """The models of those that answered, in eval mode."""
         return [load_model(name, schema, f.state) for name, f in zip(self.architectures, self.fitted, strict=True)]
 
 
 Train = Callable[[States, Sequence[int], int], Answers]
-"""(memory, clients, round) -> what they send; it is the clients' part of a round."""
+"""(memory, clients asked, round) -> what they send; it is the clients' part of a round."""
 Serve = Callable[[States, Answers, int, Monitor], States]
 """(memory, answers, round, monitor) -> the memory for the next round; it is the server's part of a round."""
 
@@ -83,7 +83,7 @@ def train_equal(
     config: Config,
     latent: Latent | None = None,
 ) -> Answers:
-    """FedAvg's round: all `clients` train `architecture` on from `state`; merged is their average by samples."""
+    """FedAvg's round: `clients` train `architecture` on from `state`; merged is the average, by samples, of answers."""
     local = local_settings(config.rounds)
     fitted = federation.fit([FitJob(k, architecture, state, local, latent) for k in clients], round)
     return Answers(fitted, [architecture] * len(fitted), weighted_average(fitted))
@@ -102,17 +102,18 @@ def serve_rounds(
     """In each of `rounds` a share of the clients trains and the server works on; returns the memory of the last one.
 
     `memory[GLOBAL]` are the weights of `architecture`; what else the server keeps between rounds lies beside them.
-    Each round is a stage of `journal` and logs the accuracy on all clients' validation splits.
+    Each round is a stage of `journal`, which says who answered, and logs the accuracy on all clients' validation
+    splits.
     """
     for round in rounds:
 
         def one_round(monitor: Monitor, memory: States = memory, round: int = round) -> tuple[State, dict[str, Any]]:
             clients = range(len(federation.architectures))
-            taking_part = participants(clients, config.rounds.participation, config.run.seed, round)
-            kept = serve(memory, train(memory, taking_part, round), round, monitor)
-            accuracy = validation_accuracy(federation.evaluate(architecture, kept[GLOBAL]))
-            monitor.log(round, validation_accuracy=accuracy)
-            return flat(kept), {"participants": taking_part}
+            asked = participants(clients, config.rounds.participation, config.run.seed, round)
+            answers = train(memory, asked, round)
+            kept = serve(memory, answers, round, monitor)
+            monitor.log(round, **validation_figures(federation.evaluate(architecture, kept[GLOBAL])))
+            return flat(kept), {"participants": [f.client for f in answers.fitted]}
 
         memory = nested(journal.stage(round_name(round), one_round).tensors) or memory
         if round > rounds.start:
@@ -136,7 +137,7 @@ def equal_outcome(
 ) -> Outcome:
     """The outcome of rounds in which only weights of `architecture` travelled, up and down.
 
-    From the second round on `extra_down` bytes more went to each client.
+    From the second round on `extra_down` bytes more went to each client that answered.
     """
     groups = dict.fromkeys(range(len(federation.architectures)), architecture)
     up = traffic(packed_sizes(groups, {architecture: state}, federation.schema), rounds, journal)

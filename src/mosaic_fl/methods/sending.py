@@ -1,5 +1,7 @@
 """What a method that uses part of a contribution would send."""
 
+from collections.abc import Mapping
+
 from mosaic_fl import container
 from mosaic_fl.contribution import Contribution
 
@@ -20,6 +22,14 @@ def sent_size(contribution: Contribution, *, expert: bool, generator: bool = Fal
     return len(container.pack("contribution", manifest, tensors))
 
 
+def of_each(sizes: Mapping[int, int], clients: int) -> list[int]:
+    """`sizes` by client number as one entry for each of `clients` clients, 0 for who has none."""
+    return [sizes.get(client, 0) for client in range(clients)]
+
+
 def others(sizes: list[int]) -> list[int]:
-    """Bytes that each client is sent where all clients' parts, of `sizes` bytes, go to everyone who lacks them."""
-    return [sum(sizes) - own for own in sizes]
+    """Bytes that each client is sent where the parts, of `sizes` bytes, go to every contributor that lacks them.
+
+    A client that sent nothing, 0, is not there to be sent anything.
+    """
+    return [sum(sizes) - own if own else 0 for own in sizes]

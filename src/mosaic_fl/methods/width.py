@@ -22,12 +22,13 @@ from mosaic_fl.federation import Federation, FitJob, Fitted
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import (
+    answers,
     local_settings,
     participants,
     round_name,
     shared_architecture,
     traffic,
-    validation_accuracy,
+    validation_figures,
 )
 from mosaic_fl.methods.outcome import Card, Outcome
 from mosaic_fl.models import build
@@ -65,7 +66,7 @@ def partial_training(federation: Federation, config: Config, journal: Journal, *
     )
     state = static_batch_norm(federation, architecture, state, "statistics", journal)
     sent = traffic(partial_sizes(architecture, held, state, federation.schema), rounds, journal)
-    up, down = with_statistics(sent, architecture, state, federation.schema)
+    up, down = with_statistics(sent, architecture, state, federation.schema, ["statistics"], journal)
     return Outcome(GlobalModel(architecture, federation.schema, state), bytes_up=up, bytes_down=down)
 
 
@@ -84,20 +85,18 @@ def partial_rounds(
 ) -> State:
     """In each of `rounds`, a share of the clients trains its part of `state`, the weights of `architecture`.
 
-    `held` gives each client's width ratio. Each round is a stage of `journal`, and logs the full model's accuracy on
-    the validation splits of all clients. `settings` are changes to the local training.
+    `held` gives each client's width ratio. Each round is a stage of `journal`, which says who answered, and logs the
+    full model's accuracy on the validation splits of all clients. `settings` are changes to the local training.
     """
     local = local_settings(config) | ({"absent": 0.0} if config.masked else {}) | dict(settings or {})
     for round in rounds:
 
         def one_round(monitor: Monitor, state: State = state, round: int = round) -> tuple[State, dict[str, Any]]:
-            taking_part = participants(list(held), config.participation, seed, round)
-            parts = {client: held[client] for client in taking_part}
+            parts = {k: held[k] for k in participants(list(held), config.participation, seed, round)}
             roll = round if rolling else 0
-            _, merged = train_parts(federation, architecture, parts, state, round, roll, local)
-            accuracy = validation_accuracy(federation.evaluate(architecture, merged))
-            monitor.log(round, validation_accuracy=accuracy)
-            return merged, {"participants": taking_part}
+            fitted, merged = train_parts(federation, architecture, parts, state, round, roll, local)
+            monitor.log(round, **validation_figures(federation.evaluate(architecture, merged)))
+            return merged, {"participants": [f.client for f in fitted]}
 
         state = journal.stage(round_name(round), one_round).tensors or state
         if round > rounds.start:
@@ -116,16 +115,16 @@ def train_parts(
 ) -> tuple[list[Fitted], State]:
     """The clients in `held` train their parts of `state`, whose windows have moved on by `roll`: (answers, merged).
 
-    Each entry is the mean over the clients that hold it, weighted by their training samples as in FedAvg; the papers'
-    plain mean is the case of equal sizes. With every ratio 1 and no mask this is FedAvg.
+    Each entry is the mean over the clients that hold it and answered, weighted by their training samples as in FedAvg;
+    the papers' plain mean is the case of equal sizes. One that none of them holds stays as it was. With every ratio 1
+    and no mask this is FedAvg.
     """
     windows = {ratio: indices(architecture, ratio, federation.schema, roll) for ratio in dict.fromkeys(held.values())}
     parts = {ratio: extract(state, window) for ratio, window in windows.items()}
     jobs = [FitJob(k, narrow(architecture, ratio), parts[ratio], settings) for k, ratio in held.items()]
     fitted = federation.fit(jobs, round)
     masked = settings.get("absent") == 0
-    answers = [(*held_rows(f, windows[held[f.client]], masked=masked), f.samples) for f in fitted]
-    return fitted, merge(state, answers)
+    return fitted, merge(state, [(*held_rows(f, windows[held[f.client]], masked=masked), f.samples) for f in fitted])
 
 
 def held_rows(fitted: Fitted, windows: Windows, *, masked: bool) -> tuple[State, Windows]:
@@ -142,39 +141,45 @@ def held_rows(fitted: Fitted, windows: Windows, *, masked: bool) -> tuple[State,
 
 
 def static_batch_norm(federation: Federation, architecture: str, state: State, stage: str, journal: Journal) -> State:
-    """`state` with the batch-norm statistics of all clients' training data; as it was where it has none.
+    """`state` with the batch-norm statistics of the training data of all clients that answer.
 
-    One exchange, the `stage` of `journal`. With n_k samples at client k and n in all, μ = Σ n_k/n · μ_k and
-    σ² = Σ n_k/n · (σ²_k + (μ_k − μ)²): those of the pooled data, where the layer's inputs were normalised alike.
+    It is as it was where it has none, or nobody answers. One exchange, the `stage` of `journal`. With n_k samples at
+    client k and n in all, μ = Σ n_k/n · μ_k and σ² = Σ n_k/n · (σ²_k + (μ_k − μ)²): those of the pooled data, where the
+    layer's inputs were normalised alike.
     """
     if not any(name.endswith("running_mean") for name in state):
         return state
 
     def measure(monitor: Monitor) -> tuple[State, dict[str, Any]]:
-        answers = [a for a in federation.statistics(architecture, state) if a.samples]
-        total = sum(a.samples for a in answers)
-        if not answers:
-            return {}, {}
-        mean = weighted_sum([a.state for a in answers], [a.samples / total for a in answers])
+        answered = federation.statistics(architecture, state)
+        told, known = {"participants": [a.client for a in answered]}, [a for a in answered if a.samples]
+        if not known:
+            return {}, told
+        total = sum(a.samples for a in known)
+        mean = weighted_sum([a.state for a in known], [a.samples / total for a in known])
         for name in (name for name in mean if name.endswith("running_mean")):
             of_variance = name.removesuffix("mean") + "var"
-            between = [a.samples / total * (a.state[name] - mean[name]).square() for a in answers]
+            between = [a.samples / total * (a.state[name] - mean[name]).square() for a in known]
             mean[of_variance] = mean[of_variance] + torch.stack(between).sum(0)
-        return mean, {}
+        return mean, told
 
     return state | journal.stage(stage, measure).tensors
 
 
 def with_statistics(
-    sent: Sequence[int], architecture: str, state: State, schema: Schema, exchanges: int = 1
+    sent: Sequence[int], architecture: str, state: State, schema: Schema, stages: Sequence[str], journal: Journal
 ) -> tuple[list[int], list[int]]:
-    """Bytes (up, down) a client: `sent` both ways, and static batch norm: its statistics up, the full model down."""
+    """Bytes (up, down) a client: `sent` both ways, and those of static batch norm.
+
+    For each of its `stages` in which a client answered these are its statistics up, the full model down.
+    """
     found = {name: tensor for name, tensor in state.items() if "running_" in name}
     if not found:
         return list(sent), list(sent)
     up = len(container.pack("statistics", {}, found))
     down = len(GlobalModel(architecture, schema, state).to_bytes())
-    return [size + exchanges * up for size in sent], [size + exchanges * down for size in sent]
+    exchanges = list(zip(sent, answers(len(sent), stages, journal), strict=True))
+    return [size + times * up for size, times in exchanges], [size + times * down for size, times in exchanges]
 
 
 def partial_sizes(architecture: str, held: Mapping[int, Ratio], state: State, schema: Schema) -> dict[int, int]:

@@ -155,7 +155,7 @@ def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> No
     bars = [row for row in rows if CEILING not in row[0]]
     dots = [value for value in own if value is not None] if len(own) > MAX_BARS else []
     if dots:
-        bars = [(f"{len(own)} clients, mean", sum(dots) / len(dots)), *bars[len(own) :]]
+        bars = [(f"{len(dots)} clients, mean", sum(dots) / len(dots)), *bars[len(own) :]]
 
     pitch, left, wide, figures = 0.3, 2.6, 4.2, 0.75
     bottom = HEAD + 0.1 + pitch * len(bars)

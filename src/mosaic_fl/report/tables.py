@@ -18,15 +18,16 @@ LONGEST_NAME = 12  # characters of a class name in a list of names
 def rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
     """The predictors of a run and their test accuracies (fractions), in the order of tables and pictures.
 
-    `result` is the content of `result.json`. First one row a client, "client K · MODEL"; then the ensembles,
-    the teacher, what serves and the ceiling. An accuracy that was not measured is None; for other methods than
-    Mosaic such a row is left out.
+    `result` is the content of `result.json`. First one row a client, "client K · MODEL", K its number in `contributors`
+    or else its place; then the ensembles, the teacher, what serves and the ceiling. An accuracy that was not measured,
+    as that of a client that did not contribute, is None; for other methods than Mosaic such a shared row is left out.
     """
     models = result.get("models") or []
     names = [f" · {model}" for model in models]
     local = result.get("local_accuracy") or []
     names += [""] * (len(local) - len(names))
-    clients = [(f"client {k}{names[k]}", accuracy) for k, accuracy in enumerate(local)]
+    numbers = result.get("contributors") or range(len(local))
+    clients = [(f"client {k}{name}", own) for k, name, own in zip(numbers, names, local, strict=False)]
     mosaic = result.get("method", "mosaic") == "mosaic"
     what = "same student" if mosaic else "one model"
     shared = [

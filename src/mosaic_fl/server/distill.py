@@ -28,8 +28,8 @@ from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.server.transfer import transfer_set
 
 Product = tuple[dict[str, Tensor], dict[str, Any]]
-Judge = Callable[[GlobalModel], float]
-"""Scores a candidate model in 0..1; higher is better."""
+Judge = Callable[[GlobalModel], float | None]
+"""Scores a candidate model in 0..1; higher is better. None where there is nobody to judge it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Distilled:
     `holdout` holds the student's figures on part of the transfer set that it did not learn from, `choice` the teacher
     and the label's share that taught it (with the candidates' scores, where they were tried), `shares` what share of
     the transfer set came from where, `candidates` how many models were shown to the judge, `generators` which generator
-    each client sent and why.
+    each contribution has and why, in the order of `clients`.
     """
 
     model: GlobalModel
@@ -113,19 +113,20 @@ def distill(
         holdout = train_student(student, lesson, taught, Stream(seed, "student"), device, monitor, source)
         return copy_state(student), {"holdout": holdout}
 
-    def score(recipe: Recipe) -> float:
+    def score(recipe: Recipe) -> float | None:
         def audition(monitor: Monitor) -> Product:
             assert judge is not None
             state, info = teach(recipe, max(1, round(settings.candidate_share * settings.steps)), monitor)
             return {}, info | {"score": judge(GlobalModel(architecture, schema, state))}
 
-        return float(journal.stage(f"candidate-{recipe.name}", audition).info["score"])
+        judged: float | None = journal.stage(f"candidate-{recipe.name}", audition).info["score"]
+        return judged
 
     recipe, tried = given_recipe(settings, teachers.best), list[Recipe]()
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     if judge is not None and settings.choose:
         tried = candidates(settings, teachers.best, labelled=labelled)
-        recipe, choice = choose(tried, score)
+        recipe, choice = choose(tried, score, recipe)
     taught = journal.stage("student", lambda monitor: teach(recipe, settings.steps, monitor))
     model = GlobalModel(architecture, schema, taught.tensors)
     sent = [c.generator_line for c in contributions]

@@ -43,18 +43,21 @@ def class_priors(counts: Tensor) -> Tensor:
 class MixtureOfExperts:
     """K classifiers, with `weights` (K, C): which expert knows which class how well, and `priors` (K, C), their bias.
 
-    `of` makes one expert a client, of any architectures; `class_average` one a class, as the paper does.
+    `of` makes one expert a client, of any architectures; `class_average` one a class, as the paper does. `owners` are
+    the numbers of the clients whose the experts are, in their order; empty where no one client owns them.
     """
 
     experts: tuple[Classifier, ...]
     weights: Tensor
     priors: Tensor
+    owners: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, contributions: Sequence[Contribution]) -> "MixtureOfExperts":
         """The experts of the contributions, in their order."""
         counts = torch.stack([c.class_counts for c in contributions])
-        return cls(tuple(c.build_expert() for c in contributions), class_weights(counts), class_priors(counts))
+        experts, owners = tuple(c.build_expert() for c in contributions), tuple(c.client for c in contributions)
+        return cls(experts, class_weights(counts), class_priors(counts), owners)
 
     @classmethod
     def class_average(cls, contributions: Sequence[Contribution]) -> "MixtureOfExperts":

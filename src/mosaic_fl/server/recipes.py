@@ -46,9 +46,15 @@ def candidates(config: DistillConfig, best: str, *, labelled: bool) -> list[Reci
     return [*mixed, Recipe(best, 1.0)] if labelled else mixed
 
 
-def choose(recipes: Sequence[Recipe], score: Callable[[Recipe], float]) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe with the highest score, the first of equals, and what was measured, for the report."""
+def choose(
+    recipes: Sequence[Recipe], score: Callable[[Recipe], float | None], given: Recipe | None = None
+) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe with the highest score, the first of equals, and what was measured, for the report.
+
+    A score is None where nobody judged. Where nobody judged any recipe it is the `given` one, or else the first.
+    """
     scores = {recipe: score(recipe) for recipe in recipes}
-    best = max(recipes, key=lambda recipe: scores[recipe])
+    judged = {recipe: value for recipe, value in scores.items() if value is not None}
+    best = max(judged, key=lambda recipe: judged[recipe]) if judged else given or recipes[0]
     report = {"teacher": best.teacher, "label": best.label}
     return best, report | {"validation": {recipe.name: scores[recipe] for recipe in recipes}}
