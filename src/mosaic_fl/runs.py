@@ -14,9 +14,9 @@ from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import Splits
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load
+from mosaic_fl.devices import find_device
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.sites import spread
-from mosaic_fl.errors import UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.federation import Federation
 from mosaic_fl.files import sha256, write_atomic
@@ -112,18 +112,6 @@ def _on_engine(
             if config.run.centralised:
                 ceiling = GlobalModel(prepared.student, federation.schema, federation.ceiling())
     return *worked, ceiling
-
-
-def find_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device, or the CPU; raises UsageError for a device that is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device {name!r} is not available here: use auto or cpu") from error
-    return device
 
 
 def _described(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:

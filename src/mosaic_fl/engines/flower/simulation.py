@@ -108,8 +108,8 @@ class VirtualDesk:
         self.tree = tree
 
     def __call__(self, node_config: Any) -> Any:
+        from mosaic_fl.devices import find_device
         from mosaic_fl.engines.flower.client import Desk
-        from mosaic_fl.runs import find_device
 
         config, client = validate(self.tree), int(node_config["partition-id"])
         logging.getLogger("mosaic_fl.client").setLevel(logging.WARNING)

@@ -15,6 +15,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.sources import load_test
+from mosaic_fl.devices import find_device
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.limits import Limits
@@ -26,7 +27,6 @@ from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS, Outcome
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
 from mosaic_fl.models import check, default_student, trust
-from mosaic_fl.runs import find_device
 from mosaic_fl.watch import Watch, serve_metrics
 
 RUN_VARIABLE = "MOSAIC_RUN"
