@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench bench-accuracy bench-compare clean
+.PHONY: demo test test-faults lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
 
 test: $(STAMP)
 	$(BIN)/pytest
+
+# Every fault in every stage with real processes, TLS and keys on 127.0.0.1: about an hour on two cores.
+test-faults: $(STAMP)
+	$(BIN)/pytest tests/faults -m faults
 
 lint: $(STAMP)
 	$(BIN)/ruff check

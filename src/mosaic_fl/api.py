@@ -12,13 +12,13 @@ from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.devices import find_device
 from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import check, trust
 from mosaic_fl.monitor import Recorder
-from mosaic_fl.runs import find_device
 from mosaic_fl.server.distill import distill as distill_contributions
 
 Model = str | Callable[..., nn.Module]

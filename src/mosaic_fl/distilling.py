@@ -10,6 +10,7 @@ import torch
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.sources import load_test
+from mosaic_fl.devices import find_device
 from mosaic_fl.errors import UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import sha256, write_atomic
@@ -18,7 +19,6 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
 from mosaic_fl.run_folder import claim
-from mosaic_fl.runs import find_device
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
 

@@ -49,14 +49,22 @@ class GlobalModel:
 
     @classmethod
     def load(cls, path: Path | str) -> "GlobalModel":
-        """Read a file that `to_bytes` wrote; raises UsageError that names it where it is not one or does not fit."""
-        manifest, state = container.read(Path(path), KIND)
+        """`from_bytes` of a file."""
+        return cls.from_bytes(container.read_bytes(Path(path)), str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, source: str = "global model") -> "GlobalModel":
+        """The inverse of `to_bytes`, for bytes that may come from anywhere; `source` names them in errors.
+
+        Raises UsageError where they are not a global model, or its weights do not fit.
+        """
+        manifest, state = container.unpack(data, KIND, source)
         match manifest:
             case {"architecture": str(architecture), "schema": schema}:
                 model = cls(architecture, Schema.from_json(schema), state)
                 try:
                     model.module()
                 except UsageError as error:
-                    raise UsageError(f"{path}: {error}") from error
+                    raise UsageError(f"{source}: {error}") from error
                 return model
-        raise UsageError(f"{path}: the manifest is not one of a global model")
+        raise UsageError(f"{source}: the manifest is not one of a global model")

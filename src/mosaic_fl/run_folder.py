@@ -17,6 +17,7 @@ MARKER = "inputs.json"  # written first and deleted last: what carries it is our
 OURS = (
     "stages",
     "contributions",
+    "received",
     "cells",
     "shared",
     "pictures",
@@ -25,11 +26,13 @@ OURS = (
     "table.csv",
     "table.json",
     "metrics.jsonl",
+    "events.jsonl",
+    "status.json",
     "global_model.safetensors",
     "config.toml",
     MARKER,
 )
-FREE = ("workers",)  # settings that change how fast a run is, and not its result
+FREE = ("workers", "engine")  # settings that change how fast a run is, and not its result
 
 
 def claim(

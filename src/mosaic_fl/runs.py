@@ -1,22 +1,24 @@
 """A simulated run from data to result, in a folder that can be taken up again."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import Splits
-from mosaic_fl.data.partition import partition
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load
+from mosaic_fl.devices import find_device
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.errors import UsageError
+from mosaic_fl.engines.sites import spread
 from mosaic_fl.evaluation import figures
+from mosaic_fl.federation import Federation
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
@@ -62,12 +64,6 @@ def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
     return models, student
 
 
-def spread(config: Config, splits: Splits, models: Sequence[str]) -> tuple[Site, ...]:
-    """The clients with their shares of the training data and `models` in turn; raises UsageError."""
-    shards = partition(splits.train, config.partition, config.run.seed)
-    return tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))
-
-
 def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, Any]:
     """Do what is not yet done of a run in `folder`, write its files there, and return `result.json`'s content.
 
@@ -75,18 +71,16 @@ def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, 
     """
     config, device = prepared.config, prepared.device
     journal = Journal(folder, listen)
-    torch.set_num_threads(config.run.threads)
-    with LocalFederation(prepared.sites, config, device, journal) as federation:
-        if config.run.centralised:
-            federation.plan_ceiling(prepared.student, config.distill.steps)
+
+    def work(federation: Federation) -> Worked:
+        torch.set_num_threads(config.run.threads)  # here, because it counts for the thread that works
         outcome = METHODS[config.run.method].run(federation, config, device, journal)
-        confusions = []
-        if outcome.model is not None:
-            write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
-            confusions = federation.evaluate(outcome.model.architecture, outcome.model.state)
-        ceiling = None
-        if config.run.centralised:
-            ceiling = GlobalModel(prepared.student, federation.schema, federation.ceiling())
+        if outcome.model is None:
+            return outcome, []
+        write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
+        return outcome, federation.evaluate(outcome.model.architecture, outcome.model.state)
+
+    outcome, confusions, ceiling = _on_engine(prepared, journal, work)
     result = {
         **_described(prepared, outcome),
         **figures(outcome, prepared.splits.test, ceiling, confusions, device, len(prepared.sites)),
@@ -96,16 +90,28 @@ def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, 
     return result
 
 
-def find_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device, or the CPU; raises UsageError for a device that is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device {name!r} is not available here: use auto or cpu") from error
-    return device
+Worked = tuple[Outcome, list[Tensor]]
+
+
+def _on_engine(
+    prepared: Prepared, journal: Journal, work: Callable[[Federation], Worked]
+) -> tuple[Outcome, list[Tensor], GlobalModel | None]:
+    """`work` done with the clients on the engine that the configuration names, and the ceiling if it asks for one."""
+    config = prepared.config
+    worked = None
+    if config.run.engine == "flower":
+        from mosaic_fl.engines.flower.simulation import simulate
+
+        worked = simulate(config, journal, work)
+    ceiling = None
+    if worked is None or config.run.centralised:
+        with LocalFederation(prepared.sites, config, prepared.device, journal) as federation:
+            if config.run.centralised:
+                federation.plan_ceiling(prepared.student, config.distill.steps)
+            worked = worked or work(federation)
+            if config.run.centralised:
+                ceiling = GlobalModel(prepared.student, federation.schema, federation.ceiling())
+    return *worked, ceiling
 
 
 def _described(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:

@@ -35,12 +35,12 @@ def contribute(
     from mosaic_fl.client.contribute import Site
     from mosaic_fl.client.contribute import contribute as make
     from mosaic_fl.data.sources import load_file
+    from mosaic_fl.devices import find_device
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.files import write_atomic
     from mosaic_fl.models import check, trust
     from mosaic_fl.monitor import Recorder
     from mosaic_fl.report.progress import Display
-    from mosaic_fl.runs import find_device
 
     samples = load_file(data, classes=classes, image_size=config.data.image_size)
     spec = trust(model)
@@ -103,10 +103,10 @@ def predict(
 ) -> None:
     """Use a global model: one JSON line an image, with its class and probability."""
     from mosaic_fl.data.sources import load_images
+    from mosaic_fl.devices import find_device
     from mosaic_fl.files import write_atomic
     from mosaic_fl.global_model import GlobalModel
     from mosaic_fl.models import trust
-    from mosaic_fl.runs import find_device
 
     if out:
         _free(out, force)

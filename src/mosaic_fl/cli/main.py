@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from click import ClickException
 
-from mosaic_fl.cli import compare, data, files, methods, run
+from mosaic_fl.cli import compare, data, files, methods, run, status
 from mosaic_fl.errors import MosaicError
 
 RESUMABLE = {"run", "compare", "distill"}
@@ -28,6 +28,7 @@ app.command("distill")(files.distill)
 app.command("predict")(files.predict)
 app.command("methods")(methods.methods)
 app.command("config")(run.config)
+app.command("status")(status.status)
 
 
 @app.callback()

@@ -12,10 +12,12 @@ from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import Splits
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load
+from mosaic_fl.devices import find_device
+from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.files import sha256
 from mosaic_fl.methods import METHODS
-from mosaic_fl.runs import architectures, find_device, fingerprint, spread
+from mosaic_fl.runs import architectures, fingerprint
 
 
 @dataclass(frozen=True)

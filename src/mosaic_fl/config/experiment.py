@@ -44,6 +44,7 @@ class RunConfig(Section):
     method: MethodName = Field("mosaic", description="one of `mosaic methods`")
     seed: int = Field(0, ge=0, le=2**62, description="all randomness comes from it")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    engine: Literal["local", "flower"] = Field("local", description="local, or flower: Flower's simulation on Ray")
     workers: int = Field(0, ge=0, le=1024, description="processes for the clients' work; 0: one a core")
     threads: int = Field(1, ge=1, le=1024, description="threads of the server's work (small networks: 1 is fastest)")
     centralised: bool = Field(False, description="also train the student on the pooled data: the ceiling")

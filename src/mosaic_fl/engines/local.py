@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -15,6 +14,7 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.schema import Schema
+from mosaic_fl.engines.kept import KeptContributions
 from mosaic_fl.engines.tasks import (
     CeilingTask,
     ContributeTask,
@@ -30,7 +30,6 @@ from mosaic_fl.engines.tasks import (
 from mosaic_fl.engines.workers import InProcess, Workers
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.federation import FitJob, Fitted, Start
-from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.states import State
 
@@ -54,7 +53,7 @@ class LocalFederation:
     def __init__(self, sites: Sequence[Site], config: Config, device: torch.device, journal: Journal) -> None:
         self.sites, self.config, self.journal = tuple(sites), config, journal
         self.seconds = dict.fromkeys(range(len(self.sites)), 0.0)
-        self.place = Workplace(self.sites, config, device, journal.listen)
+        self.place = Workplace(dict(enumerate(self.sites)), config, device, journal.listen)
         self._ceiling: tuple[Task, Future[Done] | None] | None = None
         self._outputs: tuple[Sequence[Contribution], dict[int, tuple[Tensor, Tensor]]] = ((), {})
         count = worker_count(config.run.workers, len(sites), device)
@@ -189,26 +188,19 @@ class LocalFederation:
         return made
 
     def _keep(self, client: int, done: Done) -> Contribution:
-        path = self._path(client)
         self.seconds[client] += done.seconds
-        if path is not None:
-            write_atomic(path, done.value)
-        name = f"client-{client:03d}"
-        self.journal.keep(name, Stage({}, {"sha256": sha256(done.value)}, done.seconds, done.metrics))
-        self.journal.listen("client", client, 1, 1)
-        return Contribution.from_bytes(done.value, f"contribution of client {client}")
+        return self._kept.keep(client, done)
 
     def _recall(self, client: int) -> Contribution | None:
-        path, kept = self._path(client), self.journal.recall(f"client-{client:03d}")
-        if path is None or kept is None or not path.exists() or sha256(path.read_bytes()) != kept.info["sha256"]:
+        found = self._kept.recall(client)
+        if found is None:
             return None
-        self.seconds[client] += kept.seconds
-        self.journal.listen("client", client, 1, 1)
-        return Contribution.load(path)
+        self.seconds[client] += found.seconds
+        return found.contribution
 
-    def _path(self, client: int) -> Path | None:
-        folder = self.journal.folder
-        return None if folder is None else folder / "contributions" / f"client-{client:03d}.contribution"
+    @property
+    def _kept(self) -> KeptContributions:
+        return KeptContributions(self.journal)  # whoever shares this engine's work changes the journal
 
     @staticmethod
     def _result(future: "Future[Done]") -> Done:

@@ -30,9 +30,12 @@ from mosaic_fl.states import State
 
 @dataclass(frozen=True)
 class Workplace:
-    """What every task sees: all sites, the configuration, the device, and who hears of progress."""
+    """What every task sees: the sites by their clients' numbers, the configuration, the device, who hears of progress.
 
-    sites: tuple[Site, ...]
+    Over a network there is one site, whatever its number.
+    """
+
+    sites: Mapping[int, Site]
     config: Config
     device: torch.device
     listen: Listener
@@ -198,7 +201,7 @@ class CeilingTask:
 
     def __call__(self, place: Workplace) -> Done:
         start, config = time.perf_counter(), place.config
-        parts = [split(site, config) for site in place.sites]
+        parts = [split(site, config) for site in place.sites.values()]
         train, validation = (pooled([part[i] for part in parts]) for i in (0, 1))
         with Stream(config.run.seed, "student-init").ambient():
             model = build(self.architecture, train.schema)

@@ -1,0 +1,161 @@
+"""The server's side of a deployed run: from a claimed folder to the result, or to a failure said in one line."""
+
+import json
+import secrets
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import Config
+from mosaic_fl.config_file import from_toml
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.data.sources import load_test
+from mosaic_fl.devices import find_device
+from mosaic_fl.engines.flower.exchange import Exchange
+from mosaic_fl.engines.flower.federation import FlowerFederation
+from mosaic_fl.engines.flower.limits import Limits
+from mosaic_fl.engines.flower.roll import Grid, Roll
+from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.evaluation import figures
+from mosaic_fl.files import write_atomic
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods import METHODS, Outcome
+from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
+from mosaic_fl.models import check, default_student, trust
+from mosaic_fl.watch import Watch, serve_metrics
+
+RUN_VARIABLE = "MOSAIC_RUN"
+"""The environment variable that names the run's folder to Flower's server process."""
+SETTINGS, RESULT, FAILURE, IDENTITY = "deployment.json", "result.json", "failure.json", "run-id"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """How a run is deployed: `clients` expected, its `limits`, a labelled `test` set for the final figure alone."""
+
+    clients: int
+    limits: Limits
+    test: Path | None = None
+    json_logs: bool = False
+    metrics_port: int | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write it into the run's folder."""
+        limits = asdict(self.limits)
+        values = asdict(self) | {
+            "min_clients": limits.pop("clients"),
+            "limits": limits,
+            "test": str(self.test) if self.test else None,
+        }
+        write_atomic(folder / SETTINGS, json.dumps(values, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Deployment":
+        """Read it from the run's folder; raises UsageError where it is not there."""
+        try:
+            values = json.loads((folder / SETTINGS).read_text("utf-8"))
+            test = Path(values["test"]) if values["test"] else None
+            limits = Limits.of(values["limits"], values["min_clients"])
+            return cls(int(values["clients"]), limits, test, bool(values["json_logs"]), values["metrics_port"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{folder} is not the folder of a deployed run: use mosaic deploy server") from error
+
+
+def serve(grid: Grid, folder: Path) -> None:
+    """Run the method of `folder`'s configuration over `grid`; writes `result.json`, or `failure.json`; never raises."""
+    (folder / FAILURE).unlink(missing_ok=True)
+    try:
+        deployment, config = Deployment.load(folder), from_toml(folder / "config.toml")
+    except MosaicError as error:
+        return _fail(folder, error)
+    with Watch(folder, json_logs=deployment.json_logs) as watch:
+        try:
+            with serve_metrics(watch, deployment.metrics_port) if deployment.metrics_port else nullcontext():
+                watch.tell("run_started", expected=list(range(deployment.clients)))
+                result = _run(grid, folder, deployment, config, watch)
+                write_atomic(folder / RESULT, json.dumps(result, indent=2) + "\n")
+                watch.tell("run_finished")
+        except Exception as error:
+            watch.tell("run_failed", reason=" ".join(str(error).split()))
+            _fail(folder, error)
+            if not isinstance(error, MosaicError):
+                raise
+    return None
+
+
+def _fail(folder: Path, error: Exception) -> None:
+    """Write why the run failed, for the command that waits for it."""
+    code, line = 1, f"{type(error).__name__}: {error}"
+    if isinstance(error, MosaicError):
+        code, line = error.exit_code, " ".join(str(error).split())
+    write_atomic(folder / FAILURE, json.dumps({"error": line, "exit_code": code}) + "\n")
+
+
+def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch: Watch) -> dict[str, Any]:
+    device = find_device(config.run.device)
+    journal = Journal(folder, watch.listen)
+    roll = Roll(grid, _identity(folder), deployment.clients, watch.tell, time.monotonic)
+    exchange = Exchange(grid, roll, deployment.limits, watch.tell)
+    federation = FlowerFederation(exchange, config, journal)
+    federation.open()
+    config = _settled(config, federation)
+    test = load_test(deployment.test, federation.schema) if deployment.test else None
+    torch.set_num_threads(config.run.threads)
+    outcome = METHODS[config.run.method].run(federation, config, device, journal)
+    confusions: list[Tensor] = []
+    if outcome.model is not None:
+        write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
+        confusions = federation.deliver(outcome.model)
+    result = _described(config, federation, outcome, watch) | _figures(outcome, test, confusions, device)
+    federation.close()
+    return result | {"seconds": journal.seconds()}
+
+
+def _settled(config: Config, federation: FlowerFederation) -> Config:
+    """The configuration with the architectures that are there, checked before any work; raises UsageError."""
+    card, schema, models = METHODS[config.run.method], federation.schema, list(federation.architectures)
+    student = trust(config.models.student or default_student(schema))
+    if card.equal_architectures:
+        student = shared_architecture(models, card.title)
+    check(student, schema)
+    card.check(config, schema, models, student)
+    return config.with_values({"models.clients": models, "models.student": student})
+
+
+def _described(config: Config, federation: FlowerFederation, outcome: Outcome, watch: Watch) -> dict[str, Any]:
+    samples = {client: member.samples for client, member in sorted(federation.exchange.roll.members.items())}
+    return {
+        "method": config.run.method,
+        "title": METHODS[config.run.method].title,
+        "data": "at the clients",
+        "clients": len(federation.architectures),
+        "seed": config.run.seed,
+        "models": list(federation.architectures),
+        "student": outcome.model.architecture if outcome.model else None,
+        "models_served": outcome.models_served,
+        "samples": [samples.get(client, 0) for client in range(len(federation.architectures))],
+        "bytes_up": outcome.bytes_up,
+        "bytes_down": outcome.bytes_down,
+        "left_out": watch.status.left_out_json(),  # of all starts of the run
+    }
+
+
+def _figures(
+    outcome: Outcome, test: ImageData | None, confusions: list[Tensor], device: torch.device
+) -> dict[str, Any]:
+    if test is not None:
+        return figures(outcome, test, None, confusions, device)
+    return {"accuracy": None, "validation_accuracy": validation_accuracy(confusions) if confusions else None}
+
+
+def _identity(folder: Path) -> str:
+    """The run's name, which no other run has: made once, and the same when the run is resumed."""
+    path = folder / IDENTITY
+    if not path.exists():
+        write_atomic(path, secrets.token_hex(16) + "\n")
+    return path.read_text("utf-8").strip()

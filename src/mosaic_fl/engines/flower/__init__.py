@@ -1,0 +1,1 @@
+"""The `flower` engine: the same methods over Flower's processes, simulated on one machine or on a network."""

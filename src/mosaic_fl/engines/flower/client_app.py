@@ -1,0 +1,38 @@
+"""Flower's client app of a deployed site: what its data and model are, its own site file says, and nobody else."""
+
+import logging
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mosaic_fl.client.contribute import Site
+from mosaic_fl.data.sources import load_file
+from mosaic_fl.devices import find_device
+from mosaic_fl.engines.flower.app import make_app
+from mosaic_fl.engines.flower.client import Desk
+from mosaic_fl.engines.flower.site import SiteFile, load_site
+from mosaic_fl.errors import UsageError
+from mosaic_fl.models import check, trust
+
+
+def site_desk(node_config: Any) -> Desk:
+    """The desk of the site file that this node was started with; raises UsageError where there is none."""
+    path = node_config.get("site")
+    if not isinstance(path, str):
+        raise UsageError("this node was started without a site file: use mosaic deploy client")
+    site = load_site(Path(path))
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    return Desk(site.client, lambda: open_site(site), find_device(site.device), site.folder)
+
+
+@lru_cache(maxsize=1)
+def open_site(site: SiteFile) -> Site:
+    """The site's data and model; raises UsageError."""
+    data = load_file(site.data, classes=site.classes, image_size=site.image_size)
+    model = trust(site.model)
+    check(model, data.schema)
+    return Site(site.client, data, model)
+
+
+app = make_app(site_desk)

@@ -1,0 +1,224 @@
+"""A client's task as bytes that the server sends, and its result as bytes that come back.
+
+The server says what to do and with which weights and settings; which data and which model of its own is the client's
+to know. Settings from the network go through the same validation as a user's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mosaic_fl import container
+from mosaic_fl.config import Config, validate
+from mosaic_fl.contribution import MAX_COUNT, Contribution
+from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask, StatisticsTask
+from mosaic_fl.errors import UsageError
+from mosaic_fl.federation import FitJob, Fitted, Start
+from mosaic_fl.generators.latent import Latent
+from mosaic_fl.states import State
+
+REQUEST, RESULT = "request", "result"
+AT_CLIENTS = ("train", "generator", "prototypes", "meta")
+"""Sections of the configuration that a client's work depends on, beside the seed and the validation share."""
+MAX_LATENT = 100_000  # units of a layer that a request may ask for
+
+
+@dataclass(frozen=True)
+class FitFusion:
+    """Train the aggregator `state` on the outputs of all experts; `experts` names them by their digest.
+
+    `contributions` are the experts' files by client in increasing order, which is that of the aggregator's inputs;
+    empty where the client has seen them before.
+    """
+
+    experts: str
+    state: State
+    settings: Mapping[str, Any]
+    round: int
+    contributions: Mapping[int, bytes]
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """Keep the global model, whose file this is, and measure it."""
+
+    model: bytes
+
+
+Work = ContributeTask | FitTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
+NAMES: dict[type[Work], str] = {
+    ContributeTask: "contribute",
+    FitTask: "fit",
+    StatisticsTask: "statistics",
+    EvaluateTask: "evaluate",
+    FitFusion: "fusion",
+    Deliver: "deliver",
+}
+
+
+def encode(work: Work, config: Config) -> bytes:
+    """The body of a request; the client's number is not in it, so that equal work of two clients is equal bytes."""
+    said, tensors = _said(work)
+    tree = config.model_dump(mode="json")
+    settings = {name: tree[name] for name in AT_CLIENTS}
+    manifest = {"seed": config.run.seed, "validation": config.data.validation, "settings": settings, "work": said}
+    return container.pack(REQUEST, manifest, tensors)
+
+
+def decode(name: str, body: bytes, client: int) -> tuple[Work, Config]:
+    """(the work that `name` asks of `client`, its configuration), for bytes from anywhere; raises UsageError."""
+    manifest, tensors = container.unpack(body, REQUEST, "request")
+    match manifest:
+        case {
+            "seed": int(seed),
+            "validation": float() | int() as share,
+            "settings": dict(settings),
+            "work": dict(said),
+        }:
+            tree = {name: values for name, values in settings.items() if name in AT_CLIENTS}
+            config = validate({"run": {"seed": seed}, "data": {"validation": share}, **tree}, "request")
+            return _work(name, said, tensors, client, config), config
+    raise UsageError("request: its manifest is not one of a request")
+
+
+def _said(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """JSON values and tensors of a task."""
+    match work:
+        case ContributeTask(start=None):
+            return {"start": None}, {}
+        case ContributeTask(start=Start() as start):
+            return {"start": start.architecture}, _under("state", start.state)
+        case FitTask(job=job, round=round):
+            said = {"architecture": job.architecture, "settings": dict(job.settings), "round": round, "latent": None}
+            tensors = _under("state", job.state)
+            if job.latent is not None:
+                sizes = {name: getattr(job.latent, name) for name in ("noise", "width", "features", "weight")}
+                said["latent"] = sizes
+                tensors |= {"labels": job.latent.labels, **_under("latent", job.latent.state)}
+            return said, tensors
+        case StatisticsTask() | EvaluateTask():
+            return {"architecture": work.architecture}, _under("state", work.state)
+        case FitFusion():
+            said = {"experts": work.experts, "settings": dict(work.settings), "round": work.round}
+            files = {str(client): as_tensor(data) for client, data in work.contributions.items()}
+            return said, {**_under("state", work.state), **_under("expert", files)}
+        case Deliver():
+            return {}, {"model": as_tensor(work.model)}
+    raise AssertionError(work)
+
+
+def _work(name: str, said: dict[str, Any], tensors: State, client: int, config: Config) -> Work:
+    """The inverse of `_said`."""
+    state = _from("state", tensors)
+    match name, said:
+        case "contribute", {"start": None}:
+            return ContributeTask(client)
+        case "contribute", {"start": str(architecture)}:
+            return ContributeTask(client, Start(architecture, state))
+        case "fit", {"architecture": str(architecture), "settings": dict(settings), "round": int(round), "latent": of}:
+            _require(config, "train", settings)
+            latent = None if of is None else _latent(of, tensors)
+            return FitTask(FitJob(client, architecture, state, settings, latent), round)
+        case "statistics", {"architecture": str(architecture)}:
+            return StatisticsTask(client, architecture, state)
+        case "evaluate", {"architecture": str(architecture)}:
+            return EvaluateTask(client, architecture, state)
+        case "fusion", {"experts": str(experts), "settings": dict(settings), "round": int(round)}:
+            _require(config, "meta", {key: value for key, value in settings.items() if value or key != "steps"})
+            files = {int(k): as_bytes(data) for k, data in _from("expert", tensors).items() if k.isdecimal()}
+            return FitFusion(experts, state, settings, round, dict(sorted(files.items())))
+        case "deliver", {}:
+            return Deliver(as_bytes(tensors.get("model", torch.zeros(0, dtype=torch.uint8))))
+    raise UsageError(f"request: nobody here can do {name[:40]!r}")
+
+
+def _require(config: Config, section: str, settings: dict[str, Any]) -> None:
+    """Raise UsageError unless the changes are settings of that section with values in their bounds."""
+    config.with_values({f"{section}.{key}": value for key, value in settings.items()})
+
+
+def _latent(said: object, tensors: State) -> Latent:
+    match said:
+        case {"noise": int(noise), "width": int(width), "features": int(features), "weight": float() | int() as weight}:
+            if all(1 <= size <= MAX_LATENT for size in (noise, width, features)) and "labels" in tensors:
+                return Latent(noise, width, features, tensors["labels"], float(weight), _from("latent", tensors))
+    raise UsageError("request: its generator of features is none")
+
+
+def encode_result(result: Fitted | Tensor) -> bytes:
+    """The body of an answer: fitted weights, or a confusion matrix. A contribution is its own file's bytes."""
+    if isinstance(result, Tensor):
+        return container.pack(RESULT, {}, {"confusion": result})
+    manifest = {"samples": result.samples, "validation": result.validation}
+    return container.pack(RESULT, manifest, {"counts": result.class_counts, **_under("state", result.state)})
+
+
+def decode_confusion(body: bytes, classes: int) -> Tensor:
+    """A confusion matrix int64 (C, C) of bytes from anywhere; raises UsageError for anything else."""
+    _, tensors = container.unpack(body, RESULT, "answer")
+    found = tensors.get("confusion")
+    if found is None or found.dtype != torch.int64 or found.shape != (classes, classes) or not _counts(found):
+        raise UsageError(f"answer: not a table of {classes} by {classes} counts")
+    return found
+
+
+def decode_fitted(
+    body: bytes, client: int, sent: State, classes: int, *, whole: bool = True, some: bool = True
+) -> Fitted:
+    """The answer to `fit`; `whole`: all tensors that were `sent` come back, `some`: it was trained on some sample.
+
+    Raises UsageError unless its tensors are those that were `sent`, in name, shape and type: nothing is broadcast.
+    """
+    manifest, tensors = container.unpack(body, RESULT, "answer")
+    state, counts = _from("state", tensors), tensors.get("counts")
+    match manifest:
+        case {"samples": int(samples), "validation": dict(validation)} if 0 <= samples <= MAX_COUNT:
+            if some and not samples:
+                raise UsageError("answer: it was trained on no sample")
+            if not all(type(value) in (int, float) for value in validation.values()):
+                raise UsageError("answer: its validation figures are none")
+        case _:
+            raise UsageError("answer: its manifest is not one of fitted weights")
+    if counts is None or counts.dtype != torch.int64 or counts.shape not in ((classes,), (0,)) or not _counts(counts):
+        raise UsageError(f"answer: its class counts are not {classes} counts")
+    if (whole and state.keys() != sent.keys()) or not state.keys() <= sent.keys():
+        raise UsageError("answer: its weights are those of another model")
+    for name, tensor in state.items():
+        if tensor.shape != sent[name].shape or tensor.dtype != sent[name].dtype:
+            raise UsageError(f"answer: its weights {name!r} have another shape or type than those it was sent")
+    return Fitted(client, state, samples, validation, counts)
+
+
+def decode_contribution(body: bytes, client: int) -> Contribution:
+    """A contribution that says it is `client`'s; raises UsageError for anything else."""
+    made = Contribution.from_bytes(body, f"contribution of client {client}")
+    if made.client != client:
+        raise UsageError(f"it is the contribution of client {made.client}")
+    return made
+
+
+def as_tensor(data: bytes) -> Tensor:
+    """Bytes as uint8 (n,)."""
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.zeros(0, dtype=torch.uint8)
+
+
+def as_bytes(tensor: Tensor) -> bytes:
+    """The inverse of `as_tensor`; raises UsageError for another type."""
+    if tensor.dtype != torch.uint8:
+        raise UsageError("request: bytes were expected")
+    return tensor.numpy().tobytes()
+
+
+def _counts(values: Tensor) -> bool:
+    return bool(((values >= 0) & (values <= MAX_COUNT)).all())
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _from(prefix: str, tensors: State) -> State:
+    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}

@@ -1,0 +1,232 @@
+"""The clients of one run, reached over Flower's grid."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from mosaic_fl.config import Config
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.engines.flower.client import MISSING
+from mosaic_fl.engines.flower.codec import (
+    NAMES,
+    Deliver,
+    FitFusion,
+    Work,
+    decode_confusion,
+    decode_contribution,
+    decode_fitted,
+    encode,
+)
+from mosaic_fl.engines.flower.exchange import Exchange
+from mosaic_fl.engines.flower.received import Received
+from mosaic_fl.engines.flower.wire import Answer, Request
+from mosaic_fl.engines.kept import KeptContributions
+from mosaic_fl.engines.tasks import ContributeTask, Done, EvaluateTask, FitTask, StatisticsTask
+from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.federation import FitJob, Fitted, Start
+from mosaic_fl.files import sha256
+from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.states import State
+
+Value = TypeVar("Value")
+
+MEMBERS = "federation"
+"""The stage that says who was there when the run began: a resumed one goes on with their schema and architectures."""
+CONTRIBUTED = "contributed"
+"""The stage that says whose contributions the run goes on with: after it, nobody is asked for one again."""
+
+
+class FlowerFederation:
+    """A `Federation` of `exchange.roll`'s clients, numbered 0 to `expected` − 1.
+
+    What was received is kept in `journal` and its folder at once, and never asked for again. Raises MosaicError where
+    fewer than `exchange.limits.clients` contribute or take part in a round.
+    """
+
+    def __init__(self, exchange: Exchange, config: Config, journal: Journal) -> None:
+        self.exchange, self.config, self.journal = exchange, config, journal
+        self.received = Received(journal.folder)
+        self._members: tuple[Schema, list[str]] | None = None
+        self._experts_at: dict[int, str] = {}
+
+    def open(self) -> None:
+        """Wait for the clients, or recall who they were; raises MosaicError where too few come."""
+        roll, kept = self.exchange.roll, self.journal.recall(MEMBERS)
+        if kept is not None:
+            roll.schema = Schema.from_json(kept.info["schema"])
+            roll.keys = {int(client): key for client, key in kept.info["keys"].items()}
+            self._members = roll.schema, list(kept.info["architectures"])
+            return
+        self.exchange.gather()
+        if roll.members:
+            roll.agree()
+        self._require("join", len(roll.members), self.exchange.limits.clients)
+        assert roll.schema is not None
+        # Who is not there gets a place, in case it comes; weights of its own model are asked for when it does.
+        first = roll.members[min(roll.members)].architecture
+        names = [roll.members[k].architecture if k in roll.members else first for k in range(roll.expected)]
+        keys = {str(client): key for client, key in roll.keys.items()}
+        info = {"schema": roll.schema.to_json(), "architectures": names, "keys": keys}
+        self.journal.keep(MEMBERS, Stage({}, info))
+        self._members = roll.schema, names
+
+    @property
+    def schema(self) -> Schema:
+        """What all clients' samples are."""
+        assert self._members is not None
+        return self._members[0]
+
+    @property
+    def architectures(self) -> Sequence[str]:
+        """The name of each client's architecture."""
+        assert self._members is not None
+        return self._members[1]
+
+    def contribute(self, start: Mapping[int, Start] | None = None) -> list[Contribution]:
+        """The contributions of all clients that give one."""
+        kept, begin = KeptContributions(self.journal), start or {}
+        found = {k: had for k in range(len(self.architectures)) if (had := kept.recall(k)) is not None}
+        settled = self.journal.recall(CONTRIBUTED)
+        if settled is not None:
+            return [found[client].contribution for client in settled.info["clients"] if client in found]
+        for client in found:
+            self.exchange.tell("received", client, stage="contribute", bytes=kept.size(client), seconds=0.0, kept=True)
+        missing = [client for client in range(len(self.architectures)) if client not in found]
+
+        def accept(answer: Answer) -> Contribution:
+            made = decode_contribution(answer.body, answer.client)
+            if made.schema != self.schema:
+                raise UsageError("its samples are not those of this federation")
+            return kept.keep(answer.client, Done(answer.body, answer.seconds, answer.metrics))
+
+        work = {client: ContributeTask(client, begin.get(client)) for client in missing}
+        made = self._ask("contribute", work, self.exchange.limits.contribute, accept) if missing else {}
+        everyone = {client: had.contribution for client, had in found.items()} | made
+        self._require("contribute", len(everyone), self.exchange.limits.clients)
+        clients = sorted(everyone)
+        self.journal.keep(CONTRIBUTED, Stage({}, {"clients": clients}))
+        return [everyone[client] for client in clients]
+
+    def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
+        """The weights of the clients that have a job after it, of those that answer."""
+        sent = {job.client: job.state for job in jobs}
+        work = {job.client: FitTask(job, round) for job in jobs}
+        self.received.turn()
+        answers = self._collect("fit", f"round {round}", work, self.exchange.limits.fit, self._fitted(sent))
+        self._require(f"round {round}", len(answers), min(len(jobs), self.exchange.limits.clients))
+        return list(answers.values())
+
+    def statistics(self, architecture: str, state: State) -> list[Fitted]:
+        """The batch-norm statistics of `state` on each client's training data, of those that answer."""
+        clients = range(len(self.architectures))
+        work = {k: StatisticsTask(k, architecture, state) for k in clients}
+        accept = self._fitted(dict.fromkeys(clients, state), whole=False, some=False)
+        return list(self._collect("statistics", "statistics", work, self.exchange.limits.evaluate, accept).values())
+
+    def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
+        """The confusion matrices of `clients`, or of all, on their validation splits, of those that answer."""
+        asked = range(len(self.architectures)) if clients is None else clients
+        work = {k: EvaluateTask(k, architecture, state) for k in asked}
+        return list(
+            self._collect("evaluate", "evaluate", work, self.exchange.limits.evaluate, self._confusion).values()
+        )
+
+    def fit_fusion(
+        self,
+        contributions: Sequence[Contribution],
+        state: State,
+        clients: Sequence[int],
+        settings: Mapping[str, Any],
+        round: int,
+    ) -> list[Fitted]:
+        """The aggregator `state`, trained by each of `clients`; the experts go to each client once."""
+        files = dict(sorted((c.client, c.without_generator().to_bytes()) for c in contributions))
+        experts = sha256(*files.values())
+        self.received.turn()
+        answers: dict[int, Fitted] = {}
+        fitted = self._fitted(dict.fromkeys(clients, state), some=False)
+
+        def accept(answer: Answer) -> Fitted | None:
+            """None where the client no longer has the experts."""
+            return None if answer.facts.get(MISSING) is True else fitted(answer)
+
+        have = [k for k in clients if self._experts_at.get(k) == experts]
+        for asked, sent in ((have, {}), ([k for k in clients if k not in have], files)):
+            work = {k: FitFusion(experts, state, settings, round, sent) for k in asked}
+            if not work:
+                continue
+            limit, stage = self.exchange.limits.fit, f"fusion {round}"
+            answers |= {k: f for k, f in self._collect("fusion", stage, work, limit, accept).items() if f is not None}
+        self._experts_at |= dict.fromkeys(answers, experts)
+        for client in set(clients) - answers.keys():
+            self._experts_at.pop(client, None)  # it is sent them next time
+        return [answers[client] for client in clients if client in answers]
+
+    def deliver(self, model: GlobalModel) -> list[Tensor]:
+        """Give every client the global model; returns what `evaluate` does."""
+        work = {k: Deliver(model.to_bytes()) for k in range(len(self.architectures))}
+        return list(self._ask("deliver", work, self.exchange.limits.evaluate, self._confusion).values())
+
+    def close(self) -> None:
+        """The run is over: what was kept for a resume of its rounds is no longer needed."""
+        self.received.clear()
+
+    def _fitted(
+        self, sent: Mapping[int, State], *, whole: bool = True, some: bool = True
+    ) -> Callable[[Answer], Fitted]:
+        classes = self.schema.num_classes
+
+        def accept(answer: Answer) -> Fitted:
+            return decode_fitted(answer.body, answer.client, sent[answer.client], classes, whole=whole, some=some)
+
+        return accept
+
+    def _confusion(self, answer: Answer) -> Tensor:
+        return decode_confusion(answer.body, self.schema.num_classes)
+
+    def _collect(
+        self, kind: str, stage: str, work: Mapping[int, Work], limit: float, accept: Callable[[Answer], Value]
+    ) -> dict[int, Value]:
+        """As `_ask`, with answers that an earlier start of the run received."""
+        run, bodies = self.exchange.roll.run, self._bodies(work)
+        requests = {client: Request(run, NAMES[type(one)], client, bodies[client]) for client, one in work.items()}
+        answers: dict[int, Value] = {}
+        for client, request in requests.items():
+            with contextlib.suppress(UsageError):
+                kept = self.received.recall(request)
+                if kept is not None:
+                    answers[client] = accept(kept)
+
+        def keep(answer: Answer) -> Value:
+            value = accept(answer)
+            self.received.keep(requests[answer.client], answer)
+            return value
+
+        missing = {client: request for client, request in requests.items() if client not in answers}
+        if missing:
+            answers |= self.exchange.ask(stage, missing, limit, keep)
+        return {client: answers[client] for client in work if client in answers}
+
+    def _ask(
+        self, stage: str, work: Mapping[int, Work], limit: float, accept: Callable[[Answer], Value]
+    ) -> dict[int, Value]:
+        run, bodies = self.exchange.roll.run, self._bodies(work)
+        requests = {client: Request(run, NAMES[type(one)], client, bodies[client]) for client, one in work.items()}
+        return self.exchange.ask(stage, requests, limit, accept)
+
+    def _bodies(self, work: Mapping[int, Work]) -> dict[int, bytes]:
+        """The bytes of each client's work; equal bytes are kept once."""
+        seen: dict[bytes, bytes] = {}
+        bodies = {client: encode(one, self.config) for client, one in work.items()}
+        return {client: seen.setdefault(body, body) for client, body in bodies.items()}
+
+    def _require(self, stage: str, count: int, least: int) -> None:
+        if count < least:
+            raise MosaicError(
+                f"{stage}: {count} of {self.exchange.roll.expected} clients, but at least {least} are needed: "
+                "see mosaic status for who is missing and why, then go on with --resume, or lower --min-clients"
+            )

@@ -1,0 +1,46 @@
+"""How long the server waits for clients, and how few are enough."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mosaic_fl.errors import UsageError, unknown
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds for each kind of waiting, and the least number of clients that a stage needs.
+
+    `join`: until all expected clients are there; `contribute`, `fit`, `evaluate`: for all answers of such a stage;
+    `gone`: how long a stage still waits for a client whose connection was lost. `clients` is the least number of
+    answers to `contribute` and to a round's `fit` (of those asked, where fewer are asked).
+    """
+
+    join: float = 600.0
+    contribute: float = 4 * 3600.0
+    fit: float = 3600.0
+    evaluate: float = 600.0
+    gone: float = 180.0
+    clients: int = 1
+
+    def __post_init__(self) -> None:
+        for name in TIMES:
+            if not 0 < getattr(self, name) <= 30 * DAY:
+                raise UsageError(f"the limit {name} is {getattr(self, name)} s: say more than 0 and at most 30 days")
+        if self.clients < 1:
+            raise UsageError(f"--min-clients {self.clients}: at least one client is needed")
+
+    @classmethod
+    def of(cls, seconds: dict[str, Any], clients: int = 1) -> "Limits":
+        """From seconds by name; raises UsageError for an unknown name and a value that is no number."""
+        for name, value in seconds.items():
+            if name not in TIMES:
+                raise unknown("limit", name, TIMES)
+            if type(value) not in (int, float):
+                raise UsageError(f"the limit {name} is {value!r}: say a number of seconds")
+        return cls(**{name: float(value) for name, value in seconds.items()}, clients=clients)
+
+
+TIMES = tuple(field.name for field in fields(Limits) if field.name != "clients")
+"""The names of the limits in seconds."""

@@ -1,0 +1,105 @@
+"""A client's memory on its own disk: answers that are finished, and steps of those that are not."""
+
+import contextlib
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from mosaic_fl import container
+from mosaic_fl.engines.flower import stored
+from mosaic_fl.engines.flower.wire import Answer, Request
+from mosaic_fl.engines.tasks import Done
+from mosaic_fl.errors import UsageError
+from mosaic_fl.files import remove_partial, sha256
+
+STAYS = frozenset({"contribute"})
+"""Tasks whose answers are kept for as long as the run's folder is; of the others the latest two."""
+LATEST = 2
+RUNS = 4  # runs whose work is kept
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a client kept of one request; `site` says on which data and with which model it was done.
+
+    Without a `folder` nothing is kept. What is damaged is as good as absent.
+    """
+
+    folder: Path | None
+    request: Request
+    site: str
+
+    def answer(self) -> Answer | None:
+        """The finished answer, if it is there."""
+        found = stored.read(self._path("answer"))
+        return None if found is None else Answer(**found[0], body=found[1])
+
+    def keep(self, answer: Answer) -> None:
+        """Keep a finished answer, and forget what has become old."""
+        path = self._path("answer")
+        if path is None:
+            return
+        if path.parent.exists():
+            remove_partial(path.parent)
+        head = {name: value for name, value in asdict(answer).items() if name != "body"}
+        stored.write(path, head, answer.body)
+        if self.request.task not in STAYS:
+            _forget(sorted(path.parent.glob(f"{self.request.task}-*.answer"), key=_age)[:-LATEST])
+        _forget(sorted(path.parent.parent.iterdir(), key=_age)[:-RUNS])
+        for step in path.parent.glob(f"{path.stem}.classifier"):
+            step.unlink()
+
+    def classifier(self) -> Done | None:
+        """The contribution without generator and prototypes, if that step is done."""
+        found = stored.read(self._path("classifier"))
+        return None if found is None else Done(found[1], found[0]["seconds"], found[0]["metrics"])
+
+    def keep_classifier(self, done: Done) -> None:
+        """Keep the first step of a contribution."""
+        path = self._path("classifier")
+        if path is not None:
+            stored.write(path, {"seconds": done.seconds, "metrics": done.metrics}, done.value)
+
+    def outputs(self, experts: str) -> tuple[Tensor, Tensor] | None:
+        """(logits (n, K, C), labels (n,)) of the `experts` on the validation split, if they were here."""
+        path = self._outputs(experts)
+        if path is None or not path.exists():
+            return None
+        try:
+            _, tensors = container.read(path, "outputs")
+        except UsageError:
+            return None
+        return tensors["outputs"], tensors["labels"]
+
+    def keep_outputs(self, experts: str, outputs: Tensor, labels: Tensor) -> None:
+        """Keep the outputs of these experts, and no others'."""
+        path = self._outputs(experts)
+        if path is not None:
+            _forget(list(path.parent.glob("*.outputs")))
+            container.write(path, "outputs", {}, {"outputs": outputs, "labels": labels})
+
+    def _outputs(self, experts: str) -> Path | None:
+        run = self._run
+        return None if run is None else run / f"{sha256(experts.encode(), self.site.encode())[:32]}.outputs"
+
+    def _path(self, kind: str) -> Path | None:
+        key = sha256(self.request.digest.encode(), self.site.encode())[:32]
+        run = self._run
+        return None if run is None else run / f"{self.request.task}-{key}.{kind}"
+
+    @property
+    def _run(self) -> Path | None:
+        """The folder of the request's run; its name is a hash, since a run's name comes from outside."""
+        return None if self.folder is None else self.folder / "work" / sha256(self.request.run.encode())[:16]
+
+
+def _age(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def _forget(paths: list[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

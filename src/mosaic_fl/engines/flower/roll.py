@@ -1,0 +1,155 @@
+"""Who is there: which of Flower's nodes speaks for which client."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from flwr.app import Message, MessageType
+
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.engines.flower.client import HELLO
+from mosaic_fl.engines.flower.wire import Answer, Request, pack_request, unpack_answer
+from mosaic_fl.errors import UsageError
+from mosaic_fl.models import check
+
+HELLO_SECONDS = 120.0  # for an answer to a hello, before it is said again
+SKEW_SECONDS = 600.0  # by how much a client's clock may differ
+Tell = Callable[..., None]
+"""(kind, client, **facts): see `watch`."""
+
+
+class Grid(Protocol):
+    """The part of Flower's grid that we use."""
+
+    def get_nodes(self) -> Iterable[Any]:
+        """Nodes that are online, with `node_id` and `public_key`."""
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send; returns the messages' ids."""
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The replies that are there, each once."""
+
+
+@dataclass
+class Member:
+    """A client that has said who it is, and by which node; `online` as of the last look, `since` that changed."""
+
+    client: int
+    node: int
+    key: str
+    architecture: str
+    schema: Schema
+    samples: int
+    online: bool = True
+    since: float = 0.0
+
+
+@dataclass
+class Roll:
+    """The members of run `run`, of at most `expected` clients, as they come and go.
+
+    `keys` binds a client's number to the public key that first spoke for it (empty without authentication): it may
+    be given from an earlier start of the run. `now` is the time in seconds.
+    """
+
+    grid: Grid
+    run: str
+    expected: int
+    tell: Tell
+    now: Callable[[], float]
+    keys: dict[int, str] = field(default_factory=dict)
+    schema: Schema | None = None
+    members: dict[int, Member] = field(default_factory=dict)
+    _greeted: dict[str, tuple[int, str, float]] = field(default_factory=dict)  # message -> node, key, when
+    _refused: set[int] = field(default_factory=set)
+
+    def look(self) -> None:
+        """Take note of who has come, gone and answered, and greet who is new; does not wait."""
+        nodes = {node.node_id: _key(node) for node in self.grid.get_nodes()}
+        for member in self.members.values():
+            if member.online != (member.node in nodes):
+                member.online, member.since = member.node in nodes, self.now()
+                if member.online:
+                    self.tell("returned", member.client)
+                else:
+                    self.tell("gone", member.client, reason="its connection was lost")
+        self._refused &= nodes.keys()  # who left and comes back may have been put right
+        self._hear()
+        known = {m.node for m in self.members.values()} | {node for node, _, _ in self._greeted.values()}
+        new = [node for node in nodes if node not in known | self._refused]
+        content = pack_request(Request(self.run, HELLO, -1))
+        for node in new:
+            message = Message(content, dst_node_id=node, message_type=MessageType.QUERY, ttl=HELLO_SECONDS)
+            for sent in self.grid.push_messages([message]):
+                self._greeted[sent] = (node, nodes[node], self.now())
+
+    def _hear(self) -> None:
+        """Take in the answers to greetings; forget those that nobody answered."""
+        for reply in self.grid.pull_messages(list(self._greeted)) if self._greeted else ():
+            node, key, _ = self._greeted.pop(reply.metadata.reply_to_message_id)
+            try:
+                if reply.has_error():
+                    raise UsageError(f"it failed before it could say who it is ({_error(reply)})")
+                self._admit(unpack_answer(reply.content), node, key)
+            except UsageError as error:
+                self._refused.add(node)
+                self.tell("refused", -1, node=str(node), reason=str(error))
+        late = self.now() - HELLO_SECONDS
+        self._greeted = {sent: about for sent, about in self._greeted.items() if about[2] > late}
+
+    def _admit(self, answer: Answer, node: int, key: str) -> None:
+        if answer.reason:
+            raise UsageError(answer.reason)
+        match answer.facts:
+            case {
+                "mosaic_fl": str(theirs), "client": int(client), "architecture": str(architecture),
+                "schema": schema_json, "samples": int(samples), "time": float() | int() as time,
+            } if samples > 0 and answer.run == self.run:  # fmt: skip
+                schema = Schema.from_json(schema_json)
+            case _:
+                raise UsageError("its answer does not say who it is")
+        ours, skew = version("mosaic-fl"), time - datetime.now(UTC).timestamp()
+        if theirs != ours:
+            raise UsageError(f"client {client} has mosaic-fl {theirs[:20]}, this server {ours}: install the same")
+        if abs(skew) > SKEW_SECONDS:
+            raise UsageError(f"the clock of client {client} differs by {skew / 60:+.0f} minutes: set it (NTP)")
+        if not 0 <= client < self.expected:
+            raise UsageError(f"client {client}: this run has clients 0 to {self.expected - 1}; correct its site file")
+        if self.keys.get(client, key) != key:
+            raise UsageError(f"client {client} has another key than when it first came: one number a site")
+        before = self.members.get(client)
+        if before is not None and before.online and before.node != node:
+            raise UsageError(f"client {client} is here already: two sites have this number; correct one site file")
+        if self.schema is not None and schema != self.schema:
+            raise UsageError(f"client {client}: its samples are {_words(schema)}, the others' {_words(self.schema)}")
+        check(architecture, schema)
+        self.keys[client] = key
+        self.members[client] = Member(client, node, key, architecture, schema, samples, since=self.now())
+        self.tell("joined", client, node=str(node), architecture=architecture, samples=samples)
+
+    def agree(self) -> None:
+        """Fix the schema as the one that most members have (of equals, the least client's); the others are refused."""
+        schemas = [member.schema for _, member in sorted(self.members.items())]
+        self.schema = max(schemas, key=schemas.count)
+        for client, member in list(self.members.items()):
+            if member.schema != self.schema:
+                reason = f"its samples are {_words(member.schema)}, the others' {_words(self.schema)}"
+                self.tell("refused", client, node=str(member.node), reason=reason)
+                self._refused.add(member.node)
+                del self.members[client]
+
+
+def _key(node: Any) -> str:
+    return bytes(getattr(node, "public_key", b"")).hex()
+
+
+def _error(reply: Message) -> str:
+    """Flower's error in a few words: its text comes from the client's process and is not shown."""
+    return f"Flower's error {reply.error.code}"
+
+
+def _words(schema: Schema) -> str:
+    return f"{'×'.join(map(str, schema.shape))} of {schema.num_classes} classes"

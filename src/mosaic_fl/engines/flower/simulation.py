@@ -1,0 +1,161 @@
+"""Simulation on Flower: the clients are virtual nodes on Ray, on one machine or a cluster.
+
+Each of Ray's processes makes the data of its clients itself, from the same configuration and seed.
+"""
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from mosaic_fl.client.contribute import Site
+from mosaic_fl.config import Config, validate
+from mosaic_fl.data.sources import load
+from mosaic_fl.engines.flower.extra import QUIET, require
+from mosaic_fl.engines.flower.limits import DAY, Limits
+from mosaic_fl.engines.local import worker_count
+from mosaic_fl.engines.sites import spread
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.federation import Federation
+from mosaic_fl.journal import Journal
+from mosaic_fl.models import trust
+
+Done = TypeVar("Done")
+
+PATIENT = Limits(join=600.0, contribute=30 * DAY, fit=30 * DAY, evaluate=30 * DAY)
+"""Nobody is late in a simulation: its clients wait for each other's turn on the machine."""
+
+
+def simulate(config: Config, journal: Journal, work: Callable[[Federation], Done]) -> Done:
+    """What `work` returns, done with the clients of `config` on Flower's simulation; raises what it raises.
+
+    Raises MosaicError where a client fails: a simulation has nobody to spare.
+    """
+    require()
+    require("ray")
+    from flwr.app import Context
+    from flwr.serverapp import Grid, ServerApp
+    from flwr.simulation import run_simulation
+
+    from mosaic_fl.engines.flower.exchange import Exchange
+    from mosaic_fl.engines.flower.federation import FlowerFederation
+    from mosaic_fl.engines.flower.roll import Roll
+
+    clients, outcome = config.partition.clients, list[Done]()
+    faults = list[BaseException]()
+    app = ServerApp()
+
+    @app.main()  # type: ignore[untyped-decorator,unused-ignore]
+    def main(grid: Grid, context: Context) -> None:
+        told = Told(journal)
+        try:
+            roll = Roll(grid, "simulation", clients, told, told.now)
+            federation = FlowerFederation(Exchange(grid, roll, PATIENT, told), config, journal)
+            federation.open()
+            outcome.append(work(federation))
+            federation.close()
+        except BaseException as fault:  # Flower would end the process with it
+            faults.append(fault)
+
+    workers = worker_count(config.run.workers, clients, torch.device("cpu"))
+    with _loopback():
+        try:
+            run_simulation(
+                app, virtual_client(config.model_dump(mode="json")), clients, backend_config=_backend(workers)
+            )
+        except SystemExit as error:
+            faults.append(MosaicError(f"Flower's simulation ended with {error}"))
+    if faults:
+        raise faults[0]
+    return outcome[0]
+
+
+class Told:
+    """Hears what an exchange tells; a client that fails ends the run."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    @staticmethod
+    def now() -> float:
+        """Seconds of a clock that never goes back."""
+        import time
+
+        return time.monotonic()
+
+    def __call__(self, kind: str, client: int = -1, **facts: Any) -> None:
+        if kind == "left_out":
+            raise MosaicError(f"client {client}, {facts['stage']}: {facts['reason']}")
+
+
+def virtual_client(tree: dict[str, Any]) -> Any:
+    """Flower's app of the virtual clients of the configuration `tree`; it travels to Ray's processes."""
+    from mosaic_fl.engines.flower.app import make_app
+
+    return make_app(VirtualDesk(tree))
+
+
+class VirtualDesk:
+    """The desk of whichever virtual client a message is for."""
+
+    def __init__(self, tree: dict[str, Any]) -> None:
+        self.tree = tree
+
+    def __call__(self, node_config: Any) -> Any:
+        from mosaic_fl.devices import find_device
+        from mosaic_fl.engines.flower.client import Desk
+
+        config, client = validate(self.tree), int(node_config["partition-id"])
+        logging.getLogger("mosaic_fl.client").setLevel(logging.WARNING)
+        device = find_device(config.run.device)
+        return Desk(client, lambda: _sites(config.model_dump_json())[client], device)
+
+
+@lru_cache(maxsize=1)
+def _sites(text: str) -> tuple[Site, ...]:
+    """All clients of a configuration, made once in each of Ray's processes."""
+    config = Config.model_validate_json(text)
+    for spec in (*config.models.clients, config.models.student):
+        trust(spec)
+    return spread(config, load(config.data, config.run.seed), config.models.clients)
+
+
+def _backend(workers: int) -> dict[str, Any]:
+    """Ray with so many cores, one a client, in threads of one."""
+    return {
+        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+        "init_args": {
+            "num_cpus": workers,
+            "include_dashboard": False,
+            "logging_level": "ERROR",
+            "log_to_driver": False,
+        },
+    }
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Ray binds and asks loopback alone, and Flower is quiet, within the block.
+
+    Where the environment names a cluster (RAY_ADDRESS), it is left to that. See ENGINE notes in docs/notes/flower.md.
+    """
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    changes = dict(QUIET) | {"PYTHONWARNINGS": "ignore"}
+    with tempfile.TemporaryDirectory() as home:
+        if "RAY_ADDRESS" not in os.environ:
+            Path(home, "ray_bootstrap_config.yaml").write_text("{}\n")
+            changes |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "HOME": home, "RAY_USAGE_STATS_ENABLED": "0"}
+        changes["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+        before = {name: os.environ.get(name) for name in changes}
+        os.environ.update(changes)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})

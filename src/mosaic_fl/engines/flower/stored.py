@@ -1,0 +1,24 @@
+"""An answer as a file: a line of JSON with the hash of the body, and the body."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mosaic_fl.files import sha256, write_atomic
+
+
+def write(path: Path, head: dict[str, Any], body: bytes) -> None:
+    """Write the file, whole or not at all."""
+    write_atomic(path, json.dumps({**head, "sha256": sha256(body)}).encode() + b"\n" + body)
+
+
+def read(path: Path | None) -> tuple[dict[str, Any], bytes] | None:
+    """(head, body) of a file that `write` wrote; None where it is absent or damaged."""
+    if path is None or not path.exists():
+        return None
+    line, _, body = path.read_bytes().partition(b"\n")
+    try:
+        head = json.loads(line)
+        return (head, body) if head.pop("sha256") == sha256(body) else None
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        return None

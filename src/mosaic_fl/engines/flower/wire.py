@@ -1,0 +1,130 @@
+"""Requests and answers as Flower carries them: a JSON head, and a body that is bytes of the one file format.
+
+Flower's own records are neither unpacked to arrays nor unpickled: a body is an opaque array of bytes, in pieces of
+Flower's making, so it may be large. Equal bodies to several clients are one object on the server.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from mosaic_fl.errors import UsageError
+from mosaic_fl.files import sha256
+
+PROTOCOL = 1
+"""Changes with any change of what is sent; two ends of different numbers refuse each other."""
+MAX_HEAD = 2**24  # characters of JSON
+MAX_REASON = 300
+HEAD, BODY = "head", "body"
+RAW = "mosaic-fl.bytes"  # the type of serialisation that Flower is told: it has no reader for it, and needs none
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the server asks of one client: `task` in the run `run`, of the person who speaks for `client`.
+
+    `client` is −1 where the server asks who is there. `body` holds what the task needs, see `codec`.
+    """
+
+    run: str
+    task: str
+    client: int
+    body: bytes = b""
+
+    @property
+    def digest(self) -> str:
+        """What tells this request from all others to this client."""
+        return sha256(self.run.encode(), self.task.encode(), self.body)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client says to the request with `digest`: a `body`, or why there is none.
+
+    `reason` is a sentence of ours, never an exception's text, which may hold names of files or values of data.
+    `seconds` are those of work, `metrics` its logged figures; `facts` say who is there, where that was asked.
+    """
+
+    run: str
+    request: str
+    client: int
+    seconds: float = 0.0
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    body: bytes = b""
+
+
+def pack_request(request: Request) -> RecordDict:
+    """The content of a message that asks."""
+    head = {"protocol": PROTOCOL, "run": request.run, "task": request.task, "client": request.client}
+    return _pack(head, request.body)
+
+
+def unpack_request(content: RecordDict) -> Request:
+    """The inverse of `pack_request`; raises UsageError for anything else."""
+    match _unpack(content):
+        case {"protocol": int(protocol)}, _ if protocol != PROTOCOL:
+            raise _other_protocol(protocol)
+        case {"run": str(run), "task": str(task), "client": int(client)}, body:
+            return Request(run, task, client, body)
+    raise UsageError("the message is not a request")
+
+
+def pack_answer(answer: Answer) -> RecordDict:
+    """The content of a message that answers."""
+    head = {name: value for name, value in asdict(answer).items() if name != "body"}
+    return _pack({"protocol": PROTOCOL, **head, "sha256": sha256(answer.body)}, answer.body)
+
+
+def unpack_answer(content: RecordDict) -> Answer:
+    """The inverse of `pack_answer`, for content that may come from anywhere; raises UsageError for anything else."""
+    head, body = _unpack(content)
+    match head:
+        case {"protocol": int(protocol)} if protocol != PROTOCOL:
+            raise _other_protocol(protocol)
+        case {
+            "run": str(run),
+            "request": str(request),
+            "client": int(client),
+            "seconds": int() | float() as seconds,
+            "metrics": list(metrics),
+            "facts": dict(facts),
+            "reason": str(reason),
+            "sha256": str(digest),
+        } if isfinite(seconds) and seconds >= 0 and all(isinstance(line, dict) for line in metrics):
+            if sha256(body) != digest:
+                raise UsageError("truncated or altered on the way: its SHA-256 does not match")
+            said = "".join(c for c in reason[:MAX_REASON] if c.isprintable())
+            return Answer(run, request, client, float(seconds), metrics, facts, said, body)
+    raise UsageError("it is not an answer of mosaic-fl")
+
+
+def _pack(head: dict[str, Any], body: bytes) -> RecordDict:
+    array = Array("uint8", (len(body),), RAW, body)
+    return RecordDict({HEAD: ConfigRecord({"json": json.dumps(head)}), BODY: ArrayRecord({BODY: array})})
+
+
+def _unpack(content: RecordDict) -> tuple[dict[str, Any], bytes]:
+    try:
+        text, array = content[HEAD]["json"], content[BODY][BODY]
+    except (KeyError, TypeError):
+        raise UsageError("it has no head and body") from None
+    if not isinstance(text, str) or len(text) > MAX_HEAD or not isinstance(array, Array):
+        raise UsageError("its head or its body is of a wrong kind")
+    try:
+        head = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UsageError("its head is not JSON") from None
+    if not isinstance(head, dict):
+        raise UsageError("its head is not a JSON object")
+    return head, array.data
+
+
+def _other_protocol(protocol: int) -> UsageError:
+    return UsageError(
+        f"it speaks protocol {protocol}, this mosaic-fl {PROTOCOL}: install the same version at server and clients"
+    )

@@ -1,0 +1,14 @@
+"""A data set spread over simulated clients."""
+
+from collections.abc import Sequence
+
+from mosaic_fl.client.contribute import Site
+from mosaic_fl.config import Config
+from mosaic_fl.data.dataset import Splits
+from mosaic_fl.data.partition import partition
+
+
+def spread(config: Config, splits: Splits, models: Sequence[str]) -> tuple[Site, ...]:
+    """The clients with their shares of the training data and `models` in turn; raises UsageError."""
+    shards = partition(splits.train, config.partition, config.run.seed)
+    return tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))

@@ -1,0 +1,104 @@
+"""What happened in a run: one value, one line of JSON."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+Kind = Literal[
+    "run_started",  # facts: expected (clients), pid, host
+    "stage_started",  # facts: stage, expected (clients; none for the server's own work), limit (seconds, 0: none)
+    "stage_progress",  # facts: stage, done, total
+    "stage_finished",  # facts: stage, received (a count)
+    "joined",  # facts: node, architecture, samples
+    "asked",  # facts: stage
+    "received",  # facts: stage, bytes, seconds; kept = true where a resumed run found it in its folder
+    "refused",  # facts: stage, reason
+    "left_out",  # facts: stage, reason
+    "gone",  # facts: reason
+    "returned",
+    "run_finished",
+    "run_failed",  # facts: reason
+]
+KINDS: frozenset[str] = frozenset(get_args(Kind))
+Fact = str | int | float | bool | list[int] | None
+LONGEST_TEXT = 500  # characters: reasons and names may come from a client
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened at `time` (UTC, in seconds since 1970) to `client`, or to the run itself (−1)."""
+
+    time: float
+    kind: Kind
+    client: int = -1
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One line of JSON, without its end."""
+        return json.dumps(
+            {"time": self.time, "kind": self.kind, "client": self.client, "facts": dict(self.facts)},
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+
+    def text(self, name: str) -> str:
+        """The fact `name` where it is text, or nothing."""
+        value = self.facts.get(name)
+        return value if isinstance(value, str) else ""
+
+    def number(self, name: str) -> float:
+        """The fact `name` where it is a number, or 0."""
+        value = self.facts.get(name)
+        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+
+    def count(self, name: str) -> int:
+        """The fact `name` as a whole number, or 0."""
+        return int(self.number(name))
+
+    def clients(self, name: str) -> tuple[int, ...]:
+        """The fact `name` where it is a list of clients, each of them once and in order."""
+        value = self.facts.get(name)
+        return tuple(sorted({int(k) for k in value})) if isinstance(value, list) else ()
+
+
+def parse(line: str | bytes) -> Event | None:
+    """The event of one line, or None where it is none: torn, or of a version that has other kinds."""
+    try:
+        content = json.loads(line)
+        kind, facts = content["kind"], content["facts"]
+        if kind not in KINDS or not isinstance(facts, dict):
+            return None
+        facts = {str(name): clean(value) for name, value in facts.items()}
+        return Event(float(content["time"]), cast("Kind", kind), int(content["client"]), facts)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def read_events(path: Path) -> list[Event]:
+    """All events of an `events.jsonl`; lines that are none are passed over, and no file has none."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    return [event for event in map(parse, lines) if event is not None]
+
+
+def clean(value: Any) -> Fact:
+    """`value` as a fact that any JSON reader and any terminal can take.
+
+    Text is one printable line of at most 500 characters, as it may come from a client; a number that is not finite
+    is None; a sequence becomes a list of ints where it holds nothing else; anything else becomes text.
+    """
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (list, tuple, set, frozenset, range)):
+        parts = sorted(value) if isinstance(value, (set, frozenset)) else list(value)
+        if all(isinstance(part, int) for part in parts):
+            return parts
+    flat = "".join(letter if letter.isprintable() else " " for letter in str(value))
+    return " ".join(flat.split())[:LONGEST_TEXT]

@@ -1,0 +1,41 @@
+"""What another process says of its run, read from the run's folder."""
+
+import json
+import os
+import platform
+from pathlib import Path
+
+from mosaic_fl.errors import UsageError
+from mosaic_fl.watch.event import read_events
+from mosaic_fl.watch.status import Status, fold
+from mosaic_fl.watch.watch import EVENTS, STATUS
+
+
+def read_status(folder: Path) -> Status | None:
+    """The status of the run in `folder`, or None where nothing was told there.
+
+    Where `status.json` is missing, its events say the same. Raises UsageError for a file that is no status.
+    """
+    path = folder / STATUS
+    try:
+        return Status.from_json(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        events = read_events(folder / EVENTS)
+        return fold(events) if events else None
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read: {error}; delete it, and {EVENTS} is read instead") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def alive(status: Status) -> bool | None:
+    """Whether the run's process is there; None where it cannot be known: on another machine, or of a run that ended."""
+    if status.ended or status.pid <= 0 or status.host != platform.node() or os.name != "posix":
+        return None
+    try:
+        os.kill(status.pid, 0)  # no signal: only asks
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's process
+        return True
+    return True

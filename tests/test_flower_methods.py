@@ -1,0 +1,52 @@
+"""Every method gives the same over Flower's messages as on the local engine."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("flwr", reason="the flower extra is not installed")
+
+from flower_grid import InProcessGrid, Node, settled
+from mosaic_fl.client.contribute import Site
+from mosaic_fl.config import Config
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.engines.flower.exchange import Exchange
+from mosaic_fl.engines.flower.federation import FlowerFederation
+from mosaic_fl.engines.flower.limits import Limits
+from mosaic_fl.engines.flower.roll import Roll
+from mosaic_fl.engines.local import LocalFederation
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods import METHODS
+from mosaic_fl.methods.outcome import Outcome
+from rounds import CPU, QUICK
+
+TINY = {**QUICK, "meta.steps": 3, "prototypes.per_class": 1, "partition.clients": 3}
+
+
+def predictions(outcome: Outcome, digits: ImageData) -> torch.Tensor:
+    return outcome.served.logits(digits.images[:50], CPU)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_does_not_know_its_engine(name: str, digits: ImageData, tmp_path: Path) -> None:
+    card = METHODS[name]
+    more: dict[str, Any] = {"rounds.warm_up": 2, "rounds.steps": 3, "run.method": name}
+    if name == "mosaic":
+        more |= {"rounds.fine_tune": 1, "distill.choose": True, "generator.family": "cvae"}
+    config = Config().with_values({**TINY, **card.defaults, **TINY, **more})
+    spec = "cnn:4:1"
+    sites = [Site(k, digits.subset(range(100 * k, 100 * k + 80 + 20 * k)), spec) for k in range(3)]
+    with LocalFederation(sites, config, CPU, Journal()) as local:
+        expected = card.run(local, config, CPU, Journal())
+    grid = InProcessGrid([Node(k, site, tmp_path / f"site-{k}") for k, site in enumerate(sites)])
+    tell = settled([])
+    roll = Roll(grid, "a run", 3, tell, grid.now)
+    journal = Journal(tmp_path / "server")
+    over_flower = FlowerFederation(Exchange(grid, roll, Limits(), tell, grid.now, grid.sleep), config, journal)
+    over_flower.open()
+    found = card.run(over_flower, config, CPU, journal)
+    assert not over_flower.exchange.left
+    assert torch.equal(predictions(found, digits), predictions(expected, digits))
+    assert (found.bytes_up, found.bytes_down) == (expected.bytes_up, expected.bytes_down)

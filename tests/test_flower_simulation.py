@@ -1,0 +1,26 @@
+"""`mosaic run --engine flower`: Flower's simulation on Ray gives the bytes that the local engine gives."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray", reason="the flower extra is not installed")
+
+from command import QUICK, mosaic, start
+
+
+def test_the_same_bytes_as_the_local_engine(tmp_path: Path) -> None:
+    words = ("run", "--clients", "3", "--centralised", *QUICK)
+    mosaic(*words, "--out", "local", cwd=tmp_path)
+    with start(*words, "--engine", "flower", "--workers", "2", "--out", "flower", cwd=tmp_path) as process:
+        said, complaints = process.communicate(timeout=240)
+    assert process.returncode == 0, complaints
+    assert "Results: flower/" in said
+    files = ["global_model.safetensors", *(f"contributions/client-{k:03d}.contribution" for k in range(3))]
+    for name in files:
+        assert (tmp_path / "flower" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
+    ours, theirs = (json.loads((tmp_path / out / "result.json").read_text()) for out in ("flower", "local"))
+    assert ours.pop("seconds").keys() >= theirs.pop("seconds").keys()
+    assert ours == theirs
+    assert not (tmp_path / "flower" / "received").exists()
