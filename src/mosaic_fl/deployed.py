@@ -149,7 +149,7 @@ def _figures(
     outcome: Outcome, test: ImageData | None, confusions: list[Tensor], device: torch.device
 ) -> dict[str, Any]:
     if test is not None:
-        return figures(outcome, test, None, confusions, device)
+        return figures(outcome, test, None, confusions, device, len(outcome.bytes_up))
     return {"accuracy": None, "validation_accuracy": validation_accuracy(confusions) if confusions else None}
 
 
