@@ -27,6 +27,11 @@ OURS = (
     "metrics.jsonl",
     "global_model.safetensors",
     "config.toml",
+    "deployment.json",
+    "failure.json",
+    "status.json",
+    "events.jsonl",
+    "flower",
     MARKER,
 )
 FREE = ("workers",)  # settings that change how fast a run is, and not its result

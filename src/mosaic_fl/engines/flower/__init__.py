@@ -1,0 +1,1 @@
+"""Flower as an engine: the same clients' work, sent to sites over a network."""
