@@ -165,7 +165,8 @@ class Supervisor:
         """One life of the node; returns whether it was ever connected."""
         tail = Tail(self.log)
         node = self.processes.start("flower-supernode", command(self.plan, free_port()), self.log)
-        connected, there, check_at = False, True, time.monotonic() + CHECK
+        every = 2.0 if self.plan.once else CHECK
+        connected, there, check_at = False, True, time.monotonic() + every
         slow_at: float | None = time.monotonic() + SLOW
         while node.process.poll() is None:
             if not connected and any(CONNECTED in line for line in tail.relay()):
@@ -176,7 +177,7 @@ class Supervisor:
                 slow_at = None
                 tell(f"{self.where} answers, but takes no node yet; the node keeps trying (see {self.log})")
             if connected and time.monotonic() > check_at:
-                check_at = time.monotonic() + (2.0 if self.plan.once else CHECK)
+                check_at = time.monotonic() + every
                 there = self._still_there(there)
                 if self.plan.once and not there:
                     return True
@@ -190,7 +191,7 @@ class Supervisor:
             _ask(self.plan)
         except UnreachableError as error:
             if before:
-                tell(f"{error}; the node keeps trying")
+                tell(f"{error}; {'so this is the end' if self.plan.once else 'the node keeps trying'}")
             return False
         except UsageError as error:
             if before:
