@@ -30,6 +30,11 @@ OURS = (
     "status.json",
     "global_model.safetensors",
     "config.toml",
+    "deployment.json",
+    "failure.json",
+    "status.json",
+    "events.jsonl",
+    "flower",
     MARKER,
 )
 FREE = ("workers", "engine")  # settings that change how fast a run is, and not its result

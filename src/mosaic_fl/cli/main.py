@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from click import ClickException
 
-from mosaic_fl.cli import compare, data, files, methods, run, status
+from mosaic_fl.cli import compare, data, deploy, files, methods, run, status
 from mosaic_fl.errors import MosaicError
 
-RESUMABLE = {"run", "compare", "distill"}
+RESUMABLE = {"run", "compare", "distill", "server"}
 RESUME = "; what was finished is kept: go on with --resume"
 INTERRUPTED = 130  # what typer returns for Ctrl-C
 
@@ -26,6 +26,7 @@ app.command("data")(data.data)
 app.command("contribute")(files.contribute)
 app.command("distill")(files.distill)
 app.command("predict")(files.predict)
+app.add_typer(deploy.app, name="deploy")
 app.command("methods")(methods.methods)
 app.command("config")(run.config)
 app.command("status")(status.status)

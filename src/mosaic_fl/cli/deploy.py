@@ -1,0 +1,133 @@
+"""`mosaic deploy`: keys, a server and its clients over a network; see docs/deploy.md."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
+from mosaic_fl.errors import MosaicError
+
+HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(help="A federation over a network: docs/deploy.md.", rich_markup_mode=None, context_settings=HELP)
+keys = typer.Typer(help="Make keys and certificates.", rich_markup_mode=None, context_settings=HELP)
+app.add_typer(keys, name="keys")
+
+Show = Annotated[bool, typer.Option("--show", help="print the commands and their environment, and end")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="no TLS and no keys: on loopback only")]
+
+
+@keys.command("server")
+def server_keys(
+    host: Annotated[str, typer.Option(metavar="NAME,…", help="names and addresses that clients use")],
+    out: Annotated[Path, typer.Option(help="folder for them")] = Path("keys"),
+    force: Annotated[bool, typer.Option("--force", help="renew the certificate; the authority stays")] = False,
+) -> None:
+    """At the server: an authority, a certificate and its key."""
+    from mosaic_fl.deploy.certificates import AUTHORITY_DAYS, SERVER_DAYS, make_server_keys
+
+    make_server_keys(host.split(","), out, force=force)
+    print(f"{out}/server.pem, server.key: the server's, for {SERVER_DAYS} days")
+    print(f"{out}/ca.crt: for every client, by a way you trust (valid {AUTHORITY_DAYS} days)")
+    print(f"{out}/ca.key: signs the next certificate; keep it off this machine")
+
+
+@keys.command("client")
+def client_keys(
+    out: Annotated[Path, typer.Option(help="folder for them")] = Path("keys"),
+    force: Annotated[bool, typer.Option("--force", help="make another pair")] = False,
+) -> None:
+    """At a client: its key pair."""
+    from mosaic_fl.deploy.certificates import make_client_keys
+
+    public = make_client_keys(out, force=force)
+    print(f"{public}: for the server's operator, by a way you both trust")
+    print(f"{public.with_suffix('')}: stays here, and at this client alone")
+
+
+@app.command("server")
+def server(
+    file: ConfigFile = None,
+    *,
+    clients: Annotated[int, typer.Option(min=1, metavar="N", help="clients to wait for")],
+    min_clients: Annotated[int | None, typer.Option(metavar="M", help="go on with these [more than half]")] = None,
+    method: Annotated[str | None, typer.Option(help="mosaic, fedavg, …: see mosaic methods")] = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
+    keys: Annotated[Path | None, typer.Option(help="folder of mosaic deploy keys server")] = None,
+    clients_keys: Annotated[Path | None, typer.Option(help="folder of the clients' .pub files")] = None,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "0.0.0.0",  # noqa: S104
+    port: Annotated[int, typer.Option(help="the one port that clients reach")] = 8443,
+    limit: Annotated[list[str] | None, typer.Option(metavar="STAGE=SECONDS", help="join, contribute, fit, …")] = None,
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="one JSON object a line")] = False,
+    metrics_port: Annotated[int | None, typer.Option(metavar="P", help="Prometheus figures on loopback")] = None,
+    insecure: Insecure = False,
+    no_proxy: Annotated[bool, typer.Option("--no-proxy", help="without nginx: on loopback only")] = False,
+    show: Show = False,
+    out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/deploy"),
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """At the server: wait for the clients, run the method, write the one global model."""
+    config = configure(file, {"run.method": method, "partition.clients": clients}, settings, preset)
+    _need_flower()
+    from mosaic_fl.deploy.plan import ServerPlan, read_limits
+    from mosaic_fl.deploy.server import serve
+    from mosaic_fl.deploy.server import show as shown
+
+    plan = ServerPlan(
+        config=config,
+        out=out.resolve(),
+        clients=clients,
+        min_clients=clients // 2 + 1 if min_clients is None else min_clients,
+        host=host.strip("[]"),
+        port=port,
+        keys=keys.resolve() if keys else None,
+        clients_keys=clients_keys.resolve() if clients_keys else None,
+        test=test.resolve() if test else None,
+        limits=read_limits(limit),
+        json_logs=json_logs,
+        metrics_port=metrics_port,
+        insecure=insecure,
+        proxy=not no_proxy,
+    )
+    if show:
+        print(shown(plan))
+        return
+    result = serve(plan, resume=resume, force=force)
+    from mosaic_fl.report.tables import accuracy_table
+
+    table = Console()
+    table.print(accuracy_table(result))
+    table.print(f"Results: {out}/result.json", highlight=False)
+
+
+@app.command("client")
+def client(
+    site: Annotated[Path, typer.Argument(metavar="SITE.toml", help="this client's own file: docs/deploy.md")],
+    insecure: Insecure = False,
+    once: Annotated[bool, typer.Option("--once", help="end when the server has gone")] = False,
+    wait: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="for the server to answer at first")] = 60.0,
+    show: Show = False,
+) -> None:
+    """At a client: work for the server with the data and model that SITE.toml names."""
+    _need_flower()
+    from mosaic_fl.deploy.client import ClientPlan, check_client, command, work
+    from mosaic_fl.deploy.processes import free_port
+    from mosaic_fl.engines.flower.site import load_site
+
+    plan = ClientPlan(site, load_site(site), insecure, once, wait)
+    if show:
+        check_client(plan)
+        print(command(plan, free_port()).shown())
+        return
+    work(plan)
+
+
+def _need_flower() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("flwr") is None or find_spec("cryptography") is None:
+        raise MosaicError("Flower is not installed: pip install 'mosaic-fl[flower]'")

@@ -1,0 +1,155 @@
+"""Keys and certificates: the server's, signed by an authority of its own, and each client's key pair."""
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mosaic_fl.errors import UsageError
+from mosaic_fl.files import write_atomic
+
+AUTHORITY_DAYS, SERVER_DAYS = 3650, 730
+BACKDATED = datetime.timedelta(days=1)  # so that a clock that is behind accepts a certificate made just now
+CA, CA_KEY, CERTIFICATE, KEY = "ca.crt", "ca.key", "server.pem", "server.key"
+CLIENT_KEY = "client.key"
+
+
+def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False, days: float = SERVER_DAYS) -> None:
+    """Write ca.crt, ca.key, server.pem and server.key for a server that clients reach under `hosts`.
+
+    An authority that is there is kept, so that clients need not be given another ca.crt. `days` is how long the
+    server's certificate is valid; a negative one makes an expired one, for tests. Raises UsageError where a
+    certificate is there and `force` was not said.
+    """
+    names = [host.strip().strip("[]") for host in hosts]
+    if not names or not all(names):
+        raise UsageError("--host has an empty name: write the names and addresses that clients use, with commas")
+    for name in (CERTIFICATE, KEY):
+        _free(folder / name, force)
+    if (folder / CA).exists() != (folder / CA_KEY).exists():
+        raise UsageError(f"{folder} holds one of {CA} and {CA_KEY}: put the other one back, or choose another --out")
+    if (folder / CA).exists():
+        authority, authority_key = read_certificate(folder / CA), _private_key(folder / CA_KEY)
+    else:
+        authority, authority_key = _authority()
+        _write_secret(folder / CA_KEY, _pem(authority_key))
+        write_atomic(folder / CA, authority.public_bytes(serialization.Encoding.PEM))
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _signed(names, key, authority, authority_key, days)
+    _write_secret(folder / KEY, _pem(key))
+    write_atomic(folder / CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def make_client_keys(folder: Path, *, force: bool = False) -> Path:
+    """Write client.key, which stays at the client, and client.key.pub for the server; returns the latter's path."""
+    private = folder / CLIENT_KEY
+    public = private.with_name(private.name + ".pub")
+    for path in (private, public):
+        _free(path, force)
+    key = ec.generate_private_key(ec.SECP384R1())
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH
+    _write_secret(private, key.private_bytes(encoding, form, serialization.NoEncryption()))
+    line = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    write_atomic(public, line + b" mosaic-fl\n")
+    return public
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """The certificate in a PEM file; raises UsageError that names it."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; mosaic deploy keys server makes it") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not a certificate (PEM): mosaic deploy keys server makes one") from error
+
+
+def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{path} is not a private key (PEM, without a password)") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise UsageError(f"{path} is no elliptic-curve key: mosaic deploy keys server makes one")
+    return key
+
+
+def _authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("mosaic-fl authority")
+    usage = x509.KeyUsage(
+        digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    builder = _builder(name, name, key, AUTHORITY_DAYS)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(usage, critical=True)
+    return builder.sign(key, hashes.SHA256()), key
+
+
+def _signed(
+    names: Sequence[str],
+    key: ec.EllipticCurvePrivateKey,
+    authority: x509.Certificate,
+    authority_key: ec.EllipticCurvePrivateKey,
+    days: float,
+) -> x509.Certificate:
+    builder = _builder(_name(names[0]), authority.subject, key, days)
+    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    builder = builder.add_extension(alternatives, critical=False).add_extension(issuer, critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    return builder.sign(authority_key, hashes.SHA256())
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: float
+) -> x509.CertificateBuilder:
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    begin = min(datetime.datetime.now(datetime.UTC), end) - BACKDATED
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(begin).not_valid_after(end)
+    return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(host)
+    except ValueError as error:
+        raise UsageError(f"--host {host!r} is neither an address nor a host name") from error
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+def _free(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists: add --force to make another one, or choose another --out")
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    """Write what this user alone may read, whole or not at all."""
+    mask = os.umask(0o077)
+    try:
+        write_atomic(path, content)
+    finally:
+        os.umask(mask)

@@ -1,0 +1,123 @@
+"""Whether keys and certificates are what they should be: one line each, before any process starts."""
+
+import base64
+import datetime
+import hashlib
+import ipaddress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY, read_certificate
+from mosaic_fl.errors import UsageError
+
+NIST = ("secp256r1", "secp384r1", "secp521r1")  # the curves that Flower takes
+RENEW = "mosaic deploy keys server --force renews it"
+
+
+def check_server_keys(folder: Path, host: str | None = None) -> None:
+    """Raise UsageError unless `folder` holds a valid certificate, its key, and the authority that signed it.
+
+    With `host`, the certificate must name it.
+    """
+    certificate, authority = read_certificate(folder / CERTIFICATE), read_certificate(folder / CA)
+    for path, read in ((folder / CERTIFICATE, certificate), (folder / CA, authority)):
+        check_dates(path, read)
+    try:
+        key = serialization.load_pem_private_key((folder / KEY).read_bytes(), None)
+    except OSError as error:
+        raise UsageError(f"cannot read {folder / KEY}: {error.strerror}") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UsageError(f"{folder / KEY} is not a private key (PEM, without a password): {RENEW}") from error
+    if key.public_key() != certificate.public_key():
+        raise UsageError(f"{folder / CERTIFICATE} does not belong to {folder / KEY}: {RENEW}")
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise UsageError(f"{folder / CERTIFICATE} was not signed by {folder / CA}: {RENEW}") from error
+    if host and host not in hosts_of(certificate):
+        named = ", ".join(hosts_of(certificate)) or "no host"
+        raise UsageError(f"{folder / CERTIFICATE} names {named}, not {host}: {RENEW} with --host {host}")
+
+
+def check_dates(path: Path, certificate: x509.Certificate) -> None:
+    """Raise UsageError unless the certificate read from `path` is valid now."""
+    now = datetime.datetime.now(datetime.UTC)
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now > end:
+        raise UsageError(
+            f"{path} expired on {end:%Y-%m-%d %H:%M} UTC (the clock here says {now:%Y-%m-%d %H:%M}): {RENEW}"
+        )
+    if now < begin:
+        raise UsageError(
+            f"{path} is valid from {begin:%Y-%m-%d %H:%M} UTC on, but the clock here says {now:%Y-%m-%d %H:%M}: set it"
+        )
+
+
+def hosts_of(certificate: x509.Certificate) -> list[str]:
+    """The names and addresses that a certificate is for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return [*names.get_values_for_type(x509.DNSName), *addresses]
+
+
+def check_client_key(path: Path) -> str:
+    """The fingerprint of the private key at `path`; raises UsageError where it is no key that Flower takes."""
+    try:
+        key = serialization.load_ssh_private_key(path.read_bytes(), None)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; mosaic deploy keys client makes it") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        what = "the public half: name the private key" if path.suffix == ".pub" else "not a private OpenSSH key"
+        raise UsageError(f"{path} is {what}; mosaic deploy keys client makes one") from error
+    public = key.public_key()
+    if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in NIST:
+        raise UsageError(f"{path} is a key of the wrong kind: mosaic deploy keys client makes one (ECDSA P-384)")
+    if path.stat().st_mode & 0o077:
+        raise UsageError(f"{path} can be read by others: chmod 600 {path}")
+    return fingerprint(public)
+
+
+def client_public_keys(folder: Path) -> dict[str, Path]:
+    """The clients' public keys in `folder`, by fingerprint; raises UsageError for a wrong or doubled one, or none."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder: --clients-keys names the one with the clients' .pub files")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.pub")):
+        try:
+            public = serialization.load_ssh_public_key(path.read_bytes())
+        except (OSError, ValueError, UnsupportedAlgorithm) as error:
+            raise UsageError(
+                f"{path} is not a public OpenSSH key: it is the .pub file of mosaic deploy keys client"
+            ) from error
+        if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in NIST:
+            raise UsageError(f"{path} is a key of the wrong kind: mosaic deploy keys client makes one (ECDSA P-384)")
+        mark = fingerprint(public)
+        if mark in found:
+            raise UsageError(f"{path} and {found[mark]} are the same key: every client makes its own")
+        found[mark] = path
+    if not found:
+        raise UsageError(
+            f"{folder} holds no .pub file: put each client's client.key.pub there, under names of your own"
+        )
+    return found
+
+
+def fingerprint(public: ec.EllipticCurvePublicKey) -> str:
+    """The SHA-256 of a public key, as `ssh-keygen -l` computes it, in hexadecimal."""
+    form = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return hashlib.sha256(base64.b64decode(form.split()[1])).hexdigest()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

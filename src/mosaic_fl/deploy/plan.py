@@ -1,0 +1,133 @@
+"""What `mosaic deploy server` was asked for, checked before anything is written or started."""
+
+import errno
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mosaic_fl.config import Config
+from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY
+from mosaic_fl.deploy.checks import check_server_keys, client_public_keys, is_loopback
+from mosaic_fl.deploy.flower import program
+from mosaic_fl.deploy.gate import require_known_flower
+from mosaic_fl.deploy.proxy import nginx
+from mosaic_fl.errors import UsageError, unknown
+
+STAGES = {"join": 600.0, "contribute": 86400.0, "fit": 3600.0, "evaluate": 3600.0}
+"""Seconds that clients have to join, and for one answer of each kind, unless `--limit` says otherwise."""
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """One start of a server; paths are absolute."""
+
+    config: Config
+    out: Path
+    clients: int
+    min_clients: int
+    host: str
+    port: int
+    keys: Path | None = None  # ca.crt, server.pem, server.key
+    clients_keys: Path | None = None  # *.pub
+    test: Path | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    json_logs: bool = False
+    metrics_port: int | None = None
+    insecure: bool = False
+    proxy: bool = True
+
+    @property
+    def flower(self) -> Path:
+        """The folder of everything that Flower and nginx need or write."""
+        return self.out / "flower"
+
+    @property
+    def behind_proxy(self) -> bool:
+        """Whether nginx stands before the hub."""
+        return self.proxy and not self.insecure
+
+    def tls(self) -> tuple[Path, Path, Path] | None:
+        """The hub's certificate, key and authority: its own on loopback behind the proxy, else the server's."""
+        if self.insecure:
+            return None
+        folder = self.flower / "loopback" if self.behind_proxy else self.keys
+        assert folder is not None
+        return folder / CERTIFICATE, folder / KEY, folder / CA
+
+
+def check_plan(plan: ServerPlan) -> dict[str, Path]:
+    """The clients' public keys by fingerprint (none without TLS); raises UsageError with the first thing wrong."""
+    if not 1 <= plan.min_clients <= plan.clients:
+        raise UsageError(f"--min-clients {plan.min_clients}: it is 1 to --clients {plan.clients}")
+    _require_safe(plan)
+    require_known_flower("server")
+    for name in ("flower-superlink", "flower-superexec", "flwr"):
+        program(name)
+    if plan.test and not plan.test.exists():
+        raise UsageError(f"--test {plan.test} does not exist")
+    known = {} if plan.insecure else _check_keys(plan)
+    if plan.behind_proxy:
+        nginx()
+    check_port(plan.host, plan.port, "--port")
+    if plan.metrics_port is not None:
+        check_port("127.0.0.1", plan.metrics_port, "--metrics-port")
+    return known
+
+
+def _require_safe(plan: ServerPlan) -> None:
+    if plan.insecure and not is_loopback(plan.host):
+        raise UsageError(f"--insecure sends everything in clear: only with --host 127.0.0.1, not {plan.host}")
+    if not plan.proxy and not is_loopback(plan.host):
+        raise UsageError(
+            f"--no-proxy lets whoever reaches {plan.host}:{plan.port} start runs and register keys: only with "
+            "--host 127.0.0.1, behind a proxy of yours (docs/deploy/nginx.conf)"
+        )
+
+
+def _check_keys(plan: ServerPlan) -> dict[str, Path]:
+    if plan.keys is None or plan.clients_keys is None:
+        raise UsageError("--keys and --clients-keys are needed: mosaic deploy keys server makes the former")
+    check_server_keys(plan.keys, None if plan.behind_proxy else plan.host)
+    known = client_public_keys(plan.clients_keys)
+    if len(known) < plan.clients:
+        raise UsageError(
+            f"--clients {plan.clients}, but {plan.clients_keys} holds {len(known)} keys: every client has its own"
+        )
+    return known
+
+
+def check_port(host: str, port: int, option: str) -> None:
+    """Raise UsageError unless this process could listen on `port` of `host` now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OverflowError as error:
+        raise UsageError(f"{option} {port}: ports are 1 to 65535") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UsageError(
+                f"port {port} of {host} is in use: end what uses it (ss -ltnp 'sport = :{port}'), or choose another "
+                f"{option}"
+            ) from error
+        if error.errno == errno.EACCES:
+            raise UsageError(f"{option} {port}: ports below 1024 need root; choose another, as 8443") from error
+        raise UsageError(f"cannot listen on {host}: {error.strerror}; --host is an address of this machine") from error
+
+
+def read_limits(texts: list[str] | None) -> dict[str, float]:
+    """`join=60` … -> seconds by stage, the others' usual ones included; raises UsageError."""
+    limits = dict(STAGES)
+    for text in texts or []:
+        stage, _, value = text.partition("=")
+        if stage not in STAGES:
+            raise unknown("stage", stage, STAGES)
+        try:
+            limits[stage] = float(value)
+        except ValueError:
+            limits[stage] = -1.0
+        if not 0 < limits[stage] < float("inf"):
+            raise UsageError(f"--limit {text!r}: write STAGE=SECONDS, as {stage}=600")
+    return limits

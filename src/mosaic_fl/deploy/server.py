@@ -1,0 +1,234 @@
+"""`mosaic deploy server`: one federation's server, from its keys to its result, and nothing of it left behind."""
+
+import contextlib
+import fcntl
+import json
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mosaic_fl.deploy import flower, proxy
+from mosaic_fl.deploy.bundle import NAME, write_bundle
+from mosaic_fl.deploy.certificates import CA, CA_KEY, make_server_keys
+from mosaic_fl.deploy.gate import LOG, write_gate
+from mosaic_fl.deploy.logs import Tail
+from mosaic_fl.deploy.plan import ServerPlan, check_plan, check_port
+from mosaic_fl.deploy.processes import Child, Command, Processes, call, ended_by_sigterm, free_port, last_line
+from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.files import sha256, write_atomic
+from mosaic_fl.run_folder import claim
+
+STARTING = 60.0  # seconds that a process has until it listens
+LOOK = 0.3  # seconds between looks at the run's folder
+ASK = 15.0  # seconds between questions to the hub whether the run still runs
+GRACE = 5.0  # seconds that the app's files may come after the hub calls the run finished
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Every command of one start, in the order in which they run."""
+
+    hub: Command
+    register: tuple[Command, ...]
+    face: Command | None
+    run: Command
+    listing: Command
+
+    def shown(self) -> str:
+        """One line a command."""
+        face = [self.face] if self.face else []
+        return "\n".join(command.shown() for command in (self.hub, *self.register, *face, self.run, self.listing))
+
+
+def commands(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> Commands:
+    """What one start runs, its hub on `hub_port` (of 127.0.0.1 behind the proxy, else of the server's own host)."""
+    home, host = plan.flower, "127.0.0.1" if plan.behind_proxy else plan.host
+    plain = flower.environment(home)
+    more = {"MOSAIC_RUN": str(plan.out), LOG: str(home / "serverapp.log")}
+    behind = flower.environment(home, home / "gate", more)
+    name = flower.CONNECTION
+    return Commands(
+        flower.superlink(host, hub_port, home / "state.db", plan.tls(), behind),
+        tuple(
+            flower.flwr("supernode", "register", path, name, "--format", "json", env=plain) for path in known.values()
+        ),
+        proxy.command(home / "nginx", {}) if plan.behind_proxy else None,
+        flower.flwr("run", home / NAME, name, "--format", "json", env=plain),
+        flower.flwr("ls", name, "--format", "json", env=plain),
+    )
+
+
+def show(plan: ServerPlan) -> str:
+    """Every command that `serve` would run, with its environment, once all is checked."""
+    known = check_plan(plan)
+    return commands(plan, known, _hub_port(plan)).shown()
+
+
+def serve(plan: ServerPlan, *, resume: bool, force: bool) -> dict[str, Any]:
+    """Run the federation to its end; returns the content of its `result.json`.
+
+    Raises UsageError for what is wrong before anything starts; MosaicError where a process dies or the run fails, with
+    the line and exit code that the run left. Every process is ended, however this ends.
+    """
+    with _sole(plan):
+        known = check_plan(plan)
+        options = {"clients": str(plan.clients), "test": str(plan.test) if plan.test else ""}
+        sources = [path for path in (plan.test, plan.keys, plan.clients_keys) if path]
+        claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
+        hub_port = _hub_port(plan)
+        _write(plan, known, hub_port, resume=resume)
+        before = _stamp(plan.out / "result.json")
+        steps = commands(plan, known, hub_port)
+        with ended_by_sigterm(), Processes() as processes:
+            _start(plan, steps, processes, hub_port)
+            result = _wait(plan, steps, processes, before)
+        _remove_database(plan)  # it holds what clients sent
+        return result
+
+
+def _hub_port(plan: ServerPlan) -> int:
+    return free_port() if plan.behind_proxy else plan.port
+
+
+@contextlib.contextmanager
+def _sole(plan: ServerPlan) -> Iterator[None]:
+    """Hold the run's folder against another server; the lock goes with the process, however it ends."""
+    lock = plan.out.with_name(f".{plan.out.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"another mosaic deploy server works in {plan.out}: end it first") from error
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _write(plan: ServerPlan, known: dict[str, Path], hub_port: int, *, resume: bool) -> None:
+    """Everything the processes read; what an earlier start left of it is replaced."""
+    home = plan.flower
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.chmod(0o700)
+    _remove_database(plan)
+    (plan.out / "failure.json").unlink(missing_ok=True)
+    deployment = {
+        "clients": plan.clients,
+        "min_clients": plan.min_clients,
+        "limits": dict(plan.limits),
+        "test": str(plan.test) if plan.test else None,
+        "json_logs": plan.json_logs,
+        "metrics_port": plan.metrics_port,
+        "resume": resume,
+    }
+    write_atomic(plan.out / "deployment.json", json.dumps(deployment, indent=2) + "\n")
+    if plan.behind_proxy:
+        loopback = home / "loopback"
+        shutil.rmtree(loopback, ignore_errors=True)
+        make_server_keys(["127.0.0.1", "localhost"], loopback)
+        (loopback / CA_KEY).unlink()  # nobody signs with it again
+        face = proxy.Face(plan.host, plan.port, _given(plan.keys), hub_port, loopback / CA, tuple(known))
+        write_atomic(home / "nginx" / "nginx.conf", proxy.configuration(face, home / "nginx"))
+    tls, host = plan.tls(), "127.0.0.1" if plan.behind_proxy else plan.host
+    flower.write_connection(home, f"{host}:{hub_port}", tls[2] if tls else None)
+    write_bundle(home / NAME)
+    write_gate(home / "gate", "server")
+
+
+def _remove_database(plan: ServerPlan) -> None:
+    """Flower cannot go on with a run; nodes and keys of an earlier start must not outlive it either."""
+    for path in plan.flower.glob("state.db*"):
+        path.unlink(missing_ok=True)
+
+
+def _given(path: Path | None) -> Path:
+    assert path is not None
+    return path
+
+
+def _start(plan: ServerPlan, steps: Commands, processes: Processes, hub_port: int) -> None:
+    log = plan.flower / "superlink.log"
+    host = "127.0.0.1" if plan.behind_proxy else plan.host
+    # Its own children end when it is gone; it holds nothing that a slow end would save.
+    _listening(processes.start("flower-superlink", steps.hub, log, signal.SIGKILL), host, hub_port)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(_answer, steps.register))
+    if steps.face:
+        check_port(plan.host, plan.port, "--port")
+        face = processes.start("nginx", steps.face, plan.flower / "nginx.log")
+        _listening(face, "127.0.0.1" if plan.host in ("0.0.0.0", "::") else plan.host, plan.port)  # noqa: S104
+    print(f"mosaic: waiting for {plan.clients} clients at {plan.host}:{plan.port}", file=sys.stderr, flush=True)
+    _answer(steps.run)
+
+
+def _listening(child: Child, host: str, port: int) -> None:
+    """Wait until `child` listens; raises MosaicError where it ends or does not."""
+    deadline = time.monotonic() + STARTING
+    while time.monotonic() < deadline:
+        if child.process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection((host, port), 1.0):
+            return
+        time.sleep(0.05)
+    raise MosaicError(f"{child.name} does not listen on {host}:{port}: {last_line(child.output())} (see {child.log})")
+
+
+def _answer(command: Command) -> dict[str, Any]:
+    """What a `flwr` command said as JSON; raises MosaicError with its message where it failed."""
+    text = call(command, 120.0)
+    try:
+        said = json.loads(text[text.index("{") :])
+    except ValueError as error:
+        raise MosaicError(f"{' '.join(command.words[:3])} gave no answer: {last_line(text)}") from error
+    if not isinstance(said, dict) or not said.get("success"):
+        raise MosaicError(f"{' '.join(command.words[1:3])} failed: {said.get('error-message', text)}")
+    return said
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What tells one writing of a file from another."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
+
+
+def _wait(plan: ServerPlan, steps: Commands, processes: Processes, before: tuple[int, int] | None) -> dict[str, Any]:
+    """Wait for this start's result.json or failure.json, telling what the app tells."""
+    result, failure = plan.out / "result.json", plan.out / "failure.json"
+    tail = Tail(plan.flower / "serverapp.log", ("mosaic: ", "{"))
+    ask_at, ended_at = time.monotonic() + ASK, None
+    while True:
+        time.sleep(LOOK)
+        tail.relay()
+        if failure.exists():
+            said = json.loads(failure.read_text("utf-8"))
+            raise (UsageError if said.get("exit_code") == 2 else MosaicError)(str(said.get("error")))
+        if _stamp(result) not in (None, before):
+            loaded: dict[str, Any] = json.loads(result.read_text("utf-8"))
+            return loaded
+        if child := processes.dead():
+            raise MosaicError(f"{child.name} ended by itself: {last_line(child.output())}; go on with --resume")
+        if ended_at is not None and time.monotonic() - ended_at > GRACE:
+            raise MosaicError(f"the server's app ended without a result: see {plan.flower / 'serverapp.log'}")
+        if ended_at is None and time.monotonic() > ask_at:
+            ask_at = time.monotonic() + ASK
+            if _finished(steps.listing):
+                ended_at = time.monotonic()
+
+
+def _finished(listing: Command) -> bool:
+    """Whether the hub calls every run finished."""
+    try:
+        runs = _answer(listing).get("runs") or []
+    except MosaicError:
+        return False  # it is busy: the next question will tell
+    return bool(runs) and all(str(run.get("status", "")).startswith("finished") for run in runs)

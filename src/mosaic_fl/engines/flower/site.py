@@ -1,0 +1,91 @@
+"""A site's own file: which data and model this client works with. It never leaves the site."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from mosaic_fl.config.section import Section
+from mosaic_fl.config_file import read_toml
+from mosaic_fl.errors import UsageError, unknown
+
+ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):([0-9]{1,5})$")
+
+
+class ServerPart(Section):
+    """Where the server is, and what shows who is who."""
+
+    address: str = Field(description="host:port, as the certificate names the host")
+    certificate: Path | None = Field(None, description="the server operator's ca.crt")
+    key: Path | None = Field(None, description="this client's private key, made by mosaic deploy keys client")
+
+    @property
+    def host(self) -> str:
+        """The host alone, an IPv6 address without its brackets."""
+        return self.address.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port, 1..65535."""
+        return int(self.address.rpartition(":")[2])
+
+
+class SiteFile(Section):
+    """One client of a federation, as the site itself describes it; all paths are absolute."""
+
+    client: int = Field(ge=0, le=9999, description="this client's number, another at each site")
+    data: Path = Field(description="labelled data: a Parquet file or a folder")
+    model: str = Field(min_length=1, description="this client's architecture, as mlp:64")
+    folder: Path = Field(description="artefacts, logs and Flower's state of this client (default: beside the file)")
+    classes: int | None = Field(None, ge=2, description="classes in the whole federation")
+    image_size: int = Field(0, ge=0, description="height and width to resize to; 0: as they are")
+    device: str = Field("auto", description="auto, cpu, cuda")
+    threads: int = Field(1, ge=1, description="CPU threads of the work")
+    server: ServerPart
+
+
+def load_site(path: Path) -> SiteFile:
+    """The site file at `path`, its relative paths taken from its own folder.
+
+    Raises UsageError with one line that names the file: it cannot be read, is not TOML, a setting is wrong, unknown or
+    missing, or the data, the certificate or the key it names does not exist.
+    """
+    tree = read_toml(path)
+    base = path.resolve().parent
+    tree.setdefault("folder", f"{path.stem}-client")
+    server = tree.get("server")
+    for table, keys in (
+        (tree, ("data", "folder")),
+        (server if isinstance(server, dict) else {}, ("certificate", "key")),
+    ):
+        for key in keys:
+            if isinstance(table.get(key), str):
+                table[key] = base / Path(table[key]).expanduser()
+    try:
+        site = SiteFile.model_validate(tree)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_explain(error, tree)}") from error
+    address = ADDRESS.match(site.server.address)
+    if not address or not 1 <= int(address[2]) <= 65535:
+        raise UsageError(f'{path}: server.address is {site.server.address!r}: write it as "mosaic.example.org:8443"')
+    for key, there in (
+        ("data", site.data), ("server.certificate", site.server.certificate), ("server.key", site.server.key)
+    ):  # fmt: skip
+        if there is not None and not there.exists():
+            raise UsageError(f"{path}: {key} names {there}, which does not exist")
+    return site
+
+
+def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = [*SiteFile.model_fields, *(f"server.{key}" for key in ServerPart.model_fields)]
+        return str(unknown("setting", where, known))
+    if first["type"] == "missing":
+        if where == "server":
+            return 'there is no [server] with address = "host:port", certificate and key'
+        fields = ServerPart.model_fields if where.startswith("server.") else SiteFile.model_fields
+        return f"{where} is missing: {fields[str(first['loc'][-1])].description}"
+    return f"{where} is {first['input']!r}, but it {first['msg'].replace('Input should', 'should')}"

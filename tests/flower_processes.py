@@ -1,0 +1,144 @@
+"""A deployment's real processes on loopback, with TLS and keys: started for a test, and gone after it."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sklearn.datasets import load_digits
+
+from mosaic_fl.deploy.certificates import make_client_keys, make_server_keys
+from mosaic_fl.deploy.processes import free_port
+
+STAND_IN = Path(__file__).parent / "stand_in"
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+
+
+@dataclass
+class Place:
+    """A folder with keys for a server and its clients, and the processes started in it."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    stand_in: bool = True
+    started: "list[subprocess.Popen[str]]" = field(default_factory=list)
+
+    def make_keys(self, clients: int) -> None:
+        """server/, clients/*.pub, and site-K/ with a site file each; one more key that the server does not know."""
+        make_server_keys(["127.0.0.1", "localhost"], self.folder / "server")
+        (self.folder / "clients").mkdir()
+        for k in range(clients + 1):
+            public = make_client_keys(self.folder / f"site-{k}")
+            if k < clients:
+                shutil.copy(public, self.folder / "clients" / f"client-{k}.pub")
+            self.write_site(k)
+
+    def write_site(self, k: int, **changes: str) -> Path:
+        """The site file of client `k`, some of its values changed; returns its path."""
+        folder = self.folder / f"site-{k}"
+        folder.mkdir(exist_ok=True)
+        if not (folder / "data.parquet").exists():
+            save_digits(folder / "data.parquet")
+        values = {
+            "address": f"127.0.0.1:{self.port}",
+            "certificate": "../server/ca.crt",
+            "key": "client.key",
+            "model": "cnn:8",
+        } | changes
+        server = "".join(f'{key} = "{values[key]}"\n' for key in ("address", "certificate", "key"))
+        path = folder / "site.toml"
+        path.write_text(f'client = {k}\ndata = "data.parquet"\nmodel = "{values["model"]}"\n\n[server]\n{server}')
+        return path
+
+    def server(self, *words: str, clients: int = 2, out: str = "run") -> "subprocess.Popen[str]":
+        """Start `mosaic deploy server`; without nginx on this machine, without a proxy."""
+        keys = ["--keys", "server", "--clients-keys", "clients", *([] if NGINX else ["--no-proxy"])]
+        place = ["--host", "127.0.0.1", "--port", str(self.port), "--out", out]
+        return self.mosaic("deploy", "server", "--clients", str(clients), *keys, *place, *words)
+
+    def client(self, k: int, *words: str) -> "subprocess.Popen[str]":
+        """Start `mosaic deploy client` with the site file of client `k`."""
+        return self.mosaic("deploy", "client", f"site-{k}/site.toml", *words)
+
+    def mosaic(self, *words: str) -> "subprocess.Popen[str]":
+        """Start `mosaic` with these words in the folder."""
+        command = [sys.executable, "-c", "from mosaic_fl.cli.main import main; main()", *words]
+        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, cwd=self.folder, env=self.environment(), text=True, **out)
+        self.started.append(process)
+        return process
+
+    def environment(self) -> dict[str, str]:
+        """What every process gets: few threads, and the stand-in apps where they are wanted."""
+        path = [str(STAND_IN)] if self.stand_in else []
+        path += [entry for entry in os.environ.get("PYTHONPATH", "").split(":") if entry]
+        return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "PYTHONPATH": ":".join(path)}
+
+    def left(self) -> list[str]:
+        """The commands that run and have this folder in their words or environment."""
+        return [command for command, _ in self._running()]
+
+    def _running(self) -> Iterator[tuple[str, int]]:
+        mark = os.fsencode(self.folder)
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (path / "cmdline").read_bytes()
+                if words and int(path.name) != os.getpid() and mark in words + (path / "environ").read_bytes():
+                    yield words.replace(b"\0", b" ").decode(errors="replace"), int(path.name)
+
+    def end(self) -> None:
+        """End every process of this folder."""
+        for process in self.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=20)
+        for _, pid in self._running():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def place(folder: Path, clients: int = 2, *, stand_in: bool = True) -> Iterator[Place]:
+    """A deployment's folder with keys for `clients` clients; every process started in it ends with the block."""
+    made = Place(folder, stand_in=stand_in)
+    made.make_keys(clients)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def save_digits(path: Path) -> None:
+    """A few hundred of scikit-learn's digits as a data file."""
+    import torch
+
+    from mosaic_fl.data.dataset import ImageData
+    from mosaic_fl.data.export import save_parquet
+    from mosaic_fl.data.schema import Schema
+
+    loaded = load_digits()
+    images = torch.tensor((loaded.images[:200] * 255 / 16).round().astype("uint8"))[:, None]
+    labels = torch.tensor(loaded.target[:200], dtype=torch.int64)
+    save_parquet(ImageData(images, labels, Schema((1, 8, 8), tuple("0123456789"))), path)
+
+
+def wait_for(true: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait until `true()`; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+def ended(process: "subprocess.Popen[str]", seconds: float = 30) -> tuple[int, str]:
+    """The exit code and all output of a process that is to end within `seconds`."""
+    output, _ = process.communicate(timeout=seconds)
+    return process.returncode, output

@@ -1,0 +1,127 @@
+"""`mosaic deploy` with real processes: a run over TLS and keys, the doors that stay shut, and nothing left behind."""
+
+import http.client
+import json
+import signal
+import ssl
+from pathlib import Path
+
+import pytest
+
+from flower_processes import NGINX, Place, ended, place, wait_for
+from mosaic_fl.deploy.certificates import make_server_keys
+from mosaic_fl.deploy.proxy import FLEET
+from mosaic_fl.deploy.reach import UnreachableError, ask
+
+pytest.importorskip("flwr")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory):
+    """A server that waits for two clients."""
+    with place(tmp_path_factory.mktemp("deploy")) as made:
+        made.server()
+        wait_for(lambda: _answers(made), 60, "the server answers")
+        yield made
+    wait_for(lambda: not made.left(), 10, "no process is left")
+
+
+def _answers(made: Place) -> bool:
+    assert made.started[0].poll() is None, made.started[0].communicate()[0]
+    try:
+        ask("127.0.0.1", made.port, made.folder / "server" / "ca.crt")
+    except UnreachableError:
+        return False
+    return True
+
+
+def _post(made: Place, path: str) -> int:
+    context = ssl.create_default_context(cafile=str(made.folder / "server" / "ca.crt"))
+    connection = http.client.HTTPSConnection("127.0.0.1", made.port, context=context, timeout=10)
+    connection.putrequest("POST", path, skip_accept_encoding=True)
+    connection.putheader("Content-Length", "0")
+    connection.endheaders()
+    return connection.getresponse().status
+
+
+@needs_nginx
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/control/start-run",
+        "/v1/control/register-node",
+        "/v1/control/list-runs?x=/v1/fleet/pull-messages",
+        "/v1/runtime/acquire-task",
+        "/v1/runtime/responses",
+        "/v1/fleet/register-node",
+        "/v1/fleet/unregister-node",
+        "/v1/fleet/../control/start-run",
+        "/v1/fleet/%2e%2e/control/start-run",
+        "/v1/fleet/pull-messages/../../control/start-run",
+        "//v1/control/start-run",
+        "/docs",
+        "/openapi.json",
+        "/",
+    ],
+)
+def test_the_proxy_lets_nothing_through_but_what_a_node_needs(running: Place, path: str) -> None:
+    assert _post(running, path) in (400, 403, 404)
+
+
+@needs_nginx
+def test_a_nodes_calls_reach_the_hub_and_need_a_signature(running: Place) -> None:
+    # 400: the hub itself looks at the body first. What matters is that it is the hub that answers.
+    assert {_post(running, f"/v1/fleet/{call}") for call in FLEET} <= {400, 401, 415, 422}
+    assert _post(running, "/health") == 405
+
+
+def test_what_cannot_work_ends_in_one_line(running: Place) -> None:
+    make_server_keys(["127.0.0.1"], running.folder / "other")
+    running.write_site(0, certificate="../other/ca.crt")
+    wrong_authority, unknown_key = running.client(0), running.client(2)
+    port_in_use, same_folder = running.server(out="other-run"), running.server("--resume")
+    code, said = ended(wrong_authority)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "was not signed by" in said
+    code, said = ended(unknown_key)
+    if NGINX:
+        assert (code, said.count("\n")) == (1, 1)
+        assert "does not know the key" in said
+    code, said = ended(port_in_use)
+    assert (code, said.count("\n")) == (2, 1)
+    assert f"port {running.port} of 127.0.0.1 is in use" in said
+    assert not (running.folder / "other-run").exists()
+    code, said = ended(same_folder)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "another mosaic deploy server works in" in said
+
+
+def test_two_clients_and_a_server_reach_a_result(running: Place) -> None:
+    for k in range(2):
+        running.write_site(k)
+    clients = [running.client(k, "--once") for k in range(2)]
+    code, said = ended(running.started[0], 60)
+    assert code == 0, said
+    result = json.loads((running.folder / "run" / "result.json").read_text())
+    assert result["replies"] == [{"site": "site.toml"}] * 2
+    for client in clients:
+        code, said = ended(client, 30)
+        assert code == 0, said
+        assert "connected to" in said
+    assert not running.left()
+    assert not list((running.folder / "run" / "flower").glob("state.db*"))  # what clients sent
+
+
+def test_a_killed_server_leaves_no_process_and_the_run_goes_on_with_resume(tmp_path: Path) -> None:
+    with place(tmp_path, clients=1) as made:
+        server = made.server(clients=1)
+        wait_for(lambda: _answers(made), 60, "the server answers")
+        assert len(made.left()) > 2
+        server.send_signal(signal.SIGKILL)
+        wait_for(lambda: not made.left(), 10, "no process is left")
+        again = made.server("--resume", "--limit", "join=0.1", "--min-clients", "1", clients=1)
+        code, said = ended(again, 60)
+        assert code == 1
+        assert said.splitlines()[-1] == "mosaic: 0 clients joined"
+        assert not made.left()
