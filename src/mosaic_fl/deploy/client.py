@@ -63,7 +63,7 @@ def check_data(site: SiteFile) -> None:
     """Raise UsageError unless the site's data can be read and its model be built for it."""
     from mosaic_fl.data.sources import load_file
     from mosaic_fl.models import check, trust
-    from mosaic_fl.runs import find_device
+    from mosaic_fl.devices import find_device
 
     samples = load_file(site.data, classes=site.classes, image_size=site.image_size)
     check(trust(site.model), samples.schema)
