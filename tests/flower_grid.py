@@ -1,5 +1,6 @@
 """A grid in one process: real requests through the real client app, a clock of its own, and faults on demand."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,14 +89,13 @@ class InProcessGrid:
         if fault is not None:
             reply = reply or app(message, context)
             made = fault(node, message, reply)
-            if made is None:
-                return
-            if isinstance(made, float):
-                delay = made
+            if made is None or isinstance(made, float):
+                delay = made or math.inf
             else:
                 reply = Message(made, reply_to=message) if isinstance(made, Error) else made
-        if delay <= message.metadata.ttl:  # Flower drops what comes too late
-            self._ready[name] = (self.time + delay, reply)
+        if delay > message.metadata.ttl:  # Flower drops what comes too late, and says so when it is asked
+            delay, reply = message.metadata.ttl, Message(Error(3), reply_to=message)
+        self._ready[name] = (self.time + delay, reply)
 
 
 def settled(tells: list[tuple[str, int, Mapping[str, Any]]]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""A hostile server and a client behind the gate, as real processes: its code runs at a node without one, and not here."""
+"""A hostile server and a client behind the gate, as real processes: its code runs at a bare node, and not here."""
 
 import hashlib
 import json

@@ -29,8 +29,8 @@ def predictions(outcome: Outcome, digits: ImageData) -> torch.Tensor:
     return outcome.served.logits(digits.images[:50], CPU)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_method_does_not_know_its_engine(name: str, digits: ImageData, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "memory"), [*((name, True) for name in METHODS), ("fens", False)])
+def test_a_method_does_not_know_its_engine(name: str, memory: bool, digits: ImageData, tmp_path: Path) -> None:
     card = METHODS[name]
     more: dict[str, Any] = {"rounds.warm_up": 2, "rounds.steps": 3, "run.method": name}
     if name == "mosaic":
@@ -40,7 +40,7 @@ def test_a_method_does_not_know_its_engine(name: str, digits: ImageData, tmp_pat
     sites = [Site(k, digits.subset(range(100 * k, 100 * k + 80 + 20 * k)), spec) for k in range(3)]
     with LocalFederation(sites, config, CPU, Journal()) as local:
         expected = card.run(local, config, CPU, Journal())
-    grid = InProcessGrid([Node(k, site, tmp_path / f"site-{k}") for k, site in enumerate(sites)])
+    grid = InProcessGrid([Node(k, site, tmp_path / f"site-{k}" if memory else None) for k, site in enumerate(sites)])
     tell = settled([])
     roll = Roll(grid, "a run", 3, tell, grid.now)
     journal = Journal(tmp_path / "server")

@@ -17,8 +17,11 @@ from mosaic_fl.engines.flower.codec import (
     decode,
     decode_confusion,
     decode_contribution,
+    decode_experts,
     decode_fitted,
+    decode_fused,
     encode,
+    encode_experts,
     encode_result,
 )
 from mosaic_fl.engines.flower.limits import Limits
@@ -31,9 +34,16 @@ from mosaic_fl.generators.latent import Latent
 STATE = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3])}
 
 
-def content(head: Any, body: bytes = b"", stype: str = "mosaic-fl.bytes") -> RecordDict:
-    array = Array("uint8", (len(body),), stype, body)
-    return RecordDict({"head": ConfigRecord({"json": head}), "body": ArrayRecord({"body": array})})
+def content(head: Any) -> RecordDict:
+    """A message with this head and nothing in its bodies."""
+    empty = {name: ArrayRecord({name: Array("uint8", (0,), "mosaic-fl.bytes", b"")}) for name in ("body", "extra")}
+    return RecordDict({"head": ConfigRecord({"json": head}), **empty})
+
+
+def answer_head(**changes: Any) -> str:
+    """The head of a good answer, with these changes."""
+    head = json.loads(str(pack_answer(Answer("r", "d", 0))["head"]["json"]))
+    return json.dumps({**head, **changes})
 
 
 def test_a_request_and_an_answer_come_back() -> None:
@@ -63,6 +73,10 @@ def test_what_a_client_says_is_one_printable_line() -> None:
         ('{"protocol": 99}', "speaks protocol 99"),
         ("{}", "not an answer"),
         ("[" * 100_000, "not JSON"),
+        (answer_head(seconds=10**400), "not an answer"),
+        (answer_head(seconds=-1), "not an answer"),
+        (answer_head(metrics=[{"loss": [[1]]}]), "not an answer"),
+        (answer_head(metrics=[{"note": "x" * 300}]), "not an answer"),
         (7, "wrong kind"),
     ],
 )
@@ -105,10 +119,11 @@ def test_work_comes_back() -> None:
     assert isinstance(work, ContributeTask)
     assert work.start is not None
     assert work.start.architecture == "mlp:8"
-    fusion = FitFusion("name", STATE, {"steps": 0}, 1, {k: bytes([k]) for k in range(12)})
-    work, _ = decode("fusion", encode(fusion, config), 0)
+    work, _ = decode("fusion", encode(FitFusion("name", STATE, {"steps": 0}, 1), config), 0)
     assert isinstance(work, FitFusion)
-    assert list(work.contributions) == list(range(12))  # the order of the aggregator's inputs
+    assert (work.experts, work.settings, work.round) == ("name", {"steps": 0}, 1)
+    experts = {k: bytes([k]) for k in range(12)}
+    assert list(decode_experts(encode_experts(experts)).items()) == list(experts.items())  # the aggregator's inputs
     assert decode("deliver", encode(Deliver(b"file"), config), 0)[0] == Deliver(b"file")
 
 
@@ -160,7 +175,9 @@ def fitted(**changes: Any) -> bytes:
         ({"state": {**STATE, "a": torch.ones(2, dtype=torch.float16)}}, "'a' have another shape or type"),
         ({"class_counts": torch.tensor([1])}, "class counts are not 2"),
         ({"class_counts": torch.tensor([-1, 1])}, "class counts are not 2"),
+        ({"class_counts": torch.zeros(0, dtype=torch.int64)}, "class counts are not 2"),
         ({"validation": {"accuracy": "good"}}, "validation figures"),
+        ({"validation": {"loss": 10**400}}, "validation figures"),
     ],
 )
 def test_fitted_weights_that_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -172,7 +189,11 @@ def test_fitted_weights_that_are_refused(changes: dict[str, Any], message: str) 
 def test_fitted_weights_and_confusions_come_back() -> None:
     found = decode_fitted(fitted(), 1, STATE, 2)
     assert (found.samples, found.validation, found.class_counts.tolist()) == (5, {"accuracy": 0.5}, [2, 3])
-    assert decode_fitted(fitted(samples=0, state={}), 1, STATE, 2, whole=False, some=False).state == {}
+    assert decode_fitted(fitted(samples=0, state={}), 1, STATE, 2, whole=False).state == {}
+    nobody = torch.zeros(0, dtype=torch.int64)
+    assert decode_fused(fitted(samples=0, class_counts=nobody, validation={}), 1, STATE).samples == 0
+    with pytest.raises(UsageError, match="no loss and accuracy"):
+        decode_fused(fitted(class_counts=nobody), 1, STATE)
     confusion = torch.tensor([[1, 2], [3, 4]])
     assert torch.equal(decode_confusion(encode_result(confusion), 2), confusion)
     for wrong in (confusion[:1], confusion.float(), -confusion):

@@ -149,7 +149,7 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
             "validation": dict(validation),
             "generator": spec_json,
             "generator_note": str(generator_note),
-        } if 0 <= client <= MAX_CLIENT and all(type(v) in (int, float) and isfinite(v) for v in validation.values()):
+        } if 0 <= client <= MAX_CLIENT and all(map(_is_figure, validation.values())):
             schema = Schema.from_json(schema_json)
         case _:
             raise UsageError("the manifest is not one of a contribution")
@@ -166,6 +166,10 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
         generator=None if spec is None else _under("generator/", tensors),
         generator_note="".join(c for c in generator_note[:MAX_REASON] if c.isprintable()),
     )
+
+
+def _is_figure(value: object) -> bool:
+    return (type(value) is float and isfinite(value)) or (type(value) is int and abs(value) <= MAX_COUNT)
 
 
 def _under(prefix: str, tensors: State) -> State:

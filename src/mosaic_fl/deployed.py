@@ -1,9 +1,10 @@
 """The server's side of a deployed run: from a claimed folder to the result, or to a failure said in one line."""
 
 import json
+import logging
 import secrets
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mosaic_fl.config_file import from_toml
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.sources import load_test
 from mosaic_fl.devices import find_device
-from mosaic_fl.engines.flower.exchange import Exchange
+from mosaic_fl.engines.flower.exchange import MAX_ANSWER, Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.roll import Grid, Roll
@@ -31,18 +32,23 @@ from mosaic_fl.watch import Watch, serve_metrics
 
 RUN_VARIABLE = "MOSAIC_RUN"
 """The environment variable that names the run's folder to Flower's server process."""
+log = logging.getLogger("mosaic_fl.server")
 SETTINGS, RESULT, FAILURE, IDENTITY = "deployment.json", "result.json", "failure.json", "run-id"
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """How a run is deployed: `clients` expected, its `limits`, a labelled `test` set for the final figure alone."""
+    """How a run is deployed: `clients` expected, its `limits`, a labelled `test` set for the final figure alone.
+
+    An answer of more than `max_answer` bytes is refused.
+    """
 
     clients: int
     limits: Limits
     test: Path | None = None
     json_logs: bool = False
     metrics_port: int | None = None
+    max_answer: int = MAX_ANSWER
 
     def save(self, folder: Path) -> None:
         """Write it into the run's folder."""
@@ -61,46 +67,46 @@ class Deployment:
             values = json.loads((folder / SETTINGS).read_text("utf-8"))
             test = Path(values["test"]) if values["test"] else None
             limits = Limits.of(values["limits"], values["min_clients"])
-            return cls(int(values["clients"]), limits, test, bool(values["json_logs"]), values["metrics_port"])
+            logs, port = bool(values["json_logs"]), values["metrics_port"]
+            return cls(int(values["clients"]), limits, test, logs, port, int(values["max_answer"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{folder} is not the folder of a deployed run: use mosaic deploy server") from error
 
 
 def serve(grid: Grid, folder: Path) -> None:
     """Run the method of `folder`'s configuration over `grid`; writes `result.json`, or `failure.json`; never raises."""
-    (folder / FAILURE).unlink(missing_ok=True)
     try:
+        (folder / FAILURE).unlink(missing_ok=True)
         deployment, config = Deployment.load(folder), from_toml(folder / "config.toml")
-    except MosaicError as error:
-        return _fail(folder, error)
-    with Watch(folder, json_logs=deployment.json_logs) as watch:
-        try:
-            with serve_metrics(watch, deployment.metrics_port) if deployment.metrics_port else nullcontext():
-                watch.tell("run_started", expected=list(range(deployment.clients)))
-                result = _run(grid, folder, deployment, config, watch)
-                write_atomic(folder / RESULT, json.dumps(result, indent=2) + "\n")
-                watch.tell("run_finished")
-        except Exception as error:
-            watch.tell("run_failed", reason=" ".join(str(error).split()))
-            _fail(folder, error)
-            if not isinstance(error, MosaicError):
+        with Watch(folder, json_logs=deployment.json_logs) as watch:
+            try:
+                with serve_metrics(watch, deployment.metrics_port) if deployment.metrics_port else nullcontext():
+                    watch.tell("run_started", expected=list(range(deployment.clients)))
+                    result = _run(grid, folder, deployment, config, watch)
+                    write_atomic(folder / RESULT, json.dumps(result, indent=2) + "\n")
+                    watch.tell("run_finished")
+            except Exception as error:
+                watch.tell("run_failed", reason=_line(error))
                 raise
-    return None
+    except Exception as error:
+        if not isinstance(error, MosaicError):
+            log.exception("a defect ended the run")
+        code = error.exit_code if isinstance(error, MosaicError) else 1
+        with suppress(MosaicError):  # a full disk: the command that waits sees the process end
+            write_atomic(folder / FAILURE, json.dumps({"error": _line(error), "exit_code": code}) + "\n")
 
 
-def _fail(folder: Path, error: Exception) -> None:
-    """Write why the run failed, for the command that waits for it."""
-    code, line = 1, f"{type(error).__name__}: {error}"
-    if isinstance(error, MosaicError):
-        code, line = error.exit_code, " ".join(str(error).split())
-    write_atomic(folder / FAILURE, json.dumps({"error": line, "exit_code": code}) + "\n")
+def _line(error: Exception) -> str:
+    """What went wrong, in one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, MosaicError) else f"{type(error).__name__}: {text}"
 
 
 def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch: Watch) -> dict[str, Any]:
     device = find_device(config.run.device)
     journal = Journal(folder, watch.listen)
     roll = Roll(grid, _identity(folder), deployment.clients, watch.tell, time.monotonic)
-    exchange = Exchange(grid, roll, deployment.limits, watch.tell)
+    exchange = Exchange(grid, roll, deployment.limits, watch.tell, max_answer=deployment.max_answer)
     federation = FlowerFederation(exchange, config, journal)
     federation.open()
     config = _settled(config, federation)

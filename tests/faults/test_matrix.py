@@ -48,7 +48,7 @@ def test_clients_that_fail_in_every_way_at_once(stage: str, tmp_path: Path) -> N
     """Two good clients and one for each fault; and one more site that calls itself by a number that is taken."""
     task, name = STAGES[stage]
     clients = 2 + len(FAULTS)
-    extra = (*LIMITS, "--min-clients", "2")
+    extra = (*LIMITS, "--min-clients", "2", "--max-answer", "4")
     with deployed(tmp_path, clients, settings=QUICK, extra=extra, data=IID) as run:
         run.site(0, number=1, name="twin")
         sabotage = {2 + k: f"{task}:{fault}" for k, fault in enumerate(FAULTS)}

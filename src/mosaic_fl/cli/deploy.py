@@ -60,7 +60,8 @@ def server(
     clients_keys: Annotated[Path | None, typer.Option(help="folder of the clients' .pub files")] = None,
     host: Annotated[str, typer.Option(help="address to listen on")] = "0.0.0.0",  # noqa: S104
     port: Annotated[int, typer.Option(help="the one port that clients reach")] = 8443,
-    limit: Annotated[list[str] | None, typer.Option(metavar="STAGE=SECONDS", help="join, contribute, fit, …")] = None,
+    limit: Annotated[list[str] | None, typer.Option(metavar="STAGE=SECONDS", help="time limits")] = None,
+    max_answer: Annotated[int, typer.Option(min=1, metavar="MB", help="larger answers are refused")] = 1024,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="one JSON object a line")] = False,
     metrics_port: Annotated[int | None, typer.Option(metavar="P", help="Prometheus figures on loopback")] = None,
     insecure: Insecure = False,
@@ -89,6 +90,7 @@ def server(
         test=test.resolve() if test else None,
         limits=read_limits(limit),
         json_logs=json_logs,
+        max_answer=max_answer * 2**20,
         metrics_port=metrics_port,
         insecure=insecure,
         proxy=not no_proxy,

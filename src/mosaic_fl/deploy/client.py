@@ -62,8 +62,8 @@ def check_client(plan: ClientPlan) -> str | None:
 def check_data(site: SiteFile) -> None:
     """Raise UsageError unless the site's data can be read and its model be built for it."""
     from mosaic_fl.data.sources import load_file
-    from mosaic_fl.models import check, trust
     from mosaic_fl.devices import find_device
+    from mosaic_fl.models import check, trust
 
     samples = load_file(site.data, classes=site.classes, image_size=site.image_size)
     check(trust(site.model), samples.schema)

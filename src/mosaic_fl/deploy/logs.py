@@ -1,15 +1,16 @@
 """What the user is told of a process that writes a log: its lines that are meant for them."""
 
 import contextlib
+import re
 import sys
 from pathlib import Path
 
 
 class Tail:
-    """The lines added to a log since the last look."""
+    """The lines added to a log since the last look; those that begin as the pattern `meant` says are for the user."""
 
-    def __init__(self, path: Path, starts: tuple[str, ...] = ("mosaic: ",)) -> None:
-        self.path, self.starts = path, starts
+    def __init__(self, path: Path, meant: str = "mosaic: ") -> None:
+        self.path, self.meant = path, re.compile(meant)
         self.place = path.stat().st_size if path.exists() else 0
         self.rest = b""
 
@@ -28,6 +29,6 @@ class Tail:
         """Show the new lines that are meant for the user; returns all new ones."""
         new = self.lines()
         for line in new:
-            if line.startswith(self.starts):
+            if self.meant.match(line):
                 print(line, file=sys.stderr, flush=True)
         return new

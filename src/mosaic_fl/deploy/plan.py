@@ -12,10 +12,11 @@ from mosaic_fl.deploy.checks import check_server_keys, client_public_keys, is_lo
 from mosaic_fl.deploy.flower import program
 from mosaic_fl.deploy.gate import require_known_flower
 from mosaic_fl.deploy.proxy import nginx
-from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.engines.flower.limits import Limits
+from mosaic_fl.errors import UsageError
 
-STAGES = {"join": 600.0, "contribute": 86400.0, "fit": 3600.0, "evaluate": 3600.0}
-"""Seconds that clients have to join, and for one answer of each kind, unless `--limit` says otherwise."""
+MAX_ANSWER = 2**30
+"""Bytes of a client's answer that are read, unless `--max-answer` says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class ServerPlan:
     limits: Mapping[str, float] = field(default_factory=dict)
     json_logs: bool = False
     metrics_port: int | None = None
+    max_answer: int = MAX_ANSWER
     insecure: bool = False
     proxy: bool = True
 
@@ -118,16 +120,13 @@ def check_port(host: str, port: int, option: str) -> None:
 
 
 def read_limits(texts: list[str] | None) -> dict[str, float]:
-    """`join=60` … -> seconds by stage, the others' usual ones included; raises UsageError."""
-    limits = dict(STAGES)
+    """`join=60` … -> seconds by name; raises UsageError."""
+    limits = dict[str, float]()
     for text in texts or []:
-        stage, _, value = text.partition("=")
-        if stage not in STAGES:
-            raise unknown("stage", stage, STAGES)
+        name, _, value = text.partition("=")
         try:
-            limits[stage] = float(value)
+            limits[name] = float(value)
         except ValueError:
-            limits[stage] = -1.0
-        if not 0 < limits[stage] < float("inf"):
-            raise UsageError(f"--limit {text!r}: write STAGE=SECONDS, as {stage}=600")
+            raise UsageError(f"--limit {text!r}: write STAGE=SECONDS, as fit=600") from None
+    Limits.of(dict(limits))
     return limits

@@ -21,6 +21,8 @@ from mosaic_fl.deploy.gate import LOG, write_gate
 from mosaic_fl.deploy.logs import Tail
 from mosaic_fl.deploy.plan import ServerPlan, check_plan, check_port
 from mosaic_fl.deploy.processes import Child, Command, Processes, call, ended_by_sigterm, free_port, last_line
+from mosaic_fl.deployed import Deployment
+from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.run_folder import claim
@@ -28,6 +30,7 @@ from mosaic_fl.run_folder import claim
 STARTING = 60.0  # seconds that a process has until it listens
 LOOK = 0.3  # seconds between looks at the run's folder
 ASK = 15.0  # seconds between questions to the hub whether the run still runs
+SAID = r"mosaic: |\{\"|\d\d:\d\d:\d\d "  # lines of the app's log that are for the user
 GRACE = 5.0  # seconds that the app's files may come after the hub calls the run finished
 
 
@@ -83,7 +86,7 @@ def serve(plan: ServerPlan, *, resume: bool, force: bool) -> dict[str, Any]:
         sources = [path for path in (plan.test, plan.keys, plan.clients_keys) if path]
         claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
         hub_port = _hub_port(plan)
-        _write(plan, known, hub_port, resume=resume)
+        _write(plan, known, hub_port)
         before = _stamp(plan.out / "result.json")
         steps = commands(plan, known, hub_port)
         with ended_by_sigterm(), Processes() as processes:
@@ -113,23 +116,15 @@ def _sole(plan: ServerPlan) -> Iterator[None]:
             lock.unlink(missing_ok=True)
 
 
-def _write(plan: ServerPlan, known: dict[str, Path], hub_port: int, *, resume: bool) -> None:
+def _write(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> None:
     """Everything the processes read; what an earlier start left of it is replaced."""
     home = plan.flower
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
     _remove_database(plan)
     (plan.out / "failure.json").unlink(missing_ok=True)
-    deployment = {
-        "clients": plan.clients,
-        "min_clients": plan.min_clients,
-        "limits": dict(plan.limits),
-        "test": str(plan.test) if plan.test else None,
-        "json_logs": plan.json_logs,
-        "metrics_port": plan.metrics_port,
-        "resume": resume,
-    }
-    write_atomic(plan.out / "deployment.json", json.dumps(deployment, indent=2) + "\n")
+    limits = Limits.of(dict(plan.limits), plan.min_clients)
+    Deployment(plan.clients, limits, plan.test, plan.json_logs, plan.metrics_port, plan.max_answer).save(plan.out)
     if plan.behind_proxy:
         loopback = home / "loopback"
         shutil.rmtree(loopback, ignore_errors=True)
@@ -204,7 +199,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _wait(plan: ServerPlan, steps: Commands, processes: Processes, before: tuple[int, int] | None) -> dict[str, Any]:
     """Wait for this start's result.json or failure.json, telling what the app tells."""
     result, failure = plan.out / "result.json", plan.out / "failure.json"
-    tail = Tail(plan.flower / "serverapp.log", ("mosaic: ", "{"))
+    tail = Tail(plan.flower / "serverapp.log", SAID)
     ask_at, ended_at = time.monotonic() + ASK, None
     while True:
         time.sleep(LOOK)

@@ -40,7 +40,7 @@ def _sabotage() -> None:
         if fault == "NaN":
             return replace(said, body=_nan(said.body))
         if fault == "oversized":
-            return replace(said, body=said.body + bytes(2**30))
+            return replace(said, body=said.body + bytes(5 * 2**20))
         if fault == "foreign":
             return replace(said, run="another run")
         return said

@@ -3,11 +3,9 @@
 What goes wrong here is told to the client's own log in full. The server hears one of a few sentences.
 """
 
-import contextlib
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,8 +18,9 @@ from torch import Tensor
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.engines.flower.codec import Deliver, FitFusion, Work, decode, encode_result
+from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
 from mosaic_fl.engines.flower.memory import Memory
+from mosaic_fl.engines.flower.turn import alone
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import ContributeTask, Done, EvaluateTask, FusionTask, OutputsTask, Workplace
 from mosaic_fl.engines.workers import one_thread
@@ -33,6 +32,9 @@ from mosaic_fl.monitor import deaf
 HELLO = "hello"
 MISSING = "missing"
 """A fact of an answer: the experts that the request names are not here."""
+
+LATER = "later"
+"""A fact of an answer: this client is at work on something else, so ask it later."""
 
 log = logging.getLogger("mosaic_fl.client")
 
@@ -50,7 +52,11 @@ class Desk:
         """What this client says to a request; never raises, since Flower waits for ever on a client that is silent."""
         said = Answer(request.run, request.digest, self.client)
         try:
-            with _alone(self.folder):
+            if request.task == HELLO:  # also while it works
+                return replace(said, facts=self._facts())
+            with alone(self.folder, request.serial) as turn:
+                if turn:
+                    return replace(said, reason=turn, facts={LATER: True})
                 return self._answer(request, said)
         except UsageError as error:
             log.error("client %s: %s: %s", self.client, request.task, error)
@@ -65,8 +71,8 @@ class Desk:
             return replace(said, reason=f"{reason}: see its log")
 
     def _answer(self, request: Request, said: Answer) -> Answer:
-        if request.task == HELLO:
-            return replace(said, facts=self._facts())
+        if request.task not in NAMES.values():
+            raise UsageError(f"nobody here can do {request.task[:40]!r}")
         if request.client != self.client:
             raise UsageError(f"the request is for client {request.client}")
         site = self.site()
@@ -78,20 +84,21 @@ class Desk:
         work, config = decode(request.task, request.body, self.client)
         log.info("client %s: %s begins", self.client, request.task)
         start = time.perf_counter()
-        answer = self._work(work, Workplace({self.client: site}, config, self.device, deaf), memory, said)
+        place = Workplace({self.client: site}, config, self.device, deaf)
+        answer = self._work(work, request.extra, place, memory, said)
         log.info("client %s: %s done in %.1f s", self.client, request.task, time.perf_counter() - start)
         if not answer.facts.get(MISSING):
             memory.keep(answer)
         return answer
 
-    def _work(self, work: Work, place: Workplace, memory: Memory, said: Answer) -> Answer:
+    def _work(self, work: Work, extra: bytes, place: Workplace, memory: Memory, said: Answer) -> Answer:
         with one_thread():
             match work:
                 case ContributeTask():
                     done = _contribute(work, place, memory)
                     return replace(said, body=done.value, seconds=done.seconds, metrics=done.metrics)
                 case FitFusion():
-                    fused = self._fuse(work, place, memory)
+                    fused = self._fuse(work, extra, place, memory)
                     if fused is None:
                         return replace(said, facts={MISSING: True})
                     done = fused
@@ -101,15 +108,16 @@ class Desk:
                     done = work(place)
         return replace(said, body=encode_result(done.value), seconds=done.seconds, metrics=done.metrics)
 
-    def _fuse(self, work: FitFusion, place: Workplace, memory: Memory) -> Done | None:
+    def _fuse(self, work: FitFusion, extra: bytes, place: Workplace, memory: Memory) -> Done | None:
         """The aggregator trained on; None where its experts' outputs are not known here and were not sent."""
         kept = memory.outputs(work.experts)
         if kept is None:
-            if not work.contributions:
+            if not extra:
                 return None
-            if sha256(*work.contributions.values()) != work.experts:
+            files = decode_experts(extra)
+            if sha256(*files.values()) != work.experts:
                 raise UsageError("request: the experts are not those that it names")
-            experts = [Contribution.from_bytes(data, f"expert {k}") for k, data in work.contributions.items()]
+            experts = [Contribution.from_bytes(data, f"expert {k}") for k, data in files.items()]
             bare = tuple(expert.without_generator() for expert in experts)
             kept = OutputsTask(self.client, bare)(place).value
             memory.keep_outputs(work.experts, *kept)
@@ -155,17 +163,3 @@ def _fingerprint(site: Site) -> str:
     tensors: tuple[Tensor, ...] = (site.data.images, site.data.labels)
     parts = [t.numpy().tobytes() for t in tensors]
     return sha256(site.architecture.encode(), str(site.data.schema).encode(), version("mosaic-fl").encode(), *parts)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path | None) -> Iterator[None]:
-    """One piece of work at a time at a client: who comes second waits, and finds the first one's result."""
-    if folder is None or os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back from a killed process
-        yield

@@ -4,6 +4,7 @@ The server says what to do and with which weights and settings; which data and w
 to know. Settings from the network go through the same validation as a user's.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,17 @@ from torch import Tensor
 from mosaic_fl import container
 from mosaic_fl.config import Config, validate
 from mosaic_fl.contribution import MAX_COUNT, Contribution
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.engines.flower.wire import is_figure
 from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask, StatisticsTask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import FitJob, Fitted, Start
 from mosaic_fl.generators.latent import Latent
+from mosaic_fl.models import build
+from mosaic_fl.models.loading import load_into
 from mosaic_fl.states import State
 
-REQUEST, RESULT = "request", "result"
+REQUEST, RESULT, EXPERTS = "request", "result", "experts"
 AT_CLIENTS = ("train", "generator", "prototypes", "meta")
 """Sections of the configuration that a client's work depends on, beside the seed and the validation share."""
 MAX_LATENT = 100_000  # units of a layer that a request may ask for
@@ -28,17 +33,12 @@ MAX_LATENT = 100_000  # units of a layer that a request may ask for
 
 @dataclass(frozen=True)
 class FitFusion:
-    """Train the aggregator `state` on the outputs of all experts; `experts` names them by their digest.
-
-    `contributions` are the experts' files by client in increasing order, which is that of the aggregator's inputs;
-    empty where the client has seen them before.
-    """
+    """Train the aggregator `state` on the outputs of all experts; `experts` names them by their digest."""
 
     experts: str
     state: State
     settings: Mapping[str, Any]
     round: int
-    contributions: Mapping[int, bytes]
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ def _said(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return {"architecture": work.architecture}, _under("state", work.state)
         case FitFusion():
             said = {"experts": work.experts, "settings": dict(work.settings), "round": work.round}
-            files = {str(client): as_tensor(data) for client, data in work.contributions.items()}
-            return said, {**_under("state", work.state), **_under("expert", files)}
+            return said, _under("state", work.state)
         case Deliver():
             return {}, {"model": as_tensor(work.model)}
     raise AssertionError(work)
@@ -128,8 +127,7 @@ def _work(name: str, said: dict[str, Any], tensors: State, client: int, config: 
             return EvaluateTask(client, architecture, state)
         case "fusion", {"experts": str(experts), "settings": dict(settings), "round": int(round)}:
             _require(config, "meta", {key: value for key, value in settings.items() if value or key != "steps"})
-            files = {int(k): as_bytes(data) for k, data in _from("expert", tensors).items() if k.isdecimal()}
-            return FitFusion(experts, state, settings, round, dict(sorted(files.items())))
+            return FitFusion(experts, state, settings, round)
         case "deliver", {}:
             return Deliver(as_bytes(tensors.get("model", torch.zeros(0, dtype=torch.uint8))))
     raise UsageError(f"request: nobody here can do {name[:40]!r}")
@@ -146,6 +144,17 @@ def _latent(said: object, tensors: State) -> Latent:
             if all(1 <= size <= MAX_LATENT for size in (noise, width, features)) and "labels" in tensors:
                 return Latent(noise, width, features, tensors["labels"], float(weight), _from("latent", tensors))
     raise UsageError("request: its generator of features is none")
+
+
+def encode_experts(files: Mapping[int, bytes]) -> bytes:
+    """The experts' files by client, which go beside a request: who has their outputs already does not need them."""
+    return container.pack(EXPERTS, {}, {str(client): as_tensor(data) for client, data in files.items()})
+
+
+def decode_experts(extra: bytes) -> dict[int, bytes]:
+    """The inverse of `encode_experts`, clients in increasing order, which is that of the aggregator's inputs."""
+    _, tensors = container.unpack(extra, EXPERTS, "request")
+    return dict(sorted((int(name), as_bytes(data)) for name, data in tensors.items() if name.isdecimal()))
 
 
 def encode_result(result: Fitted | Tensor) -> bytes:
@@ -165,24 +174,24 @@ def decode_confusion(body: bytes, classes: int) -> Tensor:
     return found
 
 
-def decode_fitted(
-    body: bytes, client: int, sent: State, classes: int, *, whole: bool = True, some: bool = True
-) -> Fitted:
-    """The answer to `fit`; `whole`: all tensors that were `sent` come back, `some`: it was trained on some sample.
+def decode_fitted(body: bytes, client: int, sent: State, classes: int, *, whole: bool = True) -> Fitted:
+    """The answer to `fit`: all tensors that were `sent` come back, trained on some sample.
 
-    Raises UsageError unless its tensors are those that were `sent`, in name, shape and type: nothing is broadcast.
+    Not `whole`, the answer to `statistics`: some of the tensors, perhaps of no sample. `classes` are those of
+    `class_counts`, 0 where nobody asked for them. Raises UsageError unless the tensors are those that were sent, in
+    name, shape and type: nothing is broadcast.
     """
     manifest, tensors = container.unpack(body, RESULT, "answer")
     state, counts = _from("state", tensors), tensors.get("counts")
     match manifest:
         case {"samples": int(samples), "validation": dict(validation)} if 0 <= samples <= MAX_COUNT:
-            if some and not samples:
+            if whole and classes and not samples:
                 raise UsageError("answer: it was trained on no sample")
-            if not all(type(value) in (int, float) for value in validation.values()):
+            if not all(map(is_figure, validation.values())):
                 raise UsageError("answer: its validation figures are none")
         case _:
             raise UsageError("answer: its manifest is not one of fitted weights")
-    if counts is None or counts.dtype != torch.int64 or counts.shape not in ((classes,), (0,)) or not _counts(counts):
+    if counts is None or counts.dtype != torch.int64 or counts.shape != (classes,) or not _counts(counts):
         raise UsageError(f"answer: its class counts are not {classes} counts")
     if (whole and state.keys() != sent.keys()) or not state.keys() <= sent.keys():
         raise UsageError("answer: its weights are those of another model")
@@ -190,6 +199,24 @@ def decode_fitted(
         if tensor.shape != sent[name].shape or tensor.dtype != sent[name].dtype:
             raise UsageError(f"answer: its weights {name!r} have another shape or type than those it was sent")
     return Fitted(client, state, samples, validation, counts)
+
+
+def decode_fused(body: bytes, client: int, sent: State) -> Fitted:
+    """The answer to `fusion`, of a client that held `samples` back, perhaps none; raises UsageError as above."""
+    fitted = decode_fitted(body, client, sent, 0)
+    if fitted.samples and not {"loss", "accuracy"} <= fitted.validation.keys():
+        raise UsageError("answer: it has no loss and accuracy")
+    return fitted
+
+
+@torch.no_grad()
+def probe(architecture: str, schema: Schema, state: State) -> None:
+    """Raise UsageError unless the weights fit the classifier and give finite outputs: an average would spread them."""
+    with torch.random.fork_rng(devices=[]):
+        model = load_into(lambda: build(architecture, schema), state, "answer")
+    images = torch.linspace(-1, 1, 2 * math.prod(schema.shape)).view(2, *schema.shape)
+    if not bool(model(images).isfinite().all()):
+        raise UsageError("answer: its weights give non-finite outputs")
 
 
 def decode_contribution(body: bytes, client: int) -> Contribution:

@@ -3,19 +3,20 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from flwr.app import Message, MessageType
+from flwr.app import Message
 
+from mosaic_fl.engines.flower.asked import Asked
+from mosaic_fl.engines.flower.client import LATER
 from mosaic_fl.engines.flower.limits import Limits
-from mosaic_fl.engines.flower.roll import Grid, Member, Roll, Tell
-from mosaic_fl.engines.flower.wire import Answer, Request, pack_request, unpack_answer
-from mosaic_fl.errors import UsageError
+from mosaic_fl.engines.flower.roll import Grid, Roll, Tell, answer_of
+from mosaic_fl.engines.flower.wire import Answer, Request
+from mosaic_fl.errors import MosaicError, UsageError
 
 Value = TypeVar("Value")
 
 RAISED = (1, 2, 7)  # Flower's codes for an app that cannot be loaded or has raised: asking again changes nothing
-ATTEMPTS = 3  # of one client in one stage, where its process or its node died
 POLL = 0.5  # seconds between two looks at what has come
 MAX_ANSWER = 2**30  # bytes of an answer that are read
 
@@ -33,8 +34,9 @@ class Left:
 class Exchange:
     """Asks the members of `roll`; tells of every event and remembers who was left out of what.
 
-    A client that sent something malformed is not asked again in this run. One that was silent is asked in the next
-    stage, which does not wait for it until it has answered. `now` and `sleep` are the clock.
+    A client that sent something malformed is not asked again in this run. One that was silent is asked again; the next
+    stage waits for it no longer than for one whose connection was lost, later ones not at all until it has answered.
+    `now` and `sleep` are the clock.
     """
 
     grid: Grid
@@ -46,8 +48,11 @@ class Exchange:
     max_answer: int = MAX_ANSWER
     left: list[Left] = field(default_factory=list)
     began: float = 0.0
-    _barred: dict[int, str] = field(default_factory=dict)
-    _silent: set[int] = field(default_factory=set)
+    barred: dict[int, str] = field(default_factory=dict)
+    silent: dict[int, int] = field(default_factory=dict)
+    """How many stages running a client has not answered."""
+    unanswered: dict[str, int] = field(default_factory=dict)
+    """Messages of earlier stages to whose clients no other is sent before they answer, or Flower gives them up."""
 
     def __post_init__(self) -> None:
         self.began = self.now()
@@ -63,7 +68,7 @@ class Exchange:
             self.roll.look()
         for client in everyone:
             if client not in self.roll.members:
-                self._leave(client, "join", f"it did not come within {self.limits.join:.0f} s")
+                self.leave(client, "join", f"it did not come within {self.limits.join:.0f} s")
         self.tell("stage_finished", stage="join", received=len(self.roll.members))
 
     def ask(
@@ -74,47 +79,65 @@ class Exchange:
         `accept` raises UsageError for an answer that is not right.
         """
         self.tell("stage_started", stage=stage, expected=list(requests), limit=limit)
-        asked = _Stage(self, stage, requests, limit)
-        taken: dict[int, Value] = {}
-        while True:
+        asked, taken, over = Asked(self, stage, requests, limit), dict[int, Value](), False
+        while not over:
             self.roll.look()
-            asked.send()
+            over = asked.over()  # before the last replies are pulled, so that none which came in time is lost
+            if not over:
+                asked.send()
             for client, reply in asked.replies():
                 value = self._take(asked, client, reply, accept)
                 if value is not None:
                     taken[client] = value
-            if asked.over():
-                break
-            self.sleep(POLL)
+            over = over or not asked.open
+            if not over:
+                self.sleep(POLL)
+        self.unanswered |= asked.sent
         for client, reason in asked.missing().items():
-            self._silent.add(client)
-            self._leave(client, stage, reason)
+            self.silent[client] = self.silent.get(client, 0) + 1
+            self.leave(client, stage, reason)
         self.tell("stage_finished", stage=stage, received=len(taken))
         return {client: taken[client] for client in requests if client in taken}
 
-    def _take(self, asked: "_Stage", client: int, reply: Message, accept: Callable[[Answer], Value]) -> Value | None:
+    def leave(self, client: int, stage: str, reason: str) -> None:
+        """The stage goes on without the client."""
+        self.left.append(Left(client, stage, reason))
+        self.tell("left_out", client, stage=stage, reason=reason)
+
+    def _take(
+        self, asked: "Asked", client: int, reply: Message | Exception, accept: Callable[[Answer], Value]
+    ) -> Value | None:
         """The accepted value of a reply; None where there is none, which has been told."""
-        if reply.has_error():
+        if isinstance(reply, Message) and reply.has_error():
             if reply.error.code in RAISED:
                 asked.give_up(client, f"its app failed (Flower's error {reply.error.code}): see its own log")
-            else:
-                asked.again(client)
-            return None
+            return None  # else its process or its node died: it is asked again when its node is there
         try:
-            answer = self._checked(unpack_answer(reply.content), asked.requests[client])
+            answer = self._checked(answer_of(reply), asked.requests[client])
+            if answer.facts.get(LATER) is True:
+                asked.later(client)
+                return None
             if answer.reason:
                 asked.give_up(client, answer.reason)
                 return None
             value = accept(answer)
-        except UsageError as error:
-            self._barred[client] = f"an answer of it was refused before: {error}"
-            self.tell("refused", client, stage=asked.name, reason=str(error))
-            asked.give_up(client, f"its answer was refused: {error}")
+        except MosaicError as error:
+            if not isinstance(error, UsageError):  # it cannot be kept here: that is not the client's fault
+                raise
+            self._refuse(asked, client, str(error))
             return None
-        self._silent.discard(client)
-        asked.done(client)
-        self.tell("received", client, stage=asked.name, bytes=len(answer.body), seconds=answer.seconds)
+        except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, RecursionError) as error:
+            self._refuse(asked, client, f"it cannot be read ({type(error).__name__})")
+            return None
+        self.silent.pop(client, None)
+        asked.open.discard(client)
+        self.tell("received", client, stage=asked.stage, bytes=len(answer.body), seconds=answer.seconds)
         return value
+
+    def _refuse(self, asked: "Asked", client: int, why: str) -> None:
+        self.barred[client] = f"an answer of it was refused before: {why}"
+        self.tell("refused", client, stage=asked.stage, reason=why)
+        asked.give_up(client, f"its answer was refused: {why}")
 
     def _checked(self, answer: Answer, request: Request) -> Answer:
         if answer.run != request.run:
@@ -124,103 +147,3 @@ class Exchange:
         if len(answer.body) > self.max_answer:
             raise UsageError(f"it has {len(answer.body):,} bytes: at most {self.max_answer:,} are read")
         return answer
-
-    def _leave(self, client: int, stage: str, reason: str) -> None:
-        self.left.append(Left(client, stage, reason))
-        self.tell("left_out", client, stage=stage, reason=reason)
-
-
-@dataclass
-class _Stage:
-    """The state of one `ask`: who is still to be asked, whose answer is awaited, who is out."""
-
-    exchange: Exchange
-    name: str
-    requests: Mapping[int, Request]
-    limit: float
-    end: float = 0.0
-    open: set[int] = field(default_factory=set)
-    sent: dict[str, int] = field(default_factory=dict)
-    attempts: dict[int, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.end = self.exchange.now() + self.limit
-        self.open = set(self.requests)
-        for client in sorted(self.open):
-            if client in self.exchange._barred:
-                self.give_up(client, self.exchange._barred[client])
-
-    def send(self) -> None:
-        """Ask every open client that is online and has no request under way."""
-        under_way = set(self.sent.values())
-        for client in sorted(self.open - under_way):
-            member, left = self.exchange.roll.members.get(client), self.end - self.exchange.now()
-            if member is None or not member.online or left <= 0:
-                continue
-            if self.attempts.get(client, 0) >= ATTEMPTS:
-                self.give_up(client, f"its process died {ATTEMPTS} times at this")
-                continue
-            self.attempts[client] = self.attempts.get(client, 0) + 1
-            self._push(client, member, left)
-
-    def _push(self, client: int, member: Member, left: float) -> None:
-        content: Any = pack_request(self.requests[client])
-        message = Message(
-            content, dst_node_id=member.node, message_type=MessageType.TRAIN, ttl=left, group_id=self.name
-        )
-        for sent in self.exchange.grid.push_messages([message]):
-            if sent:
-                self.sent[sent] = client
-                self.exchange.tell("asked", client, stage=self.name)
-
-    def replies(self) -> list[tuple[int, Message]]:
-        """The replies that have come, each once, with their clients."""
-        if not self.sent:
-            return []
-        came = []
-        for reply in self.exchange.grid.pull_messages(list(self.sent)):
-            client = self.sent.pop(reply.metadata.reply_to_message_id, None)
-            if client is not None and client in self.open:
-                came.append((client, reply))
-        return sorted(came, key=lambda pair: pair[0])
-
-    def done(self, client: int) -> None:
-        self.open.discard(client)
-
-    def again(self, client: int) -> None:
-        """Its process or node died: it is asked again when its node is there."""
-
-    def give_up(self, client: int, reason: str) -> None:
-        self.open.discard(client)
-        self.exchange._leave(client, self.name, reason)
-
-    def over(self) -> bool:
-        """Whether there is nobody to wait for, or no time."""
-        now, members = self.exchange.now(), self.exchange.roll.members
-        if now >= self.end:
-            return True
-
-        def awaited(client: int) -> bool:
-            member = members.get(client)
-            if client in self.exchange._silent:
-                return False
-            if member is None:  # who came in an earlier start of the run has the time for joining to come back
-                return client in self.exchange.roll.keys and now - self.exchange.began < self.exchange.limits.join
-            return member.online or now - member.since < self.exchange.limits.gone
-
-        return not any(awaited(client) for client in self.open)
-
-    def missing(self) -> dict[int, str]:
-        """Why each client that is still open gave no answer."""
-        members, reasons = self.exchange.roll.members, {}
-        for client in sorted(self.open):
-            member = members.get(client)
-            if member is None:
-                reasons[client] = "it never came"
-            elif not member.online:
-                reasons[client] = "its connection was lost"
-            elif client in self.exchange._silent:
-                reasons[client] = "it is still silent"
-            else:
-                reasons[client] = f"no answer within {self.limit:.0f} s"
-        return reasons

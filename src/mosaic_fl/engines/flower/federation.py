@@ -1,7 +1,8 @@
 """The clients of one run, reached over Flower's grid."""
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -18,12 +19,15 @@ from mosaic_fl.engines.flower.codec import (
     decode_confusion,
     decode_contribution,
     decode_fitted,
+    decode_fused,
     encode,
+    encode_experts,
+    probe,
 )
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.received import Received
 from mosaic_fl.engines.flower.wire import Answer, Request
-from mosaic_fl.engines.kept import KeptContributions
+from mosaic_fl.engines.kept import Kept, KeptContributions
 from mosaic_fl.engines.tasks import ContributeTask, Done, EvaluateTask, FitTask, StatisticsTask
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.federation import FitJob, Fitted, Start
@@ -52,6 +56,7 @@ class FlowerFederation:
         self.received = Received(journal.folder)
         self._members: tuple[Schema, list[str]] | None = None
         self._experts_at: dict[int, str] = {}
+        self._after = ""  # which round it is, for the names of stages between rounds
 
     def open(self) -> None:
         """Wait for the clients, or recall who they were; raises MosaicError where too few come."""
@@ -69,10 +74,16 @@ class FlowerFederation:
         # Who is not there gets a place, in case it comes; weights of its own model are asked for when it does.
         first = roll.members[min(roll.members)].architecture
         names = [roll.members[k].architecture if k in roll.members else first for k in range(roll.expected)]
-        keys = {str(client): key for client, key in roll.keys.items()}
-        info = {"schema": roll.schema.to_json(), "architectures": names, "keys": keys}
-        self.journal.keep(MEMBERS, Stage({}, info))
         self._members = roll.schema, names
+        self._remember()
+
+    def _remember(self) -> None:
+        """Keep who is there, with who came late: a resumed run waits for them, and knows their keys."""
+        keys = {str(client): key for client, key in sorted(self.exchange.roll.keys.items())}
+        kept = self.journal.recall(MEMBERS)
+        if kept is None or kept.info["keys"] != keys:
+            info = {"schema": self.schema.to_json(), "architectures": list(self.architectures), "keys": keys}
+            self.journal.keep(MEMBERS, Stage({}, info))
 
     @property
     def schema(self) -> Schema:
@@ -92,7 +103,7 @@ class FlowerFederation:
         found = {k: had for k in range(len(self.architectures)) if (had := kept.recall(k)) is not None}
         settled = self.journal.recall(CONTRIBUTED)
         if settled is not None:
-            return [found[client].contribution for client in settled.info["clients"] if client in found]
+            return [self._settled(client, found).contribution for client in settled.info["clients"]]
         for client in found:
             self.exchange.tell("received", client, stage="contribute", bytes=kept.size(client), seconds=0.0, kept=True)
         missing = [client for client in range(len(self.architectures)) if client not in found]
@@ -104,36 +115,53 @@ class FlowerFederation:
             return kept.keep(answer.client, Done(answer.body, answer.seconds, answer.metrics))
 
         work = {client: ContributeTask(client, begin.get(client)) for client in missing}
-        made = self._ask("contribute", work, self.exchange.limits.contribute, accept) if missing else {}
+        limit = self.exchange.limits.contribute
+        made = self._ask("contribute", self._requests(work), limit, accept) if missing else {}
         everyone = {client: had.contribution for client, had in found.items()} | made
         self._require("contribute", len(everyone), self.exchange.limits.clients)
         clients = sorted(everyone)
         self.journal.keep(CONTRIBUTED, Stage({}, {"clients": clients}))
         return [everyone[client] for client in clients]
 
+    def _settled(self, client: int, found: Mapping[int, Kept]) -> Kept:
+        if client not in found:
+            raise MosaicError(
+                f"the contribution of client {client}, with which this run went on, is gone or changed: "
+                "put contributions/ back, or start over with --force"
+            )
+        return found[client]
+
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         """The weights of the clients that have a job after it, of those that answer."""
-        sent = {job.client: job.state for job in jobs}
-        work = {job.client: FitTask(job, round) for job in jobs}
+        work, asked = {job.client: FitTask(job, round) for job in jobs}, {job.client: job for job in jobs}
+        self._after = f" {round}"
+
+        def accept(answer: Answer) -> Fitted:
+            job = asked[answer.client]
+            fitted = decode_fitted(answer.body, answer.client, job.state, self.schema.num_classes)
+            probe(job.architecture, self.schema, fitted.state)
+            return fitted
+
         self.received.turn()
-        answers = self._collect("fit", f"round {round}", work, self.exchange.limits.fit, self._fitted(sent))
+        answers = self._collect(f"round {round}", work, self.exchange.limits.fit, accept)
         self._require(f"round {round}", len(answers), min(len(jobs), self.exchange.limits.clients))
         return list(answers.values())
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
         """The batch-norm statistics of `state` on each client's training data, of those that answer."""
-        clients = range(len(self.architectures))
-        work = {k: StatisticsTask(k, architecture, state) for k in clients}
-        accept = self._fitted(dict.fromkeys(clients, state), whole=False, some=False)
-        return list(self._collect("statistics", "statistics", work, self.exchange.limits.evaluate, accept).values())
+        work = {k: StatisticsTask(k, architecture, state) for k in range(len(self.architectures))}
+
+        def accept(answer: Answer) -> Fitted:
+            return decode_fitted(answer.body, answer.client, state, self.schema.num_classes, whole=False)
+
+        return list(self._collect(f"statistics{self._after}", work, self.exchange.limits.evaluate, accept).values())
 
     def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
         """The confusion matrices of `clients`, or of all, on their validation splits, of those that answer."""
         asked = range(len(self.architectures)) if clients is None else clients
         work = {k: EvaluateTask(k, architecture, state) for k in asked}
-        return list(
-            self._collect("evaluate", "evaluate", work, self.exchange.limits.evaluate, self._confusion).values()
-        )
+        found = self._collect(f"evaluate{self._after}", work, self.exchange.limits.evaluate, self._confusion)
+        return list(found.values())
 
     def fit_fusion(
         self,
@@ -143,86 +171,91 @@ class FlowerFederation:
         settings: Mapping[str, Any],
         round: int,
     ) -> list[Fitted]:
-        """The aggregator `state`, trained by each of `clients`; the experts go to each client once."""
+        """The aggregator `state`, trained by each of `clients`; the experts go once to each that keeps them."""
         files = dict(sorted((c.client, c.without_generator().to_bytes()) for c in contributions))
         experts = sha256(*files.values())
-        self.received.turn()
-        answers: dict[int, Fitted] = {}
-        fitted = self._fitted(dict.fromkeys(clients, state), some=False)
+        work = {k: FitFusion(experts, state, settings, round) for k in clients}
+        limit, stage, missing = self.exchange.limits.fit, f"fusion {round}", set[int]()
 
         def accept(answer: Answer) -> Fitted | None:
-            """None where the client no longer has the experts."""
-            return None if answer.facts.get(MISSING) is True else fitted(answer)
+            """None where the client has not the experts."""
+            if answer.facts.get(MISSING) is True:
+                missing.add(answer.client)
+                return None
+            return decode_fused(answer.body, answer.client, state)
 
-        have = [k for k in clients if self._experts_at.get(k) == experts]
-        for asked, sent in ((have, {}), ([k for k in clients if k not in have], files)):
-            work = {k: FitFusion(experts, state, settings, round, sent) for k in asked}
-            if not work:
-                continue
-            limit, stage = self.exchange.limits.fit, f"fusion {round}"
-            answers |= {k: f for k, f in self._collect("fusion", stage, work, limit, accept).items() if f is not None}
-        self._experts_at |= dict.fromkeys(answers, experts)
-        for client in set(clients) - answers.keys():
-            self._experts_at.pop(client, None)  # it is sent them next time
-        return [answers[client] for client in clients if client in answers]
+        self.received.turn()
+        extra = encode_experts(files)
+        beside = {k: b"" if self._experts_at.get(k) == experts else extra for k in clients}
+        answers = self._collect(stage, work, limit, accept, beside)
+        self._experts_at |= dict.fromkeys(answers.keys() - missing, experts)
+        if missing:
+            again = {k: work[k] for k in sorted(missing)}
+            answers |= self._collect(f"{stage}, again", again, limit, accept, dict.fromkeys(again, extra))
+        fitted = [one for k in clients if (one := answers.get(k)) is not None]
+        self._require(stage, len(fitted), min(len(clients), self.exchange.limits.clients))
+        return fitted
 
     def deliver(self, model: GlobalModel) -> list[Tensor]:
         """Give every client the global model; returns what `evaluate` does."""
-        work = {k: Deliver(model.to_bytes()) for k in range(len(self.architectures))}
-        return list(self._ask("deliver", work, self.exchange.limits.evaluate, self._confusion).values())
+        delivery = Deliver(model.to_bytes())
+        work = dict.fromkeys(range(len(self.architectures)), delivery)
+        return list(self._ask("deliver", self._requests(work), self.exchange.limits.evaluate, self._confusion).values())
 
     def close(self) -> None:
         """The run is over: what was kept for a resume of its rounds is no longer needed."""
         self.received.clear()
 
-    def _fitted(
-        self, sent: Mapping[int, State], *, whole: bool = True, some: bool = True
-    ) -> Callable[[Answer], Fitted]:
-        classes = self.schema.num_classes
-
-        def accept(answer: Answer) -> Fitted:
-            return decode_fitted(answer.body, answer.client, sent[answer.client], classes, whole=whole, some=some)
-
-        return accept
-
     def _confusion(self, answer: Answer) -> Tensor:
         return decode_confusion(answer.body, self.schema.num_classes)
 
     def _collect(
-        self, kind: str, stage: str, work: Mapping[int, Work], limit: float, accept: Callable[[Answer], Value]
+        self,
+        stage: str,
+        work: Mapping[int, Work],
+        limit: float,
+        accept: Callable[[Answer], Value],
+        extra: Mapping[int, bytes] = MappingProxyType({}),
     ) -> dict[int, Value]:
         """As `_ask`, with answers that an earlier start of the run received."""
-        run, bodies = self.exchange.roll.run, self._bodies(work)
-        requests = {client: Request(run, NAMES[type(one)], client, bodies[client]) for client, one in work.items()}
-        answers: dict[int, Value] = {}
+        requests, answers = self._requests(work, extra), dict[int, Value]()
         for client, request in requests.items():
-            with contextlib.suppress(UsageError):
+            with suppress(UsageError):
                 kept = self.received.recall(request)
                 if kept is not None:
                     answers[client] = accept(kept)
 
         def keep(answer: Answer) -> Value:
             value = accept(answer)
-            self.received.keep(requests[answer.client], answer)
+            if value is not None:
+                self.received.keep(requests[answer.client], answer)
             return value
 
         missing = {client: request for client, request in requests.items() if client not in answers}
         if missing:
-            answers |= self.exchange.ask(stage, missing, limit, keep)
+            answers |= self._ask(stage, missing, limit, keep)
         return {client: answers[client] for client in work if client in answers}
 
     def _ask(
-        self, stage: str, work: Mapping[int, Work], limit: float, accept: Callable[[Answer], Value]
+        self, stage: str, requests: Mapping[int, Request], limit: float, accept: Callable[[Answer], Value]
     ) -> dict[int, Value]:
-        run, bodies = self.exchange.roll.run, self._bodies(work)
-        requests = {client: Request(run, NAMES[type(one)], client, bodies[client]) for client, one in work.items()}
-        return self.exchange.ask(stage, requests, limit, accept)
+        try:
+            return self.exchange.ask(stage, requests, limit, accept)
+        finally:
+            self._remember()
 
-    def _bodies(self, work: Mapping[int, Work]) -> dict[int, bytes]:
-        """The bytes of each client's work; equal bytes are kept once."""
-        seen: dict[bytes, bytes] = {}
-        bodies = {client: encode(one, self.config) for client, one in work.items()}
-        return {client: seen.setdefault(body, body) for client, body in bodies.items()}
+    def _requests(
+        self, work: Mapping[int, Work], extra: Mapping[int, bytes] = MappingProxyType({})
+    ) -> dict[int, Request]:
+        """A request for each client's work; equal bytes are made and kept once."""
+        run, seen, made = self.exchange.roll.run, dict[bytes, bytes](), dict[int, bytes]()
+        requests = {}
+        for client, one in work.items():
+            if id(one) not in made:
+                body = encode(one, self.config)
+                made[id(one)] = seen.setdefault(body, body)
+            requests[client] = Request(run, NAMES[type(one)], client, made[id(one)], extra.get(client, b""))
+        return requests
 
     def _require(self, stage: str, count: int, least: int) -> None:
         if count < least:

@@ -1,7 +1,9 @@
 """A client's memory on its own disk: answers that are finished, and steps of those that are not."""
 
 import contextlib
+import logging
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from mosaic_fl import container
 from mosaic_fl.engines.flower import stored
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import Done
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.files import remove_partial, sha256
 
+log = logging.getLogger("mosaic_fl.client")
 STAYS = frozenset({"contribute"})
 """Tasks whose answers are kept for as long as the run's folder is; of the others the latest two."""
 LATEST = 2
@@ -24,7 +27,8 @@ RUNS = 4  # runs whose work is kept
 class Memory:
     """What a client kept of one request; `site` says on which data and with which model it was done.
 
-    Without a `folder` nothing is kept. What is damaged is as good as absent.
+    Without a `folder` nothing is kept. What is damaged is as good as absent; what cannot be kept, because a disk is
+    full, is logged, for the work is done all the same.
     """
 
     folder: Path | None
@@ -39,8 +43,11 @@ class Memory:
     def keep(self, answer: Answer) -> None:
         """Keep a finished answer, and forget what has become old."""
         path = self._path("answer")
-        if path is None:
-            return
+        if path is not None:
+            with _tolerant():
+                self._keep(path, answer)
+
+    def _keep(self, path: Path, answer: Answer) -> None:
         if path.parent.exists():
             remove_partial(path.parent)
         head = {name: value for name, value in asdict(answer).items() if name != "body"}
@@ -60,7 +67,8 @@ class Memory:
         """Keep the first step of a contribution."""
         path = self._path("classifier")
         if path is not None:
-            stored.write(path, {"seconds": done.seconds, "metrics": done.metrics}, done.value)
+            with _tolerant():
+                stored.write(path, {"seconds": done.seconds, "metrics": done.metrics}, done.value)
 
     def outputs(self, experts: str) -> tuple[Tensor, Tensor] | None:
         """(logits (n, K, C), labels (n,)) of the `experts` on the validation split, if they were here."""
@@ -77,8 +85,9 @@ class Memory:
         """Keep the outputs of these experts, and no others'."""
         path = self._outputs(experts)
         if path is not None:
-            _forget(list(path.parent.glob("*.outputs")))
-            container.write(path, "outputs", {}, {"outputs": outputs, "labels": labels})
+            with _tolerant():
+                _forget(list(path.parent.glob("*.outputs")))
+                container.write(path, "outputs", {}, {"outputs": outputs, "labels": labels})
 
     def _outputs(self, experts: str) -> Path | None:
         run = self._run
@@ -93,6 +102,14 @@ class Memory:
     def _run(self) -> Path | None:
         """The folder of the request's run; its name is a hash, since a run's name comes from outside."""
         return None if self.folder is None else self.folder / "work" / sha256(self.request.run.encode())[:16]
+
+
+@contextlib.contextmanager
+def _tolerant() -> Iterator[None]:
+    try:
+        yield
+    except (MosaicError, OSError) as error:
+        log.warning("a finished step could not be kept: %s", error)
 
 
 def _age(path: Path) -> int:

@@ -1,6 +1,7 @@
 """Who is there: which of Flower's nodes speaks for which client."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -8,16 +9,22 @@ from typing import Any, Protocol
 
 from flwr.app import Message, MessageType
 
+from mosaic_fl.contribution import MAX_COUNT
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.engines.flower.client import HELLO
-from mosaic_fl.engines.flower.wire import Answer, Request, pack_request, unpack_answer
+from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_request, unpack_answer
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import check
 
 HELLO_SECONDS = 120.0  # for an answer to a hello, before it is said again
 SKEW_SECONDS = 600.0  # by how much a client's clock may differ
+AGAIN_SECONDS = 20.0  # before a node whose hello failed is greeted again
 Tell = Callable[..., None]
 """(kind, client, **facts): see `watch`."""
+
+
+class NotNowError(UsageError):
+    """What keeps a node out may pass: it is greeted again."""
 
 
 class Grid(Protocol):
@@ -35,7 +42,10 @@ class Grid(Protocol):
 
 @dataclass
 class Member:
-    """A client that has said who it is, and by which node; `online` as of the last look, `since` that changed."""
+    """A client that has said who it is, and by which node; `online` as of the last look, `since` that changed.
+
+    `skew` is by how many seconds its clock differs from ours, of which Flower's times of life know nothing.
+    """
 
     client: int
     node: int
@@ -43,6 +53,7 @@ class Member:
     architecture: str
     schema: Schema
     samples: int
+    skew: float = 0.0
     online: bool = True
     since: float = 0.0
 
@@ -64,50 +75,51 @@ class Roll:
     schema: Schema | None = None
     members: dict[int, Member] = field(default_factory=dict)
     _greeted: dict[str, tuple[int, str, float]] = field(default_factory=dict)  # message -> node, key, when
-    _refused: set[int] = field(default_factory=set)
+    _refused: dict[int, float] = field(default_factory=dict)  # node -> until when
 
     def look(self) -> None:
         """Take note of who has come, gone and answered, and greet who is new; does not wait."""
-        nodes = {node.node_id: _key(node) for node in self.grid.get_nodes()}
+        now, nodes = self.now(), {node.node_id: _key(node) for node in self.grid.get_nodes()}
         for member in self.members.values():
             if member.online != (member.node in nodes):
-                member.online, member.since = member.node in nodes, self.now()
+                member.online, member.since = member.node in nodes, now
                 if member.online:
                     self.tell("returned", member.client)
                 else:
                     self.tell("gone", member.client, reason="its connection was lost")
-        self._refused &= nodes.keys()  # who left and comes back may have been put right
+        # Who left and comes back may have been put right.
+        self._refused = {node: until for node, until in self._refused.items() if node in nodes and until > now}
         self._hear()
         known = {m.node for m in self.members.values()} | {node for node, _, _ in self._greeted.values()}
-        new = [node for node in nodes if node not in known | self._refused]
+        new = [node for node in nodes if node not in known | self._refused.keys()]
         content = pack_request(Request(self.run, HELLO, -1))
         for node in new:
-            message = Message(content, dst_node_id=node, message_type=MessageType.QUERY, ttl=HELLO_SECONDS)
+            message = Message(content, node, MessageType.QUERY, ttl=HELLO_SECONDS + 2 * SKEW_SECONDS)
             for sent in self.grid.push_messages([message]):
-                self._greeted[sent] = (node, nodes[node], self.now())
+                if sent:
+                    self._greeted[sent] = (node, nodes[node], now)
 
     def _hear(self) -> None:
         """Take in the answers to greetings; forget those that nobody answered."""
-        for reply in self.grid.pull_messages(list(self._greeted)) if self._greeted else ():
-            node, key, _ = self._greeted.pop(reply.metadata.reply_to_message_id)
+        for sent, reply in pull(self.grid, list(self._greeted)):
+            node, key, _ = self._greeted.pop(sent)
             try:
-                if reply.has_error():
-                    raise UsageError(f"it failed before it could say who it is ({_error(reply)})")
-                self._admit(unpack_answer(reply.content), node, key)
+                self._admit(answer_of(reply), node, key)
             except UsageError as error:
-                self._refused.add(node)
+                passing = isinstance(error, NotNowError)
+                self._refused[node] = self.now() + AGAIN_SECONDS if passing else math.inf
                 self.tell("refused", -1, node=str(node), reason=str(error))
         late = self.now() - HELLO_SECONDS
         self._greeted = {sent: about for sent, about in self._greeted.items() if about[2] > late}
 
     def _admit(self, answer: Answer, node: int, key: str) -> None:
         if answer.reason:
-            raise UsageError(answer.reason)
+            raise NotNowError(answer.reason)
         match answer.facts:
             case {
                 "mosaic_fl": str(theirs), "client": int(client), "architecture": str(architecture),
                 "schema": schema_json, "samples": int(samples), "time": float() | int() as time,
-            } if samples > 0 and answer.run == self.run:  # fmt: skip
+            } if 0 < samples <= MAX_COUNT and is_figure(time) and answer.run == self.run:  # fmt: skip
                 schema = Schema.from_json(schema_json)
             case _:
                 raise UsageError("its answer does not say who it is")
@@ -122,12 +134,12 @@ class Roll:
             raise UsageError(f"client {client} has another key than when it first came: one number a site")
         before = self.members.get(client)
         if before is not None and before.online and before.node != node:
-            raise UsageError(f"client {client} is here already: two sites have this number; correct one site file")
+            raise NotNowError(f"client {client} is here already: two sites have this number; correct one site file")
         if self.schema is not None and schema != self.schema:
             raise UsageError(f"client {client}: its samples are {_words(schema)}, the others' {_words(self.schema)}")
         check(architecture, schema)
         self.keys[client] = key
-        self.members[client] = Member(client, node, key, architecture, schema, samples, since=self.now())
+        self.members[client] = Member(client, node, key, architecture, schema, samples, skew, since=self.now())
         self.tell("joined", client, node=str(node), architecture=architecture, samples=samples)
 
     def agree(self) -> None:
@@ -138,7 +150,7 @@ class Roll:
             if member.schema != self.schema:
                 reason = f"its samples are {_words(member.schema)}, the others' {_words(self.schema)}"
                 self.tell("refused", client, node=str(member.node), reason=reason)
-                self._refused.add(member.node)
+                self._refused[member.node] = math.inf
                 del self.members[client]
 
 
@@ -146,9 +158,36 @@ def _key(node: Any) -> str:
     return bytes(getattr(node, "public_key", b"")).hex()
 
 
-def _error(reply: Message) -> str:
-    """Flower's error in a few words: its text comes from the client's process and is not shown."""
-    return f"Flower's error {reply.error.code}"
+def pull(grid: Grid, sent: Sequence[str]) -> list[tuple[str, Message | Exception]]:
+    """The replies that are there, each with the message that it replies to; or what was wrong with it.
+
+    One at a time: a body that cannot be put together is that node's fault and no other's.
+    """
+    found: list[tuple[str, Message | Exception]] = []
+    for name in sent:
+        try:
+            found += [(name, reply) for reply in grid.pull_messages([name])]
+        except OSError:  # the hub is not there for a moment
+            continue
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] in ("httpx", "httpcore"):
+                continue
+            found.append((name, error))
+    return found
+
+
+def answer_of(reply: Message | Exception) -> Answer:
+    """What a reply says; raises UsageError for anything that is no answer, NotNowError where Flower lost it."""
+    try:
+        if isinstance(reply, Exception):
+            raise reply
+        if reply.has_error():  # its text comes from the client's process, and is not shown
+            raise NotNowError(f"it failed before it could answer (Flower's error {reply.error.code})")
+        return unpack_answer(reply.content)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"its answer cannot be read ({type(error).__name__})") from error
 
 
 def _words(schema: Schema) -> str:

@@ -6,6 +6,7 @@ Flower's making, so it may be large. Equal bodies to several clients are one obj
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -16,9 +17,9 @@ from mosaic_fl.files import sha256
 
 PROTOCOL = 1
 """Changes with any change of what is sent; two ends of different numbers refuse each other."""
-MAX_HEAD = 2**24  # characters of JSON
-MAX_REASON = 300
-HEAD, BODY = "head", "body"
+MAX_HEAD = 2**21  # characters of JSON
+MAX_REASON, MAX_TEXT = 300, 200
+HEAD, BODY, EXTRA = "head", "body", "extra"
 RAW = "mosaic-fl.bytes"  # the type of serialisation that Flower is told: it has no reader for it, and needs none
 
 
@@ -26,17 +27,20 @@ RAW = "mosaic-fl.bytes"  # the type of serialisation that Flower is told: it has
 class Request:
     """What the server asks of one client: `task` in the run `run`, of the person who speaks for `client`.
 
-    `client` is −1 where the server asks who is there. `body` holds what the task needs, see `codec`.
+    `client` is −1 where the server asks who is there. `body` holds what the task needs, see `codec`; `extra` what the
+    body refers to and the client may have already. Of two requests the one with the greater `serial` is the newer.
     """
 
     run: str
     task: str
     client: int
     body: bytes = b""
+    extra: bytes = b""
+    serial: int = 0
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """What tells this request from all others to this client."""
+        """What tells this request from all others to this client; the same when it is said again."""
         return sha256(self.run.encode(), self.task.encode(), self.body)
 
 
@@ -60,17 +64,17 @@ class Answer:
 
 def pack_request(request: Request) -> RecordDict:
     """The content of a message that asks."""
-    head = {"protocol": PROTOCOL, "run": request.run, "task": request.task, "client": request.client}
-    return _pack(head, request.body)
+    head = {name: getattr(request, name) for name in ("run", "task", "client", "serial")}
+    return _pack({"protocol": PROTOCOL, **head}, request.body, request.extra)
 
 
 def unpack_request(content: RecordDict) -> Request:
     """The inverse of `pack_request`; raises UsageError for anything else."""
     match _unpack(content):
-        case {"protocol": int(protocol)}, _ if protocol != PROTOCOL:
+        case {"protocol": int(protocol)}, _, _ if protocol != PROTOCOL:
             raise _other_protocol(protocol)
-        case {"run": str(run), "task": str(task), "client": int(client)}, body:
-            return Request(run, task, client, body)
+        case {"run": str(run), "task": str(task), "client": int(client), "serial": int(serial)}, body, extra:
+            return Request(run, task, client, body, extra, serial)
     raise UsageError("the message is not a request")
 
 
@@ -82,7 +86,7 @@ def pack_answer(answer: Answer) -> RecordDict:
 
 def unpack_answer(content: RecordDict) -> Answer:
     """The inverse of `pack_answer`, for content that may come from anywhere; raises UsageError for anything else."""
-    head, body = _unpack(content)
+    head, body, _ = _unpack(content)
     match head:
         case {"protocol": int(protocol)} if protocol != PROTOCOL:
             raise _other_protocol(protocol)
@@ -95,7 +99,7 @@ def unpack_answer(content: RecordDict) -> Answer:
             "facts": dict(facts),
             "reason": str(reason),
             "sha256": str(digest),
-        } if isfinite(seconds) and seconds >= 0 and all(isinstance(line, dict) for line in metrics):
+        } if is_figure(seconds) and seconds >= 0 and all(_is_line(line) for line in metrics):
             if sha256(body) != digest:
                 raise UsageError("truncated or altered on the way: its SHA-256 does not match")
             said = "".join(c for c in reason[:MAX_REASON] if c.isprintable())
@@ -103,17 +107,33 @@ def unpack_answer(content: RecordDict) -> Answer:
     raise UsageError("it is not an answer of mosaic-fl")
 
 
-def _pack(head: dict[str, Any], body: bytes) -> RecordDict:
-    array = Array("uint8", (len(body),), RAW, body)
-    return RecordDict({HEAD: ConfigRecord({"json": json.dumps(head)}), BODY: ArrayRecord({BODY: array})})
+def is_figure(value: object) -> bool:
+    """Whether it is a finite number that a float can hold."""
+    return (type(value) is float and isfinite(value)) or (type(value) is int and abs(value) < 2**53)
 
 
-def _unpack(content: RecordDict) -> tuple[dict[str, Any], bytes]:
+def _is_line(line: object) -> bool:
+    """Whether it is what a journal may keep of one step: names, and numbers or short texts."""
+    return isinstance(line, dict) and all(
+        len(name) <= MAX_TEXT and (is_figure(value) or (isinstance(value, str) and len(value) <= MAX_TEXT))
+        for name, value in line.items()
+    )
+
+
+def _pack(head: dict[str, Any], body: bytes, extra: bytes = b"") -> RecordDict:
+    said: dict[str, Any] = {HEAD: ConfigRecord({"json": json.dumps(head)})}
+    for name, data in ((BODY, body), (EXTRA, extra)):
+        said[name] = ArrayRecord({name: Array("uint8", (len(data),), RAW, data)})
+    return RecordDict(said)
+
+
+def _unpack(content: RecordDict) -> tuple[dict[str, Any], bytes, bytes]:
     try:
-        text, array = content[HEAD]["json"], content[BODY][BODY]
+        text: Any = content[HEAD]["json"]
+        arrays: list[Any] = [content[BODY][BODY], content[EXTRA][EXTRA]]
     except (KeyError, TypeError):
         raise UsageError("it has no head and body") from None
-    if not isinstance(text, str) or len(text) > MAX_HEAD or not isinstance(array, Array):
+    if not isinstance(text, str) or len(text) > MAX_HEAD or not all(isinstance(array, Array) for array in arrays):
         raise UsageError("its head or its body is of a wrong kind")
     try:
         head = json.loads(text)
@@ -121,7 +141,7 @@ def _unpack(content: RecordDict) -> tuple[dict[str, Any], bytes]:
         raise UsageError("its head is not JSON") from None
     if not isinstance(head, dict):
         raise UsageError("its head is not a JSON object")
-    return head, array.data
+    return head, arrays[0].data, arrays[1].data
 
 
 def _other_protocol(protocol: int) -> UsageError:
