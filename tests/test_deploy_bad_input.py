@@ -8,6 +8,7 @@ from flower_processes import NGINX, Place, save_digits
 from mosaic_fl.cli.main import main
 from mosaic_fl.deploy.client import REFUSED_FOR, ClientPlan, Supervisor, _accept
 from mosaic_fl.deploy.processes import Processes
+from mosaic_fl.deploy.proxy import Face, configuration
 from mosaic_fl.deploy.reach import Answer
 from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.errors import MosaicError, UsageError
@@ -134,3 +135,10 @@ def test_show_prints_every_command_and_writes_nothing(
         main(["deploy", "client", "site-0/site.toml", "--show"])
     assert "flower-supernode" in capsys.readouterr().out
     assert not (tmp_path / "site-0" / "site-client").exists()
+
+
+def test_the_documented_nginx_configuration_is_the_one_that_is_used() -> None:
+    keys = Path("/etc/mosaic/server")
+    face = Face("0.0.0.0", 8443, keys, 18000, keys / "ca.crt")  # noqa: S104
+    documented = Path(__file__).parents[1] / "docs" / "deploy" / "nginx.conf"
+    assert documented.read_text() == configuration(face, Path("/var/lib/mosaic/nginx"))

@@ -81,7 +81,7 @@ def test_what_cannot_work_ends_in_one_line(running: Place) -> None:
     running.write_site(0, certificate="../other/ca.crt")
     wrong_authority, unknown_key = running.client(0), running.client(2)
     port_in_use, same_folder = running.server(out="other-run"), running.server("--resume")
-    code, said = ended(wrong_authority)
+    code, said = ended(wrong_authority, 60)
     assert (code, said.count("\n")) == (2, 1)
     assert "was not signed by" in said
     code, said = ended(unknown_key)
