@@ -61,12 +61,12 @@ class Processes:
 
     def __enter__(self) -> "Processes":
         self.others = descendants(os.getpid())
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _adopt(True)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        _adopt(False)  # what nobody buries looks alive to Flower's children of it
 
     def start(self, name: str, command: Command, log: Path, dies_by: int = signal.SIGTERM) -> Child:
         """Start `command`, appending its output to `log`; it gets the signal `dies_by` when this process dies."""
@@ -95,6 +95,12 @@ class Processes:
                 _end(child.process)
             self.children.clear()
             _sweep(family)
+
+
+def _adopt(yes: bool) -> None:
+    """Whether orphans of this process's children become its own."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
 
 
 def _leashed(command: Command, dies_by: int) -> list[str]:
