@@ -138,7 +138,7 @@ def wait_for(true: Callable[[], object], seconds: float, what: str) -> None:
         time.sleep(0.1)
 
 
-def ended(process: "subprocess.Popen[str]", seconds: float = 30) -> tuple[int, str]:
+def ended(process: "subprocess.Popen[str]", seconds: float = 60) -> tuple[int, str]:
     """The exit code and all output of a process that is to end within `seconds`."""
     output, _ = process.communicate(timeout=seconds)
     return process.returncode, output

@@ -9,9 +9,14 @@ from pathlib import Path
 import pytest
 
 from flower_processes import NGINX, Place, ended, place, wait_for
+from mosaic_fl.config import Config
 from mosaic_fl.deploy.certificates import make_server_keys
+from mosaic_fl.deploy.plan import ServerPlan
+from mosaic_fl.deploy.processes import Command, Processes, descendants, parent
 from mosaic_fl.deploy.proxy import FLEET
 from mosaic_fl.deploy.reach import UnreachableError, ask
+from mosaic_fl.deploy.server import _wait, commands
+from mosaic_fl.errors import MosaicError, UsageError
 
 pytest.importorskip("flwr")
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")
@@ -19,12 +24,19 @@ needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory):
-    """A server that waits for two clients."""
+    """A server that waits for two clients, after one that was killed."""
     with place(tmp_path_factory.mktemp("deploy")) as made:
-        made.server()
+        killed = made.server()
         wait_for(lambda: _answers(made), 60, "the server answers")
+        assert len(made.left()) > 2
+        killed.send_signal(signal.SIGKILL)
+        wait_for(lambda: not made.left(), 30, "no process is left")
+        killed.communicate()
+        made.started.clear()
+        made.server("--resume")
+        wait_for(lambda: _answers(made), 60, "the server answers again")
         yield made
-    wait_for(lambda: not made.left(), 10, "no process is left")
+    wait_for(lambda: not made.left(), 30, "no process is left")
 
 
 def _answers(made: Place) -> bool:
@@ -81,7 +93,7 @@ def test_what_cannot_work_ends_in_one_line(running: Place) -> None:
     running.write_site(0, certificate="../other/ca.crt")
     wrong_authority, unknown_key = running.client(0), running.client(2)
     port_in_use, same_folder = running.server(out="other-run"), running.server("--resume")
-    code, said = ended(wrong_authority)
+    code, said = ended(wrong_authority, 60)
     assert (code, said.count("\n")) == (2, 1)
     assert "was not signed by" in said
     code, said = ended(unknown_key)
@@ -113,15 +125,28 @@ def test_two_clients_and_a_server_reach_a_result(running: Place) -> None:
     assert not list((running.folder / "run" / "flower").glob("state.db*"))  # what clients sent
 
 
-def test_a_killed_server_leaves_no_process_and_the_run_goes_on_with_resume(tmp_path: Path) -> None:
-    with place(tmp_path, clients=1) as made:
-        server = made.server(clients=1)
-        wait_for(lambda: _answers(made), 60, "the server answers")
-        assert len(made.left()) > 2
-        server.send_signal(signal.SIGKILL)
-        wait_for(lambda: not made.left(), 10, "no process is left")
-        again = made.server("--resume", "--limit", "join=0.1", "--min-clients", "1", clients=1)
-        code, said = ended(again, 60)
-        assert code == 1
-        assert said.splitlines()[-1] == "mosaic: 0 clients joined"
-        assert not made.left()
+@pytest.mark.parametrize(("code", "kind"), [(1, MosaicError), (2, UsageError)])
+def test_a_failure_of_the_app_is_this_commands(tmp_path: Path, code: int, kind: type[MosaicError]) -> None:
+    (tmp_path / "failure.json").write_text(json.dumps({"error": "1 of 2 clients joined", "exit_code": code}))
+    plan = ServerPlan(Config(), tmp_path, 2, 2, "127.0.0.1", 1)
+    with Processes() as processes, pytest.raises(MosaicError, match="^1 of 2 clients joined$") as caught:
+        _wait(plan, commands(plan, {}, 1), processes, None)
+    assert type(caught.value) is kind
+
+
+def test_a_process_that_ends_by_itself_is_named(tmp_path: Path) -> None:
+    plan = ServerPlan(Config(), tmp_path, 2, 2, "127.0.0.1", 1)
+    with Processes() as processes:
+        processes.start("hub", Command(("/bin/sh", "-c", "echo no luck")), tmp_path / "log")
+        with pytest.raises(MosaicError, match="^hub ended by itself: no luck; go on with --resume"):
+            _wait(plan, commands(plan, {}, 1), processes, None)
+
+
+def test_grandchildren_that_will_not_end_are_ended(tmp_path: Path) -> None:
+    stubborn = "trap '' TERM; (trap '' TERM; sleep 97) & sleep 98"
+    with Processes() as processes:
+        child = processes.start("stubborn", Command(("/bin/sh", "-c", stubborn)), tmp_path / "log")
+        wait_for(lambda: len(descendants(child.process.pid)) >= 2, 10, "the processes run")
+        family = {child.process.pid, *descendants(child.process.pid)}
+        child.process.kill()
+    assert not [pid for pid in family if parent(pid) is not None]

@@ -21,11 +21,12 @@ def test_one_works_one_waits_and_more_are_sent_away(tmp_path: Path) -> None:
     said, inside, leave = dict[int, str](), threading.Event(), threading.Event()
 
     def work(serial: int) -> None:
-        with alone(tmp_path, serial) as turn:
-            said[serial] = turn
-            inside.set()
-            if serial == 1:
-                leave.wait(10)
+        while said.setdefault(serial, BUSY) == BUSY:  # `taken` below has the lock for a moment
+            with alone(tmp_path, serial) as turn:
+                said[serial] = turn
+                inside.set()
+                if serial == 1:
+                    leave.wait(10)
 
     first = threading.Thread(target=work, args=(1,))
     first.start()

@@ -84,6 +84,8 @@ def work(plan: ClientPlan) -> None:
     `wait` seconds at first, has another version, does not know the key, or refuses it for long.
     """
     mark = check_client(plan)
+    with contextlib.suppress(UnreachableError):  # a wrong server is found in no time; its data take some
+        _accept(_ask(plan), plan, mark)
     check_data(plan.site)
     with _sole(plan.site.folder), ended_by_sigterm(), Processes() as processes:
         shutil.rmtree(plan.site.folder / "flower", ignore_errors=True)  # of an earlier start: nothing in it is needed
@@ -234,9 +236,7 @@ class Supervisor:
                 f"{self.where} still refuses the key {key}: another client uses it (every client makes its own with "
                 "mosaic deploy keys client), or the server does not know it (give it the .pub)"
             )
-        tell(
-            f"{self.where} refuses the key {key}: it counts as online, from this client's last life or at another place"
-        )
+        tell(f"{self.where} refuses the key {key}: it counts as online, here a moment ago or elsewhere")
 
 
 def _pauses() -> Iterator[float]:

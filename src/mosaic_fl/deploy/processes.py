@@ -57,14 +57,16 @@ class Processes:
 
     def __init__(self) -> None:
         self.children: list[Child] = []
+        self.others: set[int] = set()  # what ran below this process before
 
     def __enter__(self) -> "Processes":
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.others = descendants(os.getpid())
+        _adopt(True)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        _adopt(False)  # what nobody buries looks alive to Flower's children of it
 
     def start(self, name: str, command: Command, log: Path, dies_by: int = signal.SIGTERM) -> Child:
         """Start `command`, appending its output to `log`; it gets the signal `dies_by` when this process dies."""
@@ -72,7 +74,7 @@ class Processes:
         if log.exists() and log.stat().st_size > KEPT_LOG:
             log.replace(log.with_name(log.name + ".1"))
         begin = log.stat().st_size if log.exists() else 0
-        words = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), str(int(dies_by)), *command.words]
+        words = _leashed(command, dies_by)
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as file:
             process = subprocess.Popen(
                 words, env={**inherited(), **command.environment}, stdin=subprocess.DEVNULL, stdout=file, stderr=file
@@ -87,11 +89,23 @@ class Processes:
     def stop(self) -> None:
         """End every process and its descendants: by SIGTERM in reverse order, after some seconds by SIGKILL."""
         with _undisturbed():
-            family = {pid for child in self.children for pid in descendants(child.process.pid)}
+            family = descendants(os.getpid()) - self.others  # with the orphans of a child that has gone
+            family -= {child.process.pid for child in self.children}
             for child in reversed(self.children):
                 _end(child.process)
             self.children.clear()
             _sweep(family)
+
+
+def _adopt(yes: bool) -> None:
+    """Whether orphans of this process's children become its own."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
+
+
+def _leashed(command: Command, dies_by: int) -> list[str]:
+    """The words that start `command` so that it gets the signal `dies_by` when this process (or its thread) ends."""
+    return [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), str(int(dies_by)), *command.words]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -108,9 +122,9 @@ def _sweep(family: set[int]) -> None:
     """End what is left of the processes `family` and what they start; Flower's own end by themselves."""
     began, asked = time.monotonic(), set[int]()
     while True:
-        _reap()
         family |= {below for pid in family for below in descendants(pid)}
         left = {pid for pid in family if parent(pid) is not None}
+        _reap(family)
         if not left:
             return
         waited = time.monotonic() - began
@@ -122,11 +136,11 @@ def _sweep(family: set[int]) -> None:
         time.sleep(0.1)
 
 
-def _reap() -> None:
-    """Take leave of orphans that became our children and have ended."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def _reap(family: set[int]) -> None:
+    """Take leave of those that became our children when their parent ended, and have ended themselves."""
+    for pid in family:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def parent(pid: int) -> int | None:
@@ -191,8 +205,8 @@ def call(command: Command, timeout: float = 60.0) -> str:
     """Run a short command to its end; returns its stdout. Raises MosaicError with the last line of what it said."""
     try:
         done = subprocess.run(
-            command.words, env={**inherited(), **command.environment}, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=timeout, check=False,
+            _leashed(command, signal.SIGKILL), env={**inherited(), **command.environment}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise MosaicError(f"{command.words[0]} did not end within {timeout:.0f} seconds") from error

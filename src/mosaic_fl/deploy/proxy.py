@@ -30,7 +30,7 @@ class Face:
     keys: Path  # server.pem and server.key
     hub: int  # the superlink's port on 127.0.0.1
     hub_ca: Path
-    known: tuple[str, ...] = ()  # fingerprints of the clients' keys
+    known: tuple[str, ...] | None = None  # fingerprints of the clients' keys, which anyone may ask for
 
 
 def nginx() -> str:
@@ -52,6 +52,10 @@ def hello(known: Iterable[str]) -> str:
 def configuration(face: Face, folder: Path) -> str:
     """The whole nginx.conf, whose files live in `folder`."""
     address = f"[{face.host}]:{face.port}" if ":" in face.host else f"{face.host}:{face.port}"
+    greeting = ""
+    if face.known is not None:
+        said = f"default_type application/json; return 200 '{hello(face.known)}';"
+        greeting = f"\n        location = {HELLO} {{ {said} }}"
     return f"""# Made by `mosaic deploy server`: only what a registered node needs gets through.
 daemon off;
 pid {_quoted(folder / "nginx.pid")};
@@ -76,8 +80,7 @@ http {{
         ssl_certificate_key {_quoted(face.keys / KEY)};
         ssl_protocols TLSv1.2 TLSv1.3;
 
-        location / {{ return 403; }}
-        location = {HELLO} {{ default_type application/json; return 200 '{hello(face.known)}'; }}
+        location / {{ return 403; }}{greeting}
         location = /health {{ proxy_pass https://hub/health; }}
         # The address is built here, not passed on: there is no other way to write a call that is not meant.
         location ~ ^/v1/fleet/({"|".join(FLEET)})$ {{ proxy_pass https://hub/v1/fleet/$1; }}

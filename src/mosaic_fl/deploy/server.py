@@ -196,6 +196,14 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return None
 
 
+def _read(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is none, or only a part of it yet."""
+    with contextlib.suppress(OSError, ValueError):
+        said = json.loads(path.read_text("utf-8"))
+        return said if isinstance(said, dict) else None
+    return None
+
+
 def _wait(plan: ServerPlan, steps: Commands, processes: Processes, before: tuple[int, int] | None) -> dict[str, Any]:
     """Wait for this start's result.json or failure.json, telling what the app tells."""
     result, failure = plan.out / "result.json", plan.out / "failure.json"
@@ -204,12 +212,10 @@ def _wait(plan: ServerPlan, steps: Commands, processes: Processes, before: tuple
     while True:
         time.sleep(LOOK)
         tail.relay()
-        if failure.exists():
-            said = json.loads(failure.read_text("utf-8"))
+        if said := _read(failure):
             raise (UsageError if said.get("exit_code") == 2 else MosaicError)(str(said.get("error")))
-        if _stamp(result) not in (None, before):
-            loaded: dict[str, Any] = json.loads(result.read_text("utf-8"))
-            return loaded
+        if _stamp(result) not in (None, before) and (said := _read(result)):
+            return said
         if child := processes.dead():
             raise MosaicError(f"{child.name} ended by itself: {last_line(child.output())}; go on with --resume")
         if ended_at is not None and time.monotonic() - ended_at > GRACE:

@@ -1,0 +1,144 @@
+"""`mosaic deploy` with wrong words or a wrong site file: one line, exit code 2, before any process starts."""
+
+from pathlib import Path
+
+import pytest
+
+from flower_processes import NGINX, Place, save_digits
+from mosaic_fl.cli.main import main
+from mosaic_fl.deploy.client import REFUSED_FOR, ClientPlan, Supervisor, _accept
+from mosaic_fl.deploy.processes import Processes
+from mosaic_fl.deploy.proxy import Face, configuration
+from mosaic_fl.deploy.reach import Answer
+from mosaic_fl.engines.flower.site import load_site
+from mosaic_fl.errors import MosaicError, UsageError
+
+SERVER = '\n[server]\naddress = "host:8443"\n'
+GOOD = 'client = 0\ndata = "data.parquet"\nmodel = "cnn:8"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_digits(tmp_path / "data.parquet")
+    return tmp_path
+
+
+def _site(folder: Path, text: str) -> Path:
+    (folder / "site.toml").write_text(text)
+    return folder / "site.toml"
+
+
+def test_a_site_files_paths_are_its_own_folders(folder: Path) -> None:
+    (folder / "client.key").touch()
+    site = load_site(_site(folder, f'{GOOD}{SERVER}key = "client.key"\n'))
+    assert site.data == folder / "data.parquet"
+    assert site.folder == folder / "site-client"
+    assert (site.server.host, site.server.port, site.server.key) == ("host", 8443, folder / "client.key")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("client = ", "is not TOML"),
+        (GOOD, r"there is no \[server\]"),
+        (f"{GOOD}clases = 3\n{SERVER}", "unknown setting 'clases': did you mean classes"),
+        (f'{GOOD}{SERVER}adress = "x"\n', "unknown setting 'server.adress': did you mean server.address"),
+        (GOOD.replace("data.parquet", "none") + SERVER, "data names .*none, which does not exist"),
+        (GOOD.replace("client = 0\n", "") + SERVER, "client is missing: this client's number"),
+        (GOOD.replace("= 0", "= 10000") + SERVER, "client is 10000, but it should be less than or equal to 9999"),
+        (GOOD + SERVER.replace(":8443", ""), "server.address is 'host': write it as"),
+        (GOOD + SERVER.replace("8443", "84430"), "server.address is 'host:84430': write it as"),
+        (f'{GOOD}{SERVER}certificate = "ca.crt"\n', "server.certificate names .*ca.crt, which does not exist"),
+        ("server = 3\n" + GOOD, "server is 3, but"),
+    ],
+)
+def test_a_wrong_site_file_is_named(folder: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=rf"site.toml.*{said}") as caught:
+        load_site(_site(folder, text))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("server --clients 2 --insecure", "only with --host 127.0.0.1, not 0.0.0.0"),
+        ("server --clients 2 --no-proxy", "--no-proxy lets whoever reaches 0.0.0.0:8443 start runs"),
+        ("server --clients 2 --min-clients 3", "--min-clients 3: it is 1 to --clients 2"),
+        ("server --clients 2 --host 127.0.0.1", "--keys and --clients-keys are needed"),
+        ("server --clients 2 --limit fitt=3", "unknown stage 'fitt': did you mean fit"),
+        ("server --clients 2 --limit fit=no", "write STAGE=SECONDS"),
+        ("server --clients 2 --insecure --host 127.0.0.1 --test no", "no does not exist"),
+        ("server --clients 2 --insecure --host 127.0.0.1 --port 99999", "ports are 1 to 65535"),
+        ("server --clients 2 --insecure --host 127.0.0.1 --resume --force", "say one of them"),
+        ("client no.toml", "cannot read no.toml"),
+        ("client site.toml", "[server] needs certificate"),
+        ("client site.toml --insecure", "only to 127.0.0.1, not host"),
+    ],
+)
+def test_wrong_words(
+    folder: Path, words: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    _site(folder, GOOD + SERVER)
+    with pytest.raises(SystemExit) as ended:
+        main(["deploy", *words.split()])
+    error = capsys.readouterr().err
+    assert (ended.value.code, error.count("\n")) == (2, 1), error
+    assert said in error
+    assert not (folder / "runs" / "deploy").exists()
+
+
+def test_without_nginx_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mosaic_fl.deploy import proxy
+
+    monkeypatch.setattr(proxy.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(UsageError, match="nginx is not installed: apt-get install nginx-light.*--no-proxy"):
+        proxy.nginx()
+
+
+def test_a_client_of_another_version_or_with_an_unknown_or_doubled_key_is_told(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.make_keys(1)
+    site = load_site(place.write_site(0))
+    plan = ClientPlan(tmp_path / "site-0" / "site.toml", site)
+    _accept(Answer(), plan, "mark")
+    _accept(Answer("0.1.0", frozenset({"mark"})), plan, "mark")
+    with pytest.raises(MosaicError, match=r"the server runs mosaic-fl 9.9, this client 0.1.0: install the same"):
+        _accept(Answer("9.9", frozenset({"mark"})), plan, "mark")
+    with pytest.raises(MosaicError, match=r"does not know the key .*client.key: give its .pub file"):
+        _accept(Answer("0.1.0", frozenset({"other"})), plan, "mark")
+    supervisor = Supervisor(plan, "mark", Processes())
+    supervisor._refused()
+    assert supervisor.refused_since is not None
+    supervisor.refused_since -= REFUSED_FOR
+    with pytest.raises(MosaicError, match="another client uses it"):
+        supervisor._refused()
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")
+def test_show_prints_every_command_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path)
+    place.make_keys(1)
+    monkeypatch.chdir(tmp_path)
+    words = (
+        f"deploy server --clients 1 --keys server --clients-keys clients --host 127.0.0.1 --port {place.port} --show"
+    )
+    with pytest.raises(SystemExit):
+        main(words.split())
+    shown = capsys.readouterr().out
+    for part in ("flower-superlink", "supernode register", "nginx.conf", "flwr run", "FLWR_TELEMETRY_ENABLED=0"):
+        assert part in shown
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(SystemExit):
+        main(["deploy", "client", "site-0/site.toml", "--show"])
+    assert "flower-supernode" in capsys.readouterr().out
+    assert not (tmp_path / "site-0" / "site-client").exists()
+
+
+def test_the_documented_nginx_configuration_is_the_one_that_is_used() -> None:
+    keys = Path("/etc/mosaic/server")
+    face = Face("0.0.0.0", 8443, keys, 18000, keys / "ca.crt")  # noqa: S104
+    documented = Path(__file__).parents[1] / "docs" / "deploy" / "nginx.conf"
+    assert documented.read_text() == configuration(face, Path("/var/lib/mosaic/nginx"))
