@@ -32,8 +32,7 @@ OURS = (
     "config.toml",
     "deployment.json",
     "failure.json",
-    "status.json",
-    "events.jsonl",
+    "run-id",
     "flower",
     MARKER,
 )
