@@ -11,12 +11,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sklearn.datasets import load_digits
-
+from mosaic_fl.config import Config
+from mosaic_fl.data.export import save_parquet
+from mosaic_fl.data.sources import load
 from mosaic_fl.deploy.certificates import make_client_keys, make_server_keys
 from mosaic_fl.deploy.processes import free_port
+from mosaic_fl.engines.sites import spread
 
-STAND_IN = Path(__file__).parent / "stand_in"
+# A one-shot run of seconds, of clients with equal shares of the digits and one small model.
+TINY = [
+    word
+    for setting in (
+        "train.max_steps=30", "train.min_steps=20", "generator.steps=40", "generator.width=8", "meta.steps=20",
+        "meta.samples=200", "distill.steps=40", "distill.pool=400",
+    )
+    for word in ("--set", setting)
+]  # fmt: skip
+MODEL = "cnn:8"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 
@@ -26,13 +37,17 @@ class Place:
 
     folder: Path
     port: int = field(default_factory=free_port)
-    stand_in: bool = True
     started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def make_keys(self, clients: int) -> None:
         """server/, clients/*.pub, and site-K/ with a site file each; one more key that the server does not know."""
         make_server_keys(["127.0.0.1", "localhost"], self.folder / "server")
         (self.folder / "clients").mkdir()
+        config = Config().with_values({"partition.clients": clients, "partition.split": "iid"})
+        splits = load(config.data, config.run.seed)
+        for site in spread(config, splits, [MODEL]):
+            save_parquet(site.data, self.folder / f"site-{site.client}" / "data.parquet")
+        save_parquet(splits.test, self.folder / "test.parquet")
         for k in range(clients + 1):
             public = make_client_keys(self.folder / f"site-{k}")
             if k < clients:
@@ -43,17 +58,19 @@ class Place:
         """The site file of client `k`, some of its values changed; returns its path."""
         folder = self.folder / f"site-{k}"
         folder.mkdir(exist_ok=True)
-        if not (folder / "data.parquet").exists():
-            save_digits(folder / "data.parquet")
+        if not (folder / "data.parquet").exists():  # a site that the server does not know
+            shutil.copy(self.folder / "site-0" / "data.parquet", folder)
         values = {
             "address": f"127.0.0.1:{self.port}",
             "certificate": "../server/ca.crt",
             "key": "client.key",
-            "model": "cnn:8",
+            "model": MODEL,
         } | changes
         server = "".join(f'{key} = "{values[key]}"\n' for key in ("address", "certificate", "key"))
         path = folder / "site.toml"
-        path.write_text(f'client = {k}\ndata = "data.parquet"\nmodel = "{values["model"]}"\n\n[server]\n{server}')
+        path.write_text(
+            f'client = {k}\ndata = "data.parquet"\nmodel = "{values["model"]}"\nclasses = 10\n\n[server]\n{server}'
+        )
         return path
 
     def server(self, *words: str, clients: int = 2, out: str = "run") -> "subprocess.Popen[str]":
@@ -75,10 +92,8 @@ class Place:
         return process
 
     def environment(self) -> dict[str, str]:
-        """What every process gets: few threads, and the stand-in apps where they are wanted."""
-        path = [str(STAND_IN)] if self.stand_in else []
-        path += [entry for entry in os.environ.get("PYTHONPATH", "").split(":") if entry]
-        return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "PYTHONPATH": ":".join(path)}
+        """What every process gets: few threads."""
+        return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
 
     def left(self) -> list[str]:
         """The commands that run and have this folder in their words or environment."""
@@ -106,28 +121,14 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(folder: Path, clients: int = 2, *, stand_in: bool = True) -> Iterator[Place]:
+def place(folder: Path, clients: int = 2) -> Iterator[Place]:
     """A deployment's folder with keys for `clients` clients; every process started in it ends with the block."""
-    made = Place(folder, stand_in=stand_in)
+    made = Place(folder)
     made.make_keys(clients)
     try:
         yield made
     finally:
         made.end()
-
-
-def save_digits(path: Path) -> None:
-    """A few hundred of scikit-learn's digits as a data file."""
-    import torch
-
-    from mosaic_fl.data.dataset import ImageData
-    from mosaic_fl.data.export import save_parquet
-    from mosaic_fl.data.schema import Schema
-
-    loaded = load_digits()
-    images = torch.tensor((loaded.images[:200] * 255 / 16).round().astype("uint8"))[:, None]
-    labels = torch.tensor(loaded.target[:200], dtype=torch.int64)
-    save_parquet(ImageData(images, labels, Schema((1, 8, 8), tuple("0123456789"))), path)
 
 
 def wait_for(true: Callable[[], object], seconds: float, what: str) -> None:

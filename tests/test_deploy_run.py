@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flower_processes import NGINX, Place, ended, place, wait_for
+from command import mosaic
+from flower_processes import MODEL, NGINX, TINY, Place, ended, place, wait_for
 from mosaic_fl.config import Config
 from mosaic_fl.deploy.certificates import make_server_keys
 from mosaic_fl.deploy.plan import ServerPlan
@@ -26,14 +27,14 @@ needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (
 def running(tmp_path_factory: pytest.TempPathFactory):
     """A server that waits for two clients, after one that was killed."""
     with place(tmp_path_factory.mktemp("deploy")) as made:
-        killed = made.server()
+        killed = made.server(*TINY, "--test", "test.parquet")
         wait_for(lambda: _answers(made), 60, "the server answers")
         assert len(made.left()) > 2
         killed.send_signal(signal.SIGKILL)
         wait_for(lambda: not made.left(), 30, "no process is left")
         killed.communicate()
         made.started.clear()
-        made.server("--resume")
+        made.server(*TINY, "--test", "test.parquet", "--resume")
         wait_for(lambda: _answers(made), 60, "the server answers again")
         yield made
     wait_for(lambda: not made.left(), 30, "no process is left")
@@ -92,7 +93,10 @@ def test_what_cannot_work_ends_in_one_line(running: Place) -> None:
     make_server_keys(["127.0.0.1"], running.folder / "other")
     running.write_site(0, certificate="../other/ca.crt")
     wrong_authority, unknown_key = running.client(0), running.client(2)
-    port_in_use, same_folder = running.server(out="other-run"), running.server("--resume")
+    port_in_use, same_folder = (
+        running.server(out="other-run"),
+        running.server(*TINY, "--test", "test.parquet", "--resume"),
+    )
     code, said = ended(wrong_authority, 60)
     assert (code, said.count("\n")) == (2, 1)
     assert "was not signed by" in said
@@ -109,20 +113,30 @@ def test_what_cannot_work_ends_in_one_line(running: Place) -> None:
     assert "another mosaic deploy server works in" in said
 
 
-def test_two_clients_and_a_server_reach_a_result(running: Place) -> None:
+def test_a_deployed_run_gives_the_bytes_of_the_local_engine(running: Place) -> None:
+    """After a server that was killed, and beside clients that were refused: the same seed, the same result."""
     for k in range(2):
         running.write_site(k)
     clients = [running.client(k, "--once") for k in range(2)]
-    code, said = ended(running.started[0], 60)
+    code, said = ended(running.started[0], 150)
     assert code == 0, said
-    result = json.loads((running.folder / "run" / "result.json").read_text())
-    assert result["replies"] == [{"site": "site.toml"}] * 2
-    for client in clients:
+    words = ("--clients", "2", "--split", "iid", "--models", MODEL, *TINY)
+    mosaic("run", *words, "--out", "local", cwd=running.folder)
+    deployed, local = running.folder / "run", running.folder / "local"
+    for name in ("global_model.safetensors", *(f"contributions/client-00{k}.contribution" for k in range(2))):
+        assert (deployed / name).read_bytes() == (local / name).read_bytes()
+    ours, theirs = (json.loads((folder / "result.json").read_text()) for folder in (deployed, local))
+    same = ("accuracy", "teacher_accuracy", "validation_accuracy", "local_accuracy", "recall", "bytes_up", "samples")
+    assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
+    assert ours["left_out"] == []
+    for k, client in enumerate(clients):
         code, said = ended(client, 30)
         assert code == 0, said
         assert "connected to" in said
+        model = running.folder / f"site-{k}" / "site-client" / "global_model.safetensors"
+        assert model.read_bytes() == (local / "global_model.safetensors").read_bytes()
     assert not running.left()
-    assert not list((running.folder / "run" / "flower").glob("state.db*"))  # what clients sent
+    assert not list((deployed / "flower").glob("state.db*"))  # what clients sent
 
 
 @pytest.mark.parametrize(("code", "kind"), [(1, MosaicError), (2, UsageError)])
