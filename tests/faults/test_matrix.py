@@ -29,7 +29,7 @@ SAID = {
     "killed": "",
     "late": "no answer within",
     "silent": "no answer within",
-    "error": "its app failed",
+    "error": "a defect stopped its work",
     "NaN": "non-finite",
     "truncated": "SHA-256",
     "oversized": "are read",

@@ -9,6 +9,7 @@ from flwr.clientapp import ClientApp
 
 from mosaic_fl.engines.flower.client import Desk
 from mosaic_fl.engines.flower.wire import Answer, Request, pack_answer, unpack_request
+from mosaic_fl.errors import UsageError
 
 log = logging.getLogger("mosaic_fl.client")
 
@@ -23,10 +24,13 @@ def make_app(desk: Callable[[Any], Desk]) -> ClientApp:
             request = unpack_request(message.content)
             answer = desk(context.node_config).answer(request)
         except Exception as error:  # whatever it is, its text stays here: it may name files
-            log.error("no answer: %s", error)
-            run, digest, client = (request.run, request.digest, request.client) if request else ("", "", -1)
-            reason = "its site file is wrong: see its log" if request else "it does not understand the request"
-            answer = Answer(run, digest, client, reason=reason)
+            usage = isinstance(error, UsageError)
+            log.error("no answer: %s", error, exc_info=not usage)
+            if request is None:
+                answer = Answer("", "", -1, reason="it does not understand the request")
+            else:
+                reason = "its site file is wrong: see its log" if usage else "a defect stopped its work: see its log"
+                answer = Answer(request.run, request.digest, request.client, reason=reason)
         return Message(pack_answer(answer), reply_to=message)
 
     app.query()(reply)
