@@ -31,5 +31,10 @@ def test_every_option_that_it_names_exists() -> None:
     assert len(lines) >= 8
     for part in (part for line in lines for part in line.split("#")[0].split("&&")):
         words = part.split()
-        known = {name for parameter in commands[words[1]].params for name in parameter.opts}
+        command = commands[words[1]]
+        for word in words[2:]:
+            if word not in getattr(command, "commands", ()):
+                break
+            command = command.commands[word]
+        known = {name for parameter in command.params for name in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, part
