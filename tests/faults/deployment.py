@@ -52,6 +52,7 @@ class Deployment:
     data: Sequence[str] = ()
     proxy: bool = field(default_factory=lambda: shutil.which("nginx") is not None)
     port: int = field(default_factory=free_port)
+    via: int = 0  # the port that clients are told, where it is not the server's
     processes: dict[str, "subprocess.Popen[str]"] = field(default_factory=dict)
 
     def prepare(self) -> None:
@@ -76,7 +77,7 @@ class Deployment:
             f"client = {client if number is None else number}\n"
             f'data = "{self.folder}/data/client-{client:03d}.parquet"\n'
             f'model = "{self.models[client % len(self.models)]}"\nclasses = 10\nfolder = "work"\n\n'
-            f'[server]\naddress = "127.0.0.1:{self.port}"\ncertificate = "{self.folder}/keys/ca.crt"\n'
+            f'[server]\naddress = "127.0.0.1:{self.via or self.port}"\ncertificate = "{self.folder}/keys/ca.crt"\n'
             f'key = "{public.with_suffix("")}"\n'
         )
         return site
