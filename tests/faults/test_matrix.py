@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from deployment import Deployment, deployed
 
 pytestmark = pytest.mark.faults
@@ -122,3 +123,19 @@ def test_a_client_killed_while_training_and_started_again(tmp_path: Path) -> Non
         assert run.events("returned", client=1) or len(run.events("joined", client=1)) == 2
         log = json.dumps(run.events("received", client=1, stage="contribute"))
         assert log != "[]"
+
+
+def test_contributions_of_250_megabytes(tmp_path: Path) -> None:
+    """They travel in pieces and arrive whole: two classifiers of 62 million weights."""
+    changes = ("rounds.warm_up=0", "rounds.fine_tune=0", "train.max_steps=5", "train.min_steps=5")
+    more = ("generator.family=none", "distill.prior=procedural", "models.student=mlp:16")
+    settings = [*QUICK, *(word for change in (*changes, *more) for word in ("--set", change))]
+    with deployed(tmp_path, 2, settings=settings, data=IID, models=("mlp:7800:2",)) as run:
+        run.start_server()
+        run.start_clients()
+        code, said = run.finish(900)
+        assert code == 0, said
+        assert min(run.result()["bytes_up"]) > 240e6
+        kept = tmp_path / "run" / "contributions" / "client-001.contribution"
+        sent = next((tmp_path / "site-1" / "work").rglob("contribute-*.answer"))
+        assert sent.read_bytes().endswith(kept.read_bytes())

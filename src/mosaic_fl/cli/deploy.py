@@ -53,6 +53,7 @@ def server(
     clients: Annotated[int, typer.Option(min=1, metavar="N", help="clients to wait for")],
     min_clients: Annotated[int | None, typer.Option(metavar="M", help="go on with these [more than half]")] = None,
     method: Annotated[str | None, typer.Option(help="mosaic, fedavg, …: see mosaic methods")] = None,
+    student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     preset: Preset = None,
     settings: Settings = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
@@ -72,7 +73,9 @@ def server(
     force: Force = False,
 ) -> None:
     """At the server: wait for the clients, run the method, write the one global model."""
-    config = configure(file, {"run.method": method, "partition.clients": clients}, settings, preset)
+    config = configure(
+        file, {"run.method": method, "models.student": student, "partition.clients": clients}, settings, preset
+    )
     _need_flower()
     from mosaic_fl.deploy.plan import ServerPlan, read_limits
     from mosaic_fl.deploy.server import serve
