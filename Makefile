@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
 
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Every fault in every stage with real processes, TLS and keys on 127.0.0.1: about an hour on two cores.
 test-faults: $(STAMP)

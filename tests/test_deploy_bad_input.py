@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flower_processes import NGINX, Place, save_digits
+from flower_processes import NGINX, Place
 from mosaic_fl.cli.main import main
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.data.export import save_parquet
 from mosaic_fl.deploy.client import REFUSED_FOR, ClientPlan, Supervisor, _accept
 from mosaic_fl.deploy.processes import Processes
 from mosaic_fl.deploy.proxy import Face, configuration
@@ -18,8 +20,8 @@ GOOD = 'client = 0\ndata = "data.parquet"\nmodel = "cnn:8"\n'
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    save_digits(tmp_path / "data.parquet")
+def folder(tmp_path: Path, digits: ImageData) -> Path:
+    save_parquet(digits.subset(range(200)), tmp_path / "data.parquet")
     return tmp_path
 
 
@@ -65,7 +67,7 @@ def test_a_wrong_site_file_is_named(folder: Path, text: str, said: str) -> None:
         ("server --clients 2 --no-proxy", "--no-proxy lets whoever reaches 0.0.0.0:8443 start runs"),
         ("server --clients 2 --min-clients 3", "--min-clients 3: it is 1 to --clients 2"),
         ("server --clients 2 --host 127.0.0.1", "--keys and --clients-keys are needed"),
-        ("server --clients 2 --limit fitt=3", "unknown stage 'fitt': did you mean fit"),
+        ("server --clients 2 --limit fitt=3", "unknown limit 'fitt': did you mean fit"),
         ("server --clients 2 --limit fit=no", "write STAGE=SECONDS"),
         ("server --clients 2 --insecure --host 127.0.0.1 --test no", "no does not exist"),
         ("server --clients 2 --insecure --host 127.0.0.1 --port 99999", "ports are 1 to 65535"),

@@ -118,7 +118,7 @@ def test_a_deployed_run_gives_the_bytes_of_the_local_engine(running: Place) -> N
     for k in range(2):
         running.write_site(k)
     clients = [running.client(k, "--once") for k in range(2)]
-    code, said = ended(running.started[0], 150)
+    code, said = ended(running.started[0], 400)
     assert code == 0, said
     words = ("--clients", "2", "--split", "iid", "--models", MODEL, *TINY)
     mosaic("run", *words, "--out", "local", cwd=running.folder)
