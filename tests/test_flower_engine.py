@@ -197,7 +197,7 @@ def test_stages_wait_less_and_less_for_who_was_silent(sites: list[Site]) -> None
 
 
 def test_a_stage_that_nobody_answered_does_not_end_the_next_one(sites: list[Site]) -> None:
-    bench = Bench(sites)
+    bench = Bench(sites, limits=replace(LIMITS, fit=1000))
     for node in bench.nodes:
         node.faults["evaluate"] = FAULTS["silent"][0]
     clients, state = bench.open(), start(sites)
@@ -207,13 +207,15 @@ def test_a_stage_that_nobody_answered_does_not_end_the_next_one(sites: list[Site
 
 def test_a_client_that_is_late_is_asked_nothing_more_until_it_has_answered(sites: list[Site]) -> None:
     bench = Bench(sites)
-    bench.nodes[1].faults["contribute"] = FAULTS["late"][0]
-    clients = bench.open()
-    clients.contribute()
-    assert clients.exchange.unanswered
-    clients.evaluate("mlp:8", start(sites))
-    assert not clients.exchange.unanswered  # Flower has given it up
+    bench.nodes[1].faults["contribute"] = lambda node, request, reply: LIMITS.contribute + 70.0
+    clients, state = bench.open(), start(sites)
+    assert [c.client for c in clients.contribute()] == [0, 2]
+    assert len(clients.evaluate("mlp:8", state)) == 2  # at most 60 s: it is at its contribution still
+    assert bench.nodes[1].asked == ["hello", "contribute"]
+    bench.grid.sleep(30)
+    assert len(clients.evaluate("mlp:8", state)) == 3  # it came too late, and shows that its client is back
     assert bench.nodes[1].asked == ["hello", "contribute", "evaluate"]
+    assert not clients.exchange.silent
 
 
 @pytest.mark.parametrize("away", [20.0, 1e6])

@@ -64,7 +64,7 @@ def test_clients_that_fail_in_every_way_at_once(stage: str, tmp_path: Path) -> N
         assert set(left) == set(range(2, clients)), left
         for client, fault in enumerate(FAULTS, 2):
             assert SAID[fault] in left[client], (fault, left[client])
-        assert any("is here already" in e["facts"]["reason"] for e in run.events("refused"))
+        assert any("has another key" in e["facts"]["reason"] for e in run.events("refused"))
         assert result["accuracy"] > 0.2
 
 

@@ -11,6 +11,7 @@ bundle is written at all.
 import importlib
 import os
 import shlex
+import signal
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from mosaic_fl.deploy.bundle import CLIENT_APP, verify_bundle
+from mosaic_fl.deploy.processes import LAUNCH
 from mosaic_fl.errors import MosaicError, UsageError
 
 ROLES = {"client": "flwr-clientapp", "server": "flwr-serverapp"}
@@ -60,10 +62,13 @@ def flower_commands() -> set[str]:
 
 def _script(name: str, role: str) -> str:
     python = shlex.quote(sys.executable)
+    # Each ends when the process above it does, whatever buries that: a server's app that outlives its hub would write
+    # into the folder of the run that is taken up again.
+    leashed = f"#!/bin/sh\nexec {python} -I -S {shlex.quote(str(LAUNCH))} $PPID {int(signal.SIGKILL)}"
     if name == PASSED:
-        return f'#!/bin/sh\nexec {shlex.quote(str(Path(sys.executable).parent / name))} "$@"\n'
+        return f'{leashed} {shlex.quote(str(Path(sys.executable).parent / name))} "$@"\n'
     if name == ROLES[role]:
-        return f'#!/bin/sh\nexec {python} -P -m mosaic_fl.deploy.gate {role} "$@"\n'
+        return f'{leashed} {python} -P -m mosaic_fl.deploy.gate {role} "$@"\n'
     return f"#!/bin/sh\necho 'mosaic: refused to run {name}: a {role} runs {ROLES[role]} alone' >&2\nexit 1\n"
 
 

@@ -15,16 +15,22 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3  # at one client in one stage, where its process or its node dies
 LATER_SECONDS = 15.0  # before a client that is at work on something else is asked again
+AFTERLIFE = 600.0  # seconds after a stage in which a late answer to it still shows that its client works again
 
 
 @dataclass
 class Asked:
-    """What `exchange` has asked in `stage`: `requests` by client, of whom those in `open` have not yet answered."""
+    """What `exchange` has asked in `stage`: `requests` by client, of whom those in `open` have not yet answered.
+
+    Until `least` have answered, the stage waits for everybody who is online, however silent.
+    """
 
     exchange: "Exchange"
     stage: str
     requests: Mapping[int, Request]
     limit: float
+    least: int = 0
+    answered: int = 0
     began: float = 0.0
     open: set[int] = field(default_factory=set)
     sent: dict[str, int] = field(default_factory=dict)
@@ -50,9 +56,14 @@ class Asked:
             self._push(client, member, self.began + self.limit - now)
 
     def replies(self) -> list[tuple[int, Message | Exception]]:
-        """The replies that have come, each once, with their clients; those to earlier stages are dropped."""
-        for name, _ in pull(self.exchange.grid, list(self.exchange.unanswered)):
-            del self.exchange.unanswered[name]
+        """The replies that have come, each once, with their clients; those to earlier stages are too late.
+
+        But a client that has answered at last is not silent any more.
+        """
+        for name, reply in pull(self.exchange.grid, list(self.exchange.unanswered)):
+            client = self.exchange.unanswered.pop(name)
+            if isinstance(reply, Message) and not reply.has_error():
+                self.exchange.silent.pop(client, None)
         came = [(self.sent.pop(name), reply) for name, reply in pull(self.exchange.grid, list(self.sent))]
         return sorted(((client, reply) for client, reply in came if client in self.open), key=lambda pair: pair[0])
 
@@ -77,6 +88,8 @@ class Asked:
         if not member.online:
             return now - member.since < exchange.limits.gone
         silent = exchange.silent.get(client, 0)
+        if self.answered < self.least:
+            return True
         return not silent or (silent == 1 and now - self.began < exchange.limits.gone)
 
     def missing(self) -> dict[int, str]:
@@ -96,7 +109,7 @@ class Asked:
 
     def _push(self, client: int, member: Member, left: float) -> None:
         request = replace(self.requests[client], serial=time.time_ns())
-        lifetime = left + 2 * abs(member.skew)
+        lifetime = left + AFTERLIFE + 2 * abs(member.skew)
         message = Message(pack_request(request), member.node, MessageType.TRAIN, ttl=lifetime, group_id=self.stage)
         for name in self.exchange.grid.push_messages([message]):
             if name:

@@ -72,14 +72,19 @@ class Exchange:
         self.tell("stage_finished", stage="join", received=len(self.roll.members))
 
     def ask(
-        self, stage: str, requests: Mapping[int, Request], limit: float, accept: Callable[[Answer], Value]
+        self,
+        stage: str,
+        requests: Mapping[int, Request],
+        limit: float,
+        accept: Callable[[Answer], Value],
+        least: int = 0,
     ) -> dict[int, Value]:
         """What `accept` makes of each client's answer, in the order of `requests`; of some clients there is none.
 
-        `accept` raises UsageError for an answer that is not right.
+        `accept` raises UsageError for an answer that is not right. The caller needs `least` of them.
         """
         self.tell("stage_started", stage=stage, expected=list(requests), limit=limit)
-        asked, taken, over = Asked(self, stage, requests, limit), dict[int, Value](), False
+        asked, taken, over = Asked(self, stage, requests, limit, least), dict[int, Value](), False
         while not over:
             self.roll.look()
             over = asked.over()  # before the last replies are pulled, so that none which came in time is lost
@@ -131,6 +136,7 @@ class Exchange:
             return None
         self.silent.pop(client, None)
         asked.open.discard(client)
+        asked.answered += 1
         self.tell("received", client, stage=asked.stage, bytes=len(answer.body), seconds=answer.seconds)
         return value
 

@@ -116,7 +116,8 @@ class FlowerFederation:
 
         work = {client: ContributeTask(client, begin.get(client)) for client in missing}
         limit = self.exchange.limits.contribute
-        made = self._ask("contribute", self._requests(work), limit, accept) if missing else {}
+        least = self.exchange.limits.clients - len(found)
+        made = self._ask("contribute", self._requests(work), limit, accept, least) if missing else {}
         everyone = {client: had.contribution for client, had in found.items()} | made
         self._require("contribute", len(everyone), self.exchange.limits.clients)
         clients = sorted(everyone)
@@ -143,8 +144,9 @@ class FlowerFederation:
             return fitted
 
         self.received.turn()
-        answers = self._collect(f"round {round}", work, self.exchange.limits.fit, accept)
-        self._require(f"round {round}", len(answers), min(len(jobs), self.exchange.limits.clients))
+        least = min(len(jobs), self.exchange.limits.clients)
+        answers = self._collect(f"round {round}", work, self.exchange.limits.fit, accept, least=least)
+        self._require(f"round {round}", len(answers), least)
         return list(answers.values())
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
@@ -216,6 +218,7 @@ class FlowerFederation:
         limit: float,
         accept: Callable[[Answer], Value],
         extra: Mapping[int, bytes] = MappingProxyType({}),
+        least: int = 0,
     ) -> dict[int, Value]:
         """As `_ask`, with answers that an earlier start of the run received."""
         requests, answers = self._requests(work, extra), dict[int, Value]()
@@ -233,14 +236,19 @@ class FlowerFederation:
 
         missing = {client: request for client, request in requests.items() if client not in answers}
         if missing:
-            answers |= self._ask(stage, missing, limit, keep)
+            answers |= self._ask(stage, missing, limit, keep, least - len(answers))
         return {client: answers[client] for client in work if client in answers}
 
     def _ask(
-        self, stage: str, requests: Mapping[int, Request], limit: float, accept: Callable[[Answer], Value]
+        self,
+        stage: str,
+        requests: Mapping[int, Request],
+        limit: float,
+        accept: Callable[[Answer], Value],
+        least: int = 0,
     ) -> dict[int, Value]:
         try:
-            return self.exchange.ask(stage, requests, limit, accept)
+            return self.exchange.ask(stage, requests, limit, accept, least)
         finally:
             self._remember()
 

@@ -1,4 +1,4 @@
-"""One piece of work at a time at a client, though Flower starts a process for each message as it comes."""
+"""One piece of work at a time at a client, though a process of an earlier start of the server may still be at work."""
 
 import contextlib
 import os
