@@ -1,6 +1,8 @@
 """Entry point of `mosaic`: the commands, and how each error ends in one line."""
 
+import os
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -62,7 +64,9 @@ def _run(words: list[str], debug: bool) -> int:
     except ClickException as error:
         return _end(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _end(f"interrupted{RESUME if words[-1:] and set(words) & RESUMABLE else ''}", 1)
+        code = _end(f"interrupted{RESUME if words[-1:] and set(words) & RESUMABLE else ''}", 1)
+        _abandon(code)
+        return code
     except BrokenPipeError:
         raise
     except MosaicError as error:
@@ -73,6 +77,15 @@ def _run(words: list[str], debug: bool) -> int:
         if debug:
             raise
         return _end(f"{type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _abandon(code: int) -> None:
+    """End at once where threads that are not ours (Flower's, Ray's) would be waited for, and for ever."""
+    here = threading.current_thread()
+    if any(thread is not here and not thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _end(line: str, code: int) -> int:

@@ -6,6 +6,8 @@ Each of Ray's processes makes the data of its clients itself, from the same conf
 import logging
 import os
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,6 +27,7 @@ from mosaic_fl.errors import MosaicError
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import trust
+from mosaic_fl.monitor import Listener
 
 Done = TypeVar("Done")
 
@@ -48,15 +51,18 @@ def simulate(config: Config, journal: Journal, work: Callable[[Federation], Done
     from mosaic_fl.engines.flower.roll import Roll
 
     clients, outcome = config.partition.clients, list[Done]()
-    faults = list[BaseException]()
-    app = ServerApp()
+    faults, stop = list[BaseException](), threading.Event()
+    app, journal.listen = ServerApp(), stoppable(journal.listen, stop)
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise MosaicError("interrupted")
 
     @app.main()  # type: ignore[untyped-decorator,unused-ignore]
     def main(grid: Grid, context: Context) -> None:
-        told = Told(journal)
         try:
-            roll = Roll(grid, "simulation", clients, told, told.now)
-            federation = FlowerFederation(Exchange(grid, roll, PATIENT, told), config, journal)
+            roll = Roll(grid, "simulation", clients, tell, time.monotonic)
+            federation = FlowerFederation(Exchange(grid, roll, PATIENT, tell, sleep=sleep), config, journal)
             federation.open()
             outcome.append(work(federation))
             federation.close()
@@ -71,27 +77,29 @@ def simulate(config: Config, journal: Journal, work: Callable[[Federation], Done
             )
         except SystemExit as error:
             faults.append(MosaicError(f"Flower's simulation ended with {error}"))
+        finally:  # Ctrl-C reaches this thread alone; the method's own would work on
+            stop.set()
     if faults:
         raise faults[0]
     return outcome[0]
 
 
-class Told:
+def tell(kind: str, client: int = -1, **facts: Any) -> None:
     """Hears what an exchange tells; a client that fails ends the run."""
+    if kind in ("left_out", "refused"):
+        who = f"client {client}" if client >= 0 else "a client"
+        raise MosaicError(f"{who}, {facts.get('stage', 'join')}: {facts['reason']}")
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
 
-    @staticmethod
-    def now() -> float:
-        """Seconds of a clock that never goes back."""
-        import time
+def stoppable(listen: Listener, stop: threading.Event) -> Listener:
+    """A listener that ends the work that it hears of, once `stop` is set."""
 
-        return time.monotonic()
+    def heard(stage: str, client: int, done: int, total: int) -> None:
+        if stop.is_set():
+            raise MosaicError("interrupted")
+        listen(stage, client, done, total)
 
-    def __call__(self, kind: str, client: int = -1, **facts: Any) -> None:
-        if kind == "left_out":
-            raise MosaicError(f"client {client}, {facts['stage']}: {facts['reason']}")
+    return heard
 
 
 def virtual_client(tree: dict[str, Any]) -> Any:
