@@ -153,7 +153,7 @@ def _loopback() -> Iterator[None]:
 
     Where the environment names a cluster (RAY_ADDRESS), it is left to that. See ENGINE notes in docs/notes/flower.md.
     """
-    logging.getLogger("flwr").setLevel(logging.ERROR)
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)  # what fails is said by us, in one line
     changes = dict(QUIET) | {"PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryDirectory() as home:
         if "RAY_ADDRESS" not in os.environ:
