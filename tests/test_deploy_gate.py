@@ -105,7 +105,7 @@ def test_a_hostile_servers_code_runs_at_a_node_without_the_gate_and_not_behind_i
         gate = write_gate(tmp_path / "gate", "client")
         for k, home, env in (
             (0, open_home, flower.environment(open_home, None, python)),
-            (1, gated_home, flower.environment(gated_home, gate, {"PYTHONPATH": made.environment()["PYTHONPATH"]})),
+            (1, gated_home, flower.environment(gated_home, gate)),
         ):
             home.mkdir()
             safety = (tls[2], tmp_path / f"site-{k}" / "client.key")

@@ -52,7 +52,8 @@ def simulate(config: Config, journal: Journal, work: Callable[[Federation], Done
 
     clients, outcome = config.partition.clients, list[Done]()
     faults, stop = list[BaseException](), threading.Event()
-    app, journal.listen = ServerApp(), stoppable(journal.listen, stop)
+    app, heard = ServerApp(), journal.listen
+    journal.listen = stoppable(heard, stop)
 
     def sleep(seconds: float) -> None:
         if stop.wait(seconds):
@@ -79,6 +80,7 @@ def simulate(config: Config, journal: Journal, work: Callable[[Federation], Done
             faults.append(MosaicError(f"Flower's simulation ended with {error}"))
         finally:  # Ctrl-C reaches this thread alone; the method's own would work on
             stop.set()
+            journal.listen = heard
     if faults:
         raise faults[0]
     return outcome[0]
