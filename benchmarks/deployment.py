@@ -70,8 +70,8 @@ def run_deployed(run: Deployment) -> tuple[float, float]:
     """(seconds from the run's start to its end, MiB of the server's app)."""
     memory = Memory(run.folder)
     memory.start()
+    run.start_clients()  # they wait for the server, as they would
     run.start_server()
-    run.start_clients()
     code, said = run.finish(1800)
     memory.over = True
     if code:
