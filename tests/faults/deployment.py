@@ -63,7 +63,6 @@ class Deployment:
         command("deploy", "keys", "server", "--host", "127.0.0.1", "--out", folder / "keys", cwd=folder)
         for client in range(self.clients):
             self.site(client)
-        command("config", *self.settings, cwd=folder)
 
     def site(self, client: int, number: int | None = None, name: str = "") -> Path:
         """The site file of a client, whose key is made; `number` is what it calls itself."""
