@@ -73,7 +73,7 @@ def check_data(site: SiteFile) -> None:
 def command(plan: ClientPlan, port: int) -> Command:
     """The node's command, which serves its own processes on `port` of loopback."""
     home = plan.site.folder / "flower"
-    env = flower.environment(home, plan.site.folder / "gate", {"OMP_NUM_THREADS": str(plan.site.threads)})
+    env = flower.environment(home, plan.site.folder / "gate", {"OMP_NUM_THREADS": "1"})
     return flower.supernode(plan.site.server.address, port, plan.path.resolve(), plan.safety, env)
 
 

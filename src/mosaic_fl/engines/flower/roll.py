@@ -109,6 +109,9 @@ class Roll:
                 passing = isinstance(error, NotNowError)
                 self._refused[node] = self.now() + AGAIN_SECONDS if passing else math.inf
                 self.tell("refused", -1, node=str(node), reason=str(error))
+            except Exception as error:  # whatever a node says of itself, it ends nobody's run but its own
+                self._refused[node] = math.inf
+                self.tell("refused", -1, node=str(node), reason=f"its answer cannot be read ({type(error).__name__})")
         late = self.now() - HELLO_SECONDS
         self._greeted = {sent: about for sent, about in self._greeted.items() if about[2] > late}
 

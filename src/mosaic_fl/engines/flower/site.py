@@ -41,7 +41,6 @@ class SiteFile(Section):
     classes: int | None = Field(None, ge=2, description="classes in the whole federation")
     image_size: int = Field(0, ge=0, description="height and width to resize to; 0: as they are")
     device: str = Field("auto", description="auto, cpu, cuda")
-    threads: int = Field(1, ge=1, description="CPU threads of the work")
     server: ServerPart
 
 
