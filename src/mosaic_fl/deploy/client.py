@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mosaic_fl.deploy import flower
 from mosaic_fl.deploy.checks import check_client_key, is_loopback
-from mosaic_fl.deploy.gate import require_known_flower, write_gate
 from mosaic_fl.deploy.logs import Tail
+from mosaic_fl.deploy.prepare import prepare
 from mosaic_fl.deploy.processes import Child, Command, Processes, ended_by_sigterm, free_port, last_line
 from mosaic_fl.deploy.reach import Answer, UnreachableError, ask
 from mosaic_fl.engines.flower.site import SiteFile
@@ -53,21 +53,9 @@ def check_client(plan: ClientPlan) -> str | None:
         raise UsageError(f"--insecure sends everything in clear: only to 127.0.0.1, not {server.host}")
     if not plan.insecure and not (server.certificate and server.key):
         raise UsageError(f"{plan.path}: [server] needs certificate (the server's ca.crt) and key (this client's own)")
-    require_known_flower("client")
     for name in ("flower-supernode", "flower-superexec"):
         flower.program(name)
     return None if plan.insecure or server.key is None else check_client_key(server.key)
-
-
-def check_data(site: SiteFile) -> None:
-    """Raise UsageError unless the site's data can be read and its model be built for it."""
-    from mosaic_fl.data.sources import load_file
-    from mosaic_fl.devices import find_device
-    from mosaic_fl.models import check, trust
-
-    samples = load_file(site.data, classes=site.classes, image_size=site.image_size)
-    check(trust(site.model), samples.schema)
-    find_device(site.device)
 
 
 def command(plan: ClientPlan, port: int) -> Command:
@@ -86,11 +74,10 @@ def work(plan: ClientPlan) -> None:
     mark = check_client(plan)
     with contextlib.suppress(UnreachableError):  # a wrong server is found in no time; its data take some
         _accept(_ask(plan), plan, mark)
-    check_data(plan.site)
     with _sole(plan.site.folder), ended_by_sigterm(), Processes() as processes:
+        prepare(plan.path.resolve())
         shutil.rmtree(plan.site.folder / "flower", ignore_errors=True)  # of an earlier start: nothing in it is needed
         (plan.site.folder / "flower").mkdir(mode=0o700)
-        write_gate(plan.site.folder / "gate", "client")
         _accept(_first_answer(plan), plan, mark)
         Supervisor(plan, mark, processes).run()
 

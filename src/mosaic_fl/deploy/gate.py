@@ -65,6 +65,8 @@ def _script(name: str, role: str) -> str:
     # Each ends when the process above it does, whatever buries that: a server's app that outlives its hub would write
     # into the folder of the run that is taken up again.
     leashed = f"#!/bin/sh\nexec {python} -I -S {shlex.quote(str(LAUNCH))} $PPID {int(signal.SIGKILL)}"
+    if name == PASSED and role == "client" and sys.platform == "linux":
+        return f'{leashed} {python} -P -m mosaic_fl.deploy.warm "$@"\n'
     if name == PASSED:
         return f'{leashed} {shlex.quote(str(Path(sys.executable).parent / name))} "$@"\n'
     if name == ROLES[role]:
@@ -129,19 +131,24 @@ def installed_app() -> Any:
         raise LoadClientAppError("the installed app cannot be loaded") from None
 
 
-def main() -> None:
-    """Run Flower's process of the role named first, with the arguments that follow, behind the gate."""
-    role = sys.argv.pop(1)
-    sys.argv[0] = ROLES[role]
-    if log := os.environ.get(LOG):
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
+def enter(role: str, words: list[str]) -> None:
+    """Be Flower's process of `role` with these words, behind the gate."""
+    sys.argv = [ROLES[role], *words]
     try:
         close(role)
     except MosaicError as error:
         sys.exit(f"mosaic: {error}")
     getattr(importlib.import_module(MAINS[role]), f"flwr_{role}app")()
+
+
+def main() -> None:
+    """Run Flower's process of the role named first, with the arguments that follow, behind the gate."""
+    role, words = sys.argv[1], sys.argv[2:]
+    if log := os.environ.get(LOG):
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+    enter(role, words)
 
 
 if __name__ == "__main__":

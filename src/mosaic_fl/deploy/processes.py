@@ -204,15 +204,20 @@ def free_port(host: str = "127.0.0.1") -> int:
 def call(command: Command, timeout: float = 60.0) -> str:
     """Run a short command to its end; returns its stdout. Raises MosaicError with the last line of what it said."""
     try:
-        done = subprocess.run(
-            _leashed(command, signal.SIGKILL), env={**inherited(), **command.environment}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=timeout, check=False,
-        )  # fmt: skip
+        done = finish(command, timeout)
     except subprocess.TimeoutExpired as error:
         raise MosaicError(f"{command.words[0]} did not end within {timeout:.0f} seconds") from error
     if done.returncode:
         raise MosaicError(f"{shlex.join(command.words[:3])} failed: {last_line(done.stderr) or last_line(done.stdout)}")
     return done.stdout
+
+
+def finish(command: Command, timeout: float | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, which is this process's end at the latest; raises subprocess.TimeoutExpired."""
+    return subprocess.run(
+        _leashed(command, signal.SIGKILL), env={**inherited(), **command.environment}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
 
 
 def last_line(text: str) -> str:

@@ -80,5 +80,5 @@ def _nan(body: bytes) -> bytes:
     return save(tensors, {"mosaic-fl": json.dumps({"content": text, "sha256": container._digest(text, tensors)})})
 
 
-if FAULTS and "mosaic_fl.deploy.gate" in sys.orig_argv:
+if FAULTS and {"mosaic_fl.deploy.gate", "mosaic_fl.deploy.warm"} & set(sys.orig_argv):
     _sabotage()

@@ -1,0 +1,58 @@
+"""What a client checks and writes before its node starts, in a process of its own: prepare.py SITE.toml
+
+It takes torch and Flower, hundreds of megabytes that the process which supervises the node has no other use for.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from mosaic_fl.deploy.gate import write_gate
+from mosaic_fl.deploy.processes import Command, as_words, finish, last_line
+from mosaic_fl.deploy.warm import require_known_executor
+from mosaic_fl.engines.flower.site import SiteFile, load_site
+from mosaic_fl.errors import MosaicError, UsageError
+
+WRONG = 2  # the exit code of a process that found something that the user has to mend
+
+
+def prepare(site: Path) -> None:
+    """Run `prepare_here` in a process of its own.
+
+    Raises UsageError with what it found wrong; MosaicError where it ended otherwise.
+    """
+    done: subprocess.CompletedProcess[str] = finish(
+        Command(as_words([sys.executable, "-P", "-m", "mosaic_fl.deploy.prepare", site]))
+    )
+    if done.returncode == WRONG:
+        raise UsageError(done.stderr.strip())
+    if done.returncode:
+        raise MosaicError(f"the data of {site} could not be checked: {last_line(done.stderr) or 'its process died'}")
+
+
+def prepare_here(site: SiteFile) -> None:
+    """Write the client's gate; raises UsageError unless its data can be read and its model built for them."""
+    check_data(site)
+    write_gate(site.folder / "gate", "client")
+    require_known_executor()
+
+
+def check_data(site: SiteFile) -> None:
+    """Raise UsageError unless the site's data can be read and its model be built for it."""
+    from mosaic_fl.data.sources import load_file
+    from mosaic_fl.devices import find_device
+    from mosaic_fl.models import check, trust
+
+    samples = load_file(site.data, classes=site.classes, image_size=site.image_size)
+    check(trust(site.model), samples.schema)
+    find_device(site.device)
+
+
+if __name__ == "__main__":
+    try:
+        prepare_here(load_site(Path(sys.argv[1])))
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        sys.exit(WRONG)
+    except MosaicError as error:
+        sys.exit(str(error))
