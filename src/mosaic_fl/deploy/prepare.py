@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mosaic_fl.deploy.gate import write_gate
 from mosaic_fl.deploy.processes import Command, as_words, finish, last_line
-from mosaic_fl.deploy.warm import require_known_executor
+from mosaic_fl.deploy.warm import import_all, require_known_executor
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import MosaicError, UsageError
 
@@ -32,6 +32,7 @@ def prepare(site: Path) -> None:
 
 def prepare_here(site: SiteFile) -> None:
     """Write the client's gate; raises UsageError unless its data can be read and its model built for them."""
+    import_all()  # what cannot be imported is found here, not by a message that nobody answers
     check_data(site)
     write_gate(site.folder / "gate", "client")
     require_known_executor()

@@ -1,10 +1,10 @@
 """Flower's executor at a client, warm: a message's process is forked from one that has imported everything.
 
 Flower starts a new process for every message, which imports Flower, torch and this package: three to four seconds of
-a core. Here `flower-superexec` imports them once, and first of all forks a *template*: a process of one thread that
-has done nothing else and only waits. Flower's executor, unchanged but for the line that starts a client app, then runs
-as before; that line asks the template for a fork instead. Every message still has a process of its own, behind the
-gate, and dies with the executor that wanted it. Only on Linux: elsewhere each process is started anew.
+a core. Here `flower-superexec` imports them once, and first of all forks a *template*: a process of one thread that has
+done nothing else and only waits. Flower's executor, unchanged but for the line that starts a client app, then runs as
+before; that line asks the template for a fork instead. Every message still has a process of its own, behind the gate,
+and dies with the executor that wanted it. Only on Linux: elsewhere each process is started anew.
 """
 
 import gc
@@ -49,6 +49,7 @@ def import_all() -> None:
 
     Nothing that starts a thread, which a fork would not have: pyarrow stays out.
     """
+    import flwr.supercore.cli.flower_superexec
     import flwr.supernode.cli.flwr_clientapp  # noqa: F401
     import torch
 
@@ -62,7 +63,6 @@ def import_all() -> None:
 
 def wait_as_template(asked: socket.socket) -> list[str] | None:
     """Wait for words, and return them in a fork of this process; returns None here where nobody can ask any more."""
-    gc.freeze()  # what is there stays where it is, so that forks go on sharing it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those who supervise
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the dead
     template = os.getpid()
@@ -79,9 +79,11 @@ def wait_as_template(asked: socket.socket) -> list[str] | None:
 def main() -> None:
     """Be `flower-superexec`, in the template, or in one of its forks a message's process: this never returns."""
     words = sys.argv[1:]
-    import_all()
+    module: Any = require_known_executor()
     ask, asked = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     executor = os.getpid()
+    import_all()
+    gc.freeze()  # what is there is not looked at again, so that all go on sharing its memory
     if os.fork() == 0:
         die_with(executor, signal.SIGKILL)
         ask.close()
@@ -96,7 +98,6 @@ def main() -> None:
             return subprocess.Popen(command, **options)  # which the gate refuses
         return ask.send(json.dumps(command[1:]).encode())
 
-    module: Any = require_known_executor()
     module.subprocess = SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL)
     from flwr.supercore.cli.flower_superexec import flower_superexec
 
