@@ -117,12 +117,17 @@ def _envelope(data: bytes, source: str) -> dict[str, str]:
 
 
 def _digest(text: str, tensors: dict[str, Tensor]) -> str:
-    parts = [text.encode()]
+    parts: list[bytes | memoryview] = [text.encode()]
     for name, tensor in sorted(tensors.items()):
         parts += [f"{name} {tensor.dtype} {list(tensor.shape)}".encode()]
-        parts += [tensor.reshape(-1).view(torch.uint8).numpy().tobytes()]
+        parts += [tensor.reshape(-1).view(torch.uint8).numpy().data]  # not a copy: it may be large
     return sha256(*parts)
 
 
 def _not_finite(tensors: dict[str, Tensor]) -> str | None:
-    return next((n for n, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())), None)
+    return next((n for n, t in tensors.items() if t.is_floating_point() and not _finite(t)), None)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether no value is NaN or infinite; the extremes say it without another tensor of this size."""
+    return tensor.numel() == 0 or all(bool(extreme.isfinite()) for extreme in tensor.aminmax())

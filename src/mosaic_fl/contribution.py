@@ -14,8 +14,9 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.loading import load_into
+from mosaic_fl.models.loading import load_into, share_into
 from mosaic_fl.models.registry import build as build_model
+from mosaic_fl.models.registry import is_foreign
 from mosaic_fl.states import State
 
 KIND = "contribution"
@@ -60,9 +61,13 @@ class Contribution:
         return f"{self.generator_spec.family if self.generator_spec else 'none'} ({self.generator_note})"
 
     def build_expert(self) -> Classifier:
-        """The client's classifier with its weights, in eval mode; raises UsageError where they do not fit."""
+        """The client's classifier with these weights, in eval mode, not to be trained.
+
+        Raises UsageError where they do not fit.
+        """
+        load = load_into if is_foreign(self.architecture) else share_into
         with torch.random.fork_rng(devices=[]):
-            return load_into(lambda: build_model(self.architecture, self.schema), self.expert, self._name)
+            return load(lambda: build_model(self.architecture, self.schema), self.expert, self._name)
 
     def build_generator(self) -> Generator | None:
         """The client's generator with its weights, in eval mode, or None; raises UsageError where they do not fit."""

@@ -48,7 +48,7 @@ def _umask() -> int:
     return mask
 
 
-def sha256(*parts: bytes) -> str:
+def sha256(*parts: bytes | memoryview) -> str:
     """The hexadecimal SHA-256 of the parts, each preceded by its length, so that no two splits collide."""
     digest = hashlib.sha256()
     for part in parts:

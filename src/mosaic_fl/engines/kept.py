@@ -23,18 +23,13 @@ class KeptContributions:
 
     journal: Journal
 
-    def keep(self, client: int, done: Done) -> Contribution:
-        """Keep the bytes of a contribution, which are `done.value`; returns what they hold.
-
-        Raises UsageError, and keeps nothing, where they are no contribution.
-        """
-        made = Contribution.from_bytes(done.value, f"contribution of client {client}")
+    def keep(self, client: int, done: Done) -> None:
+        """Keep the bytes of a contribution, which are `done.value`."""
         path = self.path(client)
         if path is not None:
             write_atomic(path, done.value)
         self.journal.keep(_stage(client), Stage({}, {"sha256": sha256(done.value)}, done.seconds, done.metrics))
         self.journal.listen("client", client, 1, 1)
-        return made
 
     def recall(self, client: int) -> Kept | None:
         """The client's contribution; None where there is none, or its file is gone or changed."""

@@ -188,8 +188,10 @@ class LocalFederation:
         return made
 
     def _keep(self, client: int, done: Done) -> Contribution:
+        made = Contribution.from_bytes(done.value, f"contribution of client {client}")
         self.seconds[client] += done.seconds
-        return self._kept.keep(client, done)
+        self._kept.keep(client, done)
+        return made
 
     def _recall(self, client: int) -> Contribution | None:
         found = self._kept.recall(client)

@@ -17,8 +17,28 @@ def load_into(build: Callable[[], M], state: dict[str, Tensor], source: str) -> 
     Names, shapes and types are compared on the meta device first, so that a manifest which promises a huge network
     allocates nothing. Raises UsageError that names `source` and the first tensor that does not fit.
     """
+    _outline(build, state, source)
+    module = build()
+    module.load_state_dict(state)
+    return module.eval()
+
+
+def share_into(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M:
+    """As `load_into`, but the module uses the tensors of `state` themselves: for what is not trained.
+
+    `build` makes no tensor that is not in the module's state. Convolutions are copied, to have their channels last.
+    """
+    module = _outline(build, state, source)
+    module.load_state_dict(state, assign=True)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.eval()
+
+
+def _outline(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M:
+    """The module without memory; raises UsageError unless `state` fits it."""
     with torch.device("meta"):
-        expected = {name: (t.shape, t.dtype) for name, t in build().state_dict().items()}
+        module = build()
+    expected = {name: (t.shape, t.dtype) for name, t in module.state_dict().items()}
     for name in sorted(expected.keys() | state.keys()):
         if name not in state or name not in expected:
             raise UsageError(f"{source}: weight {name!r} is {'missing' if name not in state else 'not in the model'}")
@@ -27,6 +47,4 @@ def load_into(build: Callable[[], M], state: dict[str, Tensor], source: str) -> 
                 f"{source}: weight {name!r} is {state[name].dtype} {tuple(state[name].shape)}, "
                 f"the model has {expected[name][1]} {tuple(expected[name][0])}"
             )
-    module = build()
-    module.load_state_dict(state)
-    return module.eval()
+    return module

@@ -100,6 +100,11 @@ def build(spec: str, schema: Schema) -> Classifier:
     return classifier
 
 
+def is_foreign(spec: str) -> bool:
+    """Whether a model is not built in: it may hold tensors that are not in its state."""
+    return is_own(spec) or spec.startswith("timm:")
+
+
 def _check(spec: str, schema: Schema) -> nn.Module:
     """What `check` does; returns the module that it made."""
     for device in ("meta", "cpu") if is_own(spec) else ("meta",):

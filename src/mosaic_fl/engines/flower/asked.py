@@ -1,7 +1,7 @@
 """The state of one stage that asks clients: who is still to be asked, whose answer is awaited, who is out."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,10 @@ class Asked:
                 continue
             self._push(client, member, self.began + self.limit - now)
 
-    def replies(self) -> list[tuple[int, Message | Exception]]:
-        """The replies that have come, each once, with their clients; those to earlier stages are too late.
+    def replies(self) -> Iterator[tuple[int, Message | Exception]]:
+        """The replies that have come, each once and one at a time, with their clients, in the clients' order.
+
+        Those to earlier stages are too late.
 
         But a client that has answered at last is not silent any more.
         """
@@ -64,8 +66,10 @@ class Asked:
             client = self.exchange.unanswered.pop(name)
             if isinstance(reply, Message) and not reply.has_error():
                 self.exchange.silent.pop(client, None)
-        came = [(self.sent.pop(name), reply) for name, reply in pull(self.exchange.grid, list(self.sent))]
-        return sorted(((client, reply) for client, reply in came if client in self.open), key=lambda pair: pair[0])
+        for name, reply in pull(self.exchange.grid, sorted(self.sent, key=lambda name: self.sent[name])):
+            client = self.sent.pop(name)
+            if client in self.open:
+                yield client, reply
 
     def later(self, client: int) -> None:
         """It is at work on something else."""

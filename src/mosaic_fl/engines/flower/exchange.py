@@ -1,5 +1,6 @@
 """One stage over the network: ask clients, wait within a limit, take what is good, leave out who fails."""
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ Value = TypeVar("Value")
 RAISED = (1, 2, 7)  # Flower's codes for an app that cannot be loaded or has raised: asking again changes nothing
 POLL = 0.5  # seconds between two looks at what has come
 MAX_ANSWER = 2**30  # bytes of an answer that are read
+LARGE = 2**24  # bytes of an answer, of which no copy is to linger
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ class Exchange:
             return None  # else its process or its node died: it is asked again when its node is there
         try:
             answer = self._checked(answer_of(reply), asked.requests[client])
+            if len(answer.body) > LARGE:
+                gc.collect()  # Flower leaves a second copy of it in a cycle
             if answer.facts.get(LATER) is True:
                 asked.later(client)
                 return None

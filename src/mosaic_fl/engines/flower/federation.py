@@ -112,7 +112,8 @@ class FlowerFederation:
             made = decode_contribution(answer.body, answer.client)
             if made.schema != self.schema:
                 raise UsageError("its samples are not those of this federation")
-            return kept.keep(answer.client, Done(answer.body, answer.seconds, answer.metrics))
+            kept.keep(answer.client, Done(answer.body, answer.seconds, answer.metrics))
+            return made
 
         work = {client: ContributeTask(client, begin.get(client)) for client in missing}
         limit = self.exchange.limits.contribute

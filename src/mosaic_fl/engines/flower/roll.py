@@ -1,7 +1,7 @@
 """Who is there: which of Flower's nodes speaks for which client."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -161,22 +161,22 @@ def _key(node: Any) -> str:
     return bytes(getattr(node, "public_key", b"")).hex()
 
 
-def pull(grid: Grid, sent: Sequence[str]) -> list[tuple[str, Message | Exception]]:
+def pull(grid: Grid, sent: Sequence[str]) -> Iterator[tuple[str, Message | Exception]]:
     """The replies that are there, each with the message that it replies to; or what was wrong with it.
 
-    One at a time: a body that cannot be put together is that node's fault and no other's.
+    One at a time: a body that cannot be put together is that node's fault and no other's, and may be large.
     """
-    found: list[tuple[str, Message | Exception]] = []
     for name in sent:
         try:
-            found += [(name, reply) for reply in grid.pull_messages([name])]
+            found: list[Message | Exception] = list(grid.pull_messages([name]))
         except OSError:  # the hub is not there for a moment
             continue
         except Exception as error:
             if type(error).__module__.partition(".")[0] in ("httpx", "httpcore"):
                 continue
-            found.append((name, error))
-    return found
+            found = [error]
+        while found:
+            yield name, found.pop()
 
 
 def answer_of(reply: Message | Exception) -> Answer:

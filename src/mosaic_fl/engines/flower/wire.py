@@ -85,8 +85,12 @@ def pack_answer(answer: Answer) -> RecordDict:
 
 
 def unpack_answer(content: RecordDict) -> Answer:
-    """The inverse of `pack_answer`, for content that may come from anywhere; raises UsageError for anything else."""
+    """The inverse of `pack_answer`, for content that may come from anywhere; raises UsageError for anything else.
+
+    `content` is emptied: beside its bytes an array of Flower's keeps the pieces in which it travelled.
+    """
     head, body, _ = _unpack(content)
+    content.clear()
     match head:
         case {"protocol": int(protocol)} if protocol != PROTOCOL:
             raise _other_protocol(protocol)
