@@ -12,36 +12,22 @@ pytest.importorskip("flwr", reason="the flower extra is not installed")
 
 from flwr.app import Array, ArrayRecord, Error, Message
 
-from flower_grid import Fault, InProcessGrid, Node, settled
+from flower_bench import CPU, LIMITS, QUICK, Bench, start, three_sites
+from flower_grid import Fault, Node
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.engines.flower.exchange import Exchange
-from mosaic_fl.engines.flower.federation import FlowerFederation
-from mosaic_fl.engines.flower.limits import Limits
-from mosaic_fl.engines.flower.roll import Roll
 from mosaic_fl.engines.flower.wire import Answer, pack_answer, unpack_answer
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.federation import FitJob
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.models import build
-from mosaic_fl.optimisation import copy_state
-from mosaic_fl.randomness import Stream
-
-CPU = torch.device("cpu")
-QUICK = {
-    "train.max_steps": 12, "train.min_steps": 5, "train.check_every": 5,
-    "generator.steps": 4, "generator.latent": 4, "generator.width": 4, "generator.family": "cvae", "run.workers": 1,
-}  # fmt: skip
-LIMITS = Limits(join=30, contribute=600, fit=300, evaluate=60, gone=90)
 
 
 @pytest.fixture(scope="module")
 def sites(digits: ImageData) -> list[Site]:
-    names = ("mlp:8", "cnn:4", "mlp:8")
-    return [Site(k, digits.subset(range(100 * k, 100 * k + 60 + k)), names[k]) for k in range(3)]
+    return three_sites(digits)
 
 
 @pytest.fixture(scope="module")
@@ -52,32 +38,6 @@ def local(sites: list[Site]) -> dict[str, Any]:
         made = [c.to_bytes() for c in clients.contribute()]
         fitted = clients.fit([FitJob(k, "mlp:8", state, {"lr": 1e-3}) for k in range(3)], 0)
         return {"contributions": made, "fitted": fitted, "confusions": clients.evaluate("mlp:8", state)}
-
-
-def start(sites: list[Site]) -> dict[str, torch.Tensor]:
-    with Stream(0, "init").ambient():
-        return copy_state(build("mlp:8", sites[0].data.schema))
-
-
-class Bench:
-    """Three clients on a grid, and the server's side of them."""
-
-    def __init__(self, sites: list[Site], folder: Path | None = None, limits: Limits = LIMITS) -> None:
-        self.nodes = [Node(s.client, s, folder and folder / f"site-{s.client}") for s in sites]
-        self.grid, self.folder, self.limits = InProcessGrid(self.nodes), folder, limits
-        self.told: list[Any] = []
-
-    def open(self) -> FlowerFederation:
-        tell = settled(self.told)
-        roll = Roll(self.grid, "a run", len(self.nodes), tell, self.grid.now)
-        exchange = Exchange(self.grid, roll, self.limits, tell, self.grid.now, self.grid.sleep, max_answer=2**20)
-        journal = Journal(self.folder and self.folder / "server")
-        federation = FlowerFederation(exchange, Config().with_values(QUICK), journal)
-        federation.open()
-        return federation
-
-    def events(self, kind: str) -> list[tuple[int, Any]]:
-        return [(client, facts) for what, client, facts in self.told if what == kind]
 
 
 def test_the_same_bytes_as_the_local_engine(sites: list[Site], local: dict[str, Any], tmp_path: Path) -> None:
@@ -291,114 +251,3 @@ def test_a_client_that_was_killed_reuses_its_classifier(
     monkeypatch.setattr(module, "train_classifier", counted)
     assert [c.to_bytes() for c in clients.contribute()] == local["contributions"]
     assert len(trained) == 3  # the first client's, and those of the two others
-
-
-def test_a_large_contribution(sites: list[Site], tmp_path: Path) -> None:
-    """Flower's own cutting in pieces is tested with real processes; this is our side of it."""
-    body = bytes(300 * 2**20)
-    assert unpack_answer(pack_answer(Answer("r", "d", 0, body=body))).body == body
-
-
-def test_a_client_that_lost_its_memory_is_sent_the_experts_again(sites: list[Site], tmp_path: Path) -> None:
-    from mosaic_fl.models.fusion import Aggregator
-
-    bench = Bench(sites, tmp_path)
-    clients = bench.open()
-    contributions = clients.contribute()
-    state = copy_state(Aggregator(3, 10, 20))
-    sizes = []
-    for round in range(3):
-        if round == 1:
-            for kept in (tmp_path / "site-1").rglob("*.outputs"):
-                kept.unlink()
-        sizes.append([f.client for f in clients.fit_fusion(contributions, state, range(3), {"steps": 1}, round)])
-    assert sizes == [[0, 1, 2]] * 3
-    assert bench.nodes[0].asked.count("fusion") == 3
-    assert bench.nodes[1].asked.count("fusion") == 4  # it was asked again, with the experts
-
-
-def test_a_hello_that_fails_is_said_again(sites: list[Site]) -> None:
-    bench = Bench(sites)
-    failures = [Error(8), Error(8)]
-    bench.nodes[1].faults["hello"] = lambda node, request, reply: failures.pop() if failures else reply
-    bench.limits = replace(LIMITS, join=200)
-    clients = bench.open()
-    assert sorted(clients.exchange.roll.members) == [0, 1, 2]
-    assert bench.nodes[1].asked == ["hello"] * 3
-
-
-def test_two_sites_with_one_number(sites: list[Site]) -> None:
-    bench = Bench(sites)
-    bench.nodes.append(Node(1, sites[1], node_id=77))
-    bench.grid.nodes = bench.nodes
-    bench.nodes, nodes = bench.nodes[:3], bench.nodes
-    clients = bench.open()
-    assert clients.exchange.roll.members[1].node == 1001
-    assert any("client 1 is here already" in facts["reason"] for _, facts in bench.events("refused"))
-    assert nodes[3].asked == ["hello"]
-
-
-def test_a_number_belongs_to_the_key_that_came_first(sites: list[Site], tmp_path: Path) -> None:
-    """Also after the server was started again, and while the rightful site is away."""
-    bench = Bench(sites, tmp_path)
-    for k, node in enumerate(bench.nodes):
-        node.public_key = bytes([k])
-    bench.open()
-    bench.nodes[1].away_until = 1e9
-    thief = Node(1, sites[1], node_id=77, public_key=b"thief")
-    bench.grid.nodes = [*bench.nodes, thief]
-    again = bench.open()
-    assert [c.client for c in again.contribute()] == [0, 2]
-    assert any("has another key" in facts["reason"] for _, facts in bench.events("refused"))
-
-
-def test_a_contribution_that_the_run_went_on_with_must_stay(sites: list[Site], tmp_path: Path) -> None:
-    bench = Bench(sites, tmp_path)
-    bench.open().contribute()
-    (tmp_path / "server" / "contributions" / "client-001.contribution").unlink()
-    with pytest.raises(MosaicError, match="contribution of client 1, with which this run went on, is gone"):
-        bench.open().contribute()
-
-
-def test_what_leaves_a_client_names_no_file_of_its_own(sites: list[Site]) -> None:
-    from flwr.app import Context, RecordDict
-
-    from mosaic_fl.engines.flower.app import make_app
-    from mosaic_fl.engines.flower.wire import Request, pack_request
-    from mosaic_fl.errors import UsageError
-
-    def desk(_: Any) -> Any:
-        raise UsageError("/home/alice/patients.parquet does not exist")
-
-    bench = Bench(sites)  # it gives messages their sender
-    message = Message(pack_request(Request("r", "fit", 1)), 5, "train")
-    message.metadata.__dict__["_message_id"] = "m"
-    answer = unpack_answer(make_app(desk)(message, Context(1, 5, {}, RecordDict(), {})).content)
-    assert (answer.run, answer.client) == ("r", 1)
-    assert answer.reason == "its site file is wrong: see its log"
-    assert bench.told == []
-
-
-@pytest.mark.parametrize("task", ["/etc/passwd", "../../x", "hello/.."])
-def test_the_name_of_a_task_is_no_path(sites: list[Site], tmp_path: Path, task: str) -> None:
-    from mosaic_fl.engines.flower.client import Desk
-    from mosaic_fl.engines.flower.wire import Request
-
-    desk = Desk(0, lambda: sites[0], CPU, tmp_path)
-    assert "refuses the request" in desk.answer(Request("r", task, 0)).reason
-    assert not list(tmp_path.glob("work"))
-
-
-def test_a_full_disk_at_a_client_loses_no_work(
-    sites: list[Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mosaic_fl.engines.flower import stored
-
-    def full(*_: object) -> None:
-        raise MosaicError("cannot write: no space left")
-
-    monkeypatch.setattr(stored, "write", full)
-    bench = Bench(sites)
-    for node in bench.nodes:
-        node.folder = tmp_path / f"site-{node.client}"
-    assert len(bench.open().contribute()) == 3
