@@ -7,7 +7,6 @@ import typer
 from rich.console import Console
 
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
-from mosaic_fl.errors import MosaicError
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(help="A federation over a network: docs/deploy.md.", rich_markup_mode=None, context_settings=HELP)
@@ -132,7 +131,7 @@ def client(
 
 
 def _need_flower() -> None:
-    from importlib.util import find_spec
+    from mosaic_fl.engines.flower.extra import require
 
-    if find_spec("flwr") is None or find_spec("cryptography") is None:
-        raise MosaicError("Flower is not installed: pip install 'mosaic-fl[flower]'")
+    require("flwr")
+    require("cryptography")
