@@ -9,6 +9,7 @@ from mosaic_fl.cli.main import main
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.deploy.client import REFUSED_FOR, ClientPlan, Supervisor, _accept
+from mosaic_fl.deploy.prepare import prepare
 from mosaic_fl.deploy.processes import Processes
 from mosaic_fl.deploy.proxy import Face, configuration
 from mosaic_fl.deploy.reach import Answer
@@ -144,3 +145,18 @@ def test_the_documented_nginx_configuration_is_the_one_that_is_used() -> None:
     face = Face("0.0.0.0", 8443, keys, 18000, keys / "ca.crt")  # noqa: S104
     documented = Path(__file__).parents[1] / "docs" / "deploy" / "nginx.conf"
     assert documented.read_text() == configuration(face, Path("/var/lib/mosaic/nginx"))
+
+
+def test_what_is_wrong_with_data_or_model_is_one_line_whatever_the_model_prints(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "noisy_nets.py").write_text(
+        "import warnings\nfrom torch import nn\nprint('hello')\nwarnings.warn('a remark')\n"
+        "def net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(7, 10))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    site = _site(folder, GOOD.replace("cnn:8", "noisy_nets:net") + "classes = 10\n" + SERVER)
+    with pytest.raises(UsageError, match=r"^model 'noisy_nets:net' cannot take images of shape .*$") as said:
+        prepare(site)
+    assert "\n" not in str(said.value)
+    assert not (load_site(site).folder / "gate").exists()

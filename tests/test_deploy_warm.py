@@ -25,9 +25,15 @@ import json, os, signal, socket, sys
 from mosaic_fl.deploy.launch import die_with
 from mosaic_fl.deploy.warm import wait_as_template
 
+def fork(real=os.fork, failures=[OSError(12, "Cannot allocate memory")] * ("fails" in sys.argv)):
+    if failures:
+        raise failures.pop()
+    return real()
+
 ask, asked = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 executor = os.getpid()
 if os.fork() == 0:
+    os.fork = fork
     die_with(executor, signal.SIGKILL)
     ask.close()
     words = wait_as_template(asked)
@@ -46,10 +52,9 @@ os.wait()
 
 
 @pytest.fixture
-def executor():
-    process = subprocess.Popen(
-        [sys.executable, "-c", EXECUTOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
+def executor(request: pytest.FixtureRequest):
+    words = [sys.executable, "-c", EXECUTOR, *getattr(request, "param", [])]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     yield process
     process.kill()
     process.wait()
@@ -95,6 +100,14 @@ def test_the_template_ends_when_nobody_can_ask_any_more(executor: "subprocess.Po
     assert executor.stdin
     executor.stdin.close()
     assert executor.wait(20) == 0
+
+
+@pytest.mark.parametrize("executor", [["fails"]], indirect=True)
+def test_a_process_that_cannot_be_started_costs_its_message_and_no_other(executor: "subprocess.Popen[str]") -> None:
+    assert executor.stdin
+    executor.stdin.write("--token lost\n")
+    worker, template = _ask(executor, "--token kept")
+    assert parent(worker) == template
 
 
 def test_what_is_imported_before_the_fork_starts_no_thread_and_no_cuda() -> None:

@@ -4,6 +4,8 @@
 """
 
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -123,6 +125,19 @@ def test_a_client_killed_while_training_and_started_again(tmp_path: Path) -> Non
         assert run.events("returned", client=1) or len(run.events("joined", client=1)) == 2
         log = json.dumps(run.events("received", client=1, stage="contribute"))
         assert log != "[]"
+
+
+def test_a_client_whose_template_was_killed_is_asked_again(tmp_path: Path) -> None:
+    """What its messages' processes are forked from: its node ends and comes back."""
+    with deployed(tmp_path, 2, settings=QUICK, extra=LIMITS, data=IID) as run:
+        run.start_server()
+        run.start_clients()
+        run.wait_for(lambda: run.events("joined", client=1))
+        os.kill(run.template("site-1"), signal.SIGKILL)
+        code, said = run.finish(600)
+        assert code == 0, said
+        assert run.result()["left_out"] == []
+        assert "the template is gone" in run.log("site-1")
 
 
 def test_contributions_of_250_megabytes(tmp_path: Path) -> None:

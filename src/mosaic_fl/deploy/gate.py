@@ -2,7 +2,8 @@
 
 Flower's `flower-superexec` starts the commands `flwr-clientapp`, `flwr-serverapp`, `flwr-agentapp`, … by their names,
 and each of them unpacks and imports what the run's bundle brings. `write_gate` makes a folder that stands alone before
-the system's in PATH: one of these commands runs `python -m mosaic_fl.deploy.gate`, all others refuse. The gate is
+the system's in PATH: one of these commands runs `python -m mosaic_fl.deploy.gate` (at a client on Linux a fork that
+`warm` makes, which comes in by the same `enter`), all others refuse. The gate is
 Flower's own process with three names of its module replaced: the one that unpacks the bundle verifies it first, the
 one that loads the app loads the installed one, the one that installs dependencies refuses. At a client nothing of the
 bundle is written at all.
@@ -31,6 +32,7 @@ REPLACED = {
     "server": ("install_from_fab", "install_app_dependencies"),
 }
 PASSED = "flower-superexec"  # started by Flower itself; it starts the rest
+WARM = sys.platform == "linux"  # whether a client has `warm` for its executor
 LOG = "MOSAIC_GATE_LOG"  # environment: where the server's app writes what it prints, which Flower drops
 
 
@@ -65,7 +67,7 @@ def _script(name: str, role: str) -> str:
     # Each ends when the process above it does, whatever buries that: a server's app that outlives its hub would write
     # into the folder of the run that is taken up again.
     leashed = f"#!/bin/sh\nexec {python} -I -S {shlex.quote(str(LAUNCH))} $PPID {int(signal.SIGKILL)}"
-    if name == PASSED and role == "client" and sys.platform == "linux":
+    if name == PASSED and role == "client" and WARM:
         return f'{leashed} {python} -P -m mosaic_fl.deploy.warm "$@"\n'
     if name == PASSED:
         return f'{leashed} {shlex.quote(str(Path(sys.executable).parent / name))} "$@"\n'

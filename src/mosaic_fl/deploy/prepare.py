@@ -3,13 +3,13 @@
 It takes torch and Flower, hundreds of megabytes that the process which supervises the node has no other use for.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 
-from mosaic_fl.deploy.gate import write_gate
+from mosaic_fl.deploy.gate import WARM, require_known_flower, write_gate
 from mosaic_fl.deploy.processes import Command, as_words, finish, last_line
 from mosaic_fl.deploy.warm import import_all, require_known_executor
+from mosaic_fl.engines.flower.extra import QUIET
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import MosaicError, UsageError
 
@@ -21,21 +21,28 @@ def prepare(site: Path) -> None:
 
     Raises UsageError with what it found wrong; MosaicError where it ended otherwise.
     """
-    done: subprocess.CompletedProcess[str] = finish(
-        Command(as_words([sys.executable, "-P", "-m", "mosaic_fl.deploy.prepare", site]))
-    )
+    words = as_words([sys.executable, "-P", "-m", "mosaic_fl.deploy.prepare", site])
+    done = finish(Command(words, QUIET))
+    said = last_line(done.stderr)  # after whatever a library or the user's own model printed
     if done.returncode == WRONG:
-        raise UsageError(done.stderr.strip())
+        raise UsageError(said)
     if done.returncode:
-        raise MosaicError(f"the data of {site} could not be checked: {last_line(done.stderr) or 'its process died'}")
+        error = MosaicError(f"the client of {site} could not be prepared: {said or 'its process died'}")
+        error.add_note(done.stderr)
+        raise error
 
 
 def prepare_here(site: SiteFile) -> None:
-    """Write the client's gate; raises UsageError unless its data can be read and its model built for them."""
-    import_all()  # what cannot be imported is found here, not by a message that nobody answers
+    """Write the client's gate.
+
+    Raises UsageError unless Flower is one that we know, the data can be read, and the model be built for them.
+    """
+    require_known_flower("client")
+    if WARM:
+        require_known_executor()
+        import_all()  # what cannot be imported is found here, not by a message that nobody answers
     check_data(site)
     write_gate(site.folder / "gate", "client")
-    require_known_executor()
 
 
 def check_data(site: SiteFile) -> None:

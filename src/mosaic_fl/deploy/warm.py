@@ -67,7 +67,12 @@ def wait_as_template(asked: socket.socket) -> list[str] | None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the dead
     template = os.getpid()
     while said := asked.recv(LONGEST):
-        if os.fork() == 0:
+        try:
+            child = os.fork()
+        except OSError as error:  # no memory or no process left: the stage goes on without this message's answer
+            print(f"mosaic: a message's process cannot be started: {error.strerror}", file=sys.stderr, flush=True)
+            continue
+        if child == 0:
             die_with(template, signal.SIGKILL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -94,9 +99,14 @@ def main() -> None:
     asked.close()
 
     def start(command: list[str], **options: Any) -> object:
-        if command[0] != ROLES["client"]:
-            return subprocess.Popen(command, **options)  # which the gate refuses
-        return ask.send(json.dumps(command[1:]).encode())
+        if command[0] != ROLES["client"] or options:
+            return subprocess.Popen(command, **options)  # by its name, which is the gate's
+        try:
+            return ask.send(json.dumps(command[1:]).encode())
+        except OSError:  # the template was killed: without a node the one who supervises starts both anew
+            print("mosaic: the template is gone; the node ends", file=sys.stderr, flush=True)
+            os.kill(os.getppid(), signal.SIGTERM)
+            raise
 
     module.subprocess = SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL)
     from flwr.supercore.cli.flower_superexec import flower_superexec

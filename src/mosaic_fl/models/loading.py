@@ -24,14 +24,14 @@ def load_into(build: Callable[[], M], state: dict[str, Tensor], source: str) -> 
 
 
 def share_into(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M:
-    """As `load_into`, but the module uses the tensors of `state` themselves: for what is not trained.
+    """As `load_into`, but frozen: the module uses the tensors of `state` themselves.
 
     `build` makes no tensor that is not in the module's state. Convolutions are copied, to have their channels last.
     """
     module = _outline(build, state, source)
     module.load_state_dict(state, assign=True)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return module.eval()
+    return module.eval().requires_grad_(False)
 
 
 def _outline(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M:

@@ -66,6 +66,7 @@ class Asked:
             client = self.exchange.unanswered.pop(name)
             if isinstance(reply, Message) and not reply.has_error():
                 self.exchange.silent.pop(client, None)
+                reply.content.clear()  # it may be large
         for name, reply in pull(self.exchange.grid, sorted(self.sent, key=lambda name: self.sent[name])):
             client = self.sent.pop(name)
             if client in self.open:

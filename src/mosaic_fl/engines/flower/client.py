@@ -36,6 +36,9 @@ MISSING = "missing"
 LATER = "later"
 """A fact of an answer: this client is at work on something else, so ask it later."""
 
+VERSION = version("mosaic-fl")
+"""Of the code that runs here, which may have been imported before another was installed."""
+
 log = logging.getLogger("mosaic_fl.client")
 
 
@@ -135,7 +138,7 @@ class Desk:
         """Who is here, for a server that asks."""
         site = self.site()
         return {
-            "mosaic_fl": version("mosaic-fl"),
+            "mosaic_fl": VERSION,
             "client": self.client,
             "architecture": site.architecture,
             "schema": site.data.schema.to_json(),
@@ -162,4 +165,4 @@ def _fingerprint(site: Site) -> str:
     """What answers depend on at a client: they are not reused when it changes."""
     tensors: tuple[Tensor, ...] = (site.data.images, site.data.labels)
     parts = [t.numpy().tobytes() for t in tensors]
-    return sha256(site.architecture.encode(), str(site.data.schema).encode(), version("mosaic-fl").encode(), *parts)
+    return sha256(site.architecture.encode(), str(site.data.schema).encode(), VERSION.encode(), *parts)

@@ -120,9 +120,10 @@ class Exchange:
                 asked.give_up(client, f"its app failed (Flower's error {reply.error.code}): see its own log")
             return None  # else its process or its node died: it is asked again when its node is there
         try:
-            answer = self._checked(answer_of(reply), asked.requests[client])
+            answer = answer_of(reply)
             if len(answer.body) > LARGE:
                 gc.collect()  # Flower leaves a second copy of it in a cycle
+            self._check(answer, asked.requests[client])
             if answer.facts.get(LATER) is True:
                 asked.later(client)
                 return None
@@ -149,11 +150,10 @@ class Exchange:
         self.tell("refused", client, stage=asked.stage, reason=why)
         asked.give_up(client, f"its answer was refused: {why}")
 
-    def _checked(self, answer: Answer, request: Request) -> Answer:
+    def _check(self, answer: Answer, request: Request) -> None:
         if answer.run != request.run:
             raise UsageError("it is of another run")
         if answer.request != request.digest or answer.client != request.client:
             raise UsageError("it answers another request")
         if len(answer.body) > self.max_answer:
             raise UsageError(f"it has {len(answer.body):,} bytes: at most {self.max_answer:,} are read")
-        return answer
