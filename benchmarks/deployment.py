@@ -2,7 +2,7 @@
 
     python benchmarks/deployment.py demo     # 5 clients, the demo: wall time and bytes beside the local engine
     python benchmarks/deployment.py large    # contributions of 250 MB
-    python benchmarks/deployment.py many     # 50 clients, tiny models
+    python benchmarks/deployment.py many     # 50 clients (--clients), tiny models: 600 MB of memory each
 
 TLS and keys; nginx where it is installed. Nothing else heavy may run beside it.
 """
@@ -113,7 +113,7 @@ class Wire:
                 end.shutdown(socket.SHUT_RDWR)
 
 
-def demo(folder: Path) -> None:
+def demo(folder: Path, _: int) -> None:
     """The demo on both engines."""
     wire = Wire()
     with deployed(folder, 5, models=DEMO_MODELS, via=wire.port) as run:
@@ -131,7 +131,7 @@ def demo(folder: Path) -> None:
     print(f"contributions {sent:,} bytes; up {wire.up:,} ({wire.up / sent:.2f} ×), down {wire.down:,}")
 
 
-def large(folder: Path) -> None:
+def large(folder: Path, _: int) -> None:
     """Two clients whose classifier alone has 62 million weights."""
     words = (*TINY, "--set", "generator.family=none", "--set", "distill.prior=procedural", "--student", "mlp:16")
     wire = Wire()
@@ -145,10 +145,10 @@ def large(folder: Path) -> None:
         print(", ".join(f"{n} {s:.1f} s" for n, s in phases(run)))
 
 
-def many(folder: Path) -> None:
-    """Fifty clients with a tiny model each."""
+def many(folder: Path, clients: int) -> None:
+    """Many clients with a tiny model each."""
     extra = ("--limit", "join=1200", "--limit", "contribute=1800", "--limit", "evaluate=1200")
-    with deployed(folder, 50, models=("mlp:4",), data=("--split", "iid"), settings=TINY, extra=extra) as run:
+    with deployed(folder, clients, models=("mlp:4",), data=("--split", "iid"), settings=TINY, extra=extra) as run:
         wall, memory = run_deployed(run)
         result = run.result()
         total = sum(result["bytes_up"]) / 2**20
@@ -159,5 +159,7 @@ def many(folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("demo", "large", "many"))
+    parser.add_argument("--clients", type=int, default=50, help="of many")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        globals()[parser.parse_args().what](Path(place))
+        globals()[options.what](Path(place), options.clients)
