@@ -39,6 +39,7 @@ def compare(
     preset: Preset = None,
     settings: Settings = None,
     workers: Annotated[str | None, typer.Option(metavar="N", help="processes, or auto: one a core")] = None,
+    jobs: Annotated[str, typer.Option(metavar="N", help="settings at once, or auto: one a core")] = "1",
     full: Annotated[bool, typer.Option("--full", help="the grid that a GPU would run; others override")] = False,
     list_only: Annotated[bool, typer.Option("--list", help="print the cells and end")] = False,
     out: Annotated[Path, typer.Option(help="folder of the comparison")] = Path("runs/compare"),
@@ -53,6 +54,7 @@ def compare(
     from mosaic_fl.compare.grid import Grid, known_methods
     from mosaic_fl.compare.plan import make_plan
 
+    asked_jobs = 0 if jobs == "auto" else count("jobs", jobs)
     grid = Grid(
         methods=known_methods() if methods == "all" else words("methods", methods),
         clients=numbers("clients", said["clients"], int),
@@ -61,7 +63,7 @@ def compare(
         rounds=numbers("rounds", said["rounds"], int),
         seeds=numbers("seeds", seeds, int),
         preset=preset or "default",
-        values=_values(said, workers) | given_settings(settings),
+        values=_values(said, workers or ("1" if asked_jobs != 1 else None)) | given_settings(settings),
     )
     plan = make_plan(grid)
     if list_only:
@@ -70,15 +72,16 @@ def compare(
             print(f"{cell}{f': {reason}' if reason else ''}")
         print(f"{len(grid.cells())} cells, {len(plan.barred)} of them cannot run")
         return
+    from mosaic_fl.engines.local import worker_count
     from mosaic_fl.run_folder import claim
 
     config = grid.base().with_values({"models.clients": list(plan.models), "models.student": plan.student})
     sources = [Path(config.data.name)]
     claim(out, "compare", plan.inputs, config, sources, grid.options(), resume=resume, force=force)
-    _run(plan, out)
+    _run(plan, out, asked_jobs or worker_count(0, len(grid.settings()), plan.device))
 
 
-def _run(plan: Any, out: Path) -> None:
+def _run(plan: Any, out: Path, jobs: int) -> None:
     """Run the grid, tell of each cell, and print the tables; raises MosaicError in the end if a cell failed."""
     from rich.console import Console
 
@@ -97,13 +100,13 @@ def _run(plan: Any, out: Path) -> None:
             comparison_picture(blocks(plan.grid, results), out / "pictures" / "compare.png")
             redraw_at = time.monotonic() + (time.monotonic() - start) / DRAWING
         left = [other for other in runnable if other not in results]
-        guess, result = seconds_left(left, results), results[cell]
+        guess, result = (seconds_left(left, results) or 0) / jobs, results[cell]
         what = f"{100 * result.accuracy:.1f} %" if result.accuracy is not None else f"failed: {result.reason}"
         spent = f"{clock(time.monotonic() - begin)} elapsed{f', about {clock(guess)} left' if guess else ''}"
         count = f"[{len(runnable) - len(left)}/{len(runnable)}]"
         print(f"{count} {cell}: {what} in {clock(result.seconds)}; {spent}", file=sys.stderr, flush=True)
 
-    results = run_grid(plan, out, after)
+    results = run_grid(plan, out, after, jobs)
     _write(plan, out, results)
     tables = blocks(plan.grid, results)
     comparison_picture(tables, out / "pictures" / "compare.png")
@@ -153,6 +156,13 @@ def numbers(option: str, text: str, kind: Callable[[str], Value]) -> list[Value]
     except ValueError:
         what = "whole numbers" if kind is int else "numbers"
         raise UsageError(f"--{option} {text!r}: these are {what} with commas between them, as 0,1,2") from None
+
+
+def count(option: str, text: str) -> int:
+    """`2` -> 2; raises UsageError for what is no number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--{option} {text!r}: write a number of at least 1, or auto")
+    return int(text)
 
 
 def clock(seconds: float) -> str:

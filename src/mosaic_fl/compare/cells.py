@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from mosaic_fl.compare.grid import CENTRALISED, Cell
+from mosaic_fl.compare.grid import CENTRALISED, Cell, Setting
 from mosaic_fl.compare.plan import Plan
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.shared import SharedFederation
@@ -45,29 +45,48 @@ class Result:
 
 Results = Mapping[Cell, Result]
 After = Callable[[Cell, Results], None]
+Tell = Callable[[Cell, Result], None]
 
 
-def run_grid(plan: Plan, folder: Path, after: After) -> dict[Cell, Result]:
+def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1) -> dict[Cell, Result]:
     """Run what has no file in `folder`/cells yet; call `after(cell, all results so far)` after each cell that ran.
 
-    A cell that fails is reported in its result and tried again when the grid is resumed; the others go on.
+    A cell that fails is reported in its result and tried again when the grid is resumed; the others go on. `jobs`
+    settings run at once, each in a process of its own; the results are the same for any number of them. Raises
+    MosaicError where such a process dies.
     """
     results = {cell: Result("cannot", reason) for cell, reason in plan.barred.items()}
-    results |= {cell: kept for cell in plan.runnable if (kept := _recall(folder, cell)) is not None}
-    torch.set_num_threads(plan.grid.base().run.threads)
-    for setting in plan.grid.settings():
-        cells = [cell for cell in plan.runnable if cell.setting == setting]
-        shared = folder / "shared" / setting.name
-        for cell in cells:
-            if cell in results:
-                continue
-            results[cell] = _attempt(plan, cell, shared)
-            if results[cell].status == "done":
-                write_atomic(_path(folder, cell), json.dumps(asdict(results[cell]), indent=2) + "\n")
-            after(cell, results)
-        if all(results[cell].status == "done" for cell in cells):  # no other setting can use it
-            shutil.rmtree(shared, ignore_errors=True)
+    results |= {cell: kept for cell in plan.runnable if (kept := recall(folder, cell)) is not None}
+    left = [setting for setting in plan.grid.settings() if set(plan.cells(setting)) - results.keys()]
+
+    def tell(cell: Cell, result: Result) -> None:
+        results[cell] = result
+        after(cell, results)
+
+    if min(jobs, len(left)) > 1:
+        from mosaic_fl.compare.jobs import run_settings
+
+        run_settings(plan, left, folder, tell, min(jobs, len(left)))
+    else:
+        for setting in left:
+            run_setting(plan, setting, folder, tell)
     return results
+
+
+def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell) -> None:
+    """Run the cells of a setting that have no file yet, with the work at clients shared; tell of each that ran."""
+    torch.set_num_threads(plan.grid.base().run.threads)
+    shared, complete = folder / "shared" / setting.name, True
+    for cell in plan.cells(setting):
+        if recall(folder, cell) is not None:
+            continue
+        result = _attempt(plan, cell, shared)
+        if result.status == "done":
+            write_atomic(_path(folder, cell), json.dumps(asdict(result), indent=2) + "\n")
+        complete &= result.status == "done"
+        tell(cell, result)
+    if complete:  # no other setting can use it
+        shutil.rmtree(shared, ignore_errors=True)
 
 
 def run_cell(plan: Plan, cell: Cell, shared: Path) -> Result:
@@ -140,7 +159,7 @@ def _path(folder: Path, cell: Cell) -> Path:
     return folder / "cells" / f"{cell.name}.json"
 
 
-def _recall(folder: Path, cell: Cell) -> Result | None:
+def recall(folder: Path, cell: Cell) -> Result | None:
     """The finished cell's result; None where its file is not there, or damaged."""
     try:
         return Result(**json.loads(_path(folder, cell).read_text("utf-8")))

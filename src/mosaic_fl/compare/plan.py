@@ -41,6 +41,10 @@ class Plan:
         """The cells that can run, in order."""
         return [cell for cell in self.grid.cells() if cell not in self.barred]
 
+    def cells(self, setting: Setting) -> list[Cell]:
+        """The cells of a setting that can run, in order."""
+        return [cell for cell in self.runnable if cell.setting == setting]
+
     def config(self, cell: Cell) -> Config:
         """The cell's configuration with all names in it."""
         return self.grid.config(cell, self.models, self.student)

@@ -100,7 +100,7 @@ def _start(sites: Any, config: Any, device: Any, news: "SimpleQueue[Any]", facto
     """Set a worker up: its threads, its death with the parent, its way to tell of progress."""
     global _place
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     admitted().update(factories)
     last = 0.0
@@ -115,7 +115,8 @@ def _start(sites: Any, config: Any, device: Any, news: "SimpleQueue[Any]", facto
     _place = Workplace(sites, config, device, tell)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """End this process when the one that started it has ended; for a thread of its own."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

@@ -1,0 +1,77 @@
+"""Several settings of a grid at once, each in a process of its own: they share nothing but the data."""
+
+import multiprocessing
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from mosaic_fl.compare.cells import Result, Tell, recall, run_setting
+from mosaic_fl.compare.grid import Cell, Setting
+from mosaic_fl.compare.plan import Plan
+from mosaic_fl.engines.workers import die_with_parent
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.models.own import admitted
+
+LOOK = 1.0  # seconds between two looks at which cells have their file
+_plan: Plan | None = None
+
+
+def run_settings(plan: Plan, settings: Sequence[Setting], folder: Path, tell: Tell, jobs: int) -> None:
+    """As `run_setting` for each of the settings, `jobs` of them at once; `tell` is called here, in this process.
+
+    Raises MosaicError where one of the processes dies; the files of finished cells stay.
+    """
+    # On Linux they are forked, so the data are the same pages; nothing here has started a thread yet.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    pool = ProcessPoolExecutor(jobs, context, _start, (plan, admitted()))
+    open_cells = {cell for setting in settings for cell in plan.cells(setting) if recall(folder, cell) is None}
+    try:
+        pending = {pool.submit(_run, setting, folder) for setting in settings}
+        while pending:
+            done, pending = wait(pending, LOOK, FIRST_COMPLETED)
+            for cell in sorted(open_cells):
+                if (result := recall(folder, cell)) is not None:
+                    open_cells.discard(cell)
+                    tell(cell, result)
+            for future in done:
+                for cell, result in future.result():
+                    if cell in open_cells:  # it failed: it has no file
+                        open_cells.discard(cell)
+                        tell(cell, result)
+    except BrokenProcessPool as error:
+        raise MosaicError(
+            "a process of the comparison died (out of memory?); what was finished is kept: go on with --resume, and "
+            "fewer --jobs at once"
+        ) from error
+    finally:
+        _end(pool)
+
+
+def _start(plan: Any, factories: Any) -> None:
+    global _plan
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the others
+    threading.Thread(target=die_with_parent, daemon=True).start()
+    admitted().update(factories)
+    _plan = plan
+
+
+def _run(setting: Setting, folder: Path) -> list[tuple[Cell, Result]]:
+    assert _plan is not None
+    ran = list[tuple[Cell, Result]]()
+    run_setting(_plan, setting, folder, lambda cell, result: ran.append((cell, result)))
+    return ran
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End all processes now, whatever they do; their own workers end with them."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join()

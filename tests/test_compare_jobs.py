@@ -1,0 +1,61 @@
+"""Settings of a grid at once, each in its own process: the same figures, and a fault costs its cell alone."""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from command import mosaic
+from grids import SOME, fails, figures
+from mosaic_fl.methods import METHODS
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only forked processes see what a test has patched")
+WORDS = [*SOME, "--seeds", "0", "--out", "grid"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "grid"
+
+
+def test_the_same_figures_for_any_number_of_jobs(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what was finished before a process died is not done again."""
+
+    def dies(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], run=dies))
+        line = fails(capsys, *WORDS, "--jobs", "2", code=1)
+    assert line.startswith("a process of the comparison died (out of memory?); what was finished is kept")
+    before = {path: path.stat().st_mtime_ns for path in here.glob("cells/[!.]*")}
+    mosaic(*WORDS, "--jobs", "2", "--resume", cwd=here.parent)
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+    assert not list((here / "shared").iterdir())
+    at_once = figures(here)
+    mosaic(*WORDS, "--jobs", "1", "--force", cwd=here.parent)
+    assert figures(here) == at_once
+    assert len(at_once) == 10
+
+
+def test_one_fault_costs_its_cells_alone(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of\nmemory")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], run=broken))
+        line = fails(capsys, *WORDS, "--jobs", "2", code=1)
+    assert "fedavg" in line
+    assert "out of memory; --resume tries again" in line
+    states = [cell["status"] for cell in json.loads((here / "table.json").read_text())["cells"]]
+    assert sorted(set(states)) == ["cannot", "done", "failed"]
+    assert states.count("failed") == 2
