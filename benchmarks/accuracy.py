@@ -78,7 +78,7 @@ def _cifar() -> list[Cell]:
             "mixed, one-shot": (*at, *MIXED, *NATURAL),
             "mixed, 20 rounds": (*at, *MIXED, *NATURAL, *LOCAL, "--rounds", "19"),
             "equal, one-shot": (*at, *EQUAL, *NATURAL),
-            "equal, fedavg, 1 round": fedavg,
+            "equal, fedavg, 1 round": (*fedavg, "--set", "rounds.optimiser=train"),
             "equal, paper, one-shot": paper,
             "equal, 20 rounds": (*at, *EQUAL, *NATURAL, *LOCAL, "--rounds", "19"),
             "equal, fedavg, 20 rounds": (*fedavg, *LOCAL, "--rounds", "20"),

@@ -36,6 +36,10 @@ def test_rounds_are_exchanges() -> None:
     assert rounds("mosaic", 20) == (19, 50)  # nineteen rounds of averaging, and the exchange
     assert rounds("fedavg", 1) == (1, 0)
     assert rounds("fedavg", 20) == (20, 50)
+    optimisers = [
+        grid.config(Cell(setting, "fedavg", r), ["cnn:8", "mlp:8"], "cnn:16").rounds.optimiser for r in (1, 20)
+    ]
+    assert optimisers == ["train", "sgd"]
 
 
 def test_a_cell_s_configuration() -> None:

@@ -11,6 +11,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Fitted
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import (
+    local_settings,
     participants,
     shared_architecture,
     validation_accuracy,
@@ -40,6 +41,13 @@ def test_different_architectures_cannot_be_averaged() -> None:
     assert shared_architecture(["cnn:8", "cnn:8"], "fedavg") == "cnn:8"
     with pytest.raises(UsageError, match="one architecture, not cnn:8, mlp:8"):
         shared_architecture(["mlp:8", "cnn:8"], "fedavg")
+
+
+def test_rounds_have_an_optimiser_of_their_own_unless_told_to_train_as_always() -> None:
+    config = Config().rounds
+    assert local_settings(config) == {"optimiser": "sgd", "lr": 0.01}
+    train = config.model_copy(update={"optimiser": "train", "steps": 7})
+    assert local_settings(train) == {"min_steps": 7, "max_steps": 7}
 
 
 def test_federated_validation_by_hand() -> None:

@@ -43,6 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "rounds.warm_up": 300,
         "rounds.steps": 10,
         "rounds.fine_tune": 10,
+        "rounds.optimiser": "train",
         "rounds.fine_tune_lr": 1e-4,
         "generator.family": "dcgan",
         "generator.epochs": 200,

@@ -157,8 +157,8 @@ class Grid:
         """The cell's configuration, where `models` are the clients' architectures in the mixed setting.
 
         A method's own defaults lie below the preset, and the preset below the user's values. In one round a client
-        trains as long as in a one-shot method: `rounds.steps` counts where there are several. A one-shot method whose
-        small aggregator has rounds of its own (FENS) keeps those.
+        trains as in a one-shot method: `rounds.steps` and the rounds' own optimiser count where there are several. A
+        one-shot method whose small aggregator has rounds of its own (FENS) keeps those.
         """
         mixed = cell.setting.architectures == "mixed"
         named = {"models.clients": list(models) if mixed else [student], "models.student": student}
@@ -183,7 +183,7 @@ class Grid:
             given["run.method"] = method
         steps = values.get("rounds.steps")
         if rounds == 1 and has_rounds(method):
-            given["rounds.steps"] = 0
+            given |= {"rounds.steps": 0, "rounds.optimiser": "train"}
         elif method in WARMED and steps:  # its last exchange trains no longer than anybody's
             given |= {"train.min_steps": steps, "train.max_steps": steps}
         return preset_config(self.preset, card.defaults if card else None).with_values(given)

@@ -78,8 +78,14 @@ def round_name(round: int) -> str:
 
 
 def local_settings(config: RoundsConfig) -> dict[str, Any]:
-    """Changes to the local training that all rounds share: a fixed number of steps, where one is set."""
-    return {"min_steps": config.steps, "max_steps": config.steps} if config.steps else {}
+    """Changes to local training in rounds: a fixed number of steps, where one is set, and the rounds' own optimiser.
+
+    Where averages are trained on, Adam's steps of one length in every weight drive the clients apart. SGD, with which
+    these methods were published, is far better: docs/notes/baselines.md.
+    """
+    steps = {"min_steps": config.steps, "max_steps": config.steps} if config.steps else {}
+    own = {} if config.optimiser == "train" else {"optimiser": config.optimiser, "lr": config.lr}
+    return {**steps, **own}
 
 
 def participants(clients: Sequence[int], share: float, seed: int, round: int) -> list[int]:

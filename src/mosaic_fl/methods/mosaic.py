@@ -124,7 +124,7 @@ def _fine_tune(
 ) -> tuple[GlobalModel, list[int], list[int]]:
     """The model after the rounds that follow the distillation, and the bytes up and down of each client in them."""
     name, seed, kind, clients = model.architecture, config.run.seed, config.rounds.kind, len(federation.architectures)
-    lr, state = {"lr": config.rounds.fine_tune_lr}, State(model.state)
+    lr, state = {"optimiser": config.train.optimiser, "lr": config.rounds.fine_tune_lr}, State(model.state)
     if not rounds:
         return model, *_nothing(clients)
     if kind == "fedavg":
