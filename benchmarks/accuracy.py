@@ -32,6 +32,7 @@ CHOSEN = ("--choose", "--set", "run.threads=2")
 CIFAR = (
     *("--clients", "5", "--set", "data.max_train=10000", "--set", "run.threads=2"),
     *("--set", "train.max_steps=800", "--set", "train.patience=0", "--set", "generator.steps=800"),
+    *("--set", "rounds.lr=0.02"),  # FedAvg's on validation splits, α = 0.1: 39.3, 43.3, 33.9 at 0.01, 0.02, 0.05
 )
 NATURAL = ("--preset", "natural")
 MNIST = (
@@ -93,7 +94,7 @@ def _widths() -> list[Cell]:
     found = []
     for data, subset, budget in (("mnist", "", MNIST), ("cifar10", " subset", (*CIFAR, *NATURAL))):
         name = f"{data}{subset}, 10 clients of 5 widths, α = 0.1, 20 rounds"
-        size = ("--set", "data.max_train=10000") if subset else ()
+        size = ("--set", "data.max_train=10000", "--set", "rounds.lr=0.02") if subset else ()
         found += [
             Cell(f"{name}, fedrolex", data, (*size, *WIDTHS, *MORE_LOCAL, "--rounds", "20", "--method", "fedrolex")),
             Cell(f"{name}, mosaic on fedrolex", data, (*budget, *WIDTHS, *LOCAL, "--rounds", "19"), "fedrolex + 3"),
