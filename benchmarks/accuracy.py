@@ -94,7 +94,7 @@ def _widths() -> list[Cell]:
     found = []
     for data, subset, budget in (("mnist", "", MNIST), ("cifar10", " subset", (*CIFAR, *NATURAL))):
         name = f"{data}{subset}, 10 clients of 5 widths, α = 0.1, 20 rounds"
-        size = ("--set", "data.max_train=10000", "--set", "rounds.lr=0.02") if subset else ()
+        size = ("--set", "data.max_train=10000") if subset else ()
         found += [
             Cell(f"{name}, fedrolex", data, (*size, *WIDTHS, *MORE_LOCAL, "--rounds", "20", "--method", "fedrolex")),
             Cell(f"{name}, mosaic on fedrolex", data, (*budget, *WIDTHS, *LOCAL, "--rounds", "19"), "fedrolex + 3"),

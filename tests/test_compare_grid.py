@@ -39,7 +39,7 @@ def test_rounds_are_exchanges() -> None:
     optimisers = [
         grid.config(Cell(setting, "fedavg", r), ["cnn:8", "mlp:8"], "cnn:16").rounds.optimiser for r in (1, 20)
     ]
-    assert optimisers == ["train", "sgd"]
+    assert optimisers == ["train", "auto"]
 
 
 def test_a_cell_s_configuration() -> None:

@@ -130,9 +130,9 @@ class RoundsConfig(Section):
     fine_tune: int = Field(0, ge=0, le=9999, description="rounds that fine-tune the distilled model")
     participation: float = Field(1.0, gt=0, le=1, description="share of the clients that take part in a round")
     steps: int = Field(0, ge=0, description="local steps a round; 0: as in [train]")
-    optimiser: Literal["sgd", "adamw", "train"] = Field(
-        "sgd", description="of local training in rounds: sgd, adamw; train: optimiser and rate of [train]"
+    optimiser: Literal["auto", "sgd", "adamw", "train"] = Field(
+        "auto", description="in rounds: sgd, adamw; train: as [train]; auto: sgd, but train for parts of several widths"
     )
-    lr: float = Field(0.01, gt=0, description="its peak learning rate")
+    lr: float = Field(0.01, gt=0, description="its peak learning rate, where it is not that of [train]")
     fine_tune_lr: float = Field(1e-4, gt=0, description="learning rate of the fine-tuning rounds")
     masked: bool = Field(True, description="heterofl, fedrolex: local softmax over the classes a client holds")
