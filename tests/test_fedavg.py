@@ -48,9 +48,9 @@ def test_rounds_have_an_optimiser_of_their_own_unless_told_to_train_as_always() 
     assert local_settings(config) == {"optimiser": "sgd", "lr": 0.01}
     train = config.model_copy(update={"optimiser": "train", "steps": 7})
     assert local_settings(train) == {"min_steps": 7, "max_steps": 7}
-    assert local_settings(config, parts=True) == {}  # of several widths: as [train] says
+    assert local_settings(config, several_widths=True) == {}  # of several widths: as [train] says
     asked = config.model_copy(update={"optimiser": "adamw", "lr": 0.5})
-    assert local_settings(asked) == local_settings(asked, parts=True) == {"optimiser": "adamw", "lr": 0.5}
+    assert local_settings(asked) == local_settings(asked, several_widths=True) == {"optimiser": "adamw", "lr": 0.5}
 
 
 def test_federated_validation_by_hand() -> None:

@@ -77,15 +77,15 @@ def round_name(round: int) -> str:
     return f"round-{round:04d}"
 
 
-def local_settings(config: RoundsConfig, parts: bool = False) -> dict[str, Any]:
+def local_settings(config: RoundsConfig, several_widths: bool = False) -> dict[str, Any]:
     """Changes to local training in rounds: a fixed number of steps, where one is set, and the rounds' own optimiser.
 
     Where whole models are averaged and trained on, Adam's steps of one length in every weight drive the clients apart.
-    SGD, with which these methods were published, is far better. Where `parts` of several widths are merged it is far
-    worse: one rate does not suit all widths, and Adam's steps do. Measured: docs/notes/baselines.md.
+    SGD, with which these methods were published, is far better. Where sub-models of `several_widths` are merged it
+    is far worse: one rate does not suit all of them, and Adam's steps do. Measured: docs/notes/baselines.md.
     """
     steps = {"min_steps": config.steps, "max_steps": config.steps} if config.steps else {}
-    kind = ("train" if parts else "sgd") if config.optimiser == "auto" else config.optimiser
+    kind = ("train" if several_widths else "sgd") if config.optimiser == "auto" else config.optimiser
     return steps if kind == "train" else {**steps, "optimiser": kind, "lr": config.lr}
 
 

@@ -74,7 +74,9 @@ def dfrd(federation: Federation, config: Config, device: torch.device, journal: 
         if not ratios:
             return train_equal(federation, architecture, memory[GLOBAL], clients, round, config)
         roll = round if config.rounds.kind == "fedrolex" else 0
-        local = local_settings(config.rounds, parts=True) | ({"absent": 0.0} if config.rounds.masked else {})
+        local = local_settings(config.rounds, len(set(ratios.values())) > 1) | (
+            {"absent": 0.0} if config.rounds.masked else {}
+        )
         parts = {k: ratios[k] for k in clients}
         fitted, merged = train_parts(federation, architecture, parts, memory[GLOBAL], round, roll, local)
         # The server tunes the full model in eval mode: it needs statistics that are the full model's.

@@ -88,7 +88,8 @@ def partial_rounds(
     `held` gives each client's width ratio. Each round is a stage of `journal`, which says who answered, and logs the
     full model's accuracy on the validation splits of all clients. `settings` are changes to the local training.
     """
-    local = local_settings(config, parts=True) | ({"absent": 0.0} if config.masked else {}) | dict(settings or {})
+    several = len(set(held.values())) > 1
+    local = local_settings(config, several) | ({"absent": 0.0} if config.masked else {}) | dict(settings or {})
     for round in rounds:
 
         def one_round(monitor: Monitor, state: State = state, round: int = round) -> tuple[State, dict[str, Any]]:
