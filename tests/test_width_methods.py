@@ -104,7 +104,11 @@ def test_traffic_is_the_packed_sub_model_a_round_taken_part_in() -> None:
     assert len(few.jobs[0]) == 2
     most = max(outcome.bytes_up)
     assert [sent > most / 2 for sent in outcome.bytes_up] == [k in {j.client for j in few.jobs[0]} for k in range(4)]
-    assert few.jobs[0][0].settings == {"min_steps": 9, "max_steps": 9, "absent": 0.0}
+    steps = {"min_steps": 9, "max_steps": 9, "absent": 0.0}
+    assert few.jobs[0][0].settings == steps | {"optimiser": "sgd", "lr": 0.01}  # one width: whole models
+    several = AddingFederation(4)
+    heterofl(several, rounds(1, (1, 0.5), steps=9), CPU, Journal())
+    assert several.jobs[0][0].settings == steps  # as [train] says
 
 
 def test_wrong_wishes_are_found_before_any_work() -> None:
