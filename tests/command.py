@@ -55,3 +55,14 @@ def finish(process: "subprocess.Popen[str]") -> str:
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, f"exit code {process.returncode}\n{out}\n{err}"
     return out
+
+
+def fails(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 2) -> str:
+    """The one line that `mosaic WORDS` prints on stderr before it exits with `code`."""
+    with pytest.raises(SystemExit) as exit:
+        main([str(word) for word in words])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mosaic: ")]
+    assert exit.value.code == code, lines
+    assert len(lines) == 1
+    assert "Traceback" not in lines[0]
+    return lines[0].removeprefix("mosaic: ")

@@ -3,10 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
-from mosaic_fl.cli.main import main
-
 # Very few steps: what every method leaves is looked at, not how good it is.
 TINY = [
     word
@@ -23,16 +19,6 @@ TINY = [
 ]  # fmt: skip
 COMPARE = ["compare", "--clients", "2", "--alpha", "1", "--models", "cnn:4,mlp:8", "--student", "cnn:8", *TINY]
 SOME = [*COMPARE, "--methods", "mosaic,fedavg,centralised", "--rounds", "1,2", "--workers", "1"]
-
-
-def fails(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 2) -> str:
-    """The one line that `mosaic WORDS` prints on stderr before it exits with `code`."""
-    with pytest.raises(SystemExit) as exit:
-        main([str(word) for word in words])
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mosaic: ")]
-    assert exit.value.code == code, lines
-    assert len(lines) == 1
-    return lines[0].removeprefix("mosaic: ")
 
 
 def figures(folder: Path) -> dict[tuple[object, ...], object]:

@@ -4,20 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from command import fails
 from mosaic_fl.cli.main import main
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.export import save_parquet
-
-
-def fails(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 2) -> str:
-    """The one line that `mosaic WORDS` prints on stderr before it exits with `code`."""
-    with pytest.raises(SystemExit) as exit:
-        main([str(word) for word in words])
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mosaic: ")]
-    assert exit.value.code == code, lines
-    assert len(lines) == 1
-    assert "Traceback" not in lines[0]
-    return lines[0].removeprefix("mosaic: ")
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from command import mosaic, start
-from grids import COMPARE, SOME, fails, figures
+from command import fails, mosaic, start
+from grids import COMPARE, SOME, figures
 from mosaic_fl.cli.compare import clock, numbers
 from mosaic_fl.cli.main import main
 from mosaic_fl.compare.grid import known_methods

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from command import mosaic
-from grids import SOME, fails, figures
+from command import fails, mosaic
+from grids import SOME, figures
 from mosaic_fl.methods import METHODS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only forked processes see what a test has patched")
