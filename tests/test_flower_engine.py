@@ -13,7 +13,7 @@ pytest.importorskip("flwr", reason="the flower extra is not installed")
 from flwr.app import Array, ArrayRecord, Error, Message
 
 from flower_bench import CPU, LIMITS, QUICK, Bench, start, three_sites
-from flower_grid import Fault, Node
+from flower_grid import Fault, InProcessGrid, Node
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.data.dataset import ImageData
@@ -251,3 +251,23 @@ def test_a_client_that_was_killed_reuses_its_classifier(
     monkeypatch.setattr(module, "train_classifier", counted)
     assert [c.to_bytes() for c in clients.contribute()] == local["contributions"]
     assert len(trained) == 3  # the first client's, and those of the two others
+
+
+def test_a_busy_hub_that_does_not_take_a_message_is_given_it_again(
+    sites: list[Site], local: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
+
+    bench, take, busy = Bench(sites), InProcessGrid.push_messages, [ObjectPushError("x", 1, "y"), OSError("busy")] * 3
+    calls = list[int]()
+
+    def push_messages(self: InProcessGrid, messages: Any) -> list[str]:
+        calls.append(1)
+        if busy and len(calls) % 2:
+            raise busy.pop()
+        return take(self, messages)
+
+    monkeypatch.setattr(InProcessGrid, "push_messages", push_messages)
+    assert [c.to_bytes() for c in bench.open().contribute()] == local["contributions"]
+    assert not busy
+    assert not bench.events("left_out")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flwr.app import Message, MessageType
 
-from mosaic_fl.engines.flower.roll import Member, pull
+from mosaic_fl.engines.flower.roll import Member, pull, push
 from mosaic_fl.engines.flower.wire import Request, pack_request
 
 if TYPE_CHECKING:
@@ -116,8 +116,7 @@ class Asked:
         request = replace(self.requests[client], serial=time.time_ns())
         lifetime = left + AFTERLIFE + 2 * abs(member.skew)
         message = Message(pack_request(request), member.node, MessageType.TRAIN, ttl=lifetime, group_id=self.stage)
-        for name in self.exchange.grid.push_messages([message]):
-            if name:
-                self.sent[name] = client
-                self.attempts[client] = self.attempts.get(client, 0) + 1
-                self.exchange.tell("asked", client, stage=self.stage)
+        if name := push(self.exchange.grid, message):
+            self.sent[name] = client
+            self.attempts[client] = self.attempts.get(client, 0) + 1
+            self.exchange.tell("asked", client, stage=self.stage)

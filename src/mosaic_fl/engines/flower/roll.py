@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from flwr.app import Message, MessageType
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 
 from mosaic_fl.contribution import MAX_COUNT
 from mosaic_fl.data.schema import Schema
@@ -95,9 +96,8 @@ class Roll:
         content = pack_request(Request(self.run, HELLO, -1))
         for node in new:
             message = Message(content, node, MessageType.QUERY, ttl=HELLO_SECONDS + 2 * SKEW_SECONDS)
-            for sent in self.grid.push_messages([message]):
-                if sent:
-                    self._greeted[sent] = (node, nodes[node], now)
+            if sent := push(self.grid, message):
+                self._greeted[sent] = (node, nodes[node], now)
 
     def _hear(self) -> None:
         """Take in the answers to greetings; forget those that nobody answered."""
@@ -159,6 +159,18 @@ class Roll:
 
 def _key(node: Any) -> str:
     return bytes(getattr(node, "public_key", b"")).hex()
+
+
+def push(grid: Grid, message: Message) -> str:
+    """The id of the message that was sent; empty where a busy hub did not take it, so that it is sent again later."""
+    try:
+        return next((sent for sent in grid.push_messages([message]) if sent), "")
+    except (OSError, RuntimeError, ObjectPushError):
+        return ""
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("httpx", "httpcore"):
+            return ""
+        raise
 
 
 def pull(grid: Grid, sent: Sequence[str]) -> Iterator[tuple[str, Message | Exception]]:
