@@ -19,8 +19,9 @@ from mosaic_fl.data.sources import load_test
 from mosaic_fl.devices import find_device
 from mosaic_fl.engines.flower.exchange import MAX_ANSWER, Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
+from mosaic_fl.engines.flower.hub import Grid
 from mosaic_fl.engines.flower.limits import Limits
-from mosaic_fl.engines.flower.roll import Grid, Roll
+from mosaic_fl.engines.flower.roll import Roll
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import write_atomic

@@ -103,8 +103,8 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
         guess, result = (seconds_left(left, results) or 0) / jobs, results[cell]
         what = f"{100 * result.accuracy:.1f} %" if result.accuracy is not None else f"failed: {result.reason}"
         spent = f"{clock(time.monotonic() - begin)} elapsed{f', about {clock(guess)} left' if guess else ''}"
-        count = f"[{len(runnable) - len(left)}/{len(runnable)}]"
-        print(f"{count} {cell}: {what} in {clock(result.seconds)}; {spent}", file=sys.stderr, flush=True)
+        done = f"[{len(runnable) - len(left)}/{len(runnable)}]"
+        print(f"{done} {cell}: {what} in {clock(result.seconds)}; {spent}", file=sys.stderr, flush=True)
 
     results = run_grid(plan, out, after, jobs)
     _write(plan, out, results)

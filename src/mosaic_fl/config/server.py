@@ -134,5 +134,5 @@ class RoundsConfig(Section):
         "auto", description="in rounds: sgd, adamw; train: as [train]; auto: sgd, but train for parts of several widths"
     )
     lr: float = Field(0.01, gt=0, description="its peak learning rate, where it is not that of [train]")
-    fine_tune_lr: float = Field(1e-4, gt=0, description="learning rate of the fine-tuning rounds")
+    fine_tune_lr: float = Field(1e-4, gt=0, description="of the fine-tuning rounds, by the optimiser of [train]")
     masked: bool = Field(True, description="heterofl, fedrolex: local softmax over the classes a client holds")

@@ -51,7 +51,7 @@ def superlink(
         certificate, key, ca = tls
         safety = ["--ssl-certfile", certificate, "--ssl-keyfile", key, "--ssl-ca-certfile", ca]
         safety += ["--enable-supernode-auth"]
-    words = [program("flower-superlink"), "--host", host, "--port", port, "--database", database, *safety]
+    words = [*_changed("flower-superlink"), "--host", host, "--port", port, "--database", database, *safety]
     return Command(as_words([*words, "--disable-runtime-dependency-installation"]), env)
 
 
@@ -60,8 +60,12 @@ def supernode(server: str, port: int, site: Path, safety: tuple[Path, Path] | No
     trust: list[str | Path] = ["--insecure"]
     if safety:
         trust = ["--root-certificates", safety[0], "--auth-supernode-private-key", safety[1]]
-    words = [program("flower-supernode"), "--superlink", server, *trust, "--host", "127.0.0.1", "--port", port]
-    return Command(as_words([*words, "--node-config", f'site="{site}"']), env)
+    words = ["--superlink", server, *trust, "--host", "127.0.0.1", "--port", port, "--node-config", f'site="{site}"']
+    return Command(as_words([*_changed("flower-supernode"), *words]), env)
+
+
+def _changed(name: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "mosaic_fl.deploy.program", program(name)]
 
 
 def flwr(*words: str | Path, env: Mapping[str, str]) -> Command:

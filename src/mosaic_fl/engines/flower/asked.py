@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from flwr.app import Message, MessageType
 
-from mosaic_fl.engines.flower.roll import Member, pull, push
+from mosaic_fl.engines.flower.hub import pull, push
+from mosaic_fl.engines.flower.roll import Member
 from mosaic_fl.engines.flower.wire import Request, pack_request
 
 if TYPE_CHECKING:

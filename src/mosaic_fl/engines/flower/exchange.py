@@ -10,8 +10,9 @@ from flwr.app import Message
 
 from mosaic_fl.engines.flower.asked import Asked
 from mosaic_fl.engines.flower.client import LATER
+from mosaic_fl.engines.flower.hub import Grid
 from mosaic_fl.engines.flower.limits import Limits
-from mosaic_fl.engines.flower.roll import Grid, Roll, Tell, answer_of
+from mosaic_fl.engines.flower.roll import Roll, Tell, answer_of
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.errors import MosaicError, UsageError
 

@@ -1,18 +1,17 @@
 """Who is there: which of Flower's nodes speaks for which client."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Protocol
 
 from flwr.app import Message, MessageType
-from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 
 from mosaic_fl.contribution import MAX_COUNT
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.engines.flower.client import HELLO
+from mosaic_fl.engines.flower.hub import Grid, nodes, pull, push
 from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_request, unpack_answer
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import check
@@ -26,19 +25,6 @@ Tell = Callable[..., None]
 
 class NotNowError(UsageError):
     """What keeps a node out may pass: it is greeted again."""
-
-
-class Grid(Protocol):
-    """The part of Flower's grid that we use."""
-
-    def get_nodes(self) -> Iterable[Any]:
-        """Nodes that are online, with `node_id` and `public_key`."""
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send; returns the messages' ids."""
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The replies that are there, each once."""
 
 
 @dataclass
@@ -80,24 +66,26 @@ class Roll:
 
     def look(self) -> None:
         """Take note of who has come, gone and answered, and greet who is new; does not wait."""
-        now, nodes = self.now(), {node.node_id: _key(node) for node in self.grid.get_nodes()}
+        now, online = self.now(), nodes(self.grid)
+        if online is None:
+            return
         for member in self.members.values():
-            if member.online != (member.node in nodes):
-                member.online, member.since = member.node in nodes, now
+            if member.online != (member.node in online):
+                member.online, member.since = member.node in online, now
                 if member.online:
                     self.tell("returned", member.client)
                 else:
                     self.tell("gone", member.client, reason="its connection was lost")
         # Who left and comes back may have been put right.
-        self._refused = {node: until for node, until in self._refused.items() if node in nodes and until > now}
+        self._refused = {node: until for node, until in self._refused.items() if node in online and until > now}
         self._hear()
         known = {m.node for m in self.members.values()} | {node for node, _, _ in self._greeted.values()}
-        new = [node for node in nodes if node not in known | self._refused.keys()]
+        new = [node for node in online if node not in known | self._refused.keys()]
         content = pack_request(Request(self.run, HELLO, -1))
         for node in new:
             message = Message(content, node, MessageType.QUERY, ttl=HELLO_SECONDS + 2 * SKEW_SECONDS)
             if sent := push(self.grid, message):
-                self._greeted[sent] = (node, nodes[node], now)
+                self._greeted[sent] = (node, online[node], now)
 
     def _hear(self) -> None:
         """Take in the answers to greetings; forget those that nobody answered."""
@@ -155,40 +143,6 @@ class Roll:
                 self.tell("refused", client, node=str(member.node), reason=reason)
                 self._refused[member.node] = math.inf
                 del self.members[client]
-
-
-def _key(node: Any) -> str:
-    return bytes(getattr(node, "public_key", b"")).hex()
-
-
-def push(grid: Grid, message: Message) -> str:
-    """The id of the message that was sent; empty where a busy hub did not take it, so that it is sent again later."""
-    try:
-        return next((sent for sent in grid.push_messages([message]) if sent), "")
-    except (OSError, RuntimeError, ObjectPushError):
-        return ""
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] in ("httpx", "httpcore"):
-            return ""
-        raise
-
-
-def pull(grid: Grid, sent: Sequence[str]) -> Iterator[tuple[str, Message | Exception]]:
-    """The replies that are there, each with the message that it replies to; or what was wrong with it.
-
-    One at a time: a body that cannot be put together is that node's fault and no other's, and may be large.
-    """
-    for name in sent:
-        try:
-            found: list[Message | Exception] = list(grid.pull_messages([name]))
-        except OSError:  # the hub is not there for a moment
-            continue
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] in ("httpx", "httpcore"):
-                continue
-            found = [error]
-        while found:
-            yield name, found.pop()
 
 
 def answer_of(reply: Message | Exception) -> Answer:
