@@ -69,7 +69,8 @@ def test_only_an_answer_is_traffic(digits: ImageData) -> None:
     outcome = run(fedavg, federation)
     assert outcome.model is not None
     size = len(outcome.model.to_bytes())
-    assert outcome.bytes_up == outcome.bytes_down == [2 * size, size, 3 * size]
+    assert outcome.bytes_up == [2 * size, size, 3 * size]
+    assert outcome.bytes_down == [3 * size, 2 * size, 4 * size]  # the result goes to all
 
 
 def test_a_group_none_of_whose_clients_answers_stays_as_it_was(digits: ImageData) -> None:
@@ -128,7 +129,7 @@ def test_channels_that_nobody_who_answered_holds_stay_as_they_were(digits: Image
     found = {name: tensor for name, tensor in state(outcome).items() if "running_" in name}
     measured, full = len(container.pack("statistics", {}, found)), len(outcome.model.to_bytes())
     assert outcome.bytes_up == [measured, part + measured, part]
-    assert outcome.bytes_down == [full, part + full, part]
+    assert outcome.bytes_down == [full + full, part + full + full, part + full]
 
 
 def test_static_batch_norm_is_of_those_that_measured(digits: ImageData) -> None:
@@ -155,7 +156,7 @@ def test_dfrds_experts_are_of_the_widths_of_those_that_answered(digits: ImageDat
     outcome = run(dfrd, federation)
     full = len(outcome.model.to_bytes())
     sizes = [len(GlobalModel(j.architecture, digits.schema, j.state).to_bytes()) for j in federation.jobs[0]]
-    assert outcome.bytes_down == [2 * full, sizes[1] + full, sizes[2] + 2 * full]
+    assert outcome.bytes_down == [3 * full, sizes[1] + 2 * full, sizes[2] + 3 * full]
 
 
 def test_feddf_takes_generators_and_weights_from_whoever_sends_them(digits: ImageData) -> None:
@@ -165,7 +166,7 @@ def test_feddf_takes_generators_and_weights_from_whoever_sends_them(digits: Imag
     with three(digits) as there:
         _, *sent = (sent_size(c, expert=False, generator=True) for c in there.contribute())
     assert outcome.bytes_up == [2 * size, sent[0] + 2 * size, sent[1]]
-    assert outcome.bytes_down == [2 * size, 2 * size, 0]
+    assert outcome.bytes_down == [3 * size, 3 * size, size]
 
 
 def contributions(digits: ImageData, **more: object) -> list[Contribution]:
@@ -229,7 +230,8 @@ def test_fens_asks_clients_whose_models_never_came(digits: ImageData) -> None:
     state = copy_state(Aggregator(2, 10, federation.config.meta.width))
     aggregator = len(container.pack("aggregator", {}, state))
     assert outcome.bytes_up == [aggregator, sent[0], sent[1] + 2 * aggregator]
-    assert outcome.bytes_down == [sum(sent) + aggregator, sent[1], sent[0] + 2 * aggregator]
+    down = [sum(sent) + aggregator, sent[1], sent[0] + 2 * aggregator]
+    assert outcome.bytes_down == [size + aggregator for size in down]  # with the last one
     with pytest.raises(MosaicError, match="no client that answered held samples back"):
         run(fens, three(digits, nobody("fit_fusion")))
 

@@ -160,6 +160,17 @@ def test_a_method_s_last_exchange_trains_no_longer_than_a_round_and_an_aggregato
     assert (last.min_steps, last.max_steps) == (50, 50)
     fens = grid.config(Cell(setting, "fens", 1), [], "cnn:8").rounds
     assert (fens.warm_up, fens.steps) == (100, 5)
+    paper = Grid(["mosaic", "fedavg", "fens"], rounds=[20], preset="paper")  # which has rounds of 10 steps
+    mosaic, fedavg, fens = (paper.config(Cell(setting, m, 20), [], "cnn:8") for m in paper.methods)
+    assert (mosaic.train.max_steps, fedavg.rounds.steps) == (10, 10)
+    assert (fens.rounds.warm_up, fens.rounds.steps) == (100, 5)
+    own = Grid(["fens"], values={"fens:rounds.steps": 7}).config(Cell(setting, "fens", 1), [], "cnn:8")
+    assert (own.rounds.warm_up, own.rounds.steps) == (100, 7)
+
+
+def test_settings_that_differ_have_names_that_differ() -> None:
+    names = {Setting(5, alpha, "equal", 0).name for alpha in (0.1234561, 0.1234564)}
+    assert len(names) == 2
 
 
 def test_what_a_method_does_not_ask_for_no_preset_brings_back() -> None:

@@ -37,6 +37,16 @@ def test_equal_weights_stay_equal() -> None:
     assert torch.equal(weighted_average(same)["w"], same[0].state["w"])
 
 
+def test_a_round_moves_a_model_both_ways_and_the_result_once_more(digits: ImageData) -> None:
+    sites = [Site(k, digits.subset(range(50 * k, 50 * k + 40)), "mlp:4:1") for k in range(2)]
+    config = Config().with_values({"rounds.warm_up": 3, "rounds.steps": 1, "run.workers": 1})
+    with LocalFederation(sites, config, torch.device("cpu"), Journal()) as federation:
+        outcome = fedavg(federation, config, torch.device("cpu"), Journal())
+    assert outcome.model is not None
+    size = len(outcome.model.to_bytes())
+    assert (outcome.bytes_up, outcome.bytes_down) == ([3 * size] * 2, [4 * size] * 2)
+
+
 def test_different_architectures_cannot_be_averaged() -> None:
     assert shared_architecture(["cnn:8", "cnn:8"], "fedavg") == "cnn:8"
     with pytest.raises(UsageError, match="one architecture, not cnn:8, mlp:8"):

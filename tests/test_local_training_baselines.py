@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mosaic_fl import container
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
@@ -149,13 +150,14 @@ def test_fedbn_clients_share_all_but_their_normalisation(digits: ImageData) -> N
     for name in first:
         counter = name.endswith("tracked")  # both did ten steps
         assert torch.equal(first[name], second[name]) == (name not in NORM or counter), name
-    # Only what is shared travels: two rounds of the model without its normalisation.
-    shared = {name: tensor for name, tensor in state(outcome).items() if name not in NORM}
-    assert (
-        outcome.bytes_up
-        == outcome.bytes_down
-        == [2 * len(GlobalModel("cnn:2:1", digits.schema, shared).to_bytes())] * 2
+    # Only what is shared travels, in two rounds. Of the rest the mean serves: it goes up once, and down in the result.
+    assert outcome.model is not None
+    shared, rest = (
+        {name: tensor for name, tensor in state(outcome).items() if (name in NORM) == own} for own in (False, True)
     )
+    rounds = 2 * len(GlobalModel("cnn:2:1", digits.schema, shared).to_bytes())
+    assert outcome.bytes_up == [rounds + len(container.pack("normalisation", {}, rest))] * 2
+    assert outcome.bytes_down == [rounds + len(outcome.model.to_bytes())] * 2
 
 
 class Adding:

@@ -1,6 +1,7 @@
 """Whose a folder is: nothing of anybody else's is deleted, and no other run's stages are taken up."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from mosaic_fl.run_folder import MARKER, OURS, claim
 CONFIG = Config()
 
 
-def mine(folder: Path, *, inputs: str = "abc", command: str = "run", config: Config = CONFIG, **how: bool) -> None:
+def mine(folder: Path, *, inputs: str = "abc", command: str = "run", config: Config = CONFIG, **how: Any) -> None:
     claim(folder, command, inputs, config, **{"resume": False, "force": False, **how})
 
 
@@ -62,6 +63,17 @@ def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="run.seed = 0, not 3"):
         mine(tmp_path, config=Config().with_values({"run.seed": 3}), resume=True)
     mine(tmp_path, config=Config().with_values({"run.workers": 7}), resume=True)  # changes no result
+
+
+def test_an_option_that_is_left_out_is_another_run(tmp_path: Path) -> None:
+    own = {"set dense:synthesis.epochs": "3"}  # of one method: no setting of the configuration tells of it
+    mine(tmp_path, options=own)
+    with pytest.raises(UsageError, match="with --set dense:synthesis.epochs 3, not without"):
+        mine(tmp_path, options={}, resume=True)
+    mine(tmp_path, options=own, resume=True)
+    mine(tmp_path / "other", options={})
+    with pytest.raises(UsageError, match="without --set dense:synthesis.epochs, not with"):
+        mine(tmp_path / "other", options=own, resume=True)
 
 
 def test_killed_while_it_was_claimed(tmp_path: Path) -> None:

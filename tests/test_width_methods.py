@@ -95,8 +95,8 @@ def test_traffic_is_the_packed_sub_model_a_round_taken_part_in() -> None:
         job = federation.jobs[2][client]
         assert job.architecture == f"mlp:{max(1, 4 // ratio)}:1"
         size = len(GlobalModel(job.architecture, federation.schema, job.state).to_bytes())
-        # And once static batch norm: the full model down, its statistics up.
-        assert outcome.bytes_down[client] == 3 * size + len(outcome.model.to_bytes())
+        # And once static batch norm: the full model down, its statistics up. In the end the result, to all.
+        assert outcome.bytes_down[client] == 3 * size + 2 * len(outcome.model.to_bytes())
         statistics = {name: t for name, t in outcome.model.state.items() if "running_" in name}
         assert outcome.bytes_up[client] == 3 * size + len(container.pack("statistics", {}, statistics))
     few = AddingFederation(4)

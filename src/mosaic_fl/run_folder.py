@@ -105,16 +105,20 @@ def _delete(folder: Path, sources: Sequence[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
+def _said(name: str, options: Mapping[str, Any]) -> str:
+    return f"with --{name} {options[name]}" if options.get(name) is not None else f"without --{name}"
+
+
 def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any], config: Config) -> None:
     for key, what in (("command", "another command"), ("mosaic_fl", "another version")):
         if before.get(key) != now[key]:
             raise UsageError(f"{folder} holds a run of {what}: choose another --out, or start over with --force")
-    for name, value in now["options"].items():
-        old_value = before.get("options", {}).get(name)
-        if old_value != value:
+    old_options, options = before.get("options", {}), now["options"]
+    for name in {**options, **old_options}:
+        if old_options.get(name) != options.get(name):
             raise UsageError(
-                f"{folder} holds a run with --{name} {old_value}, not {value}: resume it with the same options, "
-                "or choose another --out"
+                f"{folder} holds a run {_said(name, old_options)}, not {_said(name, options)}: resume it with the same "
+                "options, or choose another --out"
             )
     if before.get("inputs") != now["inputs"]:
         raise UsageError(f"{folder} holds a run of other data: choose another --out, or start over with --force")

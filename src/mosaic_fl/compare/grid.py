@@ -42,7 +42,7 @@ class Setting:
     @property
     def name(self) -> str:
         """A name for files."""
-        return f"clients-{self.clients}_alpha-{self.alpha:g}_{self.architectures}_seed-{self.seed}"
+        return f"clients-{self.clients}_alpha-{self.alpha!r}_{self.architectures}_seed-{self.seed}"
 
 
 @dataclass(frozen=True, order=True)
@@ -168,9 +168,6 @@ class Grid:
         card = METHODS.get(method)
         before = rounds if card and card.rounds else rounds - 1
         values = self._of(method)
-        if card and not has_rounds(method):  # the rounds of all others are not those of its aggregator
-            own = {key for key in ROUNDS if f"{method}:{key}" not in self.values and key in card.defaults}
-            values = {key: value for key, value in values.items() if key not in own}
         given = values | {
             "partition.clients": setting.clients,
             "partition.alpha": setting.alpha,
@@ -179,14 +176,18 @@ class Grid:
         }
         if has_rounds(method):
             given["rounds.warm_up"] = before
+        elif card:  # the rounds of all others are not those of its aggregator
+            own = [key for key in ROUNDS if f"{method}:{key}" not in self.values and key in card.defaults]
+            given |= {key: card.defaults[key] for key in own}
         if card:
             given["run.method"] = method
-        steps = values.get("rounds.steps")
+        config = preset_config(self.preset, card.defaults if card else None).with_values(given)
+        steps = config.rounds.steps
         if rounds == 1 and has_rounds(method):
-            given |= {"rounds.steps": 0, "rounds.optimiser": "train"}
-        elif method in WARMED and steps:  # its last exchange trains no longer than anybody's
-            given |= {"train.min_steps": steps, "train.max_steps": steps}
-        return preset_config(self.preset, card.defaults if card else None).with_values(given)
+            return config.with_values({"rounds.steps": 0, "rounds.optimiser": "train"})
+        if method in WARMED and steps:  # its last exchange trains no longer than anybody's
+            return config.with_values({"train.min_steps": steps, "train.max_steps": steps})
+        return config
 
 
 def known_methods() -> list[str]:

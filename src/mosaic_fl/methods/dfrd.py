@@ -42,6 +42,7 @@ from mosaic_fl.methods.rounds import (
     start,
     train_equal,
 )
+from mosaic_fl.methods.sending import delivered
 from mosaic_fl.methods.width import assign, check_ratios, partial_sizes, static_batch_norm, train_parts, with_statistics
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.width import narrow
@@ -106,7 +107,8 @@ def dfrd(federation: Federation, config: Config, device: torch.device, journal: 
     final = static_batch_norm(federation, architecture, memory[GLOBAL], "statistics", journal)
     measured = [*(f"statistics-{round:04d}" for round in rounds), "statistics"]
     up, down = with_statistics(sent, architecture, final, schema, measured, journal)
-    return Outcome(GlobalModel(architecture, schema, final), up, down)
+    model = GlobalModel(architecture, schema, final)
+    return Outcome(model, up, delivered(down, model))
 
 
 def fine_tune(

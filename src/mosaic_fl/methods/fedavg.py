@@ -11,6 +11,7 @@ from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import averaging_rounds, packed_sizes, shared_architecture, traffic
 from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
@@ -35,7 +36,8 @@ def averaged_model(
         start = {architecture: copy_state(build(architecture, federation.schema))}
     states = averaging_rounds(federation, groups, start, rounds, config.rounds, config.run.seed, journal, settings)
     sent = traffic(packed_sizes(groups, states, federation.schema), rounds, journal)
-    return Outcome(GlobalModel(architecture, federation.schema, states[architecture]), sent, sent)
+    model = GlobalModel(architecture, federation.schema, states[architecture])
+    return Outcome(model, sent, delivered(sent, model))
 
 
 CARD = Card(

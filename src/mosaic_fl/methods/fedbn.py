@@ -9,7 +9,8 @@ entries are the mean of the clients' by training samples. A client that is away 
 it had; clients that never answered have no say in it.
 
 In this simulation the server hands each client its own entries back at the beginning of a round, since our clients keep
-nothing. On a network they would stay at the client: only the shared part counts as traffic.
+nothing. On a network they would stay at the client: only the shared part counts as traffic, and once in the end what
+the mean is made of.
 """
 
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mosaic_fl import container
 from mosaic_fl.config import Config
 from mosaic_fl.federation import Federation, FitJob
 from mosaic_fl.global_model import GlobalModel
@@ -32,6 +34,7 @@ from mosaic_fl.methods.averaging import (
     weighted_average,
 )
 from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
@@ -92,7 +95,10 @@ def fedbn(federation: Federation, config: Config, device: torch.device, journal:
     state = shared | mean_normalisation(own, samples)
     groups = dict.fromkeys(clients, architecture)
     sent = traffic(packed_sizes(groups, {architecture: shared}, federation.schema), rounds, journal)
-    return Outcome(GlobalModel(architecture, federation.schema, state), sent, sent)
+    kept = len(container.pack("normalisation", {}, own[0]))  # for the mean it goes up in the end, from who has trained
+    up = [size + kept * bool(samples[client] and own[client]) for client, size in enumerate(sent)]
+    served = GlobalModel(architecture, federation.schema, state)
+    return Outcome(served, up, delivered(sent, served))
 
 
 def normalisation_entries(model: nn.Module) -> set[str]:

@@ -1,7 +1,8 @@
 """FedCVAE-Ens (Heinbaugh, Luz-Ricca, Shao 2023, "Data-free one-shot federated learning under very high statistical
 heterogeneity", ICLR).
 
-1. Client k trains a conditional VAE on its data and sends the decoder and its label distribution p_k(y). No classifier.
+1. Client k trains a conditional VAE on its data and sends the decoder and its label distribution p_k(y). No classifier
+   (here each trains one too, as for every contribution: it is neither sent nor used, but in the seconds at the client).
 2. The server asks every decoder for the same number of samples, with labels drawn from its own p_k(y), and trains one
    classifier on the union, with those labels alone.
 

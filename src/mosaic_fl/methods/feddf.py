@@ -54,6 +54,7 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
     """
     schema, seed, rounds = federation.schema, config.run.seed, all_rounds(config)
     architecture, state = start(federation, config, "feddf")
+    settings = config.distill.model_copy(update={"kl": 1.0, "label": 0.0, "teacher_label": 0.0, "jsd": 0.0})
     contributions = federation.contribute()
 
     def gather(monitor: Monitor) -> tuple[State, dict[str, Any]]:
@@ -71,7 +72,7 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
         teacher = mean_logits(experts.outputs(images, device))
         lesson = Lesson(images, torch.full((len(images),), UNLABELLED), teacher)
         student = load_model(architecture, schema, answers.merged)
-        figures = train_student(student, lesson, config.distill, Stream(seed, "feddf", round=round), device, Recorder())
+        figures = train_student(student, lesson, settings, Stream(seed, "feddf", round=round), device, Recorder())
         monitor.log(round, **{name: value for name, value in figures.items() if name != "holdout_accuracy"})
         return {GLOBAL: copy_state(student)}
 

@@ -64,7 +64,8 @@ def fens(federation: Federation, config: Config, device: torch.device, journal: 
         if round > rounds.start:
             journal.shed(round_name(round - 1))
 
-    sent = traffic(dict.fromkeys(clients, len(container.pack("aggregator", {}, state))), rounds, journal)
+    aggregator = len(container.pack("aggregator", {}, state))
+    sent = traffic(dict.fromkeys(clients, aggregator), rounds, journal)
     if not any(sent):
         raise MosaicError(
             "no client that answered held samples back to train on: raise data.validation "
@@ -73,10 +74,11 @@ def fens(federation: Federation, config: Config, device: torch.device, journal: 
     sizes = of_each({c.client: sent_size(c, expert=True, counts=False) for c in contributions}, len(clients))
     # All others' models: to who sent one, and to who fitted the aggregator without.
     models = [sum(sizes) - own if own or fitted else 0 for own, fitted in zip(sizes, sent, strict=True)]
+    last = [aggregator if held else 0 for held in models]
     return Outcome(
         model=None,
         bytes_up=[size + more for size, more in zip(sizes, sent, strict=True)],
-        bytes_down=[size + more for size, more in zip(models, sent, strict=True)],
+        bytes_down=[sum(each) for each in zip(models, sent, last, strict=True)],
         ensemble=Ensemble(mixture, Fused(load_aggregator(state, experts, classes))),
     )
 

@@ -28,6 +28,7 @@ from mosaic_fl.methods.averaging import (
     weighted_average,
 )
 from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into
@@ -135,15 +136,15 @@ def load_model(architecture: str, schema: Schema, state: State) -> Classifier:
 def equal_outcome(
     federation: Federation, architecture: str, state: State, rounds: range, journal: Journal, extra_down: int = 0
 ) -> Outcome:
-    """The outcome of rounds in which only weights of `architecture` travelled, up and down.
+    """The outcome of rounds in which only weights of `architecture` travelled, up and down, and then the result.
 
     From the second round on `extra_down` bytes more went to each client that answered.
     """
     groups = dict.fromkeys(range(len(federation.architectures)), architecture)
     up = traffic(packed_sizes(groups, {architecture: state}, federation.schema), rounds, journal)
     more = traffic(dict.fromkeys(groups, extra_down), rounds[1:], journal)
-    down = [a + b for a, b in zip(up, more, strict=True)]
-    return Outcome(GlobalModel(architecture, federation.schema, state), up, down)
+    down, model = [a + b for a, b in zip(up, more, strict=True)], GlobalModel(architecture, federation.schema, state)
+    return Outcome(model, up, delivered(down, model))
 
 
 def check_student_steps(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:

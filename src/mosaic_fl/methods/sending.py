@@ -1,9 +1,10 @@
 """What a method that uses part of a contribution would send."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mosaic_fl import container
 from mosaic_fl.contribution import Contribution
+from mosaic_fl.global_model import GlobalModel
 
 
 def sent_size(contribution: Contribution, *, expert: bool, generator: bool = False, counts: bool = True) -> int:
@@ -25,6 +26,12 @@ def sent_size(contribution: Contribution, *, expert: bool, generator: bool = Fal
 def of_each(sizes: Mapping[int, int], clients: int) -> list[int]:
     """`sizes` by client number as one entry for each of `clients` clients, 0 for who has none."""
     return [sizes.get(client, 0) for client in range(clients)]
+
+
+def delivered(down: Sequence[int], model: GlobalModel) -> list[int]:
+    """`down` and, at each client, the model that is the result: what its rounds sent it is one average older."""
+    size = len(model.to_bytes())
+    return [bytes + size for bytes in down]
 
 
 def others(sizes: list[int]) -> list[int]:

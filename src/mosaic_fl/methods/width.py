@@ -31,6 +31,7 @@ from mosaic_fl.methods.averaging import (
     validation_figures,
 )
 from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import Windows, extract, indices, merge
 from mosaic_fl.models.width import RATIOS, Ratio, narrow
@@ -67,7 +68,8 @@ def partial_training(federation: Federation, config: Config, journal: Journal, *
     state = static_batch_norm(federation, architecture, state, "statistics", journal)
     sent = traffic(partial_sizes(architecture, held, state, federation.schema), rounds, journal)
     up, down = with_statistics(sent, architecture, state, federation.schema, ["statistics"], journal)
-    return Outcome(GlobalModel(architecture, federation.schema, state), bytes_up=up, bytes_down=down)
+    model = GlobalModel(architecture, federation.schema, state)
+    return Outcome(model, up, delivered(down, model))
 
 
 def partial_rounds(
