@@ -12,7 +12,7 @@ from command import fails, mosaic, start
 from grids import COMPARE, SOME, figures
 from mosaic_fl.cli.compare import clock, numbers
 from mosaic_fl.cli.main import main
-from mosaic_fl.compare.grid import known_methods
+from mosaic_fl.compare.grid import Setting, known_methods
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
 
@@ -69,6 +69,16 @@ def test_killed_and_resumed_ends_the_same_and_repeats_nothing(finished: Path, tm
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
 
 
+def test_what_a_kill_after_the_last_cell_left_is_removed(finished: Path) -> None:
+    left = finished / "shared" / Setting(2, 1.0, "equal", 0).name / "fits"
+    other = finished / "shared" / "notes"  # no setting of this grid
+    for folder in (left, other):
+        folder.mkdir(parents=True)
+    mosaic(*SOME, "--seeds", "0", "--out", "grid", "--resume", cwd=finished.parent)
+    assert list((finished / "shared").iterdir()) == [other]
+    other.rmdir()
+
+
 def test_interrupting_says_in_one_line_how_to_go_on(
     capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +123,7 @@ def test_the_folder_of_another_comparison(
     monkeypatch.chdir(finished.parent)
     words = [*SOME, "--seeds", "0", "--out", "grid"]
     assert "add --resume" in fails(capsys, *words)
-    assert "--seeds 0, not 0,1" in fails(capsys, *SOME, "--seeds", "0,1", "--out", "grid", "--resume")
+    assert "--seeds 0, not with --seeds 0,1" in fails(capsys, *SOME, "--seeds", "0,1", "--out", "grid", "--resume")
     assert "distill.steps = 6, not 7" in fails(capsys, *words, "--set", "distill.steps=7", "--resume")
     assert "another command" in fails(capsys, "run", "--out", "grid", "--resume")
     mosaic(*words, "--resume", cwd=finished.parent)  # nothing is left to do

@@ -1,6 +1,7 @@
-"""Settings of a grid at once, each in its own process: the same figures, and a fault costs its cell alone."""
+"""Settings of a grid at once, each in its own process: accuracies, bytes, and a fault that costs its cell alone."""
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -8,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from command import fails, mosaic
-from grids import SOME, figures
+from grids import COMPARE, SOME, figures
+from mosaic_fl.compare.jobs import context_for
 from mosaic_fl.methods import METHODS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only forked processes see what a test has patched")
@@ -43,6 +46,23 @@ def test_the_same_figures_for_any_number_of_jobs(
     mosaic(*WORDS, "--jobs", "1", "--force", cwd=here.parent)
     assert figures(here) == at_once
     assert len(at_once) == 10
+
+
+def test_only_what_computes_on_a_cpu_is_forked() -> None:
+    """Who finds an accelerator has begun CUDA, which no forked process can use."""
+    begun = {kind: context_for(torch.device(kind)).get_start_method() for kind in ("cpu", "cuda", "mps")}
+    assert begun == {"cpu": "fork", "cuda": "spawn", "mps": "spawn"}
+
+
+def test_spawned_processes_give_the_same_figures(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [*COMPARE, "--methods", "mosaic", "--seeds", "0", "--out", "grid"]  # two settings: equal and mixed
+    with monkeypatch.context() as patch:
+        patch.setattr("mosaic_fl.compare.jobs.context_for", lambda _: multiprocessing.get_context("spawn"))
+        mosaic(*words, "--jobs", "2", cwd=here.parent)
+    spawned = figures(here)
+    mosaic(*words, "--workers", "1", "--force", cwd=here.parent)
+    assert figures(here) == spawned
+    assert len(spawned) == 2
 
 
 def test_one_fault_costs_its_cells_alone(

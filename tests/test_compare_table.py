@@ -12,9 +12,10 @@ from rich.console import Console
 
 from mosaic_fl.compare.cells import Result
 from mosaic_fl.compare.grid import CENTRALISED, Cell, Grid, Setting
-from mosaic_fl.compare.table import blocks, kind_of, number, paired, spread, to_csv, to_json, to_markdown
+from mosaic_fl.compare.table import blocks, caveat_of, holm, kind_of, paired, to_csv, to_json
+from mosaic_fl.config import Config
 from mosaic_fl.methods import METHODS
-from mosaic_fl.report.comparison import comparison_picture, comparison_tables
+from mosaic_fl.report.comparison import comparison_picture, comparison_tables, number, spread, to_markdown
 
 GRID = Grid(["mosaic", "fedavg", CENTRALISED], [2], [0.1], ["equal", "mixed"], [1, 20], [0, 1, 2])
 
@@ -44,7 +45,7 @@ def test_paired_differences_by_hand() -> None:
     assert found is not None
     assert found.mean == pytest.approx(-11)
     assert found.std == pytest.approx(3**0.5)
-    assert found.p == pytest.approx(1 - 11 / 123**0.5)
+    assert found.p == found.p_holm == pytest.approx(1 - 11 / 123**0.5)
     assert found.verdict == "worse"
 
 
@@ -61,10 +62,85 @@ def test_pairs_need_both_and_two_of_them() -> None:
     one = paired([None, 50.0], [40.0, 45.0])
     assert one is not None
     assert (one.mean, one.std, one.verdict) == (5.0, None, "one seed: cannot say")
-    same, shifted = paired([1.0, 2.0], [1.0, 2.0]), paired([2.0, 3.0], [1.0, 2.0])
+
+
+def test_the_same_difference_in_every_seed_is_no_proof() -> None:
+    same, shifted = paired([1.0, 2.0], [1.0, 2.0]), paired([90.0, 92.0], [91.0, 93.0])
     assert same is not None
     assert shifted is not None
-    assert (same.verdict, shifted.verdict) == ("within noise", "better")
+    assert (same.p, same.verdict) == (1.0, "within noise")
+    assert (shifted.mean, shifted.p, shifted.verdict) == (-1.0, None, "no spread: cannot say")
+    # As fractions in percent: 100 · 0.29 − 100 · 0.28 and 100 · 0.58 − 100 · 0.57 part in their last digits alone.
+    rounded = paired([100 * 0.29, 100 * 0.58], [100 * 0.28, 100 * 0.57])
+    assert 100 * 0.29 - 100 * 0.28 != 100 * 0.58 - 100 * 0.57
+    assert rounded is not None
+    assert (rounded.std, rounded.p) == (0.0, None)
+
+
+def test_holm_by_hand() -> None:
+    # The least of three counts three times, the next twice: 0.03, 0.06; then 0.04, but never less than the one before.
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([0.04]) == [0.04]
+    assert holm([]) == []
+
+
+def test_what_is_beyond_noise_alone_may_not_be_among_many() -> None:
+    # d = 2, 3, 4: mean 3, std 1, t = 3√3; with 2 degrees of freedom p = 1 − √(27/29) = 0.0351, and 0.0702 of two.
+    grid = Grid(["mosaic", "fedavg", "fedprox", "fedbn"], [2], [0.1], ["equal"], seeds=[0, 1, 2])
+    above = {"mosaic": [0, 0, 0], "fedavg": [2, 3, 4], "fedprox": [2, 3, 4], "fedbn": [1, 1, 1]}
+    found = {
+        Cell(at("equal", seed), method, 1): done((50 + points[seed]) / 100)
+        for method, points in above.items()
+        for seed in grid.seeds
+    }
+    rows = {row.method: row.paired for row in blocks(grid, found)[0].rows if row.paired}
+    p = 1 - (27 / 29) ** 0.5
+    for method in ("fedavg", "fedprox"):
+        assert (rows[method].p, rows[method].p_holm) == (pytest.approx(p), pytest.approx(2 * p))
+        assert rows[method].verdict == "better alone, not after Holm"
+    assert (rows["fedbn"].p_holm, rows["fedbn"].verdict) == (None, "no spread: cannot say")  # counts for nothing
+    alone = blocks(replace(grid, methods=["mosaic", "fedavg"]), found)[0].rows[0].paired
+    assert alone is not None
+    assert alone.verdict == "better"
+
+
+def test_a_row_says_what_sets_its_conditions_apart() -> None:
+    grid = Grid(["mosaic", "heterofl", "fedavg"], [2, 5], [0.1], ["equal"], preset="natural")
+    found = {Cell(replace(at("equal", 0), clients=clients), "mosaic", 1): done(0.5) for clients in (2, 5)}
+    two, five = blocks(grid, found)
+    assert [row.label for row in two.rows] == [
+        "mosaic (chosen on validation splits)", "heterofl (widths 1, 1/2)", "fedavg",
+    ]  # fmt: skip
+    assert [row.caveat for row in five.rows] == ["chosen on validation splits", "widths 1 … 1/16", ""]
+    assert (five.rows[0].kind, five.against) == ("method", "mosaic")  # no image leaves a client: still data-free
+    assert "| mosaic (chosen on validation splits) | 50.0 " in to_markdown([five])
+    assert next(csv.DictReader(io.StringIO(to_csv([five]))))["caveat"] == "chosen on validation splits"
+    assert blocks(replace(grid, values={"mosaic:distill.choose": False}), found)[0].rows[0].caveat == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "words"),
+    [
+        ("heterofl", {"models.ratios": [1.0]}, ""),
+        ("fedrolex", {"models.ratios": [0.25, 0.5, 1.0, 0.5]}, "widths 1 … 1/4"),
+        ("fedrolex", {"models.ratios": [0.5]}, "width 1/2"),
+        ("dfrd", {"rounds.warm_up": 1}, ""),
+        ("dfrd", {"rounds.kind": "heterofl", "rounds.warm_up": 1}, "widths 1 … 1/16"),
+        ("mosaic", {"rounds.kind": "fedrolex", "rounds.warm_up": 0}, ""),
+        (
+            "mosaic",
+            {"rounds.kind": "fedrolex", "rounds.warm_up": 1, "distill.choose": True},
+            "chosen on validation splits; widths 1 … 1/16",
+        ),
+        ("dense", {"distill.choose": True}, ""),  # nothing that it does reads this setting
+        ("fens", {}, "not data-free"),
+        ("best_local", {}, "chosen on validation splits"),
+        (CENTRALISED, {}, ""),
+    ],
+)
+def test_caveats_follow_the_configuration(method: str, values: dict[str, object], words: str) -> None:
+    assert caveat_of(method, Config().with_values(values)) == words
 
 
 def test_rows_are_means_over_seeds() -> None:

@@ -122,8 +122,9 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
 
 
 def _write(plan: Any, out: Path, results: Any) -> None:
-    from mosaic_fl.compare.table import blocks, to_csv, to_json, to_markdown
+    from mosaic_fl.compare.table import blocks, to_csv, to_json
     from mosaic_fl.files import write_atomic
+    from mosaic_fl.report.comparison import to_markdown
 
     tables = blocks(plan.grid, results)
     for name, content in (("md", to_markdown(tables)), ("csv", to_csv(tables)), ("json", to_json(tables, results))):

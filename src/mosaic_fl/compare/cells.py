@@ -52,12 +52,17 @@ def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1) -> dict[Cell
     """Run what has no file in `folder`/cells yet; call `after(cell, all results so far)` after each cell that ran.
 
     A cell that fails is reported in its result and tried again when the grid is resumed; the others go on. `jobs`
-    settings run at once, each in a process of its own; the results are the same for any number of them. Raises
-    MosaicError where such a process dies.
+    settings run at once, each in a process of its own; accuracies and bytes are the same for any number of them;
+    seconds are a clock's. Raises MosaicError where such a process dies.
     """
     results = {cell: Result("cannot", reason) for cell, reason in plan.barred.items()}
     results |= {cell: kept for cell in plan.runnable if (kept := recall(folder, cell)) is not None}
-    left = [setting for setting in plan.grid.settings() if set(plan.cells(setting)) - results.keys()]
+    left = list[Setting]()
+    for setting in plan.grid.settings():
+        if set(plan.cells(setting)) - results.keys():
+            left.append(setting)
+        else:  # killed after its last cell, it has left what nobody will use
+            shutil.rmtree(_shared(folder, setting), ignore_errors=True)
 
     def tell(cell: Cell, result: Result) -> None:
         results[cell] = result
@@ -76,7 +81,7 @@ def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1) -> dict[Cell
 def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell) -> None:
     """Run the cells of a setting that have no file yet, with the work at clients shared; tell of each that ran."""
     torch.set_num_threads(plan.grid.base().run.threads)
-    shared, complete = folder / "shared" / setting.name, True
+    shared, complete = _shared(folder, setting), True
     for cell in plan.cells(setting):
         if recall(folder, cell) is not None:
             continue
@@ -153,6 +158,10 @@ def _centralised(plan: Plan, engine: LocalFederation, begin: float) -> Result:
     measured = figures(Outcome(model, [], []), test, None, [], plan.device)
     now = time.perf_counter() - begin
     return Result("done", accuracy=measured["accuracy"], models_served=1, server_seconds=spent, seconds=now)
+
+
+def _shared(folder: Path, setting: Setting) -> Path:
+    return folder / "shared" / setting.name
 
 
 def _path(folder: Path, cell: Cell) -> Path:

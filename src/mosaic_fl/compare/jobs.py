@@ -7,8 +7,11 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from mosaic_fl.compare.cells import Result, Tell, recall, run_setting
 from mosaic_fl.compare.grid import Cell, Setting
@@ -26,9 +29,7 @@ def run_settings(plan: Plan, settings: Sequence[Setting], folder: Path, tell: Te
 
     Raises MosaicError where one of the processes dies; the files of finished cells stay.
     """
-    # On Linux they are forked, so the data are the same pages; nothing here has started a thread yet.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(jobs, context, _start, (plan, admitted()))
+    pool = ProcessPoolExecutor(jobs, context_for(plan.device), _start, (plan, admitted()))
     open_cells = {cell for setting in settings for cell in plan.cells(setting) if recall(folder, cell) is None}
     try:
         pending = {pool.submit(_run, setting, folder) for setting in settings}
@@ -50,6 +51,14 @@ def run_settings(plan: Plan, settings: Sequence[Setting], folder: Path, tell: Te
         ) from error
     finally:
         _end(pool)
+
+
+def context_for(device: torch.device) -> BaseContext:
+    """How processes begin that compute on `device`: forked on Linux with a CPU, else spawned."""
+    # Forked, the data are the same pages, and nothing here has started a thread yet. But who finds an accelerator has
+    # begun CUDA, and a process that is forked after that cannot use it.
+    forked = sys.platform == "linux" and device.type == "cpu"
+    return multiprocessing.get_context("fork" if forked else "spawn")
 
 
 def _start(plan: Any, factories: Any) -> None:

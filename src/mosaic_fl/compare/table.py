@@ -1,4 +1,4 @@
-"""From cells to tables: means over seeds, paired differences, Markdown, CSV and JSON."""
+"""From cells to tables: means over seeds, paired differences, what sets a row apart; CSV and JSON."""
 
 import csv
 import io
@@ -6,46 +6,61 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from itertools import product
 from statistics import fmean, stdev
 from typing import Any
 
 from mosaic_fl.compare.cells import Result, Results
 from mosaic_fl.compare.grid import CENTRALISED, Cell, Grid, Setting
+from mosaic_fl.config import Config
 from mosaic_fl.methods import METHODS
 
 LEVEL = 0.05  # a difference is beyond noise where a paired t test would see it by chance less often than this
+ROUNDING = 1e-9  # points: differences that part by less are the same; one image of 10⁸ is 10⁻⁶
 FIRST = "mosaic"  # what the others are measured against, where it ran
-NONE = "–"
 REAL_DATA = "not data-free"
+CHOSEN = "chosen on validation splits"
+CUT = ("heterofl", "fedrolex")  # clients of several widths always, and where `rounds.kind` says so:
+CUT_IF_ASKED = ("mosaic", "dfrd")
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences of two methods on the same seeds: mean, standard deviation (None with one seed), p of a t test."""
+    """Differences of two methods on the same seeds: mean, standard deviation (None with one seed), p of a t test.
+
+    `p` is that of this comparison alone, `p_holm` is corrected for all comparisons of its table. Both are None with one
+    seed, and where all differences are the same one: a t test without a spread would be sure of anything.
+    """
 
     mean: float
     std: float | None
     p: float | None
+    p_holm: float | None
 
     @property
     def verdict(self) -> str:
         """Whether chance explains the difference."""
-        if self.p is None:
-            return "one seed: cannot say"
-        return "within noise" if self.p >= LEVEL else "better" if self.mean > 0 else "worse"
+        if self.p is None or self.p_holm is None:
+            return "one seed: cannot say" if self.std is None else "no spread: cannot say"
+        side = "better" if self.mean > 0 else "worse"
+        if self.p >= LEVEL:
+            return "within noise"
+        return side if self.p_holm < LEVEL else f"{side} alone, not after Holm"
 
 
 @dataclass(frozen=True)
 class Row:
     """One method in one setting, over seeds.
 
-    `kind` is "method", "real data" or "reference". Accuracies and differences are in percent, megabytes (10⁶ bytes)
-    and seconds a client; None where there is no such figure. `seeds` counts those that are done, `note` says in words
-    what is missing.
+    `kind` is "method", "real data" or "reference", `caveat` says in words what sets its conditions apart. Accuracies
+    and differences are in percent, megabytes (10⁶ bytes) and seconds a client; None where there is no such figure.
+    `seeds` counts those that are done, `note` says in words what is missing.
     """
 
     method: str
     kind: str
+    caveat: str = ""
     note: str = ""
     seeds: int = 0
     accuracy: float | None = None
@@ -61,7 +76,7 @@ class Row:
     @property
     def label(self) -> str:
         """The method's name, and what a reader must not overlook."""
-        return f"{self.method} ({REAL_DATA})" if self.kind == "real data" else self.method
+        return f"{self.method} ({self.caveat})" if self.caveat else self.method
 
 
 @dataclass(frozen=True)
@@ -92,23 +107,15 @@ def blocks(grid: Grid, results: Results) -> list[Block]:
     Paired differences are taken from Mosaic where it ran, since a reference that the results choose would flatter
     itself; else from the best data-free method that serves one model.
     """
-    found = []
-    for clients in grid.clients:
-        for alpha in grid.alphas:
-            for kind in grid.architectures:
-                for rounds in grid.rounds:
-                    at = [Setting(clients, alpha, kind, seed) for seed in grid.seeds]  # type: ignore[arg-type]
-                    by_method = {
-                        method: [results.get(Cell(s, method, grid.shown(method, rounds))) for s in at]
-                        for method in grid.methods
-                    }
-                    against, rows = _rows(by_method, {m: grid.shown(m, rounds) for m in grid.methods})
-                    found.append(Block(clients, alpha, kind, rounds, against, rows))
-    return found
+    axes = product(grid.clients, grid.alphas, grid.architectures, grid.rounds)
+    return [_block(grid, results, *place) for place in axes]
 
 
 def paired(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Paired | None:
-    """ours − theirs over the seeds that have both, with a two-sided paired t test; None where no seed has both."""
+    """ours − theirs over the seeds that have both, with a two-sided paired t test; None where no seed has both.
+
+    The p is corrected for no other comparison.
+    """
     from scipy.special import stdtr  # Student's t distribution
 
     differences = [a - b for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
@@ -116,16 +123,24 @@ def paired(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Pair
         return None
     mean, n = fmean(differences), len(differences)
     if n == 1:
-        return Paired(mean, None, None)
+        return Paired(mean, None, None, None)
     std = stdev(differences)
-    if std == 0:
-        return Paired(mean, 0.0, 1.0 if mean == 0 else 0.0)
-    return Paired(mean, std, float(2 * stdtr(n - 1, -abs(mean) / (std / math.sqrt(n)))))
+    if std < ROUNDING:
+        p = 1.0 if abs(mean) < ROUNDING else None
+        return Paired(mean, 0.0, p, p)
+    p = float(2 * stdtr(n - 1, -abs(mean) / (std / math.sqrt(n))))
+    return Paired(mean, std, p, p)
 
 
-def to_markdown(tables: Sequence[Block]) -> str:
-    """One heading and one table a setting."""
-    return "\n".join(_markdown(block) for block in tables)
+def holm(p: Sequence[float]) -> list[float]:
+    """Each of m p values corrected for all m: the r-th least is (m − r + 1)·p, or what is greatest before it; ≤ 1.
+
+    Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    corrected, least = list(p), 0.0
+    for before, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):
+        corrected[place] = least = max(least, min(1.0, (len(p) - before) * p[place]))
+    return corrected
 
 
 def to_csv(tables: Sequence[Block]) -> str:
@@ -148,44 +163,64 @@ def to_json(tables: Sequence[Block], results: Results) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-def spread(mean: float | None, std: float | None, *, sign: bool = False) -> str:
-    """As "97.8 ± 0.4", with a sign where asked for; without ± where there is one seed."""
-    if mean is None:
-        return NONE
-    text = f"{mean:+.1f}".replace("-", "−") if sign else f"{mean:.1f}"
-    return text if std is None else f"{text} ± {std:.1f}"
-
-
-def number(value: float | None) -> str:
-    """At least two digits that say something: "0.35", "4.1", "120"."""
-    if value is None:
-        return NONE
-    digits = 0 if value >= 99.5 else 1 if value >= 9.95 else 2
-    return f"{value:,.{digits}f}"
-
-
 def kind_of(method: str) -> str:
-    """What a method is: "method", "real data", or "reference"."""
+    """What a method is: "method", "real data", or "reference".
+
+    It is "real data" where real held-back samples train what serves. Mosaic that is `CHOSEN` stays a "method": no image
+    leaves a client, only a confusion matrix, and it picks among a few recipes; its row says so.
+    """
     card = METHODS.get(method)
     if method == CENTRALISED or card is None or card.reference:
         return "reference"
     return "real data" if card.real_data else "method"
 
 
-def _rows(by_method: Mapping[str, Sequence[Result | None]], rounds: Mapping[str, int]) -> tuple[str, tuple[Row, ...]]:
-    """(what the differences are taken from, the rows in the order of a table)."""
-    accuracies = {
-        method: [None if r is None or r.accuracy is None else 100 * r.accuracy for r in found]
-        for method, found in by_method.items()
-    }
-    plain = {method: _row(method, found, rounds[method]) for method, found in by_method.items()}
-    against = _reference(plain.values())
-    rows = [
-        replace(row, paired=paired(accuracies[method], accuracies[against])) if against and method != against else row
-        for method, row in plain.items()
+def caveat_of(method: str, config: Config) -> str:
+    """What sets the conditions of a cell apart from the others', in words; empty where nothing does."""
+    chosen = method == "best_local" or (method == "mosaic" and config.distill.choose)
+    cut_too = method in CUT_IF_ASKED and config.rounds.kind != "fedavg" and config.rounds.warm_up > 0
+    parts = [
+        REAL_DATA if kind_of(method) == "real data" else "",
+        CHOSEN if chosen else "",
+        _widths(config) if method in CUT or cut_too else "",
     ]
+    return "; ".join(filter(None, parts))
+
+
+def _widths(config: Config) -> str:
+    """The widths that the clients have, as "widths 1 … 1/16"; empty where all have the full one."""
+    # What is no power of two bars the cell: here it only has to be short.
+    held = {Fraction(ratio).limit_denominator(100) for ratio in config.models.ratios[: config.partition.clients]}
+    if held <= {Fraction(1)}:
+        return ""
+    names = [str(ratio) for ratio in sorted(held, reverse=True)]
+    return f"width{'s' * (len(names) > 1)} {f'{names[0]} … {names[-1]}' if len(names) > 2 else ', '.join(names)}"
+
+
+def _block(grid: Grid, results: Results, clients: int, alpha: float, kind: str, rounds: int) -> Block:
+    models, plain, accuracies = grid.base().models, dict[str, Row](), dict[str, list[float | None]]()
+    for method in grid.methods:
+        shown = grid.shown(method, rounds)
+        at = [Cell(Setting(clients, alpha, kind, seed), method, shown) for seed in grid.seeds]  # type: ignore[arg-type]
+        found = [results.get(cell) for cell in at]
+        accuracies[method] = [None if r is None or r.accuracy is None else 100 * r.accuracy for r in found]
+        caveat = caveat_of(method, grid.config(at[0], models.clients, models.student))
+        plain[method] = _row(method, found, shown, caveat)
+    against = _reference(plain.values())
+    others = [method for method in plain if against and method != against]
+    differences = _corrected({method: paired(accuracies[method], accuracies[against]) for method in others})
+    rows = [replace(row, paired=differences.get(method)) for method, row in plain.items()]
     # Stable, so that what has no figure stays in the order in which it was asked for.
-    return against, tuple(sorted(rows, key=lambda row: (row.kind == "reference", -(row.accuracy or -1.0))))
+    rows.sort(key=lambda row: (row.kind == "reference", -(row.accuracy or -1.0)))
+    return Block(clients, alpha, kind, rounds, against, tuple(rows))
+
+
+def _corrected(differences: Mapping[str, Paired | None]) -> dict[str, Paired | None]:
+    """The differences of one table with the p of each corrected for all of them."""
+    tested = {method: found for method, found in differences.items() if found and found.p is not None}
+    corrected = holm([found.p for found in tested.values() if found.p is not None])
+    pairs = zip(tested.items(), corrected, strict=True)
+    return {**differences, **{method: replace(found, p_holm=p) for (method, found), p in pairs}}
 
 
 def _reference(rows: Iterable[Row]) -> str:
@@ -196,7 +231,7 @@ def _reference(rows: Iterable[Row]) -> str:
     return max(one, key=lambda row: row.accuracy or 0.0).method if one else ""
 
 
-def _row(method: str, found: Sequence[Result | None], rounds: int) -> Row:
+def _row(method: str, found: Sequence[Result | None], rounds: int, caveat: str) -> Row:
     done = [r for r in found if r is not None and r.status == "done"]
 
     def mean(figure: Callable[[Result], float | None]) -> float | None:
@@ -207,6 +242,7 @@ def _row(method: str, found: Sequence[Result | None], rounds: int) -> Row:
     return Row(
         method=method,
         kind=kind_of(method),
+        caveat=caveat,
         note=_note(found),
         seeds=len(done),
         accuracy=fmean(accuracies) if accuracies else None,
@@ -244,36 +280,6 @@ def _flat(block: Block, row: Row) -> dict[str, Any]:
         "difference": row.paired.mean if row.paired else None,
         "difference_std": row.paired.std if row.paired else None,
         "p": row.paired.p if row.paired else None,
+        "p_holm": row.paired.p_holm if row.paired else None,
         "verdict": row.paired.verdict if row.paired else "",
     }
-
-
-def _markdown(block: Block) -> str:
-    heads = [
-        "method", "accuracy %", "models", "rounds", "MB up", "MB down", "s at client", "s at server",
-        f"against {block.against}" if block.against else "difference", "",
-    ]  # fmt: skip
-    lines = [f"### {block.title}", "", _line(heads), _line(["---", *["---:"] * 8, "---"])]
-    parted = False
-    for row in block.rows:
-        if row.kind == "reference" and not parted:
-            lines.append(_line(["*reference lines*", *[""] * 9]))
-            parted = True
-        lines.append(_line(cells(row)))
-    return "\n".join(lines) + "\n"
-
-
-def cells(row: Row) -> list[str]:
-    """A row as text, in the order of the Markdown table's columns."""
-    if row.accuracy is None:
-        return [row.label, *[NONE] * 8, row.note]
-    difference = spread(row.paired.mean, row.paired.std, sign=True) if row.paired else ""
-    words = "; ".join(part for part in (row.paired.verdict if row.paired else "", row.note) if part)
-    served = f"{row.models_served:g}" if row.models_served is not None else NONE
-    figures = [row.megabytes_up, row.megabytes_down, row.client_seconds, row.server_seconds]
-    accuracy = spread(row.accuracy, row.accuracy_std)
-    return [row.label, accuracy, served, str(row.rounds), *map(number, figures), difference, words]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(text.replace('|', '/') for text in cells)} |"

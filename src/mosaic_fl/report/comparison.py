@@ -1,4 +1,4 @@
-"""What a comparison shows: tables for the terminal, and one picture of all settings."""
+"""What a comparison shows: tables as Markdown and for the terminal, and one picture of all settings."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mosaic_fl.compare.table import Block, Row, cells, spread
+from mosaic_fl.compare.table import LEVEL, Block, Row
 from mosaic_fl.report.sheet import (
     BLUE,
     FAINT,
@@ -29,10 +29,16 @@ from mosaic_fl.report.tables import shorten
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NONE = "–"
 FIGURES = ("accuracy %", "models", "rounds", "MB up", "MB down", "s client", "s server")
 LABEL, BAR, VALUE, GAP = 1.75, 2.0, 0.85, 0.35  # inches of a panel: names, bars, figures, and what parts two panels
 PITCH, TITLE, TICKS = 0.19, 0.34, 0.3  # inches: a bar, a panel's heading, and what is below its bars
 LONGEST_NAME = 22  # characters of a method's name in the picture
+
+
+def to_markdown(tables: Sequence[Block]) -> str:
+    """One heading and one table a setting."""
+    return "\n".join(_markdown(block) for block in tables)
 
 
 def comparison_tables(blocks: Sequence[Block]) -> Iterator[Table]:
@@ -46,19 +52,49 @@ def comparison_tables(blocks: Sequence[Block]) -> Iterator[Table]:
 def comparison_picture(blocks: Sequence[Block], path: Path) -> None:
     """Write a PNG with a panel for each setting: a bar for each method, its standard deviation over seeds a line.
 
-    Panels of the same clients and α stand side by side. Mosaic is emphasised, reference lines are pale, what needs
-    real data is hatched. Raises MosaicError where `path` cannot be written.
+    Panels of the same clients and α stand side by side. The method that differences are taken from is emphasised,
+    reference lines are pale, what needs real data is hatched, what has a caveat has a star. Raises MosaicError where
+    `path` cannot be written.
     """
     across = max(1, len({(block.architectures, block.rounds) for block in blocks}))
     tall = TITLE + PITCH * max((len(block.rows) for block in blocks), default=0) + TICKS
     wide, down = LABEL + BAR + VALUE + GAP, -(-len(blocks) // across)
     about = (
-        "test accuracy in percent, mean and standard deviation over seeds; pale: reference lines; hatched: real data"
+        "test accuracy in percent, mean and standard deviation over seeds; pale: reference lines; hatched: real data; "
+        "*: see table.md"
     )
     axes = blank_sheet(2 * MARGIN + across * wide - GAP, HEAD + down * tall + MARGIN, "Comparison", about)
     for place, block in enumerate(blocks):
         _panel(axes, block, MARGIN + place % across * wide, HEAD + place // across * tall)
     save(axes, path)
+
+
+def spread(mean: float | None, std: float | None, *, sign: bool = False) -> str:
+    """As "97.8 ± 0.4", with a sign where asked for; without ± where there is one seed."""
+    if mean is None:
+        return NONE
+    text = f"{mean:+.1f}".replace("-", "−") if sign else f"{mean:.1f}"
+    return text if std is None else f"{text} ± {std:.1f}"
+
+
+def number(value: float | None) -> str:
+    """At least two digits that say something: "0.35", "4.1", "120"."""
+    if value is None:
+        return NONE
+    digits = 0 if value >= 99.5 else 1 if value >= 9.95 else 2
+    return f"{value:,.{digits}f}"
+
+
+def cells(row: Row) -> list[str]:
+    """A row as text, in the order of the Markdown table's columns."""
+    if row.accuracy is None:
+        return [row.label, *[NONE] * 8, row.note]
+    difference = spread(row.paired.mean, row.paired.std, sign=True) if row.paired else ""
+    words = "; ".join(part for part in (row.paired.verdict if row.paired else "", row.note) if part)
+    served = f"{row.models_served:g}" if row.models_served is not None else NONE
+    figures = [row.megabytes_up, row.megabytes_down, row.client_seconds, row.server_seconds]
+    accuracy = spread(row.accuracy, row.accuracy_std)
+    return [row.label, accuracy, served, str(row.rounds), *map(number, figures), difference, words]
 
 
 def _panel(axes: "Axes", block: Block, x: float, y: float) -> None:
@@ -73,7 +109,8 @@ def _panel(axes: "Axes", block: Block, x: float, y: float) -> None:
         middle = top + PITCH * (place + 0.5)
         ours = row.method == block.against
         weight, colour = ("bold", BLUE) if ours else ("normal", INK)
-        write(axes, left - 0.07, middle, shorten(row.method, LONGEST_NAME), 8, INK, ha="right", weight=weight)
+        name = shorten(row.method, LONGEST_NAME) + "*" * bool(row.caveat)
+        write(axes, left - 0.07, middle, name, 8, INK, ha="right", weight=weight)
         if row.accuracy is None:
             write(axes, left + 0.05, middle, shorten(row.note, 44), 7, MUTED)
             continue
@@ -85,6 +122,25 @@ def _panel(axes: "Axes", block: Block, x: float, y: float) -> None:
             axes.hlines(middle, left + percent * ends[0], left + percent * ends[1], colors=VERMILION, linewidth=1.2)
         text = spread(row.accuracy, row.accuracy_std)
         write(axes, left + BAR + VALUE, middle, text, 8, colour, ha="right", weight=weight)
+
+
+def _markdown(block: Block) -> str:
+    heads = [
+        "method", "accuracy %", "models", "rounds", "MB up", "MB down", "s at client", "s at server",
+        f"against {block.against}" if block.against else "difference", "",
+    ]  # fmt: skip
+    lines = [f"### {block.title}", "", _line(heads), _line(["---", *["---:"] * 8, "---"])]
+    parted = False
+    for row in block.rows:
+        if row.kind == "reference" and not parted:
+            lines.append(_line(["*reference lines*", *[""] * 9]))
+            parted = True
+        lines.append(_line(cells(row)))
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(text.replace('|', '/') for text in cells)} |"
 
 
 def _figures(block: Block) -> Table:
@@ -106,7 +162,7 @@ def _differences(block: Block) -> Table:
     table = _table(f"paired over seeds: the difference to {block.against}, in points")
     table.add_column("", overflow="fold")
     table.add_column("difference", justify="right", no_wrap=True)
-    table.add_column("paired t test, 95 %")
+    table.add_column(f"paired t test at {LEVEL:g}, Holm")
     for row in _parted(table, block.rows):
         if row.paired is not None:
             difference = spread(row.paired.mean, row.paired.std, sign=True)
