@@ -119,7 +119,13 @@ def test_contributions(capsys: pytest.CaptureFixture[str], digits: ImageData) ->
     assert "nowhere.parquet" in fails(
         capsys, "contribute", "--data", "nowhere.parquet", "--client", "0", "--model", "mlp", "--out", "x"
     )
+    for classes in ("1", "cat", "cat,", "-3"):
+        assert f"--classes '{classes}'" in fails(capsys, *made, "--model", "mlp:3", "--classes", classes)
     Path("a.contribution").write_text("precious")
+    below = [*made[:-1], "a.contribution/x", "--model", "mlp:3"]  # found before any training, of which there is a lot
+    assert "cannot write a.contribution/x: File exists; choose another" in fails(
+        capsys, *below, "--set", "train.min_steps=100000"
+    )
     assert "--force" in fails(capsys, *made, "--model", "mlp:3")
     assert "not a mosaic-fl file" in fails(capsys, "distill", "a.contribution", "--out", "g")
     assert "cannot read b.contribution" in fails(capsys, "distill", "b.contribution", "--out", "g")

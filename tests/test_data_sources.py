@@ -117,8 +117,16 @@ class TestImageFolder:
     def test_a_client_holds_some_of_the_known_classes(self, tmp_path: Path) -> None:
         data = load_file(folder(tmp_path, dog=2), classes=["cat", "dog", "owl"])
         assert data.class_counts().tolist() == [0, 2, 0]
-        with pytest.raises(UsageError, match=r"dog is none of the classes cat, owl"):
+        with pytest.raises(UsageError, match=r"class dog of .* is none of the classes cat, owl"):
             load_file(tmp_path, classes=["cat", "owl"])
+
+    def test_folders_called_by_numbers_are_labels(self, tmp_path: Path) -> None:
+        data = load_file(folder(tmp_path, **{"0": 1, "3": 2}), classes=10)
+        assert data.class_counts().tolist() == [1, 0, 0, 2, 0, 0, 0, 0, 0, 0]
+        assert load_file(tmp_path).schema.classes == ("0", "3")
+        with pytest.raises(UsageError, match=r"has the classes 0, 3, and there are 3 in all: .* all, as 0,3,…"):
+            load_file(tmp_path, classes=3)
+        assert load_file(folder(tmp_path / "one", **{"0": 2}), classes=2).class_counts().tolist() == [2, 0]
 
     def test_a_class_only_in_the_test_folder(self, tmp_path: Path) -> None:
         folder(tmp_path / "train", a=1, b=1)
@@ -151,13 +159,21 @@ class TestOneClient:
         ):
             with pytest.raises(UsageError, match=message):
                 load_file(plain, schema)
-        for known in (Schema((1, 4, 4), names).classes, 4):
-            with pytest.raises(UsageError, match=r"the classes of .*named.parquet are a, b, not"):
-                load_file(named, classes=known)
+        with pytest.raises(
+            UsageError, match=r"has the classes a, b, and there are 4 in all: .* all, as a,b,…"
+        ):
+            load_file(named, classes=4)
+
+    def test_labels_are_found_by_their_names(self, tmp_path: Path) -> None:
+        named = write(tmp_path / "named.parquet", [1, 0, 1], names=["a", "b"])
+        for known in (["b", "c", "a"], Schema((1, 4, 4), ("b", "c", "a")).classes):
+            assert load_file(named, classes=known).labels.tolist() == [0, 2, 0]
+        with pytest.raises(UsageError, match=r"class b of .*named.parquet is none of the classes a, c"):
+            load_file(named, classes=["a", "c"])
 
     def test_one_class_alone_does_not_say_how_many_there_are(self, tmp_path: Path) -> None:
         file = write(tmp_path / "one.parquet", [0, 0])
-        with pytest.raises(UsageError, match="shows one class only: give the number of all classes"):
+        with pytest.raises(UsageError, match="shows one class only: give the number of all classes, or their names"):
             load_file(file)
         assert load_file(file, classes=2).class_counts().tolist() == [2, 0]
 

@@ -45,6 +45,11 @@ def test_a_site_files_paths_are_its_own_folders(folder: Path) -> None:
         ("client = ", "is not TOML"),
         (GOOD, r"there is no \[server\]"),
         (f"{GOOD}clases = 3\n{SERVER}", "unknown setting 'clases': did you mean classes"),
+        (
+            f"{GOOD}classes = 1\n{SERVER}",
+            "classes is 1, but it should be how many there are, two or more, or all their",
+        ),
+        (f'{GOOD}classes = ["cat"]\n{SERVER}', r"classes is \['cat'\], but it should be how many there are"),
         (f'{GOOD}{SERVER}adress = "x"\n', "unknown setting 'server.adress': did you mean server.address"),
         (GOOD.replace("data.parquet", "none") + SERVER, "data names .*none, which does not exist"),
         (GOOD.replace("client = 0\n", "") + SERVER, "client is missing: this client's number"),

@@ -82,7 +82,7 @@ def test_the_schema_of_most_is_the_run_s(sites: list[Site], digits: ImageData) -
     assert sorted(roll.members) == [1, 2]
     assert roll.schema == digits.schema
     reasons = [facts["reason"] for kind, client, facts in told if kind == "refused" and client == 0]
-    assert reasons == ["its samples are 1×8×8 of 3 classes, the others' 1×8×8 of 10 classes"]
+    assert reasons == ["it has 3 classes (a, b, c), not 10 (0, 1, 2, 3, 4, 5, 6, 7, 8, 9) as the others"]
 
 
 def test_who_comes_back_after_a_correction_is_let_in(sites: list[Site]) -> None:

@@ -88,8 +88,16 @@ def test_contributions_that_do_not_fit_together(pair: list[Contribution]) -> Non
     with pytest.raises(UsageError, match="two contributions come from client 0"):
         compatible([pair[0], pair[0]])
     other = replace(pair[1], schema=replace(pair[1].schema, classes=tuple("abcdefghi")))
-    with pytest.raises(UsageError, match="all must share one schema"):
+    with pytest.raises(
+        UsageError, match=r"client 1 has 9 classes \(a, b, .*\), not 10 \(0, 1, .*\) as client 0: every"
+    ):
         compatible([pair[0], other])
+    renamed = replace(pair[1], schema=replace(pair[1].schema, classes=tuple("abcdefghij")))
+    with pytest.raises(UsageError, match=r"has the classes a, b, .*, not 0, 1, .* as client 0"):
+        compatible([pair[0], renamed])
+    larger = replace(pair[1], schema=replace(pair[1].schema, shape=(1, 9, 8)))
+    with pytest.raises(UsageError, match="has images of 1×9×8, not 1×8×8 as client 0"):
+        compatible([pair[0], larger])
     with pytest.raises(UsageError, match="no contribution"):
         compatible([])
 

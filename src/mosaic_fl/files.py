@@ -1,14 +1,16 @@
 """Files that are either whole or absent."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
 from pathlib import Path
 
-from mosaic_fl.errors import MosaicError
+from mosaic_fl.errors import MosaicError, UsageError
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def remove_partial(folder: Path) -> None:
@@ -38,7 +40,22 @@ def write_atomic(path: Path, data: bytes | str) -> None:
                 os.unlink(name)
             raise
     except OSError as error:
-        raise MosaicError(f"cannot write {path}: {error.strerror}; free some space or choose another --out") from error
+        raise MosaicError(_refusal(path, error)) from error
+
+
+def require_writable(path: Path) -> None:
+    """Raise UsageError, before any work, where `path` could not be written; its folder is made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL):
+            pass
+    except OSError as error:
+        raise UsageError(_refusal(path, error)) from error
+
+
+def _refusal(path: Path, error: OSError) -> str:
+    way_out = "free some space, or choose another --out" if error.errno in FULL else "choose another --out"
+    return f"cannot write {path}: {error.strerror}; {way_out}"
 
 
 def _umask() -> int:

@@ -21,7 +21,7 @@ def contribute(
     model: Annotated[str, typer.Option(help="its architecture, as mlp:64")],
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
-    classes: Annotated[int | None, typer.Option(min=2, help="classes in the whole federation")] = None,
+    classes: Annotated[str | None, typer.Option(help="of the whole federation: 10, or cat,dog,owl")] = None,
     generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, flow, none")] = None,
     seed: Seed = None,
     device: Device = None,
@@ -42,7 +42,7 @@ def contribute(
     from mosaic_fl.monitor import Recorder
     from mosaic_fl.report.progress import Display
 
-    samples = load_file(data, classes=classes, image_size=config.data.image_size)
+    samples = load_file(data, classes=_classes(classes), image_size=config.data.image_size)
     spec = trust(model)
     check(spec, samples.schema)
     place = find_device(config.run.device)
@@ -125,9 +125,22 @@ def predict(
         sys.stdout.write(lines)
 
 
+def _classes(text: str | None) -> int | list[str] | None:
+    """`10` -> 10, `cat,dog` -> their names; raises UsageError for fewer than two."""
+    if text is None:
+        return None
+    found = int(text) if text.isdecimal() else [name.strip() for name in text.split(",")]
+    if (found if isinstance(found, int) else len(found)) < 2 or (isinstance(found, list) and not all(found)):
+        raise UsageError(f"--classes {text!r}: give the number of classes, two or more, or their names, as cat,dog,owl")
+    return found
+
+
 def _free(path: Path, force: bool) -> None:
-    """Raise UsageError before any work where writing `path` would destroy something."""
+    """Raise UsageError before any work where writing `path` would destroy something, or is not possible."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder: --out names a file")
     if path.exists() and not force:
         raise UsageError(f"{path} exists: add --force to overwrite it, or choose another --out")
+    from mosaic_fl.files import require_writable
+
+    require_writable(path)

@@ -121,7 +121,7 @@ def parquet_files(path: Path) -> tuple[list[Path], list[Path]]:
                 f"give one file, or how the names of one begin, such as {folder / start}"
             )
     if test and not train:
-        raise UsageError(f"{path} has a test file, {test[0].name}, but no *train*.parquet")
+        raise UsageError(f"{path} has a test file, {test[0].name}, but no *train*.parquet: give one file of it")
     return train, test
 
 

@@ -34,6 +34,16 @@ class Schema:
         """C, the number of classes."""
         return len(self.classes)
 
+    def difference(self, other: "Schema") -> str:
+        """In what this schema differs from another one, in words; the classes where the shapes agree."""
+        if self.shape != other.shape:
+            ours, theirs = ("×".join(map(str, schema.shape)) for schema in (self, other))
+            return f"images of {ours}, not {theirs}"
+        ours, theirs = (", ".join(schema.classes[:10]) for schema in (self, other))
+        if len(self.classes) != len(other.classes) or ours == theirs:
+            return f"{len(self.classes)} classes ({ours}), not {len(other.classes)} ({theirs})"
+        return f"the classes {ours}, not {theirs}"
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values, the inverse of `from_json`."""
         return {"kind": "image", "shape": list(self.shape), "classes": list(self.classes), "range": [0, 255]}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,17 +70,14 @@ def load_file(
 
     Class names come from `schema`, else from `classes` (a number, or names in the order of their labels),
     else from the file, else they are "0".."C−1" with C one more than the greatest label. A client need not
-    have samples of every class. Raises UsageError for what is no data set, and where the file's names or
-    the images' shape disagree with `schema` or `classes`.
+    have samples of every class: where the file or the folder names its own, they find their labels by name.
+    Raises UsageError for what is no data set, and where the file's names or the images' shape disagree with
+    `schema` or `classes`.
     """
     where = _existing(path)
-    known = schema.classes if schema else classes
     files = parquet_files(where)[0] if where.is_dir() else [where]
-    if files:
-        rows = read_parquet(files)
-    else:
-        rows = read_folder(where, None if known is None or isinstance(known, int) else class_names(known))
-    return _image_data(rows, _client_names(rows, known), schema=schema, size=image_size)
+    rows = read_parquet(files) if files else read_folder(where)
+    return _client_data(rows, schema.classes if schema else classes, schema, image_size)
 
 
 def load_test(path: str | Path, schema: Schema) -> ImageData:
@@ -91,8 +89,7 @@ def load_test(path: str | Path, schema: Schema) -> ImageData:
     test = parquet_files(where)[1] if where.is_dir() else []
     if not test:
         return load_file(where, schema=schema, image_size=_square(schema))
-    rows = read_parquet(test)
-    return _image_data(rows, _client_names(rows, schema.classes), schema=schema, size=_square(schema))
+    return _client_data(read_parquet(test), schema.classes, schema, _square(schema))
 
 
 def _square(schema: Schema) -> int:
@@ -173,24 +170,28 @@ def _common_names(train: Rows, test: Rows | None) -> tuple[str, ...]:
     return names
 
 
-def _client_names(rows: Rows, known: int | Sequence[str] | None) -> tuple[str, ...]:
-    """The class names of one client's rows; `known`: the federation's names, or how many there are."""
-    if known is None or isinstance(known, int):
-        names = rows.names or class_names(_count(rows) if known is None else known)
-        agree = known in (None, len(names))
-    else:
-        names = class_names(known)
-        agree = rows.names in (None, names)
-    if not agree:
-        wanted = known if isinstance(known, int) else _list(names)
-        raise UsageError(f"the classes of {rows.source} are {_list(rows.names or ())}, not {wanted}")
-    return names
+def _client_data(rows: Rows, known: int | Sequence[str] | None, schema: Schema | None, size: int) -> ImageData:
+    """One client's images; `known`: the federation's class names, or how many there are."""
+    names = rows.names or class_names(_count(rows) if known is None else known)
+    _check_labels(_count(rows), names, rows.source)
+    if known is None or known == len(names):
+        return _image_data(rows, names, schema, size)
+    everybody = class_names(known)
+    if strange := [name for name in names if name not in everybody]:
+        if isinstance(known, int):
+            raise UsageError(
+                f"{rows.source} has the classes {_list(names)}, and there are {known} in all: give the names of all, "
+                f"as {','.join(names[:2])},…"
+            )
+        raise UsageError(f"class {strange[0]} of {rows.source} is none of the classes {_list(everybody)}")
+    labels = np.array([everybody.index(name) for name in names])[rows.labels]
+    return _image_data(replace(rows, labels=labels), everybody, schema, size)
 
 
 def _image_data(rows: Rows, names: tuple[str, ...], schema: Schema | None = None, size: int = 0) -> ImageData:
     _check_labels(_count(rows), names, rows.source)
     if len(names) < 2:
-        raise UsageError(f"{rows.source} shows one class only: give the number of all classes, two or more")
+        raise UsageError(f"{rows.source} shows one class only: give the number of all classes, or their names")
     images = decode(rows.pictures, rows.source, schema.shape[0] if schema else None, size)
     if schema is None:
         channels, height, width = images.shape[1:]

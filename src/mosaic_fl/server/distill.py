@@ -171,7 +171,7 @@ def compatible(contributions: Sequence[Contribution]) -> list[Contribution]:
             raise UsageError(f"two contributions come from client {after.client}: give every client its own --client")
         if before.schema != after.schema:
             raise UsageError(
-                f"client {after.client} has images {after.schema.shape} of {after.schema.num_classes} classes, client "
-                f"{before.client} {before.schema.shape} of {before.schema.num_classes}: all must share one schema"
+                f"client {after.client} has {after.schema.difference(before.schema)} as client {before.client}: every "
+                "site must give the same --classes (by name where they are folders) and image size"
             )
     return ordered

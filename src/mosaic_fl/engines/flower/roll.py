@@ -127,7 +127,7 @@ class Roll:
         if before is not None and before.online and before.node != node:
             raise NotNowError(f"client {client} is here already: two sites have this number; correct one site file")
         if self.schema is not None and schema != self.schema:
-            raise UsageError(f"client {client}: its samples are {_words(schema)}, the others' {_words(self.schema)}")
+            raise UsageError(f"client {client} has {schema.difference(self.schema)} as the others")
         check(architecture, schema)
         self.keys[client] = key
         self.members[client] = Member(client, node, key, architecture, schema, samples, skew, since=self.now())
@@ -139,7 +139,7 @@ class Roll:
         self.schema = max(schemas, key=schemas.count)
         for client, member in list(self.members.items()):
             if member.schema != self.schema:
-                reason = f"its samples are {_words(member.schema)}, the others' {_words(self.schema)}"
+                reason = f"it has {member.schema.difference(self.schema)} as the others"
                 self.tell("refused", client, node=str(member.node), reason=reason)
                 self._refused[member.node] = math.inf
                 del self.members[client]
@@ -157,7 +157,3 @@ def answer_of(reply: Message | Exception) -> Answer:
         raise
     except Exception as error:
         raise UsageError(f"its answer cannot be read ({type(error).__name__})") from error
-
-
-def _words(schema: Schema) -> str:
-    return f"{'×'.join(map(str, schema.shape))} of {schema.num_classes} classes"

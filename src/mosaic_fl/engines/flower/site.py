@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -38,7 +38,9 @@ class SiteFile(Section):
     data: Path = Field(description="labelled data: a Parquet file or a folder")
     model: str = Field(min_length=1, description="this client's architecture, as mlp:64")
     folder: Path = Field(description="artefacts, logs and Flower's state of this client (default: beside the file)")
-    classes: int | None = Field(None, ge=2, description="classes in the whole federation")
+    classes: Annotated[int, Field(ge=2)] | Annotated[list[str], Field(min_length=2)] | None = Field(
+        None, description="of the whole federation: how many, or their names"
+    )
     image_size: int = Field(0, ge=0, description="height and width to resize to; 0: as they are")
     device: str = Field("auto", description="auto, cpu, cuda")
     server: ServerPart
@@ -87,4 +89,6 @@ def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
             return 'there is no [server] with address = "host:port", certificate and key'
         fields = ServerPart.model_fields if where.startswith("server.") else SiteFile.model_fields
         return f"{where} is missing: {fields[str(first['loc'][-1])].description}"
+    if first["loc"][0] == "classes":  # of two types, of which pydantic names its own
+        return f"classes is {tree['classes']!r}, but it should be how many there are, two or more, or all their names"
     return f"{where} is {first['input']!r}, but it {first['msg'].replace('Input should', 'should')}"
