@@ -13,7 +13,9 @@ import torch
 
 from command import fails, mosaic
 from grids import COMPARE, SOME, figures
-from mosaic_fl.compare.jobs import context_for
+from mosaic_fl.compare.grid import Grid
+from mosaic_fl.compare.jobs import context_for, longest_first
+from mosaic_fl.compare.plan import make_plan
 from mosaic_fl.methods import METHODS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only forked processes see what a test has patched")
@@ -46,6 +48,15 @@ def test_the_same_figures_for_any_number_of_jobs(
     mosaic(*WORDS, "--jobs", "1", "--force", cwd=here.parent)
     assert figures(here) == at_once
     assert len(at_once) == 10
+
+
+def test_the_longest_settings_of_a_seed_begin_first() -> None:
+    values = {"data.max_train": 120, "data.max_test": 40}
+    plan = make_plan(Grid(["mosaic", "fedavg"], [2], [0.1, 1.0], ["mixed", "equal"], [1], [3, 0], values=values))
+    order = [(s.seed, s.architectures, s.alpha) for s in longest_first(plan, plan.grid.settings())]
+    # With mixed architectures FedAvg cannot run, so these are one cell each and not two.
+    one_seed = [("equal", 0.1), ("equal", 1.0), ("mixed", 0.1), ("mixed", 1.0)]
+    assert order == [(seed, *setting) for seed in (3, 0) for setting in one_seed]
 
 
 def test_only_what_computes_on_a_cpu_is_forked() -> None:

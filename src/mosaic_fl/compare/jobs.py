@@ -32,7 +32,7 @@ def run_settings(plan: Plan, settings: Sequence[Setting], folder: Path, tell: Te
     pool = ProcessPoolExecutor(jobs, context_for(plan.device), _start, (plan, admitted()))
     open_cells = {cell for setting in settings for cell in plan.cells(setting) if recall(folder, cell) is None}
     try:
-        pending = {pool.submit(_run, setting, folder) for setting in settings}
+        pending = {pool.submit(_run, setting, folder) for setting in longest_first(plan, settings)}
         while pending:
             done, pending = wait(pending, LOOK, FIRST_COMPLETED)
             for cell in sorted(open_cells):
@@ -59,6 +59,12 @@ def context_for(device: torch.device) -> BaseContext:
     # begun CUDA, and a process that is forked after that cannot use it.
     forked = sys.platform == "linux" and device.type == "cpu"
     return multiprocessing.get_context("fork" if forked else "spawn")
+
+
+def longest_first(plan: Plan, settings: Sequence[Setting]) -> list[Setting]:
+    """One seed after the other, those of most cells first: so that no core waits in the end for one that began late."""
+    seeds = list(plan.grid.seeds)
+    return sorted(settings, key=lambda setting: (seeds.index(setting.seed), -len(plan.cells(setting))))
 
 
 def _start(plan: Any, factories: Any) -> None:
