@@ -2,19 +2,30 @@
 
 As DENSE (which see), but in every epoch
 
-1. the generator looks for images that are hard for the ensemble, and whenever an image is used, a small step in a
-   random direction of the ensemble's outputs makes it harder, and another one each time;
-2. a signed gradient step on such images moves the weights of the clients in the ensemble;
-3. the student learns from the ensemble with its present weights.
+1. the generator looks for images that are hard for the ensemble;
+2. a pass over the pool's older images moves the weights of the clients in the ensemble, a signed gradient step a batch;
+3. the student learns from the ensemble with its new weights, and whenever it sees an image, a small step in a random
+   direction of the ensemble's outputs makes that harder, and another one each time.
+
+This is the authors' published command: no batch-norm statistics (`synthesis.statistics` is 0), the KL at T = 3 of all
+images, not of those where ensemble and student disagree, and the student's weight decay, cosine over epochs and clipped
+gradients. Where their code and the paper's equations differ, the code is followed: it divides the ensemble's logits by
+Σ_k w_k, and takes the weights' steps on images as they are, not on perturbed ones.
+
+Where this differs from the code: it adds ε = 8/255 to images in −1..1, half of ours, which is measured in 0..1, and
+does not clip the sum to the range; labels are only of classes that some client holds; the generator's gradients are not
+clipped at 10; the sizes of z and G, z itself, the last images and no crops as in DENSE.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.contribution import Contribution
@@ -26,13 +37,18 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
+from mosaic_fl.server.experts import TINY
+from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
 from mosaic_fl.server.synthesis.image_pool import ImagePool
-from mosaic_fl.server.synthesis.losses import disagree, masked_divergence
 from mosaic_fl.server.synthesis.student import learn, new_student, sgd
 
 PIXEL = 2.0  # from pixels in 0..1, in which perturbations are measured, to pixels in −1..1
+# Of the authors' code:
+ADVERSARIAL_TEMPERATURE = 3.0  # of the KL between ensemble and student
+DIRECTION_TEMPERATURE = 4.0  # of the outputs along which images are perturbed
+STUDENT_DECAY, STUDENT_CLIP = 1e-4, 10.0  # weight decay of the student's SGD, longest gradient
 
 
 def coboosting(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -50,8 +66,10 @@ def distil(
     settings, seed, schema = config.synthesis, config.run.seed, contributions[0].schema
     held_classes = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
     architecture, student = new_student(config, schema)
-    optimiser = sgd(student.to(device), settings)
+    optimiser = sgd(student.to(device), settings, STUDENT_DECAY)
+    schedule = CosineAnnealingLR(optimiser, settings.epochs)
     pool, weights = ImagePool(), torch.full((len(contributions),), 1 / len(contributions), device=device)
+    known = torch.empty(0, len(contributions), schema.num_classes)
     with Stream(seed, "coboosting-dropout").ambient():
         experts = FrozenExperts([c.build_expert() for c in contributions], device)
         for epoch in range(settings.epochs):
@@ -59,18 +77,21 @@ def distil(
             z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)
             begin = Stream(seed, "coboosting-generator", round=epoch)
             loss = partial(generator_loss, experts=experts, weights=weights, student=student, settings=settings)
-            with held(student), experts:
+            with held(student), experts if settings.statistics else nullcontext():
                 made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
-            pool.add(made, labels)
-            [batch] = pool.batches(settings.batch_size, 1, rng)
-            images = harden(pool.at(batch, device), experts, weights, settings.perturbation, rng)
             step = settings.weight_step * settings.weight_decay**epoch
-            weights = reweigh(weights, experts(images), pool.labels[batch].to(device), step)
+            for batch in pool.batches(settings.batch_size, 0, rng):
+                weights = reweigh(weights, known[batch].to(device), pool.labels[batch].to(device), step)
+            pool.add(made, labels)
+            with torch.no_grad():  # the experts never change: asked once about each image as it is, 4·n·K·C bytes
+                new = pool.at(torch.arange(len(known), len(pool)), device)
+                known = torch.cat([known, experts(new).cpu()])
             for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
                 images = harden(pool.at(batch, device), experts, weights, settings.perturbation, rng)
                 with torch.no_grad():
                     teacher = weighted_logits(experts(images), weights)
-                gap = learn(student, optimiser, images, teacher, settings.temperature)
+                gap = learn(student, optimiser, images, teacher, settings.temperature, STUDENT_CLIP)
+            schedule.step()
             monitor.progress(epoch + 1, settings.epochs)
             shown = {f"weight_{c.client}": float(w) for c, w in zip(contributions, weights, strict=True)}
             monitor.log(epoch, generator_loss=fitted, student_loss=gap, **shown)
@@ -80,8 +101,11 @@ def distil(
 
 
 def weighted_logits(outputs: Tensor, weights: Tensor) -> Tensor:
-    """Σ_k w_k·f_k(x), logits (n, C) of the ensemble, from expert logits (n, K, C) and `weights` (K,) in 0..1."""
-    return torch.einsum("nkc,k->nc", outputs, weights)
+    """Σ_k w_k·f_k(x) / Σ_k w_k, the ensemble's logits (n, C), from expert logits (n, K, C) and `weights` (K,) in 0..1.
+
+    Without the division all weights would grow together: larger logits alone lower a cross-entropy.
+    """
+    return torch.einsum("nkc,k->nc", outputs, weights) / weights.sum().clamp(min=TINY)
 
 
 def generator_loss(
@@ -94,12 +118,13 @@ def generator_loss(
     student: Classifier,
     settings: SynthesisConfig,
 ) -> Tensor:
-    """label·L_H + statistics·L_BN − adversarial·ω·KL(ensemble ‖ student) of images (n, channels, height, width).
+    """label·L_H + statistics·L_BN − adversarial·T²·KL(ensemble ‖ student), T = 3, of images (n, channels, h, w).
 
-    DENSE's loss of the weighted ensemble, with the hard-sample loss L_H for the cross-entropy. `z` has no part in it.
+    DENSE's loss of the weighted ensemble, with the hard-sample loss L_H for the cross-entropy, and the divergence of
+    all images. `z` has no part in it.
     """
     teacher, says = weighted_logits(experts(images), weights), student(images)
-    apart = masked_divergence(teacher, says, disagree(teacher, says)).mean()
+    apart = kl_divergence(teacher, says, ADVERSARIAL_TEMPERATURE).mean()
     terms = settings.label * hard_loss(teacher, labels) + settings.statistics * experts.statistics_loss()
     return terms - settings.adversarial * apart
 
@@ -116,23 +141,24 @@ def hard_loss(teacher: Tensor, labels: Tensor) -> Tensor:
 def harden(
     images: Tensor, experts: Callable[[Tensor], Tensor], weights: Tensor, length: float, rng: torch.Generator
 ) -> Tensor:
-    """`images` in −1..1 after output diversified sampling (Tashiro, Song & Ermon 2020, NeurIPS): x + ε·sign ∇_x uᵀD(x).
+    """`images` in −1..1 after output diversified sampling (Tashiro, Song & Ermon 2020, NeurIPS): x + ε·sign ∇_x uᵀp(x).
 
-    u ~ U(−1, 1)^C, new for each image; D are the weighted logits (n, C). Every pixel moves by `length`, measured in
-    0..1 as adversarial examples are, and stays within the image's range.
+    u ~ U(−1, 1)^C, new for each image; p (n, C) is the softmax of the weighted logits at T = 4. Every pixel with a
+    slope moves by `length`, measured in 0..1 as adversarial examples are, and stays within the image's range.
     """
     with torch.enable_grad():
         start = images.detach().requires_grad_()
-        outputs = weighted_logits(experts(start), weights)
+        outputs = (weighted_logits(experts(start), weights) / DIRECTION_TEMPERATURE).softmax(1)
         direction = torch.rand(outputs.shape, generator=rng).mul_(2).sub_(1).to(outputs.device)
         (slope,) = torch.autograd.grad((direction * outputs).sum(), start)
     return (images + PIXEL * length * slope.sign()).clamp(-1, 1)
 
 
 def reweigh(weights: Tensor, outputs: Tensor, labels: Tensor, step: float) -> Tensor:
-    """w ← clip(w − μ·sign ∇_w CE(Σ_k w_k·f_k(x), y), 0, 1) from expert logits (n, K, C); μ = `step`.
+    """w ← clip(w − μ·sign ∇_w CE(weighted logits, y), 0, 1) from expert logits (n, K, C); μ = `step`.
 
-    With one step an epoch, 0.01·0.99^epoch, a weight can travel 0.87 in 200 epochs: nearly the whole interval.
+    A client's weight rises where its logits are better than the ensemble's. With e steps of 0.01·0.99^e in epoch e a
+    weight can cross the whole interval within the first 16 epochs.
     """
     with torch.enable_grad():
         start = weights.detach().requires_grad_()
@@ -146,6 +172,11 @@ CARD = Card(
     title="Co-Boosting",
     paper="Dai et al. 2024, arXiv 2402.15070",
     summary="DENSE with harder images, and an ensemble whose weights are learnt on them",
-    # The published command: 200 epochs of 30 steps and a pass over the pool.
-    defaults={"generator.family": "none", "prototypes.per_class": 0, "synthesis.student_steps": 0},
+    # The published command: 200 epochs of 30 steps and a pass over the pool, without batch-norm statistics.
+    defaults={
+        "generator.family": "none",
+        "prototypes.per_class": 0,
+        "synthesis.student_steps": 0,
+        "synthesis.statistics": 0.0,
+    },
 )

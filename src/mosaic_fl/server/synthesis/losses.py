@@ -3,8 +3,6 @@
 Where experts are weighted by class, `weights` (K, C) are `experts.class_weights`: α[k, y] = n_k[y] / Σ_j n_j[y].
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,10 +52,10 @@ def mode_seeking(z: Tensor, outputs: Tensor) -> Tensor:
     """exp(−mean_ij d(z_i, z_j)·d'(x_i, x_j)), a scalar in 0..1 that is small where other latents give other outputs.
 
     For z (n, ·) and outputs (n, ...) of one batch, after Mao et al. 2019 (arXiv 1903.05628). d is the mean squared
-    difference, as in the code of FedGen and FedFTG, and d' its root: with norms over all of an image, as FedFTG and
-    DFRD write, the exponential is 0 and so is its gradient.
+    and d' the mean absolute difference, as in the code of FedGen and FedFTG: with norms over all of an image, as FedFTG
+    and DFRD write, the exponential is 0 and so is its gradient.
     """
     flat = outputs.flatten(1)
     near = torch.cdist(z, z).square() / z.shape[1]
-    apart = torch.cdist(flat, flat) / math.sqrt(flat.shape[1])
+    apart = torch.cdist(flat, flat, p=1) / flat.shape[1]
     return (-(near * apart).mean()).exp()

@@ -1,7 +1,10 @@
 """The global model that learns from the ensemble on the generator's images."""
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.data.schema import Schema
@@ -20,22 +23,30 @@ def new_student(config: Config, schema: Schema) -> tuple[str, Classifier]:
         return architecture, build(architecture, schema)
 
 
-def sgd(student: Classifier, settings: SynthesisConfig) -> torch.optim.SGD:
+def sgd(student: Classifier, settings: SynthesisConfig, weight_decay: float = 0.0) -> torch.optim.SGD:
     """The student's optimiser."""
-    return torch.optim.SGD(student.parameters(), lr=settings.student_lr, momentum=MOMENTUM)
+    rate = settings.student_lr
+    return torch.optim.SGD(student.parameters(), lr=rate, momentum=MOMENTUM, weight_decay=weight_decay)
 
 
 def learn(
-    student: Classifier, optimiser: torch.optim.Optimizer, images: Tensor, teacher: Tensor, temperature: float
+    student: Classifier,
+    optimiser: torch.optim.Optimizer,
+    images: Tensor,
+    teacher: Tensor,
+    temperature: float,
+    longest: float = math.inf,
 ) -> float:
     """One step down T²·KL(teacher ‖ student) on float `images`, for teacher logits (n, C); returns the loss in nats."""
     student.train()
-    return descend(optimiser, kl_divergence(teacher, student(images), temperature).mean())
+    return descend(optimiser, kl_divergence(teacher, student(images), temperature).mean(), longest)
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
-    """One step of `optimiser` down `loss`; returns its value."""
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor, longest: float = math.inf) -> float:
+    """One step of `optimiser` down `loss`, with a gradient of norm `longest` at most; returns the loss."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    if longest < math.inf:
+        clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], longest)
     optimiser.step()
     return float(loss.detach())
