@@ -1,5 +1,7 @@
 """Every wrong input ends in one clear line on stderr, exit code 2 (1 for a fault while running), never a traceback."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,11 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--alpha", "-1"], ["partition.alpha", "-1"]),
         (["--alpha", "nan"], ["partition.alpha"]),
         (["--clients", "0"], ["partition.clients"]),
-        (["--clients", "x"], ["partition.clients is 'x'", "integer"]),
+        (["--clients", "x"], ["partition.clients is 'x', but it should be a whole number"]),
+        (["--clients", "2.5"], ["partition.clients is '2.5', but it should be a whole number"]),
+        (["--set", "distill.choose=maybe"], ["distill.choose is 'maybe', but it should be true or false"]),
+        (["--set", "models.clients=3"], ["models.clients is 3, but it should be a list"]),
+        (["--set", "data.name=3"], ["data.name is 3, but it should be text"]),
         (["--clients", "5000"], ["5000", "clients"]),
         (["--clients", "100", "--alpha", "0.01"], ["min_samples"]),
         (["--seed", "-1"], ["run.seed"]),
@@ -42,7 +48,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--set", "distill.step=3"], ["unknown setting 'distill.step'", "distill.steps"]),
         (["--set", "distill.temperature=0"], ["distill.temperature", "greater than 0"]),
         (["--set", "distill.steps"], ["SECTION.KEY=VALUE"]),
-        (["--set", "train.lr=quick"], ["train.lr", "'quick'"]),
+        (["--set", "train.lr=quick"], ["train.lr is 'quick', but it should be a number"]),
         (["--method", "fedavg", "--models", "cnn:8,mlp:8"], ["one architecture", "cnn:8"]),
         (["--method", "fedprox", "--set", "train.proximal=0"], ["train.proximal is 0", "0.01"]),
         (["--method", "fedrs", "--set", "train.absent=1"], ["train.absent is 1", "0.5"]),
@@ -76,6 +82,8 @@ def test_wrong_options(capsys: pytest.CaptureFixture[str], words: list[str], par
 def test_wrong_toml(capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.toml").write_text("[run\n")
     assert "a.toml is not TOML" in fails(capsys, "run", "a.toml")
+    Path("a.toml").write_text("run = 3\n")
+    assert fails(capsys, "run", "a.toml") == "a.toml: run is 3, but it should be a section with settings"
     Path("b.toml").write_text("[train]\nlearning_rate = 1\n")
     assert "b.toml: unknown setting 'train.learning_rate'" in fails(capsys, "run", "b.toml")
 
@@ -130,6 +138,10 @@ def test_contributions(capsys: pytest.CaptureFixture[str], digits: ImageData) ->
     assert "not a mosaic-fl file" in fails(capsys, "distill", "a.contribution", "--out", "g")
     assert "cannot read b.contribution" in fails(capsys, "distill", "b.contribution", "--out", "g")
     assert "not a mosaic-fl file" in fails(capsys, "predict", "a.contribution", "--data", "a.parquet")
+    for command in (["distill", "a.contribution", "--out", "g"], ["predict", "a.contribution", "--data", "a.parquet"]):
+        for spec in ("foo", "cnn:16"):
+            assert fails(capsys, *command, "--trust", spec) == f"--trust '{spec}': write MODULE:FACTORY"
+        assert "'no.such:factory' cannot be imported" in fails(capsys, *command, "--trust", "no.such:factory")
     assert not Path("g").exists()
 
 
@@ -159,3 +171,24 @@ def test_config_prints_every_setting_and_reads_it_back(capsys: pytest.CaptureFix
     assert from_toml(Path("c.toml")) == Config().with_values({"distill.steps": 7})
     settings = [line for line in text.splitlines() if "=" in line]
     assert all("#" in line for line in settings)
+
+
+def test_the_defaults_in_comments_are_toml(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["config", "--preset", "paper", "--set", "distill.choose=true"])
+    text = capsys.readouterr().out
+    defaults = re.findall(r"\(default: (.*)\)$", text, re.MULTILINE)
+    assert {"[]", '""', '"adamw"', "false"} <= set(defaults)
+    for default in defaults:
+        tomllib.loads(f"x = {default}")
+        assert "'" not in default
+
+
+def test_a_look_at_the_data_draws_over_its_own_picture_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main(["data", "--clients", "2"])
+        assert ended.value.code == 0
+    assert Path("runs/split.png").stat().st_size > 1000
+    Path("mine.png").write_text("precious")
+    assert "mine.png exists: add --force" in fails(capsys, "data", "--clients", "2", "--out", "mine.png")

@@ -159,9 +159,7 @@ class TestOneClient:
         ):
             with pytest.raises(UsageError, match=message):
                 load_file(plain, schema)
-        with pytest.raises(
-            UsageError, match=r"has the classes a, b, and there are 4 in all: .* all, as a,b,…"
-        ):
+        with pytest.raises(UsageError, match=r"has the classes a, b, and there are 4 in all: .* all, as a,b,…"):
             load_file(named, classes=4)
 
     def test_labels_are_found_by_their_names(self, tmp_path: Path) -> None:

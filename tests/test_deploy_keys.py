@@ -160,3 +160,21 @@ def test_a_clock_that_is_wrong_by_an_hour_is_named(tmp_path: Path, hours: int, w
 def test_loopback() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "192.168.1.1", "example.org", "::")))  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a b", "https://a.org", "a.org:8443", "a..b", ".a", "-a", "a-", "a/b", "münchen.de", "10.0.0.300", "x" * 64,
+     ".".join(["x" * 50] * 6), "a.*.b", "a\nb"],
+)  # fmt: skip
+def test_a_name_that_nobody_can_call_gets_no_certificate(host: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_server_keys(["localhost", host], tmp_path / "keys")
+    assert f"--host {host!r} is neither an address nor a host name" in str(caught.value)
+    assert not (tmp_path / "keys").exists()
+
+
+@pytest.mark.parametrize("host", ["a", "a-b.example.org", "*.example.org", "fl_server", "4you.org", "fe80::1", "[::1]"])
+def test_a_name_that_can_be_called_gets_one(host: str, tmp_path: Path) -> None:
+    make_server_keys([host], tmp_path)
+    assert (tmp_path / "server.pem").exists()

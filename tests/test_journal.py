@@ -7,6 +7,7 @@ import torch
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.files import remove_partial, sha256, write_atomic
 from mosaic_fl.journal import Journal
+from mosaic_fl.methods.averaging import round_name
 from mosaic_fl.monitor import Monitor
 
 
@@ -70,8 +71,19 @@ def test_a_damaged_stage_is_named(tmp_path: Path) -> None:
     Journal(tmp_path).stage("a", work([]))
     file = tmp_path / "stages" / "a.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(UsageError, match="a.safetensors"):
+    with pytest.raises(UsageError, match=r"a.safetensors is damaged: delete it, and --resume does that stage again"):
         Journal(tmp_path).recall("a")
+    file.unlink()
+    calls: list[str] = []
+    Journal(tmp_path).stage("a", work(calls))
+    assert calls == ["a"]
+
+
+def test_a_damaged_round_cannot_be_done_again_alone(tmp_path: Path) -> None:
+    Journal(tmp_path).stage(round_name(7), work([]))
+    (tmp_path / "stages" / "round-0007.safetensors").write_bytes(b"garbage")
+    with pytest.raises(UsageError, match=r"delete .*/stages/round-\*, and --resume does them again"):
+        Journal(tmp_path).recall(round_name(7))
 
 
 def test_writing_is_all_or_nothing(tmp_path: Path) -> None:

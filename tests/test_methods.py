@@ -60,6 +60,7 @@ def test_the_command_lists_them_as_json(tmp_path: Path) -> None:
         "real_data": True,
         "reference": False,
         "serves": "all clients' models",
+        "transfer": "",
         "defaults": dict(METHODS["fens"].defaults),
     }
 

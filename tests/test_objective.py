@@ -71,6 +71,7 @@ def test_the_proximal_term_by_hand() -> None:
     ("family", "samples", "shape", "device", "expected", "why"),
     [
         ("none", 5000, (3, 32, 32), CUDA, "none", "generator.family is none"),
+        ("cvae", 1, (1, 8, 8), CPU, "none", "1 training sample, fewer than generator.min_samples = 20"),
         ("auto", 19, (3, 32, 32), CUDA, "none", "19 training samples, fewer than generator.min_samples = 20"),
         ("dcgan", 20, (1, 8, 8), CPU, "dcgan", "says so"),
         ("auto", 5000, (3, 32, 32), CPU, "cvae", "without an accelerator"),

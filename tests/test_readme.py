@@ -38,3 +38,12 @@ def test_every_option_that_it_names_exists() -> None:
             command = command.commands[word]
         known = {name for parameter in command.params for name in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, part
+
+
+def test_no_two_runs_that_it_names_share_a_folder() -> None:
+    parts = [part for line in README.splitlines() for part in line.split("#")[0].split("&&")]
+    runs = [part.split() for part in parts if re.match(r"\s*mosaic run ", part)]
+    assert len(runs) >= 5
+    assert all("--out" in words for words in runs), "without --out all share runs/latest"
+    folders = [words[words.index("--out") + 1] for words in runs]
+    assert len(set(folders)) == len(folders)

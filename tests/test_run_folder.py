@@ -76,6 +76,26 @@ def test_an_option_that_is_left_out_is_another_run(tmp_path: Path) -> None:
         mine(tmp_path / "other", options=own, resume=True)
 
 
+@pytest.mark.parametrize("content", ["", '{"mosaic_fl": ', "[]", "{}"])
+@pytest.mark.parametrize("how", [{}, {"force": True}, {"resume": True}])
+def test_a_damaged_marker_is_named_and_nothing_is_deleted(tmp_path: Path, content: str, how: dict[str, bool]) -> None:
+    mine(tmp_path)
+    (tmp_path / MARKER).write_text(content)
+    with pytest.raises(UsageError, match="inputs.json is damaged or no run's.*another --out, or delete the folder"):
+        mine(tmp_path, **how)
+    assert (tmp_path / "config.toml").exists()
+
+
+@pytest.mark.parametrize("content", ["[run\n", "run = 3", "[run]\nsed = 3"])
+def test_damaged_settings_are_named_with_the_way_out(tmp_path: Path, content: str) -> None:
+    mine(tmp_path)
+    (tmp_path / "config.toml").write_text(content)
+    with pytest.raises(UsageError, match="config.toml.*put it back as it was, .*start over with --force"):
+        mine(tmp_path, resume=True)
+    mine(tmp_path, force=True)
+    mine(tmp_path, resume=True)
+
+
 def test_killed_while_it_was_claimed(tmp_path: Path) -> None:
     (tmp_path / f".{MARKER}.x.partial").write_text("half")
     mine(tmp_path, resume=True)

@@ -227,20 +227,6 @@ def test_a_killed_run_says_the_way_out(tmp_path: Path) -> None:
     assert "is gone" not in mosaic("status", "net", cwd=tmp_path)
 
 
-def test_a_run_on_one_machine(tmp_path: Path) -> None:
-    run = tmp_path / "local"
-    for name in ("stages/client-000.safetensors", "stages/meta.safetensors", "contributions/client-000.contribution"):
-        (run / name).parent.mkdir(parents=True, exist_ok=True)
-        (run / name).touch()
-    (run / "inputs.json").write_text('{"mosaic_fl": "0.1.0", "command": "run"}')
-    said = mosaic("status", run, cwd=tmp_path)
-    assert "contributions: 1\nstages done: meta\nnot finished" in said
-    (run / "result.json").write_text('{"accuracy": 0.978}')
-    assert "finished: test accuracy 97.8 %" in mosaic("status", run, "--follow", cwd=tmp_path)
-    told = json.loads(mosaic("status", run, "--json", cwd=tmp_path))
-    assert (told["state"], told["finished"], told["contributions"]) == ("finished", ["client-000", "meta"], 1)
-
-
 @pytest.mark.parametrize("case", ["absent", "empty", "file", "broken"])
 def test_a_wrong_folder_is_one_line(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from tomlkit.items import Item
 
 from mosaic_fl.config import Config, validate
 from mosaic_fl.errors import UsageError
@@ -19,16 +20,23 @@ def to_toml(config: Config) -> str:
         table = tomlkit.table()
         table.comment((type(section).__doc__ or "").strip().splitlines()[0])
         for key, value in section:
-            item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
+            item = _item(value)
             field = type(section).model_fields[key]
             meaning = field.description
             if meaning:
-                item.comment(meaning if value == field.default else f"{meaning} (default: {field.default!r})")
+                default = "" if value == field.default else f" (default: {_item(field.default).as_string()})"
+                item.comment(meaning + default)
                 item.trivia.indent = ""
                 item.trivia.comment_ws = " " * max(2, COMMENT_COLUMN - len(f"{key} = {item.as_string()}"))
             table.add(key, item)
         document.add(name, table)
     return tomlkit.dumps(document)
+
+
+def _item(value: Any) -> Item:
+    """A value as TOML writes it."""
+    item: Item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
+    return item
 
 
 def from_toml(path: Path) -> Config:

@@ -10,10 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from mosaic_fl import container
+from mosaic_fl.errors import UsageError
 from mosaic_fl.files import write_atomic
 from mosaic_fl.monitor import Listener, Monitor, Recorder, deaf
 
 KIND = "stage"
+ROUND = "round-"  # begins the name of a stage that goes on from the one before it
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class Journal:
         return kept
 
     def recall(self, name: str) -> Stage | None:
-        """The finished stage of that name, or None."""
+        """The finished stage of that name, or None; raises UsageError with the way out where its file is damaged."""
         if name not in self.done and self.folder is not None and self._path(name).exists():
-            manifest, tensors = container.read(self._path(name), KIND)
+            manifest, tensors = self._read(name)
             self.done[name] = Stage(tensors, manifest["info"], manifest["seconds"], manifest["metrics"])
         return self.done.get(name)
 
@@ -68,6 +70,17 @@ class Journal:
     def seconds(self) -> dict[str, float]:
         """How long each finished stage took, by name."""
         return {name: round(stage.seconds, 3) for name, stage in sorted(self.done.items())}
+
+    def _read(self, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        path = self._path(name)
+        data = container.read_bytes(path)
+        try:
+            return container.unpack(data, KIND, str(path))
+        except UsageError as error:
+            # A round goes on from the one before, which has shed its weights: none can be done again alone.
+            alone = not name.startswith(ROUND)
+            way_out = "it, and --resume does that stage" if alone else f"{path.parent}/{ROUND}*, and --resume does them"
+            raise UsageError(f"{path} is damaged: delete {way_out} again") from error
 
     def _path(self, name: str) -> Path:
         assert self.folder is not None

@@ -56,7 +56,7 @@ def claim(
     `resume`, a run of the same command, inputs, options and settings there is gone on with. With `force`, the files of
     the run that is there are deleted, and nothing else is. Raises UsageError where the folder holds something and
     neither was said, where it is no run's or another run's, and where it holds one of `sources`, the files that this
-    run reads; MosaicError where it cannot be written.
+    run reads, and where the file that says whose it is is damaged; MosaicError where it cannot be written.
     """
     if resume and force:
         raise UsageError("--resume goes on with a run and --force deletes it: say one of them")
@@ -64,6 +64,11 @@ def claim(
         raise UsageError(f"{folder} is a file: --out names a folder")
     found = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")} if folder.exists() else set()
     marker = _marker(folder)
+    if MARKER in found and marker is None:
+        raise UsageError(
+            f"{folder / MARKER} is damaged or no run's, so nobody knows whose the folder is: choose another --out, or "
+            "delete the folder yourself"
+        )
     if found and marker is None:
         raise UsageError(f"{folder} is not empty, and not the folder of a run: choose another --out")
     if found and not (resume or force):
@@ -124,7 +129,7 @@ def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any], con
         raise UsageError(f"{folder} holds a run of other data: choose another --out, or start over with --force")
     if not (folder / "config.toml").exists():
         return  # killed before it began
-    old, new = from_toml(folder / "config.toml").model_dump(), config.model_dump()
+    old, new = _settings(folder / "config.toml").model_dump(), config.model_dump()
     for section, values in new.items():
         for key, value in values.items():
             if key not in FREE and old[section][key] != value:
@@ -132,3 +137,13 @@ def _require_same(folder: Path, before: dict[str, Any], now: dict[str, Any], con
                     f"{folder} holds a run with {section}.{key} = {old[section][key]!r}, not {value!r}: "
                     "resume it with the same settings, or choose another --out"
                 )
+
+
+def _settings(path: Path) -> Config:
+    try:
+        return from_toml(path)
+    except UsageError as error:
+        raise UsageError(
+            f"{error}; it says with which settings the run began: put it back as it was, choose another --out, or "
+            "start over with --force"
+        ) from error

@@ -9,6 +9,8 @@ from rich.console import Console
 from mosaic_fl.cli.options import ConfigFile, Force, Seed, Settings, configure
 from mosaic_fl.errors import UsageError
 
+PICTURE = Path("runs/split.png")  # a look is no result: without --out the last one is drawn over
+
 
 def data(
     file: ConfigFile = None,
@@ -18,7 +20,7 @@ def data(
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
     seed: Seed = None,
     settings: Settings = None,
-    out: Annotated[Path, typer.Option(help="the picture")] = Path("runs/split.png"),
+    out: Annotated[Path | None, typer.Option(help="the picture [runs/split.png, drawn anew each time]")] = None,
     export: Annotated[Path | None, typer.Option(help="folder for one Parquet file a client")] = None,
     force: Force = False,
 ) -> None:
@@ -33,7 +35,7 @@ def data(
     config = configure(file, options, settings)
     if export and export.exists() and any(export.iterdir()) and not force:
         raise UsageError(f"{export} is not empty: add --force to write into it, or choose another --export")
-    if out.exists() and not force:
+    if out and out.exists() and not force:
         raise UsageError(f"{out} exists: add --force to overwrite it, or choose another --out")
     from mosaic_fl.data.export import save_parquet
     from mosaic_fl.data.partition import class_table as count
@@ -46,8 +48,9 @@ def data(
     shards = partition(splits.train, config.partition, config.run.seed)
     counts, names = count(shards), splits.train.schema.classes
     Console().print(class_table(counts, names))
-    split_picture(counts, names, out)
-    print(f"Picture: {out}")
+    picture = out or PICTURE
+    split_picture(counts, names, picture)
+    print(f"Picture: {picture}")
     if export:
         for old in export.glob("client-*.parquet"):  # of an earlier export with more clients
             old.unlink()

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mosaic_fl.cli.app import App
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
 
-HELP = {"help_option_names": ["-h", "--help"]}
-app = typer.Typer(help="A federation over a network: docs/deploy.md.", rich_markup_mode=None, context_settings=HELP)
-keys = typer.Typer(help="Make keys and certificates.", rich_markup_mode=None, context_settings=HELP)
+app = App("A federation over a network: docs/deploy.md.")
+keys = App("Make keys and certificates.")
 app.add_typer(keys, name="keys")
 
 Show = Annotated[bool, typer.Option("--show", help="print the commands and their environment, and end")]

@@ -52,7 +52,7 @@ def contribute(
         display.finish("generator")
     content = made.to_bytes()
     write_atomic(out, content)
-    size, kept = f"{len(content):,} bytes", f"{len(samples)} samples stay here"
+    size, kept = f"{len(content):,} bytes", f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
     print(f"{out}: {size} · model {spec} · generator {made.generator_line} · {kept}")
 
 
@@ -72,13 +72,11 @@ def distill(
     """At the server: contributions in, one global model out; no data is seen."""
     options = {"run.seed": seed, "run.device": device, "models.student": student}
     config = configure(config_file, options, settings)
+    _let_in(trusted)
     from mosaic_fl.distilling import distill_files
-    from mosaic_fl.models import trust
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.tables import percent
 
-    for spec in trusted or []:
-        trust(spec)
     stages = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)]
     with Display(stages, Console(stderr=True)) as display:
 
@@ -106,12 +104,10 @@ def predict(
     from mosaic_fl.devices import find_device
     from mosaic_fl.files import write_atomic
     from mosaic_fl.global_model import GlobalModel
-    from mosaic_fl.models import trust
 
     if out:
         _free(out, force)
-    for spec in trusted or []:
-        trust(spec)
+    _let_in(trusted)
     loaded = GlobalModel.load(model)
     probabilities = loaded.logits(load_images(data, loaded.schema), find_device(device)).softmax(1)
     best, classes = probabilities.max(1)
@@ -133,6 +129,16 @@ def _classes(text: str | None) -> int | list[str] | None:
     if (found if isinstance(found, int) else len(found)) < 2 or (isinstance(found, list) and not all(found)):
         raise UsageError(f"--classes {text!r}: give the number of classes, two or more, or their names, as cat,dog,owl")
     return found
+
+
+def _let_in(trusted: list[str] | None) -> None:
+    """Let the user's own factories be built; raises UsageError for what names none."""
+    from mosaic_fl.models import trust
+    from mosaic_fl.models.own import is_own
+
+    for spec in trusted or []:
+        if not is_own(trust(spec)):
+            raise UsageError(f"--trust {spec!r}: write MODULE:FACTORY")
 
 
 def _free(path: Path, force: bool) -> None:

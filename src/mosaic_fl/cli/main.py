@@ -9,18 +9,17 @@ import typer
 from click import ClickException
 
 from mosaic_fl.cli import compare, data, deploy, files, methods, run, status
+from mosaic_fl.cli.app import App
 from mosaic_fl.errors import MosaicError
 
 RESUMABLE = {"run", "compare", "distill", "server"}
 RESUME = "; what was finished is kept: go on with --resume"
 INTERRUPTED = 130  # what typer returns for Ctrl-C
 
-app = typer.Typer(
-    help="One global model from private data at many sites and models of any architecture.",
+app = App(
+    "One global model from private data at many sites and models of any architecture.",
     add_completion=False,
-    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
 app.command("compare")(compare.compare)

@@ -21,7 +21,9 @@ def run(
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     generator: Annotated[str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow, none")] = None,
     prior: Annotated[str | None, typer.Option(help="photos, procedural, none, a folder [auto]")] = None,
-    rounds: Annotated[str | None, typer.Option(metavar="N", help="rounds of averaging before [0]")] = None,
+    rounds: Annotated[
+        str | None, typer.Option(metavar="N", help="rounds of averaging before; other methods: all [0]")
+    ] = None,
     finetune_rounds: Annotated[str | None, typer.Option(metavar="N", help="rounds of averaging after [0]")] = None,
     seed: Seed = None,
     device: Device = None,

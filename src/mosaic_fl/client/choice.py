@@ -21,7 +21,8 @@ def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: t
     if config.family == "none":
         return "none", "generator.family is none"
     if samples < config.min_samples:
-        return "none", f"{samples} training samples, fewer than generator.min_samples = {config.min_samples}"
+        held = f"{samples} training sample{'s' * (samples != 1)}"
+        return "none", f"{held}, fewer than generator.min_samples = {config.min_samples}"
     if config.family != "auto":
         return config.family, "generator.family says so"
     if device.type == "cpu":

@@ -36,6 +36,16 @@ __all__ = [
     "validate",
 ]
 
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+    "model": "a section with settings",
+}
+"""What pydantic's kinds of values are called, by the first part of its errors' types."""
+
 
 class Config(Section):
     """A whole run."""
@@ -89,7 +99,9 @@ def _explain(error: ValidationError) -> str:
         return str(unknown(path, str(first["input"]), known))
     if first["type"] == "value_error":  # one of the validators here, which say it all
         return str(first["ctx"]["error"])
-    return f"{path} is {first['input']!r}, but it {first['msg'].replace('Input should', 'should')}"
+    kind = first["type"].partition("_")[0]  # of int_parsing, int_type, int_from_float, …
+    should = f"should be {KINDS[kind]}" if kind in KINDS else first["msg"].replace("Input should", "should")
+    return f"{path} is {first['input']!r}, but it {should}"
 
 
 def _settings() -> list[str]:

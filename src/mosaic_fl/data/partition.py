@@ -75,8 +75,8 @@ def _check(n: int, classes: int, config: PartitionConfig) -> None:
         raise UsageError(f"{clients} clients cannot share {n} samples: partition.clients must be at most {n}")
     if config.split in ("niid_bench", "quantity_skew") and clients * least > n:
         raise UsageError(
-            f"{clients} clients with at least {least} samples each need {clients * least}, there are {n}: "
-            "lower partition.clients or partition.min_samples"
+            f"{clients} clients with at least {least} sample{'s' * (least != 1)} each need {clients * least}, there "
+            f"are {n}: lower partition.clients or partition.min_samples"
         )
     if config.split == "pathological" and config.classes_per_client > classes:
         raise UsageError(
@@ -193,8 +193,8 @@ def _first_accepted(
     least, remedy = (1, "") if capless else (config.min_samples, " or partition.min_samples")
     raise UsageError(
         f"the split {config.split} at alpha {config.alpha:g} did not give each of {config.clients} clients "
-        f"at least {least} samples in {config.retries} draws: raise partition.alpha or partition.retries, "
-        f"or lower partition.clients{remedy}"
+        f"at least {least} sample{'s' * (least != 1)} in {config.retries} draws: raise partition.alpha or "
+        f"partition.retries, or lower partition.clients{remedy}"
     )
 
 

@@ -1,8 +1,10 @@
 """Keys and certificates: the server's, signed by an authority of its own, and each client's key pair."""
 
+import contextlib
 import datetime
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +20,9 @@ AUTHORITY_DAYS, SERVER_DAYS = 3650, 730
 BACKDATED = datetime.timedelta(days=1)  # so that a clock that is behind accepts a certificate made just now
 CA, CA_KEY, CERTIFICATE, KEY = "ca.crt", "ca.key", "server.pem", "server.key"
 CLIENT_KEY = "client.key"
+# RFC 1123, section 2.1, and underscores, which networks of containers have in names; a * stands for one first part.
+_PART = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+HOST, LONGEST_HOST = re.compile(rf"(\*\.)?{_PART}(\.{_PART})*"), 253
 
 
 def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False, days: float = SERVER_DAYS) -> None:
@@ -30,6 +35,7 @@ def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False,
     names = [host.strip().strip("[]") for host in hosts]
     if not names or not all(names):
         raise UsageError("--host has an empty name: write the names and addresses that clients use, with commas")
+    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
     for name in (CERTIFICATE, KEY):
         _free(folder / name, force)
     if (folder / CA).exists() != (folder / CA_KEY).exists():
@@ -41,7 +47,7 @@ def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False,
         _write_secret(folder / CA_KEY, _pem(authority_key))
         write_atomic(folder / CA, authority.public_bytes(serialization.Encoding.PEM))
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _signed(names, key, authority, authority_key, days)
+    certificate = _signed(names[0], alternatives, key, authority, authority_key, days)
     _write_secret(folder / KEY, _pem(key))
     write_atomic(folder / CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -96,14 +102,14 @@ def _authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
 
 
 def _signed(
-    names: Sequence[str],
+    name: str,
+    alternatives: x509.SubjectAlternativeName,
     key: ec.EllipticCurvePrivateKey,
     authority: x509.Certificate,
     authority_key: ec.EllipticCurvePrivateKey,
     days: float,
 ) -> x509.Certificate:
-    builder = _builder(_name(names[0]), authority.subject, key, days)
-    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
+    builder = _builder(_name(name), authority.subject, key, days)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     builder = builder.add_extension(alternatives, critical=False).add_extension(issuer, critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -126,14 +132,14 @@ def _name(text: str) -> x509.Name:
 
 
 def _general_name(host: str) -> x509.GeneralName:
-    try:
+    with contextlib.suppress(ValueError):
         return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        pass
-    try:
-        return x509.DNSName(host)
-    except ValueError as error:
-        raise UsageError(f"--host {host!r} is neither an address nor a host name") from error
+    if len(host) > LONGEST_HOST or not HOST.fullmatch(host) or host.rpartition(".")[2].isdecimal():
+        raise UsageError(
+            f"--host {host!r} is neither an address nor a host name: write what clients call, without scheme and port, "
+            "as mosaic.example.org"
+        )
+    return x509.DNSName(host)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -94,7 +94,8 @@ def _check_keys(plan: ServerPlan) -> dict[str, Path]:
     known = client_public_keys(plan.clients_keys)
     if len(known) < plan.clients:
         raise UsageError(
-            f"--clients {plan.clients}, but {plan.clients_keys} holds {len(known)} keys: every client has its own"
+            f"--clients {plan.clients}, but {plan.clients_keys} holds {len(known)} key{'s' * (len(known) != 1)}: "
+            "every client has its own"
         )
     return known
 

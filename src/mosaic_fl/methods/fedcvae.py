@@ -28,7 +28,7 @@ from mosaic_fl.federation import Federation
 from mosaic_fl.generators.density import ClassMixture
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import SAMPLES, Card, Outcome
 from mosaic_fl.methods.sending import of_each, sent_size
 from mosaic_fl.models import build, default_student
 from mosaic_fl.monitor import Monitor
@@ -98,6 +98,7 @@ CARD = Card(
     title="FedCVAE-Ens",
     paper="Heinbaugh, Luz-Ricca, Shao 2023, ICLR",
     summary="clients send conditional VAE decoders; one classifier learns from their labelled samples alone",
+    transfer=SAMPLES,
     defaults={
         "generator.family": "cvae",
         "generator.kl": 1.0,

@@ -25,7 +25,7 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import States
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import SAMPLES_OR_PRIOR, Card, Outcome
 from mosaic_fl.methods.rounds import (
     GLOBAL,
     Answers,
@@ -100,6 +100,7 @@ CARD = Card(
     title="FedDF",
     paper="Lin, Kong, Stich, Jaggi 2020, arXiv 2006.07242",
     summary="after each round, the clients' mean logits are distilled into their average on synthetic images",
+    transfer=SAMPLES_OR_PRIOR,
     equal_architectures=True,
     rounds=True,
     defaults={  # section 4.1: Adam at 1e-3 with cosine annealing; its 10,000 steps with early stopping are for a GPU

@@ -27,7 +27,7 @@ from mosaic_fl.methods.averaging import (
     traffic,
     validation_accuracy,
 )
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import SAMPLES_OR_PRIOR, Card, Outcome
 from mosaic_fl.methods.sending import of_each
 from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, static_batch_norm, with_statistics
 from mosaic_fl.models import build
@@ -158,5 +158,6 @@ CARD = Card(
     title="Mosaic",
     paper="Mosaic 2025, arXiv 2505.19699",
     summary="clients' models as a mixture of experts, distilled into one model on their generators' samples",
+    transfer=SAMPLES_OR_PRIOR,
     check=check_mosaic,
 )

@@ -56,6 +56,8 @@ class Outcome:
 
 ONE_MODEL, ALL_MODELS = "one model", "all clients' models"
 """What a method may serve."""
+SAMPLES, SAMPLES_OR_PRIOR = "samples", "samples or prior images"
+"""What a method's server may distil on: samples of the clients' generators, or prior images where there are none."""
 
 Method = Callable[[Federation, Config, torch.device, Journal], Outcome]
 Check = Callable[[Config, Schema, Sequence[str], str], None]
@@ -73,8 +75,9 @@ class Card:
     `title` as in its paper, `paper` its citation, `summary` one line; `equal_architectures`: all clients must train one
     architecture; `rounds`: it has rounds (`rounds.warm_up` of them, at least one), else it is one-shot; `real_data`:
     it needs real held-back data at the clients beyond training, so it is not data-free; `reference`: a line to measure
-    methods against, not a method to use; `serves`: `ONE_MODEL`, or `ALL_MODELS` as an ensemble; `defaults` are the
-    paper's settings where they differ from `Config`'s; `check` finds wrong settings.
+    methods against, not a method to use; `serves`: `ONE_MODEL`, or `ALL_MODELS` as an ensemble; `transfer`: `SAMPLES`,
+    or `SAMPLES_OR_PRIOR`, where its server distils on what clients' generators draw; `defaults` are the paper's
+    settings where they differ from `Config`'s; `check` finds wrong settings.
     """
 
     run: Method
@@ -86,5 +89,6 @@ class Card:
     real_data: bool = False
     reference: bool = False
     serves: str = ONE_MODEL
+    transfer: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     check: Check = no_check

@@ -1,6 +1,7 @@
-"""What the folder of a run on one machine shows of it: such a run tells nothing, but keeps what it finished."""
+"""What the folder of a run or comparison on one machine shows: it tells nothing, but keeps what it finished."""
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from mosaic_fl.watch.words import span
 class Kept:
     """`finished` stages in the order in which they were, and `contributions`, as files in the folder of a `command`.
 
-    `cells` are those of a comparison; `changed` is when the latest of all was written (UTC seconds); `accuracy` the
-    one of `result.json`.
+    `cells` are those of a comparison that are done, `runnable` those that can run (None before the first is done), and
+    `failed` those that did not. `changed` is when the latest of all was written (UTC seconds); `accuracy` the one of
+    `result.json`.
     """
 
     command: str
@@ -25,6 +27,8 @@ class Kept:
     cells: int
     changed: float
     accuracy: float | None = None
+    runnable: int | None = None
+    failed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """For `mosaic status --json`; `state` is finished, or unknown: whether it is at work no file says."""
@@ -32,21 +36,24 @@ class Kept:
 
 
 def read_kept(folder: Path) -> Kept:
-    """What is in `folder`; raises UsageError where it is not the folder of a run."""
+    """What is in `folder`; raises UsageError where it is not the folder of a run, or a file in it is damaged."""
     try:
         marker = json.loads((folder / MARKER).read_text("utf-8"))
         if "mosaic_fl" not in marker:
             raise ValueError
     except (OSError, ValueError, TypeError) as error:
-        what = "not the folder of a run" if folder.is_dir() else "no folder" if not folder.exists() else "a file"
+        if (folder / MARKER).is_file():
+            raise UsageError(f"{folder / MARKER} is damaged or no run's: name what --out was") from error
+        what = "not the folder of a run" if folder.is_dir() else "no folder"
         raise UsageError(f"{folder} is {what}: name what --out was") from error
     stages = sorted((_written(path), path.stem) for path in folder.glob("stages/*.safetensors"))
     contributions, cells = list(folder.glob("contributions/*.contribution")), list(folder.glob("cells/*.json"))
     result, latest = folder / "result.json", [folder / MARKER, folder / "table.json", *contributions, *cells]
     times = [_written(path) for path in (*latest, result)] + [time for time, _ in stages]
-    names = tuple(name for _, name in stages)
-    told = str(marker.get("command", "run")), result.exists(), names, len(contributions), len(cells)
-    return Kept(*told, max(times), _accuracy(result))
+    names, accuracy, grid = tuple(name for _, name in stages), _accuracy(result), _grid(folder / "table.json", marker)
+    ended = result.exists() if grid is None else grid.left == 0
+    told = str(marker.get("command", "run")), ended, names, len(contributions), len(cells), max(times), accuracy
+    return Kept(*told) if grid is None else Kept(*told, grid.runnable, grid.failed)
 
 
 def kept_lines(kept: Kept, now: float) -> list[str]:
@@ -56,14 +63,15 @@ def kept_lines(kept: Kept, now: float) -> list[str]:
     if kept.ended:
         accuracy = "" if kept.accuracy is None else f": test accuracy {100 * kept.accuracy:.1f} %"
         said.append(f"finished{accuracy}")
-    if kept.cells:
-        said.append(f"cells done: {kept.cells}")
+    if kept.cells or kept.runnable:
+        failed = f", {kept.failed} failed" if kept.failed else ""
+        said.append(f"cells done: {kept.cells}{f' of {kept.runnable}' if kept.runnable else ''}{failed}")
     if kept.contributions:
         said.append(f"contributions: {kept.contributions}")
     server = [name for name in kept.finished if not name.startswith("client-")]
     if server:
         said.append(f"stages done: {', '.join(server)}")
-    if not kept.ended and kept.command != "compare":
+    if not kept.ended:
         said.append("not finished: if it is not at work, start it again with the same command and --resume")
     return said
 
@@ -76,8 +84,49 @@ def _written(path: Path) -> float:
 
 
 def _accuracy(result: Path) -> float | None:
-    try:
-        value = json.loads(result.read_text("utf-8"))["accuracy"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    value = _content(result).get("accuracy") if result.exists() else None
     return float(value) if isinstance(value, (int, float)) else None
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """How many cells of a comparison can run, how many of those failed, and how many are `left` to be done."""
+
+    runnable: int
+    failed: int
+    left: int
+
+
+def _grid(table: Path, marker: dict[str, Any]) -> _Grid | None:
+    """What `table.json` says of a comparison, or None where there is none yet, or a marker without the seeds.
+
+    A row stands for one cell a seed, and a one-shot method's row in the table of every number of rounds.
+    """
+    seeds = marker.get("options", {}).get("seeds")
+    if seeds is None or not table.exists():
+        return None
+    content, axes = _content(table), ("clients", "alpha", "architectures", "method", "rounds")
+    try:
+        rows = {tuple(row[axis] for axis in axes) for row in content["tables"]}
+        states = Counter(cell["status"] for cell in content["cells"])
+        runnable = len(rows) * len(seeds.split(",")) - states["cannot"]
+    except (KeyError, TypeError) as error:
+        raise _damaged(table) from error
+    return _Grid(runnable, states["failed"], runnable - states["done"])
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The JSON object in a file that the run writes whole; raises UsageError where it is none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _damaged(path) from error
+    if not isinstance(content, dict):
+        raise _damaged(path)
+    return content
+
+
+def _damaged(path: Path) -> UsageError:
+    return UsageError(f"{path} is damaged: the same command with --resume writes it again")

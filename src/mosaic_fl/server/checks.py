@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mosaic_fl.config import Config
+from mosaic_fl.config import Config, DistillConfig
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.flow import flow_spec
@@ -37,5 +37,10 @@ def check_transfer(config: Config, schema: Schema) -> None:
     """Raise UsageError where clients with these settings would leave nothing to distil on."""
     if config.generator.family == "flow":
         flow_spec(schema, config.generator.width)
-    if config.generator.family == "none" and prior_kind(config.distill, schema) == "none":
+    if config.generator.family == "none" and not has_prior(config.distill, schema):
         raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
+
+
+def has_prior(settings: DistillConfig, schema: Schema) -> bool:
+    """Whether there are prior images, which can be distilled on where no client has a generator."""
+    return settings.prior_pool > 0 and prior_kind(settings, schema) != "none"

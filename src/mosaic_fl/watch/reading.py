@@ -14,9 +14,12 @@ from mosaic_fl.watch.watch import EVENTS, STATUS
 def read_status(folder: Path) -> Status | None:
     """The status of the run in `folder`, or None where nothing was told there.
 
-    Where `status.json` is missing, its events say the same. Raises UsageError for a file that is no status.
+    Where `status.json` is missing, its events say the same; in what is no folder nothing was told. Raises UsageError
+    for a file that is no status.
     """
     path = folder / STATUS
+    if not folder.is_dir():
+        return None
     try:
         return Status.from_json(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
