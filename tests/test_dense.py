@@ -13,7 +13,7 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
-from mosaic_fl.methods.dense import dense, generator_loss
+from mosaic_fl.methods.dense import dense, generator_loss, statistics_norms
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import build
 from mosaic_fl.models.inference import accuracy
@@ -69,15 +69,16 @@ def test_the_generators_loss_by_hand() -> None:
     # Mean logits (1, 0) of the clients' (4, 0) and (−2, 0); the student says (0, 1); no model has batch norm.
     experts = FrozenExperts([Says(4.0, 0.0), Says(-2.0, 0.0)], CPU)  # type: ignore[list-item]
     student, images, z = Says(0.0, 1.0), torch.zeros(3, 1, 2, 2), torch.zeros(3, 1)
-    settings = SynthesisConfig(label=2.0, adversarial=0.5)
+    settings = SynthesisConfig(label=2.0, statistics=3.0, adversarial=0.5)
+    told = {"experts": experts, "strange": lambda: torch.tensor(0.1), "settings": settings}
     p, q = torch.tensor([1.0, 0.0]).log_softmax(0), torch.tensor([0.0, 1.0]).log_softmax(0)
     labels = torch.tensor([0, 0, 1])
     found, apart = -(2 * p[0] + p[1]) / 3, (p.exp() * (p - q)).sum()
-    loss = generator_loss(images, z, labels, experts=experts, student=student, settings=settings)  # type: ignore[arg-type]
-    assert float(loss) == pytest.approx(float(2 * found - 0.5 * apart), abs=1e-6)
+    loss = generator_loss(images, z, labels, student=student, **told)  # type: ignore[arg-type]
+    assert float(loss) == pytest.approx(float(2 * found + 0.3 - 0.5 * apart), abs=1e-6)
     agreeing = Says(0.5, 0.0)  # another distribution, but the same class: nothing is pushed apart
-    loss = generator_loss(images, z, labels, experts=experts, student=agreeing, settings=settings)  # type: ignore[arg-type]
-    assert float(loss) == pytest.approx(float(2 * found), abs=1e-6)
+    loss = generator_loss(images, z, labels, student=agreeing, **told)  # type: ignore[arg-type]
+    assert float(loss) == pytest.approx(float(2 * found + 0.3), abs=1e-6)
 
 
 def test_the_statistics_are_those_of_all_clients_on_average(digits: ImageData) -> None:
@@ -92,6 +93,19 @@ def test_the_statistics_are_those_of_all_clients_on_average(digits: ImageData) -
         assert both(images).shape == (5, 2, 10)
         assert float(both.statistics_loss()) == pytest.approx(sum(alone) / 2)
         assert min(alone) > 0
+
+
+def test_statistics_are_norms_summed_over_layers_and_clients() -> None:
+    clients = [nn.BatchNorm2d(2).eval() for _ in range(2)]  # they remember a mean of (0, 0), a variance of (1, 1)
+    images = torch.tensor([[2.0, 6.0], [4.0, 2.0]])[:, :, None, None]  # means (3, 4), variances (1, 4)
+    with statistics_norms(clients) as strange:
+        assert float(strange()) == 0
+        for _ in range(2):  # the latest pass counts, alone
+            for client in clients:
+                client(images)
+        assert float(strange()) == pytest.approx(2 * (5 + 3))  # ‖(3, 4)‖ + ‖(0, 3)‖, of each client
+    clients[0](10 * images)
+    assert float(strange()) == pytest.approx(16)  # the block is over
 
 
 def test_a_held_model_is_given_back_as_it_was(schema: Schema) -> None:
@@ -180,4 +194,5 @@ def test_the_card_holds_the_published_settings() -> None:
     config = Config().with_values(dict(METHODS["dense"].defaults)).synthesis
     assert (config.epochs, config.generator_steps, config.student_steps, config.lr) == (200, 30, 0, 1e-3)
     assert (config.label, config.statistics, config.adversarial, config.temperature) == (1.0, 1.0, 1.0, 20.0)
+    assert (config.batch_size, config.latent, config.student_lr) == (256, 256, 0.005)
     assert not METHODS["dense"].equal_architectures
