@@ -14,8 +14,7 @@ gradients. Where their code and the paper's equations differ, the code is follow
 
 Where this differs from the code: it adds ε = 8/255 to images in −1..1, half of ours, which is measured in 0..1, and
 does not clip the sum to the range; labels are only of classes that some client holds; the generator's gradients are not
-clipped at 10; z has 100 entries and batches 128 images, of 256 each; G, z that is not trained, the last images and no
-crops as in DENSE.
+clipped at 10; G, z that is not trained, the last images and no crops as in DENSE.
 """
 
 from collections.abc import Callable, Sequence
@@ -179,5 +178,6 @@ CARD = Card(
         "prototypes.per_class": 0,
         "synthesis.student_steps": 0,
         "synthesis.statistics": 0.0,
+        "synthesis.latent": 256,
     },
 )
