@@ -18,14 +18,13 @@ holds; G is ours, with a base width of 32, where theirs has 64. What the first t
 docs/notes/baselines.md. Where code and paper differ, the code is followed: L_BN is a sum over the clients, not a mean.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.contribution import Contribution
@@ -64,13 +63,13 @@ def distil(
     optimiser = sgd(student.to(device), settings)
     pool, taught = ImagePool(), torch.empty(0, schema.num_classes)
     f = FrozenExperts([c.build_expert() for c in contributions], device)
-    with Stream(seed, "dense-dropout").ambient(), statistics_norms(f.experts) as strange:
-        loss = partial(generator_loss, experts=f, strange=strange, student=student, settings=settings)
+    with Stream(seed, "dense-dropout").ambient():
+        loss = partial(generator_loss, experts=f, student=student, settings=settings)
         for epoch in range(settings.epochs):
             rng = Stream(seed, "dense", round=epoch).torch()
             z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)
             begin = Stream(seed, "dense-generator", round=epoch)
-            with held(student):
+            with held(student), f:
                 made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
             pool.add(made, labels)
             with torch.no_grad():  # the teacher never changes, so each image is asked about once, as it is at rest
@@ -85,52 +84,25 @@ def distil(
     return architecture, copy_state(student), {"pool": len(pool), "recall": recall(taught, pool.labels)}
 
 
-@contextmanager
-def statistics_norms(experts: Sequence[nn.Module]) -> Iterator[Callable[[], Tensor]]:
-    """A function that gives L_BN of the latest pass of `experts`, in eval mode, in the block; 0 without batch norm.
-
-    L_BN = Σ_k Σ_l ‖μ_batch − μ‖ + ‖σ²_batch − σ²‖ over the batch-norm layers l of all clients k (eq. 4): norms and a
-    sum, as in the authors' code, where `FrozenExperts.statistics_loss` has squares and means.
-    """
-    terms: dict[nn.Module, Tensor] = {}
-
-    def record(layer: nn.Module, inputs: tuple[Tensor]) -> None:
-        assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
-        assert layer.running_mean is not None
-        assert layer.running_var is not None
-        over = [d for d in range(inputs[0].ndim) if d != 1]
-        mean, variance = inputs[0].mean(over), inputs[0].var(over, unbiased=False)
-        terms[layer] = (mean - layer.running_mean).norm() + (variance - layer.running_var).norm()
-
-    layers = [m for e in experts for m in e.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    hooks = [layer.register_forward_pre_hook(record) for layer in layers if layer.running_mean is not None]
-    try:
-        yield lambda: torch.stack(list(terms.values())).sum() if terms else torch.zeros(())
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def generator_loss(
     images: Tensor,
     z: Tensor,
     labels: Tensor,
     *,
-    experts: Callable[[Tensor], Tensor],
-    strange: Callable[[], Tensor],
+    experts: FrozenExperts,
     student: Classifier,
     settings: SynthesisConfig,
 ) -> Tensor:
     """L_gen = label·L_CE + statistics·L_BN + adversarial·L_div (eq. 6) of images (n, channels, height, width).
 
-    L_CE, the cross-entropy of the mean-logit teacher with the labels asked for (eq. 3); L_BN, `strange()`, the distance
-    from the clients' batch-norm statistics (eq. 4); L_div = −ω·KL(teacher ‖ student), ω = 1 where they disagree (eq.
+    L_CE, the cross-entropy of the mean-logit teacher with the labels asked for (eq. 3); L_BN, the distance from
+    the clients' batch-norm statistics (eq. 4); L_div = −ω·KL(teacher ‖ student), ω = 1 where they disagree (eq.
     5), which draws images to where the student is wrong. `z` has no part in it.
     """
     teacher, says = mean_logits(experts(images)), student(images)
     found = F.cross_entropy(teacher, labels)
     apart = masked_divergence(teacher, says, disagree(teacher, says)).mean()
-    return settings.label * found + settings.statistics * strange() - settings.adversarial * apart
+    return settings.label * found + settings.statistics * experts.statistics_loss() - settings.adversarial * apart
 
 
 CARD = Card(
