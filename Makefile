@@ -36,8 +36,8 @@ DATA ?= ../shared/data
 bench-accuracy: $(STAMP)
 	$(BIN)/python benchmarks/accuracy.py $(DATA)
 
-# Every method on MNIST: hours, and resumable; one setting a core. Where there are 20 rounds each has 50 local steps. DENSE
-# and Co-Boosting have a tenth of their papers' 200 epochs, with which they alone would take about 20 hours of two cores.
+# Every method on MNIST: a day of two cores, and resumable; one setting a core. Where there are 20 rounds each has 50 local
+# steps. DENSE and Co-Boosting have a tenth of their papers' 200 epochs, with which they alone would take days.
 bench-compare: $(STAMP)
 	$(BIN)/mosaic compare --methods all --data $(DATA)/mnist --clients 5 --alpha 0.01,0.1,0.5 --rounds 1,20 \
 		--seeds 0,1,2 --student cnn:16:3 --set data.max_train=10000 --set rounds.steps=50 \
