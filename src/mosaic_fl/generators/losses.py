@@ -38,16 +38,17 @@ class BatchStatistics:
     """L_inv: how far a batch is from what a frozen classifier remembers (DeepInversion, Yin et al. 2020).
 
     Within the block, every forward pass of `model` (in eval mode) records, for each batch-norm layer l with C_l
-    channels, (‖μ_batch − μ_running‖² + ‖σ²_batch − σ²_running‖²) / C_l, differentiable in the images. `loss()` is the
-    sum over the layers of the latest pass: the mean over channels keeps its scale whatever the width. It is 0 for a
-    model without batch norm that remembers (`layers` is empty). The variance is the biased one, so one sample will do.
+    channels, μ_batch − μ_running and σ²_batch − σ²_running, differentiable in the images. Of the latest pass, `loss()`
+    is Σ_l (‖Δμ‖² + ‖Δσ²‖²) / C_l: the mean over channels keeps its scale whatever the width. `norms()` is
+    Σ_l ‖Δμ‖ + ‖Δσ²‖. Both are 0 for a model without batch norm that remembers (`layers` is empty). The variance is the
+    biased one, so one sample will do.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.layers = [
             m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.running_mean is not None
         ]
-        self.terms: dict[nn.Module, Tensor] = {}
+        self.apart: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self.hooks: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
@@ -57,11 +58,15 @@ class BatchStatistics:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         for hook in self.hooks:
             hook.remove()
-        self.terms.clear()  # and with them the graphs of the last pass
+        self.apart.clear()  # and with them the graphs of the last pass
 
     def loss(self) -> Tensor:
-        """The sum of the latest pass's terms."""
-        return torch.stack(list(self.terms.values())).sum() if self.terms else torch.zeros(())
+        """The squared distances of the latest pass."""
+        return _sum([mean.square().mean() + variance.square().mean() for mean, variance in self.apart.values()])
+
+    def norms(self) -> Tensor:
+        """The distances of the latest pass."""
+        return _sum([mean.norm() + variance.norm() for mean, variance in self.apart.values()])
 
     def _record(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
         assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
@@ -70,4 +75,8 @@ class BatchStatistics:
         assert variance is not None
         over = [d for d in range(inputs[0].ndim) if d != 1]
         batch_mean, batch_variance = inputs[0].mean(over), inputs[0].var(over, unbiased=False)
-        self.terms[layer] = (batch_mean - mean).square().mean() + (batch_variance - variance).square().mean()
+        self.apart[layer] = (batch_mean - mean, batch_variance - variance)
+
+
+def _sum(terms: list[Tensor]) -> Tensor:
+    return torch.stack(terms).sum() if terms else torch.zeros(())

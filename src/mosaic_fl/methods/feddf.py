@@ -8,9 +8,8 @@ generators once, in the first round. So FedDF and Mosaic differ in teacher and r
 The paper stops early by a validation set at the server. Here the best step on held-back transfer images
 (`distill.holdout`) is kept, for a server without data.
 
-The student becomes its teacher, so late rounds gain nothing where the average is already the better of the two: on
-digits (α = 0.1) the teacher was right on 79 % where the average was on 57 % (round 1), and on 88 % against 81 % (round
-5); after ten rounds FedAvg led.
+The student becomes its teacher, so late rounds gain nothing where the average is already the better of the two
+(docs/notes/baselines.md).
 """
 
 from collections.abc import Sequence

@@ -7,11 +7,9 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from mosaic_fl.generators.losses import BatchStatistics
 from mosaic_fl.models.classifier import Classifier
-
-BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @contextmanager
@@ -35,24 +33,20 @@ class FrozenExperts:
 
     def __init__(self, experts: Sequence[Classifier], device: torch.device) -> None:
         self.experts = [expert.to(device).eval().requires_grad_(False) for expert in experts]
-        self._hooks: list[RemovableHandle] = []
-        self._apart: dict[nn.Module, Tensor] = {}
+        self._records = [BatchStatistics(expert) for expert in self.experts]
 
     def __call__(self, images: Tensor) -> Tensor:
         """The experts' logits (n, K, C)."""
         return torch.stack([expert(images) for expert in self.experts], 1)
 
     def __enter__(self) -> Self:
-        layers = [layer for expert in self.experts for layer in expert.modules() if isinstance(layer, BATCH_NORM)]
-        self._hooks = [
-            layer.register_forward_pre_hook(self._record) for layer in layers if layer.running_mean is not None
-        ]
+        for record in self._records:
+            record.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._apart.clear()
+        for record in self._records:
+            record.__exit__(kind, error, at)
 
     def statistics_loss(self) -> Tensor:
         """L_BN of the latest call in the block; 0 outside it, and without batch norm.
@@ -60,12 +54,5 @@ class FrozenExperts:
         Σ_k Σ_l ‖μ_batch − μ‖ + ‖σ²_batch − σ²‖ over the batch-norm layers l of all experts k: DENSE's eq. 4, with the
         sum over k of its authors' code.
         """
-        return torch.stack(list(self._apart.values())).sum() if self._apart else torch.zeros(())
-
-    def _record(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
-        assert isinstance(layer, BATCH_NORM)
-        assert layer.running_mean is not None
-        assert layer.running_var is not None
-        over = [d for d in range(inputs[0].ndim) if d != 1]
-        mean, variance = inputs[0].mean(over), inputs[0].var(over, unbiased=False)
-        self._apart[layer] = (mean - layer.running_mean).norm() + (variance - layer.running_var).norm()
+        terms = [record.norms() for record in self._records]
+        return sum(terms[1:], terms[0])
