@@ -8,9 +8,8 @@ from faulty import CPU, FaultyFederation, Lost, everywhere, nobody, three
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.evaluation import figures
-from mosaic_fl.journal import Journal
+from mosaic_fl.journal import Journal, round_name
 from mosaic_fl.methods import METHODS
-from mosaic_fl.methods.averaging import round_name
 from mosaic_fl.methods.outcome import Outcome
 
 WIDTHS = {"models_ratios": [1.0, 0.5, 0.25]}

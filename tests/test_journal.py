@@ -1,13 +1,13 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.files import remove_partial, sha256, write_atomic
-from mosaic_fl.journal import Journal
-from mosaic_fl.methods.averaging import round_name
+from mosaic_fl.journal import Journal, Stage, round_name
 from mosaic_fl.monitor import Monitor
 
 
@@ -46,19 +46,6 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert Journal(tmp_path).recall("a") is None
 
 
-def test_a_stage_can_shed_its_tensors_and_stays_finished(tmp_path: Path) -> None:
-    calls: list[str] = []
-    journal = Journal(tmp_path)
-    journal.stage("a", work(calls))
-    size = (tmp_path / "stages" / "a.safetensors").stat().st_size
-    journal.shed("a")
-    journal.shed("never done")
-    again = Journal(tmp_path).stage("a", work(calls))
-    assert calls == ["a"]
-    assert (again.tensors, again.info) == ({}, {"n": 7})
-    assert (tmp_path / "stages" / "a.safetensors").stat().st_size < size
-
-
 def test_metrics_are_one_json_line_a_figure(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.stage("b", work([]))
@@ -84,6 +71,35 @@ def test_a_damaged_round_cannot_be_done_again_alone(tmp_path: Path) -> None:
     (tmp_path / "stages" / "round-0007.safetensors").write_bytes(b"garbage")
     with pytest.raises(UsageError, match=r"delete .*/stages/round-\*, and --resume does them again"):
         Journal(tmp_path).recall(round_name(7))
+
+
+def one_more(before: Stage, round: int, monitor: Monitor) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    return {"w": before.tensors["w"] + 1}, {"said": round}
+
+
+def test_rounds_go_on_from_each_other_and_the_latest_alone_keeps_its_tensors(tmp_path: Path) -> None:
+    start = Stage({"w": torch.tensor(0)})
+    assert Journal(tmp_path).rounds(range(3), start, one_more).tensors == {"w": torch.tensor(3)}
+    resumed = Journal(tmp_path)
+    assert resumed.rounds(range(5), start, one_more).tensors == {"w": torch.tensor(5)}
+    stages = [resumed.done[round_name(round)] for round in range(5)]
+    assert [stage.info["said"] for stage in stages] == [0, 1, 2, 3, 4]
+    assert [bool(stage.tensors) for stage in stages] == [False, False, False, False, True]
+    assert resumed.rounds(range(5, 5), start, one_more) is start
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+def test_a_round_that_is_gone_is_not_begun_from_a_wrong_start(tmp_path: Path, gone: int) -> None:
+    start = Stage({"w": torch.tensor(0)})
+    Journal(tmp_path).rounds(range(3), start, one_more)
+    (tmp_path / "stages" / f"{round_name(gone)}.safetensors").unlink()
+    with pytest.raises(
+        UsageError, match=rf"{round_name(gone)}.* is missing: delete .*/round-\*, and --resume does them"
+    ):
+        Journal(tmp_path).rounds(range(3), start, one_more)
+    for file in (tmp_path / "stages").glob("round-*"):
+        file.unlink()
+    assert Journal(tmp_path).rounds(range(3), start, one_more).tensors == {"w": torch.tensor(3)}
 
 
 def test_writing_is_all_or_nothing(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from rich.console import Console
 from mosaic_fl.config import Config, DistillConfig
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.partition import class_table
+from mosaic_fl.journal import round_name
 from mosaic_fl.methods import METHODS
-from mosaic_fl.methods.averaging import round_name
 from mosaic_fl.methods.outcome import ONE_MODEL
 from mosaic_fl.randomness import Stream
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture

@@ -17,6 +17,7 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.federation import FitJob, Fitted, Start
+from mosaic_fl.journal import round_name
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.fusion import load_aggregator
@@ -106,7 +107,7 @@ class FitTask:
         train, validation = split(place.sites[job.client], config)
         model = _loaded(job.architecture, job.state, train.schema)
         stream = Stream(config.run.seed, "fit", job.client, self.round)
-        recorder = Recorder(f"round-{self.round:04d}", job.client, place.listen)
+        recorder = Recorder(round_name(self.round), job.client, place.listen)
         settings = config.train.model_copy(update=dict(job.settings))
         trained = train_classifier(model, train, validation, settings, stream, place.device, recorder, job.latent)
         fitted = Fitted(job.client, copy_state(model), len(train), trained.validation, train.class_counts())
@@ -187,7 +188,7 @@ class FusionTask:
         aggregator = load_aggregator(self.state, *self.outputs.shape[1:])
         settings = place.config.meta.model_copy(update=dict(self.settings))
         stream = Stream(place.config.run.seed, "fusion", self.client, self.round)
-        recorder = Recorder(f"round-{self.round:04d}", self.client, place.listen)
+        recorder = Recorder(round_name(self.round), self.client, place.listen)
         figures = train_aggregator(aggregator, self.outputs, self.labels, settings, stream, place.device, recorder)
         return Done(Fitted(self.client, copy_state(aggregator), samples, figures), time.perf_counter() - start)
 

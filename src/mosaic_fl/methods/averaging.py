@@ -12,7 +12,7 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, FitJob, Fitted
 from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.journal import Journal, Stage, round_name
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.randomness import Stream
 from mosaic_fl.states import State, weighted_sum
@@ -38,27 +38,22 @@ def averaging_rounds(
     the accuracy on the validation splits of its group's clients. `settings` are changes to the local training.
     """
     local = local_settings(config) | dict(settings or {})
-    for round in rounds:
 
-        def one_round(monitor: Monitor, states: States = states, round: int = round) -> tuple[State, dict[str, Any]]:
-            asked = participants(list(groups), config.participation, seed, round)
-            fitted = federation.fit([FitJob(k, groups[k], states[groups[k]], local) for k in asked], round)
-            merged, figures = dict(states), dict[str, float]()
-            for architecture in states:
-                ours = [f for f in fitted if groups[f.client] == architecture]
-                if ours:
-                    merged[architecture] = weighted_average(ours)
-                mine = [client for client, group in groups.items() if group == architecture]
-                confusions = federation.evaluate(architecture, merged[architecture], mine)
-                figures |= validation_figures(confusions, f"validation_accuracy {architecture}")
-            monitor.log(round, **figures)
-            return flat(merged), {"participants": [f.client for f in fitted]}
+    def one_round(before: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
+        merged, figures = nested(before.tensors), dict[str, float]()
+        asked = participants(list(groups), config.participation, seed, round)
+        fitted = federation.fit([FitJob(k, groups[k], merged[groups[k]], local) for k in asked], round)
+        for architecture in states:
+            ours = [f for f in fitted if groups[f.client] == architecture]
+            if ours:
+                merged[architecture] = weighted_average(ours)
+            mine = [client for client, group in groups.items() if group == architecture]
+            confusions = federation.evaluate(architecture, merged[architecture], mine)
+            figures |= validation_figures(confusions, f"validation_accuracy {architecture}")
+        monitor.log(round, **figures)
+        return flat(merged), {"participants": [f.client for f in fitted]}
 
-        # Only the latest round keeps its weights: a resumed run reads them there, and hundreds would fill the disk.
-        states = nested(journal.stage(round_name(round), one_round).tensors) or states
-        if round > rounds.start:
-            journal.shed(round_name(round - 1))
-    return states
+    return nested(journal.rounds(rounds, Stage(flat(states)), one_round).tensors)
 
 
 def shared_architecture(architectures: Sequence[str], method: str) -> str:
@@ -70,11 +65,6 @@ def shared_architecture(architectures: Sequence[str], method: str) -> str:
             f"say --models {kinds[0]}, or use --method mosaic"
         )
     return kinds[0]
-
-
-def round_name(round: int) -> str:
-    """The name of a round's stage."""
-    return f"round-{round:04d}"
 
 
 def local_settings(config: RoundsConfig, several_widths: bool = False) -> dict[str, Any]:

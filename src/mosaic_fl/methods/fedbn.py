@@ -22,12 +22,11 @@ from mosaic_fl import container
 from mosaic_fl.config import Config
 from mosaic_fl.federation import Federation, FitJob
 from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.averaging import (
     local_settings,
     packed_sizes,
     participants,
-    round_name,
     shared_architecture,
     traffic,
     validation_figures,
@@ -46,7 +45,7 @@ NORMALISATION = (
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
     *(nn.GroupNorm, nn.LayerNorm, nn.RMSNorm),
 )
-SHARED = "shared/"
+SHARED, OWN = "shared/", "client-{:03d}/"  # begin the names of what a round keeps
 
 
 def fedbn(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -60,38 +59,22 @@ def fedbn(federation: Federation, config: Config, device: torch.device, journal:
         model = build(architecture, federation.schema)
     at_client = normalisation_entries(model)
     shared, first = part(copy_state(model), at_client)
-    own, samples = dict.fromkeys(clients, first), dict.fromkeys(clients, 0)
 
-    for round in rounds:
+    def one_round(before: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
+        shared, own, samples = unpacked(before)
+        asked = participants(clients, config.rounds.participation, seed, round)
+        local = local_settings(config.rounds)
+        fitted = federation.fit([FitJob(k, architecture, shared | own[k], local) for k in asked], round)
+        shared = part(weighted_average(fitted), at_client)[0]
+        own |= {f.client: part(f.state, at_client)[1] for f in fitted}
+        samples |= {f.client: f.samples for f in fitted}
+        confusions = federation.evaluate(architecture, shared | mean_normalisation(own, samples))
+        monitor.log(round, **validation_figures(confusions))
+        kept = packed(shared, own, samples)
+        return kept.tensors, {"participants": [f.client for f in fitted], **kept.info}
 
-        def one_round(
-            monitor: Monitor,
-            shared: State = shared,
-            own: dict[int, State] = own,
-            samples: dict[int, int] = samples,
-            round: int = round,
-        ) -> tuple[State, dict[str, Any]]:
-            asked = participants(clients, config.rounds.participation, seed, round)
-            local = local_settings(config.rounds)
-            fitted = federation.fit([FitJob(k, architecture, shared | own[k], local) for k in asked], round)
-            shared = part(weighted_average(fitted), at_client)[0]
-            own = own | {f.client: part(f.state, at_client)[1] for f in fitted}
-            samples = samples | {f.client: f.samples for f in fitted}
-            confusions = federation.evaluate(architecture, shared | mean_normalisation(own, samples))
-            monitor.log(round, **validation_figures(confusions))
-            info = {"participants": [f.client for f in fitted], "samples": [samples[k] for k in clients]}
-            return {SHARED + name: tensor for name, tensor in shared.items()} | {
-                f"client-{k:03d}/{name}": tensor for k in clients for name, tensor in own[k].items()
-            }, info
-
-        stage = journal.stage(round_name(round), one_round)
-        if stage.tensors:  # a resumed run keeps those of the latest round alone
-            shared = under(SHARED, stage.tensors)
-            own = {k: under(f"client-{k:03d}/", stage.tensors) for k in clients}
-            samples = dict(enumerate(stage.info["samples"]))
-        if round > rounds.start:
-            journal.shed(round_name(round - 1))
-
+    begun = packed(shared, dict.fromkeys(clients, first), dict.fromkeys(clients, 0))
+    shared, own, samples = unpacked(journal.rounds(rounds, begun, one_round))
     state = shared | mean_normalisation(own, samples)
     groups = dict.fromkeys(clients, architecture)
     sent = traffic(packed_sizes(groups, {architecture: shared}, federation.schema), rounds, journal)
@@ -118,6 +101,21 @@ def mean_normalisation(own: dict[int, State], samples: dict[int, int]) -> State:
     known = [k for k in own if samples[k]]
     total = sum(samples[k] for k in known)
     return weighted_sum([own[k] for k in known], [samples[k] / total for k in known])
+
+
+def packed(shared: State, own: dict[int, State], samples: dict[int, int]) -> Stage:
+    """What the server knows after a round: the `shared` part, each client's `own`, and how much each has trained on."""
+    tensors = {SHARED + name: tensor for name, tensor in shared.items()}
+    for client, state in own.items():
+        tensors |= {OWN.format(client) + name: tensor for name, tensor in state.items()}
+    return Stage(tensors, {"samples": list(samples.values())})
+
+
+def unpacked(stage: Stage) -> tuple[State, dict[int, State], dict[int, int]]:
+    """The inverse of `packed`, for clients 0, 1, … in this order."""
+    samples = dict(enumerate(stage.info["samples"]))
+    own = {client: under(OWN.format(client), stage.tensors) for client in samples}
+    return under(SHARED, stage.tensors), own, samples
 
 
 def under(prefix: str, flat: State) -> State:

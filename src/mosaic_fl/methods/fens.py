@@ -20,8 +20,8 @@ from mosaic_fl.config import Config
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.federation import Federation
-from mosaic_fl.journal import Journal
-from mosaic_fl.methods.averaging import participants, round_name, traffic, weighted_average
+from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.methods.averaging import participants, traffic, weighted_average
 from mosaic_fl.methods.outcome import ALL_MODELS, Card, Ensemble, Outcome
 from mosaic_fl.methods.sending import of_each, sent_size
 from mosaic_fl.models.fusion import Aggregator, load_aggregator
@@ -46,24 +46,18 @@ def fens(federation: Federation, config: Config, device: torch.device, journal: 
     with Stream(seed, "fusion-init").ambient():
         state: State = copy_state(Aggregator(experts, classes, config.meta.width))
 
-    for round in rounds:
+    def one_round(before: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
+        asked = participants(clients, config.rounds.participation, seed, round)
+        settings = {"steps": config.rounds.steps}
+        answers = [f for f in federation.fit_fusion(contributions, before.tensors, asked, settings, round) if f.samples]
+        if not answers:
+            return before.tensors, {"participants": []}
+        total = sum(f.samples for f in answers)
+        means = {key: sum(f.samples / total * f.validation[key] for f in answers) for key in ("loss", "accuracy")}
+        monitor.log(round, **{f"fitted_{key}": value for key, value in means.items()})
+        return weighted_average(answers), {"participants": [f.client for f in answers]}
 
-        def one_round(monitor: Monitor, state: State = state, round: int = round) -> tuple[State, dict[str, Any]]:
-            asked = participants(clients, config.rounds.participation, seed, round)
-            settings = {"steps": config.rounds.steps}
-            answers = [f for f in federation.fit_fusion(contributions, state, asked, settings, round) if f.samples]
-            if not answers:
-                return state, {"participants": []}
-            total = sum(f.samples for f in answers)
-            means = {key: sum(f.samples / total * f.validation[key] for f in answers) for key in ("loss", "accuracy")}
-            monitor.log(round, **{f"fitted_{key}": value for key, value in means.items()})
-            return weighted_average(answers), {"participants": [f.client for f in answers]}
-
-        stage = journal.stage(round_name(round), one_round)
-        state = stage.tensors or state
-        if round > rounds.start:
-            journal.shed(round_name(round - 1))
-
+    state = journal.rounds(rounds, Stage(state), one_round).tensors
     aggregator = len(container.pack("aggregator", {}, state))
     sent = traffic(dict.fromkeys(clients, aggregator), rounds, journal)
     if not any(sent):

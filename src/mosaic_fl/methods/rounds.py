@@ -13,7 +13,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, FitJob, Fitted
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.averaging import (
     States,
     flat,
@@ -21,7 +21,6 @@ from mosaic_fl.methods.averaging import (
     nested,
     packed_sizes,
     participants,
-    round_name,
     shared_architecture,
     traffic,
     validation_figures,
@@ -106,20 +105,16 @@ def serve_rounds(
     Each round is a stage of `journal`, which says who answered, and logs the accuracy on all clients' validation
     splits.
     """
-    for round in rounds:
 
-        def one_round(monitor: Monitor, memory: States = memory, round: int = round) -> tuple[State, dict[str, Any]]:
-            clients = range(len(federation.architectures))
-            asked = participants(clients, config.rounds.participation, config.run.seed, round)
-            answers = train(memory, asked, round)
-            kept = serve(memory, answers, round, monitor)
-            monitor.log(round, **validation_figures(federation.evaluate(architecture, kept[GLOBAL])))
-            return flat(kept), {"participants": [f.client for f in answers.fitted]}
+    def one_round(before: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
+        remembered, clients = nested(before.tensors), range(len(federation.architectures))
+        asked = participants(clients, config.rounds.participation, config.run.seed, round)
+        answers = train(remembered, asked, round)
+        kept = serve(remembered, answers, round, monitor)
+        monitor.log(round, **validation_figures(federation.evaluate(architecture, kept[GLOBAL])))
+        return flat(kept), {"participants": [f.client for f in answers.fitted]}
 
-        memory = nested(journal.stage(round_name(round), one_round).tensors) or memory
-        if round > rounds.start:
-            journal.shed(round_name(round - 1))
-    return memory
+    return nested(journal.rounds(rounds, Stage(flat(memory)), one_round).tensors)
 
 
 def all_rounds(config: Config) -> range:

@@ -20,12 +20,11 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, FitJob, Fitted
 from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.averaging import (
     answers,
     local_settings,
     participants,
-    round_name,
     shared_architecture,
     traffic,
     validation_figures,
@@ -92,19 +91,15 @@ def partial_rounds(
     """
     several = len(set(held.values())) > 1
     local = local_settings(config, several) | ({"absent": 0.0} if config.masked else {}) | dict(settings or {})
-    for round in rounds:
 
-        def one_round(monitor: Monitor, state: State = state, round: int = round) -> tuple[State, dict[str, Any]]:
-            parts = {k: held[k] for k in participants(list(held), config.participation, seed, round)}
-            roll = round if rolling else 0
-            fitted, merged = train_parts(federation, architecture, parts, state, round, roll, local)
-            monitor.log(round, **validation_figures(federation.evaluate(architecture, merged)))
-            return merged, {"participants": [f.client for f in fitted]}
+    def one_round(before: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
+        parts = {k: held[k] for k in participants(list(held), config.participation, seed, round)}
+        roll = round if rolling else 0
+        fitted, merged = train_parts(federation, architecture, parts, before.tensors, round, roll, local)
+        monitor.log(round, **validation_figures(federation.evaluate(architecture, merged)))
+        return merged, {"participants": [f.client for f in fitted]}
 
-        state = journal.stage(round_name(round), one_round).tensors or state
-        if round > rounds.start:
-            journal.shed(round_name(round - 1))
-    return state
+    return journal.rounds(rounds, Stage(state), one_round).tensors
 
 
 def train_parts(
