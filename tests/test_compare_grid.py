@@ -121,6 +121,13 @@ def test_a_split_that_cannot_be_drawn_bars_its_settings() -> None:
     assert "clients" in next(iter(plan.barred.values()))
 
 
+def test_clients_that_are_all_too_small_for_a_generator_bar_the_methods_that_need_one() -> None:
+    values = {**SMALL, "generator.min_samples": 100, "distill.prior": "none"}
+    plan = make_plan(Grid(["mosaic", "fedavg", "mean_logits"], [2], [1.0], ["equal"], values=values))
+    assert [cell.method for cell in plan.runnable] == ["fedavg", "mean_logits"]
+    assert "lower generator.min_samples" in next(iter(plan.barred.values()))
+
+
 def test_a_grid_without_a_runnable_cell() -> None:
     with pytest.raises(UsageError, match="no cell of this grid can run.*fedavg.*needs equal architectures"):
         make_plan(Grid(["fedavg"], [2], architectures=["mixed"], values=SMALL))

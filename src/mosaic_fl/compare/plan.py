@@ -16,6 +16,7 @@ from mosaic_fl.devices import find_device
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.files import sha256
+from mosaic_fl.generator_check import check_generators
 from mosaic_fl.methods import METHODS
 from mosaic_fl.runs import architectures, fingerprint
 
@@ -81,20 +82,21 @@ def _load(grid: Grid, base: Config) -> dict[int, Splits]:
 
 
 def _barred(plan: Plan, schema: Schema) -> dict[Cell, str]:
-    # Neither the draw of a split nor a check of names depends on all of a cell: each is done once.
-    drawn: dict[Setting, str] = {}
-    checked: dict[tuple[str, int, str, int], str] = {}
+    checked: dict[tuple[str, int, str, int], str] = {}  # a check of names does not depend on all of a cell
     barred = {}
-    for cell in plan.grid.cells():
-        setting = cell.setting
-        if setting not in drawn:
-            drawn[setting] = _reason(partial(plan.sites, cell))
-        alike = (cell.method, setting.clients, setting.architectures, cell.rounds)
-        if alike not in checked:
-            checked[alike] = _wrong(plan, cell, schema)
-        reason = checked[alike] or drawn[setting]
-        if reason:
-            barred[cell] = reason
+    for setting in plan.grid.settings():
+        cells = [cell for cell in plan.grid.cells() if cell.setting == setting]
+        sites, undrawn = tuple[Site, ...](), ""
+        try:
+            sites = plan.sites(cells[0])  # the split is the same for all of them
+        except UsageError as error:
+            undrawn = _line(error)
+        for cell in cells:
+            alike = (cell.method, setting.clients, setting.architectures, cell.rounds)
+            if alike not in checked:
+                checked[alike] = _wrong(plan, cell, schema)
+            if reason := checked[alike] or undrawn or _too_small(plan, cell, sites):
+                barred[cell] = reason
     return barred
 
 
@@ -108,10 +110,21 @@ def _wrong(plan: Plan, cell: Cell, schema: Schema) -> str:
     )
 
 
+def _too_small(plan: Plan, cell: Cell, sites: Sequence[Site]) -> str:
+    """Why no client of the cell will have the generator that its method needs, in words; empty where one will."""
+    if cell.method == CENTRALISED:
+        return ""
+    return _reason(partial(check_generators, plan.config(cell), sites, plan.device))
+
+
 def _reason(attempt: Callable[[], object]) -> str:
     """The UsageError of `attempt()` as one line; empty where there is none."""
     try:
         attempt()
     except UsageError as error:
-        return " ".join(str(error).split())
+        return _line(error)
     return ""
+
+
+def _line(error: UsageError) -> str:
+    return " ".join(str(error).split())
