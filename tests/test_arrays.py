@@ -74,6 +74,7 @@ def test_names_of_classes() -> None:
     images = np.zeros((2, 4, 4), np.uint8)
     assert from_arrays(images, [0, 2]).schema.classes == ("0", "1", "2")
     assert from_arrays(images, [0, 2], classes=4).schema.classes == ("0", "1", "2", "3")
+    assert from_arrays(images, [0, 2], classes=np.array([3]).max() + 1).schema.classes == ("0", "1", "2", "3")
     assert from_arrays(images, [0, 1], classes=["cat", "dog"]).schema.classes == ("cat", "dog")
 
 

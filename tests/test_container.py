@@ -99,6 +99,19 @@ def test_non_finite_values_are_neither_written_nor_read(value: float) -> None:
         container.unpack(data, "stage", "f")
 
 
+@pytest.mark.parametrize("kind", [torch.int32, torch.float64])
+def test_types_that_are_not_read_are_not_written(kind: torch.dtype) -> None:
+    with pytest.raises(MosaicError, match=rf"a type that is not sent: 'w' is {kind}"):
+        container.pack("stage", {}, {"w": torch.ones(2, dtype=kind)})
+
+
+def test_half_a_character_in_the_manifest_is_refused() -> None:
+    text = json.dumps({"format": "mosaic-fl", "version": 1, "kind": "stage", "manifest": {}, "x": "y"})
+    envelope = json.dumps({"content": text.replace("y", "\ud800"), "sha256": "0"})
+    with pytest.raises(UsageError, match="not a mosaic-fl file"):
+        container.unpack(save({"a": TENSORS["a"]}, {"mosaic-fl": envelope}), "stage", "f")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read .*nowhere"):
         container.read(tmp_path / "nowhere", "stage")

@@ -133,6 +133,29 @@ def test_finite_weights_with_non_finite_outputs(made: Contribution) -> None:
         Contribution.from_bytes(replace(made, generator=far).to_bytes())
 
 
+def test_another_schema_than_the_one_that_is_asked_for(made: Contribution) -> None:
+    assert Contribution.from_bytes(made.to_bytes(), schema=made.schema).client == 2
+    asked = replace(made.schema, shape=(3, 8, 8))
+    with pytest.raises(UsageError, match="it has images of 1×8×8, not 3×8×8 as this federation"):
+        Contribution.from_bytes(made.to_bytes(), schema=asked)
+
+
+@pytest.mark.parametrize("claimed", [{"architecture": "cnn:1024:1"}, {"generator": ("cvae", 4, 1024)}])
+def test_a_small_file_cannot_claim_a_network_whose_maps_need_gigabytes(
+    made: Contribution, claimed: dict[str, object]
+) -> None:
+    manifest, tensors = container.unpack(made.to_bytes(), KIND, "x")
+    generator = manifest["generator"]
+    if "generator" in claimed:
+        claimed = {"generator": dict(zip(("family", "latent", "width"), claimed["generator"], strict=True))}
+    else:
+        generator, tensors = None, {k: t for k, t in tensors.items() if not k.startswith("generator/")}
+    schema = manifest["schema"] | {"shape": [1, 1024, 1024]}
+    data = container.pack(KIND, manifest | {"schema": schema, "generator": generator} | claimed, tensors)
+    with pytest.raises(UsageError, match="a layer gives [0-9,]+ values a sample: at most 268,435,456"):
+        Contribution.from_bytes(data)
+
+
 def test_a_reason_cannot_steer_a_terminal(made: Contribution) -> None:
     lean = replace(made, generator=None, generator_spec=None, generator_note="\x1b[2Jtoo few\n")
     assert Contribution.from_bytes(lean.to_bytes()).generator_note == "[2Jtoo few"

@@ -36,7 +36,7 @@ def weights(data: ImageData, config: GeneratorConfig, seed: int = 0) -> torch.Te
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 17, 30), (1, 5, 5)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 17, 30), (1, 5, 5), (1, 1, 8), (4, 3, 1)])
 def test_shapes_and_range(family: str, shape: tuple[int, int, int]) -> None:
     schema = Schema(shape, ("a", "b", "c"))
     spec, labels = GeneratorSpec(family, 4, 4), torch.tensor([0, 1, 2, 0])

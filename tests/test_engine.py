@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
@@ -15,7 +16,7 @@ from mosaic_fl.engines.workers import Workers
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.federation import FitJob, Start
 from mosaic_fl.journal import Journal
-from mosaic_fl.models import build
+from mosaic_fl.models import build, trust
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 
@@ -89,6 +90,30 @@ def test_a_client_that_fails_loses_nothing_of_the_others(digits: ImageData, tmp_
         "client-000.contribution",
         "client-002.contribution",
     ]
+
+
+class Moody(nn.Module):
+    """Takes the images that it is checked with, and then no batch of training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            raise TypeError("not today")
+        logits: torch.Tensor = self.last(images.flatten(1))
+        return logits
+
+
+def test_whatever_a_users_model_raises_loses_nothing_of_the_others(digits: ImageData, tmp_path: Path) -> None:
+    with federation(digits, 1, tmp_path) as clients:
+        moody = Site(1, clients.sites[1].data, trust(Moody))
+    sites = [clients.sites[0], moody, clients.sites[2]]
+    fault = pytest.raises(MosaicError, match="client 1: TypeError: not today")
+    with LocalFederation(sites, clients.config, CPU, Journal(tmp_path)) as again, fault:
+        again.contribute()
+    assert len(list((tmp_path / "contributions").iterdir())) == 2
 
 
 def test_a_damaged_contribution_is_made_again(digits: ImageData, tmp_path: Path) -> None:

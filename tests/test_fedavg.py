@@ -64,11 +64,12 @@ def test_rounds_have_an_optimiser_of_their_own_unless_told_to_train_as_always() 
 
 
 def test_federated_validation_by_hand() -> None:
-    # 8 of 10 right at one client, 1 of 2 at the other: 9 of 12; no samples anywhere: 0.
+    # 8 of 10 right at one client, 1 of 2 at the other: 9 of 12; no samples anywhere: nobody has said anything.
     first, second = torch.tensor([[5, 1], [1, 3]]), torch.tensor([[1, 0], [1, 0]])
     assert validation_accuracy([first, second]) == pytest.approx(0.75)
-    assert validation_accuracy([torch.zeros(2, 2, dtype=torch.int64)]) == 0
-    assert validation_accuracy([]) == 0
+    assert validation_accuracy([torch.zeros(2, 2, dtype=torch.int64), second]) == pytest.approx(0.5)
+    assert validation_accuracy([torch.zeros(2, 2, dtype=torch.int64)]) is None
+    assert validation_accuracy([]) is None
 
 
 def test_participants_are_a_share_drawn_anew() -> None:

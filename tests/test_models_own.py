@@ -174,6 +174,16 @@ def test_outputs_that_do_not_fit_are_told_with_their_shape() -> None:
     assert "cannot take images of shape (1, 8, 8): RuntimeError" in refused(lambda: nn.Conv2d(3, 3, 1))
 
 
+@pytest.mark.parametrize("kind", [torch.int32, torch.float64])
+def test_tensors_of_a_type_that_is_not_sent_are_told_before_any_training(kind: torch.dtype) -> None:
+    class Keeps(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("grid", torch.zeros(3, dtype=kind))
+
+    assert f"keeps 'module.grid' as {kind}, which is not sent: take one of torch.float32" in refused(Keeps)
+
+
 def test_what_cannot_run_on_the_meta_device_is_checked_on_the_cpu() -> None:
     class Reads(Net):
         def __init__(self) -> None:

@@ -46,7 +46,7 @@ def test_identical_clients_give_identical_experts() -> None:
 
 
 def test_different_architectures_have_no_average() -> None:
-    with pytest.raises(UsageError, match="one architecture, not cnn:2, mlp:4:1"):
+    with pytest.raises(UsageError, match="one architecture and width, not cnn:2, mlp:4:1"):
         MixtureOfExperts.class_average([PAIR[0], contribution(1, [1, 1, 1], "cnn:2")])
 
 

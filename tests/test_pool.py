@@ -107,3 +107,12 @@ def test_as_they_come_each_generator_gives_the_same_number(pair: list[Contributi
     assert torch.bincount(pool.sources).tolist() == [20, 20]
     assert set(pool.labels[pool.sources == 0].tolist()) <= {0, 1}
     assert set(pool.labels[pool.sources == 1].tolist()) <= {1, 2}
+
+
+def test_as_they_come_none_is_left_out_where_the_number_does_not_divide(pair: list[Contribution]) -> None:
+    three = [*pair, replace(pair[0], client=5)]
+    batches = [Sampler(three, CPU).draw_as_they_come(4, Stream(0, "p", round=r)).sources for r in range(20)]
+    assert all(len(sources) == 4 for sources in batches)
+    assert all(sorted(torch.bincount(sources)[[0, 1, 5]].tolist()) == [1, 1, 2] for sources in batches)
+    assert {int(torch.bincount(sources).argmax()) for sources in batches} == {0, 1, 5}
+    assert len(Sampler(three, CPU).draw_as_they_come(2, Stream(0, "p")).sources) == 2

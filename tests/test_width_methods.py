@@ -20,6 +20,7 @@ from mosaic_fl.federation import FitJob, Fitted
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.fedavg import fedavg
+from mosaic_fl.methods.mosaic import check_mosaic
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.width import fedrolex, held_rows, heterofl, static_batch_norm
 from mosaic_fl.models import build
@@ -63,7 +64,7 @@ class AddingFederation:
         return [torch.tensor([[3, 0], [1, 0]])] * self.clients
 
 
-def rounds(count: int, ratios: Sequence[float] = RATIOS, **more: float) -> Config:
+def rounds(count: int, ratios: Sequence[float] = RATIOS, **more: float | str) -> Config:
     values = {f"rounds.{name}": value for name, value in more.items()}
     return Config().with_values({"rounds.warm_up": count, "models.ratios": list(map(float, ratios)), **values})
 
@@ -199,3 +200,17 @@ def test_statistics_weigh_all_samples_alike(digits: ImageData) -> None:
     batch_statistics(net, many, CPU)
     assert sizes == [501, 501]
     assert batch_statistics(net, digits.subset([0]), CPU) == {}
+
+
+@pytest.mark.parametrize("settings", [{"experts.kind": "class_average"}, {"meta.source": "prototypes"}])
+def test_the_papers_teacher_of_several_widths_is_refused_before_any_client_trains(settings: dict[str, str]) -> None:
+    config = rounds(1, (1, 0.5), kind="fedrolex").with_values({"partition.clients": 2, **settings})
+    with pytest.raises(UsageError, match="not mlp:2:1, mlp:4:1"):
+        check_mosaic(config, AddingFederation.schema, ["mlp:4:1"], "mlp:4:1")
+    check_mosaic(config.with_values({"rounds.warm_up": 0}), AddingFederation.schema, ["mlp:4:1"], "mlp:4:1")
+
+
+def test_mosaic_in_rounds_of_several_widths_is_not_told_to_use_mosaic() -> None:
+    config = rounds(1, (1, 0.5), kind="heterofl").with_values({"partition.clients": 2})
+    with pytest.raises(UsageError, match="say --models mlp:4, or say rounds.kind = fedavg"):
+        check_mosaic(config, AddingFederation.schema, ["mlp:4", "mlp:8"], "mlp:4")

@@ -26,13 +26,16 @@ TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8,
 def pack(kind: str, manifest: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
     """The file's bytes; the same values give the same bytes.
 
-    Raises MosaicError for a tensor with NaN or infinite values: what is broken is never sent or kept.
+    Raises MosaicError for a tensor with NaN or infinite values: what is broken is never sent or kept; and for one of a
+    type that is not one of `TYPES`, which nobody would read.
     """
     # Copied, because weights that a model ties share their memory and the format does not allow that.
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in sorted(tensors.items())
     }
+    if strange := _strange(plain):
+        raise MosaicError(f"the {kind} has a tensor of a type that is not sent: {strange}")
     broken = _not_finite(plain)
     if broken:
         raise MosaicError(f"the {kind} has non-finite values in {broken!r}: training diverged; lower the learning rate")
@@ -66,9 +69,8 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
         raise UsageError(f"{source}: truncated or damaged") from error
     if _digest(text, tensors) != digest:
         raise UsageError(f"{source}: its SHA-256 does not match: damaged or altered on the way; send it again")
-    for name, tensor in tensors.items():
-        if tensor.dtype not in TYPES:
-            raise UsageError(f"{source}: tensor {name!r} is {tensor.dtype}, which is not read")
+    if strange := _strange(tensors):
+        raise UsageError(f"{source}: tensor {strange}, which is not read")
     broken = _not_finite(tensors)
     if broken:
         raise UsageError(f"{source}: non-finite values in {broken!r}")
@@ -110,6 +112,7 @@ def _envelope(data: bytes, source: str) -> dict[str, str]:
     try:
         match json.loads(json.loads(data[8 : 8 + size])["__metadata__"][FORMAT]):
             case {"content": str(content), "sha256": str(digest)}:
+                content.encode()  # half a character, as JSON may hold, has no bytes that could be hashed
                 return {"content": content, "sha256": digest}
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
@@ -122,6 +125,10 @@ def _digest(text: str, tensors: dict[str, Tensor]) -> str:
         parts += [f"{name} {tensor.dtype} {list(tensor.shape)}".encode()]
         parts += [tensor.reshape(-1).view(torch.uint8).numpy().data]  # not a copy: it may be large
     return sha256(*parts)
+
+
+def _strange(tensors: dict[str, Tensor]) -> str | None:
+    return next((f"{name!r} is {t.dtype}" for name, t in tensors.items() if t.dtype not in TYPES), None)
 
 
 def _not_finite(tensors: dict[str, Tensor]) -> str | None:

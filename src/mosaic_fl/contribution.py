@@ -15,6 +15,7 @@ from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into, share_into
+from mosaic_fl.models.maps import require_small_maps
 from mosaic_fl.models.registry import build as build_model
 from mosaic_fl.models.registry import is_foreign
 from mosaic_fl.states import State
@@ -22,6 +23,7 @@ from mosaic_fl.states import State
 KIND = "contribution"
 # Bounds on what a received manifest may claim.
 MAX_CLIENT, MAX_COUNT, MAX_REASON = 2**31, 2**40, 500
+PROBE = 16  # images at a time that show whether its networks work
 
 
 @dataclass(frozen=True)
@@ -106,39 +108,50 @@ class Contribution:
         return container.pack(KIND, manifest, tensors)
 
     @classmethod
-    def from_bytes(cls, data: bytes, source: str = "contribution") -> "Contribution":
+    def from_bytes(cls, data: bytes, source: str = "contribution", schema: Schema | None = None) -> "Contribution":
         """The inverse of `to_bytes`, for bytes that may come from anywhere; `source` names them in errors.
 
-        Raises UsageError as `container.unpack` does, and where the architecture is not registered here or the
-        weights do not fit it.
+        Raises UsageError as `container.unpack` does, where its samples are not of the `schema` that is asked for, if
+        one is, and where the architecture is not registered here or the weights do not fit it.
         """
         manifest, tensors = container.unpack(data, KIND, source)
         try:
             contribution = _from_parts(manifest, tensors)
+            if schema is not None and contribution.schema != schema:  # before a network of its size is built
+                raise UsageError(f"it has {contribution.schema.difference(schema)} as this federation")
             _probe(contribution)
         except UsageError as error:
             raise UsageError(f"{source}: {error}") from error
         return contribution
 
     @classmethod
-    def load(cls, path: Path) -> "Contribution":
+    def load(cls, path: str | Path) -> "Contribution":
         """`from_bytes` of a file."""
-        return cls.from_bytes(container.read_bytes(path), str(path))
+        return cls.from_bytes(container.read_bytes(Path(path)), str(path))
 
 
 @torch.no_grad()
 def _probe(contribution: Contribution) -> None:
-    """Raise UsageError unless the networks fit their weights and give finite outputs for a batch of two."""
+    """Raise UsageError unless the networks fit their weights and give finite outputs, the generator for each class."""
+    schema, spec = contribution.schema, contribution.generator_spec
+    if spec is not None:
+        with torch.device("meta"):
+            outline = build_generator(spec, schema).eval()
+            latents, labels = torch.zeros(2, spec.latent), torch.zeros(2, dtype=torch.int64)
+            require_small_maps(f"its generator {spec.family}", outline, latents, labels)
     expert, generator = contribution.build_expert(), contribution.build_generator()
-    images = torch.zeros(2, *contribution.schema.shape)
-    if generator is not None and generator.spec is not None:
+    images = torch.zeros(2, *schema.shape)
+    if generator is not None:
         generator.check()
-        labels = torch.arange(contribution.schema.num_classes).repeat(2)[: max(2, contribution.schema.num_classes)]
         rng = torch.Generator().manual_seed(0)
-        images = generator(torch.randn(len(labels), generator.spec.latent, generator=rng), labels)
-        if not bool(images.isfinite().all()):
-            raise UsageError("its generator gives non-finite images")
-    if not bool(expert(images).isfinite().all()):
+        # A few at a time: nobody knows yet whether there is memory for all that a received schema claims.
+        for labels in torch.arange(schema.num_classes).tensor_split(-(-schema.num_classes // PROBE)):
+            images = generator(torch.randn(len(labels), generator.spec.latent, generator=rng), labels)
+            if not bool(images.isfinite().all()):
+                raise UsageError("its generator gives non-finite images")
+            if not bool(expert(images).isfinite().all()):
+                raise UsageError("its expert gives non-finite outputs")
+    elif not bool(expert(images).isfinite().all()):
         raise UsageError("its expert gives non-finite outputs")
     width, rows = expert.features(images).shape[1], contribution.prototypes.features
     if len(rows) and rows.shape[1] != width:

@@ -157,7 +157,7 @@ def _figures(
 ) -> dict[str, Any]:
     if test is not None:
         return figures(outcome, test, None, confusions, device, len(outcome.bytes_up))
-    return {"accuracy": None, "validation_accuracy": validation_accuracy(confusions) if confusions else None}
+    return {"accuracy": None, "validation_accuracy": validation_accuracy(confusions)}
 
 
 def _identity(folder: Path) -> str:

@@ -37,7 +37,7 @@ def figures(
     result: dict[str, Any] = {
         "accuracy": accuracy(predicted, labels),
         "recall": _recall(predicted, labels, test.schema.num_classes),
-        "validation_accuracy": validation_accuracy(confusions) if confusions else None,
+        "validation_accuracy": validation_accuracy(confusions),
         "holdout": outcome.distilled.holdout if outcome.distilled else None,
         "teacher_accuracy": None,
         "ensemble_accuracy": None,

@@ -43,8 +43,9 @@ class Stream:
         """Make torch's process-wide generator this stream for the length of a block.
 
         For what can draw from nowhere else: weight initialisation and dropout. The former state comes
-        back afterwards.
+        back afterwards, on CUDA devices too where they are in use.
         """
-        with torch.random.fork_rng(devices=[]):
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.integer())
             yield

@@ -20,13 +20,13 @@ from mosaic_fl.engines.sites import spread
 from mosaic_fl.evaluation import figures
 from mosaic_fl.federation import Federation
 from mosaic_fl.files import sha256, write_atomic
-from mosaic_fl.generator_check import check_generators
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS, Outcome
 from mosaic_fl.methods.averaging import shared_architecture
 from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
+from mosaic_fl.site_checks import check_sites
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def prepare(config: Config) -> Prepared:
         models = [student]
     card.check(config, splits.train.schema, models, student)
     sites = spread(config, splits, models)
-    check_generators(config, sites, device)
+    check_sites(config, sites, device)
     full = config.with_values({"models.clients": [s.architecture for s in sites], "models.student": student})
     return Prepared(full, splits, sites, student, device, fingerprint(splits))
 

@@ -16,9 +16,9 @@ from mosaic_fl.devices import find_device
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.files import sha256
-from mosaic_fl.generator_check import check_generators
 from mosaic_fl.methods import METHODS
 from mosaic_fl.runs import architectures, fingerprint
+from mosaic_fl.site_checks import check_sites
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ def _wrong(plan: Plan, cell: Cell, schema: Schema) -> str:
 
 
 def _too_small(plan: Plan, cell: Cell, sites: Sequence[Site]) -> str:
-    """Why no client of the cell will have the generator that its method needs, in words; empty where one will."""
+    """Why the clients of the cell have too few samples for its method, in words; empty where they have enough."""
     if cell.method == CENTRALISED:
         return ""
-    return _reason(partial(check_generators, plan.config(cell), sites, plan.device))
+    return _reason(partial(check_sites, plan.config(cell), sites, plan.device))
 
 
 def _reason(attempt: Callable[[], object]) -> str:

@@ -15,7 +15,7 @@ class TrainConfig(Section):
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine (with warm-up) or constant")
-    batch_size: int = Field(64, ge=1, description="samples a step")
+    batch_size: int = Field(64, ge=2, description="samples a step")
     epochs: float = Field(30, gt=0, description="passes over the client's training samples")
     min_steps: int = Field(200, ge=1, description="least steps, for small clients")
     max_steps: int = Field(2000, ge=1, description="most steps, for large clients; stronger than min_steps")

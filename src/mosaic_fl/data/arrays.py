@@ -90,10 +90,10 @@ def from_dataset(
 
 def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
     """Names for labels 0..C−1: those given, or "0".."C−1" for a number C. Raises UsageError if two agree."""
-    if isinstance(classes, int):
+    if isinstance(classes, int | np.integer):  # numpy's whole numbers, too
         if classes > MAX_CLASSES:
             raise UsageError(f"{classes} classes: there can be at most {MAX_CLASSES}, with labels 0..C−1")
-        return tuple(map(str, range(classes)))
+        return tuple(map(str, range(int(classes))))
     name, count = Counter(classes).most_common(1)[0] if classes else ("", 0)
     if count > 1:
         raise UsageError(f"class names must differ, but {name!r} comes {count} times")

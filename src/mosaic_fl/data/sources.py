@@ -178,7 +178,7 @@ def _client_data(rows: Rows, known: int | Sequence[str] | None, schema: Schema |
         return _image_data(rows, names, schema, size)
     everybody = class_names(known)
     if strange := [name for name in names if name not in everybody]:
-        if isinstance(known, int):
+        if isinstance(known, int | np.integer):
             raise UsageError(
                 f"{rows.source} has the classes {_list(names)}, and there are {known} in all: give the names of all, "
                 f"as {','.join(names[:2])},…"

@@ -181,8 +181,9 @@ class LocalFederation:
                 made[futures[future]] = self._keep(futures[future], done)
             except MosaicError as fault:
                 faults.append(type(fault)(f"client {futures[future]}: {fault}"))
-            except RuntimeError as fault:  # out of memory, or a user's own model: the others go on
-                faults.append(MosaicError(f"client {futures[future]}: {fault}"))
+            except Exception as fault:  # out of memory, or whatever a user's own model raises: the others go on
+                faults.append(MosaicError(f"client {futures[future]}: {type(fault).__name__}: {fault}"))
+                faults[-1].__cause__ = fault
         if faults:
             raise faults[0]
         return made

@@ -83,8 +83,10 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(channels, out, 3, padding=1), nn.LeakyReLU(SLOPE)]
         for i in range(_doublings(schema)):
             channels, out = out, spec.width * min(2 ** (i + 1), WIDEST)
-            layers += [nn.Conv2d(channels, out, 4, 2, 1), *_normalised(out, nn.LeakyReLU(SLOPE))]
-            height, width = height // 2, width // 2
+            tall, wide = int(height > 1), int(width > 1)  # a single pixel is not halved
+            halve = nn.Conv2d(channels, out, (1 + 3 * tall, 1 + 3 * wide), (1 + tall, 1 + wide), (tall, wide))
+            layers += [halve, *_normalised(out, nn.LeakyReLU(SLOPE))]
+            height, width = max(1, height // 2), max(1, width // 2)
         self.body = nn.Sequential(*layers, nn.Flatten())
         features = out * height * width
         self.head = nn.Linear(features, 1)

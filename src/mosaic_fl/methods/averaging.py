@@ -56,13 +56,16 @@ def averaging_rounds(
     return nested(journal.rounds(rounds, Stage(flat(states)), one_round).tensors)
 
 
-def shared_architecture(architectures: Sequence[str], method: str) -> str:
-    """The one architecture of all clients, whose weights `method` averages; UsageError where there are several."""
+def shared_architecture(architectures: Sequence[str], method: str, instead: str = "use --method mosaic") -> str:
+    """The one architecture of all clients, whose weights `method` averages; UsageError where there are several.
+
+    `instead` is what else the user can do than give all clients one.
+    """
     kinds = sorted(set(architectures))
     if len(kinds) > 1:
         raise UsageError(
             f"{method} averages weights, so all clients need one architecture, not {', '.join(kinds)}: "
-            f"say --models {kinds[0]}, or use --method mosaic"
+            f"say --models {kinds[0]}, or {instead}"
         )
     return kinds[0]
 
@@ -119,17 +122,17 @@ def weighted_average(fitted: Sequence[Fitted]) -> State:
     return weighted_sum([f.state for f in fitted], [f.samples / total for f in fitted])
 
 
-def validation_accuracy(confusions: Sequence[Tensor]) -> float:
-    """Share of all clients' validation samples that are classified rightly; 0 where there are none."""
-    if not confusions:
-        return 0.0
-    total = torch.stack(list(confusions)).sum(0)
-    return float(total.diagonal().sum() / total.sum().clamp(min=1))
+def validation_accuracy(confusions: Sequence[Tensor]) -> float | None:
+    """Share of all clients' validation samples that are classified rightly; None where there are none."""
+    right = sum(int(confusion.diagonal().sum()) for confusion in confusions)
+    samples = sum(int(confusion.sum()) for confusion in confusions)
+    return right / samples if samples else None
 
 
 def validation_figures(confusions: Sequence[Tensor], name: str = "validation_accuracy") -> dict[str, float]:
-    """What a round logs of the validation: the accuracy by `name`, or nothing where no client answered."""
-    return {name: validation_accuracy(confusions)} if confusions else {}
+    """What a round logs of the validation: the accuracy by `name`, or nothing where nobody measured it."""
+    accuracy = validation_accuracy(confusions)
+    return {} if accuracy is None else {name: accuracy}
 
 
 def flat(states: States) -> State:

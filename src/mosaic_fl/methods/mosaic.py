@@ -39,6 +39,8 @@ from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.distill import distill
 from mosaic_fl.states import State
 
+BY_GROUP = "say rounds.kind = fedavg, which averages within each architecture"
+
 
 def mosaic(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
     """One contribution a client, one global model; weights are averaged only in the rounds before and after, if any.
@@ -51,8 +53,7 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     contributions = federation.contribute(warm.starts)
 
     def judge(model: GlobalModel) -> float | None:
-        confusions = federation.evaluate(model.architecture, model.state)
-        return validation_accuracy(confusions) if confusions else None
+        return validation_accuracy(federation.evaluate(model.architecture, model.state))
 
     distilled = distill(contributions, config, device, journal, warm.full, judge)
 
@@ -99,7 +100,7 @@ def _warm_up(federation: Federation, config: Config, rounds: range, journal: Jou
         sizes = packed_sizes(groups, states, federation.schema)
         sent = traffic(sizes, rounds, journal)
         return _Warm(starts, states, sent, sent, sizes)  # the last average goes down, too
-    architecture = shared_architecture(federation.architectures, kind)
+    architecture = shared_architecture(federation.architectures, kind, BY_GROUP)
     held, rolling = assign(architecture, config.models.ratios, len(groups)), kind == "fedrolex"
     state = partial_rounds(
         federation, architecture, held, states[architecture], rounds, config.rounds, seed, journal, rolling=rolling
@@ -142,15 +143,17 @@ def _fine_tune(
 
 def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
     """Raise UsageError for settings with which the method would fail after its clients have trained."""
-    check_distillation(config, schema, models)
+    contributed = models
+    if config.rounds.kind != "fedavg" and config.rounds.warm_up:
+        full = shared_architecture(models, config.rounds.kind, BY_GROUP)
+        held = assign(full, config.models.ratios, config.partition.clients)
+        contributed = [narrow(full, ratio) for ratio in held.values()]
+    check_distillation(config, schema, contributed)
     if config.distill.choose and not config.data.validation:
         raise UsageError("distill.choose asks the clients' validation splits, but data.validation is 0: say 0.1")
     check_transfer(config, schema)
-    if config.rounds.kind != "fedavg":
-        if config.rounds.warm_up:
-            assign(shared_architecture(models, config.rounds.kind), config.models.ratios, config.partition.clients)
-        if config.rounds.fine_tune:
-            assign(student, config.models.ratios, config.partition.clients)
+    if config.rounds.kind != "fedavg" and config.rounds.fine_tune:
+        assign(student, config.models.ratios, config.partition.clients)
 
 
 CARD = Card(

@@ -42,7 +42,9 @@ def best_local(federation: Federation, config: Config, device: torch.device, jou
         confusions = [federation.evaluate(c.architecture, c.expert) for c in contributions]
         if not any(confusions):
             raise MosaicError("no client answered to score a model, so none is the best: ask again with --resume")
-        scores = [validation_accuracy(each) if each else None for each in confusions]
+        scores = [validation_accuracy(each) for each in confusions]
+        if not any(score is not None for score in scores):
+            raise MosaicError("no client that answered holds validation samples: raise data.validation")
         return {}, {"clients": [c.client for c in contributions], "validation": scores}
 
     chosen = journal.stage("choice", score).info

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from mosaic_fl.container import TYPES
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.models.classifier import Classifier, Wrapped
+from mosaic_fl.models.maps import require_small_maps
 from mosaic_fl.models.own import Factory, admit, import_factory, is_own, make_own, reason
 
 MAX_SPEC = 200  # characters of a name that may come from outside
@@ -86,9 +88,9 @@ def build(spec: str, schema: Schema) -> Classifier:
     """The classifier named `spec`, freshly initialised from the ambient generator, on the default device.
 
     Raises UsageError for an unknown family (with the nearest names), a number out of bounds, more than 500
-    million parameters; for a user's factory that was not trusted on this machine, fails, or returns the same
-    module twice; and for a module that does not give logits (n, C) and features (n, d) for the schema's
-    images.
+    million parameters, layers that give more than 1 GiB an image; for a user's factory that was not trusted
+    on this machine, fails, or returns the same module twice; and for a module that does not give logits
+    (n, C) and features (n, d) for the schema's images, or keeps tensors of a type that is not sent.
     """
     checked = _check(spec, schema)
     module = _make(spec, schema)
@@ -127,8 +129,12 @@ def _probe(spec: str, schema: Schema) -> nn.Module:
     if not is_own(spec) and (size := sum(p.numel() for p in module.parameters())) > MAX_PARAMETERS:
         raise UsageError(f"model {spec!r} has {size:,} parameters for these images: at most {MAX_PARAMETERS:,}")
     model = _classifier(module, schema).eval()
+    for name, tensor in model.state_dict().items():
+        if tensor.dtype not in TYPES:
+            known = ", ".join(str(kind) for kind in TYPES)
+            raise UsageError(f"model {spec!r} keeps {name!r} as {tensor.dtype}, which is not sent: take one of {known}")
     images = torch.zeros(PROBE, *schema.shape)
-    logits: object = model(images)
+    logits: object = model(images) if is_own(spec) else require_small_maps(f"model {spec!r}", model, images)
     if not (isinstance(logits, Tensor) and logits.shape == (PROBE, schema.num_classes)):
         raise UsageError(
             f"model {spec!r} gives {_form(logits)} for {PROBE} images of {schema.num_classes} classes, "

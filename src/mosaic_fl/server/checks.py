@@ -6,6 +6,7 @@ from mosaic_fl.config import Config, DistillConfig
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.flow import flow_spec
+from mosaic_fl.models.registry import is_foreign
 from mosaic_fl.server.prior import check_prior
 from mosaic_fl.server.transfer import prior_kind
 
@@ -16,21 +17,29 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
     check_prior(prior_kind(settings, schema))
     if len(kinds) > 1 and config.experts.kind == "class_average":
         raise UsageError(
-            f"experts.kind = class_average averages weights, so all clients need one architecture, not "
-            f"{', '.join(kinds)}: say --models {kinds[0]}, or experts.kind = clients"
+            f"experts.kind = class_average averages weights, so all clients need one architecture and width, not "
+            f"{', '.join(kinds)}: give them one (--models, models.ratios), or say experts.kind = clients"
         )
-    if len(kinds) > 1 and config.meta.kind != "none" and config.meta.source == "prototypes":
-        raise UsageError(
-            f"meta.source = prototypes needs one built-in architecture at all clients, not {', '.join(kinds)}: "
-            "use meta.source = synthetic"
-        )
+    if config.meta.kind != "none" and config.meta.source == "prototypes":
+        if len(kinds) > 1 or is_foreign(kinds[0]):
+            raise UsageError(
+                f"meta.source = prototypes needs one built-in architecture at all clients, not {', '.join(kinds)}: "
+                "use meta.source = synthetic"
+            )
+        if not config.prototypes.per_class:
+            raise UsageError("meta.source is prototypes, but prototypes.per_class is 0: set it to 5, say, or the other")
     if config.meta.kind == "none" and "meta" in (settings.teacher, *settings.candidates):
         raise UsageError("distill.teacher is meta, but meta.kind is none: set one of them otherwise")
-    asked = "meta" in (settings.teacher, *settings.candidates)
-    if asked and config.generator.family == "none" and config.meta.source == "synthetic":
+    if asks_meta(config) and config.generator.family == "none":
         raise UsageError("distill.teacher is meta, which learns from generators, but generator.family is none")
     if settings.fresh and prior_kind(settings, schema) != "none":
         raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")
+
+
+def asks_meta(config: Config) -> bool:
+    """Whether a teacher that may teach is a meta model that learns from samples of the clients' generators."""
+    asked = "meta" in (config.distill.teacher, *config.distill.candidates)
+    return asked and config.meta.kind != "none" and config.meta.source == "synthetic"
 
 
 def check_transfer(config: Config, schema: Schema) -> None:

@@ -69,8 +69,8 @@ class MixtureOfExperts:
         kinds = sorted({c.architecture for c in contributions})
         if len(kinds) > 1:
             raise UsageError(
-                f"experts.kind = class_average averages weights, so all clients need one architecture, not "
-                f"{', '.join(kinds)}: say --models {kinds[0]}, or experts.kind = clients"
+                f"experts.kind = class_average averages weights, so all clients need one architecture and width, not "
+                f"{', '.join(kinds)}: say experts.kind = clients"
             )
         shares = class_weights(torch.stack([c.class_counts for c in contributions]))
         held = [c for c in range(shares.shape[1]) if shares[:, c].sum() > 0]

@@ -69,22 +69,28 @@ class Sampler:
         return Pool(images[found], labels[found], self.clients[sources[found]])
 
     def draw_as_they_come(self, n: int, stream: Stream) -> Pool:
-        """About n samples, the same number from each generator, classes as they fall (the paper's batches).
+        """n samples, from each generator as many, or one more, classes as they fall (the paper's batches).
 
+        Which ones give one more is drawn, so that none is left out of all batches that are smaller than their number.
         A conditional generator is asked for its client's own class distribution; an unconditional one shows what its
         client's expert says.
         """
         rng, owners = stream.torch(), [k for k, generator in enumerate(self.generators) if generator is not None]
-        each, parts = -(-n // len(owners)), list[Pool]()
-        for k in owners:
+        shares, more = torch.full((len(owners),), n // len(owners)), n % len(owners)
+        if more:
+            shares[torch.randperm(len(owners), generator=rng)[:more]] += 1
+        parts = list[Pool]()
+        for k, share in zip(owners, shares.tolist(), strict=True):
             generator = self.generators[k]
             assert generator is not None
-            labels = torch.multinomial(self.counts[k].float(), each, replacement=True, generator=rng)
+            if not share:
+                continue
+            labels = torch.multinomial(self.counts[k].float(), share, replacement=True, generator=rng)
             images = _quantised(generator, labels, rng)
             if k in self.judges:
                 labels = logits(self.judges[k], images, next(generator.parameters()).device).argmax(1)
-            parts.append(Pool(images, labels, self.clients[[k] * each]))
-        return Pool(*(torch.cat([getattr(p, name) for p in parts])[:n] for name in ("images", "labels", "sources")))
+            parts.append(Pool(images, labels, self.clients[[k] * share]))
+        return Pool(*(torch.cat([getattr(p, name) for p in parts]) for name in ("images", "labels", "sources")))
 
 
 def _quantised(generator: Generator, labels: Tensor, rng: torch.Generator) -> Tensor:

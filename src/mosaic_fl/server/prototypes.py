@@ -19,7 +19,10 @@ def prototype_outputs(contributions: Sequence[Contribution], mixture: MixtureOfE
     """
     labels = torch.cat([c.prototypes.labels for c in contributions])
     if not len(labels):
-        raise UsageError("no client sent prototypes: set prototypes.per_class above 0, or meta.source = synthetic")
+        raise UsageError(
+            "no client sent prototypes: set prototypes.per_class above 0 and prototypes.min_cluster below what clients "
+            "hold of a class, or meta.source = synthetic"
+        )
     kinds = sorted({c.architecture for c in contributions})
     heads = [getattr(expert, "head", None) for expert in mixture.experts]
     if len(kinds) > 1 or any(head is None for head in heads):

@@ -219,9 +219,9 @@ def probe(architecture: str, schema: Schema, state: State) -> None:
         raise UsageError("answer: its weights give non-finite outputs")
 
 
-def decode_contribution(body: bytes, client: int) -> Contribution:
-    """A contribution that says it is `client`'s; raises UsageError for anything else."""
-    made = Contribution.from_bytes(body, f"contribution of client {client}")
+def decode_contribution(body: bytes, client: int, schema: Schema) -> Contribution:
+    """A contribution that says it is `client`'s and of `schema`; raises UsageError for anything else."""
+    made = Contribution.from_bytes(body, f"contribution of client {client}", schema)
     if made.client != client:
         raise UsageError(f"it is the contribution of client {made.client}")
     return made

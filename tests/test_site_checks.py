@@ -59,3 +59,19 @@ def test_it_is_said_before_the_folder_is_made(
     assert "lower generator.min_samples" in fails(capsys, *words, "--set", "generator.min_samples=30")
     assert not Path("runs").exists()
     mosaic(*words, "--set", "generator.min_samples=2", "--out", "run", cwd=tmp_path)
+
+
+def test_prior_images_are_nothing_a_meta_model_could_learn_from() -> None:
+    few = {"generator.min_samples": 1000, "distill.prior": "procedural"}
+    with pytest.raises(UsageError, match="nothing that a meta model could learn from") as caught:
+        prepare(small(**few, **{"distill.teacher": "meta"}))
+    assert "--prior" not in str(caught.value)
+    prepare(small(**few, **{"distill.teacher": "class_weighted", "distill.choose": False}))
+
+
+@pytest.mark.parametrize(("method", "more"), [("mosaic", {"distill.choose": True}), ("best_local", {}), ("fens", {})])
+def test_nobody_holds_a_sample_back_to_decide_by(method: str, more: dict[str, Any]) -> None:
+    few = {"data.max_train": 200, "data.validation": 0.01, **more}  # a class needs 100 samples to give one
+    with pytest.raises(UsageError, match="no client holds a validation sample back, by which"):
+        prepare(small(method, **few))
+    prepare(small(method, **few | {"data.validation": 0.3}))

@@ -1,0 +1,54 @@
+"""What a method needs of its clients' data, known as soon as these are split, before any client trains."""
+
+from collections.abc import Sequence
+
+import torch
+
+from mosaic_fl.client.choice import pick_family
+from mosaic_fl.client.contribute import Site, split
+from mosaic_fl.config import Config
+from mosaic_fl.errors import UsageError
+from mosaic_fl.methods import METHODS
+from mosaic_fl.methods.outcome import SAMPLES_OR_PRIOR
+from mosaic_fl.server.checks import asks_meta, has_prior
+
+
+def check_sites(config: Config, sites: Sequence[Site], device: torch.device) -> None:
+    """Raise UsageError where all clients have too few samples for what the method lives on."""
+    check_generators(config, sites, device)
+    check_validation(config, sites)
+
+
+def check_generators(config: Config, sites: Sequence[Site], device: torch.device) -> None:
+    """Raise UsageError where no client has as many training samples as a generator needs, and the method lives on one.
+
+    Prior images can stand for generators where both will do; a meta model that learns from samples needs samples.
+    """
+    transfer, schema = METHODS[config.run.method].transfer, sites[0].data.schema
+    prior, meta = transfer == SAMPLES_OR_PRIOR, config.run.method == "mosaic" and asks_meta(config)
+    if not transfer or (prior and has_prior(config.distill, schema) and not meta):
+        return
+    most = 0
+    for site in sorted(sites, key=lambda site: -len(site.data)):  # the first one settles it, as a rule
+        samples = len(split(site, config)[0])
+        if pick_family(config.generator, samples, schema, device)[0] != "none":
+            return
+        most = max(most, samples)
+    needed = "that a meta model could learn from" if meta else "to distil on"
+    raise UsageError(
+        f"no client has the generator.min_samples = {config.generator.min_samples} training samples that a generator "
+        f"needs (the largest has {most}), so there would be nothing {needed}: lower generator.min_samples, take "
+        f"fewer clients{', or say --prior photos' if prior and not meta else ''}"
+    )
+
+
+def check_validation(config: Config, sites: Sequence[Site]) -> None:
+    """Raise UsageError where no client holds a sample back, and the method asks for its word on those."""
+    card, chooses = METHODS[config.run.method], config.run.method == "mosaic" and config.distill.choose
+    if not (card.real_data or chooses) or any(len(split(site, config)[1]) for site in sites):
+        return
+    raise UsageError(
+        f"no client holds a validation sample back, by which {'distill.choose' if chooses else card.title} decides: of "
+        f"a class that is a share of data.validation = {config.data.validation}, rounded down; raise it, or take fewer "
+        "clients"
+    )
