@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from command import fails
+from command import QUICK, fails
 from mosaic_fl.cli.main import main
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.export import save_parquet
@@ -192,3 +192,97 @@ def test_a_look_at_the_data_draws_over_its_own_picture_and_no_other(capsys: pyte
     assert Path("runs/split.png").stat().st_size > 1000
     Path("mine.png").write_text("precious")
     assert "mine.png exists: add --force" in fails(capsys, "data", "--clients", "2", "--out", "mine.png")
+
+
+def test_a_file_that_leaves_out_the_settings_of_its_methods_paper_gets_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from mosaic_fl.cli.options import configure
+
+    Path("dense.toml").write_text('[run]\nmethod = "dense"\n[synthesis]\nlatent = 7\n')
+    read = configure(Path("dense.toml"), {}, None)
+    assert (read.synthesis.batch_size, read.synthesis.temperature, read.synthesis.latent) == (256, 20.0, 7)
+    Path("some.toml").write_text("[distill]\nsteps = 7\n")
+    assert configure(Path("some.toml"), {"run.method": "dense"}, None).synthesis.batch_size == 256
+    assert capsys.readouterr().err == ""
+
+
+def test_a_file_that_says_everything_keeps_it_and_another_method_is_told_what(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from mosaic_fl.cli.options import configure
+
+    with pytest.raises(SystemExit):
+        main(["config"])
+    Path("all.toml").write_text(capsys.readouterr().out)
+    read = configure(Path("all.toml"), {"run.method": "dense"}, ["synthesis.latent=256"])
+    assert (read.synthesis.batch_size, read.synthesis.latent) == (128, 256)
+    told = capsys.readouterr().err
+    assert "synthesis.batch_size = 128, not 256" in told
+    assert "latent" not in told
+    assert "mosaic config --method dense" in told
+
+
+def test_options_that_a_method_has_no_use_for_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--clients", "2", "--models", "mlp:4", "--workers", "1", "--set", "data.max_train=80"]
+    with pytest.raises(SystemExit):
+        main(["run", "--method", "mean_logits", "--rounds", "3", "--choose", *few, *QUICK, "--out", "one"])
+    assert "mosaic: Mean logits has no use for rounds.warm_up = 3, distill.choose = true" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["run", "--method", "fedavg", "--rounds", "2", *few, *QUICK, "--out", "two"])
+    assert "no use" not in capsys.readouterr().err
+
+
+def test_an_export_deletes_nothing_that_is_not_its_own(capsys: pytest.CaptureFixture[str], digits: ImageData) -> None:
+    def export(*words: str) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["data", "--clients", "3", "--alpha", "5", *words, "--out", "picture.png", "--force"])
+        assert ended.value.code == 0, capsys.readouterr().err
+
+    export("--export", "sites")
+    Path("sites/client-list-2024.parquet").write_bytes(b"of a hospital")
+    export("--export", "sites", "--clients", "2")
+    assert sorted(path.name for path in Path("sites").iterdir()) == [
+        *("client-000.parquet", "client-001.parquet", "client-list-2024.parquet", "split.json", "test.parquet"),
+    ]
+    theirs = Path("theirs/client-007.parquet")
+    theirs.parent.mkdir()
+    save_parquet(digits.subset(range(50)), theirs)
+    before = theirs.read_bytes()
+    assert "is of no earlier split here" in fails(capsys, "data", "--export", "theirs", "--force", "--out", "p.png")
+    own = fails(capsys, "data", "--data", str(theirs), "--export", "theirs", "--force", "--out", "p.png")
+    assert "holds theirs/client-007.parquet, which is to be split" in own
+    assert theirs.read_bytes() == before
+    assert "is a file: --export names a folder" in fails(capsys, "data", "--export", str(theirs), "--out", "p.png")
+
+
+def test_what_a_command_reads_is_not_overwritten_even_with_force(
+    capsys: pytest.CaptureFixture[str], digits: ImageData
+) -> None:
+    private = Path("ward/private.parquet")
+    private.parent.mkdir()
+    save_parquet(digits.subset(range(50)), private)
+    before = private.read_bytes()
+    words = ["contribute", "--model", "mlp:4", "--client", "0", "--out", str(private), "--force"]
+    for data in ("ward/private.parquet", "ward"):
+        assert "is what this command reads" in fails(capsys, *words, "--data", data)
+    assert private.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "part"),
+    [
+        ("rounds.warm_up=3", "rounds.warm_up = 3 asks clients again"),
+        ("rounds.fine_tune=3", "rounds.fine_tune = 3 asks clients again"),
+        ("experts.kind=class_average", "which those of files did not"),
+    ],
+)
+def test_files_cannot_be_asked_again(
+    capsys: pytest.CaptureFixture[str], digits: ImageData, setting: str, part: str
+) -> None:
+    save_parquet(digits.subset(range(60)), Path("a.parquet"))
+    with pytest.raises(SystemExit):
+        main(["contribute", "--data", "a.parquet", "--model", "mlp:4", "--client", "0", "--out", "a.bin", *QUICK])
+    capsys.readouterr()
+    assert part in fails(capsys, "distill", "a.bin", "--set", setting, "--out", "global")
+    assert not Path("global").exists()

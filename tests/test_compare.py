@@ -124,7 +124,12 @@ def test_the_folder_of_another_comparison(
     words = [*SOME, "--seeds", "0", "--out", "grid"]
     assert "add --resume" in fails(capsys, *words)
     assert "--seeds 0, not with --seeds 0,1" in fails(capsys, *SOME, "--seeds", "0,1", "--out", "grid", "--resume")
-    assert "distill.steps = 6, not 7" in fails(capsys, *words, "--set", "distill.steps=7", "--resume")
+    assert "with --set distill.steps 6, not with --set distill.steps 7" in fails(
+        capsys, *words, "--set", "distill.steps=7", "--resume"
+    )
+    # What is everybody's default lies over a method's own: it is not the same as nothing said.
+    said = fails(capsys, *words, "--set", "synthesis.temperature=4.0", "--resume")
+    assert "without --set synthesis.temperature, not with --set synthesis.temperature 4.0" in said
     assert "another command" in fails(capsys, "run", "--out", "grid", "--resume")
     mosaic(*words, "--resume", cwd=finished.parent)  # nothing is left to do
 
@@ -145,6 +150,12 @@ def test_the_folder_of_another_comparison(
         (["--methods", "fedavg", "--architectures", "mixed"], ["no cell of this grid can run"]),
         (["--set", "run.seed=3"], ["run.seed", "--seeds"]),
         (["--set", "distill.step=3"], ["unknown setting 'distill.step'"]),
+        (["--set", "rounds.fine_tune=3"], ["rounds.fine_tune", "no rounds after the result"]),
+        (["--set", "mosaic:models.student=mlp:8"], ["models.student is the same for all methods", "without mosaic:"]),
+        (["--set", "mosaic:data.max_train=50"], ["data.max_train is the same for all methods"]),
+        (["--set", "mosaic:partition.split=iid"], ["partition.split is the same for all methods"]),
+        (["--set", "mosaic:run.device=cpu"], ["run.device is the same for all methods"]),
+        (["--set", "fedavg:rounds.warm_up=3"], ["axis of the grid: say --rounds"]),
         (["--models", "cmn:3,mlp:8"], ["unknown model 'cmn'"]),
         (["--data", "digit"], ["unknown data set 'digit'"]),
         (["--jobs", "0"], ["--jobs '0'", "at least 1"]),

@@ -76,6 +76,18 @@ def test_a_setting_for_one_method_alone() -> None:
     assert grid.options()["set dense:synthesis.epochs"] == "3"  # a resumed grid must say the same
 
 
+def test_rounds_of_an_aggregator_are_no_axis_and_can_be_set() -> None:
+    grid = Grid(["fens", "mosaic"], rounds=[1, 3], values={"fens:rounds.warm_up": 7})
+    fens = next(cell for cell in grid.cells() if cell.method == "fens")
+    assert grid.config(fens, [], "cnn:8").rounds.warm_up == 7
+
+
+def test_the_optimiser_of_a_single_round_is_that_of_training_unless_it_is_said() -> None:
+    for values, kind in (({}, "train"), ({"rounds.optimiser": "sgd", "rounds.lr": 0.05}, "sgd")):
+        grid = Grid(["fedavg"], values=values)
+        assert grid.config(grid.cells()[0], [], "cnn:8").rounds.optimiser == kind
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [

@@ -19,6 +19,8 @@ from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import check, trust
 from mosaic_fl.monitor import Recorder
+from mosaic_fl.server.checks import check_distillation, check_one_exchange
+from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.distill import distill as distill_contributions
 
 Model = str | Callable[..., nn.Module]
@@ -34,14 +36,15 @@ def contribute(
     classes: int | Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
     settings: dict[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "auto",
+    seed: int | None = None,
+    device: str | None = None,
 ) -> Contribution:
     """At a client: train on private data; the result is all that leaves.
 
     `images` uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`; `labels` (n,) in
     0..C−1; or an `ImageData` alone. `classes`: how many the whole federation has, or their names. `client` is another
-    number at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}. Raises UsageError for
+    number at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}; `seed` (0) and `device`
+    (auto) are short for two of them. Raises UsageError for
     data or settings that cannot be used, MosaicError where training diverges.
     """
     if isinstance(images, ImageData):
@@ -55,7 +58,7 @@ def contribute(
     check(architecture, data.schema)
     with one_thread():
         site = Site(client, data, architecture)
-        return contribute_site(site, config, find_device(device), lambda stage: Recorder(stage, client))
+        return contribute_site(site, config, find_device(config.run.device), lambda stage: Recorder(stage, client))
 
 
 def distill(
@@ -63,22 +66,26 @@ def distill(
     *,
     student: Model = "",
     settings: dict[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "auto",
+    seed: int | None = None,
+    device: str | None = None,
 ) -> GlobalModel:
     """At the server: contributions in, one global model out, on synthetic data alone.
 
-    `student` is the global model's architecture; without it one that suits the data. Raises UsageError where the
-    contributions do not fit together or none has a generator.
+    `student` is the global model's architecture; without it one that suits the data. `settings`, `seed` and `device` as
+    in `contribute`. Raises UsageError where the contributions do not fit together, there is nothing to distil on, or
+    settings ask for more than this one exchange.
     """
-    config = _config(settings, seed, device)
+    config, contributions = _config(settings, seed, device), compatible(contributions)
+    schema = contributions[0].schema
     if student:
         config = config.with_values({"models.student": trust(student)})
-        for contribution in contributions[:1]:
-            check(config.models.student, contribution.schema)
+        check(config.models.student, schema)
+    check_one_exchange(config)
+    check_distillation(config, schema, [c.architecture for c in contributions])
     with one_thread():
-        return distill_contributions(contributions, config, find_device(device), Journal()).model
+        return distill_contributions(contributions, config, find_device(config.run.device), Journal()).model
 
 
-def _config(settings: dict[str, Any] | None, seed: int, device: str) -> Config:
-    return Config().with_values({**(settings or {}), "run.seed": seed, "run.device": device})
+def _config(settings: dict[str, Any] | None, seed: int | None, device: str | None) -> Config:
+    said = {name: value for name, value in (("run.seed", seed), ("run.device", device)) if value is not None}
+    return Config().with_values({**(settings or {}), **said})

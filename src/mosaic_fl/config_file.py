@@ -1,6 +1,7 @@
 """A configuration as a TOML file in which every setting says what it means."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,17 @@ def _item(value: Any) -> Item:
     return item
 
 
-def from_toml(path: Path) -> Config:
-    """The configuration in a file; settings it leaves out have their defaults.
+def from_toml(path: Path, below: Mapping[str, Any] | None = None) -> Config:
+    """The configuration in a file; settings it leaves out are those of `below` ({"section.key": value}), or defaults.
 
     Raises UsageError that names the file where it cannot be read, is not TOML, or a setting is wrong.
     """
-    return validate(read_toml(path), str(path))
+    values = read_toml(path)
+    for name, value in (below or {}).items():
+        section, _, key = name.partition(".")
+        if isinstance(values.setdefault(section, {}), dict):
+            values[section].setdefault(key, value)
+    return validate(values, str(path))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.sources import load_test
 from mosaic_fl.devices import find_device
-from mosaic_fl.errors import UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.journal import Journal
@@ -19,7 +18,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
 from mosaic_fl.run_folder import claim
-from mosaic_fl.server.checks import check_distillation
+from mosaic_fl.server.checks import check_distillation, check_one_exchange
 from mosaic_fl.server.distill import compatible, distill
 
 
@@ -43,8 +42,7 @@ def distill_files(
     student = trust(config.models.student or default_student(schema))
     check(student, schema)
     held_out = load_test(test, schema) if test else None
-    if config.distill.choose:
-        raise UsageError("distill.choose asks clients, and files have none: set distill.choose = false, and say how")
+    check_one_exchange(config)
     config = config.with_values({"models.student": student})
     check_distillation(config, schema, [c.architecture for c in contributions])
     inputs = sha256(*(c.to_bytes() for c in contributions))

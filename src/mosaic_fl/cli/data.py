@@ -33,11 +33,12 @@ def data(
         "run.seed": seed,
     }
     config = configure(file, options, settings)
-    if export and export.exists() and any(export.iterdir()) and not force:
-        raise UsageError(f"{export} is not empty: add --force to write into it, or choose another --export")
+    if export:
+        from mosaic_fl.data.export import require_free, save_split
+
+        require_free(export, Path(config.data.name), force=force)
     if out and out.exists() and not force:
         raise UsageError(f"{out} exists: add --force to overwrite it, or choose another --out")
-    from mosaic_fl.data.export import save_parquet
     from mosaic_fl.data.partition import class_table as count
     from mosaic_fl.data.partition import partition
     from mosaic_fl.data.sources import load
@@ -52,9 +53,5 @@ def data(
     split_picture(counts, names, picture)
     print(f"Picture: {picture}")
     if export:
-        for old in export.glob("client-*.parquet"):  # of an earlier export with more clients
-            old.unlink()
-        for k, shard in enumerate(shards):
-            save_parquet(shard, export / f"client-{k:03d}.parquet")
-        save_parquet(splits.test, export / "test.parquet")
+        save_split(shards, splits.test, export)
         print(f"Data: {len(shards)} clients' files and test.parquet in {export}")

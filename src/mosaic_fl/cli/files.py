@@ -31,7 +31,7 @@ def contribute(
     """At a client: train on private data and write the one file that leaves the site."""
     options = {"run.seed": seed, "run.device": device, "generator.family": generator}
     config = configure(file, options, settings)
-    _free(out, force)
+    _free(out, force, data)
     from mosaic_fl.client.contribute import Site
     from mosaic_fl.client.contribute import contribute as make
     from mosaic_fl.data.sources import load_file
@@ -106,7 +106,7 @@ def predict(
     from mosaic_fl.global_model import GlobalModel
 
     if out:
-        _free(out, force)
+        _free(out, force, data, model)
     _let_in(trusted)
     loaded = GlobalModel.load(model)
     probabilities = loaded.logits(load_images(data, loaded.schema), find_device(device)).softmax(1)
@@ -141,12 +141,19 @@ def _let_in(trusted: list[str] | None) -> None:
             raise UsageError(f"--trust {spec!r}: write MODULE:FACTORY")
 
 
-def _free(path: Path, force: bool) -> None:
-    """Raise UsageError before any work where writing `path` would destroy something, or is not possible."""
+def _free(path: Path, force: bool, *sources: Path) -> None:
+    """Raise UsageError before any work where writing `path` would destroy something, or is not possible.
+
+    What is in one of `sources`, which are read, is not even overwritten with `force`.
+    """
     if path.is_dir():
         raise UsageError(f"{path} is a folder: --out names a file")
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists: add --force to overwrite it, or choose another --out")
+    from mosaic_fl.data.reading import is_data
     from mosaic_fl.files import require_writable
 
+    for source in sources:
+        if path.exists() and (path.samefile(source) or (is_data(path) and source.resolve() in path.resolve().parents)):
+            raise UsageError(f"{path} is what this command reads: choose another --out")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists: add --force to overwrite it, or choose another --out")
     require_writable(path)

@@ -1,6 +1,7 @@
 """Options that several commands share, and how options and a TOML file become one configuration."""
 
 import ast
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mosaic_fl.config import Config
-from mosaic_fl.config_file import from_toml
+from mosaic_fl.config_file import from_toml, read_toml
 from mosaic_fl.errors import UsageError
 from mosaic_fl.presets import preset_config
 
@@ -25,22 +26,46 @@ Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --
 def configure(
     file: Path | None, options: dict[str, Any], settings: list[str] | None, preset: str | None = None
 ) -> Config:
-    """The preset, or the file, then the options that were given (not None), then `--set`.
+    """The settings of the method's paper, the preset or the file, the options that were given (not None), then `--set`.
 
-    Where there is no file, the defaults of the method's paper come first: a file says everything itself.
+    Where `--method` names another one than a file that says everything, what the file keeps is told on stderr.
     """
     if file and preset:
         raise UsageError(f"{file} and --preset {preset}: give one of them, mosaic config --preset prints a whole file")
     given = {path: value for path, value in options.items() if value is not None}
     given |= given_settings(settings)
     if file:
-        return from_toml(file).with_values(given)
+        return _from_file(file, given)
     return preset_config(preset or "default", _paper_settings(given.get("run.method"))).with_values(given)
 
 
 def given_settings(settings: list[str] | None) -> dict[str, Any]:
     """What `--set` gave, by setting."""
     return dict(_setting(text) for text in settings or [])
+
+
+def _from_file(file: Path, given: dict[str, Any]) -> Config:
+    run = read_toml(file).get("run")
+    own = run.get("method") if isinstance(run, dict) else None
+    method = given.get("run.method", own)
+    paper = _paper_settings(method)
+    config = from_toml(file, paper)
+    kept = [
+        f"{path} = {value!r}, not {wanted!r}"
+        for path, wanted in paper.items()
+        if path not in given and (value := _at(config, path)) != wanted
+    ]
+    if kept and method != own:
+        print(
+            f"mosaic: {file} says {'; '.join(kept)} as in the paper of {method} (mosaic config --method {method})",
+            file=sys.stderr,
+        )
+    return config.with_values(given)
+
+
+def _at(config: Config, path: str) -> Any:
+    section, _, key = path.partition(".")
+    return getattr(getattr(config, section), key)
 
 
 def _paper_settings(method: object) -> Mapping[str, Any]:

@@ -62,10 +62,24 @@ def simulate(config: Config, out: Path, *, resume: bool, force: bool) -> None:
 
 
 def _advise(prepared: Prepared) -> None:
-    """One line where another preset is made for the data."""
+    """A line where settings have no effect, and one where another preset is made for the data."""
+    if idle := _without_effect(prepared.config):
+        title = METHODS[prepared.config.run.method].title
+        print(f"mosaic: {title} has no use for {', '.join(idle)}", file=sys.stderr)
     config, colour = prepared.config, prior_kind(DistillConfig(), prepared.splits.train.schema) == "photos"
     if config.run.method == "mosaic" and colour and config.distill == DistillConfig():
         print("mosaic: colour images: for photographs, --preset natural does better (docs/notes)", file=sys.stderr)
+
+
+def _without_effect(config: Config) -> list[str]:
+    """The settings of rounds and choice, other than by default, that the method has no use for."""
+    card, mosaic = METHODS[config.run.method], config.run.method == "mosaic"
+    asked = {
+        "rounds.warm_up": (config.rounds.warm_up, mosaic or card.rounds or "rounds.warm_up" in card.defaults),
+        "rounds.fine_tune": (config.rounds.fine_tune, mosaic),
+        "distill.choose": (config.distill.choose, mosaic),
+    }
+    return [f"{name} = {str(value).lower()}" for name, (value, used) in asked.items() if value and not used]
 
 
 def _plan(prepared: Prepared) -> list[tuple[str, float]]:

@@ -9,6 +9,7 @@ from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Card
 from mosaic_fl.presets import preset_config
+from mosaic_fl.run_folder import FREE
 
 CENTRALISED = "centralised"
 """The student trained on the pooled data: a reference line, and no federated method."""
@@ -22,9 +23,10 @@ AXES = {
     "partition.clients": "clients",
     "partition.alpha": "alpha",
     "rounds.warm_up": "rounds",
-    "rounds.fine_tune": "rounds",
 }
 """Settings that the grid gives, by the option that says them."""
+OWN = ("train.", "generator.", "prototypes.", "experts.", "meta.", "distill.", "synthesis.", "rounds.", "models.ratios")
+"""What settings begin with that may be another one for one method: how it works, never on what."""
 
 
 @dataclass(frozen=True, order=True)
@@ -99,8 +101,12 @@ class Grid:
             method, of_one, path = key.rpartition(":")
             if of_one and method not in self.methods:
                 raise unknown("method", method, self.methods)
-            if path in AXES:
+            if path == "rounds.fine_tune":
+                raise UsageError("rounds.fine_tune: a comparison has no rounds after the result, for any method")
+            if path in AXES and not (path == "rounds.warm_up" and of_one and not has_rounds(method)):
                 raise UsageError(f"{path} is an axis of the grid: say --{AXES[path]}")
+            if of_one and not path.startswith(OWN):
+                raise UsageError(f"{path} is the same for all methods, so that they compare: say it without {method}:")
         if min(self.rounds) < 1:
             raise UsageError(f"--rounds {min(self.rounds)}: a method exchanges at least once")
         settings = self.settings()  # every number in its bounds, and every method's defaults beside the values
@@ -114,9 +120,13 @@ class Grid:
         }  # fmt: skip
 
     def options(self) -> dict[str, str]:
-        """The axes, and the settings of single methods, as they are written on a command line."""
+        """The axes, the preset, and all values that change a result, as they are written on a command line.
+
+        Also values that are `Config`'s own: they lie over those of a method's paper.
+        """
         axes = {name: ",".join(map(str, values)) for name, values in self._axes().items()}
-        return axes | {f"set {key}": str(value) for key, value in self.values.items() if ":" in key}
+        given = {f"set {key}": str(value) for key, value in self.values.items() if key.split(".")[-1] not in FREE}
+        return {**axes, "preset": self.preset, **given}
 
     def _of(self, method: str) -> dict[str, Any]:
         """The values that hold for `method`: everybody's, then its own."""
@@ -157,7 +167,7 @@ class Grid:
         """The cell's configuration, where `models` are the clients' architectures in the mixed setting.
 
         A method's own defaults lie below the preset, and the preset below the user's values. In one round a client
-        trains as in a one-shot method: `rounds.steps` and the rounds' own optimiser count where there are several. A
+        trains as in a one-shot method: to the end, and where `rounds.optimiser` is auto as `[train]` says. A
         one-shot method whose small aggregator has rounds of its own (FENS) keeps those.
         """
         mixed = cell.setting.architectures == "mixed"
@@ -184,7 +194,8 @@ class Grid:
         config = preset_config(self.preset, card.defaults if card else None).with_values(given)
         steps = config.rounds.steps
         if rounds == 1 and has_rounds(method):
-            return config.with_values({"rounds.steps": 0, "rounds.optimiser": "train"})
+            kind = "train" if config.rounds.optimiser == "auto" else config.rounds.optimiser
+            return config.with_values({"rounds.steps": 0, "rounds.optimiser": kind})
         if method in WARMED and steps:  # its last exchange trains no longer than anybody's
             return config.with_values({"train.min_steps": steps, "train.max_steps": steps})
         return config

@@ -1,7 +1,9 @@
-"""Labelled images as a Parquet file that `load_file` and Hugging Face `datasets` read back bit for bit."""
+"""Labelled images as Parquet files that `load_file` and Hugging Face `datasets` read back bit for bit."""
 
 import io
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -9,6 +11,9 @@ from torch import Tensor
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.errors import UsageError
 from mosaic_fl.files import write_atomic
+
+LIST = "split.json"  # names the files that an export wrote, and may delete
+NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet")
 
 
 def save_parquet(data: ImageData, path: str | Path) -> None:
@@ -35,6 +40,44 @@ def save_parquet(data: ImageData, path: str | Path) -> None:
     file = io.BytesIO()
     pq.write_table(pa.table({"image": images, "label": data.labels.numpy()}, schema=schema), file)
     write_atomic(Path(path), file.getvalue())
+
+
+def save_split(shards: Sequence[ImageData], test: ImageData, folder: Path) -> None:
+    """Write client-000.parquet, … and test.parquet, and which files these are; an earlier split's go first."""
+    for old in _ours(folder):
+        old.unlink(missing_ok=True)
+    named = {f"client-{k:03d}.parquet": shard for k, shard in enumerate(shards)} | {"test.parquet": test}
+    write_atomic(folder / LIST, json.dumps({"files": list(named)}) + "\n")
+    for name, data in named.items():
+        save_parquet(data, folder / name)
+
+
+def require_free(folder: Path, source: Path, *, force: bool) -> None:
+    """Raise UsageError where a split may not be written: into a file, over anything without `force`, over its `source`.
+
+    With `force`, the files of an earlier split are overwritten, and nothing else is.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file: --export names a folder")
+    if folder.resolve() in (source.resolve(), *source.resolve().parents):
+        raise UsageError(f"{folder} holds {source}, which is to be split: choose another --export")
+    if any(folder.iterdir()) and not force:
+        raise UsageError(f"{folder} is not empty: add --force to write into it, or choose another --export")
+    ours = _ours(folder)
+    for path in folder.iterdir():
+        if NAME.fullmatch(path.name) and path not in ours:
+            raise UsageError(f"{path} is of no earlier split here: choose another --export, or move it yourself")
+
+
+def _ours(folder: Path) -> list[Path]:
+    """The files of an earlier split, as its list says."""
+    try:
+        found = json.loads((folder / LIST).read_text("utf-8"))["files"]
+        return [folder / name for name in found if NAME.fullmatch(name)]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
 
 
 def _png(image: Tensor) -> bytes:

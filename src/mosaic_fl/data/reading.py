@@ -27,6 +27,11 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".we
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
+def is_data(path: Path) -> bool:
+    """Whether a file of that name is taken for data where its folder is read."""
+    return path.suffix.lower() in {*IMAGE_SUFFIXES, ".parquet"}
+
+
 @dataclass(frozen=True)
 class Rows:
     """Labelled pictures, not yet decoded: n of them, with labels int64 (n,) ≥ 0.

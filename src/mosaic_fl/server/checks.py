@@ -36,6 +36,23 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
         raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")
 
 
+def check_one_exchange(config: Config) -> None:
+    """Raise UsageError for settings that ask clients again, where there is nothing of them but their contributions."""
+    if config.distill.choose:
+        raise UsageError("distill.choose asks clients, and files have none: set distill.choose = false, and say how")
+    for name in ("warm_up", "fine_tune"):
+        if count := getattr(config.rounds, name):
+            raise UsageError(
+                f"rounds.{name} = {count} asks clients again and again, and files have none: set it to 0, or let them "
+                "work together, with mosaic deploy or mosaic run"
+            )
+    if config.experts.kind == "class_average":
+        raise UsageError(
+            "experts.kind = class_average averages weights of clients that began from one model, which those of files "
+            "did not: say experts.kind = clients"
+        )
+
+
 def asks_meta(config: Config) -> bool:
     """Whether a teacher that may teach is a meta model that learns from samples of the clients' generators."""
     asked = "meta" in (config.distill.teacher, *config.distill.candidates)

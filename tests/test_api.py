@@ -1,0 +1,62 @@
+"""The front door of the library: the same checks as the command's, before any work."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mosaic_fl
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.errors import UsageError
+
+FEW = {
+    "train.max_steps": 10, "train.min_steps": 5, "generator.steps": 5, "generator.latent": 4, "generator.width": 4,
+    "meta.steps": 5, "meta.samples": 40, "distill.steps": 5, "distill.pool": 60,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pair(digits: ImageData) -> list[Contribution]:
+    halves = [digits.subset(range(100)), digits.subset(range(100, 200))]
+    return [mosaic_fl.contribute(half, model="mlp:8", client=k, settings=FEW) for k, half in enumerate(halves)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"distill.choose": True}, "distill.choose asks clients"),
+        ({"rounds.warm_up": 300}, "rounds.warm_up = 300 asks clients again"),
+        ({"rounds.fine_tune": 10}, "rounds.fine_tune = 10 asks clients again"),
+        ({"experts.kind": "class_average"}, "clients that began from one model"),
+        ({"distill.fresh": True, "distill.prior": "photos"}, "distill.fresh draws from generators alone"),
+        ({"meta.source": "prototypes", "prototypes.per_class": 0}, "prototypes.per_class is 0"),
+    ],
+)
+def test_settings_that_contributions_alone_cannot_serve(
+    pair: list[Contribution], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        mosaic_fl.distill(pair, settings={**FEW, **settings})
+
+
+def test_without_a_contribution() -> None:
+    with pytest.raises(UsageError, match="there is no contribution to distil"):
+        mosaic_fl.distill([])
+
+
+def test_seed_and_device_are_settings_as_others(pair: list[Contribution]) -> None:
+    seeded, said, other = (
+        mosaic_fl.distill(pair, settings={**FEW, **more}, seed=seed)
+        for more, seed in (({"run.seed": 7}, None), ({"run.seed": 3}, 7), ({}, None))
+    )
+    assert seeded.to_bytes() == said.to_bytes() != other.to_bytes()
+    with pytest.raises(UsageError, match="device 'tpu'"):
+        mosaic_fl.distill(pair, settings={**FEW, "run.device": "tpu"})
+
+
+def test_a_file_by_its_name(pair: list[Contribution], tmp_path: Path) -> None:
+    (tmp_path / "a.contribution").write_bytes(pair[0].to_bytes())
+    loaded = mosaic_fl.Contribution.load(str(tmp_path / "a.contribution"))
+    assert torch.equal(loaded.class_counts, pair[0].class_counts)
