@@ -86,6 +86,8 @@ def test_wrong_toml(capsys: pytest.CaptureFixture[str]) -> None:
     assert fails(capsys, "run", "a.toml") == "a.toml: run is 3, but it should be a section with settings"
     Path("b.toml").write_text("[train]\nlearning_rate = 1\n")
     assert "b.toml: unknown setting 'train.learning_rate'" in fails(capsys, "run", "b.toml")
+    Path("c.toml").write_text('[run]\nmethod = ["mosaic"]\n')
+    assert "c.toml: unknown run.method" in fails(capsys, "config", "c.toml")
 
 
 def test_a_file_that_is_no_data_set(capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,53 +230,16 @@ def test_options_that_a_method_has_no_use_for_are_told(capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         main(["run", "--method", "mean_logits", "--rounds", "3", "--choose", *few, *QUICK, "--out", "one"])
     assert "mosaic: Mean logits has no use for rounds.warm_up = 3, distill.choose = true" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["run", "--method", "fedavg", "--rounds", "2", *few, *QUICK, "--out", "two"])
+    with pytest.raises(SystemExit):  # what the preset says is not what the user asked for
+        main(["run", "--method", "fedavg", "--preset", "natural", "--rounds", "2", *few, *QUICK, "--out", "two"])
     assert "no use" not in capsys.readouterr().err
-
-
-def test_an_export_deletes_nothing_that_is_not_its_own(capsys: pytest.CaptureFixture[str], digits: ImageData) -> None:
-    def export(*words: str) -> None:
-        with pytest.raises(SystemExit) as ended:
-            main(["data", "--clients", "3", "--alpha", "5", *words, "--out", "picture.png", "--force"])
-        assert ended.value.code == 0, capsys.readouterr().err
-
-    export("--export", "sites")
-    Path("sites/client-list-2024.parquet").write_bytes(b"of a hospital")
-    export("--export", "sites", "--clients", "2")
-    assert sorted(path.name for path in Path("sites").iterdir()) == [
-        *("client-000.parquet", "client-001.parquet", "client-list-2024.parquet", "split.json", "test.parquet"),
-    ]
-    theirs = Path("theirs/client-007.parquet")
-    theirs.parent.mkdir()
-    save_parquet(digits.subset(range(50)), theirs)
-    before = theirs.read_bytes()
-    assert "is of no earlier split here" in fails(capsys, "data", "--export", "theirs", "--force", "--out", "p.png")
-    own = fails(capsys, "data", "--data", str(theirs), "--export", "theirs", "--force", "--out", "p.png")
-    assert "holds theirs/client-007.parquet, which is to be split" in own
-    assert theirs.read_bytes() == before
-    assert "is a file: --export names a folder" in fails(capsys, "data", "--export", str(theirs), "--out", "p.png")
-
-
-def test_what_a_command_reads_is_not_overwritten_even_with_force(
-    capsys: pytest.CaptureFixture[str], digits: ImageData
-) -> None:
-    private = Path("ward/private.parquet")
-    private.parent.mkdir()
-    save_parquet(digits.subset(range(50)), private)
-    before = private.read_bytes()
-    words = ["contribute", "--model", "mlp:4", "--client", "0", "--out", str(private), "--force"]
-    for data in ("ward/private.parquet", "ward"):
-        assert "is what this command reads" in fails(capsys, *words, "--data", data)
-    assert private.read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("setting", "part"),
     [
-        ("rounds.warm_up=3", "rounds.warm_up = 3 asks clients again"),
-        ("rounds.fine_tune=3", "rounds.fine_tune = 3 asks clients again"),
-        ("experts.kind=class_average", "which those of files did not"),
+        ("rounds.warm_up=3", "rounds.warm_up = 3: that asks clients again"),
+        ("distill.choose=true", "distill.choose = true: that asks clients again"),
     ],
 )
 def test_files_cannot_be_asked_again(

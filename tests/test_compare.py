@@ -124,12 +124,7 @@ def test_the_folder_of_another_comparison(
     words = [*SOME, "--seeds", "0", "--out", "grid"]
     assert "add --resume" in fails(capsys, *words)
     assert "--seeds 0, not with --seeds 0,1" in fails(capsys, *SOME, "--seeds", "0,1", "--out", "grid", "--resume")
-    assert "with --set distill.steps 6, not with --set distill.steps 7" in fails(
-        capsys, *words, "--set", "distill.steps=7", "--resume"
-    )
-    # What is everybody's default lies over a method's own: it is not the same as nothing said.
-    said = fails(capsys, *words, "--set", "synthesis.temperature=4.0", "--resume")
-    assert "without --set synthesis.temperature, not with --set synthesis.temperature 4.0" in said
+    assert "distill.steps = 6, not 7" in fails(capsys, *words, "--set", "distill.steps=7", "--resume")
     assert "another command" in fails(capsys, "run", "--out", "grid", "--resume")
     mosaic(*words, "--resume", cwd=finished.parent)  # nothing is left to do
 
@@ -156,6 +151,8 @@ def test_the_folder_of_another_comparison(
         (["--set", "mosaic:partition.split=iid"], ["partition.split is the same for all methods"]),
         (["--set", "mosaic:run.device=cpu"], ["run.device is the same for all methods"]),
         (["--set", "fedavg:rounds.warm_up=3"], ["axis of the grid: say --rounds"]),
+        (["--methods", "dense", "--set", "dense:rounds.warm_up=3"], ["axis of the grid: say --rounds"]),
+        (["--set", "mosaic:trian.epochs=3"], ["unknown section 'trian'", "train"]),
         (["--models", "cmn:3,mlp:8"], ["unknown model 'cmn'"]),
         (["--data", "digit"], ["unknown data set 'digit'"]),
         (["--jobs", "0"], ["--jobs '0'", "at least 1"]),

@@ -76,6 +76,15 @@ def test_a_setting_for_one_method_alone() -> None:
     assert grid.options()["set dense:synthesis.epochs"] == "3"  # a resumed grid must say the same
 
 
+def test_a_resumed_grid_must_say_what_lies_over_the_settings_of_a_paper_even_if_it_is_everybodys_default() -> None:
+    values = {"synthesis.temperature": Config().synthesis.temperature, "meta.steps": 9}
+    assert Grid(["dense"], values=values).base().synthesis == Grid(["dense"]).base().synthesis  # so this does not tell
+    assert Grid(["mosaic", "dense"], values=values).options().keys() - Grid(["dense"]).options().keys() == {
+        "set synthesis.temperature"
+    }
+    assert Grid(["mosaic"], values=values).options().keys() == Grid(["mosaic"]).options().keys()
+
+
 def test_rounds_of_an_aggregator_are_no_axis_and_can_be_set() -> None:
     grid = Grid(["fens", "mosaic"], rounds=[1, 3], values={"fens:rounds.warm_up": 7})
     fens = next(cell for cell in grid.cells() if cell.method == "fens")

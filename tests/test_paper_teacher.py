@@ -5,9 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mosaic_fl.client.contribute import Site, common_start
+from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution, Prototypes
+from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.schema import Schema
+from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
+from mosaic_fl.journal import Journal
+from mosaic_fl.methods.mosaic import _warm_up
 from mosaic_fl.models import build
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.presets import PRESETS, preset_config
@@ -80,3 +86,16 @@ def test_the_papers_preset_is_the_papers_recipe() -> None:
     assert preset_config("default") == preset_config("default").with_values(PRESETS["default"])
     with pytest.raises(UsageError, match="did you mean paper"):
         preset_config("papr")
+
+
+def test_clients_whose_weights_will_be_averaged_begin_from_one_model_by_files_as_in_a_run() -> None:
+    averaged = Config().with_values({"experts.kind": "class_average"})
+    start = common_start(averaged, "mlp:4:1", SCHEMA)
+    assert start is not None
+    assert common_start(Config(), "mlp:4:1", SCHEMA) is None
+    data = ImageData(torch.zeros(4, *SCHEMA.shape, dtype=torch.uint8), torch.arange(4) % 2, SCHEMA)
+    sites = [Site(k, data, "mlp:4:1") for k in range(2)]
+    with LocalFederation(sites, averaged, torch.device("cpu"), Journal()) as clients:
+        starts = _warm_up(clients, averaged, range(0), Journal()).starts
+    for begin in starts.values():
+        assert all(torch.equal(begin.state[name], tensor) for name, tensor in start.items())

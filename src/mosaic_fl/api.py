@@ -6,7 +6,7 @@ from typing import Any
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from mosaic_fl.client.contribute import Site
+from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.client.contribute import contribute as contribute_site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
@@ -58,7 +58,8 @@ def contribute(
     check(architecture, data.schema)
     with one_thread():
         site = Site(client, data, architecture)
-        return contribute_site(site, config, find_device(config.run.device), lambda stage: Recorder(stage, client))
+        start, place = common_start(config, architecture, data.schema), find_device(config.run.device)
+        return contribute_site(site, config, place, lambda stage: Recorder(stage, client), start)
 
 
 def distill(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mosaic_fl.cli.options import ConfigFile, Force, Seed, Settings, configure
+from mosaic_fl.cli.options import ConfigFile, Seed, Settings, configure
 from mosaic_fl.errors import UsageError
 
 PICTURE = Path("runs/split.png")  # a look is no result: without --out the last one is drawn over
@@ -22,7 +22,7 @@ def data(
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(help="the picture [runs/split.png, drawn anew each time]")] = None,
     export: Annotated[Path | None, typer.Option(help="folder for one Parquet file a client")] = None,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="overwrite --out, and an earlier export")] = False,
 ) -> None:
     """Show which client would hold how many samples of which class."""
     options = {

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def contribute(
     options = {"run.seed": seed, "run.device": device, "generator.family": generator}
     config = configure(file, options, settings)
     _free(out, force, data)
-    from mosaic_fl.client.contribute import Site
+    from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make
     from mosaic_fl.data.sources import load_file
     from mosaic_fl.devices import find_device
@@ -47,7 +48,9 @@ def contribute(
     check(spec, samples.schema)
     place = find_device(config.run.device)
     with Display([("train", 1.0), ("generator", 1.5)], Console(stderr=True)) as display, one_thread():
-        made = make(Site(client, samples, spec), config, place, lambda stage: Recorder(stage, client, display.update))
+        start = common_start(config, spec, samples.schema)
+        told = partial(Recorder, client=client, listen=display.update)
+        made = make(Site(client, samples, spec), config, place, told, start)
         display.finish("train")
         display.finish("generator")
     content = made.to_bytes()
@@ -70,7 +73,7 @@ def distill(
     force: Force = False,
 ) -> None:
     """At the server: contributions in, one global model out; no data is seen."""
-    options = {"run.seed": seed, "run.device": device, "models.student": student}
+    options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
     config = configure(config_file, options, settings)
     _let_in(trusted)
     from mosaic_fl.distilling import distill_files
@@ -152,7 +155,8 @@ def _free(path: Path, force: bool, *sources: Path) -> None:
     from mosaic_fl.files import require_writable
 
     for source in sources:
-        if path.exists() and (path.samefile(source) or (is_data(path) and source.resolve() in path.resolve().parents)):
+        inside = is_data(path) and source.resolve() in path.resolve().parents
+        if path.exists() and source.exists() and (inside or path.samefile(source)):
             raise UsageError(f"{path} is what this command reads: choose another --out")
     if path.exists() and not force:
         raise UsageError(f"{path} exists: add --force to overwrite it, or choose another --out")

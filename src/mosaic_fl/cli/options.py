@@ -69,7 +69,7 @@ def _at(config: Config, path: str) -> Any:
 
 
 def _paper_settings(method: object) -> Mapping[str, Any]:
-    if method is None:
+    if not isinstance(method, str):  # a file may say anything, and is told so with all its settings
         return {}
     from mosaic_fl.methods import METHODS
 

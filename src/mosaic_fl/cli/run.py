@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from mosaic_fl.cli.options import ConfigFile, Device, Force, Preset, Resume, Seed, Settings, configure, names
+from mosaic_fl.cli.options import (
+    ConfigFile,
+    Device,
+    Force,
+    Preset,
+    Resume,
+    Seed,
+    Settings,
+    configure,
+    given_settings,
+    names,
+)
 from mosaic_fl.config_file import to_toml
 
 
@@ -37,33 +48,30 @@ def run(
     force: Force = False,
 ) -> None:
     """Simulate a federation: private data at clients to one global model."""
-    config = configure(
-        file,
-        {
-            "run.method": method,
-            "data.name": data,
-            "partition.clients": clients,
-            "partition.alpha": alpha,
-            "partition.split": split,
-            "models.clients": names(models),
-            "models.student": student,
-            "generator.family": generator,
-            "distill.prior": prior,
-            "distill.choose": choose,
-            "rounds.warm_up": rounds,
-            "rounds.fine_tune": finetune_rounds,
-            "run.seed": seed,
-            "run.device": device,
-            "run.engine": engine,
-            "run.workers": 0 if workers == "auto" else workers,
-            "run.centralised": centralised,
-        },
-        settings,
-        preset,
-    )
+    options = {
+        "run.method": method,
+        "data.name": data,
+        "partition.clients": clients,
+        "partition.alpha": alpha,
+        "partition.split": split,
+        "models.clients": names(models),
+        "models.student": student,
+        "generator.family": generator,
+        "distill.prior": prior,
+        "distill.choose": choose,
+        "rounds.warm_up": rounds,
+        "rounds.fine_tune": finetune_rounds,
+        "run.seed": seed,
+        "run.device": device,
+        "run.engine": engine,
+        "run.workers": 0 if workers == "auto" else workers,
+        "run.centralised": centralised,
+    }
+    config = configure(file, options, settings, preset)
+    asked = {name for name, value in options.items() if value is not None} | given_settings(settings).keys()
     from mosaic_fl.cli.simulate import simulate
 
-    simulate(config, out, resume=resume, force=force)
+    simulate(config, out, asked, resume=resume, force=force)
 
 
 def config(

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -27,12 +28,12 @@ DRAWN = 4  # generated samples shown a client and class
 STAGES = {"train": 1.0, "generator": 1.5, "centralised": 1.0, "meta": 1.5, "pool": 100.0, "student": 1.2}
 
 
-def simulate(config: Config, out: Path, *, resume: bool, force: bool) -> None:
-    """Prepare, run, draw and print; see `runs`."""
+def simulate(config: Config, out: Path, asked: Collection[str], *, resume: bool, force: bool) -> None:
+    """Prepare, run, draw and print; see `runs`. `asked` are the settings that the user gave by options."""
     console = Console(stderr=True)
     with console.status("loading and splitting the data"):
         prepared = prepare(config)
-    _advise(prepared)
+    _advise(prepared, asked)
     claim(out, "run", prepared.inputs, prepared.config, [Path(config.data.name)], resume=resume, force=force)
     plan = _plan(prepared)
     with Display(plan, console, clients=len(prepared.sites)) as display:
@@ -61,9 +62,9 @@ def simulate(config: Config, out: Path, *, resume: bool, force: bool) -> None:
     table.print(f"Results: {out}/{names}", highlight=False)
 
 
-def _advise(prepared: Prepared) -> None:
-    """A line where settings have no effect, and one where another preset is made for the data."""
-    if idle := _without_effect(prepared.config):
+def _advise(prepared: Prepared, asked: Collection[str]) -> None:
+    """A line where what was asked for has no effect, and one where another preset is made for the data."""
+    if idle := [said for name, said in _without_effect(prepared.config).items() if name in asked]:
         title = METHODS[prepared.config.run.method].title
         print(f"mosaic: {title} has no use for {', '.join(idle)}", file=sys.stderr)
     config, colour = prepared.config, prior_kind(DistillConfig(), prepared.splits.train.schema) == "photos"
@@ -71,15 +72,15 @@ def _advise(prepared: Prepared) -> None:
         print("mosaic: colour images: for photographs, --preset natural does better (docs/notes)", file=sys.stderr)
 
 
-def _without_effect(config: Config) -> list[str]:
-    """The settings of rounds and choice, other than by default, that the method has no use for."""
+def _without_effect(config: Config) -> dict[str, str]:
+    """The settings of rounds and choice that the method has no use for, as they stand."""
     card, mosaic = METHODS[config.run.method], config.run.method == "mosaic"
-    asked = {
+    switched = {
         "rounds.warm_up": (config.rounds.warm_up, mosaic or card.rounds or "rounds.warm_up" in card.defaults),
         "rounds.fine_tune": (config.rounds.fine_tune, mosaic),
         "distill.choose": (config.distill.choose, mosaic),
     }
-    return [f"{name} = {str(value).lower()}" for name, (value, used) in asked.items() if value and not used]
+    return {name: f"{name} = {str(value).lower()}" for name, (value, used) in switched.items() if value and not used}
 
 
 def _plan(prepared: Prepared) -> list[tuple[str, float]]:

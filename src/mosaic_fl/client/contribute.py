@@ -16,6 +16,7 @@ from mosaic_fl.client.vae_training import train_vae
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.models.classifier import Classifier
@@ -23,6 +24,7 @@ from mosaic_fl.models.registry import build
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
+from mosaic_fl.states import State
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,17 @@ def contribute(
         generator=copy_state(generator) if generator else None,
         generator_note=note,
     )
+
+
+def common_start(config: Config, architecture: str, schema: Schema) -> State | None:
+    """What clients train on from that meet in one exchange alone: their own (None), unless experts are averaged.
+
+    Weights that began apart have no meaningful average; a seed that all share gives them one beginning.
+    """
+    if config.experts.kind != "class_average":
+        return None
+    with Stream(config.run.seed, "fedavg-init").ambient():
+        return copy_state(build(architecture, schema))
 
 
 def split(site: Site, config: Config) -> tuple[ImageData, ImageData]:

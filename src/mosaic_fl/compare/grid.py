@@ -9,7 +9,6 @@ from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Card
 from mosaic_fl.presets import preset_config
-from mosaic_fl.run_folder import FREE
 
 CENTRALISED = "centralised"
 """The student trained on the pooled data: a reference line, and no federated method."""
@@ -103,9 +102,9 @@ class Grid:
                 raise unknown("method", method, self.methods)
             if path == "rounds.fine_tune":
                 raise UsageError("rounds.fine_tune: a comparison has no rounds after the result, for any method")
-            if path in AXES and not (path == "rounds.warm_up" and of_one and not has_rounds(method)):
+            if path in AXES and not (of_one and path in _aggregating(method)):
                 raise UsageError(f"{path} is an axis of the grid: say --{AXES[path]}")
-            if of_one and not path.startswith(OWN):
+            if of_one and path.split(".")[0] in Config.model_fields and not path.startswith(OWN):
                 raise UsageError(f"{path} is the same for all methods, so that they compare: say it without {method}:")
         if min(self.rounds) < 1:
             raise UsageError(f"--rounds {min(self.rounds)}: a method exchanges at least once")
@@ -120,13 +119,15 @@ class Grid:
         }  # fmt: skip
 
     def options(self) -> dict[str, str]:
-        """The axes, the preset, and all values that change a result, as they are written on a command line.
+        """What `base` does not show of a comparison, as it is written on a command line.
 
-        Also values that are `Config`'s own: they lie over those of a method's paper.
+        The axes; settings of single methods; and those that some method's paper has another value for, over which the
+        user's lies, even if it is everybody's default.
         """
         axes = {name: ",".join(map(str, values)) for name, values in self._axes().items()}
-        given = {f"set {key}": str(value) for key, value in self.values.items() if key.split(".")[-1] not in FREE}
-        return {**axes, "preset": self.preset, **given}
+        of_papers = {key for method in self.methods if method in METHODS for key in METHODS[method].defaults}
+        given = {key: value for key, value in self.values.items() if ":" in key or key in of_papers}
+        return axes | {f"set {key}": str(value) for key, value in given.items()}
 
     def _of(self, method: str) -> dict[str, Any]:
         """The values that hold for `method`: everybody's, then its own."""
@@ -187,7 +188,7 @@ class Grid:
         if has_rounds(method):
             given["rounds.warm_up"] = before
         elif card:  # the rounds of all others are not those of its aggregator
-            own = [key for key in ROUNDS if f"{method}:{key}" not in self.values and key in card.defaults]
+            own = [key for key in _aggregating(method) if f"{method}:{key}" not in self.values]
             given |= {key: card.defaults[key] for key in own}
         if card:
             given["run.method"] = method
@@ -210,6 +211,12 @@ def has_rounds(method: str) -> bool:
     """Whether more rounds change what the method does."""
     card = METHODS.get(method)
     return method in WARMED or (card is not None and card.rounds)
+
+
+def _aggregating(method: str) -> list[str]:
+    """The settings of rounds that are of an aggregator's own, which no more exchanges change (FENS)."""
+    card = METHODS.get(method)
+    return [] if card is None or has_rounds(method) else [key for key in ROUNDS if key in card.defaults]
 
 
 def needs(card: Card, setting: Setting) -> str:

@@ -12,7 +12,7 @@ from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.errors import UsageError
 from mosaic_fl.files import write_atomic
 
-LIST = "split.json"  # names the files that an export wrote, and may delete
+LIST = "mosaic-split.json"  # names the files that an export wrote, and may delete
 NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet")
 
 
@@ -61,21 +61,21 @@ def require_free(folder: Path, source: Path, *, force: bool) -> None:
         return
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file: --export names a folder")
-    if folder.resolve() in (source.resolve(), *source.resolve().parents):
+    if source.exists() and folder.resolve() in (source.resolve(), source.resolve().parent):
         raise UsageError(f"{folder} holds {source}, which is to be split: choose another --export")
     if any(folder.iterdir()) and not force:
         raise UsageError(f"{folder} is not empty: add --force to write into it, or choose another --export")
     ours = _ours(folder)
     for path in folder.iterdir():
-        if NAME.fullmatch(path.name) and path not in ours:
+        if (NAME.fullmatch(path.name) or path.name == LIST) and path not in ours:
             raise UsageError(f"{path} is of no earlier split here: choose another --export, or move it yourself")
 
 
 def _ours(folder: Path) -> list[Path]:
-    """The files of an earlier split, as its list says."""
+    """The files of an earlier split, as its list says, and that list."""
     try:
         found = json.loads((folder / LIST).read_text("utf-8"))["files"]
-        return [folder / name for name in found if NAME.fullmatch(name)]
+        return [folder / LIST, *(folder / name for name in found if NAME.fullmatch(name))]
     except (OSError, ValueError, TypeError, KeyError):
         return []
 

@@ -20,14 +20,12 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
             f"experts.kind = class_average averages weights, so all clients need one architecture and width, not "
             f"{', '.join(kinds)}: give them one (--models, models.ratios), or say experts.kind = clients"
         )
-    if config.meta.kind != "none" and config.meta.source == "prototypes":
-        if len(kinds) > 1 or is_foreign(kinds[0]):
-            raise UsageError(
-                f"meta.source = prototypes needs one built-in architecture at all clients, not {', '.join(kinds)}: "
-                "use meta.source = synthetic"
-            )
-        if not config.prototypes.per_class:
-            raise UsageError("meta.source is prototypes, but prototypes.per_class is 0: set it to 5, say, or the other")
+    headless = len(kinds) > 1 or is_foreign(kinds[0])
+    if headless and config.meta.kind != "none" and config.meta.source == "prototypes":
+        raise UsageError(
+            f"meta.source = prototypes needs one built-in architecture at all clients, not {', '.join(kinds)}: "
+            "use meta.source = synthetic"
+        )
     if config.meta.kind == "none" and "meta" in (settings.teacher, *settings.candidates):
         raise UsageError("distill.teacher is meta, but meta.kind is none: set one of them otherwise")
     if asks_meta(config) and config.generator.family == "none":
@@ -38,18 +36,15 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
 
 def check_one_exchange(config: Config) -> None:
     """Raise UsageError for settings that ask clients again, where there is nothing of them but their contributions."""
-    if config.distill.choose:
-        raise UsageError("distill.choose asks clients, and files have none: set distill.choose = false, and say how")
-    for name in ("warm_up", "fine_tune"):
-        if count := getattr(config.rounds, name):
-            raise UsageError(
-                f"rounds.{name} = {count} asks clients again and again, and files have none: set it to 0, or let them "
-                "work together, with mosaic deploy or mosaic run"
-            )
-    if config.experts.kind == "class_average":
+    asked = {
+        "distill.choose = true": config.distill.choose,
+        f"rounds.warm_up = {config.rounds.warm_up}": config.rounds.warm_up,
+        f"rounds.fine_tune = {config.rounds.fine_tune}": config.rounds.fine_tune,
+    }
+    if again := [setting for setting, on in asked.items() if on]:
         raise UsageError(
-            "experts.kind = class_average averages weights of clients that began from one model, which those of files "
-            "did not: say experts.kind = clients"
+            f"{', '.join(again)}: that asks clients again, and files have none: set it to false or 0, or let clients "
+            "work together, with mosaic deploy or mosaic run"
         )
 
 
