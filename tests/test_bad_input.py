@@ -251,3 +251,28 @@ def test_files_cannot_be_asked_again(
     capsys.readouterr()
     assert part in fails(capsys, "distill", "a.bin", "--set", setting, "--out", "global")
     assert not Path("global").exists()
+
+
+def test_by_files_the_method_is_mosaic_whatever_a_file_of_settings_says(
+    capsys: pytest.CaptureFixture[str], digits: ImageData
+) -> None:
+    """DENSE's clients make no generator, on which all that follows here lives."""
+    Path("dense.toml").write_text('[run]\nmethod = "dense"\n[generator]\nwidth = 4\n')
+    save_parquet(digits.subset(range(100)), Path("a.parquet"))
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "contribute",
+                "dense.toml",
+                "--data",
+                "a.parquet",
+                "--model",
+                "mlp:4",
+                "--client",
+                "0",
+                "--out",
+                "a",
+                *QUICK,
+            ]
+        )
+    assert "generator cvae" in capsys.readouterr().out

@@ -46,6 +46,13 @@ def test_an_export_to_where_one_stands(capsys: pytest.CaptureFixture[str]) -> No
         main(["data", "--clients", "2", "--alpha", "5", "--export", ".", "--out", "../picture.png", "--force"])
     assert ended.value.code == 0
     assert Path("client-001.parquet").exists()
+    Path("sites").mkdir()
+    Path("client-001.parquet").rename("sites/client-001.parquet")
+    with pytest.raises(SystemExit) as ended:  # a folder below is not written to
+        main(
+            ["data", "--data", "sites", "--clients", "2", "--alpha", "5", "--export", ".", "--out", "p.png", "--force"]
+        )
+    assert ended.value.code == 0
 
 
 def test_what_a_command_reads_is_not_overwritten_even_with_force(

@@ -44,8 +44,8 @@ def contribute(
     `images` uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`; `labels` (n,) in
     0..C−1; or an `ImageData` alone. `classes`: how many the whole federation has, or their names. `client` is another
     number at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}; `seed` (0) and `device`
-    (auto) are short for two of them. Raises UsageError for
-    data or settings that cannot be used, MosaicError where training diverges.
+    (auto) are short for two of them. Raises UsageError for data or settings that cannot be used, MosaicError where
+    training diverges.
     """
     if isinstance(images, ImageData):
         data = images

@@ -30,7 +30,7 @@ def contribute(
     force: Force = False,
 ) -> None:
     """At a client: train on private data and write the one file that leaves the site."""
-    options = {"run.seed": seed, "run.device": device, "generator.family": generator}
+    options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
     config = configure(file, options, settings)
     _free(out, force, data)
     from mosaic_fl.client.contribute import Site, common_start

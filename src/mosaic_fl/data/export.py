@@ -61,7 +61,7 @@ def require_free(folder: Path, source: Path, *, force: bool) -> None:
         return
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file: --export names a folder")
-    if source.exists() and folder.resolve() in (source.resolve(), source.resolve().parent):
+    if source.exists() and folder.resolve() == (source if source.is_dir() else source.parent).resolve():
         raise UsageError(f"{folder} holds {source}, which is to be split: choose another --export")
     if any(folder.iterdir()) and not force:
         raise UsageError(f"{folder} is not empty: add --force to write into it, or choose another --export")

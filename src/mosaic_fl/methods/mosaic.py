@@ -150,7 +150,7 @@ def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student:
         contributed = [narrow(full, ratio) for ratio in held.values()]
     check_distillation(config, schema, contributed)
     if config.meta.kind != "none" and config.meta.source == "prototypes" and not config.prototypes.per_class:
-        raise UsageError("meta.source is prototypes, but prototypes.per_class is 0: set it to 5, say, or the other")
+        raise UsageError("meta.source is prototypes, but prototypes.per_class is 0: set it to 5, say, or say synthetic")
     if config.distill.choose and not config.data.validation:
         raise UsageError("distill.choose asks the clients' validation splits, but data.validation is 0: say 0.1")
     check_transfer(config, schema)
