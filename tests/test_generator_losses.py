@@ -75,6 +75,26 @@ def test_one_sample_a_model_without_batch_norm_and_hooks_that_go() -> None:
         assert none.loss().item() == 0
 
 
+@pytest.mark.parametrize("shape", [(5, 2), (3, 2, 4, 3)], ids=["features", "maps"])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last], ids=["", "channels last"])
+def test_the_gradient_is_that_of_mean_and_variance(shape: tuple[int, ...], order: torch.memory_format) -> None:
+    norm = nn.BatchNorm1d(2) if len(shape) == 2 else nn.BatchNorm2d(2)
+    statistics = BatchStatistics(nn.Sequential(norm.double().eval()))
+
+    def apart(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with statistics:
+            norm(images)
+            return statistics.apart[norm]
+
+    images = torch.randn(shape, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    images = images.to(memory_format=order) if len(shape) == 4 else images
+    over = [d for d in range(images.ndim) if d != 1]
+    mean, variance = apart(images)  # the batch norm remembers mean 0, variance 1
+    assert torch.allclose(mean, images.mean(over))
+    assert torch.allclose(variance, images.var(over, correction=0) - 1)
+    assert torch.autograd.gradcheck(apart, images.requires_grad_())
+
+
 def test_layers_without_a_memory_count_for_nothing() -> None:
     forgetful = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)).eval()
     with BatchStatistics(forgetful) as statistics:

@@ -67,7 +67,8 @@ class DCGANGenerator(Generator):
         images: Tensor = self.body(self.enter(z).view(len(z), -1, *self.start))
         _, height, width = self.shape
         top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
-        return images[..., top : top + height, left : left + width]
+        # Contiguous, or each of the networks that look at a crop would copy it once more.
+        return images[..., top : top + height, left : left + width].contiguous()
 
 
 class Discriminator(nn.Module):

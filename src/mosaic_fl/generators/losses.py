@@ -2,11 +2,12 @@
 
 import math
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils.hooks import RemovableHandle
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -73,9 +74,33 @@ class BatchStatistics:
         mean, variance = layer.running_mean, layer.running_var
         assert mean is not None
         assert variance is not None
-        over = [d for d in range(inputs[0].ndim) if d != 1]
-        batch_mean, batch_variance = inputs[0].mean(over), inputs[0].var(over, unbiased=False)
+        batch_mean, batch_variance = _Moments.apply(inputs[0])  # type: ignore[no-untyped-call]
         self.apart[layer] = (batch_mean - mean, batch_variance - variance)
+
+
+class _Moments(torch.autograd.Function):
+    """Mean and biased variance (C,) of each channel of x (n, C, ...).
+
+    As one function because `x.mean` and `x.var` cost five passes over x and its gradient, and a slow sum, which was a
+    third of a step of DENSE's generator on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> tuple[Tensor, Tensor]:
+        channels_last = x.movedim(1, -1).reshape(-1, x.shape[1])
+        mean = channels_last.mean(0)
+        ctx.save_for_backward(x, mean)
+        return mean, (channels_last - mean).square_().mean(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> Tensor:
+        """∂mean/∂x = 1/n and ∂variance/∂x = 2(x − mean)/n, of n values a channel."""
+        x, mean = ctx.saved_tensors
+        n = x.numel() // x.shape[1]
+        slope = 2 * of_variance / n
+        a_channel = (-1, *[1] * (x.ndim - 2))
+        return torch.addcmul((of_mean / n - slope * mean).view(a_channel), x, slope.view(a_channel))
 
 
 def _sum(terms: list[Tensor]) -> Tensor:
