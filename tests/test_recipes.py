@@ -1,14 +1,42 @@
 import pytest
+import torch
 
 from mosaic_fl.config import DistillConfig
-from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe
+from mosaic_fl.server.experts import class_weights
+from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe, overlap
 
 
-def test_the_given_recipe_is_that_of_the_weights() -> None:
-    assert given_recipe(DistillConfig(kl=0.5, label=0.5), "meta") == Recipe("meta", 0.5)
-    assert given_recipe(DistillConfig(kl=3.0, label=1.0), "meta") == Recipe("meta", 0.25)
-    assert given_recipe(DistillConfig(kl=0.0, label=0.0, jsd=1.0), "meta") == Recipe("meta", 0.0)
-    assert given_recipe(DistillConfig(teacher="mean_logits"), "meta").teacher == "mean_logits"
+def test_the_given_recipe_is_that_of_the_weights_where_clients_share_all_classes() -> None:
+    assert given_recipe(DistillConfig(kl=0.5, label=0.5), "meta", 1.0) == Recipe("meta", 0.5)
+    assert given_recipe(DistillConfig(kl=3.0, label=1.0), "meta", 1.0) == Recipe("meta", 0.25)
+    assert given_recipe(DistillConfig(kl=0.0, label=0.0, jsd=1.0), "meta", 1.0) == Recipe("meta", 0.0)
+    assert given_recipe(DistillConfig(teacher="mean_logits"), "meta", 1.0).teacher == "mean_logits"
+
+
+def test_the_teacher_counts_as_far_as_classes_overlap() -> None:
+    assert given_recipe(DistillConfig(kl=0.5, label=0.5), "meta", 0.2) == Recipe("meta", pytest.approx(0.9))
+    assert given_recipe(DistillConfig(kl=3.0, label=1.0), "meta", 0.0) == Recipe("meta", 1.0)
+    assert given_recipe(DistillConfig(kl=0.5, label=0.5, overlap=False), "meta", 0.2) == Recipe("meta", 0.5)
+
+
+def test_who_asks_for_no_label_gets_none_and_for_labels_alone_gets_them() -> None:
+    assert given_recipe(DistillConfig(kl=1.0, label=0.0), "meta", 0.2) == Recipe("meta", 0.0)
+    assert given_recipe(DistillConfig(kl=0.0, label=1.0), "meta", 0.2) == Recipe("meta", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([[5, 0], [0, 7]], 0),  # nobody holds two classes
+        ([[5, 50], [5, 50]], 1),  # spread alike, however rare
+        ([[4, 1], [0, 3]], 0.25),  # min(1, ¼) + min(0, ¾)
+        ([[1, 1, 0], [0, 0, 1]], 1 / 3),  # one pair of three together
+        ([[1, 1, 0, 0], [0, 0, 0, 1]], 1 / 3),  # a class that nobody holds makes no pair
+        ([[9, 0], [3, 0]], 1),  # one class: nothing to tell apart
+    ],
+)
+def test_overlap_by_hand(counts: list[list[int]], expected: float) -> None:
+    assert overlap(class_weights(torch.tensor(counts))) == pytest.approx(expected)
 
 
 def test_a_recipe_shares_out_the_same_total_weight() -> None:

@@ -83,6 +83,9 @@ class DistillConfig(Section):
     temperature: float = Field(1.0, gt=0, description="softens teacher and student in the KL and JSD terms")
     kl: float = Field(0.5, ge=0, description="weight of KL(teacher ‖ student)")
     label: float = Field(0.5, ge=0, description="weight of cross-entropy with the generator's label")
+    overlap: bool = Field(
+        True, description="without prior images: kl loses to label what the clients' classes do not overlap"
+    )
     teacher_label: float = Field(0.0, ge=0, description="weight of cross-entropy with the teacher's label")
     jsd: float = Field(0.0, ge=0, description="weight of the Jensen–Shannon divergence")
     ema: float = Field(0.995, ge=0, lt=1, description="decay of the student's averaged weights; 0: none")

@@ -22,10 +22,10 @@ from mosaic_fl.server.meta import build_meta
 from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe
+from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe, overlap
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
-from mosaic_fl.server.transfer import transfer_set
+from mosaic_fl.server.transfer import prior_kind, transfer_set
 
 Product = tuple[dict[str, Tensor], dict[str, Any]]
 Judge = Callable[[GlobalModel], float | None]
@@ -74,13 +74,15 @@ def distill(
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
     teachers = Teachers(mixture, _meta_model(contributions, mixture, config, device, journal))
+    # Prior images are there where generators are weak: their labels are then not trusted beyond the given weights.
+    weak = prior_kind(settings, schema) != "none"
+    given = given_recipe(settings, teachers.best, 1.0 if weak else overlap(clients.weights))
 
     def gather(monitor: Monitor) -> Product:
         made = transfer_set(contributions, settings, seed, device)
         outputs = mixture.outputs(made.images, device)
         evened = teachers.evened_over(outputs)
-        given = given_recipe(settings, teachers.best).teacher
-        used = sorted({teachers.best, "class_weighted", given, *settings.candidates})
+        used = sorted({teachers.best, "class_weighted", given.teacher, *settings.candidates})
         taught = {f"teacher/{name}": evened.log_probabilities(name, outputs) for name in used}
         assert evened.bias is not None
         taught |= {"images": made.images, "labels": made.labels, "sources": made.sources, "bias": evened.bias}
@@ -122,7 +124,7 @@ def distill(
         judged: float | None = journal.stage(f"candidate-{recipe.name}", audition).info["score"]
         return judged
 
-    recipe, tried = given_recipe(settings, teachers.best), list[Recipe]()
+    recipe, tried = given, list[Recipe]()
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     if judge is not None and settings.choose:
         tried = candidates(settings, teachers.best, labelled=labelled)

@@ -2,12 +2,16 @@
 
 Where data is extremely uneven the generator's label beats the teacher, else the teacher beats the label; where
 generators are weak the class-weighted ensemble beats the meta model. So a few short students are trained, one a
-recipe, and a judge who is not the server's own belief scores them: the clients, on their validation splits.
+recipe, and a judge who is not the server's own belief scores them: the clients, on their validation splits. Where
+nobody judges, the teacher counts as far as the clients share their classes (`given_recipe`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
 
@@ -32,10 +36,33 @@ class Recipe:
         return config.model_copy(update={"kl": total * (1 - self.label), "label": total * self.label})
 
 
-def given_recipe(config: DistillConfig, best: str) -> Recipe:
-    """The recipe that `config` says, with `best` where it leaves the teacher open."""
+def given_recipe(config: DistillConfig, best: str, shared: float) -> Recipe:
+    """The recipe that `config` says, with `best` where it leaves the teacher open.
+
+    Where both teach and `config.overlap` is on, the teacher's share is multiplied by `shared`, the classes' `overlap`
+    in 0..1: two classes that no client holds together nobody has told apart on real data, and the teacher's word on
+    them is worth less than the label of a generated sample (docs/notes/labels-and-teacher.md).
+    """
     total = config.kl + config.label
-    return Recipe(best if config.teacher == "auto" else config.teacher, config.label / total if total else 0.0)
+    label = config.label / total if total else 0.0
+    if config.overlap and label:
+        label = 1 - (1 - label) * shared
+    return Recipe(best if config.teacher == "auto" else config.teacher, label)
+
+
+def overlap(weights: Tensor) -> float:
+    """How alike the classes are spread over the clients, 0..1, from `weights` (K, C), α[k, y] = n_k[y] / Σ_j n_j[y].
+
+    Mean over all pairs of classes a ≠ b that somebody holds of Σ_k min(α[k, a], α[k, b]), which is 1 − the total
+    variation distance of their two distributions over clients. 1 where all are spread alike, and for a single class; 0
+    where no client holds two.
+    """
+    held = weights[:, weights.sum(0) > 0].double()
+    classes = held.shape[1]
+    if classes < 2:
+        return 1.0
+    pairs = torch.minimum(held[:, :, None], held[:, None, :]).sum(0)
+    return float((pairs.sum() - pairs.trace()) / (classes * (classes - 1)))
 
 
 def candidates(config: DistillConfig, best: str, *, labelled: bool) -> list[Recipe]:
