@@ -14,7 +14,8 @@ Labels are drawn ~ Σ_k n_k[y] (label sampling). After the generator's steps of 
 `rounds.kind` is heterofl or fedrolex the clients train sub-models (DFRD with partial training), else equal models.
 
 Differences: θ learns from G̃ from the second round on, when there is one that differs from G; the label enters G as an
-embedding beside z, not by the paper's product, so L_div is of z alone; θ keeps its batch-norm statistics, see FedFTG.
+embedding beside z, not by the paper's product, so L_div is of z alone; θ keeps its batch-norm statistics, see FedFTG;
+β_tran is 0.1 (docs/notes/baselines.md).
 """
 
 from collections.abc import Sequence
@@ -190,6 +191,7 @@ CARD = Card(
     rounds=True,
     defaults={  # the paper's decay; its budget we could not check, so FedFTG's, on which it builds
         "synthesis.ema": 0.5,
+        "synthesis.adversarial": 0.1,  # by 1, samples that no expert should be sure of drag θ down: docs/notes
         "synthesis.epochs": 10,
         "synthesis.generator_steps": 1,
         "synthesis.student_steps": 5,
