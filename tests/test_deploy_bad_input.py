@@ -110,11 +110,11 @@ def test_a_client_of_another_version_or_with_an_unknown_or_doubled_key_is_told(t
     site = load_site(place.write_site(0))
     plan = ClientPlan(tmp_path / "site-0" / "site.toml", site)
     _accept(Answer(), plan, "mark")
-    _accept(Answer("0.1.0", frozenset({"mark"})), plan, "mark")
-    with pytest.raises(MosaicError, match=r"the server runs mosaic-fl 9.9, this client 0.1.0: install the same"):
+    _accept(Answer("0.2.0", frozenset({"mark"})), plan, "mark")
+    with pytest.raises(MosaicError, match=r"the server runs mosaic-fl 9.9, this client 0.2.0: install the same"):
         _accept(Answer("9.9", frozenset({"mark"})), plan, "mark")
     with pytest.raises(MosaicError, match=r"does not know the key .*client.key: give its .pub file"):
-        _accept(Answer("0.1.0", frozenset({"other"})), plan, "mark")
+        _accept(Answer("0.2.0", frozenset({"other"})), plan, "mark")
     supervisor = Supervisor(plan, "mark", Processes())
     supervisor._refused()
     assert supervisor.refused_since is not None

@@ -57,5 +57,5 @@ def test_every_other_bundle_is_refused(bundle: bytes, reason: str) -> None:
 def test_another_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = _ours(pyproject())
     monkeypatch.setattr("mosaic_fl.deploy.bundle.version", lambda _: "9.9.9")
-    with pytest.raises(MosaicError, match=r"the server runs mosaic-fl 0.1.0, this client 9.9.9: install the same"):
+    with pytest.raises(MosaicError, match=r"the server runs mosaic-fl 0.2.0, this client 9.9.9: install the same"):
         verify_bundle(theirs)

@@ -10,6 +10,7 @@ from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.errors import UsageError
 from mosaic_fl.journal import Journal
+from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import nested
 from mosaic_fl.methods.dfrd import AVERAGED, GENERATOR, check_dfrd, dfrd, generator_objective, moving_average
 from mosaic_fl.methods.fedavg import fedavg
@@ -91,3 +92,8 @@ def test_wrong_wishes_are_found_before_any_work(digits: ImageData) -> None:
         check(rounds_kind="fedrolex")
     with pytest.raises(UsageError, match="student_steps is 0"):
         check(synthesis_student_steps=0)
+
+
+def test_the_card_holds_what_held_out_images_chose() -> None:
+    config = Config().with_values(dict(METHODS["dfrd"].defaults)).synthesis
+    assert (config.adversarial, config.ema, config.student_lr) == (0.1, 0.5, 1e-3)

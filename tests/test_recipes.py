@@ -32,11 +32,14 @@ def test_who_asks_for_no_label_gets_none_and_for_labels_alone_gets_them() -> Non
         ([[4, 1], [0, 3]], 0.25),  # min(1, ¼) + min(0, ¾)
         ([[1, 1, 0], [0, 0, 1]], 1 / 3),  # one pair of three together
         ([[1, 1, 0, 0], [0, 0, 0, 1]], 1 / 3),  # a class that nobody holds makes no pair
+        ([[1, 1], [1, 1], [1, 1]], 1),  # and not more, for all that thirds are rounded
         ([[9, 0], [3, 0]], 1),  # one class: nothing to tell apart
     ],
 )
 def test_overlap_by_hand(counts: list[list[int]], expected: float) -> None:
-    assert overlap(class_weights(torch.tensor(counts))) == pytest.approx(expected)
+    shared = overlap(class_weights(torch.tensor(counts)))
+    assert shared == pytest.approx(expected, abs=1e-6)
+    assert shared <= 1
 
 
 def test_a_recipe_shares_out_the_same_total_weight() -> None:

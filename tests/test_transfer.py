@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from mosaic_fl.models import build
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.distill import distill
+from mosaic_fl.server.recipes import labels_hold
 from mosaic_fl.server.transfer import prior_kind, transfer_set
 
 CPU = torch.device("cpu")
@@ -80,6 +82,31 @@ def test_a_student_without_any_generator_learns_from_the_class_weighted_ensemble
     assert distilled.teachers.best == "class_weighted"
     assert distilled.choice == {"teacher": "class_weighted", "label": 0.5}
     assert distilled.model.predict(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ({}, 1.0),  # nobody holds two classes
+        ({"distill.overlap": False}, 0.5),
+        ({"distill.kl": 1.0, "distill.label": 0.0}, 0.0),
+        ({"distill.prior": "procedural", "distill.prior_pool": 8}, 0.5),  # weak generators
+    ],
+)
+def test_labels_take_over_where_no_client_holds_two_classes(settings: dict[str, Any], label: float) -> None:
+    quick = {"meta.kind": "none", "distill.pool": 40, "distill.steps": 2, "models.student": "mlp:4"}
+    apart = [replace(untrained(k), class_counts=torch.tensor(counts)) for k, counts in enumerate(([5, 0], [0, 5]))]
+    distilled = distill(apart, Config().with_values({**quick, **settings}), CPU, Journal())
+    assert distilled.choice["label"] == label
+
+
+def test_labels_of_colour_images_and_of_generators_that_take_no_label_stay_at_their_weight() -> None:
+    assert labels_hold([untrained(0)], DistillConfig())
+    assert labels_hold([untrained(0), untrained(1, generator=False)], DistillConfig())
+    deaf = GeneratorSpec("dcgan", 2, 2)
+    shown = replace(untrained(0), generator_spec=deaf, generator=copy_state(build_generator(deaf, GREY)))
+    assert not labels_hold([untrained(1), shown], DistillConfig())
+    assert not labels_hold([replace(untrained(0), schema=COLOUR)], DistillConfig(prior="none"))
 
 
 @pytest.mark.parametrize("settings", [{}, {"distill.balanced": False}])

@@ -81,10 +81,10 @@ class DistillConfig(Section):
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine (with warm-up) or constant")
     temperature: float = Field(1.0, gt=0, description="softens teacher and student in the KL and JSD terms")
-    kl: float = Field(0.5, ge=0, description="weight of KL(teacher ‖ student)")
-    label: float = Field(0.5, ge=0, description="weight of cross-entropy with the generator's label")
+    kl: float = Field(0.5, ge=0, description="weight of KL(teacher ‖ student); see overlap")
+    label: float = Field(0.5, ge=0, description="weight of cross-entropy with the generator's label; see overlap")
     overlap: bool = Field(
-        True, description="without prior images: kl loses to label what the clients' classes do not overlap"
+        True, description="grey images without choose: kl loses to label what the clients' classes do not overlap"
     )
     teacher_label: float = Field(0.0, ge=0, description="weight of cross-entropy with the teacher's label")
     jsd: float = Field(0.0, ge=0, description="weight of the Jensen–Shannon divergence")

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
+from mosaic_fl.contribution import Contribution
+from mosaic_fl.server.transfer import COLOUR, prior_kind
 
 LABEL_SHARES = (0.0, 0.5, 1.0)
 
@@ -61,12 +63,28 @@ def overlap(weights: Tensor) -> float:
     classes = held.shape[1]
     if classes < 2:
         return 1.0
-    pairs = torch.minimum(held[:, :, None], held[:, None, :]).sum(0)
-    return float((pairs.sum() - pairs.trace()) / (classes * (classes - 1)))
+    # A client at a time: many clients and classes at once would fill the memory.
+    alike = sum((torch.minimum(row[:, None], row[None]) for row in held), held.new_zeros(()))
+    return min(1.0, round(float(alike.sum() - alike.trace()) / (classes * (classes - 1)), 6))
+
+
+def labels_hold(contributions: Sequence[Contribution], config: DistillConfig) -> bool:
+    """Whether the generated samples' labels are worth more than the word of experts who never saw the classes apart.
+
+    So it was measured for grey images, where generators are good. Not where prior images have to help them, nor where a
+    generator cannot be asked for a class: its label is then one expert's word, too.
+    """
+    schema = contributions[0].schema
+    if schema.shape[0] == COLOUR or prior_kind(config, schema) != "none":
+        return False
+    return all(g is None or g.conditional for g in (c.build_generator() for c in contributions))
 
 
 def candidates(config: DistillConfig, best: str, *, labelled: bool) -> list[Recipe]:
-    """The recipes worth a try: each teacher alone and with labels, and labels alone, where there are any."""
+    """The recipes worth a try: each teacher alone and with labels, and labels alone, where there are any.
+
+    Labels count half in them, whatever the overlap: the judge's scores decide.
+    """
     teachers: list[str] = [best, "class_weighted"] if config.teacher == "auto" else [config.teacher]
     teachers = list(config.candidates) or teachers
     mixed = [Recipe(t, share) for t in dict.fromkeys(teachers) for share in (LABEL_SHARES[:2] if labelled else (0.0,))]
