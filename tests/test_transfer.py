@@ -91,6 +91,7 @@ def test_a_student_without_any_generator_learns_from_the_class_weighted_ensemble
         ({"distill.overlap": False}, 0.5),
         ({"distill.kl": 1.0, "distill.label": 0.0}, 0.0),
         ({"distill.prior": "procedural", "distill.prior_pool": 8}, 0.5),  # weak generators
+        ({"distill.prior": "procedural", "distill.prior_pool": 0}, 1.0),  # none, for all that they are named
     ],
 )
 def test_labels_take_over_where_no_client_holds_two_classes(settings: dict[str, Any], label: float) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.server.transfer import COLOUR, prior_kind
+from mosaic_fl.server.checks import has_prior
+from mosaic_fl.server.transfer import COLOUR
 
 LABEL_SHARES = (0.0, 0.5, 1.0)
 
@@ -75,7 +76,7 @@ def labels_hold(contributions: Sequence[Contribution], config: DistillConfig) ->
     generator cannot be asked for a class: its label is then one expert's word, too.
     """
     schema = contributions[0].schema
-    if schema.shape[0] == COLOUR or prior_kind(config, schema) != "none":
+    if schema.shape[0] == COLOUR or has_prior(config, schema):
         return False
     return all(g is None or g.conditional for g in (c.build_generator() for c in contributions))
 
