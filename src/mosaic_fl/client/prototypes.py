@@ -6,8 +6,8 @@ import torch
 from mosaic_fl.config import PrototypesConfig
 from mosaic_fl.contribution import Prototypes
 from mosaic_fl.data.dataset import ImageData, to_float
+from mosaic_fl.devices import images_at_once
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.inference import BATCH
 from mosaic_fl.randomness import Stream
 
 
@@ -18,7 +18,7 @@ def prototypes(model: Classifier, data: ImageData, config: PrototypesConfig, str
     The floor protects privacy: the centre of a cluster of one is that sample. Smaller clusters are dropped, and a
     class asks for no more clusters than it could fill. Features are those of `model` in eval mode on the CPU.
     """
-    rows = torch.cat([model.features(to_float(part)) for part in data.images.split(BATCH)])
+    rows = torch.cat([model.features(to_float(part)) for part in data.images.split(images_at_once("cpu"))])
     centres, labels, sizes = [rows.new_zeros(0, rows.shape[1])], [], []
     for label in data.labels.unique().tolist() if config.per_class else []:
         points = rows[data.labels == label]

@@ -5,9 +5,9 @@ from torch import nn
 
 from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.inference import BATCH
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+BATCH = 1000  # samples a batch whose mean and variance count; another number gives other statistics
 
 
 @torch.no_grad()

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.data.dataset import ImageData, to_float
+from mosaic_fl.devices import images_at_once
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss
-from mosaic_fl.models.inference import BATCH
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import batches, cosine
 from mosaic_fl.randomness import Stream
@@ -55,6 +55,7 @@ def train_vae(
 @torch.no_grad()
 def _posteriors(encoder: Encoder, data: ImageData) -> tuple[Tensor, Tensor]:
     """Means and log-variances of q(z | x, y), each (n, latent), of all samples."""
-    parts = zip(data.images.split(BATCH), data.labels.split(BATCH), strict=True)
+    few = images_at_once("cpu")
+    parts = zip(data.images.split(few), data.labels.split(few), strict=True)
     means, log_variances = zip(*(encoder(to_float(images), labels) for images, labels in parts), strict=True)
     return torch.cat(means), torch.cat(log_variances)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.data.schema import Schema
+from mosaic_fl.devices import AT_ONCE, images_at_once
 from mosaic_fl.errors import UsageError, unknown
 
 FAMILIES = ("cvae", "dcgan", "cdcgan", "flow")
@@ -61,15 +62,18 @@ class Generator(nn.Module):
         """Raise UsageError where weights that may have been received cannot be a generator's; shapes fit already."""
 
     @torch.no_grad()
-    def sample(self, labels: Tensor, rng: torch.Generator, batch: int = 1000) -> Tensor:
-        """Images float32 (n, channels, height, width) in −1..1, one per label, z drawn from `rng` (on the CPU)."""
+    def sample(self, labels: Tensor, rng: torch.Generator, batch: int = AT_ONCE) -> Tensor:
+        """Images float32 (n, channels, height, width) in −1..1, one per label; `rng` gives z for `batch` at once.
+
+        The draws are the CPU's, and the same however few a device then takes at once.
+        """
         device = next(self.parameters()).device
         was_training = self.training
         self.eval()
-        images = [
-            self(torch.randn(len(part), self.spec.latent, generator=rng).to(device), part.to(device))
-            for part in labels.split(batch)
-        ]
+        images, few = list[Tensor](), images_at_once(device)
+        for part in labels.split(batch):
+            drawn = torch.randn(len(part), self.spec.latent, generator=rng)
+            images += [self(z.to(device), y.to(device)) for z, y in zip(drawn.split(few), part.split(few), strict=True)]
         self.train(was_training)
         return torch.cat(images) if images else torch.empty(0, device=device)
 

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.data.dataset import to_float
-
-BATCH = 1000
+from mosaic_fl.devices import images_at_once
 
 
 @torch.no_grad()
@@ -13,7 +12,8 @@ def logits(model: nn.Module, images: Tensor, device: torch.device | str = "cpu")
     """Logits float32 (n, C) on the CPU, for uint8 images (n, channels, height, width); the model is in eval mode."""
     was_training = model.training
     model.eval()
-    outputs = [model(to_float(part.to(device))).float().cpu() for part in images.split(BATCH)]
+    parts = images.split(images_at_once(device))
+    outputs = [model(to_float(part.to(device))).float().cpu() for part in parts]
     model.train(was_training)
     return torch.cat(outputs)
 

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.dataset import to_uint8
+from mosaic_fl.devices import AT_ONCE
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.inference import BATCH, logits
+from mosaic_fl.models.inference import logits
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import class_weights
 
@@ -95,7 +96,7 @@ class Sampler:
 
 def _quantised(generator: Generator, labels: Tensor, rng: torch.Generator) -> Tensor:
     """Samples at rest: uint8, like real images, and a quarter of the memory."""
-    parts = [to_uint8(generator.sample(part, rng)).cpu() for part in labels.split(BATCH)]
+    parts = [to_uint8(generator.sample(part, rng)).cpu() for part in labels.split(AT_ONCE)]
     return torch.cat(parts)
 
 
