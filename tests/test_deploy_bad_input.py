@@ -1,5 +1,6 @@
 """`mosaic deploy` with wrong words or a wrong site file: one line, exit code 2, before any process starts."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mosaic_fl.deploy.reach import Answer
 from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.errors import MosaicError, UsageError
 
+HERE = version("mosaic-fl")
 SERVER = '\n[server]\naddress = "host:8443"\n'
 GOOD = 'client = 0\ndata = "data.parquet"\nmodel = "cnn:8"\n'
 
@@ -110,11 +112,11 @@ def test_a_client_of_another_version_or_with_an_unknown_or_doubled_key_is_told(t
     site = load_site(place.write_site(0))
     plan = ClientPlan(tmp_path / "site-0" / "site.toml", site)
     _accept(Answer(), plan, "mark")
-    _accept(Answer("0.2.0", frozenset({"mark"})), plan, "mark")
-    with pytest.raises(MosaicError, match=r"the server runs mosaic-fl 9.9, this client 0.2.0: install the same"):
+    _accept(Answer(HERE, frozenset({"mark"})), plan, "mark")
+    with pytest.raises(MosaicError, match=f"the server runs mosaic-fl 9.9, this client {HERE}: install the same"):
         _accept(Answer("9.9", frozenset({"mark"})), plan, "mark")
     with pytest.raises(MosaicError, match=r"does not know the key .*client.key: give its .pub file"):
-        _accept(Answer("0.2.0", frozenset({"other"})), plan, "mark")
+        _accept(Answer(HERE, frozenset({"other"})), plan, "mark")
     supervisor = Supervisor(plan, "mark", Processes())
     supervisor._refused()
     assert supervisor.refused_since is not None

@@ -2,12 +2,15 @@
 
 import io
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from mosaic_fl.deploy.bundle import CLIENT_APP, MANIFEST, pyproject, verify_bundle, write_bundle
 from mosaic_fl.errors import MosaicError
+
+HERE = version("mosaic-fl")
 
 
 def _zip(files: dict[str, str | bytes]) -> bytes:
@@ -57,5 +60,5 @@ def test_every_other_bundle_is_refused(bundle: bytes, reason: str) -> None:
 def test_another_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = _ours(pyproject())
     monkeypatch.setattr("mosaic_fl.deploy.bundle.version", lambda _: "9.9.9")
-    with pytest.raises(MosaicError, match=r"the server runs mosaic-fl 0.2.0, this client 9.9.9: install the same"):
+    with pytest.raises(MosaicError, match=f"the server runs mosaic-fl {HERE}, this client 9.9.9: install the same"):
         verify_bundle(theirs)

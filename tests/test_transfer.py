@@ -15,8 +15,7 @@ from mosaic_fl.models import build
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.distill import distill
-from mosaic_fl.server.recipes import labels_hold
-from mosaic_fl.server.transfer import prior_kind, transfer_set
+from mosaic_fl.server.transfer import pool_size, prior_kind, strong_generators, transfer_set
 
 CPU = torch.device("cpu")
 GREY, COLOUR = Schema((1, 8, 8), ("a", "b")), Schema((3, 8, 8), ("a", "b"))
@@ -102,12 +101,21 @@ def test_labels_take_over_where_no_client_holds_two_classes(settings: dict[str, 
 
 
 def test_labels_of_colour_images_and_of_generators_that_take_no_label_stay_at_their_weight() -> None:
-    assert labels_hold([untrained(0)], DistillConfig())
-    assert labels_hold([untrained(0), untrained(1, generator=False)], DistillConfig())
+    assert strong_generators([untrained(0)], DistillConfig())
+    assert strong_generators([untrained(0), untrained(1, generator=False)], DistillConfig())
     deaf = GeneratorSpec("dcgan", 2, 2)
     shown = replace(untrained(0), generator_spec=deaf, generator=copy_state(build_generator(deaf, GREY)))
-    assert not labels_hold([untrained(1), shown], DistillConfig())
-    assert not labels_hold([replace(untrained(0), schema=COLOUR)], DistillConfig(prior="none"))
+    assert not strong_generators([untrained(1), shown], DistillConfig())
+    assert not strong_generators([replace(untrained(0), schema=COLOUR)], DistillConfig(prior="none"))
+
+
+def test_strong_generators_are_asked_for_more_samples_unless_a_number_is_said() -> None:
+    grey, colour = [untrained(0)], [replace(untrained(0), schema=COLOUR)]
+    assert pool_size(grey, DistillConfig()) == 40_000
+    assert pool_size(grey, DistillConfig(fresh=True)) == 16_000
+    assert pool_size(grey, DistillConfig(prior="procedural")) == 16_000
+    assert pool_size(colour, DistillConfig(prior="none")) == 16_000
+    assert [pool_size(some, DistillConfig(pool=7)) for some in (grey, colour)] == [7, 7]
 
 
 @pytest.mark.parametrize("settings", [{}, {"distill.balanced": False}])

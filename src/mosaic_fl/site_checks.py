@@ -10,7 +10,8 @@ from mosaic_fl.config import Config
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import SAMPLES_OR_PRIOR
-from mosaic_fl.server.checks import asks_meta, has_prior
+from mosaic_fl.server.checks import asks_meta
+from mosaic_fl.server.transfer import has_prior
 
 
 def check_sites(config: Config, sites: Sequence[Site], device: torch.device) -> None:

@@ -47,7 +47,9 @@ class MetaConfig(Section):
 class DistillConfig(Section):
     """Distillation of the teacher into the one global model."""
 
-    pool: int = Field(16_000, ge=1, description="synthetic samples")
+    pool: int = Field(
+        0, ge=0, description="synthetic samples; 0: 40,000 of grey images from generators that take labels, else 16,000"
+    )
     balanced: bool = Field(True, description="classes drawn evenly; false: every generator alike, as classes fall")
     fresh: bool = Field(False, description="new synthetic samples in every step instead of a pool")
     prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: by the data")

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from mosaic_fl.config import Config, DistillConfig
+from mosaic_fl.config import Config
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.models.registry import is_foreign
 from mosaic_fl.server.prior import check_prior
-from mosaic_fl.server.transfer import prior_kind
+from mosaic_fl.server.transfer import has_prior, prior_kind
 
 
 def check_distillation(config: Config, schema: Schema, architectures: Sequence[str]) -> None:
@@ -60,8 +60,3 @@ def check_transfer(config: Config, schema: Schema) -> None:
         flow_spec(schema, config.generator.width)
     if config.generator.family == "none" and not has_prior(config.distill, schema):
         raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
-
-
-def has_prior(settings: DistillConfig, schema: Schema) -> bool:
-    """Whether there are prior images, which can be distilled on where no client has a generator."""
-    return settings.prior_pool > 0 and prior_kind(settings, schema) != "none"

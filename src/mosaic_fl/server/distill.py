@@ -22,10 +22,10 @@ from mosaic_fl.server.meta import build_meta
 from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe, labels_hold, overlap
+from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe, overlap
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
-from mosaic_fl.server.transfer import transfer_set
+from mosaic_fl.server.transfer import strong_generators, transfer_set
 
 Product = tuple[dict[str, Tensor], dict[str, Any]]
 Judge = Callable[[GlobalModel], float | None]
@@ -74,7 +74,7 @@ def distill(
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
     teachers = Teachers(mixture, _meta_model(contributions, mixture, config, device, journal))
-    shared = overlap(clients.weights) if labels_hold(contributions, settings) else 1.0
+    shared = overlap(clients.weights) if strong_generators(contributions, settings) else 1.0
     given = given_recipe(settings, teachers.best, shared)
 
     def gather(monitor: Monitor) -> Product:

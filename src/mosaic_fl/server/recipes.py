@@ -14,9 +14,6 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
-from mosaic_fl.contribution import Contribution
-from mosaic_fl.server.checks import has_prior
-from mosaic_fl.server.transfer import COLOUR
 
 LABEL_SHARES = (0.0, 0.5, 1.0)
 
@@ -67,18 +64,6 @@ def overlap(weights: Tensor) -> float:
     # A client at a time: many clients and classes at once would fill the memory.
     alike = sum((torch.minimum(row[:, None], row[None]) for row in held), held.new_zeros(()))
     return min(1.0, round(float(alike.sum() - alike.trace()) / (classes * (classes - 1)), 6))
-
-
-def labels_hold(contributions: Sequence[Contribution], config: DistillConfig) -> bool:
-    """Whether the generated samples' labels are worth more than the word of experts who never saw the classes apart.
-
-    So it was measured for grey images, where generators are good. Not where prior images have to help them, nor where a
-    generator cannot be asked for a class: its label is then one expert's word, too.
-    """
-    schema = contributions[0].schema
-    if schema.shape[0] == COLOUR or has_prior(config, schema):
-        return False
-    return all(g is None or g.conditional for g in (c.build_generator() for c in contributions))
 
 
 def candidates(config: DistillConfig, best: str, *, labelled: bool) -> list[Recipe]:

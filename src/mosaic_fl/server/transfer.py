@@ -15,6 +15,7 @@ from mosaic_fl.server.prior import cutmix, hybrids, prior_images
 
 UNLABELLED = -1
 COLOUR = 3  # channels of natural images, whose generators are weak
+STRONG_POOL, WEAK_POOL = 40_000, 16_000
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,37 @@ def prior_kind(config: DistillConfig, schema: Schema) -> str:
     return "photos" if schema.shape[0] == COLOUR else "none"
 
 
+def has_prior(config: DistillConfig, schema: Schema) -> bool:
+    """Whether there are prior images, which can be distilled on where no client has a generator."""
+    return config.prior_pool > 0 and prior_kind(config, schema) != "none"
+
+
+def strong_generators(contributions: Sequence[Contribution], config: DistillConfig) -> bool:
+    """Whether the generators' samples are good enough to learn from alone, and their labels right.
+
+    So it was measured for grey images. Not where prior images have to help them, nor where a generator cannot be asked
+    for a class: its label is then one expert's word.
+    """
+    schema = contributions[0].schema
+    if schema.shape[0] == COLOUR or has_prior(config, schema):
+        return False
+    return all(g is None or g.conditional for g in (c.build_generator() for c in contributions))
+
+
+def pool_size(contributions: Sequence[Contribution], config: DistillConfig) -> int:
+    """`config.pool`; 0 is 40,000 of strong generators, whose new samples teach more than another look at old ones.
+
+    Else it is 16,000, and where new samples come with each step anyway (docs/notes/labels-and-teacher.md).
+    """
+    if config.pool:
+        return config.pool
+    return STRONG_POOL if strong_generators(contributions, config) and not config.fresh else WEAK_POOL
+
+
 def transfer_set(
     contributions: Sequence[Contribution], config: DistillConfig, seed: int, device: torch.device
 ) -> TransferSet:
-    """`config.pool` generator samples and `config.prior_pool` prior images, the latter mixed with the former.
+    """`pool_size` generator samples and `config.prior_pool` prior images, the latter mixed with the former.
 
     A share `config.hybrid` of the prior images are hybrids, a share `config.cutmix` of the others hold a patch of a
     sample; a share `config.plain` of the samples are there unmixed as well. A mixed image has no label. Where no client
@@ -55,7 +83,7 @@ def transfer_set(
         return TransferSet(images, *(torch.full((count,), UNLABELLED) for _ in range(2)))
     sampler, stream = Sampler(contributions, device), Stream(seed, "pool")
     draw = sampler.draw if config.balanced else sampler.draw_as_they_come
-    pool = draw(config.pool, stream)
+    pool = draw(pool_size(contributions, config), stream)
     if not count:
         return TransferSet(pool.images, pool.labels, pool.sources)
     prior = prior_images(kind, count, schema, Stream(seed, "prior"))
