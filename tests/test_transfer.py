@@ -115,6 +115,8 @@ def test_strong_generators_are_asked_for_more_samples_unless_a_number_is_said() 
     assert pool_size(grey, DistillConfig(fresh=True)) == 16_000
     assert pool_size(grey, DistillConfig(prior="procedural")) == 16_000
     assert pool_size(colour, DistillConfig(prior="none")) == 16_000
+    x_rays = [replace(grey[0], schema=Schema((1, side, side), ("a", "b")), generator=None) for side in (224, 1000)]
+    assert [pool_size([x], DistillConfig()) for x in x_rays] == [21_399, 16_000]  # 2³⁰ / 224², and at least 16,000
     assert [pool_size(some, DistillConfig(pool=7)) for some in (grey, colour)] == [7, 7]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from mosaic_fl.server.prior import cutmix, hybrids, prior_images
 
 UNLABELLED = -1
 COLOUR = 3  # channels of natural images, whose generators are weak
-STRONG_POOL, WEAK_POOL = 40_000, 16_000
+STRONG_POOL, WEAK_POOL = 40_000, 16_000  # samples
+LARGEST_POOL = 2**30  # bytes of images beyond which a strong pool does not grow
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,12 @@ def strong_generators(contributions: Sequence[Contribution], config: DistillConf
 def pool_size(contributions: Sequence[Contribution], config: DistillConfig) -> int:
     """`config.pool`; 0 is 40,000 of strong generators, whose new samples teach more than another look at old ones.
 
-    Else it is 16,000, and where new samples come with each step anyway (docs/notes/labels-and-teacher.md).
+    Of large images it is as many as a gibibyte holds. It is 16,000 at least, and where generators are weak or new
+    samples come with each step anyway (docs/notes/labels-and-teacher.md).
     """
-    if config.pool:
-        return config.pool
-    return STRONG_POOL if strong_generators(contributions, config) and not config.fresh else WEAK_POOL
+    if config.pool or config.fresh or not strong_generators(contributions, config):
+        return config.pool or WEAK_POOL
+    return max(WEAK_POOL, min(STRONG_POOL, LARGEST_POOL // prod(contributions[0].schema.shape)))
 
 
 def transfer_set(
