@@ -219,7 +219,7 @@ def test_the_papers_preset_runs(tmp_path: Path) -> None:
     mosaic(*words, *settings, "--workers", "2", "--out", "paper", cwd=tmp_path)
     figures = result(tmp_path / "paper")
     assert figures["choice"] == {"teacher": "meta", "label": 0.0}
-    assert figures["transfer_shares"] == {"generators": 1.0, "prior": 0.0}
+    assert figures["transfer_samples"] == {"generators": 100, "prior": 0}
 
 
 def test_clients_choose_the_teacher_and_prior_images_join_in(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_clients_choose_the_teacher_and_prior_images_join_in(tmp_path: Path) -> 
     more = ["--set", "distill.prior_pool=200", "--models", "mlp:16", "--student", "mlp:16"]
     mosaic(*words, *more, "--workers", "2", "--out", "a", cwd=tmp_path)
     figures = result(tmp_path / "a")
-    assert figures["transfer_shares"] == {"generators": 0.75, "prior": 0.25}  # 600 and 200
+    assert figures["transfer_samples"] == {"generators": 600, "prior": 200}
     scores = figures["choice"]["validation"]
     assert scores.keys() == {"meta-0", "meta-50", "class_weighted-0", "class_weighted-50", "meta-100"}
     chosen = f"{figures['choice']['teacher']}-{round(100 * figures['choice']['label'])}"

@@ -14,6 +14,7 @@ from mosaic_fl.journal import Journal
 from mosaic_fl.models import build
 from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
+from mosaic_fl.server import transfer
 from mosaic_fl.server.distill import distill
 from mosaic_fl.server.transfer import pool_size, prior_kind, strong_generators, transfer_set
 
@@ -40,7 +41,7 @@ def test_prior_images_are_for_natural_images_unless_said() -> None:
 def test_the_union_says_what_came_from_where() -> None:
     config = DistillConfig(pool=30, prior="procedural", prior_pool=10)
     made = transfer_set([untrained(0), untrained(3)], config, 0, CPU)
-    assert made.shares() == {"generators": 0.75, "prior": 0.25}
+    assert made.counts() == {"generators": 30, "prior": 10}
     assert bool((made.labels[:30] >= 0).all())
     assert set(made.sources[:30].tolist()) == {0, 3}
     assert set(made.labels[30:].tolist()) == set(made.sources[30:].tolist()) == {-1}
@@ -53,13 +54,13 @@ def test_hybrids_come_first_among_the_prior_images() -> None:
     plain = transfer_set([untrained(0)], config.model_copy(update={"hybrid": 0.0}), 0, CPU)
     assert torch.equal(made.images[35:], plain.images[35:])
     assert not torch.equal(made.images[30:35], plain.images[30:35])
-    assert made.shares() == plain.shares()
+    assert made.counts() == plain.counts() == {"generators": 30, "prior": 10}
 
 
 def test_samples_may_serve_for_mixing_alone() -> None:
     config = DistillConfig(pool=30, prior="procedural", prior_pool=10, plain=0.0, hybrid=0.5)
     made = transfer_set([untrained(0)], config, 0, CPU)
-    assert made.shares() == {"generators": 0.0, "prior": 1.0}
+    assert made.counts() == {"generators": 0, "prior": 10}
     assert len(made.images) == len(made.labels) == 10
     without_prior = transfer_set([untrained(0)], config.model_copy(update={"prior": "none"}), 0, CPU)
     assert len(without_prior.images) == 30
@@ -68,7 +69,7 @@ def test_samples_may_serve_for_mixing_alone() -> None:
 def test_prior_images_alone_where_no_client_has_a_generator() -> None:
     silent = [untrained(0, generator=False)]
     made = transfer_set(silent, DistillConfig(prior="photos", prior_pool=12), 0, CPU)
-    assert made.shares() == {"generators": 0.0, "prior": 1.0}
+    assert made.counts() == {"generators": 0, "prior": 12}
     assert made.images.shape == (12, 1, 8, 8)
     with pytest.raises(UsageError, match="client 0: too few samples"):
         transfer_set(silent, DistillConfig(prior="none"), 0, CPU)
@@ -116,8 +117,22 @@ def test_strong_generators_are_asked_for_more_samples_unless_a_number_is_said() 
     assert pool_size(grey, DistillConfig(prior="procedural")) == 16_000
     assert pool_size(colour, DistillConfig(prior="none")) == 16_000
     x_rays = [replace(grey[0], schema=Schema((1, side, side), ("a", "b")), generator=None) for side in (224, 1000)]
-    assert [pool_size([x], DistillConfig()) for x in x_rays] == [21_399, 16_000]  # 2³⁰ / 224², and at least 16,000
+    assert [pool_size([x], DistillConfig()) for x in x_rays] == [
+        21_396,
+        16_000,
+    ]  # 2³⁰ / (224² + 4·2), or the least
+    many = [replace(grey[0], schema=Schema((1, 8, 8), tuple(map(str, range(100)))), generator=None)] * 100
+    assert pool_size(many, DistillConfig()) == 26_800  # 2³⁰ / (64 + 4·100·100)
     assert [pool_size(some, DistillConfig(pool=7)) for some in (grey, colour)] == [7, 7]
+
+
+def test_that_many_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "STRONG_POOL", 50)
+    monkeypatch.setattr(transfer, "WEAK_POOL", 20)
+    drawn = transfer_set([untrained(0), untrained(1)], DistillConfig(), 0, CPU)
+    assert drawn.counts() == {"generators": 50, "prior": 0}
+    beside = transfer_set([untrained(0)], DistillConfig(prior="procedural", prior_pool=5), 0, CPU)
+    assert beside.counts() == {"generators": 20, "prior": 5}
 
 
 @pytest.mark.parametrize("settings", [{}, {"distill.balanced": False}])

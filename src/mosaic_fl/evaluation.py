@@ -54,7 +54,7 @@ def figures(
             "teacher_accuracy": accuracy(teachers.log_probabilities(distilled.choice["teacher"], taught), labels),
             "choice": distilled.choice,
             "generators": _placed(distilled.generators, distilled.clients.owners, clients, "none (no contribution)"),
-            "transfer_shares": distilled.shares,
+            "transfer_samples": distilled.samples,
             **_clients(outputs, distilled.clients, labels, clients),
         }
     elif outputs is not None and outcome.ensemble is not None:

@@ -58,7 +58,7 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
 
     def gather(monitor: Monitor) -> tuple[State, dict[str, Any]]:
         made = transfer_set(contributions, config.distill, seed, device)
-        return {"images": made.images}, made.shares()
+        return {"images": made.images}, made.counts()
 
     images = journal.stage("transfer", gather).tensors["images"]
 

@@ -37,7 +37,7 @@ class Distilled:
     """The global model, the clients' own models, and the teachers over the mixture of experts.
 
     `holdout` holds the student's figures on part of the transfer set that it did not learn from, `choice` the teacher
-    and the label's share that taught it (with the candidates' scores, where they were tried), `shares` what share of
+    and the label's share that taught it (with the candidates' scores, where they were tried), `samples` how many of
     the transfer set came from where, `candidates` how many models were shown to the judge, `generators` which generator
     each contribution has and why, in the order of `clients`.
     """
@@ -47,7 +47,7 @@ class Distilled:
     teachers: Teachers
     holdout: dict[str, float]
     choice: dict[str, Any]
-    shares: dict[str, float]
+    samples: dict[str, int]
     candidates: int
     generators: list[str]
 
@@ -85,7 +85,7 @@ def distill(
         taught = {f"teacher/{name}": evened.log_probabilities(name, outputs) for name in used}
         assert evened.bias is not None
         taught |= {"images": made.images, "labels": made.labels, "sources": made.sources, "bias": evened.bias}
-        return taught, made.shares()
+        return taught, made.counts()
 
     def fresh(recipe: Recipe) -> Callable[[int], Lesson]:
         """Batches of new samples, as the paper draws them: one a step, each asked of the teacher once."""

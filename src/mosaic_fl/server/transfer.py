@@ -17,7 +17,7 @@ from mosaic_fl.server.prior import cutmix, hybrids, prior_images
 UNLABELLED = -1
 COLOUR = 3  # channels of natural images, whose generators are weak
 STRONG_POOL, WEAK_POOL = 40_000, 16_000  # samples
-LARGEST_POOL = 2**30  # bytes of images beyond which a strong pool does not grow
+LARGEST_POOL = 2**30  # bytes of images and of the experts' outputs on them beyond which a strong pool does not grow
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class TransferSet:
     labels: Tensor
     sources: Tensor
 
-    def shares(self) -> dict[str, float]:
-        """What share of the samples came from where, in 0..1."""
-        prior = float((self.sources == UNLABELLED).float().mean())
-        return {"generators": round(1 - prior, 6), "prior": round(prior, 6)}
+    def counts(self) -> dict[str, int]:
+        """How many samples came from where."""
+        prior = int((self.sources == UNLABELLED).sum())
+        return {"generators": len(self.sources) - prior, "prior": prior}
 
 
 def prior_kind(config: DistillConfig, schema: Schema) -> str:
@@ -61,12 +61,14 @@ def strong_generators(contributions: Sequence[Contribution], config: DistillConf
 def pool_size(contributions: Sequence[Contribution], config: DistillConfig) -> int:
     """`config.pool`; 0 is 40,000 of strong generators, whose new samples teach more than another look at old ones.
 
-    Of large images it is as many as a gibibyte holds. It is 16,000 at least, and where generators are weak or new
-    samples come with each step anyway (docs/notes/labels-and-teacher.md).
+    Of large images, or many experts' float32 outputs on them, it is as many as a gibibyte holds. It is 16,000 at least,
+    and where generators are weak or new samples come with each step anyway (docs/notes/labels-and-teacher.md).
     """
     if config.pool or config.fresh or not strong_generators(contributions, config):
         return config.pool or WEAK_POOL
-    return max(WEAK_POOL, min(STRONG_POOL, LARGEST_POOL // prod(contributions[0].schema.shape)))
+    schema = contributions[0].schema
+    each = prod(schema.shape) + 4 * len(contributions) * schema.num_classes
+    return max(WEAK_POOL, min(STRONG_POOL, LARGEST_POOL // each))
 
 
 def transfer_set(
