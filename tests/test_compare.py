@@ -1,10 +1,13 @@
 """`mosaic compare` from its words to its files: a smoke of every method, kills, faults and wrong input."""
 
 import csv
+import json
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,9 @@ from mosaic_fl.cli.compare import clock, numbers
 from mosaic_fl.cli.main import main
 from mosaic_fl.compare.grid import Setting, known_methods
 from mosaic_fl.errors import UsageError
-from mosaic_fl.methods import METHODS
+from mosaic_fl.federation import Federation, FitJob, Fitted
+from mosaic_fl.methods import METHODS, Outcome
+from mosaic_fl.methods.outcome import Card
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,45 @@ def test_interrupting_says_in_one_line_how_to_go_on(
     assert list(Path("grid/shared").iterdir())
     mosaic(*words, "--resume", cwd=tmp_path)
     assert figures(Path("grid")) == figures(finished)
+
+
+class Stops:
+    """A federation whose clients may be asked to `fit` in the rounds of `answers` alone."""
+
+    def __init__(self, federation: Federation, answers: int) -> None:
+        self.federation, self.answers = federation, answers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.federation, name)
+
+    def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
+        if round != self.answers:
+            raise KeyboardInterrupt
+        return self.federation.fit(jobs, round)
+
+
+def test_a_cell_goes_on_where_it_was_killed(
+    capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words, half = [*SOME, "--seeds", "0", "--out", "grid"], "grid/shared/clients-2_alpha-1.0_equal_seed-0/half"
+    for only, code in ((0, 1), (1, 0)):  # killed in the second round, then taken up there
+        card = METHODS["fedavg"]
+
+        def run(federation: Federation, *rest: Any, only: int = only, card: Card = card) -> Outcome:
+            return card.run(Stops(federation, only) if rest[0].rounds.warm_up == 2 else federation, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setitem(METHODS, "fedavg", replace(card, run=run))
+            if code:
+                fails(capsys, *words, code=code)
+                assert [path.name for path in Path(half).glob("*/stages/*")] == ["round-0000.safetensors"]
+            else:
+                mosaic(*words, "--resume", cwd=tmp_path)
+    assert figures(Path("grid")) == figures(finished)
+    seconds = [json.loads(path.read_text())["client_seconds"] for path in Path("grid/cells").glob("*fedavg_rounds-2*")]
+    assert min(seconds) > 0
+    assert not list(Path("grid/shared").iterdir())
 
 
 def test_one_fault_does_not_stop_the_others_and_is_tried_again(

@@ -1,4 +1,7 @@
-"""Running a grid: each cell alike, each finished one a file, the work at clients shared within a setting."""
+"""Running a grid: each cell alike, each finished one a file, the work at clients shared within a setting.
+
+A cell that is killed goes on where it was.
+"""
 
 import json
 import shutil
@@ -11,6 +14,7 @@ from typing import Literal
 
 import torch
 
+from mosaic_fl.compare.cell_journal import CellJournal
 from mosaic_fl.compare.grid import CENTRALISED, Cell, Setting
 from mosaic_fl.compare.plan import Plan
 from mosaic_fl.engines.local import LocalFederation
@@ -29,7 +33,8 @@ class Result:
 
     `accuracy` is a fraction of the test set, `bytes_up` and `bytes_down` are means a client and None where nothing
     travels, `client_seconds` is the mean of the clients' work (that of shared answers included), `server_seconds` the
-    method's own time, without waiting for clients. `seconds` is how long the cell kept us, which sharing makes shorter.
+    method's own time, without waiting for clients. `seconds` is how long the cell kept us, which sharing makes shorter;
+    of a cell that was killed and resumed that is the time since.
     """
 
     status: Literal["done", "failed", "cannot"]
@@ -85,34 +90,39 @@ def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell) -> None:
     for cell in plan.cells(setting):
         if recall(folder, cell) is not None:
             continue
-        result = _attempt(plan, cell, shared)
+        half = shared / "half" / f"{cell.method}_rounds-{cell.rounds}"
+        result = _attempt(plan, cell, shared, half)
         if result.status == "done":
             write_atomic(_path(folder, cell), json.dumps(asdict(result), indent=2) + "\n")
+            shutil.rmtree(half, ignore_errors=True)
         complete &= result.status == "done"
         tell(cell, result)
     if complete:  # no other setting can use it
         shutil.rmtree(shared, ignore_errors=True)
 
 
-def run_cell(plan: Plan, cell: Cell, shared: Path) -> Result:
-    """Run one cell, which finds and leaves its clients' answers in `shared`; raises what the method raises."""
+def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path) -> Result:
+    """Run one cell, which finds and leaves its clients' answers in `shared`; raises what the method raises.
+
+    Its finished stages are in `half`, where it finds them if it was killed.
+    """
     begin, config = time.perf_counter(), plan.config(cell)
     test = plan.splits[cell.setting.seed].test
     with LocalFederation(plan.sites(cell), config, plan.device, Journal()) as engine:
         if cell.method == CENTRALISED:
             return _centralised(plan, engine, begin)
         federation, method = SharedFederation(engine, shared), METHODS[cell.method].run
-        start = time.perf_counter()
-        outcome = method(federation, config, plan.device, Journal())
-        server = time.perf_counter() - start - federation.waited
+        journal = CellJournal(half, federation)
+        outcome = method(federation, config, plan.device, journal)
+        cost = journal.cost
         return Result(
             "done",
             accuracy=figures(outcome, test, None, [], plan.device)["accuracy"],
             models_served=outcome.models_served,
             bytes_up=_mean(outcome.bytes_up),
             bytes_down=_mean(outcome.bytes_down),
-            client_seconds=fmean(federation.seconds),
-            server_seconds=server,
+            client_seconds=fmean(cost.clients),
+            server_seconds=cost.server,
             seconds=time.perf_counter() - begin,
         )
 
@@ -134,10 +144,10 @@ def seconds_left(left: Sequence[Cell], results: Results) -> float | None:
     return sum(map(guess, left))
 
 
-def _attempt(plan: Plan, cell: Cell, shared: Path) -> Result:
+def _attempt(plan: Plan, cell: Cell, shared: Path, half: Path) -> Result:
     begin = time.perf_counter()
     try:
-        return run_cell(plan, cell, shared)
+        return run_cell(plan, cell, shared, half)
     except Exception as error:  # whatever one method does, the hours that the others took are not lost
         known = isinstance(error, MosaicError | RuntimeError)
         reason = " ".join(str(error if known else f"{type(error).__name__}: {error}").split())

@@ -1,0 +1,85 @@
+"""The memory of a cell that was killed: its finished stages on disk, and what they cost."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from operator import add, sub
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mosaic_fl.engines.shared import SharedFederation
+from mosaic_fl.files import write_atomic
+from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.monitor import Monitor
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of work at each client, and of the server alone, without waiting for them."""
+
+    clients: tuple[float, ...]
+    server: float
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(tuple(map(add, self.clients, other.clients)), self.server + other.server)
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(tuple(map(sub, self.clients, other.clients)), self.server - other.server)
+
+
+class CellJournal(Journal):
+    """A journal whose stages cost what they took when they were done, however often the cell was begun again.
+
+    What a method asks its clients outside of any stage it asks again, and an engine that recalls the answer counts it
+    again: so that alone which lies within a recalled stage is added here. No stage lies within another.
+    """
+
+    def __init__(self, folder: Path, federation: SharedFederation) -> None:
+        super().__init__(folder)
+        self.federation, self._begin = federation, time.perf_counter()
+        self._costs = _read(self._file)
+        self._missed = dict(self._costs)  # of stages that no one has asked for since
+        self._recalled = Cost((0.0,) * len(federation.seconds), 0.0)
+        self._before = self._spent()
+
+    @property
+    def cost(self) -> Cost:
+        """Of all that was done by now, before a kill or after it."""
+        return self._recalled + self._spent()
+
+    def stage(self, name: str, compute: Callable[[Monitor], tuple[dict[str, Tensor], dict[str, Any]]]) -> Stage:
+        """As `Journal.stage`, with the cost of a stage from before a kill added to what this process spent."""
+        self._before = self._spent()
+        if self.recall(name) is not None and (cost := self._missed.pop(name, None)) is not None:
+            self._recalled += cost
+        return super().stage(name, compute)
+
+    def keep(self, name: str, stage: Stage) -> None:
+        """As `Journal.keep`; a new stage's cost is there before it, and so never missing."""
+        if name not in self.done:
+            self._costs[name] = self._spent() - self._before
+            self._missed.pop(name, None)  # done again, for its file was lost
+            costs = {known: asdict(cost) for known, cost in self._costs.items()}
+            write_atomic(self._file, json.dumps(costs))
+        super().keep(name, stage)
+
+    @property
+    def _file(self) -> Path:
+        assert self.folder is not None
+        return self.folder / "costs.json"
+
+    def _spent(self) -> Cost:
+        server = time.perf_counter() - self._begin - self.federation.waited
+        return Cost(tuple(self.federation.seconds), server)
+
+
+def _read(path: Path) -> dict[str, Cost]:
+    """The costs by stage; none where the file is not there, or damaged."""
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+        return {name: Cost(tuple(cost["clients"]), cost["server"]) for name, cost in kept.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
