@@ -13,7 +13,7 @@ def test_a_run_on_one_machine(tmp_path: Path) -> None:
     for name in ("stages/client-000.safetensors", "stages/meta.safetensors", "contributions/client-000.contribution"):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).touch()
-    (run / "inputs.json").write_text('{"mosaic_fl": "0.2.0", "command": "run"}')
+    (run / "inputs.json").write_text('{"mosaic_fl": "0.1.0", "command": "run"}')
     said = mosaic("status", run, cwd=tmp_path)
     assert "contributions: 1\nstages done: meta\nnot finished" in said
     (run / "result.json").write_text('{"accuracy": 0.978}')
@@ -30,7 +30,7 @@ def comparison(folder: Path, *states: str) -> Path:
     for number in range(states.count("done")):
         (folder / "cells" / f"{number}.json").touch()
     (folder / "table.json").write_text(json.dumps({"tables": rows, "cells": [{"status": state} for state in states]}))
-    marker = {"mosaic_fl": "0.2.0", "command": "compare", "options": {"seeds": "0,1", "rounds": "1,2"}}
+    marker = {"mosaic_fl": "0.1.0", "command": "compare", "options": {"seeds": "0,1", "rounds": "1,2"}}
     (folder / "inputs.json").write_text(json.dumps(marker))
     return folder
 

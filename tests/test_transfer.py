@@ -117,10 +117,8 @@ def test_strong_generators_are_asked_for_more_samples_unless_a_number_is_said() 
     assert pool_size(grey, DistillConfig(prior="procedural")) == 16_000
     assert pool_size(colour, DistillConfig(prior="none")) == 16_000
     x_rays = [replace(grey[0], schema=Schema((1, side, side), ("a", "b")), generator=None) for side in (224, 1000)]
-    assert [pool_size([x], DistillConfig()) for x in x_rays] == [
-        21_396,
-        16_000,
-    ]  # 2³⁰ / (224² + 4·2), or the least
+    sizes = [pool_size([x], DistillConfig()) for x in x_rays]
+    assert sizes == [21_396, 16_000]  # 2³⁰ / (224² + 4·2), or the least
     many = [replace(grey[0], schema=Schema((1, 8, 8), tuple(map(str, range(100)))), generator=None)] * 100
     assert pool_size(many, DistillConfig()) == 26_800  # 2³⁰ / (64 + 4·100·100)
     assert [pool_size(some, DistillConfig(pool=7)) for some in (grey, colour)] == [7, 7]

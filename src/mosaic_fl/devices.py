@@ -5,7 +5,7 @@ import torch
 from mosaic_fl.errors import UsageError
 
 AT_ONCE = 1000
-AT_ONCE_ON_CPU = 128  # the maps of a thousand leave its caches: two to three times slower on images of 28×28 and larger
+AT_ONCE_ON_CPU = 128  # the maps of a thousand leave its caches
 
 
 def find_device(name: str) -> torch.device:

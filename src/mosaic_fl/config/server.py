@@ -50,8 +50,7 @@ class DistillConfig(Section):
     pool: int = Field(
         0,
         ge=0,
-        description="synthetic samples; 0: 16,000, or up to 40,000 of grey images from generators that take labels, "
-        "without prior images or fresh",
+        description="synthetic samples; 0: up to 40,000 where generators serve alone, else 16,000",
     )
     balanced: bool = Field(True, description="classes drawn evenly; false: every generator alike, as classes fall")
     fresh: bool = Field(False, description="new synthetic samples in every step instead of a pool")
