@@ -33,7 +33,7 @@ def test_rounds_are_exchanges() -> None:
 
     # In one round everybody trains to the end, as the clients of one-shot methods do.
     assert rounds("mosaic", 1) == (0, 0)
-    assert rounds("mosaic", 20) == (19, 50)  # nineteen rounds of averaging, and the exchange
+    assert rounds("mosaic", 20) == (10, 50)  # ten rounds of averaging, and ten rounds' steps in the exchange
     assert rounds("fedavg", 1) == (1, 0)
     assert rounds("fedavg", 20) == (20, 50)
     optimisers = [
@@ -181,16 +181,28 @@ def test_all_is_every_method_and_the_line_of_pooled_data() -> None:
     assert known_methods() == [*METHODS, CENTRALISED]
 
 
-def test_a_method_s_last_exchange_trains_no_longer_than_a_round_and_an_aggregator_keeps_its_own() -> None:
-    grid = Grid(["mosaic", "fens"], rounds=[20], values={"rounds.steps": 50})
+@pytest.mark.parametrize(("rounds", "averaging", "last"), [(2, 1, 50), (3, 1, 100), (5, 2, 150), (20, 10, 500)])
+def test_a_warmed_method_has_as_many_local_steps_as_all_others(rounds: int, averaging: int, last: int) -> None:
+    grid = Grid(["mosaic"], rounds=[rounds], values={"rounds.steps": 50})
+    config = grid.config(Cell(grid.settings()[0], "mosaic", rounds), [], "cnn:8")
+    assert (config.rounds.warm_up, config.train.min_steps, config.train.max_steps) == (averaging, last, last)
+    assert averaging * 50 + last == rounds * 50
+
+
+def test_rounds_without_a_number_of_steps_train_to_the_end_and_so_does_the_exchange() -> None:
+    grid = Grid(["mosaic"], rounds=[20])
+    config = grid.config(Cell(grid.settings()[0], "mosaic", 20), [], "cnn:8")
+    assert (config.rounds.warm_up, config.train) == (19, Config().train)
+
+
+def test_an_aggregator_keeps_its_own_rounds() -> None:
+    grid = Grid(["fens"], rounds=[20], values={"rounds.steps": 50})
     setting = grid.settings()[0]
-    last = grid.config(Cell(setting, "mosaic", 20), [], "cnn:8").train
-    assert (last.min_steps, last.max_steps) == (50, 50)
     fens = grid.config(Cell(setting, "fens", 1), [], "cnn:8").rounds
     assert (fens.warm_up, fens.steps) == (100, 5)
     paper = Grid(["mosaic", "fedavg", "fens"], rounds=[20], preset="paper")  # which has rounds of 10 steps
     mosaic, fedavg, fens = (paper.config(Cell(setting, m, 20), [], "cnn:8") for m in paper.methods)
-    assert (mosaic.train.max_steps, fedavg.rounds.steps) == (10, 10)
+    assert (mosaic.train.max_steps, fedavg.rounds.steps) == (100, 10)
     assert (fens.rounds.warm_up, fens.rounds.steps) == (100, 5)
     own = Grid(["fens"], values={"fens:rounds.steps": 7}).config(Cell(setting, "fens", 1), [], "cnn:8")
     assert (own.rounds.warm_up, own.rounds.steps) == (100, 7)

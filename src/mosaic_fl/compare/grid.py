@@ -14,7 +14,11 @@ CENTRALISED = "centralised"
 """The student trained on the pooled data: a reference line, and no federated method."""
 ROUNDS = ("rounds.warm_up", "rounds.steps")
 WARMED = ("mosaic",)
-"""One-shot methods that can have rounds of averaging before: with R rounds, R−1 of them and the one exchange."""
+"""One-shot methods that can have rounds of averaging before: with R rounds, R−1 of them and the one exchange.
+
+Where rounds have a number of steps, half of the rounds' steps go to averaging and the others to the exchange, whose
+experts would hardly differ from the average else (docs/notes/baselines.md): as many steps in all, in fewer exchanges.
+"""
 Architectures = Literal["equal", "mixed"]
 AXES = {
     "run.method": "methods",
@@ -177,7 +181,6 @@ class Grid:
 
     def _config(self, setting: Setting, method: str, rounds: int) -> Config:
         card = METHODS.get(method)
-        before = rounds if card and card.rounds else rounds - 1
         values = self._of(method)
         given = values | {
             "partition.clients": setting.clients,
@@ -186,7 +189,7 @@ class Grid:
             "rounds.fine_tune": 0,
         }
         if has_rounds(method):
-            given["rounds.warm_up"] = before
+            given["rounds.warm_up"] = rounds if card and card.rounds else rounds - 1
         elif card:  # the rounds of all others are not those of its aggregator
             own = [key for key in _aggregating(method) if f"{method}:{key}" not in self.values]
             given |= {key: card.defaults[key] for key in own}
@@ -197,8 +200,10 @@ class Grid:
         if rounds == 1 and has_rounds(method):
             kind = "train" if config.rounds.optimiser == "auto" else config.rounds.optimiser
             return config.with_values({"rounds.steps": 0, "rounds.optimiser": kind})
-        if method in WARMED and steps:  # its last exchange trains no longer than anybody's
-            return config.with_values({"train.min_steps": steps, "train.max_steps": steps})
+        if method in WARMED and steps:  # no more steps in all than anybody's
+            averaging = rounds // 2
+            rest = (rounds - averaging) * steps
+            return config.with_values({"rounds.warm_up": averaging, "train.min_steps": rest, "train.max_steps": rest})
         return config
 
 
