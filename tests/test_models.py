@@ -16,7 +16,7 @@ from mosaic_fl.randomness import Stream
 
 DIGITS, MNIST, CIFAR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
 SPECS = ["cnn", "cnn:8:3", "mlp", "mlp:16:1", "vit:16:2", "resnet8", "resnet20:4", "resnet18:8", "resnet34:4"]
-SPECS += ["resnet50:4"]
+SPECS += ["resnet50:4", "lenet"]
 
 
 def schema(shape: tuple[int, int, int], classes: int = 10) -> Schema:
@@ -46,7 +46,7 @@ def test_logits_are_the_head_of_the_features(spec: str, shape: tuple[int, int, i
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 9, 13), (16, 3, 40), (3, 96, 96)])
-@pytest.mark.parametrize("spec", ["cnn:4:4", "mlp:8:1", "vit:8:1", "resnet8:4", "resnet18:4", "resnet50:1"])
+@pytest.mark.parametrize("spec", ["cnn:4:4", "mlp:8:1", "vit:8:1", "resnet8:4", "resnet18:4", "resnet50:1", "lenet"])
 def test_every_family_takes_every_image_size(spec: str, shape: tuple[int, int, int]) -> None:
     assert build(spec, schema(shape))(images(shape)).shape == (3, 10)
 
@@ -70,6 +70,9 @@ def test_every_weight_learns(spec: str) -> None:
         ("cnn:8:1", CIFAR, (9 * 3 * 8 + 2 * 8) + (16 * 8 * 10 + 10)),
         ("mlp", DIGITS, (64 * 64 + 128) + (64 * 64 + 128) + (64 * 10 + 10)),
         ("mlp:128:1", MNIST, (784 * 128 + 256) + (128 * 10 + 10)),
+        # 25 weights and channels a kernel, 4×4 (5×5) last maps of 16 channels, then 120, 84 and 10 units.
+        ("lenet", MNIST, 156 + 2_416 + (256 * 120 + 120) + (120 * 84 + 84) + 850),  # 44,426
+        ("lenet", CIFAR, 456 + 2_416 + (400 * 120 + 120) + (120 * 84 + 84) + 850),  # 62,006
         # Width 16, 16 patches of 2×2: embedding, positions, then attention (4 w² + 4 w), MLP (8 w² + 5 w)
         # and two layer norms (4 w) a layer; a last norm and the head.
         ("vit:16:2", DIGITS, (4 * 16 + 16) + 16 * 16 + 2 * (12 * 256 + 13 * 16) + 2 * 16 + 16 * 10 + 10),
@@ -136,6 +139,15 @@ def test_transformer_heads_divide_its_width_and_its_layers_start_apart() -> None
         assert isinstance(second, nn.TransformerEncoderLayer)
         assert first.self_attn.num_heads == heads
         assert not torch.equal(first.linear1.weight, second.linear1.weight)
+
+
+def test_a_lenet_has_no_batch_norm_and_pads_what_is_too_small() -> None:
+    model = build("lenet", schema(DIGITS)).eval()
+    assert not [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    sixteen = build("lenet", schema((1, 16, 16))).eval()
+    sixteen.load_state_dict(model.state_dict())
+    small = images(DIGITS)
+    torch.testing.assert_close(model(small), sixteen(nn.functional.pad(small, (0, 8, 0, 8))))
 
 
 def test_a_cnn_averages_its_last_maps_to_at_most_four_by_four() -> None:

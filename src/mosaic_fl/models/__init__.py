@@ -1,6 +1,6 @@
 """Classifiers: what every one of them offers, and how one comes by its name."""
 
-from mosaic_fl.models import convolutional, perceptron, residual, transformer  # noqa: F401  (they register)
+from mosaic_fl.models import convolutional, lenet, perceptron, residual, transformer  # noqa: F401  (they register)
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.defaults import default_models, default_student
 from mosaic_fl.models.registry import build, check, families, trust
