@@ -12,7 +12,7 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.averaging import averaging_rounds
 from mosaic_fl.methods.dense import dense
 from mosaic_fl.methods.dense import distil as dense_distil
@@ -217,7 +217,8 @@ def test_dense_without_a_client_learns_from_the_others(digits: ImageData) -> Non
     federation = three(digits, [("contribute", 1, 0)], generator_family="none")
     outcome = run(dense, federation)
     first, _, last = (c.without_generator() for c in contributions(digits, generator_family="none"))
-    assert same(state(outcome), dense_distil([first, last], federation.config, CPU, Recorder())[1])
+    epochs = range(federation.config.synthesis.epochs)
+    assert same(state(outcome), dense_distil([first, last], federation.config, CPU, epochs, Stage(), Recorder())[0])
     assert outcome.bytes_up == [len(first.to_bytes()), 0, len(last.to_bytes())]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from mosaic_fl.compare.cell_journal import CellJournal, Cost
 from mosaic_fl.engines.shared import SharedFederation
-from mosaic_fl.journal import Round, Stage
+from mosaic_fl.journal import Advance, Stage
 from mosaic_fl.monitor import Monitor
 
 
@@ -18,6 +18,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.waited, self.seconds = 100.0, 0.0, [0.0, 0.0]
+        self.killed_in = -1
         monkeypatch.setattr("mosaic_fl.compare.cell_journal.time.perf_counter", lambda: self.now)
 
     def ask(self, *seconds: float) -> None:
@@ -32,7 +33,7 @@ class Clock:
         return CellJournal(folder, cast("SharedFederation", self))
 
 
-def a_round(clock: Clock, server: float) -> Round:
+def a_round(clock: Clock, server: float) -> Advance:
     def compute(before: Stage, round: int, monitor: Monitor) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         clock.ask(2.0, 5.0)
         clock.now += server
@@ -78,3 +79,27 @@ def test_a_stage_whose_file_is_lost_is_done_and_counted_once(tmp_path: Path, mon
     again = clock.journal(tmp_path)
     again.rounds(range(1), Stage(), a_round(clock, server=4.0))
     assert again.cost == Cost((2.0, 5.0), 4.0)
+
+
+def test_a_stage_that_was_killed_between_its_parts_costs_what_an_uninterrupted_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+
+    def part(before: Stage, part: int, monitor: Monitor) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        clock.now += 2.0
+        if part == clock.killed_in:
+            raise KeyboardInterrupt
+        return {}, {}
+
+    clock.killed_in = 2
+    with pytest.raises(KeyboardInterrupt):
+        clock.journal(tmp_path).parts("long", 4, part)
+    clock.now += 1000
+    clock.killed_in = -1
+    resumed = clock.journal(tmp_path)
+    resumed.parts("long", 4, part)
+    assert resumed.cost == Cost((0.0, 0.0), 8.0)
+    again = clock.journal(tmp_path)
+    assert again.parts("long", 4, part).seconds == 8.0
+    assert again.cost == Cost((0.0, 0.0), 8.0)

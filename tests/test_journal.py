@@ -102,6 +102,43 @@ def test_a_round_that_is_gone_is_not_begun_from_a_wrong_start(tmp_path: Path, go
     assert Journal(tmp_path).rounds(range(3), start, one_more).tensors == {"w": torch.tensor(3)}
 
 
+def test_a_stage_that_is_killed_goes_on_after_its_last_part(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def add(before: Stage, part: int, monitor: Monitor) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        calls.append(part)
+        if part == 2 and calls.count(2) == 1:
+            raise KeyboardInterrupt
+        monitor.log(part, loss=0.5)
+        return {"w": before.tensors.get("w", torch.tensor(0)) + 10**part}, {
+            "said": [*before.info.get("said", []), part]
+        }
+
+    with pytest.raises(KeyboardInterrupt):
+        Journal(tmp_path).parts("long", 4, add)
+    assert Journal(tmp_path).recall("long") is None
+    resumed = Journal(tmp_path).parts("long", 4, add)
+    assert calls == [0, 1, 2, 2, 3]
+    assert (resumed.tensors, resumed.info) == ({"w": torch.tensor(1111)}, {"said": [0, 1, 2, 3]})
+    assert [figures["step"] for figures in resumed.metrics] == [0, 1, 2, 3]
+    assert [file.name for file in (tmp_path / "stages").iterdir()] == ["long.safetensors"]
+    assert Journal(tmp_path).parts("long", 4, add).tensors == resumed.tensors
+    assert calls == [0, 1, 2, 2, 3]
+
+
+def test_a_damaged_half_stage_is_named(tmp_path: Path) -> None:
+    def fail(before: Stage, part: int, monitor: Monitor) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        if part:
+            raise MosaicError("killed")
+        return {}, {}
+
+    with pytest.raises(MosaicError):
+        Journal(tmp_path).parts("long", 2, fail)
+    (tmp_path / "stages" / "long.safetensors.half").write_bytes(b"garbage")
+    with pytest.raises(UsageError, match=r"long.safetensors.half is damaged: delete it, and --resume does that stage"):
+        Journal(tmp_path).parts("long", 2, fail)
+
+
 def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
     target = tmp_path / "f"
     write_atomic(target, "one")

@@ -17,6 +17,7 @@ from mosaic_fl.monitor import Listener, Monitor, Recorder, deaf
 
 KIND = "stage"
 ROUND = "round-"  # begins the name of a stage that goes on from the one before it
+HALF = ".half"  # ends the name of an unfinished stage's file
 
 
 def round_name(round: int) -> str:
@@ -34,8 +35,8 @@ class Stage:
     metrics: list[dict[str, float]] = field(default_factory=list)
 
 
-Round = Callable[[Stage, int, Monitor], tuple[dict[str, Tensor], dict[str, Any]]]
-"""(the stage before, round, monitor) -> what the round's stage keeps: tensors and JSON values."""
+Advance = Callable[[Stage, int, Monitor], tuple[dict[str, Tensor], dict[str, Any]]]
+"""(what was left before, number of the round or part, monitor) -> what is left after it: tensors and JSON values."""
 
 
 class Journal:
@@ -47,16 +48,31 @@ class Journal:
 
     def stage(self, name: str, compute: Callable[[Monitor], tuple[dict[str, Tensor], dict[str, Any]]]) -> Stage:
         """What `compute(monitor)` returns as (tensors, JSON values), now or when it was first asked for."""
+        return self.parts(name, 1, lambda _before, _part, monitor: compute(monitor))
+
+    def parts(self, name: str, count: int, compute: Advance) -> Stage:
+        """A long stage in `count` parts, which keeps what its last one returns; `Stage()` comes before the first.
+
+        Each goes on from what the one before it left, and a stage that was killed from the last that it finished.
+        """
         kept = self.recall(name)
         if kept is None:
-            recorder, start = Recorder(name, listen=self.listen), time.perf_counter()
-            tensors, info = compute(recorder)
-            kept = Stage(tensors, info, time.perf_counter() - start, recorder.metrics)
+            kept, done = self._half(name)
+            for part in range(done, count):
+                recorder, start = Recorder(name, listen=self.listen), time.perf_counter()
+                tensors, info = compute(kept, part, recorder)
+                spent = kept.seconds + time.perf_counter() - start
+                kept = Stage(tensors, info, spent, kept.metrics + recorder.metrics)
+                if part + 1 < count and self.folder is not None:
+                    manifest = {"info": info, "seconds": spent, "metrics": kept.metrics, "done": part + 1}
+                    container.write(self._path(name, HALF), KIND, manifest, tensors)
             self.keep(name, kept)
+            if self.folder is not None:
+                self._path(name, HALF).unlink(missing_ok=True)
         self.listen(name, -1, 1, 1)
         return kept
 
-    def rounds(self, rounds: range, start: Stage, compute: Round) -> Stage:
+    def rounds(self, rounds: range, start: Stage, compute: Advance) -> Stage:
         """The stage of the last of `rounds`, each of which goes on from the one before it; `start` where there is none.
 
         Only the latest keeps its tensors: a resumed run reads them there, and hundreds would fill the disk. Raises
@@ -75,8 +91,7 @@ class Journal:
     def recall(self, name: str) -> Stage | None:
         """The finished stage of that name, or None; raises UsageError with the way out where its file is damaged."""
         if name not in self.done and self.folder is not None and self._path(name).exists():
-            manifest, tensors = self._read(name)
-            self.done[name] = Stage(tensors, manifest["info"], manifest["seconds"], manifest["metrics"])
+            self.done[name], _ = self._read(name)
         return self.done.get(name)
 
     def keep(self, name: str, stage: Stage) -> None:
@@ -97,22 +112,30 @@ class Journal:
         if stage is not None and stage.tensors:
             self.keep(name, replace(stage, tensors={}))
 
-    def _read(self, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        path = self._path(name)
+    def _half(self, name: str) -> tuple[Stage, int]:
+        """What the finished parts of an unfinished stage left, and how many they are."""
+        if self.folder is None or not self._path(name, HALF).exists():
+            return Stage(), 0
+        return self._read(name, HALF)
+
+    def _read(self, name: str, suffix: str = "") -> tuple[Stage, int]:
+        """The stage of a file, and how many of its parts are done where it is a half one."""
+        path = self._path(name, suffix)
         data = container.read_bytes(path)
         try:
-            return container.unpack(data, KIND, str(path))
+            manifest, tensors = container.unpack(data, KIND, str(path))
         except UsageError as error:
             way_out = self._all_rounds() if name.startswith(ROUND) else "it, and --resume does that stage again"
             raise UsageError(f"{path} is damaged: delete {way_out}") from error
+        return Stage(tensors, manifest["info"], manifest["seconds"], manifest["metrics"]), manifest.get("done", 1)
 
     def _all_rounds(self) -> str:
         """The way out where a round's file is lost: none is done again alone, the one before has shed its tensors."""
         return f"{self._path(ROUND).parent}/{ROUND}*, and --resume does them again"
 
-    def _path(self, name: str) -> Path:
+    def _path(self, name: str, suffix: str = "") -> Path:
         assert self.folder is not None
-        return self.folder / "stages" / f"{name}.safetensors"
+        return self.folder / "stages" / f"{name}.safetensors{suffix}"
 
     def _metrics(self) -> str:
         # Sorted, so that stages done now and stages read back give the same bytes.

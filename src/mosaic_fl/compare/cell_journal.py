@@ -2,18 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from operator import add, sub
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
 
 from mosaic_fl.engines.shared import SharedFederation
 from mosaic_fl.files import write_atomic
-from mosaic_fl.journal import Journal, Stage
-from mosaic_fl.monitor import Monitor
+from mosaic_fl.journal import Advance, Journal, Stage
 
 
 @dataclass(frozen=True)
@@ -50,12 +45,12 @@ class CellJournal(Journal):
         """Of all that was done by now, before a kill or after it."""
         return self._recalled + self._spent()
 
-    def stage(self, name: str, compute: Callable[[Monitor], tuple[dict[str, Tensor], dict[str, Any]]]) -> Stage:
-        """As `Journal.stage`, with the cost of a stage from before a kill added to what this process spent."""
+    def parts(self, name: str, count: int, compute: Advance) -> Stage:
+        """As `Journal.parts`, with the cost of a stage from before a kill added to what this process spent."""
         self._before = self._spent()
         if self.recall(name) is not None and (cost := self._missed.pop(name, None)) is not None:
             self._recalled += cost
-        return super().stage(name, compute)
+        return super().parts(name, count, compute)
 
     def keep(self, name: str, stage: Stage) -> None:
         """As `Journal.keep`; a new stage's cost is there before it, and so never missing."""
@@ -65,6 +60,13 @@ class CellJournal(Journal):
             costs = {known: asdict(cost) for known, cost in self._costs.items()}
             write_atomic(self._file, json.dumps(costs))
         super().keep(name, stage)
+
+    def _half(self, name: str) -> tuple[Stage, int]:
+        """As `Journal._half`; what is done in parts is the server's work alone."""
+        half, done = super()._half(name)
+        spent = Cost((0.0,) * len(self.federation.seconds), half.seconds)
+        self._recalled, self._before = self._recalled + spent, self._before - spent
+        return half, done
 
     @property
     def _file(self) -> Path:

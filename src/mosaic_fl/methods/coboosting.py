@@ -17,6 +17,7 @@ does not clip the sum to the range; labels are only of classes that some client 
 clipped at 10; G, z that is not trained, the last images and no crops as in DENSE.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -25,12 +26,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.federation import Federation
-from mosaic_fl.journal import Journal
+from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.one_shot import one_shot
 from mosaic_fl.methods.outcome import Card, Outcome
 from mosaic_fl.models.classifier import Classifier
@@ -41,13 +41,14 @@ from mosaic_fl.server.experts import TINY
 from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
-from mosaic_fl.server.synthesis.image_pool import ImagePool
-from mosaic_fl.server.synthesis.student import learn, new_student, sgd
+from mosaic_fl.server.synthesis.pupil import Pupil
+from mosaic_fl.server.synthesis.student import learn
 
 PIXEL = 2.0  # from pixels in 0..1, in which perturbations are measured, to pixels in −1..1
 # Of the authors' code:
 ADVERSARIAL_TEMPERATURE = 3.0  # of the KL between ensemble and student
 DIRECTION_TEMPERATURE = 4.0  # of the outputs along which images are perturbed
+WEIGHTS = "weights"  # their name in what a part leaves
 STUDENT_DECAY, STUDENT_CLIP = 1e-4, 10.0  # weight decay of the student's SGD, longest gradient
 
 
@@ -57,47 +58,54 @@ def coboosting(federation: Federation, config: Config, device: torch.device, jou
 
 
 def distil(
-    contributions: Sequence[Contribution], config: Config, device: torch.device, monitor: Monitor
-) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
-    """Algorithm 1 at the server: the student's architecture and weights, and the pool's size and the clients' weights.
+    contributions: Sequence[Contribution],
+    config: Config,
+    device: torch.device,
+    epochs: range,
+    before: Stage,
+    monitor: Monitor,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """`epochs` of algorithm 1; after the last one the student's weights, and the pool's size and the clients' weights.
 
     Labels are drawn evenly from the classes that some client holds.
     """
     settings, seed, schema = config.synthesis, config.run.seed, contributions[0].schema
     held_classes = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
-    architecture, student = new_student(config, schema)
-    optimiser = sgd(student.to(device), settings, STUDENT_DECAY)
-    schedule = CosineAnnealingLR(optimiser, settings.epochs)
-    pool, weights = ImagePool(), torch.full((len(contributions),), 1 / len(contributions), device=device)
-    known = torch.empty(0, len(contributions), schema.num_classes)
-    with Stream(seed, "coboosting-dropout").ambient():
-        experts = FrozenExperts([c.build_expert() for c in contributions], device)
-        for epoch in range(settings.epochs):
-            rng = Stream(seed, "coboosting", round=epoch).torch()
-            z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)
-            begin = Stream(seed, "coboosting-generator", round=epoch)
-            loss = partial(generator_loss, experts=experts, weights=weights, student=student, settings=settings)
-            with held(student), experts if settings.statistics else nullcontext():
-                made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
-            step = settings.weight_step * settings.weight_decay**epoch
-            for batch in pool.batches(settings.batch_size, 0, rng):
-                weights = reweigh(weights, known[batch].to(device), pool.labels[batch].to(device), step)
-            pool.add(made, labels)
-            with torch.no_grad():  # the experts never change: asked once about each image as it is, 4·n·K·C bytes
-                new = pool.at(torch.arange(len(known), len(pool)), device)
-                known = torch.cat([known, experts(new).cpu()])
-            for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
-                images = harden(pool.at(batch, device), experts, weights, settings.perturbation, rng)
-                with torch.no_grad():
-                    teacher = weighted_logits(experts(images), weights)
-                gap = learn(student, optimiser, images, teacher, settings.temperature, STUDENT_CLIP)
-            schedule.step()
-            monitor.progress(epoch + 1, settings.epochs)
-            shown = {f"weight_{c.client}": float(w) for c, w in zip(contributions, weights, strict=True)}
-            monitor.log(epoch, generator_loss=fitted, student_loss=gap, **shown)
+    nothing = torch.empty(0, len(contributions), schema.num_classes)
+    pupil = Pupil(config, schema, device, before.tensors, told=nothing, weight_decay=STUDENT_DECAY)
+    student, pool = pupil.student, pupil.pool
+    weights = before.tensors.get(WEIGHTS, torch.full((len(contributions),), 1 / len(contributions))).to(device)
+    experts = FrozenExperts([c.build_expert() for c in contributions], device)
+    for epoch in epochs:
+        rng = Stream(seed, "coboosting", round=epoch).torch()
+        z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)
+        begin = Stream(seed, "coboosting-generator", round=epoch)
+        loss = partial(generator_loss, experts=experts, weights=weights, student=student, settings=settings)
+        with held(student), experts if settings.statistics else nullcontext():
+            made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
+        step = settings.weight_step * settings.weight_decay**epoch
+        for batch in pool.batches(settings.batch_size, 0, rng):
+            weights = reweigh(weights, pupil.told[batch].to(device), pool.labels[batch].to(device), step)
+        pool.add(made, labels)
+        with torch.no_grad():  # the experts never change: asked once about each image as it is, 4·n·K·C bytes
+            new = pool.at(torch.arange(len(pupil.told), len(pool)), device)
+            pupil.told = torch.cat([pupil.told, experts(new).cpu()])
+        for group in pupil.optimiser.param_groups:
+            group["lr"] = settings.student_lr * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+        for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
+            images = harden(pool.at(batch, device), experts, weights, settings.perturbation, rng)
+            with torch.no_grad():
+                teacher = weighted_logits(experts(images), weights)
+            gap = learn(student, pupil.optimiser, images, teacher, settings.temperature, STUDENT_CLIP)
+        monitor.progress(epoch + 1, settings.epochs)
+        shown = {f"weight_{c.client}": float(w) for c, w in zip(contributions, weights, strict=True)}
+        monitor.log(epoch, generator_loss=fitted, student_loss=gap, **shown)
+    if epochs.stop < settings.epochs:
+        return {**pupil.memory(), WEIGHTS: weights.cpu()}, {}
     student.cpu().eval()
     clients = [c.client for c in contributions]  # whose the weights are
-    return architecture, copy_state(student), {"pool": len(pool), "clients": clients, "weights": weights.tolist()}
+    info = {"architecture": pupil.architecture, "pool": len(pool), "clients": clients, "weights": weights.tolist()}
+    return copy_state(student), info
 
 
 def weighted_logits(outputs: Tensor, weights: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from torch import Tensor
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.federation import Federation
-from mosaic_fl.journal import Journal
+from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.one_shot import one_shot
 from mosaic_fl.methods.outcome import Card, Outcome
 from mosaic_fl.models.classifier import Classifier
@@ -39,9 +39,10 @@ from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import mean_logits
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
-from mosaic_fl.server.synthesis.image_pool import ImagePool, recall
+from mosaic_fl.server.synthesis.image_pool import recall
 from mosaic_fl.server.synthesis.losses import disagree, masked_divergence
-from mosaic_fl.server.synthesis.student import learn, new_student, sgd
+from mosaic_fl.server.synthesis.pupil import Pupil
+from mosaic_fl.server.synthesis.student import learn
 
 
 def dense(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -50,37 +51,43 @@ def dense(federation: Federation, config: Config, device: torch.device, journal:
 
 
 def distil(
-    contributions: Sequence[Contribution], config: Config, device: torch.device, monitor: Monitor
-) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
-    """Algorithm 1 at the server: the student's architecture and weights, and the pool's size and recall by class.
+    contributions: Sequence[Contribution],
+    config: Config,
+    device: torch.device,
+    epochs: range,
+    before: Stage,
+    monitor: Monitor,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """`epochs` of algorithm 1; after the last one the student's weights, and the pool's size and recall by class.
 
     Labels are drawn evenly from the classes that some client holds.
     """
     settings, seed, schema = config.synthesis, config.run.seed, contributions[0].schema
     held_classes = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
-    architecture, student = new_student(config, schema)
-    optimiser = sgd(student.to(device), settings)
-    pool, taught = ImagePool(), torch.empty(0, schema.num_classes)
+    pupil = Pupil(config, schema, device, before.tensors, told=torch.empty(0, schema.num_classes))
+    student, pool = pupil.student, pupil.pool
     f = FrozenExperts([c.build_expert() for c in contributions], device)
-    with Stream(seed, "dense-dropout").ambient():
-        loss = partial(generator_loss, experts=f, student=student, settings=settings)
-        for epoch in range(settings.epochs):
-            rng = Stream(seed, "dense", round=epoch).torch()
-            z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)
-            begin = Stream(seed, "dense-generator", round=epoch)
-            with held(student), f:
-                made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
-            pool.add(made, labels)
-            with torch.no_grad():  # the teacher never changes, so each image is asked about once, as it is at rest
-                new = pool.at(torch.arange(len(taught), len(pool)), device)
-                taught = torch.cat([taught, mean_logits(f(new)).cpu()])
-            for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
-                teacher = taught[batch].to(device)
-                gap = learn(student, optimiser, pool.at(batch, device), teacher, settings.temperature)
-            monitor.progress(epoch + 1, settings.epochs)
-            monitor.log(epoch, generator_loss=fitted, student_loss=gap, recognised=accuracy(taught, pool.labels))
+    loss = partial(generator_loss, experts=f, student=student, settings=settings)
+    for epoch in epochs:
+        rng = Stream(seed, "dense", round=epoch).torch()
+        z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)
+        begin = Stream(seed, "dense-generator", round=epoch)
+        with held(student), f:
+            made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
+        pool.add(made, labels)
+        with torch.no_grad():  # the teacher never changes, so each image is asked about once, as it is at rest
+            new = pool.at(torch.arange(len(pupil.told), len(pool)), device)
+            pupil.told = torch.cat([pupil.told, mean_logits(f(new)).cpu()])
+        for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
+            teacher = pupil.told[batch].to(device)
+            gap = learn(student, pupil.optimiser, pool.at(batch, device), teacher, settings.temperature)
+        monitor.progress(epoch + 1, settings.epochs)
+        monitor.log(epoch, generator_loss=fitted, student_loss=gap, recognised=accuracy(pupil.told, pool.labels))
+    if epochs.stop < settings.epochs:
+        return pupil.memory(), {}
     student.cpu().eval()
-    return architecture, copy_state(student), {"pool": len(pool), "recall": recall(taught, pool.labels)}
+    info = {"architecture": pupil.architecture, "pool": len(pool), "recall": recall(pupil.told, pool.labels)}
+    return copy_state(student), info
 
 
 def generator_loss(

@@ -1,25 +1,35 @@
 """What one-shot methods share whose server needs the clients' models alone: DENSE and Co-Boosting."""
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mosaic_fl.config import Config
+from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.contribution import Contribution
+from mosaic_fl.data.schema import Schema
 from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import of_each
 from mosaic_fl.monitor import Monitor
+from mosaic_fl.randomness import Stream
 from mosaic_fl.server.distill import compatible
 
+PARTS = 20  # of the server's epochs, so that a twentieth is lost where it is killed
+LARGEST = 2**30  # bytes of images that are written at the end of a part
+
 Distil = Callable[
-    [Sequence[Contribution], Config, torch.device, Monitor], tuple[str, dict[str, Tensor], dict[str, Any]]
+    [Sequence[Contribution], Config, torch.device, range, Stage, Monitor], tuple[dict[str, Tensor], dict[str, Any]]
 ]
-"""The server's work: the global model's architecture and weights, and JSON values that say how it went."""
+"""The server's work in these epochs, from what it left after those before.
+
+After the last epoch it leaves the global model's weights, and JSON values of which "architecture" is its name.
+"""
 
 
 def one_shot(
@@ -30,13 +40,23 @@ def one_shot(
     What a client may have sent beside its model is neither used nor counted.
     """
     contributions = [c.without_generator() for c in compatible(federation.contribute())]
+    parts = parts_of(config.synthesis, federation.schema)
 
-    def compute(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        architecture, state, info = distil(contributions, config, device, monitor)
-        return state, {**info, "architecture": architecture}
+    def compute(before: Stage, part: int, monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        epochs = parts[part]
+        with Stream(config.run.seed, f"{name}-dropout", round=part).ambient():
+            return distil(contributions, config, device, epochs, before, monitor)
 
-    learned = journal.stage(name, compute)
+    learned = journal.parts(name, len(parts), compute)
     model = GlobalModel(learned.info["architecture"], federation.schema, learned.tensors)
     down = len(model.to_bytes())
     clients = len(federation.architectures)
     return Outcome(model, of_each({c.client: len(c.to_bytes()) for c in contributions}, clients), [down] * clients)
+
+
+def parts_of(settings: SynthesisConfig, schema: Schema) -> list[range]:
+    """All epochs in at most `PARTS` parts, or in one where the pool of images would be too large to write."""
+    epochs = settings.epochs
+    count = min(PARTS, epochs) if epochs * settings.batch_size * math.prod(schema.shape) <= LARGEST else 1
+    ends = [epochs * part // count for part in range(count + 1)]
+    return [range(a, b) for a, b in pairwise(ends)]

@@ -17,8 +17,12 @@ class ImagePool:
 
     def add(self, images: Tensor, labels: Tensor) -> None:
         """Keep float `images` (n, channels, height, width) in −1..1 with their `labels` (n,)."""
-        self._images.append(to_uint8(images.detach()).cpu())
-        self._labels.append(labels.detach().cpu())
+        self.keep(to_uint8(images.detach()).cpu(), labels.detach().cpu())
+
+    def keep(self, images: Tensor, labels: Tensor) -> None:
+        """Keep `images` (n, channels, height, width) that are uint8 already, with their `labels` (n,)."""
+        self._images.append(images)
+        self._labels.append(labels)
 
     def __len__(self) -> int:
         return sum(map(len, self._labels))

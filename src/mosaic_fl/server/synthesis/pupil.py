@@ -1,0 +1,51 @@
+"""The student of DENSE and Co-Boosting between two epochs: all that the next one goes on from."""
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import Config
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.optimisation import copy_state
+from mosaic_fl.server.synthesis.image_pool import ImagePool
+from mosaic_fl.server.synthesis.student import new_student, sgd
+
+WEIGHT, MOMENTUM = "student/", "momentum/"  # before the names of the student's weights, and the optimiser's buffers
+
+
+class Pupil:
+    """The student on `device`, its optimiser, the pool that it learns from and what it was told of each image there.
+
+    `told` are logits (n, …, C) of the pool's n images in their order, on the CPU. It goes on from the `memory()` of a
+    pupil of the same configuration, or begins where that is empty.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        schema: Schema,
+        device: torch.device,
+        memory: dict[str, Tensor],
+        told: Tensor,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.architecture, self.student = new_student(config, schema)
+        self.optimiser = sgd(self.student.to(device), config.synthesis, weight_decay)
+        self.pool, self.told = ImagePool(), told
+        if memory:
+            self._go_on(memory)
+
+    def memory(self) -> dict[str, Tensor]:
+        """Weights, momentum, and the pool with what was told of it, by name, on the CPU."""
+        weights = {WEIGHT + name: tensor for name, tensor in copy_state(self.student).items()}
+        buffers = {i: kept["momentum_buffer"] for i, kept in self.optimiser.state_dict()["state"].items()}
+        momentum = {f"{MOMENTUM}{i}": buffer.cpu() for i, buffer in buffers.items() if buffer is not None}
+        return weights | momentum | {"images": self.pool.images, "labels": self.pool.labels, "told": self.told}
+
+    def _go_on(self, memory: dict[str, Tensor]) -> None:
+        weights = {n.removeprefix(WEIGHT): tensor for n, tensor in memory.items() if n.startswith(WEIGHT)}
+        self.student.load_state_dict(weights)
+        momentum = {int(n.removeprefix(MOMENTUM)): t for n, t in memory.items() if n.startswith(MOMENTUM)}
+        state = {i: {"momentum_buffer": buffer} for i, buffer in momentum.items()}
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        self.pool.keep(memory["images"], memory["labels"])
+        self.told = memory["told"]
