@@ -23,7 +23,7 @@ def test_every_setting_has_every_method_and_one_shot_methods_run_once() -> None:
     assert [c.setting for c in cells] == [s for s in grid.settings() for _ in range(5)]
 
 
-def test_rounds_are_exchanges() -> None:
+def test_rounds_are_exchanges_and_mosaic_s_local_steps_those_of_all_others() -> None:
     grid = Grid(["mosaic", "fedavg"], rounds=[1, 20], values={"rounds.steps": 50})
     setting = Setting(5, 0.1, "mixed", 0)
 

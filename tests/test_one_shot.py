@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config, SynthesisConfig
@@ -15,28 +16,43 @@ from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.one_shot import PARTS, parts_of
 from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.models import trust
 from mosaic_fl.server.synthesis.generator import fit_batch
 
 CPU = torch.device("cpu")
+
+
+def forgetful() -> nn.Module:
+    """A student that draws while it learns."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10))
+
+
 QUICK = {
-    **{"train.max_steps": 20, "train.min_steps": 20, "run.workers": 1, "models.student": "cnn:8"},
+    **{"train.max_steps": 20, "train.min_steps": 20, "run.workers": 1},
     **{"synthesis.epochs": 4, "synthesis.generator_steps": 3, "synthesis.batch_size": 32, "synthesis.width": 8},
     **{"synthesis.latent": 16, "synthesis.student_steps": 0, "generator.family": "none"},
 }
 
 
-def run(digits: ImageData, method: str, folder: Path) -> tuple[Outcome, Journal]:
+def run(digits: ImageData, method: str, folder: Path, student: str) -> tuple[Outcome, Journal]:
     sites = [Site(k, digits.subset(range(300 * k, 300 * k + 300)), ("cnn:8", "mlp:32:1")[k]) for k in range(2)]
-    config, journal = Config().with_values({**METHODS[method].defaults, **QUICK}), Journal(folder)
+    config, journal = (
+        Config().with_values({**METHODS[method].defaults, **QUICK, "models.student": student}),
+        Journal(folder),
+    )
     with LocalFederation(sites, config, CPU, journal) as federation:
         return METHODS[method].run(federation, config, CPU, journal), journal
 
 
+@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("method", ["dense", "coboosting"])
 def test_a_killed_server_goes_on_in_the_epoch_in_which_it_was(
-    digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, own: bool
 ) -> None:
-    whole, journal = run(digits, method, tmp_path / "whole")
+    student = trust(forgetful) if own else "cnn:8"
+    with monkeypatch.context() as patch:  # in one part, so that nothing is read back
+        patch.setattr("mosaic_fl.methods.one_shot.PARTS", 1)
+        whole, journal = run(digits, method, tmp_path / "whole", student)
     epochs: list[int] = []
 
     def killed(*given: Any) -> Any:
@@ -47,8 +63,8 @@ def test_a_killed_server_goes_on_in_the_epoch_in_which_it_was(
 
     monkeypatch.setattr(f"mosaic_fl.methods.{method}.fit_batch", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(digits, method, tmp_path / "killed")
-    resumed, again = run(digits, method, tmp_path / "killed")
+        run(digits, method, tmp_path / "killed", student)
+    resumed, again = run(digits, method, tmp_path / "killed", student)
     assert epochs == [0, 1, 2, 2, 3]
     assert whole.model is not None
     assert resumed.model is not None
@@ -60,13 +76,14 @@ def test_a_killed_server_goes_on_in_the_epoch_in_which_it_was(
 def test_parts_hold_every_epoch_once() -> None:
     mnist = Schema((1, 28, 28), tuple("0123456789"))
     for epochs in (1, 7, PARTS, 50, 200):
-        parts = parts_of(SynthesisConfig(epochs=epochs), mnist)
+        parts = parts_of(SynthesisConfig(epochs=epochs), mnist, clients=5)
         assert [epoch for part in parts for epoch in part] == list(range(epochs))
         assert len(parts) == min(epochs, PARTS)
         assert min(map(len, parts)) > 0
 
 
 def test_a_pool_that_is_too_large_to_write_is_not_written() -> None:
-    """10 epochs of 128 images of 3·H·H bytes: a gibibyte at H = 528, above it at 529."""
-    for side, count in ((528, 10), (529, 1)):
-        assert len(parts_of(SynthesisConfig(epochs=10), Schema((3, side, side), tuple("01")))) == count
+    """10 epochs of 128 images of 3·H·H bytes and 8 a client: a gibibyte at H = 528, or 264 and 78,700 clients."""
+    for side, clients, count in ((528, 1, 10), (529, 1, 1), (264, 78_000, 10), (264, 79_000, 1)):
+        parts = parts_of(SynthesisConfig(epochs=10), Schema((3, side, side), tuple("01")), clients)
+        assert len(parts) == count

@@ -67,8 +67,8 @@ class Journal:
                     manifest = {"info": info, "seconds": spent, "metrics": kept.metrics, "done": part + 1}
                     container.write(self._path(name, HALF), KIND, manifest, tensors)
             self.keep(name, kept)
-            if self.folder is not None:
-                self._path(name, HALF).unlink(missing_ok=True)
+        if self.folder is not None and count > 1:
+            self._path(name, HALF).unlink(missing_ok=True)
         self.listen(name, -1, 1, 1)
         return kept
 

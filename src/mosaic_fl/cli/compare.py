@@ -32,7 +32,7 @@ def compare(
     clients: Annotated[str | None, typer.Option(metavar="N,…", help="numbers of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X,…", help="smaller is more different [0.1]")] = None,
     architectures: Annotated[str, typer.Option(help="equal, mixed, or both")] = "equal,mixed",
-    rounds: Annotated[str | None, typer.Option(metavar="N,…", help="exchanges [1]")] = None,
+    rounds: Annotated[str | None, typer.Option(metavar="N,…", help="rounds [1]")] = None,
     seeds: Annotated[str, typer.Option(metavar="N,…", help="one run each")] = "0,1,2",
     models: Annotated[str | None, typer.Option(help="in turn, where mixed: cnn:16,mlp:64")] = None,
     student: Annotated[str | None, typer.Option(help="global model; every client's where equal")] = None,

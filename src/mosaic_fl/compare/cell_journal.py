@@ -28,6 +28,8 @@ class Cost:
 class CellJournal(Journal):
     """A journal whose stages cost what they took when they were done, however often the cell was begun again.
 
+    Only the seconds in which they were written are lost with the process that wrote them.
+
     What a method asks its clients outside of any stage it asks again, and an engine that recalls the answer counts it
     again: so that alone which lies within a recalled stage is added here. No stage lies within another.
     """

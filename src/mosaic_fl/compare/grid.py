@@ -52,7 +52,7 @@ class Setting:
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One run: a method in a setting with `rounds` exchanges."""
+    """One run: a method in a setting with `rounds` rounds, or what has as many local steps in fewer exchanges."""
 
     setting: Setting
     method: str

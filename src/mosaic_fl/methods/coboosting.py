@@ -92,11 +92,12 @@ def distil(
             pupil.told = torch.cat([pupil.told, experts(new).cpu()])
         for group in pupil.optimiser.param_groups:
             group["lr"] = settings.student_lr * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
-        for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
-            images = harden(pool.at(batch, device), experts, weights, settings.perturbation, rng)
-            with torch.no_grad():
-                teacher = weighted_logits(experts(images), weights)
-            gap = learn(student, pupil.optimiser, images, teacher, settings.temperature, STUDENT_CLIP)
+        with Stream(seed, "coboosting-dropout", round=epoch).ambient():
+            for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
+                images = harden(pool.at(batch, device), experts, weights, settings.perturbation, rng)
+                with torch.no_grad():
+                    teacher = weighted_logits(experts(images), weights)
+                gap = learn(student, pupil.optimiser, images, teacher, settings.temperature, STUDENT_CLIP)
         monitor.progress(epoch + 1, settings.epochs)
         shown = {f"weight_{c.client}": float(w) for c, w in zip(contributions, weights, strict=True)}
         monitor.log(epoch, generator_loss=fitted, student_loss=gap, **shown)

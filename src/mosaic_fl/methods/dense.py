@@ -78,9 +78,10 @@ def distil(
         with torch.no_grad():  # the teacher never changes, so each image is asked about once, as it is at rest
             new = pool.at(torch.arange(len(pupil.told), len(pool)), device)
             pupil.told = torch.cat([pupil.told, mean_logits(f(new)).cpu()])
-        for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
-            teacher = pupil.told[batch].to(device)
-            gap = learn(student, pupil.optimiser, pool.at(batch, device), teacher, settings.temperature)
+        with Stream(seed, "dense-dropout", round=epoch).ambient():
+            for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
+                teacher = pupil.told[batch].to(device)
+                gap = learn(student, pupil.optimiser, pool.at(batch, device), teacher, settings.temperature)
         monitor.progress(epoch + 1, settings.epochs)
         monitor.log(epoch, generator_loss=fitted, student_loss=gap, recognised=accuracy(pupil.told, pool.labels))
     if epochs.stop < settings.epochs:

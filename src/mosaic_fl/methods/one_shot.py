@@ -17,11 +17,10 @@ from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import of_each
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
 from mosaic_fl.server.distill import compatible
 
 PARTS = 20  # of the server's epochs, so that a twentieth is lost where it is killed
-LARGEST = 2**30  # bytes of images that are written at the end of a part
+LARGEST = 2**30  # bytes of images, and of logits for them, that are written at the end of a part
 
 Distil = Callable[
     [Sequence[Contribution], Config, torch.device, range, Stage, Monitor], tuple[dict[str, Tensor], dict[str, Any]]
@@ -40,12 +39,10 @@ def one_shot(
     What a client may have sent beside its model is neither used nor counted.
     """
     contributions = [c.without_generator() for c in compatible(federation.contribute())]
-    parts = parts_of(config.synthesis, federation.schema)
+    parts = parts_of(config.synthesis, federation.schema, len(contributions))
 
     def compute(before: Stage, part: int, monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        epochs = parts[part]
-        with Stream(config.run.seed, f"{name}-dropout", round=part).ambient():
-            return distil(contributions, config, device, epochs, before, monitor)
+        return distil(contributions, config, device, parts[part], before, monitor)
 
     learned = journal.parts(name, len(parts), compute)
     model = GlobalModel(learned.info["architecture"], federation.schema, learned.tensors)
@@ -54,9 +51,12 @@ def one_shot(
     return Outcome(model, of_each({c.client: len(c.to_bytes()) for c in contributions}, clients), [down] * clients)
 
 
-def parts_of(settings: SynthesisConfig, schema: Schema) -> list[range]:
-    """All epochs in at most `PARTS` parts, or in one where the pool of images would be too large to write."""
-    epochs = settings.epochs
-    count = min(PARTS, epochs) if epochs * settings.batch_size * math.prod(schema.shape) <= LARGEST else 1
+def parts_of(settings: SynthesisConfig, schema: Schema, clients: int) -> list[range]:
+    """All epochs in at most `PARTS` parts, or in one where the pool would be too large to write.
+
+    An image is a byte a value, and at most four bytes a class for what each client's model says of it.
+    """
+    epochs, image = settings.epochs, math.prod(schema.shape) + 4 * clients * schema.num_classes
+    count = min(PARTS, epochs) if epochs * settings.batch_size * image <= LARGEST else 1
     ends = [epochs * part // count for part in range(count + 1)]
     return [range(a, b) for a, b in pairwise(ends)]
