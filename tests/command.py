@@ -29,10 +29,19 @@ QUICK = [
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
 
 
+# A script that runs the tests in the background has them, and what they start, ignore Ctrl-C.
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from mosaic_fl.cli.main import main
+main()
+"""
+
+
 def start(*words: str | Path, cwd: Path) -> "subprocess.Popen[str]":
     """Start `mosaic` with these words in the folder `cwd`."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from mosaic_fl.cli.main import main; main()", *map(str, words)],
+        [sys.executable, "-c", PROGRAM, *map(str, words)],
         cwd=cwd,
         env=ENVIRONMENT,
         text=True,
