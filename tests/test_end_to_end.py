@@ -117,11 +117,14 @@ def test_killed_workers_do_not_outlive_the_run(tmp_path: Path) -> None:
 def test_interrupting_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
     """A distillation that would take hours, so that it cannot end before the signal comes."""
     process = start(*DEMO, "--workers", "2", "--set", "distill.steps=10000000", "--out", "run", cwd=tmp_path)
-    while not list((tmp_path / "run").glob("stages/pool*")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        while not list((tmp_path / "run").glob("stages/pool*")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 1
     assert "Traceback" not in err
     last = err.strip().splitlines()[-1]
