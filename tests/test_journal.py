@@ -110,9 +110,8 @@ def test_a_stage_that_is_killed_goes_on_after_its_last_part(tmp_path: Path) -> N
         if part == 2 and calls.count(2) == 1:
             raise KeyboardInterrupt
         monitor.log(part, loss=0.5)
-        return {"w": before.tensors.get("w", torch.tensor(0)) + 10**part}, {
-            "said": [*before.info.get("said", []), part]
-        }
+        so_far = before.tensors.get("w", torch.tensor(0))
+        return {"w": so_far + 10**part}, {"said": [*before.info.get("said", []), part]}
 
     with pytest.raises(KeyboardInterrupt):
         Journal(tmp_path).parts("long", 4, add)

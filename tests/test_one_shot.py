@@ -36,10 +36,8 @@ QUICK = {
 
 def run(digits: ImageData, method: str, folder: Path, student: str) -> tuple[Outcome, Journal]:
     sites = [Site(k, digits.subset(range(300 * k, 300 * k + 300)), ("cnn:8", "mlp:32:1")[k]) for k in range(2)]
-    config, journal = (
-        Config().with_values({**METHODS[method].defaults, **QUICK, "models.student": student}),
-        Journal(folder),
-    )
+    config = Config().with_values({**METHODS[method].defaults, **QUICK, "models.student": student})
+    journal = Journal(folder)
     with LocalFederation(sites, config, CPU, journal) as federation:
         return METHODS[method].run(federation, config, CPU, journal), journal
 

@@ -86,10 +86,7 @@ def distil(
         step = settings.weight_step * settings.weight_decay**epoch
         for batch in pool.batches(settings.batch_size, 0, rng):
             weights = reweigh(weights, pupil.told[batch].to(device), pool.labels[batch].to(device), step)
-        pool.add(made, labels)
-        with torch.no_grad():  # the experts never change: asked once about each image as it is, 4·n·K·C bytes
-            new = pool.at(torch.arange(len(pupil.told), len(pool)), device)
-            pupil.told = torch.cat([pupil.told, experts(new).cpu()])
+        pupil.show(made, labels, experts)
         for group in pupil.optimiser.param_groups:
             group["lr"] = settings.student_lr * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
         with Stream(seed, "coboosting-dropout", round=epoch).ambient():

@@ -74,10 +74,7 @@ def distil(
         begin = Stream(seed, "dense-generator", round=epoch)
         with held(student), f:
             made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
-        pool.add(made, labels)
-        with torch.no_grad():  # the teacher never changes, so each image is asked about once, as it is at rest
-            new = pool.at(torch.arange(len(pupil.told), len(pool)), device)
-            pupil.told = torch.cat([pupil.told, mean_logits(f(new)).cpu()])
+        pupil.show(made, labels, lambda images: mean_logits(f(images)))
         with Stream(seed, "dense-dropout", round=epoch).ambient():
             for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
                 teacher = pupil.told[batch].to(device)

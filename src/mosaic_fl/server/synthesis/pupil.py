@@ -1,5 +1,7 @@
 """The student of DENSE and Co-Boosting between two epochs: all that the next one goes on from."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -30,9 +32,19 @@ class Pupil:
     ) -> None:
         self.architecture, self.student = new_student(config, schema)
         self.optimiser = sgd(self.student.to(device), config.synthesis, weight_decay)
-        self.pool, self.told = ImagePool(), told
+        self.pool, self.told, self.device = ImagePool(), told, device
         if memory:
             self._go_on(memory)
+
+    def show(self, images: Tensor, labels: Tensor, ask: Callable[[Tensor], Tensor]) -> None:
+        """Put float `images` in −1..1 with their labels into the pool, with what `ask` says of them as they are there.
+
+        Whom it asks never changes, so each image is asked about once.
+        """
+        self.pool.add(images, labels)
+        with torch.no_grad():
+            new = self.pool.at(torch.arange(len(self.told), len(self.pool)), self.device)
+            self.told = torch.cat([self.told, ask(new).cpu()])
 
     def memory(self) -> dict[str, Tensor]:
         """Weights, momentum, and the pool with what was told of it, by name, on the CPU."""
