@@ -1,4 +1,4 @@
-"""DENSE and Co-Boosting: a server that is killed between two epochs loses none of those that it wrote down."""
+"""DENSE and Co-Boosting: a killed server loses no epochs that it wrote down; batches of the pool."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
+from mosaic_fl.errors import UsageError
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.one_shot import PARTS, parts_of
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import trust
 from mosaic_fl.server.synthesis.generator import fit_batch
+from mosaic_fl.server.synthesis.student import learn
 
 CPU = torch.device("cpu")
 
@@ -34,9 +36,9 @@ QUICK = {
 }
 
 
-def run(digits: ImageData, method: str, folder: Path, student: str) -> tuple[Outcome, Journal]:
+def run(digits: ImageData, method: str, folder: Path, student: str, **more: object) -> tuple[Outcome, Journal]:
     sites = [Site(k, digits.subset(range(300 * k, 300 * k + 300)), ("cnn:8", "mlp:32:1")[k]) for k in range(2)]
-    config = Config().with_values({**METHODS[method].defaults, **QUICK, "models.student": student})
+    config = Config().with_values({**METHODS[method].defaults, **QUICK, "models.student": student, **more})
     journal = Journal(folder)
     with LocalFederation(sites, config, CPU, journal) as federation:
         return METHODS[method].run(federation, config, CPU, journal), journal
@@ -69,6 +71,33 @@ def test_a_killed_server_goes_on_in_the_epoch_in_which_it_was(
     assert all(torch.equal(whole.model.state[name], tensor) for name, tensor in resumed.model.state.items())
     assert again.done[method].info == journal.done[method].info
     assert again.done[method].metrics == journal.done[method].metrics
+
+
+@pytest.mark.parametrize("method", ["dense", "coboosting"])
+def test_the_student_can_have_other_batches_than_the_generator(
+    digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Pools of 32 and 64 images, 16 a step: 2 and 4 steps."""
+    made, seen = [], []
+
+    def generated(*given: Any) -> Any:
+        made.append(len(given[3][0]))
+        return fit_batch(*given)
+
+    def counted(*given: Any) -> float:
+        seen.append(len(given[2]))
+        return learn(*given)
+
+    monkeypatch.setattr(f"mosaic_fl.methods.{method}.fit_batch", generated)
+    monkeypatch.setattr(f"mosaic_fl.methods.{method}.learn", counted)
+    run(digits, method, tmp_path, "cnn:8", **{"synthesis.epochs": 2, "synthesis.pool_batch_size": 16})
+    assert made == [32, 32]
+    assert seen == [16] * 6
+
+
+def test_a_batch_of_a_single_image_is_refused() -> None:
+    with pytest.raises(UsageError, match="pool_batch_size is 1: give it 2 or more, or 0"):
+        Config().with_values({"synthesis.pool_batch_size": 1})
 
 
 def test_parts_hold_every_epoch_once() -> None:

@@ -84,13 +84,13 @@ def distil(
         with held(student), experts if settings.statistics else nullcontext():
             made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
         step = settings.weight_step * settings.weight_decay**epoch
-        for batch in pool.batches(settings.batch_size, 0, rng):
+        for batch in pool.batches(settings.pool_batch, 0, rng):
             weights = reweigh(weights, pupil.told[batch].to(device), pool.labels[batch].to(device), step)
         pupil.show(made, labels, experts)
         for group in pupil.optimiser.param_groups:
             group["lr"] = settings.student_lr * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
         with Stream(seed, "coboosting-dropout", round=epoch).ambient():
-            for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
+            for batch in pool.batches(settings.pool_batch, settings.student_steps, rng):
                 images = harden(pool.at(batch, device), experts, weights, settings.perturbation, rng)
                 with torch.no_grad():
                     teacher = weighted_logits(experts(images), weights)

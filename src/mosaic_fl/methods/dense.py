@@ -76,7 +76,7 @@ def distil(
             made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
         pupil.show(made, labels, lambda images: mean_logits(f(images)))
         with Stream(seed, "dense-dropout", round=epoch).ambient():
-            for batch in pool.batches(settings.batch_size, settings.student_steps, rng):
+            for batch in pool.batches(settings.pool_batch, settings.student_steps, rng):
                 teacher = pupil.told[batch].to(device)
                 gap = learn(student, pupil.optimiser, pool.at(batch, device), teacher, settings.temperature)
         monitor.progress(epoch + 1, settings.epochs)
