@@ -15,6 +15,7 @@ from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
+from mosaic_fl.methods.coboosting import reweigh
 from mosaic_fl.methods.one_shot import PARTS, parts_of
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import trust
@@ -77,8 +78,8 @@ def test_a_killed_server_goes_on_in_the_epoch_in_which_it_was(
 def test_the_student_can_have_other_batches_than_the_generator(
     digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """Pools of 32 and 64 images, 16 a step: 2 and 4 steps."""
-    made, seen = [], []
+    """Pools of 32 and 64 images, 16 a step: 2 and 4 steps; and 2 of Co-Boosting's weights, on the first 32."""
+    made, seen, weighed = [], [], []
 
     def generated(*given: Any) -> Any:
         made.append(len(given[3][0]))
@@ -88,11 +89,17 @@ def test_the_student_can_have_other_batches_than_the_generator(
         seen.append(len(given[2]))
         return learn(*given)
 
+    def reweighed(*given: Any) -> Any:
+        weighed.append(len(given[1]))
+        return reweigh(*given)
+
     monkeypatch.setattr(f"mosaic_fl.methods.{method}.fit_batch", generated)
     monkeypatch.setattr(f"mosaic_fl.methods.{method}.learn", counted)
+    monkeypatch.setattr("mosaic_fl.methods.coboosting.reweigh", reweighed)
     run(digits, method, tmp_path, "cnn:8", **{"synthesis.epochs": 2, "synthesis.pool_batch_size": 16})
     assert made == [32, 32]
     assert seen == [16] * 6
+    assert weighed == ([16] * 2 if method == "coboosting" else [])
 
 
 def test_a_batch_of_a_single_image_is_refused() -> None:

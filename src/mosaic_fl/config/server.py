@@ -105,12 +105,12 @@ class DistillConfig(Section):
 
 
 class SynthesisConfig(Section):
-    """The server's own generator, which DENSE, Co-Boosting, FedFTG and DFRD train against the clients' models."""
+    """The server's own generator, which DENSE, Co-Boosting, FedFTG, DFRD and FedGen train against clients' models."""
 
     epochs: int = Field(200, ge=1, description="turns of generator and student (in each round, where there are rounds)")
     generator_steps: int = Field(30, ge=1, description="steps of the generator in each")
     student_steps: int = Field(30, ge=0, description="steps of the student in each; 0: a pass over its image pool")
-    batch_size: int = Field(128, ge=2, description="samples a step")
+    batch_size: int = Field(128, ge=2, description="samples a step; DENSE, Co-Boosting: that an epoch adds to the pool")
     pool_batch_size: int = Field(0, ge=0, description="DENSE, Co-Boosting: images a step on their pool; 0: batch_size")
     lr: float = Field(1e-3, gt=0, description="learning rate of the generator (Adam)")
     student_lr: float = Field(1e-2, gt=0, description="learning rate of the student (SGD, momentum 0.9)")
@@ -128,14 +128,14 @@ class SynthesisConfig(Section):
     perturbation: float = Field(8 / 255, ge=0, description="Co-Boosting: length of the perturbation, pixels in 0..1")
 
     @model_validator(mode="after")
-    def _batches_have_two(self) -> Self:
+    def _pool_batch_has_two(self) -> Self:
         if self.pool_batch_size == 1:  # batch norm needs two values
             raise ValueError("synthesis.pool_batch_size is 1: give it 2 or more, or 0 for synthesis.batch_size")
         return self
 
     @property
     def pool_batch(self) -> int:
-        """Images of the pool in a batch of the student's, and of the ensemble's weights."""
+        """Images of the pool in one step of the student, or of Co-Boosting's weights."""
         return self.pool_batch_size or self.batch_size
 
 

@@ -163,8 +163,9 @@ def harden(
 def reweigh(weights: Tensor, outputs: Tensor, labels: Tensor, step: float) -> Tensor:
     """w ← clip(w − μ·sign ∇_w CE(weighted logits, y), 0, 1) from expert logits (n, K, C); μ = `step`.
 
-    A client's weight rises where its logits are better than the ensemble's. With e steps of 0.01·0.99^e in epoch e a
-    weight can cross the whole interval within the first 16 epochs.
+    A client's weight rises where its logits are better than the ensemble's. With e steps of 0.01·0.99^e in epoch e, one
+    for each batch of the generator's, a weight can cross the whole interval within the first 16 epochs; smaller batches
+    of the pool make more steps.
     """
     with torch.enable_grad():
         start = weights.detach().requires_grad_()

@@ -44,7 +44,10 @@ class ImagePool:
         return to_float(self.images[index].to(device))
 
     def batches(self, size: int, steps: int, rng: torch.Generator) -> list[Tensor]:
-        """Indices of `steps` batches, every image once before any comes again; 0 steps: one pass over the pool."""
+        """Indices of `steps` batches, every image once before any comes again.
+
+        0 steps: one pass over the pool, whose last batch is filled up from the next.
+        """
         source = batches(len(self), size, rng)
         return [next(source) for _ in range(steps or -(-len(self) // size))]
 

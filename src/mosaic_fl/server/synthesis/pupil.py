@@ -37,9 +37,9 @@ class Pupil:
             self._go_on(memory)
 
     def show(self, images: Tensor, labels: Tensor, ask: Callable[[Tensor], Tensor]) -> None:
-        """Put float `images` in −1..1 with their labels into the pool, with what `ask` says of them as they are there.
+        """Add float `images` in −1..1 and their labels to the pool, and to `told` what `ask` says of them as kept.
 
-        Whom it asks never changes, so each image is asked about once.
+        Those whom `ask` asks never change, so each image is asked about once.
         """
         self.pool.add(images, labels)
         with torch.no_grad():
