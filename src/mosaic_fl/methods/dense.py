@@ -13,7 +13,7 @@ goes on makes much the same images of any z.
 Rates, weights, temperatures, batches and steps are those of the authors' published command. Where this differs from
 their code: images are not cropped or mirrored at random, neither before G's loss nor for the student; z is not trained
 along with G, and the last step's images enter the pool, not the best; labels are only of classes that some client
-holds; G is ours, with a base width of 32, where theirs has 64. What the first two of these would change on digits is in
+holds; G has a base width of 32, where theirs has 64. What the first two of these would change on digits is in
 docs/notes/baselines.md. Where code and paper differ, the code is followed: L_BN is a sum over the clients, not a mean.
 """
 

@@ -1,4 +1,4 @@
-"""The server's generator, conditional or not, its latents and labels, and its steps."""
+"""The server's generator, one that is kept or a new one for each batch, its latents and labels, and its steps."""
 
 from collections.abc import Callable
 
@@ -9,18 +9,15 @@ from mosaic_fl.config import SynthesisConfig
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec, build
 from mosaic_fl.randomness import Stream
+from mosaic_fl.server.synthesis.upsampling import UpsamplingGenerator
 
 BETAS = (0.5, 0.999)  # of Adam, as DCGAN's (Radford, Metz & Chintala 2016)
 
 
-def new_generator(schema: Schema, settings: SynthesisConfig, stream: Stream, *, conditional: bool = True) -> Generator:
-    """A generator of `settings.latent` and `settings.width`, initialised from `stream`, on the CPU, in train mode.
-
-    It is a `cdcgan`, or a `dcgan`, which is deaf to labels, for DENSE's G(z).
-    """
+def new_generator(schema: Schema, settings: SynthesisConfig, stream: Stream) -> Generator:
+    """A `cdcgan` of `settings.latent` and `settings.width`, initialised from `stream`, on the CPU, in train mode."""
     with stream.ambient():
-        family = "cdcgan" if conditional else "dcgan"
-        return build(GeneratorSpec(family, settings.latent, settings.width), schema)
+        return build(GeneratorSpec("cdcgan", settings.latent, settings.width), schema)
 
 
 def adam(generator: nn.Module, settings: SynthesisConfig) -> torch.optim.Adam:
@@ -72,7 +69,8 @@ def fit_batch(
     DENSE's and Co-Boosting's data generation: G does not see the labels, so that for each z it has to find an image of
     the label that goes with it.
     """
-    generator = new_generator(schema, settings, stream, conditional=False).to(batch[0].device)
+    with stream.ambient():
+        generator = UpsamplingGenerator(settings.latent, settings.width, schema).to(batch[0].device)
     value = improve(generator, adam(generator, settings), lambda: batch, loss, settings.generator_steps)
     with torch.no_grad():
         return generator(*batch), value
