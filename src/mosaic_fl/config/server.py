@@ -122,9 +122,6 @@ class SynthesisConfig(Section):
     diversity: float = Field(1.0, ge=0, description="weight of the diversity of samples")
     temperature: float = Field(4.0, gt=0, description="of the student's distillation")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the generator's averaged weights (DFRD: 0.5); 0: none")
-    augment: Literal["none", "flip", "shift", "shift_flip"] = Field(
-        "none", description="DENSE: how the generator's images are varied before its loss, as distill.augment"
-    )
     local: float = Field(1.0, ge=0, description="FedGen: weight of the loss on generated features at the client")
     weight_step: float = Field(0.01, ge=0, description="Co-Boosting: step of the ensemble's weights")
     weight_decay: float = Field(0.99, gt=0, le=1, description="Co-Boosting: decay of that step an epoch")

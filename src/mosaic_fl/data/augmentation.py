@@ -22,7 +22,7 @@ def augmentation_kind(kind: Augmentation, channels: int) -> Augmentation:
 
 
 def augmented(images: Tensor, kind: Augmentation, rng: torch.Generator) -> Tensor:
-    """A varied copy of uint8 or float images (n, channels, h, w), each changed on its own; "none" gives themselves.
+    """A varied copy of uint8 images (n, channels, h, w), each changed on its own; "none" gives the images themselves.
 
     "flip" mirrors half of the images, left to right; "shift" moves each by up to an eighth of each side and fills the
     edge with its reflection; "shift_flip" does both. `rng` is a CPU generator, the images may be anywhere.

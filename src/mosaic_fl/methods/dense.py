@@ -27,7 +27,6 @@ from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.augmentation import augmented
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.one_shot import one_shot
@@ -68,11 +67,11 @@ def distil(
     pupil = Pupil(config, schema, device, before.tensors, told=torch.empty(0, schema.num_classes))
     student, pool = pupil.student, pupil.pool
     f = FrozenExperts([c.build_expert() for c in contributions], device)
+    loss = partial(generator_loss, experts=f, student=student, settings=settings)
     for epoch in epochs:
         rng = Stream(seed, "dense", round=epoch).torch()
         z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)
-        begin, vary = Stream(seed, "dense-generator", round=epoch), Stream(seed, "dense-augment", round=epoch).torch()
-        loss = partial(generator_loss, experts=f, student=student, settings=settings, rng=vary)
+        begin = Stream(seed, "dense-generator", round=epoch)
         with held(student), f:
             made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
         pupil.show(made, labels, lambda images: mean_logits(f(images)))
@@ -97,16 +96,13 @@ def generator_loss(
     experts: FrozenExperts,
     student: Classifier,
     settings: SynthesisConfig,
-    rng: torch.Generator,
 ) -> Tensor:
     """L_gen = label·L_CE + statistics·L_BN + adversarial·L_div (eq. 6) of images (n, channels, height, width).
 
     L_CE, the cross-entropy of the mean-logit teacher with the labels asked for (eq. 3); L_BN, the distance from
     the clients' batch-norm statistics (eq. 4); L_div = −ω·KL(teacher ‖ student), ω = 1 where they disagree (eq.
-    5), which draws images to where the student is wrong. Both see the images varied by `settings.augment`, with
-    `rng`, a CPU generator, so that what is found does not hang on a pixel's place. `z` has no part in it.
+    5), which draws images to where the student is wrong. `z` has no part in it.
     """
-    images = augmented(images, settings.augment, rng)
     teacher, says = mean_logits(experts(images)), student(images)
     found = F.cross_entropy(teacher, labels)
     apart = masked_divergence(teacher, says, disagree(teacher, says)).mean()
