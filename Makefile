@@ -36,7 +36,7 @@ DATA ?= ../shared/data
 bench-accuracy: $(STAMP)
 	$(BIN)/python benchmarks/accuracy.py $(DATA)
 
-# Every method on MNIST: some ten hours of two cores (an estimate), and resumable; one setting a core. Where there are 20 rounds each has 50 local
+# Every method on MNIST: some eight hours of two cores (an estimate), and resumable; one setting a core. Where there are 20 rounds each has 50 local
 # steps. DENSE and Co-Boosting have a tenth of their papers' 200 epochs, with which they alone would take days.
 bench-compare: $(STAMP)
 	$(BIN)/mosaic compare --methods all --data $(DATA)/mnist --clients 5 --alpha 0.01,0.1,0.5 --rounds 1,20 \
