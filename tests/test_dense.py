@@ -11,6 +11,7 @@ from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.data.dataset import ImageData, to_uint8
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
+from mosaic_fl.generators.base import central
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.dense import dense, generator_loss
@@ -149,6 +150,12 @@ def test_a_batch_generator_makes_images_of_any_size(shape: tuple[int, int, int])
     images = generator(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64))
     assert images.shape == (4, *shape)
     assert float(images.detach().abs().max()) < 1
+
+
+def test_the_middle_is_cut_out() -> None:
+    images = torch.arange(20.0).view(1, 1, 4, 5)
+    assert central(images, 2, 3).tolist() == [[[[6.0, 7.0, 8.0], [11.0, 12.0, 13.0]]]]
+    assert torch.equal(central(images, 4, 5), images)
 
 
 def test_a_batch_generators_weights_by_hand(schema: Schema) -> None:

@@ -91,3 +91,10 @@ def build(spec: GeneratorSpec, schema: Schema) -> Generator:
     from mosaic_fl.generators.dcgan import DCGANGenerator
 
     return DCGANGenerator(spec, schema)
+
+
+def central(images: Tensor, height: int, width: int) -> Tensor:
+    """The middle `height` × `width` pixels of images (n, channels, h, w) that are as large or larger."""
+    top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
+    # Contiguous, or each of the networks that look at a crop would copy it once more.
+    return images[..., top : top + height, left : left + width].contiguous()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.data.schema import Schema
-from mosaic_fl.generators.base import Generator, GeneratorSpec
+from mosaic_fl.generators.base import Generator, GeneratorSpec, central
 
 SMALLEST_MAP = 4  # pixels a side where the generator starts and the discriminator ends, roughly
 WIDEST = 8  # most channels, in base widths
@@ -65,10 +65,7 @@ class DCGANGenerator(Generator):
         if self.embed is not None:
             z = torch.cat([z, self.embed(labels)], 1)
         images: Tensor = self.body(self.enter(z).view(len(z), -1, *self.start))
-        _, height, width = self.shape
-        top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
-        # Contiguous, or each of the networks that look at a crop would copy it once more.
-        return images[..., top : top + height, left : left + width].contiguous()
+        return central(images, *self.shape[1:])
 
 
 class Discriminator(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.data.schema import Schema
+from mosaic_fl.generators.base import central
 
 QUARTER = 4  # the first map has a quarter of the image's sides
 INIT = 0.02  # standard deviation of all weights around 0, and of batch norm's scales around 1
@@ -24,8 +25,8 @@ class UpsamplingGenerator(nn.Module):
 
     def __init__(self, latent: int, width: int, schema: Schema) -> None:
         super().__init__()
-        channels, self.height, self.width = schema.shape
-        self.start = -(-self.height // QUARTER), -(-self.width // QUARTER)
+        channels, *self.sides = schema.shape
+        self.start = [-(-side // QUARTER) for side in self.sides]
         self.enter = nn.Linear(latent, 2 * width * self.start[0] * self.start[1])
         self.body = nn.Sequential(
             nn.BatchNorm2d(2 * width),
@@ -38,8 +39,7 @@ class UpsamplingGenerator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         maps = self.enter(z).view(len(z), -1, *self.start)
         images: Tensor = 2 * torch.sigmoid(self.body(maps)) - 1
-        top, left = (images.shape[2] - self.height) // 2, (images.shape[3] - self.width) // 2
-        return images[..., top : top + self.height, left : left + self.width].contiguous()
+        return central(images, *self.sides)
 
 
 def _doubled(before: int, after: int) -> list[nn.Module]:
