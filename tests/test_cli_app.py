@@ -1,5 +1,8 @@
-"""What holds for every command: help that can be read, and no empty path taken for the current folder."""
+"""What holds for every command: help that can be read, no empty path taken for the current folder, nobody reading."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -64,3 +67,19 @@ def test_an_empty_path_is_refused_by_name(
     said = [word.replace("''", "") for word in words.split()]
     assert fails(capsys, *said) == f"{name} '': write a path; the current folder is ."
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", ["methods", "data --data digits --clients 2"])
+@pytest.mark.parametrize("closed", [False, True], ids=["cut off", "closed"])
+def test_a_standard_output_that_is_gone_is_no_error(words: str, closed: bool, tmp_path: Path) -> None:
+    """Of `mosaic … | true`, and of a service manager that gives its programs none."""
+    command = [sys.executable, "-m", "mosaic_fl.cli.main", *words.split()]
+    if closed:
+        command = ["sh", "-c", '"$@" >&-', "sh", *command]
+        ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    else:
+        reading, writing = os.pipe()
+        os.close(reading)
+        ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, "")

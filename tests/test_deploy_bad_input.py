@@ -99,7 +99,7 @@ def test_a_wrong_site_file_is_named(folder: Path, text: str, said: str) -> None:
         ("server --clients 2 --insecure --host 127.0.0.1 --trust cnn:8", "--trust 'cnn:8': write MODULE:FACTORY"),
         ("server --clients 2 --insecure --host 127.0.0.1 --out a?b", "its path may have no '?'"),
         ("server --clients 2 --insecure --host 127.0.0.1 --out at-12:30", "its path may have no ':'"),
-        ("server --clients 2 --insecure --host 127.0.0.1 --out site.toml/run", "cannot be made: "),
+        ("server --clients 2 --insecure --host 127.0.0.1 --out site.toml/run", "cannot write "),
         ("server --clients 2 --insecure --host 127.0.0.1 --resume --force", "say one of them"),
         ("client no.toml", "cannot read no.toml"),
         ("client site.toml", "[server] needs certificate"),

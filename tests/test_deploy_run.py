@@ -112,7 +112,7 @@ def test_what_cannot_work_ends_in_one_line(running: Place) -> None:
     assert not (running.folder / "other-run").exists()
     code, said = ended(same_folder)
     assert (code, said.count("\n")) == (2, 1)
-    assert "another mosaic deploy server works in" in said
+    assert "another process works in" in said
 
 
 def test_a_deployed_run_gives_the_bytes_of_the_local_engine(running: Place, monkeypatch: pytest.MonkeyPatch) -> None:

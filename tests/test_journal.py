@@ -54,6 +54,16 @@ def test_metrics_are_one_json_line_a_figure(tmp_path: Path) -> None:
     assert lines == [{"stage": "a", "step": 0, "loss": 1.5}, {"stage": "b", "step": 0, "loss": 1.5}]
 
 
+def test_metrics_that_a_kill_kept_from_being_written_are_written_at_the_end(tmp_path: Path) -> None:
+    """The kill came between a stage's file and the curves; nothing is left to be kept when the run goes on."""
+    Journal(tmp_path).stage("a", work([]))
+    (tmp_path / "metrics.jsonl").unlink()
+    resumed = Journal(tmp_path)
+    resumed.stage("a", work([]))
+    resumed.write_metrics()
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"stage": "a", "step": 0, "loss": 1.5}
+
+
 def test_a_damaged_stage_is_named(tmp_path: Path) -> None:
     Journal(tmp_path).stage("a", work([]))
     file = tmp_path / "stages" / "a.safetensors"

@@ -28,7 +28,7 @@ from mosaic_fl.files import write_atomic
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS, Outcome
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
-from mosaic_fl.models import check, default_student, trust
+from mosaic_fl.models import check, default_student, trust, trust_own
 from mosaic_fl.watch import Watch, serve_metrics
 
 RUN_VARIABLE = "MOSAIC_RUN"
@@ -109,7 +109,7 @@ def _line(error: Exception) -> str:
 def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch: Watch) -> dict[str, Any]:
     device = find_device(config.run.device)
     for spec in deployment.trusted:
-        trust(spec)
+        trust_own(spec)
     journal = Journal(folder, watch.listen)
     roll = Roll(grid, _identity(folder), deployment.clients, watch.tell, time.monotonic)
     exchange = Exchange(grid, roll, deployment.limits, watch.tell, max_answer=deployment.max_answer)

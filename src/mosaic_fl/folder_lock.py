@@ -2,20 +2,20 @@
 
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from mosaic_fl.errors import UsageError
 
-GLANCES, GLANCE = 3, 0.02  # times, and seconds between, that a folder is tried again: `occupied` holds it for a moment
+GLANCES, GLANCE = 4, 0.02  # times, and seconds between, that a folder is tried: `occupied` holds it for a moment
 _held: tuple[int, tuple[int, int]] | None = None  # descriptor, and which folder it is
 
 
 def occupy(folder: Path) -> None:
-    """Keep other processes out of `folder`, which exists, until this one ends or occupies another folder.
+    """Keep other processes out of `folder` until this one ends or occupies another folder.
 
     Raises UsageError where another process has it. A process that dies, in whatever way, leaves it free; those that
-    this one starts do not keep it. Where the file system or the platform has no locks, nobody is kept out.
+    this one starts do not keep it. Where there is no such folder, or the file system or the platform has no locks,
+    nobody is kept out.
     """
     global _held
     try:
@@ -29,20 +29,19 @@ def occupy(folder: Path) -> None:
     if _held is not None and _held[1] == place:
         os.close(descriptor)
         return
-    try:
-        for _ in range(GLANCES):
-            with suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            time.sleep(GLANCE)
-        else:
+    for left in reversed(range(GLANCES)):
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise UsageError(f"another process works in {folder}: wait until it ends, or choose another --out") from error
-    except OSError:
-        os.close(descriptor)
-        return
+            break
+        except BlockingIOError as error:
+            if not left:
+                os.close(descriptor)
+                message = f"another process works in {folder}: wait until it ends, or choose another --out"
+                raise UsageError(message) from error
+            time.sleep(GLANCE)
+        except OSError:  # no locks here
+            os.close(descriptor)
+            return
     _let_go()
     _held = (descriptor, place)
 

@@ -1,6 +1,5 @@
 """A run's folder: whose it is, what may be taken up again in it, and what may be deleted."""
 
-import contextlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence, Set
@@ -12,7 +11,7 @@ from typing import Any
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml, to_toml
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import remove_partial, write_atomic
+from mosaic_fl.files import remove_partial, require_writable, write_atomic
 from mosaic_fl.folder_lock import occupy
 
 MARKER = "inputs.json"  # written first and deleted last: what carries it is ours
@@ -81,17 +80,15 @@ def claim(
         raise UsageError(
             f"{folder} exists: add --resume to go on with it, --force to start over, or choose another --out"
         )
-    with contextlib.suppress(OSError):  # what cannot be made cannot be written either, and that says why
-        folder.mkdir(parents=True, exist_ok=True)
-        occupy(folder)
+    require_writable(folder / MARKER)
+    occupy(folder)
     ours = {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
     try:
         if found and force:
             _delete(folder, sources)
         elif found:
             _require_same(folder, found, marker or {}, ours, config)
-        if folder.exists():
-            remove_partial(folder)
+        remove_partial(folder)
     except OSError as error:
         raise MosaicError(f"cannot empty {folder}: {error.strerror}") from error
     write_atomic(folder / MARKER, json.dumps(ours) + "\n")

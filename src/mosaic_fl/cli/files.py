@@ -135,13 +135,10 @@ def _classes(text: str | None) -> int | list[str] | None:
 
 
 def _let_in(trusted: list[str] | None) -> None:
-    """Let the user's own factories be built; raises UsageError for what names none."""
-    from mosaic_fl.models import trust
-    from mosaic_fl.models.own import is_own
+    from mosaic_fl.models import trust_own
 
     for spec in trusted or []:
-        if not is_own(trust(spec)):
-            raise UsageError(f"--trust {spec!r}: write MODULE:FACTORY")
+        trust_own(spec)
 
 
 def require_free(path: Path, force: bool, *sources: Path) -> None:

@@ -58,15 +58,14 @@ def _show(looks: "Iterator[tuple[Status | Kept, bool | None]]", *, as_json: bool
 
 def _looks(folder: Path, follow: bool) -> "Iterator[tuple[Status | Kept, bool | None]]":
     """What is in the folder and whether the run's process is there, until the run has ended."""
-    from mosaic_fl.report.kept import read_kept
+    from mosaic_fl.report.kept import Kept, read_kept
     from mosaic_fl.watch.reading import alive, read_status
 
     while True:
-        told = read_status(folder)
-        there = None if told is None else alive(told)
-        found = read_kept(folder) if told is None else told
+        found = read_status(folder) or read_kept(folder)
+        there = found.at_work if isinstance(found, Kept) else alive(found)
         yield found, there
-        if found.ended or False in (there, getattr(found, "at_work", None)) or not follow:
+        if found.ended or there is False or not follow:
             return
         time.sleep(SECONDS_BETWEEN)
 

@@ -17,8 +17,7 @@ from mosaic_fl.deploy.proxy import nginx
 from mosaic_fl.devices import find_device
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import UsageError
-from mosaic_fl.models import check_name, trust
-from mosaic_fl.models.own import is_own
+from mosaic_fl.models import check_name, trust, trust_own
 
 MAX_ANSWER = 2**30
 """Bytes of a client's answer that are read, unless `--max-answer` says otherwise."""
@@ -75,8 +74,7 @@ def check_plan(plan: ServerPlan) -> dict[str, Path]:
     if plan.metrics_port == plan.port:
         raise UsageError(f"--metrics-port {plan.metrics_port}: clients reach --port there; choose another")
     for spec in plan.trusted:
-        if not is_own(trust(spec)):
-            raise UsageError(f"--trust {spec!r}: write MODULE:FACTORY")
+        trust_own(spec)
     if plan.config.models.student:
         check_name(trust(plan.config.models.student))
     find_device(plan.config.run.device)

@@ -1,14 +1,12 @@
 """`mosaic deploy server`: one federation's server, from its keys to its result, and nothing of it left behind."""
 
 import contextlib
-import fcntl
 import json
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from mosaic_fl.deployed import Deployment
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.files import sha256, write_atomic
+from mosaic_fl.folder_lock import occupy
 from mosaic_fl.run_folder import claim
 
 STARTING = 60.0  # seconds that a process has until it listens
@@ -80,44 +79,24 @@ def serve(plan: ServerPlan, *, resume: bool, force: bool) -> dict[str, Any]:
     Raises UsageError for what is wrong before anything starts; MosaicError where a process dies or the run fails, with
     the line and exit code that the run left. Every process is ended, however this ends.
     """
-    with _sole(plan):
-        known = check_plan(plan)
-        options = {"clients": str(plan.clients), "test": str(plan.test) if plan.test else ""}
-        sources = [path for path in (plan.test, plan.keys, plan.clients_keys) if path]
-        claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
-        hub_port = _hub_port(plan)
-        _write(plan, known, hub_port)
-        before = _stamp(plan.out / "result.json")
-        steps = commands(plan, known, hub_port)
-        with ended_by_sigterm(), Processes() as processes:
-            _start(plan, steps, processes, hub_port)
-            result = _wait(plan, steps, processes, before)
-        _remove_database(plan)  # it holds what clients sent
-        return result
+    occupy(plan.out)  # before the port is asked for, which a server that works there has
+    known = check_plan(plan)
+    options = {"clients": str(plan.clients), "test": str(plan.test) if plan.test else ""}
+    sources = [path for path in (plan.test, plan.keys, plan.clients_keys) if path]
+    claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
+    hub_port = _hub_port(plan)
+    _write(plan, known, hub_port)
+    before = _stamp(plan.out / "result.json")
+    steps = commands(plan, known, hub_port)
+    with ended_by_sigterm(), Processes() as processes:
+        _start(plan, steps, processes, hub_port)
+        result = _wait(plan, steps, processes, before)
+    _remove_database(plan)  # it holds what clients sent
+    return result
 
 
 def _hub_port(plan: ServerPlan) -> int:
     return free_port() if plan.behind_proxy else plan.port
-
-
-@contextlib.contextmanager
-def _sole(plan: ServerPlan) -> Iterator[None]:
-    """Hold the run's folder against another server; the lock goes with the process, however it ends."""
-    lock = plan.out.with_name(f".{plan.out.name}.lock")
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held = lock.open("w")
-    except OSError as error:
-        raise UsageError(f"--out {plan.out} cannot be made: {error.strerror}") from error
-    with held as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(f"another mosaic deploy server works in {plan.out}: end it first") from error
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _write(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> None:

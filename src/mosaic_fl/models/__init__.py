@@ -3,6 +3,16 @@
 from mosaic_fl.models import convolutional, lenet, perceptron, residual, transformer  # noqa: F401  (they register)
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.defaults import default_models, default_student
-from mosaic_fl.models.registry import build, check, check_name, families, trust
+from mosaic_fl.models.registry import build, check, check_name, families, trust, trust_own
 
-__all__ = ["Classifier", "build", "check", "check_name", "default_models", "default_student", "families", "trust"]
+__all__ = [
+    "Classifier",
+    "build",
+    "check",
+    "check_name",
+    "default_models",
+    "default_student",
+    "families",
+    "trust",
+    "trust_own",
+]

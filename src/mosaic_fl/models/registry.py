@@ -76,6 +76,12 @@ def trust(spec: str | Factory) -> str:
     return admit(import_factory(spec), spec)
 
 
+def trust_own(spec: str) -> None:
+    """`trust` for what --trust names, module:factory; raises UsageError, too, where that is a built-in model."""
+    if not is_own(trust(spec)):
+        raise UsageError(f"--trust {spec!r}: write MODULE:FACTORY")
+
+
 def check_name(spec: str) -> None:
     """Raise UsageError for a name that is wrong whatever the images: an unknown family, or a number out of bounds."""
     if not is_foreign(spec):
