@@ -13,7 +13,7 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.partition import class_table
 from mosaic_fl.journal import round_name
 from mosaic_fl.methods import METHODS
-from mosaic_fl.methods.outcome import ONE_MODEL
+from mosaic_fl.methods.outcome import ONE_MODEL, SAMPLES_OR_PRIOR
 from mosaic_fl.randomness import Stream
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
@@ -33,7 +33,7 @@ def simulate(config: Config, out: Path, asked: Collection[str], *, resume: bool,
     console = Console(stderr=True)
     with console.status("loading and splitting the data"):
         prepared = prepare(config)
-    _advise(prepared, asked)
+    _advise(config, prepared, asked)
     claim(out, "run", prepared.inputs, prepared.config, [Path(config.data.name)], resume=resume, force=force)
     plan = _plan(prepared)
     with Display(plan, console, clients=len(prepared.sites)) as display:
@@ -61,20 +61,27 @@ def simulate(config: Config, out: Path, asked: Collection[str], *, resume: bool,
     print(f"Results: {out}/{names}")
 
 
-def _advise(prepared: Prepared, asked: Collection[str]) -> None:
+def _advise(config: Config, prepared: Prepared, asked: Collection[str]) -> None:
     """A line where what was asked for has no effect, and one where another preset is made for the data."""
-    if idle := [said for name, said in _without_effect(prepared.config).items() if name in asked]:
-        title = METHODS[prepared.config.run.method].title
-        print(f"mosaic: {title} has no use for {', '.join(idle)}", file=sys.stderr)
-    config, colour = prepared.config, prior_kind(DistillConfig(), prepared.splits.train.schema) == "photos"
+    if idle := [said for name, said in _without_effect(config).items() if name in asked]:
+        print(f"mosaic: {METHODS[config.run.method].title} has no use for {', '.join(idle)}", file=sys.stderr)
+    colour = prior_kind(DistillConfig(), prepared.splits.train.schema) == "photos"
     if config.run.method == "mosaic" and colour and config.distill == DistillConfig():
         print("mosaic: colour images: for photographs, --preset natural does better (docs/notes)", file=sys.stderr)
 
 
 def _without_effect(config: Config) -> dict[str, str]:
-    """The settings of rounds and choice that the method has no use for, as they stand."""
+    """The settings that a user would look for in the result and the method has no use for, as they stand."""
     card, mosaic = METHODS[config.run.method], config.run.method == "mosaic"
+    student = config.run.centralised or not (card.reference or card.serves != ONE_MODEL)
+    if card.equal_architectures:  # its one architecture is the student's only where the clients' were not said
+        student = config.models.student in (config.models.clients or [config.models.student])
+    generator = "" if config.generator.family == "none" else config.generator.family
+    prior = "" if config.distill.prior == "none" else config.distill.prior
     switched = {
+        "models.student": (config.models.student, student),
+        "generator.family": (generator, bool(card.transfer)),
+        "distill.prior": (prior, card.transfer == SAMPLES_OR_PRIOR),
         "rounds.warm_up": (config.rounds.warm_up, mosaic or card.rounds or "rounds.warm_up" in card.defaults),
         "rounds.fine_tune": (config.rounds.fine_tune, mosaic),
         "distill.choose": (config.distill.choose, mosaic),
