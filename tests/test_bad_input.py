@@ -244,6 +244,17 @@ def test_options_that_a_method_has_no_use_for_are_told(capsys: pytest.CaptureFix
     assert told("--method", "fedcvae", "--student", "mlp:5", "--prior", "procedural", "--generator", "cvae") == said
 
 
+def test_settings_that_a_contribution_has_no_use_for_are_told(
+    capsys: pytest.CaptureFixture[str], digits: ImageData
+) -> None:
+    save_parquet(digits.subset(range(30)), Path("a.parquet"))
+    told = ["--set", "data.max_train=10", "--set", "partition.alpha=1", "--set", "data.validation=0.2"]
+    with pytest.raises(SystemExit) as ended:
+        main(["contribute", "--data", "a.parquet", "--model", "mlp:4", "--client", "0", "--out", "a", *told, *QUICK])
+    said = "mosaic: contribute reads all of --data: it has no use for data.max_train, partition.alpha"
+    assert (ended.value.code, capsys.readouterr().err.splitlines()[0]) == (0, said)
+
+
 @pytest.mark.parametrize(
     ("setting", "part"),
     [

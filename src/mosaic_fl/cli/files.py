@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mosaic_fl.cli.options import ConfigFile, Device, Force, Resume, Seed, Settings, configure
+from mosaic_fl.cli.options import ConfigFile, Device, Force, Resume, Seed, Settings, configure, given_settings
 from mosaic_fl.errors import UsageError
 
+READ = ("data.validation", "data.image_size")  # of the settings that say what a simulation reads, those for a site too
 Trust = Annotated[list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")]
 
 
@@ -33,6 +34,9 @@ def contribute(
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
     config = configure(file, options, settings)
     require_free(out, force, data)
+    simulated = [name for name in given_settings(settings) if name.startswith(("data.", "partition."))]
+    if idle := [name for name in simulated if name not in READ]:
+        print(f"mosaic: contribute reads all of --data: it has no use for {', '.join(idle)}", file=sys.stderr)
     from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make
     from mosaic_fl.data.sources import load_file
