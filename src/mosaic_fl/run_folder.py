@@ -59,9 +59,8 @@ def claim(
     `options` are those of the command that are no settings and yet make the run what it is, as they were given. With
     `resume`, a run of the same command, inputs, options and settings there is gone on with. With `force`, the files of
     the run that is there are deleted, and nothing else is. Raises UsageError where the folder holds something and
-    neither was said, where it is no run's or another run's, and where it holds one of `sources`, the files that this
-    run reads, where the file that says whose it is is damaged, and where another process works there; MosaicError where
-    it cannot be written.
+    neither was said, is no run's or another run's, holds one of `sources`, the files that this run reads, has a damaged
+    marker, cannot be written, or is where another process works; MosaicError where it cannot be emptied.
     """
     if resume and force:
         raise UsageError("--resume goes on with a run and --force deletes it: say one of them")
