@@ -70,7 +70,11 @@ def fails(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 2)
     """The one line that `mosaic WORDS` prints on stderr before it exits with `code`."""
     with pytest.raises(SystemExit) as exit:
         main([str(word) for word in words])
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mosaic: ")]
+    lines = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if line.startswith("mosaic: ") and not line.startswith("mosaic: note: ")
+    ]
     assert exit.value.code == code, lines
     assert len(lines) == 1
     assert "Traceback" not in lines[0]

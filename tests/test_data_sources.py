@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from image_files import folder, grey, png, read, write
+from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.export import save_parquet
@@ -97,7 +98,7 @@ class TestParquet:
         file = write(tmp_path / "sizes.parquet", [0, 1], [png(grey(9)), png(grey(9, 5, 3))])
         with pytest.raises(UsageError, match=r"row 1 of .* has 5×3 pixels, the first 4×4.*data\.image_size"):
             load_file(file)
-        assert load_file(file, image_size=4).images.unique().tolist() == [9]
+        assert load_file(file, ReadingConfig(image_size=4)).images.unique().tolist() == [9]
 
 
 class TestImageFolder:
@@ -161,13 +162,13 @@ class TestOneClient:
         plain = write(tmp_path / "plain.parquet", [2, 0])
         named = write(tmp_path / "named.parquet", [1], names=["a", "b"])
         names = ("a", "b", "c")
-        assert load_file(plain, Schema((1, 4, 4), names)).schema.classes == names
+        assert load_file(plain, schema=Schema((1, 4, 4), names)).schema.classes == names
         for schema, message in (
             (Schema((1, 8, 8), names), r"are 1×4×4, not 1×8×8: .*image_size"),
             (Schema((1, 4, 4), ("a", "b")), r"has label 2, but there are 2 classes: a, b"),
         ):
             with pytest.raises(UsageError, match=message):
-                load_file(plain, schema)
+                load_file(plain, schema=schema)
         with pytest.raises(UsageError, match=r"has the classes a, b, and there are 4 in all: .* all, as a,b,…"):
             load_file(named, classes=4)
 
@@ -187,7 +188,7 @@ class TestOneClient:
     def test_a_coloured_picture_where_the_schema_is_grey(self, tmp_path: Path) -> None:
         file = write(tmp_path / "red.parquet", [0, 1], [png(np.zeros((4, 4, 3), np.uint8))] * 2)
         with pytest.raises(UsageError, match=r"row 0 of .* is coloured \(mode RGB\), where grey"):
-            load_file(file, Schema((1, 4, 4), ("a", "b")))
+            load_file(file, schema=Schema((1, 4, 4), ("a", "b")))
 
 
 NAMES = ("a", "b")

@@ -116,7 +116,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     federation = FlowerFederation(exchange, config, journal)
     federation.open()
     config = _settled(config, federation)
-    test = load_test(deployment.test, federation.schema) if deployment.test else None
+    test = load_test(deployment.test, federation.schema, config.data) if deployment.test else None
     torch.set_num_threads(config.run.threads)
     outcome = METHODS[config.run.method].run(federation, config, device, journal)
     confusions: list[Tensor] = []

@@ -41,7 +41,7 @@ def distill_files(
     schema, device = contributions[0].schema, find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
     check(student, schema)
-    held_out = load_test(test, schema) if test else None
+    held_out = load_test(test, schema, config.data) if test else None
     check_one_exchange(config)
     config = config.with_values({"models.student": student})
     check_distillation(config, schema, [c.architecture for c in contributions])

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from mosaic_fl.cli.options import Force, Preset, Resume, Settings, given_settings, names
+from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.errors import MosaicError, UsageError
 
 # The grid that a GPU would run: full sets, more clients, the paper's network.
@@ -26,9 +27,12 @@ DRAWING = 0.02  # share of the time that may go into the picture: the tables are
 Value = TypeVar("Value", int, float)
 
 
+@reads_images()
 def compare(
+    *,
     methods: Annotated[str, typer.Option(help="mosaic,fedavg,centralised, or all: see mosaic methods")] = "all",
     data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
+    reading: dict[str, Any],
     clients: Annotated[str | None, typer.Option(metavar="N,…", help="numbers of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X,…", help="smaller is more different [0.1]")] = None,
     architectures: Annotated[str, typer.Option(help="equal, mixed, or both")] = "equal,mixed",
@@ -63,7 +67,9 @@ def compare(
         rounds=numbers("rounds", said["rounds"], int),
         seeds=numbers("seeds", seeds, int),
         preset=preset or "default",
-        values=_values(said, workers or ("1" if asked_jobs != 1 else None)) | given_settings(settings),
+        values=_values(said, workers or ("1" if asked_jobs != 1 else None))
+        | {name: value for name, value in reading.items() if value is not None}
+        | given_settings(settings),
     )
     plan = make_plan(grid)
     if list_only:

@@ -1,20 +1,24 @@
 """`mosaic data`: look at a data set and how it would be spread over clients."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from mosaic_fl.cli.files import require_free
 from mosaic_fl.cli.options import ConfigFile, Seed, Settings, configure
+from mosaic_fl.cli.reading import reads_images
 
 PICTURE = Path("runs/split.png")  # a look is no result: without --out the last one is drawn over
 
 
+@reads_images()
 def data(
     file: ConfigFile = None,
+    *,
     data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
+    reading: dict[str, Any],
     clients: Annotated[str | None, typer.Option(metavar="N", help="number of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
@@ -31,6 +35,7 @@ def data(
         "partition.alpha": alpha,
         "partition.split": split,
         "run.seed": seed,
+        **reading,
     }
     config = configure(file, options, settings)
     if export:

@@ -1,7 +1,7 @@
 """`mosaic deploy`: keys, a server and its clients over a network; see docs/deploy.md."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -9,6 +9,7 @@ from rich.console import Console
 from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
+from mosaic_fl.cli.reading import reads_images
 
 app = App("A federation over a network: docs/deploy.md.")
 keys = App("Make keys and certificates.")
@@ -47,6 +48,7 @@ def client_keys(
 
 
 @app.command("server")
+@reads_images()
 def server(
     file: ConfigFile = None,
     *,
@@ -57,6 +59,7 @@ def server(
     preset: Preset = None,
     settings: Settings = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
+    reading: dict[str, Any],
     trusted: Trust = None,
     keys: Annotated[Path | None, typer.Option(help="folder of mosaic deploy keys server")] = None,
     clients_keys: Annotated[Path | None, typer.Option(help="folder of the clients' .pub files")] = None,
@@ -74,9 +77,8 @@ def server(
     force: Force = False,
 ) -> None:
     """At the server: wait for the clients, run the method, write the one global model."""
-    config = configure(
-        file, {"run.method": method, "models.student": student, "partition.clients": clients}, settings, preset
-    )
+    options = {"run.method": method, "models.student": student, "partition.clients": clients, **reading}
+    config = configure(file, options, settings, preset)
     _need_flower()
     from mosaic_fl.deploy.plan import ServerPlan, read_limits
     from mosaic_fl.deploy.server import serve

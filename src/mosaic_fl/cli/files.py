@@ -4,22 +4,28 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from mosaic_fl.cli.options import ConfigFile, Device, Force, Resume, Seed, Settings, configure, given_settings
+from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.config import ReadingConfig
 from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import note
 
-READ = ("data.validation", "data.image_size")  # of the settings that say what a simulation reads, those for a site too
+# Of the settings that say what a simulation reads, those for a site too.
+READ = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
 Trust = Annotated[list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")]
 
 
+@reads_images()
 def contribute(
     file: ConfigFile = None,
     *,
     data: Annotated[Path, typer.Option(help="this client's labelled data")],
+    reading: dict[str, Any],
     model: Annotated[str, typer.Option(help="its architecture, as mlp:64")],
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
@@ -32,11 +38,12 @@ def contribute(
 ) -> None:
     """At a client: train on private data and write the one file that leaves the site."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
+    options |= reading
     config = configure(file, options, settings)
     require_free(out, force, data)
     simulated = [name for name in given_settings(settings) if name.startswith(("data.", "partition."))]
     if idle := [name for name in simulated if name not in READ]:
-        print(f"mosaic: contribute reads all of --data: it has no use for {', '.join(idle)}", file=sys.stderr)
+        note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
     from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make
     from mosaic_fl.data.sources import load_file
@@ -47,7 +54,7 @@ def contribute(
     from mosaic_fl.monitor import Recorder
     from mosaic_fl.report.progress import Display
 
-    samples = load_file(data, classes=_classes(classes), image_size=config.data.image_size)
+    samples = load_file(data, config.data, classes=_classes(classes))
     spec = trust(model)
     check(spec, samples.schema)
     place = find_device(config.run.device)
@@ -63,12 +70,15 @@ def contribute(
     print(f"{out}: {size} · model {spec} · generator {made.generator_line} · {kept}")
 
 
+@reads_images()
 def distill(
     contributions: Annotated[list[Path], typer.Argument(metavar="FILE...", help="the clients' contributions")],
+    *,
     out: Annotated[Path, typer.Option(help="folder of the result")] = Path("global"),
     config_file: Annotated[Path | None, typer.Option("--config", help="settings as a TOML file")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
+    reading: dict[str, Any],
     trusted: Trust = None,
     seed: Seed = None,
     device: Device = None,
@@ -78,6 +88,7 @@ def distill(
 ) -> None:
     """At the server: contributions in, one global model out; no data is seen."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
+    options |= reading
     config = configure(config_file, options, settings)
     _let_in(trusted)
     from mosaic_fl.distilling import distill_files
@@ -98,10 +109,13 @@ def distill(
     print(f"Results: {out}/global_model.safetensors, result.json")
 
 
+@reads_images("label_column", "channels", "image_size")
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a global_model.safetensors")],
+    *,
     data: Annotated[Path, typer.Option(help="images: a Parquet file or a folder")],
     out: Annotated[Path | None, typer.Option(help="write here instead of the screen")] = None,
+    reading: dict[str, Any],
     trusted: Trust = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
     force: Force = False,
@@ -116,7 +130,8 @@ def predict(
         require_free(out, force, data, model)
     _let_in(trusted)
     loaded = GlobalModel.load(model)
-    probabilities = loaded.logits(load_images(data, loaded.schema), find_device(device)).softmax(1)
+    images = load_images(data, loaded.schema, configure(None, reading, None).data)
+    probabilities = loaded.logits(images, find_device(device)).softmax(1)
     best, classes = probabilities.max(1)
     lines = "".join(
         json.dumps({"image": i, "class": c, "name": loaded.schema.classes[c], "probability": round(p, 6)}) + "\n"

@@ -13,6 +13,7 @@ from click import ClickException
 from mosaic_fl.cli import compare, data, deploy, files, methods, run, status
 from mosaic_fl.cli.app import App
 from mosaic_fl.errors import MosaicError
+from mosaic_fl.notes import printed
 
 RESUMABLE = {"run", "compare", "distill", "server"}
 RESUME = "; what was finished is kept: go on with --resume"
@@ -62,7 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(words: list[str], debug: bool) -> int:
     try:
-        code = app(words, prog_name="mosaic", standalone_mode=False)
+        with printed():
+            code = app(words, prog_name="mosaic", standalone_mode=False)
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0

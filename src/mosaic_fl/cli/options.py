@@ -1,7 +1,6 @@
 """Options that several commands share, and how options and a TOML file become one configuration."""
 
 import ast
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml, read_toml
 from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import note
 from mosaic_fl.presets import preset_config
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="settings; options override it")]
@@ -56,10 +56,7 @@ def _from_file(file: Path, given: dict[str, Any]) -> Config:
         if path not in given and (value := _at(config, path)) != wanted
     ]
     if kept and method != own:
-        print(
-            f"mosaic: {file} says {'; '.join(kept)} as in the paper of {method} (mosaic config --method {method})",
-            file=sys.stderr,
-        )
+        note(f"{file} says {'; '.join(kept)} as in the paper of {method} (mosaic config --method {method})")
     return config.with_values(given)
 
 

@@ -1,7 +1,7 @@
 """`mosaic run` and `mosaic config`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,14 +17,18 @@ from mosaic_fl.cli.options import (
     given_settings,
     names,
 )
+from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config_file import to_toml
 
 
+@reads_images()
 def run(
     file: ConfigFile = None,
+    *,
     preset: Preset = None,
     method: Annotated[str | None, typer.Option(help="mosaic, fedavg, …: see mosaic methods")] = None,
     data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
+    reading: dict[str, Any],
     clients: Annotated[str | None, typer.Option(metavar="N", help="number of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
@@ -66,6 +70,7 @@ def run(
         "run.engine": engine,
         "run.workers": 0 if workers == "auto" else workers,
         "run.centralised": centralised,
+        **reading,
     }
     config = configure(file, options, settings, preset)
     asked = {name for name, value in options.items() if value is not None} | given_settings(settings).keys()

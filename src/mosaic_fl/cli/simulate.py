@@ -14,6 +14,7 @@ from mosaic_fl.data.partition import class_table
 from mosaic_fl.journal import round_name
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import ONE_MODEL, SAMPLES_OR_PRIOR
+from mosaic_fl.notes import note
 from mosaic_fl.randomness import Stream
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
@@ -64,10 +65,10 @@ def simulate(config: Config, out: Path, asked: Collection[str], *, resume: bool,
 def _advise(config: Config, prepared: Prepared, asked: Collection[str]) -> None:
     """A line where what was asked for has no effect, and one where another preset is made for the data."""
     if idle := [said for name, said in _without_effect(config).items() if name in asked]:
-        print(f"mosaic: {METHODS[config.run.method].title} has no use for {', '.join(idle)}", file=sys.stderr)
+        note(f"{METHODS[config.run.method].title} has no use for {', '.join(idle)}")
     colour = prior_kind(DistillConfig(), prepared.splits.train.schema) == "photos"
     if config.run.method == "mosaic" and colour and config.distill == DistillConfig():
-        print("mosaic: colour images: for photographs, --preset natural does better (docs/notes)", file=sys.stderr)
+        note("colour images: for photographs, --preset natural does better (docs/notes)")
 
 
 def _without_effect(config: Config) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mosaic_fl.config.client import GeneratorConfig, PrototypesConfig, TrainConfig
-from mosaic_fl.config.experiment import DataConfig, ModelsConfig, PartitionConfig, RunConfig, Split
+from mosaic_fl.config.experiment import DataConfig, ModelsConfig, PartitionConfig, ReadingConfig, RunConfig, Split
 from mosaic_fl.config.section import Section
 from mosaic_fl.config.server import (
     DistillConfig,
@@ -27,6 +27,7 @@ __all__ = [
     "ModelsConfig",
     "PartitionConfig",
     "PrototypesConfig",
+    "ReadingConfig",
     "RoundsConfig",
     "RunConfig",
     "Section",

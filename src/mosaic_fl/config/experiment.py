@@ -52,11 +52,24 @@ class RunConfig(Section):
     centralised: bool = Field(False, description="also train the student on the pooled data: the ceiling")
 
 
-class DataConfig(Section):
+class ReadingConfig(Section):
+    """How labelled images are read: the same at every site of a federation."""
+
+    image_column: str = Field("", description="the column of images; empty: image or img")
+    label_column: str = Field("", description="the column of labels; empty: label, labels or fine_label")
+    image_size: int = Field(0, ge=0, le=1024, description="resize to this many pixels a side; 0: as they are")
+    channels: Literal["auto", "grey", "colour"] = Field("auto", description="grey, colour; auto: grey if all are")
+    fit: Literal["pad", "crop", "stretch"] = Field("pad", description="how an image that is no square becomes one")
+    pixel_range: tuple[float, ...] = Field(
+        (), description="(black, white) of images deeper than 8 bits, as [0, 4095]; empty: they are refused"
+    )
+    skip_broken: bool = Field(False, description="leave out images that cannot be read, and list them")
+
+
+class DataConfig(ReadingConfig):
     """The data set."""
 
     name: str = Field("digits", description="digits, a Parquet file or folder, an image folder, hub:NAME")
-    image_size: int = Field(0, ge=0, le=1024, description="resize to this many pixels a side; 0: as they are")
     max_train: int = Field(0, ge=0, description="use a random subset of this many training samples; 0: all")
     max_test: int = Field(0, ge=0, description="use a random subset of this many test samples; 0: all")
     validation: float = Field(0.1, ge=0, le=0.5, description="share of a client's samples kept for its choices")

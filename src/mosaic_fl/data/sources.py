@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mosaic_fl.config import DataConfig
+from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.arrays import class_names
 from mosaic_fl.data.dataset import ImageData, Splits
 from mosaic_fl.data.decoding import decode
@@ -31,6 +31,7 @@ from mosaic_fl.randomness import Stream
 TEST_SHARE = 0.2
 _TEST_STREAM = Stream(0, "test-split")
 
+READING = ReadingConfig()  # the defaults
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
 
@@ -46,11 +47,11 @@ def load(config: DataConfig, seed: int) -> Splits:
     """
     train_rows, test_rows = _rows(config.name)
     names = _common_names(train_rows, test_rows)
-    train = _image_data(train_rows, names, size=config.image_size)
+    train = _image_data(train_rows, names, config)
     if test_rows is None:
         train, test = hold_out(train, TEST_SHARE, _TEST_STREAM)
     else:
-        test = _image_data(test_rows, names, schema=train.schema, size=config.image_size)
+        test = _image_data(test_rows, names, config, train.schema)
     if not len(test):
         raise UsageError(f"{train_rows.source} has too few samples ({len(train)}) to set a fifth aside for testing")
     return Splits(
@@ -62,9 +63,9 @@ def load(config: DataConfig, seed: int) -> Splits:
 
 def load_file(
     path: str | Path,
+    reading: ReadingConfig = READING,
     schema: Schema | None = None,
     classes: int | Sequence[str] | None = None,
-    image_size: int = 0,
 ) -> ImageData:
     """All labelled images of one client: a Parquet file, a folder with one, or a folder of images.
 
@@ -74,15 +75,15 @@ def load_file(
     Raises UsageError for what is no data set, and where the file's names or the images' shape disagree with
     `schema` or `classes`.
     """
-    return _client_data(_labelled(path), schema.classes if schema else classes, schema, image_size)
+    return _client_data(_labelled(path), schema.classes if schema else classes, reading, schema)
 
 
-def load_test(path: str | Path, schema: Schema) -> ImageData:
+def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING) -> ImageData:
     """Labelled test images that a model of `schema` is measured on, resized to its image size.
 
     Of a folder with training and test files, the test files. Raises UsageError as `load_file` does.
     """
-    return _client_data(_labelled(path, test=True), schema.classes, schema, _square(schema))
+    return _client_data(_labelled(path, test=True), schema.classes, _as_schema(reading, schema), schema)
 
 
 def check_test(path: str | Path) -> None:
@@ -98,20 +99,20 @@ def _labelled(path: str | Path, *, test: bool = False) -> Rows:
     return read_parquet(files) if files else read_folder(where)
 
 
-def _square(schema: Schema) -> int:
-    """The side to resize to, where the schema's images are squares; 0, which leaves them, where they are not."""
+def _as_schema(reading: ReadingConfig, schema: Schema) -> ReadingConfig:
+    """`reading` with the side of the schema's images, where they are squares; 0, which leaves them, where not."""
     _, height, width = schema.shape
-    return height if height == width else 0
+    return reading.model_copy(update={"image_size": height if height == width else 0})
 
 
-def load_images(path: str | Path, schema: Schema) -> Tensor:
+def load_images(path: str | Path, schema: Schema, reading: ReadingConfig = READING) -> Tensor:
     """Images to predict, uint8 (n, *schema.shape), in the order of a Parquet file's rows or a folder's file names.
 
     `path` may be one image file, too. Images are resized to the schema's size where that is a square. Raises
     UsageError where they do not have the schema's shape then.
     """
     where, shape = _existing(path), schema.shape
-    images = decode(read_pictures(where), str(where), shape[0], _square(schema))
+    images = decode(read_pictures(where), str(where), shape[0], _as_schema(reading, schema).image_size)
     _check_shape(images, shape, str(where))
     return images
 
@@ -176,12 +177,14 @@ def _common_names(train: Rows, test: Rows | None) -> tuple[str, ...]:
     return names
 
 
-def _client_data(rows: Rows, known: int | Sequence[str] | None, schema: Schema | None, size: int) -> ImageData:
+def _client_data(
+    rows: Rows, known: int | Sequence[str] | None, reading: ReadingConfig, schema: Schema | None
+) -> ImageData:
     """One client's images; `known`: the federation's class names, or how many there are."""
     names = rows.names or class_names(_count(rows) if known is None else known)
     _check_labels(_count(rows), names, rows.source)
     if known is None or known == len(names):
-        return _image_data(rows, names, schema, size)
+        return _image_data(rows, names, reading, schema)
     everybody = class_names(known)
     if strange := [name for name in names if name not in everybody]:
         if isinstance(known, int | np.integer):
@@ -191,14 +194,14 @@ def _client_data(rows: Rows, known: int | Sequence[str] | None, schema: Schema |
             )
         raise UsageError(f"class {strange[0]} of {rows.source} is none of the classes {_list(everybody)}")
     labels = np.array([everybody.index(name) for name in names])[rows.labels]
-    return _image_data(replace(rows, labels=labels), everybody, schema, size)
+    return _image_data(replace(rows, labels=labels), everybody, reading, schema)
 
 
-def _image_data(rows: Rows, names: tuple[str, ...], schema: Schema | None = None, size: int = 0) -> ImageData:
+def _image_data(rows: Rows, names: tuple[str, ...], reading: ReadingConfig, schema: Schema | None = None) -> ImageData:
     _check_labels(_count(rows), names, rows.source)
     if len(names) < 2:
         raise UsageError(f"{rows.source} shows one class only: give the number of all classes, or their names")
-    images = decode(rows.pictures, rows.source, schema.shape[0] if schema else None, size)
+    images = decode(rows.pictures, rows.source, schema.shape[0] if schema else None, reading.image_size)
     if schema is None:
         channels, height, width = images.shape[1:]
         schema = Schema((channels, height, width), names)

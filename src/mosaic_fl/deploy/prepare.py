@@ -51,7 +51,7 @@ def check_data(site: SiteFile) -> None:
     from mosaic_fl.devices import find_device
     from mosaic_fl.models import check, trust
 
-    samples = load_file(site.data, classes=site.classes, image_size=site.image_size)
+    samples = load_file(site.data, site, classes=site.classes)
     check(trust(site.model), samples.schema)
     find_device(site.device)
 

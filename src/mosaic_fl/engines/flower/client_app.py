@@ -32,7 +32,7 @@ def open_site(site: SiteFile) -> Site:
 
     That the model can be built for the data was checked when the node was started: it takes a second.
     """
-    data = load_file(site.data, classes=site.classes, image_size=site.image_size)
+    data = load_file(site.data, site, classes=site.classes)
     return Site(site.client, data, trust(site.model))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from mosaic_fl.config.experiment import ReadingConfig
 from mosaic_fl.config.section import Section
 from mosaic_fl.config_file import read_toml
 from mosaic_fl.errors import UsageError, unknown
@@ -32,7 +33,7 @@ class ServerPart(Section):
         return int(self.address.rpartition(":")[2])
 
 
-class SiteFile(Section):
+class SiteFile(ReadingConfig):
     """One client of a federation, as the site itself describes it; all paths are absolute."""
 
     client: int = Field(ge=0, le=9999, description="this client's number, another at each site")
@@ -42,7 +43,6 @@ class SiteFile(Section):
     classes: Annotated[int, Field(ge=2)] | Annotated[tuple[str, ...], Field(min_length=2)] | None = Field(
         None, description="of the whole federation: how many, or their names"
     )
-    image_size: int = Field(0, ge=0, description="height and width to resize to; 0: as they are")
     device: str = Field("auto", description="auto, cpu, cuda")
     server: ServerPart
 

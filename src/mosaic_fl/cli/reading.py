@@ -1,0 +1,52 @@
+"""The options that say how images are read: one list for every command that reads some.
+
+A command takes them as one parameter, `reading`: settings by their names (`data.channels`), None where not given.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+OPTIONS: dict[str, Any] = {
+    "image_size": Annotated[str | None, typer.Option(metavar="N", help="pixels a side [0: as they are]")],
+    "channels": Annotated[str | None, typer.Option(help="grey, colour; the same at every site [auto]")],
+    "fit": Annotated[str | None, typer.Option(help="an image that is no square: pad, crop, stretch [pad]")],
+    "pixel_range": Annotated[
+        str | None, typer.Option(metavar="BLACK,WHITE", help="of images deeper than 8 bits, as 0,4095")
+    ],
+    "image_column": Annotated[str | None, typer.Option(metavar="NAME", help="column of images [image, img]")],
+    "label_column": Annotated[str | None, typer.Option(metavar="NAME", help="column of labels [label, labels]")],
+    "skip_broken": Annotated[bool | None, typer.Option("--skip-broken", help="leave out what cannot be read")],
+}
+
+
+def reads_images(*but: str) -> Callable[[Command], Command]:
+    """Decorator: the command's parameter `reading` becomes the options of `OPTIONS`, without those in `but`."""
+
+    def change(command: Command) -> Command:
+        signature = inspect.signature(command)
+        asked = {name: kind for name, kind in OPTIONS.items() if name not in but}
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        options = [inspect.Parameter(name, keyword, default=None, annotation=kind) for name, kind in asked.items()]
+        own = [parameter.replace(kind=keyword) for parameter in signature.parameters.values()]
+        place = list(signature.parameters).index("reading")
+
+        @wraps(command)
+        def run(**given: Any) -> Any:
+            reading = {f"data.{name}": given.pop(name) for name in asked}
+            if reading.get("data.pixel_range") is not None:
+                reading["data.pixel_range"] = reading["data.pixel_range"].split(",")
+            return command(reading=reading, **given)
+
+        run.__signature__ = signature.replace(parameters=[*own[:place], *options, *own[place + 1 :]])  # type: ignore[attr-defined]
+        run.__annotations__ = {
+            **{name: value for name, value in command.__annotations__.items() if name != "reading"}, **asked
+        }  # fmt: skip
+        return run  # type: ignore[return-value]
+
+    return change
