@@ -24,7 +24,7 @@ from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.federation import FitJob
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import build
-from mosaic_fl.optimisation import copy_state
+from mosaic_fl.states import copy_state
 
 MODEL, STEPS, BATCH, CLIENTS = "cnn:16", 200, 64, 10
 

@@ -15,8 +15,8 @@ from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.roll import Roll
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import build
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
+from mosaic_fl.states import copy_state
 
 CPU = torch.device("cpu")
 QUICK = {

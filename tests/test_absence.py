@@ -29,10 +29,9 @@ from mosaic_fl.methods.width import heterofl, static_batch_norm
 from mosaic_fl.models import build
 from mosaic_fl.models.fusion import Aggregator
 from mosaic_fl.monitor import Recorder
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.server.distill import distill
 from mosaic_fl.server.experts import MixtureOfExperts
-from mosaic_fl.states import State
+from mosaic_fl.states import State, copy_state
 
 NORM = "body.2."  # the normalisation of an mlp
 

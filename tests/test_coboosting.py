@@ -18,7 +18,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts
-from mosaic_fl.server.synthesis.student import descend, learn
+from mosaic_fl.server.synthesis.student import learn
 
 CPU = torch.device("cpu")
 QUICK = {
@@ -164,15 +164,6 @@ def test_the_students_rate_falls_by_a_cosine_and_its_gradients_are_clipped(
     run(digits, **short, **{"synthesis.student_lr": 0.1})
     cosine = [0.05 * (1 + math.cos(math.pi * e / 4)) for e in range(4)]
     assert rates == pytest.approx([rate for e, rate in enumerate(cosine) for _ in range(e + 1)])
-
-
-def test_a_long_gradient_is_cut() -> None:
-    """Slope (30, 40) of length 50, cut to 10: a step of rate 0.1 down (6, 8)."""
-    for longest, moved in ((10.0, [-0.6, -0.8]), (math.inf, [-3.0, -4.0]), (60.0, [-3.0, -4.0])):
-        point = torch.zeros(2, requires_grad=True)
-        value = descend(torch.optim.SGD([point], 0.1), (point * torch.tensor([30.0, 40.0])).sum(), longest)
-        assert value == 0.0
-        assert point.tolist() == pytest.approx(moved, rel=1e-5)
 
 
 def test_the_student_learns_digits_from_the_clients_models_alone(digits: ImageData) -> None:

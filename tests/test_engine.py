@@ -17,8 +17,8 @@ from mosaic_fl.errors import MosaicError
 from mosaic_fl.federation import FitJob, Start
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import build, trust
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
+from mosaic_fl.states import copy_state
 
 CPU = torch.device("cpu")
 QUICK = {

@@ -22,9 +22,9 @@ from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.fedgen import check_head, feature_size, fedgen, train_generator
 from mosaic_fl.models import build, trust
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.synthesis.losses import expert_cross_entropy, mode_seeking
+from mosaic_fl.states import copy_state
 from rounds import Listening, run, same_jobs, weights
 
 

@@ -23,8 +23,8 @@ from mosaic_fl.methods.sending import sent_size
 from mosaic_fl.models.fusion import Aggregator, load_aggregator
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.monitor import Recorder
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
+from mosaic_fl.states import copy_state
 
 CPU = torch.device("cpu")
 QUICK = {

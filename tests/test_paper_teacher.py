@@ -15,11 +15,11 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.mosaic import _warm_up
 from mosaic_fl.models import build
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.presets import PRESETS, preset_config
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.prototypes import prototype_outputs
+from mosaic_fl.states import copy_state
 
 SCHEMA = Schema((1, 8, 8), ("a", "b", "c"))
 

@@ -12,11 +12,11 @@ from mosaic_fl.generators import GeneratorSpec
 from mosaic_fl.generators import build as build_generator
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import build
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server import transfer
 from mosaic_fl.server.distill import distill
 from mosaic_fl.server.transfer import pool_size, prior_kind, strong_generators, transfer_set
+from mosaic_fl.states import copy_state
 
 CPU = torch.device("cpu")
 GREY, COLOUR = Schema((1, 8, 8), ("a", "b")), Schema((3, 8, 8), ("a", "b"))

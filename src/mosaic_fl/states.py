@@ -1,11 +1,16 @@
-"""Weights of a module by name, and their average."""
+"""Weights of a module by name: their copy, and their average."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 State = dict[str, Tensor]
+
+
+def copy_state(model: nn.Module) -> State:
+    """The model's state on the CPU, detached from it."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def weighted_sum(states: Sequence[State], weights: Sequence[float]) -> State:

@@ -23,9 +23,8 @@ from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State
+from mosaic_fl.states import State, copy_state
 
 
 @dataclass(frozen=True)

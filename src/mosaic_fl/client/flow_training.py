@@ -1,17 +1,18 @@
 """Training of the class-conditional rectified flow on a client's data."""
 
-import math
-
 import torch
-from torch import nn
+from torch import Tensor
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.data.dataset import ImageData, to_float
-from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators.flow import FlowGenerator, flow_loss, flow_spec
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import averaged, batches, cosine
 from mosaic_fl.randomness import Stream
+from mosaic_fl.training.batches import batches
+from mosaic_fl.training.hooks import average, every, log_generator, progress, schedule
+from mosaic_fl.training.loop import descend
+from mosaic_fl.training.optimisers import averaged, cosine
+from mosaic_fl.training.steps import PlainStep
 
 AVERAGED_STEPS = 1000  # about how many steps the averaged network looks back over, at most a tenth of them
 LARGEST_GRADIENT = 1.0  # norm to which gradients are clipped (Ho, Jain & Abbeel 2020, published code)
@@ -29,29 +30,21 @@ def train_flow(
     """
     with stream.ambient():
         generator = FlowGenerator(flow_spec(data.schema, config.width), data.schema).to(device)
-    average = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
+    smooth = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
     rng = stream.torch()
     draw = batches(len(data), config.batch_size, rng)
     images, labels = data.images.to(device), data.labels.to(device)
     optimiser = torch.optim.Adam(generator.parameters(), lr=config.lr, fused=True)
-    schedule = cosine(optimiser, config.steps)
-    for step in range(config.steps):
+
+    def loss(_: int) -> Tensor:
         index = next(draw).to(device)
         x = to_float(images[index])
         noise = torch.randn(x.shape, generator=rng).to(device)
         t = torch.randn(len(x), generator=rng).sigmoid().to(device)
-        loss = flow_loss(generator.velocity, x, noise, t, labels[index])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(generator.parameters(), LARGEST_GRADIENT)
-        optimiser.step()
-        schedule.step()
-        average.update_parameters(generator)
-        monitor.progress(step + 1, config.steps)
-        if step % LOG_EVERY == 0 or step + 1 == config.steps:
-            value = loss.item()
-            if not math.isfinite(value):
-                raise MosaicError(f"the generator's loss is {value} at step {step}: lower generator.lr ({config.lr})")
-            monitor.log(step, generator_loss=value)
-    generator.load_state_dict(average.module.state_dict())
+        return flow_loss(generator.velocity, x, noise, t, labels[index])
+
+    look = every(LOG_EVERY, log_generator(monitor, config.lr), from_first=True)
+    hooks = [schedule(cosine(optimiser, config.steps)), average(smooth, generator), progress(monitor), look]
+    descend(loss, PlainStep(optimiser, LARGEST_GRADIENT), config.steps, hooks)
+    generator.load_state_dict(smooth.module.state_dict())
     return generator.cpu().eval()

@@ -11,8 +11,12 @@ from mosaic_fl.errors import MosaicError
 from mosaic_fl.models.fusion import Aggregator
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import adamw, batches
 from mosaic_fl.randomness import Stream
+from mosaic_fl.training.batches import batches
+from mosaic_fl.training.hooks import progress
+from mosaic_fl.training.loop import descend
+from mosaic_fl.training.optimisers import adamw
+from mosaic_fl.training.steps import PlainStep
 
 
 def train_aggregator(
@@ -34,13 +38,12 @@ def train_aggregator(
     x, y = outputs.to(device), labels.to(device)
     optimiser = adamw(aggregator.to(device).train().parameters(), config)
     draw = batches(len(labels), config.batch_size, stream.torch())
-    for step in range(steps):
+
+    def loss(_: int) -> Tensor:
         index = next(draw).to(device)
-        loss = F.cross_entropy(aggregator(x[index]), y[index])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        monitor.progress(step + 1, steps)
+        return F.cross_entropy(aggregator(x[index]), y[index])
+
+    descend(loss, PlainStep(optimiser), steps, [progress(monitor)])
     with torch.no_grad():
         fused = aggregator.eval()(x).cpu()
     aggregator.cpu()

@@ -1,6 +1,5 @@
 """Training of the paper's GAN on a client's data, with its classifier as a second judge (METHOD: pipeline step 2)."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.data.dataset import ImageData, to_float
-from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator
 from mosaic_fl.generators.losses import (
@@ -22,8 +21,12 @@ from mosaic_fl.generators.losses import (
 )
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import averaged, batches
 from mosaic_fl.randomness import Stream
+from mosaic_fl.training.batches import batches
+from mosaic_fl.training.hooks import average, every, progress, require_finite
+from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.optimisers import averaged
+from mosaic_fl.training.steps import PlainStep
 
 BETAS = (0.5, 0.999)  # Adam's, from the DCGAN paper
 AVERAGED_STEPS = 100  # about how many steps the averaged generator looks back over, at most a tenth of them
@@ -50,38 +53,46 @@ def train_gan(
     spec = GeneratorSpec(config.family, config.latent, config.width)
     with stream.ambient():
         generator, judge = DCGANGenerator(spec, data.schema).to(device), Discriminator(spec, data.schema).to(device)
-    average = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
+    smooth = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
     rng = stream.torch()
     draw = batches(len(data), config.batch_size, rng)
     images, labels = data.images.to(device), data.labels.to(device)
-    optimise_generator, optimise_judge = (
-        torch.optim.Adam(network.parameters(), lr=config.lr, betas=BETAS, fused=True) for network in (generator, judge)
+    step_generator, step_judge = (
+        PlainStep(torch.optim.Adam(network.parameters(), lr=config.lr, betas=BETAS, fused=True))
+        for network in (generator, judge)
     )
     with _frozen(expert, device), BatchStatistics(expert) as statistics:
         terms = _Terms(expert, statistics, data.class_counts().nonzero().flatten().to(device), config, len(data))
         if not (config.adversarial or terms.asks_expert):
             raise UsageError(NO_TERM)
-        for step in range(config.steps):
+        figures: dict[str, Tensor] = {}  # of the latest step
+
+        def loss(_: int) -> Tensor:
             # Always a whole batch of fakes: they cost no data, and the terms below are averages over them.
             z = torch.randn(config.batch_size, config.latent, generator=rng).to(device)
             fake_labels = labels[torch.randint(len(data), (config.batch_size,), generator=rng).to(device)]
             fake = generator(z, fake_labels)
-            figures: dict[str, Tensor] = {}
             parts = terms.of(fake)
             if config.adversarial:
                 index = next(draw).to(device)
                 real = judge(to_float(images[index]), labels[index])
                 figures["discriminator"] = adversarial_discriminator(real, judge(fake.detach(), fake_labels))
-                _descend(optimise_judge, figures["discriminator"])
+                step_judge(figures["discriminator"])
                 parts["adversarial"] = config.adversarial * adversarial_generator(judge(fake, fake_labels))
-            _descend(optimise_generator, torch.stack(list(parts.values())).sum())
-            average.update_parameters(generator)
-            monitor.progress(step + 1, config.steps)
-            if step % LOG_EVERY == 0 or step + 1 == config.steps:
-                values = {name: term.item() for name, term in (parts | figures).items()}
-                _require_finite(values, step, config.lr)
-                monitor.log(step, **values)
-    generator.load_state_dict(average.module.state_dict())
+            figures.update(parts)
+            return torch.stack(list(parts.values())).sum()
+
+        def look(taken: StepTaken) -> bool:
+            values = {name: term.item() for name, term in figures.items()}
+            for name, value in values.items():
+                way_out = f"lower generator.lr (now {config.lr})"
+                require_finite(f"the generator's {name} term", value, taken.step, way_out)
+            monitor.log(taken.step, **values)
+            return False
+
+        hooks = [average(smooth, generator), progress(monitor), every(LOG_EVERY, look, from_first=True)]
+        descend(loss, step_generator, config.steps, hooks)
+    generator.load_state_dict(smooth.module.state_dict())
     return generator.cpu().eval()
 
 
@@ -90,12 +101,6 @@ def check_terms(config: GeneratorConfig, samples: int, expert: Classifier) -> No
     inversion = config.inversion if BatchStatistics(expert).layers and samples < config.inversion_below else 0.0
     if not (config.adversarial or config.entropy or config.diversity or inversion):
         raise UsageError(NO_TERM)
-
-
-def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
 
 
 @dataclass(frozen=True)
@@ -146,9 +151,3 @@ def _frozen(expert: Classifier, device: torch.device) -> Iterator[None]:
         for module, training in modes:
             module.training = training
         expert.cpu()
-
-
-def _require_finite(figures: dict[str, float], step: int, lr: float) -> None:
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            raise MosaicError(f"the generator's {name} term is {value} at step {step}: lower generator.lr ({lr})")

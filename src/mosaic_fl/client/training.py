@@ -12,13 +12,16 @@ from mosaic_fl.client.objective import LatentTerm, Objective
 from mosaic_fl.config import TrainConfig
 from mosaic_fl.data.augmentation import augmentation_kind, augmented
 from mosaic_fl.data.dataset import ImageData, to_float
-from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import adamw, batches, copy_state, cosine
 from mosaic_fl.randomness import Stream
+from mosaic_fl.training.batches import batches
+from mosaic_fl.training.hooks import BestWeights, every, progress, require_finite, schedule
+from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.optimisers import adamw, cosine
+from mosaic_fl.training.steps import PlainStep
 
 
 @dataclass(frozen=True)
@@ -51,41 +54,37 @@ def train_classifier(
     its loss on those is a term of the objective too. With an empty validation split it trains to the end. The model
     comes back on the CPU in eval mode. Raises MosaicError where the loss is no longer finite.
     """
-    steps, draw = steps_for(len(train), config), batches(len(train), config.batch_size, stream.torch())
+    steps = steps_for(len(train), config)
+    draw = batches(len(train), config.batch_size, stream.torch())
     images, labels = train.images.to(device), train.labels.to(device)
     kind = augmentation_kind(config.augment, train.schema.shape[0])
     varied = replace(stream, stage=f"{stream.stage}/augment").torch()
     model.to(device).train()
     term = LatentTerm(latent, model, Stream(stream.seed, "latent", stream.client, stream.round)) if latent else None
-    optimiser, objective = _optimiser(model, config), Objective(model, train.class_counts(), config, term)
-    schedule = cosine(optimiser, steps) if config.schedule == "cosine" else None
-    best, best_state, waited, step = math.inf, None, 0, 0
+    objective = Objective(model, train.class_counts(), config, term)
+    optimiser = _optimiser(model, config)
+    best = BestWeights(model, config.patience)
+
+    def loss(_: int) -> Tensor:
+        index = next(draw).to(device)
+        return objective(to_float(augmented(images[index], kind, varied)), labels[index])
+
+    def look(taken: StepTaken) -> bool:
+        value = taken.loss.item()
+        require_finite("the loss", value, taken.step, f"lower train.lr (now {config.lr})")
+        figures = score(model, validation, device, objective.supervised)
+        validated = {f"validation_{name}": figure for name, figure in figures.items() if name != "samples"}
+        monitor.log(taken.step, loss=value, **validated)
+        return len(validation) > 0 and best.offer(figures["loss"])
+
+    hooks = [schedule(cosine(optimiser, steps))] if config.schedule == "cosine" else []
+    hooks += [progress(monitor), every(config.check_every, look)]
     with stream.ambient():  # dropout in a user's own model
-        for step in range(steps):
-            index = next(draw).to(device)
-            loss = objective(to_float(augmented(images[index], kind, varied)), labels[index])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            if schedule:
-                schedule.step()
-            monitor.progress(step + 1, steps)
-            if (step + 1) % config.check_every and step + 1 < steps:
-                continue
-            _require_finite(loss.item(), step, config.lr)
-            figures = score(model, validation, device, objective.supervised)
-            monitor.log(step, loss=loss.item(), **{f"validation_{k}": v for k, v in figures.items() if k != "samples"})
-            if not len(validation):
-                continue
-            if figures["loss"] < best:
-                best, best_state, waited = figures["loss"], copy_state(model), 0
-            elif config.patience and (waited := waited + 1) >= config.patience:
-                break
+        taken = descend(loss, PlainStep(optimiser), steps, hooks)
     monitor.progress(steps, steps)  # it may have stopped early
     model.cpu().eval()
-    if best_state is not None:
-        model.load_state_dict(best_state)
-    return Trained(step + 1, score(model, validation, torch.device("cpu"), objective.supervised))
+    best.load_into(model)
+    return Trained(taken, score(model, validation, torch.device("cpu"), objective.supervised))
 
 
 def score(
@@ -112,8 +111,3 @@ def _optimiser(model: Classifier, config: TrainConfig) -> torch.optim.Optimizer:
         weight_decay=config.weight_decay,
         fused=True,
     )
-
-
-def _require_finite(loss: float, step: int, lr: float) -> None:
-    if not math.isfinite(loss):
-        raise MosaicError(f"the loss is {loss} after step {step}: training diverged; lower train.lr (now {lr})")

@@ -1,19 +1,20 @@
 """Training of the class-conditional VAE on a client's data."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.devices import images_at_once
-from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import batches, cosine
 from mosaic_fl.randomness import Stream
+from mosaic_fl.training.batches import batches
+from mosaic_fl.training.hooks import every, log_generator, progress, schedule
+from mosaic_fl.training.loop import descend
+from mosaic_fl.training.optimisers import cosine
+from mosaic_fl.training.steps import PlainStep
 
 LOG_EVERY = 100
 
@@ -29,24 +30,18 @@ def train_vae(
     draw = batches(len(data), config.batch_size, rng)
     images, labels = data.images.to(device), data.labels.to(device)
     optimiser = torch.optim.Adam([*decoder.parameters(), *encoder.parameters()], lr=config.lr, fused=True)
-    schedule = cosine(optimiser, config.steps)
-    for step in range(config.steps):
+
+    def loss(_: int) -> Tensor:
         index = next(draw).to(device)
         x, y = to_float(images[index]), labels[index]
         mean, log_variance = encoder(x, y)
         noise = torch.randn(mean.shape, generator=rng).to(device)
         z = mean + noise * (0.5 * log_variance).exp()
-        loss = evidence_loss(decoder.pixel_logits(z, y), x, mean, log_variance, config.kl)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        monitor.progress(step + 1, config.steps)
-        if step % LOG_EVERY == 0 or step + 1 == config.steps:
-            value = loss.item()
-            if not math.isfinite(value):
-                raise MosaicError(f"the generator's loss is {value} at step {step}: lower generator.lr ({config.lr})")
-            monitor.log(step, generator_loss=value)
+        return evidence_loss(decoder.pixel_logits(z, y), x, mean, log_variance, config.kl)
+
+    look = every(LOG_EVERY, log_generator(monitor, config.lr), from_first=True)
+    hooks = [schedule(cosine(optimiser, config.steps)), progress(monitor), look]
+    descend(loss, PlainStep(optimiser), config.steps, hooks)
     decoder.cpu().eval()
     decoder.density.fit(*_posteriors(encoder.cpu().eval(), data), data.labels, stream.integer())
     return decoder

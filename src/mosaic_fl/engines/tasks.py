@@ -24,9 +24,8 @@ from mosaic_fl.models.fusion import load_aggregator
 from mosaic_fl.models.inference import logits
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.monitor import Listener, Recorder
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State
+from mosaic_fl.states import State, copy_state
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ from mosaic_fl.methods.one_shot import one_shot
 from mosaic_fl.methods.outcome import Card, Outcome
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import TINY
 from mosaic_fl.server.losses import kl_divergence
@@ -43,6 +42,7 @@ from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
 from mosaic_fl.server.synthesis.pupil import Pupil
 from mosaic_fl.server.synthesis.student import learn
+from mosaic_fl.states import copy_state
 
 PIXEL = 2.0  # from pixels in 0..1, in which perturbations are measured, to pixels in −1..1
 # Of the authors' code:

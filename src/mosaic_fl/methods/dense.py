@@ -34,7 +34,6 @@ from mosaic_fl.methods.outcome import Card, Outcome
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import mean_logits
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
@@ -43,6 +42,7 @@ from mosaic_fl.server.synthesis.image_pool import recall
 from mosaic_fl.server.synthesis.losses import disagree, masked_divergence
 from mosaic_fl.server.synthesis.pupil import Pupil
 from mosaic_fl.server.synthesis.student import learn
+from mosaic_fl.states import copy_state
 
 
 def dense(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

@@ -48,15 +48,15 @@ from mosaic_fl.methods.width import assign, check_ratios, partial_sizes, static_
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.width import narrow
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import class_weights
 from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import adam, draw, improve, new_generator
 from mosaic_fl.server.synthesis.losses import fools, label_weighted, masked_divergence, mode_seeking
-from mosaic_fl.server.synthesis.student import descend, sgd
-from mosaic_fl.states import State, weighted_sum
+from mosaic_fl.server.synthesis.student import sgd
+from mosaic_fl.states import State, copy_state, weighted_sum
+from mosaic_fl.training.steps import PlainStep
 
 GENERATOR, AVERAGED = "generator", "averaged"
 OLD_SAMPLES = 0.5  # α in L_md: the share of the averaged generator (section 5.1)
@@ -155,7 +155,8 @@ def fine_tune(
                     images = source(z, labels)
                     teacher = label_weighted(ensemble(images), labels, weights)
                 loss = loss + share * kl_divergence(teacher, student(images)).mean()
-            student_loss = descend(of_student, loss)
+            PlainStep(of_student)(loss)
+            student_loss = float(loss.detach())
     monitor.log(stream.round, generator_loss=generator_loss, student_loss=student_loss)
 
 

@@ -13,8 +13,8 @@ from mosaic_fl.methods.averaging import averaging_rounds, packed_sizes, shared_a
 from mosaic_fl.methods.outcome import Card, Outcome
 from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
+from mosaic_fl.states import copy_state
 
 
 def fedavg(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

@@ -36,9 +36,8 @@ from mosaic_fl.methods.outcome import Card, Outcome
 from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State, weighted_sum
+from mosaic_fl.states import State, copy_state, weighted_sum
 
 NORMALISATION = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),

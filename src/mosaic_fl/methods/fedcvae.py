@@ -32,10 +32,10 @@ from mosaic_fl.methods.outcome import SAMPLES, Card, Outcome
 from mosaic_fl.methods.sending import of_each, sent_size
 from mosaic_fl.models import build, default_student
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.transfer import transfer_set
+from mosaic_fl.states import copy_state
 
 
 def fedcvae(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

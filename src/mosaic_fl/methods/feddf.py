@@ -37,13 +37,12 @@ from mosaic_fl.methods.rounds import (
 )
 from mosaic_fl.methods.sending import sent_size
 from mosaic_fl.monitor import Monitor, Recorder
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.experts import MixtureOfExperts, class_priors, class_weights, mean_logits
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.transfer import UNLABELLED, transfer_set
-from mosaic_fl.states import State
+from mosaic_fl.states import State, copy_state
 
 
 def feddf(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

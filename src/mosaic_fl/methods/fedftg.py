@@ -50,14 +50,15 @@ from mosaic_fl.methods.rounds import (
 )
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import TINY, class_weights
 from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import adam, draw, improve, new_generator
 from mosaic_fl.server.synthesis.losses import expert_cross_entropy, expert_distance, label_weighted, mode_seeking
-from mosaic_fl.server.synthesis.student import descend, sgd
+from mosaic_fl.server.synthesis.student import sgd
+from mosaic_fl.states import copy_state
+from mosaic_fl.training.steps import PlainStep
 
 GENERATOR = "generator"
 
@@ -124,7 +125,9 @@ def fine_tune(
             with torch.no_grad():
                 images = generator(z, labels)
                 teacher = label_weighted(ensemble(images).softmax(2), labels, weights).clamp(min=TINY).log()
-            student_loss = descend(of_student, kl_divergence(teacher, student(images)).mean())
+            loss = kl_divergence(teacher, student(images)).mean()
+            PlainStep(of_student)(loss)
+            student_loss = float(loss.detach())
     monitor.log(stream.round, generator_loss=generator_loss, student_loss=student_loss)
 
 

@@ -40,12 +40,11 @@ from mosaic_fl.methods.rounds import (
 from mosaic_fl.models import build
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import class_weights
 from mosaic_fl.server.synthesis.generator import draw, improve
 from mosaic_fl.server.synthesis.losses import expert_cross_entropy, mode_seeking
-from mosaic_fl.states import State
+from mosaic_fl.states import State, copy_state
 
 GENERATOR, LABELS = "generator", "labels"
 WEIGHT_DECAY = 1e-2  # of the generator, in the authors' code

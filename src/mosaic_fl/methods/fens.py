@@ -26,10 +26,9 @@ from mosaic_fl.methods.outcome import ALL_MODELS, Card, Ensemble, Outcome
 from mosaic_fl.methods.sending import of_each, sent_size
 from mosaic_fl.models.fusion import Aggregator, load_aggregator
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import MixtureOfExperts
-from mosaic_fl.states import State
+from mosaic_fl.states import State, copy_state
 
 
 def fens(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

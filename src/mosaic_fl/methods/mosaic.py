@@ -33,11 +33,10 @@ from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, stati
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import extract, indices
 from mosaic_fl.models.width import narrow
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.distill import distill
-from mosaic_fl.states import State
+from mosaic_fl.states import State, copy_state
 
 BY_GROUP = "say rounds.kind = fedavg, which averages within each architecture"
 

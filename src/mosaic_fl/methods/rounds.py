@@ -32,9 +32,8 @@ from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State
+from mosaic_fl.states import State, copy_state
 
 GLOBAL = "global"
 """Where a method's memory keeps the weights of the global model."""

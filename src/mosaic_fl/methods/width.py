@@ -35,9 +35,8 @@ from mosaic_fl.models import build
 from mosaic_fl.models.submodel import Windows, extract, indices, merge
 from mosaic_fl.models.width import RATIOS, Ratio, narrow
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State, weighted_sum
+from mosaic_fl.states import State, copy_state, weighted_sum
 
 
 def heterofl(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

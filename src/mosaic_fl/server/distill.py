@@ -15,7 +15,6 @@ from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import build, default_student
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.meta import build_meta
@@ -26,6 +25,7 @@ from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe, o
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.server.transfer import strong_generators, transfer_set
+from mosaic_fl.states import copy_state
 
 Product = tuple[dict[str, Tensor], dict[str, Any]]
 Judge = Callable[[GlobalModel], float | None]

@@ -1,16 +1,18 @@
 """Training of the meta model on labelled synthetic samples (METHOD: pipeline step 4, lesson 2)."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mosaic_fl.config import MetaConfig
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import adamw, averaged, batches, copy_state, cosine
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.meta import build_meta
+from mosaic_fl.training.batches import batches
+from mosaic_fl.training.hooks import BestWeights, average, every, progress, schedule
+from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.optimisers import adamw, averaged, cosine
+from mosaic_fl.training.steps import PlainStep
 
 CHECKS = 20  # looks at the hold-out in one training
 
@@ -36,29 +38,26 @@ def train_meta(
     cut = max(1, round(config.holdout * len(labels)))
     held, rest = order[:cut], order[cut:] if cut < len(labels) else order
     x, y = outputs.to(device), labels.to(device)
-    average = averaged(model, config.ema) if config.ema else None
-    candidate = average.module if average else model
-    optimiser, draw = adamw(model.parameters(), config), batches(len(rest), config.batch_size, rng)
-    schedule = cosine(optimiser, config.steps)
-    every = max(1, config.steps // CHECKS)
-    best, best_state = _loss(candidate, x[held], y[held]), copy_state(candidate)
-    monitor.log(-1, holdout_loss=best)
-    for step in range(config.steps):
+    smooth = averaged(model, config.ema) if config.ema else None
+    best = BestWeights(smooth.module if smooth else model)
+    optimiser = adamw(model.parameters(), config)
+    draw = batches(len(rest), config.batch_size, rng)
+
+    def loss(_: int) -> Tensor:
         index = rest[next(draw)]
-        loss = F.cross_entropy(model(x[index]), y[index])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if average:
-            average.update_parameters(model)
-        monitor.progress(step + 1, config.steps)
-        if (step + 1) % every == 0:
-            held_loss = _loss(candidate, x[held], y[held])
-            monitor.log(step, loss=loss.item(), holdout_loss=held_loss)
-            if held_loss < best and math.isfinite(held_loss):
-                best, best_state = held_loss, copy_state(candidate)
-    model.load_state_dict(best_state)
+        return F.cross_entropy(model(x[index]), y[index])
+
+    def look(taken: StepTaken) -> bool:
+        held_loss = _loss(best.candidate, x[held], y[held])
+        monitor.log(taken.step, loss=taken.loss.item(), holdout_loss=held_loss)
+        return best.offer(held_loss)
+
+    best.offer(_loss(best.candidate, x[held], y[held]))
+    monitor.log(-1, holdout_loss=best.loss)
+    hooks = [schedule(cosine(optimiser, config.steps)), *([average(smooth, model)] if smooth else [])]
+    hooks += [progress(monitor), every(max(1, config.steps // CHECKS), look, last=False)]
+    descend(loss, PlainStep(optimiser), config.steps, hooks)
+    best.load_into(model)
     return model.cpu().eval()
 
 

@@ -1,6 +1,5 @@
 """Distillation of a teacher into the one global model (METHOD: pipeline step 5)."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,14 +10,17 @@ from torch import Tensor
 from mosaic_fl.config import DistillConfig
 from mosaic_fl.data.augmentation import augmentation_kind, augmented
 from mosaic_fl.data.dataset import to_float
-from mosaic_fl.errors import MosaicError
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
 from mosaic_fl.monitor import Monitor
-from mosaic_fl.optimisation import adamw, averaged, batches, copy_state, cosine
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.losses import jensen_shannon, kl_divergence
 from mosaic_fl.server.transfer import UNLABELLED
+from mosaic_fl.training.batches import batches
+from mosaic_fl.training.hooks import BestWeights, average, every, progress, require_finite, schedule
+from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.optimisers import adamw, averaged, cosine
+from mosaic_fl.training.steps import PlainStep
 
 CHECKS = 20  # looks at the hold-out in one training
 
@@ -83,37 +85,31 @@ def train_student(
     cut = min(round(config.holdout * len(order)), len(order) - 1)
     held, rest = lesson.at(order[:cut]), lesson.at(order[cut:]).to(device)
     student.to(device).train()
-    average = averaged(student, config.ema) if config.ema else None
-    candidate = average.module if average else student
-    optimiser, draw = adamw(student.parameters(), config), batches(len(rest.labels), config.batch_size, rng)
-    schedule = cosine(optimiser, config.steps) if config.schedule == "cosine" else None
+    smooth = averaged(student, config.ema) if config.ema else None
+    best = BestWeights(smooth.module if smooth else student)
+    optimiser = adamw(student.parameters(), config)
+    draw = batches(len(rest.labels), config.batch_size, rng)
     kind = augmentation_kind(config.augment, held.images.shape[1])
     varied = replace(stream, stage=f"{stream.stage}/augment").torch()
-    best, best_state = math.inf, None
-    every = max(1, config.steps // CHECKS)
+
+    def loss(step: int) -> Tensor:
+        part = fresh(step).to(device) if fresh else rest.at(next(draw).to(device))
+        return distillation_loss(student(to_float(augmented(part.images, kind, varied))), part, config)
+
+    def look(taken: StepTaken) -> bool:
+        value = taken.loss.item()
+        require_finite("the student's loss", value, taken.step, f"lower distill.lr (now {config.lr})")
+        figures = _score(best.candidate, held, config, device)
+        monitor.log(taken.step, loss=value, **figures)
+        return best.offer(figures.get("holdout_loss", -taken.step))  # without a hold-out the latest are the best
+
+    hooks = [schedule(cosine(optimiser, config.steps))] if config.schedule == "cosine" else []
+    hooks += [average(smooth, student)] if smooth else []
+    hooks += [progress(monitor), every(max(1, config.steps // CHECKS), look)]
     with stream.ambient():
-        for step in range(config.steps):
-            part = fresh(step).to(device) if fresh else rest.at(next(draw).to(device))
-            loss = distillation_loss(student(to_float(augmented(part.images, kind, varied))), part, config)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            if schedule:
-                schedule.step()
-            if average:
-                average.update_parameters(student)
-            monitor.progress(step + 1, config.steps)
-            if (step + 1) % every and step + 1 < config.steps:
-                continue
-            if not math.isfinite(loss.item()):
-                raise MosaicError(f"the student's loss is {loss.item()} after step {step}: lower distill.lr")
-            figures = _score(candidate, held, config, device)
-            monitor.log(step, loss=loss.item(), **figures)
-            if figures.get("holdout_loss", -step) < best:
-                best, best_state = figures.get("holdout_loss", -step), copy_state(candidate)
+        descend(loss, PlainStep(optimiser), config.steps, hooks)
     student.cpu().eval()
-    if best_state is not None:
-        student.load_state_dict(best_state)
+    best.load_into(student)
     return _score(student, held, config, torch.device("cpu"))
 
 

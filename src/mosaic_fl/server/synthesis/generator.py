@@ -10,6 +10,8 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec, build
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.synthesis.upsampling import UpsamplingGenerator
+from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.steps import PlainStep
 
 BETAS = (0.5, 0.999)  # of Adam, as DCGAN's (Radford, Metz & Chintala 2016)
 
@@ -46,15 +48,19 @@ def improve(
     `batch()` gives each step's (z, labels), the same ones or new ones, on the generator's device; `images` are float
     (n, channels, height, width) in −1..1.
     """
-    value = torch.zeros(())
     generator.train()
-    for _ in range(steps):
+    losses = [torch.zeros(())]
+
+    def loss_of_step(_: int) -> Tensor:
         z, labels = batch()
-        value = loss(generator(z, labels), z, labels)
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()
-        optimiser.step()
-    return float(value.detach())
+        return loss(generator(z, labels), z, labels)
+
+    def keep_latest(taken: StepTaken) -> bool:
+        losses[:] = [taken.loss.detach()]
+        return False
+
+    descend(loss_of_step, PlainStep(optimiser), steps, [keep_latest])
+    return float(losses[0])
 
 
 def fit_batch(

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mosaic_fl.data.dataset import to_float, to_uint8
 from mosaic_fl.models.inference import accuracy
-from mosaic_fl.optimisation import batches
+from mosaic_fl.training.batches import batches
 
 
 class ImagePool:

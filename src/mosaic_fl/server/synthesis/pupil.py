@@ -7,9 +7,9 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.data.schema import Schema
-from mosaic_fl.optimisation import copy_state
 from mosaic_fl.server.synthesis.image_pool import ImagePool
 from mosaic_fl.server.synthesis.student import new_student, sgd
+from mosaic_fl.states import copy_state
 
 WEIGHT, MOMENTUM = "student/", "momentum/"  # before the names of the student's weights, and the optimiser's buffers
 

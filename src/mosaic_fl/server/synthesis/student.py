@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.data.schema import Schema
@@ -12,6 +11,7 @@ from mosaic_fl.models import build, default_student
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.losses import kl_divergence
+from mosaic_fl.training.steps import PlainStep
 
 MOMENTUM = 0.9  # of the student's SGD, in DENSE, Co-Boosting and DFRD
 
@@ -39,14 +39,6 @@ def learn(
 ) -> float:
     """One step down T²·KL(teacher ‖ student) on float `images`, for teacher logits (n, C); returns the loss in nats."""
     student.train()
-    return descend(optimiser, kl_divergence(teacher, student(images), temperature).mean(), longest)
-
-
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor, longest: float = math.inf) -> float:
-    """One step of `optimiser` down `loss`, with a gradient of norm `longest` at most; returns the loss."""
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    if longest < math.inf:
-        clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], longest)
-    optimiser.step()
+    loss = kl_divergence(teacher, student(images), temperature).mean()
+    PlainStep(optimiser, longest)(loss)
     return float(loss.detach())

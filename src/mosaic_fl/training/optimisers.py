@@ -1,7 +1,7 @@
-"""What every training loop here shares: batches, optimiser, schedule, averaged weights."""
+"""Optimisers, the schedule of their rate, and averaged weights."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
@@ -22,24 +22,6 @@ class Rates(Protocol):
     def lr(self) -> float: ...
     @property
     def weight_decay(self) -> float: ...
-
-
-def batches(n: int, size: int, rng: torch.Generator) -> Iterator[Tensor]:
-    """Endless index batches int64 (size,): every sample once before any comes again, in a new order each pass.
-
-    A batch may span two passes, so no batch is ever short; with fewer than `size` samples it holds all n of them.
-    A single sample comes twice, since batch norm needs two values.
-    """
-    if n == 1:
-        while True:
-            yield torch.zeros(2, dtype=torch.int64)
-    size = min(size, n)
-    left = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(left) < size:
-            left = torch.cat([left, torch.randperm(n, generator=rng)])
-        yield left[:size]
-        left = left[size:]
 
 
 def adamw(parameters: Iterable[nn.Parameter], rates: Rates) -> torch.optim.AdamW:
@@ -75,8 +57,3 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
             torch._foreach_copy_(average, current)
 
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
-
-
-def copy_state(model: nn.Module) -> dict[str, Tensor]:
-    """The model's state on the CPU, detached from it."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mosaic_fl.optimisation import averaged, batches, cosine
+from mosaic_fl.training.batches import batches
+from mosaic_fl.training.optimisers import averaged, cosine
 
 
 def take(n: int, size: int, count: int) -> list[torch.Tensor]:
