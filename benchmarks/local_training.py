@@ -16,10 +16,10 @@ import torch.nn.functional as F
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.partition import partition
-from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load
+from mosaic_fl.domains.dataset import image_dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.federation import FitJob
 from mosaic_fl.journal import Journal
@@ -52,7 +52,7 @@ def sites(data: str) -> tuple[Site, ...]:
         rng = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (60_000, 1, 28, 28), generator=rng, dtype=torch.uint8)
         labels = torch.arange(60_000) % 10
-        train = ImageData(images, labels, Schema((1, 28, 28), tuple("0123456789")))
+        train = image_dataset(images, labels, image_schema((1, 28, 28), tuple("0123456789")))
     shards = partition(train, settings(1).partition.model_copy(update={"split": "iid"}), 0)
     return tuple(Site(k, shard, MODEL) for k, shard in enumerate(shards))
 

@@ -9,8 +9,8 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 import pytest
 import torch
 
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset, image_dataset
+from mosaic_fl.domains.schema import Schema, image_schema
 
 
 @pytest.fixture(autouse=True)
@@ -19,16 +19,18 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def digits() -> ImageData:
+def digits() -> Dataset:
     """All of scikit-learn's digits: real, embedded."""
     from sklearn.datasets import load_digits
 
     loaded = load_digits()
     images = torch.tensor((loaded.images * 255 / 16).round().astype("uint8"))[:, None]
-    return ImageData(images, torch.tensor(loaded.target, dtype=torch.int64), Schema((1, 8, 8), tuple("0123456789")))
+    return image_dataset(
+        images, torch.tensor(loaded.target, dtype=torch.int64), image_schema((1, 8, 8), tuple("0123456789"))
+    )
 
 
 @pytest.fixture
 def schema() -> Schema:
     """8×8 grey images of three classes."""
-    return Schema((1, 8, 8), ("a", "b", "c"))
+    return image_schema((1, 8, 8), ("a", "b", "c"))

@@ -10,7 +10,7 @@ from torch import Tensor
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.federation import FitJob, Fitted, Start
@@ -100,7 +100,7 @@ def nobody(*questions: str) -> Lost:
 
 
 def three(
-    digits: ImageData, lost: Lost = (), journal: Journal | None = None, models: Sequence[str] = (), **more: Any
+    digits: Dataset, lost: Lost = (), journal: Journal | None = None, models: Sequence[str] = (), **more: Any
 ) -> FaultyFederation:
     """Clients of 40, 60 and 80 digits, of `models` or alike."""
     config = Config().with_values({**QUICK, **{k.replace("_", ".", 1): v for k, v in more.items()}})

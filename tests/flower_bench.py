@@ -8,7 +8,7 @@ import torch
 from flower_grid import InProcessGrid, Node, settled
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.limits import Limits
@@ -26,7 +26,7 @@ QUICK = {
 LIMITS = Limits(join=30, contribute=600, fit=300, evaluate=60, gone=90)
 
 
-def three_sites(digits: ImageData) -> list[Site]:
+def three_sites(digits: Dataset) -> list[Site]:
     """Three clients of two architectures with 60, 61 and 62 digits."""
     names = ("mlp:8", "cnn:4", "mlp:8")
     return [Site(k, digits.subset(range(100 * k, 100 * k + 60 + k)), names[k]) for k in range(3)]

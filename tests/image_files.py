@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from mosaic_fl.config import DataConfig
-from mosaic_fl.data.dataset import Splits
 from mosaic_fl.data.sources import load
+from mosaic_fl.domains.dataset import Splits
 
 
 def read(name: str | Path, seed: int = 0, **settings: Any) -> Splits:

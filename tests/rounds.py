@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.federation import FitJob, Fitted
 from mosaic_fl.journal import Journal
@@ -34,7 +34,7 @@ class Listening(LocalFederation):
 
 
 def run(
-    method: Method, digits: ImageData, rounds: int, folder: Path | None = None, spec: str = "cnn:4:1", **more: Any
+    method: Method, digits: Dataset, rounds: int, folder: Path | None = None, spec: str = "cnn:4:1", **more: Any
 ) -> tuple[Outcome, Listening]:
     """The outcome of `rounds` rounds of three clients, of 40, 60 and 80 digits, and what they heard."""
     config = Config().with_values(
@@ -61,7 +61,7 @@ def same_jobs(one: list[FitJob], other: list[FitJob]) -> bool:
     )
 
 
-def check_a_method(method: Method, fedavg: Method, digits: ImageData, folder: Path, **more: Any) -> None:
+def check_a_method(method: Method, fedavg: Method, digits: Dataset, folder: Path, **more: Any) -> None:
     """What holds for all: FedAvg's first jobs; the same twice; a run taken up after its first round ends alike."""
     whole, federation = run(method, digits, 2, folder / "whole", **more)
     again, _ = run(method, digits, 2, **more)

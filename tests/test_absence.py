@@ -9,7 +9,7 @@ from torch import Tensor
 from faulty import CPU, FaultyFederation, Lost, everywhere, nobody, same, three
 from mosaic_fl import container
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal, Stage
@@ -50,7 +50,7 @@ def mean(one: Tensor, other: Tensor, share: float) -> Tensor:
     return (share * one.double() + (1 - share) * other.double()).float()
 
 
-def test_fedavg_is_the_average_of_those_that_answered(digits: ImageData) -> None:
+def test_fedavg_is_the_average_of_those_that_answered(digits: Dataset) -> None:
     """Of 40, 60 and 80 samples, where the second is away: θ = (40·θ₀ + 80·θ₂)/120."""
     federation = three(digits, [("fit", 1, 0)], data_validation=0.0, rounds_warm_up=1)
     outcome = run(fedavg, federation)
@@ -63,7 +63,7 @@ def test_fedavg_is_the_average_of_those_that_answered(digits: ImageData) -> None
     assert federation.journal.done["round-0000"].info == {"participants": [0, 2]}
 
 
-def test_only_an_answer_is_traffic(digits: ImageData) -> None:
+def test_only_an_answer_is_traffic(digits: Dataset) -> None:
     federation = three(digits, [("fit", 1, 0), ("fit", 0, 2), ("fit", 1, 2)], rounds_warm_up=3)
     outcome = run(fedavg, federation)
     assert outcome.model is not None
@@ -72,7 +72,7 @@ def test_only_an_answer_is_traffic(digits: ImageData) -> None:
     assert outcome.bytes_down == [3 * size, 2 * size, 4 * size]  # the result goes to all
 
 
-def test_a_group_none_of_whose_clients_answers_stays_as_it_was(digits: ImageData) -> None:
+def test_a_group_none_of_whose_clients_answers_stays_as_it_was(digits: Dataset) -> None:
     groups = {0: "mlp:4:1", 1: "mlp:8:1", 2: "mlp:4:1"}
     with three(digits, [("fit", 1, None)], models=list(groups.values())) as federation:
         start = {name: copy_state(build(name, digits.schema)) for name in ("mlp:4:1", "mlp:8:1")}
@@ -82,7 +82,7 @@ def test_a_group_none_of_whose_clients_answers_stays_as_it_was(digits: ImageData
     assert not same(end["mlp:4:1"], start["mlp:4:1"])
 
 
-def test_nobody_to_evaluate_leaves_the_accuracy_out_of_the_log(digits: ImageData) -> None:
+def test_nobody_to_evaluate_leaves_the_accuracy_out_of_the_log(digits: Dataset) -> None:
     federation = three(digits, [("evaluate", k, 0) for k in range(3)])
     run(fedavg, federation)
     logged = [federation.journal.done[f"round-{round:04d}"].metrics for round in range(2)]
@@ -90,12 +90,12 @@ def test_nobody_to_evaluate_leaves_the_accuracy_out_of_the_log(digits: ImageData
     assert set(logged[1][0]) == {"step", "validation_accuracy mlp:4:1"}
 
 
-def test_nobody_to_train_is_the_engines_fault_not_the_methods(digits: ImageData) -> None:
+def test_nobody_to_train_is_the_engines_fault_not_the_methods(digits: Dataset) -> None:
     with pytest.raises(MosaicError, match="fit: 0 of 3 clients answered"):
         run(fedavg, three(digits, nobody("fit")))
 
 
-def test_fedbns_clients_keep_their_own_while_they_are_away(digits: ImageData, tmp_path: Path) -> None:
+def test_fedbns_clients_keep_their_own_while_they_are_away(digits: Dataset, tmp_path: Path) -> None:
     """Client 1 misses round 1: it begins round 2 with its normalisation of round 0, and that counts all the while."""
     lost, kept = [("fit", 1, 1)], list[State]()
     for rounds in (1, 2, 3):  # each goes on where the last one was
@@ -115,7 +115,7 @@ def test_fedbns_clients_keep_their_own_while_they_are_away(digits: ImageData, tm
     assert [journal.recall(f"round-{r:04d}").info["participants"] for r in range(3)] == [[0, 1, 2], [0, 2], [0, 1, 2]]
 
 
-def test_channels_that_nobody_who_answered_holds_stay_as_they_were(digits: ImageData) -> None:
+def test_channels_that_nobody_who_answered_holds_stay_as_they_were(digits: Dataset) -> None:
     """Client 0 alone has all four units; the others have the first one."""
     lost = [("fit", 0, None), ("statistics", 2, None)]
     federation = three(digits, lost, rounds_warm_up=1, models_ratios=[1.0, 0.25, 0.25], rounds_masked=False)
@@ -131,7 +131,7 @@ def test_channels_that_nobody_who_answered_holds_stay_as_they_were(digits: Image
     assert outcome.bytes_down == [full + full, part + full + full, part + full]
 
 
-def test_static_batch_norm_is_of_those_that_measured(digits: ImageData) -> None:
+def test_static_batch_norm_is_of_those_that_measured(digits: Dataset) -> None:
     """Of the pooled pixels of clients 0 and 2, for the first layer; without anybody it is as it was."""
     net = build("mlp:4:1", digits.schema)
     before, after = copy_state(net), list[State]()
@@ -149,7 +149,7 @@ def test_static_batch_norm_is_of_those_that_measured(digits: ImageData) -> None:
     assert same(after[1], before)
 
 
-def test_dfrds_experts_are_of_the_widths_of_those_that_answered(digits: ImageData) -> None:
+def test_dfrds_experts_are_of_the_widths_of_those_that_answered(digits: Dataset) -> None:
     more = {"rounds_kind": "heterofl", "models_ratios": [1.0, 0.5, 0.25], "rounds_warm_up": 1}
     federation = three(digits, [("fit", 0, 0), ("statistics", 1, 1)], **more)
     outcome = run(dfrd, federation)
@@ -158,7 +158,7 @@ def test_dfrds_experts_are_of_the_widths_of_those_that_answered(digits: ImageDat
     assert outcome.bytes_down == [3 * full, sizes[1] + 2 * full, sizes[2] + 3 * full]
 
 
-def test_feddf_takes_generators_and_weights_from_whoever_sends_them(digits: ImageData) -> None:
+def test_feddf_takes_generators_and_weights_from_whoever_sends_them(digits: Dataset) -> None:
     federation = three(digits, [("contribute", 0, 0), ("fit", 2, None)])
     outcome = run(feddf, federation)
     size = len(outcome.model.to_bytes())
@@ -168,12 +168,12 @@ def test_feddf_takes_generators_and_weights_from_whoever_sends_them(digits: Imag
     assert outcome.bytes_down == [3 * size, 3 * size, size]
 
 
-def contributions(digits: ImageData, **more: object) -> list[Contribution]:
+def contributions(digits: Dataset, **more: object) -> list[Contribution]:
     with three(digits, **more) as federation:
         return federation.contribute()
 
 
-def test_mosaic_without_a_client_is_the_distillation_of_the_others(digits: ImageData) -> None:
+def test_mosaic_without_a_client_is_the_distillation_of_the_others(digits: Dataset) -> None:
     models = ["mlp:8:1", "mlp:6:1", "mlp:4:1"]
     federation = three(digits, everywhere(1), models=models, rounds_warm_up=0)
     outcome = run(mosaic, federation)
@@ -187,7 +187,7 @@ def test_mosaic_without_a_client_is_the_distillation_of_the_others(digits: Image
     assert outcome.distilled.clients.owners == (0, 2)
 
 
-def test_mosaics_start_is_sent_with_the_question_and_its_rounds_with_their_answers(digits: ImageData) -> None:
+def test_mosaics_start_is_sent_with_the_question_and_its_rounds_with_their_answers(digits: Dataset) -> None:
     federation = three(digits, [("contribute", 1, 0), ("fit", 0, 1)])
     outcome = run(mosaic, federation)
     size = len(outcome.model.to_bytes())  # all models are alike: two rounds, the start, the student
@@ -196,7 +196,7 @@ def test_mosaics_start_is_sent_with_the_question_and_its_rounds_with_their_answe
     assert min(outcome.bytes_up[0] - size, outcome.bytes_up[2] - 2 * size) > size
 
 
-def test_recipes_that_nobody_judged_are_not_chosen(digits: ImageData) -> None:
+def test_recipes_that_nobody_judged_are_not_chosen(digits: Dataset) -> None:
     """Of five candidates two were judged: the first and the last. Of none judged the configuration's is taken."""
     told = {}
     for name, unheard in (("some", (1, 2, 3)), ("none", range(5))):
@@ -212,7 +212,7 @@ def test_recipes_that_nobody_judged_are_not_chosen(digits: ImageData) -> None:
     assert {key: told["none"][key] for key in ("teacher", "label")} == unasked.choice
 
 
-def test_dense_without_a_client_learns_from_the_others(digits: ImageData) -> None:
+def test_dense_without_a_client_learns_from_the_others(digits: Dataset) -> None:
     federation = three(digits, [("contribute", 1, 0)], generator_family="none")
     outcome = run(dense, federation)
     first, _, last = (c.without_generator() for c in contributions(digits, generator_family="none"))
@@ -221,7 +221,7 @@ def test_dense_without_a_client_learns_from_the_others(digits: ImageData) -> Non
     assert outcome.bytes_up == [len(first.to_bytes()), 0, len(last.to_bytes())]
 
 
-def test_fens_asks_clients_whose_models_never_came(digits: ImageData) -> None:
+def test_fens_asks_clients_whose_models_never_came(digits: Dataset) -> None:
     """Client 0 sends no model but fits in round 1, client 1 the reverse."""
     federation = three(digits, [("contribute", 0, 0), ("fit_fusion", 0, 0), ("fit_fusion", 1, None)])
     outcome = run(fens, federation)
@@ -238,7 +238,7 @@ def test_fens_asks_clients_whose_models_never_came(digits: ImageData) -> None:
         run(fens, three(digits, nobody("fit_fusion")))
 
 
-def test_an_ensemble_is_of_the_models_that_came(digits: ImageData) -> None:
+def test_an_ensemble_is_of_the_models_that_came(digits: Dataset) -> None:
     outcome, images = run(mean_logits, three(digits, [("contribute", 0, 0)])), digits.images[1000:1020]
     _, *made = contributions(digits)
     outputs = MixtureOfExperts.of(made).outputs(images)
@@ -248,7 +248,7 @@ def test_an_ensemble_is_of_the_models_that_came(digits: ImageData) -> None:
     assert others(of_each({1: 5, 3: 7}, 4)) == [0, 7, 0, 5]
 
 
-def test_the_best_local_model_is_one_that_somebody_scored(digits: ImageData) -> None:
+def test_the_best_local_model_is_one_that_somebody_scored(digits: Dataset) -> None:
     """Nobody scores the first of the two models that came, whatever it is worth."""
     lost = [("contribute", 0, 0), *(("evaluate", k, 0) for k in range(3))]
     federation = three(digits, lost)
@@ -262,7 +262,7 @@ def test_the_best_local_model_is_one_that_somebody_scored(digits: ImageData) -> 
     assert outcome.bytes_down == [sent[1], *sent[::-1]]  # the first client is sent the best alone
 
 
-def test_a_silent_client_changes_no_draw_of_who_is_asked(digits: ImageData) -> None:
+def test_a_silent_client_changes_no_draw_of_who_is_asked(digits: Dataset) -> None:
     asked = []
     for lost in ((), everywhere(1)):
         federation = three(digits, lost, rounds_participation=0.67, rounds_warm_up=3)

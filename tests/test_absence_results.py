@@ -8,7 +8,7 @@ import pytest
 
 from command import mosaic
 from faulty import QUICK, FaultyFederation, everywhere, three
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.report.pictures import accuracy_picture
 from mosaic_fl.report.tables import rows
 
@@ -50,7 +50,7 @@ def test_nobody_to_evaluate_is_no_validation_accuracy_in_the_result(
     assert json.loads((tmp_path / "a" / "result.json").read_text())["validation_accuracy"] is None
 
 
-def test_distilled_files_are_those_of_their_clients(tmp_path: Path, digits: ImageData) -> None:
+def test_distilled_files_are_those_of_their_clients(tmp_path: Path, digits: Dataset) -> None:
     """Of the clients 0 and 2 the table says so, not 0 and 1."""
     with three(digits) as federation:
         made = federation.contribute()

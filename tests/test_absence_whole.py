@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from faulty import CPU, FaultyFederation, Lost, everywhere, nobody, three
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.journal import Journal, round_name
@@ -33,7 +33,7 @@ MORE: dict[str, dict[str, Any]] = {
 }
 
 
-def run(name: str, digits: ImageData, lost: Lost, **more: Any) -> tuple[Outcome, FaultyFederation]:
+def run(name: str, digits: Dataset, lost: Lost, **more: Any) -> tuple[Outcome, FaultyFederation]:
     """The method's outcome, after what holds for every one of them."""
     card, journal = METHODS[name], Journal()
     papers = {k.replace(".", "_", 1): v for k, v in card.defaults.items() if k.startswith(("generator", "prototypes"))}
@@ -59,7 +59,7 @@ def test_every_method_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_client_that_never_answers_costs_the_result_alone(digits: ImageData, name: str) -> None:
+def test_a_client_that_never_answers_costs_the_result_alone(digits: Dataset, name: str) -> None:
     outcome, _ = run(name, digits, everywhere(1))
     assert outcome.bytes_up[1] == 0
     assert min(outcome.bytes_up[0], outcome.bytes_up[2], outcome.bytes_down[0], outcome.bytes_down[2]) > 0
@@ -69,7 +69,7 @@ def test_a_client_that_never_answers_costs_the_result_alone(digits: ImageData, n
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_clients_that_miss_one_question_each_come_back(digits: ImageData, name: str) -> None:
+def test_clients_that_miss_one_question_each_come_back(digits: Dataset, name: str) -> None:
     """Another one each; where there are too few of them, when it is asked next."""
     questions = ASKS[name]
     lost = [(questions[k % len(questions)], k, k // len(questions)) for k in range(3)]
@@ -81,7 +81,7 @@ def test_clients_that_miss_one_question_each_come_back(digits: ImageData, name: 
 
 
 @pytest.mark.parametrize("name", ["mosaic", "fedavg", "fedbn", "heterofl", "fedgen", "dfrd", "best_local"])
-def test_nobody_has_to_evaluate_or_to_measure_statistics(digits: ImageData, name: str) -> None:
+def test_nobody_has_to_evaluate_or_to_measure_statistics(digits: Dataset, name: str) -> None:
     lost = nobody("evaluate", "statistics")
     if name == "best_local":
         with pytest.raises(MosaicError, match="no client answered to score a model"):
@@ -96,7 +96,7 @@ def test_nobody_has_to_evaluate_or_to_measure_statistics(digits: ImageData, name
 
 
 @pytest.mark.parametrize("kind", ["fedavg", "heterofl"])
-def test_mosaic_with_rounds_of_another_kind(digits: ImageData, kind: str) -> None:
+def test_mosaic_with_rounds_of_another_kind(digits: Dataset, kind: str) -> None:
     """Client 1 misses all but the rounds, 0 the first round before, 2 the round after."""
     lost = [("contribute", 1, 0), ("statistics", 1, None), ("evaluate", 1, None), ("fit", 0, 0), ("fit", 2, 2)]
     outcome, federation = run("mosaic", digits, lost, rounds_kind=kind, distill_choose=True)

@@ -9,7 +9,7 @@ import torch
 
 import mosaic_fl
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 
 FEW = {
@@ -19,7 +19,7 @@ FEW = {
 
 
 @pytest.fixture(scope="module")
-def pair(digits: ImageData) -> list[Contribution]:
+def pair(digits: Dataset) -> list[Contribution]:
     halves = [digits.subset(range(100)), digits.subset(range(100, 200))]
     return [mosaic_fl.contribute(half, model="mlp:8", client=k, settings=FEW) for k, half in enumerate(halves)]
 
@@ -45,12 +45,12 @@ def test_what_clients_did_is_theirs_to_say(pair: list[Contribution]) -> None:
 
 
 @pytest.mark.parametrize("client", [-1, 2**31 + 1, 1.0, "x", True, None])
-def test_a_client_without_a_number(digits: ImageData, client: Any) -> None:
+def test_a_client_without_a_number(digits: Dataset, client: Any) -> None:
     with pytest.raises(UsageError, match="give each site another whole number"):
         mosaic_fl.contribute(digits.subset(range(20)), model="mlp:4", client=client, settings=FEW)
 
 
-def test_numpy_s_numbers_and_names_are_as_good(digits: ImageData) -> None:
+def test_numpy_s_numbers_and_names_are_as_good(digits: Dataset) -> None:
     few = digits.subset(range(20))
     names = np.array([f"digit {k}" for k in range(10)])
     made = mosaic_fl.contribute(few.images, few.labels, model="mlp:4", client=np.int64(3), classes=names, settings=FEW)  # type: ignore[arg-type]
@@ -58,13 +58,13 @@ def test_numpy_s_numbers_and_names_are_as_good(digits: ImageData) -> None:
     assert (again.client, again.schema.classes[9]) == (3, "digit 9")
 
 
-def test_labelled_images_bring_their_own_classes(digits: ImageData) -> None:
+def test_labelled_images_bring_their_own_classes(digits: Dataset) -> None:
     for more in ({"classes": 12}, {"labels": digits.labels}, {"value_range": (0, 1)}):
-        with pytest.raises(UsageError, match="an ImageData has labels, classes and values of its own"):
+        with pytest.raises(UsageError, match="an Dataset has labels, classes and values of its own"):
             mosaic_fl.contribute(digits, model="mlp:4", client=0, settings=FEW, **more)  # type: ignore[arg-type]
 
 
-def test_a_model_takes_numpy_s_images_as_well(pair: list[Contribution], digits: ImageData) -> None:
+def test_a_model_takes_numpy_s_images_as_well(pair: list[Contribution], digits: Dataset) -> None:
     model = mosaic_fl.distill(pair, settings=FEW)
     images = digits.images[:9]
     assert torch.equal(model.predict(images.numpy()), model.predict(images))  # type: ignore[arg-type]

@@ -1,15 +1,16 @@
 import pytest
 import torch
 
-from mosaic_fl.data.augmentation import augmentation_kind, augmented
+from mosaic_fl.domains.image import Image
+from mosaic_fl.domains.image.augmentation import augmented
 
 RAMP = torch.arange(16, dtype=torch.uint8)[None, None, None].expand(200, 1, 16, 16)  # each column has its own value
 
 
 def test_colour_images_are_varied_unless_said_and_grey_ones_are_not() -> None:
-    assert augmentation_kind("auto", 3) == "shift_flip"
-    assert augmentation_kind("auto", 1) == "none"
-    assert augmentation_kind("shift", 1) == "shift"
+    assert Image((3, 8, 8)).augmentation("auto") == "shift_flip"
+    assert Image((1, 8, 8)).augmentation("auto") == "none"
+    assert Image((1, 8, 8)).augmentation("shift") == "shift"
     assert augmented(RAMP, "none", torch.Generator()) is RAMP
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from command import QUICK, fails
 from mosaic_fl.cli.main import main
-from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.export import save_parquet
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.notes import Note
 
 
@@ -121,7 +121,7 @@ def test_a_place_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> N
     assert "cannot write file/below/inputs.json: " in fails(capsys, "run", "--out", "file/below")
 
 
-def test_contributions(capsys: pytest.CaptureFixture[str], digits: ImageData) -> None:
+def test_contributions(capsys: pytest.CaptureFixture[str], digits: Dataset) -> None:
     save_parquet(digits.subset(range(30)), Path("a.parquet"))
     made = ["contribute", "--data", "a.parquet", "--client", "0", "--out", "a.contribution"]
     assert "unknown model 'mpl'" in fails(capsys, *made, "--model", "mpl:3")
@@ -248,7 +248,7 @@ def test_options_that_a_method_has_no_use_for_are_told(capsys: pytest.CaptureFix
 
 
 def test_settings_that_a_contribution_has_no_use_for_are_told(
-    capsys: pytest.CaptureFixture[str], digits: ImageData
+    capsys: pytest.CaptureFixture[str], digits: Dataset
 ) -> None:
     save_parquet(digits.subset(range(30)), Path("a.parquet"))
     told = ["--set", "data.max_train=10", "--set", "partition.alpha=1", "--set", "data.validation=0.2"]
@@ -266,7 +266,7 @@ def test_settings_that_a_contribution_has_no_use_for_are_told(
     ],
 )
 def test_files_cannot_be_asked_again(
-    capsys: pytest.CaptureFixture[str], digits: ImageData, setting: str, part: str
+    capsys: pytest.CaptureFixture[str], digits: Dataset, setting: str, part: str
 ) -> None:
     save_parquet(digits.subset(range(60)), Path("a.parquet"))
     with pytest.raises(SystemExit):
@@ -277,7 +277,7 @@ def test_files_cannot_be_asked_again(
 
 
 def test_by_files_the_method_is_mosaic_whatever_a_file_of_settings_says(
-    capsys: pytest.CaptureFixture[str], digits: ImageData
+    capsys: pytest.CaptureFixture[str], digits: Dataset
 ) -> None:
     """DENSE's clients make no generator, on which all that follows here lives."""
     Path("dense.toml").write_text('[run]\nmethod = "dense"\n[generator]\nwidth = 4\n')

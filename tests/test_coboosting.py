@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
@@ -28,7 +28,7 @@ QUICK = {
 }
 
 
-def run(digits: ImageData, **more: object) -> tuple[Outcome, Journal]:
+def run(digits: Dataset, **more: object) -> tuple[Outcome, Journal]:
     sites = [Site(k, digits.subset(range(300 * k, 300 * k + 300)), ("cnn:8", "mlp:32:1")[k]) for k in range(2)]
     config, journal = Config().with_values({**QUICK, **more}), Journal()
     with LocalFederation(sites, config, CPU, journal) as federation:
@@ -126,7 +126,7 @@ def test_weights_move_by_the_sign_of_their_slope_and_stay_in_the_unit_interval()
 
 
 def test_epoch_e_moves_the_weights_e_times_on_images_as_they_are(
-    digits: ImageData, monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps, seen = [], []
 
@@ -148,7 +148,7 @@ def test_epoch_e_moves_the_weights_e_times_on_images_as_they_are(
 
 
 def test_the_students_rate_falls_by_a_cosine_and_its_gradients_are_clipped(
-    digits: ImageData, monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = []
 
@@ -166,7 +166,7 @@ def test_the_students_rate_falls_by_a_cosine_and_its_gradients_are_clipped(
     assert rates == pytest.approx([rate for e, rate in enumerate(cosine) for _ in range(e + 1)])
 
 
-def test_the_student_learns_digits_from_the_clients_models_alone(digits: ImageData) -> None:
+def test_the_student_learns_digits_from_the_clients_models_alone(digits: Dataset) -> None:
     outcome, journal = run(digits, **{"synthesis.student_steps": 30, "synthesis.student_lr": 0.05})
     rest = digits.subset(range(1000, 1797))
     assert outcome.model is not None
@@ -175,7 +175,7 @@ def test_the_student_learns_digits_from_the_clients_models_alone(digits: ImageDa
     assert outcome.bytes_down == [len(outcome.model.to_bytes())] * 2
 
 
-def test_the_same_seed_gives_the_same_model(digits: ImageData) -> None:
+def test_the_same_seed_gives_the_same_model(digits: Dataset) -> None:
     short = {"synthesis.epochs": 2, "train.max_steps": 10, "train.min_steps": 10}
     weights = [run(digits, **short, **{"run.seed": s})[0].model for s in (0, 0, 1)]
     first, second, other = (model.state["head.weight"] for model in weights if model)

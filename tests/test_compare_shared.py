@@ -9,7 +9,7 @@ import torch
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.shared import SharedFederation, digest
 from mosaic_fl.engines.tasks import ContributeTask
@@ -23,7 +23,7 @@ QUICK = {
 }  # fmt: skip
 
 
-def clients(digits: ImageData, folder: Path, **more: object) -> SharedFederation:
+def clients(digits: Dataset, folder: Path, **more: object) -> SharedFederation:
     config = Config().with_values({**QUICK, **{k.replace("_", ".", 1): v for k, v in more.items()}})
     sites = [Site(k, digits.subset(range(80 * k, 80 * k + 60)), "mlp:8") for k in range(2)]
     return SharedFederation(LocalFederation(sites, config, torch.device("cpu"), Journal()), folder)
@@ -36,12 +36,12 @@ def forbid_work(federation: SharedFederation) -> None:
     federation.engine.workers.submit = refuse  # type: ignore[method-assign]
 
 
-def start(digits: ImageData) -> dict[str, torch.Tensor]:
+def start(digits: Dataset) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     return copy_state(build("mlp:8", digits.schema))
 
 
-def test_contributions_are_made_once_and_their_cost_counts_again(digits: ImageData, tmp_path: Path) -> None:
+def test_contributions_are_made_once_and_their_cost_counts_again(digits: Dataset, tmp_path: Path) -> None:
     first, second = clients(digits, tmp_path), clients(digits, tmp_path, distill_steps=7, rounds_warm_up=3)
     made = [c.to_bytes() for c in first.contribute()]
     forbid_work(second)
@@ -52,7 +52,7 @@ def test_contributions_are_made_once_and_their_cost_counts_again(digits: ImageDa
 
 
 def test_in_two_steps_a_contribution_is_the_same_and_its_classifier_is_trained_once(
-    digits: ImageData, tmp_path: Path
+    digits: Dataset, tmp_path: Path
 ) -> None:
     bare = clients(digits, tmp_path, generator_family="none", prototypes_per_class=0)
     classifiers = bare.contribute()
@@ -71,7 +71,7 @@ def test_in_two_steps_a_contribution_is_the_same_and_its_classifier_is_trained_o
     "more", [{"train_lr": 1e-3}, {"generator_steps": 4}, {"run_seed": 1}, {"data_validation": 0.2}]
 )
 def test_other_settings_at_clients_are_other_contributions(
-    digits: ImageData, tmp_path: Path, more: dict[str, object]
+    digits: Dataset, tmp_path: Path, more: dict[str, object]
 ) -> None:
     clients(digits, tmp_path).contribute()
     other = clients(digits, tmp_path, **more)
@@ -80,7 +80,7 @@ def test_other_settings_at_clients_are_other_contributions(
         other.contribute()
 
 
-def test_contributions_from_given_weights_are_others(digits: ImageData, tmp_path: Path) -> None:
+def test_contributions_from_given_weights_are_others(digits: Dataset, tmp_path: Path) -> None:
     federation = clients(digits, tmp_path)
     plain = federation.contribute()
     begun = federation.contribute({0: Start("mlp:8", start(digits))})
@@ -88,7 +88,7 @@ def test_contributions_from_given_weights_are_others(digits: ImageData, tmp_path
     assert plain[1].to_bytes() == begun[1].to_bytes()
 
 
-def test_weights_fitted_in_round_0_are_kept_and_later_ones_are_not(digits: ImageData, tmp_path: Path) -> None:
+def test_weights_fitted_in_round_0_are_kept_and_later_ones_are_not(digits: Dataset, tmp_path: Path) -> None:
     state = start(digits)
     jobs = [FitJob(k, "mlp:8", state, {"lr": 1e-3}) for k in (1, 0)]
     first, second = clients(digits, tmp_path), clients(digits, tmp_path)
@@ -106,7 +106,7 @@ def test_weights_fitted_in_round_0_are_kept_and_later_ones_are_not(digits: Image
         second.fit([FitJob(0, "mlp:8", state, {"lr": 2e-3})], 0)
 
 
-def test_a_damaged_answer_is_made_again(digits: ImageData, tmp_path: Path) -> None:
+def test_a_damaged_answer_is_made_again(digits: Dataset, tmp_path: Path) -> None:
     job = FitJob(0, "mlp:8", start(digits))
     fitted = clients(digits, tmp_path).fit([job], 0)[0]
     (path,) = (tmp_path / "fits").glob("*.safetensors")
@@ -115,7 +115,7 @@ def test_a_damaged_answer_is_made_again(digits: ImageData, tmp_path: Path) -> No
     assert torch.equal(fitted.state["head.weight"], again.state["head.weight"])
 
 
-def test_all_else_goes_to_the_engine_and_is_timed(digits: ImageData, tmp_path: Path) -> None:
+def test_all_else_goes_to_the_engine_and_is_timed(digits: Dataset, tmp_path: Path) -> None:
     federation = clients(digits, tmp_path)
     assert federation.architectures == ["mlp:8", "mlp:8"]
     assert federation.schema == digits.schema
@@ -165,7 +165,7 @@ class _Fitted:
     own: dict[str, torch.Tensor] = field(default_factory=lambda: {"a/b": torch.ones(2)})
 
 
-def test_an_answer_keeps_all_its_fields(digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_keeps_all_its_fields(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mosaic_fl.engines.shared.Fitted", _Fitted)
     federation, job = clients(digits, tmp_path), FitJob(0, "mlp:8", start(digits))
     answer = _Fitted(0, {"w": torch.ones(1)}, {"loss": 0.1})
@@ -178,7 +178,7 @@ def test_an_answer_keeps_all_its_fields(digits: ImageData, tmp_path: Path, monke
     assert digest(again) == digest(answer)
 
 
-def test_what_has_no_digest_is_done_every_time(digits: ImageData, tmp_path: Path) -> None:
+def test_what_has_no_digest_is_done_every_time(digits: Dataset, tmp_path: Path) -> None:
     federation = clients(digits, tmp_path)
     (fitted,) = federation.fit([_Job(0, "mlp:8", start(digits), teacher=object())], 0)
     assert isinstance(fitted, Fitted)

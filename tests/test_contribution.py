@@ -8,7 +8,7 @@ from mosaic_fl import container
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import KIND, Contribution
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
@@ -23,7 +23,7 @@ QUICK = {
 
 
 @pytest.fixture(scope="module")
-def made(digits: ImageData) -> Contribution:
+def made(digits: Dataset) -> Contribution:
     config = Config().with_values(QUICK)
     return contribute(Site(2, digits.subset(range(80)), "cnn:4"), config, torch.device("cpu"), lambda _: Recorder())
 
@@ -55,7 +55,7 @@ def test_without_a_generator(made: Contribution) -> None:
     assert back.generator_note == "too few samples"
 
 
-def test_no_private_sample_travels(made: Contribution, digits: ImageData) -> None:
+def test_no_private_sample_travels(made: Contribution, digits: Dataset) -> None:
     data = made.to_bytes()
     assert not any(bytes(image.flatten().tolist()) in data for image in digits.images[:80])
 

@@ -7,8 +7,8 @@ import torch
 
 from mosaic_fl.client.vae_training import train_vae
 from mosaic_fl.config import GeneratorConfig
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators import GeneratorSpec
 from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss
@@ -16,7 +16,7 @@ from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
 
 CPU = torch.device("cpu")
-SCHEMA = Schema((1, 8, 8), ("a", "b", "c"))
+SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
 
 
 def test_evidence_loss_by_hand() -> None:
@@ -30,7 +30,7 @@ def test_evidence_loss_by_hand() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 17, 30), (1, 3, 3)])
 def test_shapes_and_range(shape: tuple[int, int, int]) -> None:
-    schema, spec = Schema(shape, ("a", "b")), GeneratorSpec("cvae", 3, 2)
+    schema, spec = image_schema(shape, ("a", "b")), GeneratorSpec("cvae", 3, 2)
     images = Decoder(spec, schema)(torch.randn(2, 3), torch.tensor([0, 1]))
     assert images.shape == (2, *shape)
     assert images.abs().max() <= 1
@@ -38,7 +38,7 @@ def test_shapes_and_range(shape: tuple[int, int, int]) -> None:
     assert mean.shape == log_variance.shape == (2, 3)
 
 
-def test_it_learns_real_digits_and_the_same_stream_gives_the_same(digits: ImageData) -> None:
+def test_it_learns_real_digits_and_the_same_stream_gives_the_same(digits: Dataset) -> None:
     recorder, config = Recorder(), GeneratorConfig(steps=150, width=8, latent=4)
     made = train_vae(digits.subset(range(300)), config, Stream(0, "g"), CPU, recorder)
     assert recorder.metrics[-1]["generator_loss"] < 0.8 * recorder.metrics[0]["generator_loss"]
@@ -47,7 +47,7 @@ def test_it_learns_real_digits_and_the_same_stream_gives_the_same(digits: ImageD
     assert all(torch.equal(a, b) for a, b in zip(made.state_dict().values(), again.state_dict().values(), strict=True))
 
 
-def test_divergence_names_the_learning_rate(digits: ImageData) -> None:
+def test_divergence_names_the_learning_rate(digits: Dataset) -> None:
     config = GeneratorConfig(steps=100, width=4, latent=4, lr=1e20)
     with pytest.raises(MosaicError, match="lower generator.lr"):
         train_vae(digits.subset(range(50)), config, Stream(0, "g"), CPU, Recorder())

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from image_files import grey, png, read, write
-from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load_file, load_images
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
 
 
@@ -111,6 +111,6 @@ class TestBadInput:
         assert "\n" not in str(caught.value)
 
     def test_paths_of_one_client(self, tmp_path: Path) -> None:
-        for call in (load_file, lambda path: load_images(path, Schema((1, 4, 4), ("a", "b")))):
+        for call in (load_file, lambda path: load_images(path, image_schema((1, 4, 4), ("a", "b")))):
             with pytest.raises(UsageError, match="nowhere does not exist"):
                 call(tmp_path / "nowhere")

@@ -12,18 +12,18 @@ from PIL import Image
 from image_files import folder, grey, png, read, write
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.arrays import from_arrays
-from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.data.reading import parquet_files
-from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load_file, load_images, load_test
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
 
 
 class TestDigits:
     def test_pixels_are_rounded_to_0_255_and_classes_are_stratified(self) -> None:
         splits = read("digits")
-        assert splits.train.schema == Schema((1, 8, 8), tuple("0123456789"))
+        assert splits.train.schema == image_schema((1, 8, 8), tuple("0123456789"))
         # 16 grey levels: 1 of 16 is 255/16 = 15.9, 8 of 16 is 127.5, to the even 128.
         assert {0, 16, 128, 255} <= set(splits.train.images.unique().tolist())
         # 178 zeros and 174 eights: floor(178 / 5) = 35 and floor(174 / 5) = 34 are for testing.
@@ -162,10 +162,10 @@ class TestOneClient:
         plain = write(tmp_path / "plain.parquet", [2, 0])
         named = write(tmp_path / "named.parquet", [1], names=["a", "b"])
         names = ("a", "b", "c")
-        assert load_file(plain, schema=Schema((1, 4, 4), names)).schema.classes == names
+        assert load_file(plain, schema=image_schema((1, 4, 4), names)).schema.classes == names
         for schema, message in (
-            (Schema((1, 8, 8), names), r"are 1×4×4, not 1×8×8: .*image_size"),
-            (Schema((1, 4, 4), ("a", "b")), r"has label 2, but there are 2 classes: a, b"),
+            (image_schema((1, 8, 8), names), r"are 1×4×4, not 1×8×8: .*image_size"),
+            (image_schema((1, 4, 4), ("a", "b")), r"has label 2, but there are 2 classes: a, b"),
         ):
             with pytest.raises(UsageError, match=message):
                 load_file(plain, schema=schema)
@@ -174,7 +174,7 @@ class TestOneClient:
 
     def test_labels_are_found_by_their_names(self, tmp_path: Path) -> None:
         named = write(tmp_path / "named.parquet", [1, 0, 1], names=["a", "b"])
-        for known in (["b", "c", "a"], Schema((1, 4, 4), ("b", "c", "a")).classes):
+        for known in (["b", "c", "a"], image_schema((1, 4, 4), ("b", "c", "a")).classes):
             assert load_file(named, classes=known).labels.tolist() == [0, 2, 0]
         with pytest.raises(UsageError, match=r"class b of .*named.parquet is none of the classes a, c"):
             load_file(named, classes=["a", "c"])
@@ -188,7 +188,7 @@ class TestOneClient:
     def test_a_coloured_picture_where_the_schema_is_grey(self, tmp_path: Path) -> None:
         file = write(tmp_path / "red.parquet", [0, 1], [png(np.zeros((4, 4, 3), np.uint8))] * 2)
         with pytest.raises(UsageError, match=r"row 0 of .* is coloured \(mode RGB\), where grey"):
-            load_file(file, schema=Schema((1, 4, 4), ("a", "b")))
+            load_file(file, schema=image_schema((1, 4, 4), ("a", "b")))
 
 
 NAMES = ("a", "b")
@@ -199,30 +199,30 @@ class TestImagesToPredict:
         file = write(tmp_path / "x.parquet", [0, 1])
         flat = folder(tmp_path / "images", a=2)
         for source in (file, flat, flat / "a"):
-            assert load_images(source, Schema((1, 4, 4), NAMES))[:, 0, 0, 0].tolist() == [0, 1]
-        assert load_images(flat / "a" / "001.png", Schema((1, 4, 4), NAMES)).shape == (1, 1, 4, 4)
-        assert load_images(file, Schema((3, 6, 6), NAMES)).shape == (2, 3, 6, 6)
+            assert load_images(source, image_schema((1, 4, 4), NAMES))[:, 0, 0, 0].tolist() == [0, 1]
+        assert load_images(flat / "a" / "001.png", image_schema((1, 4, 4), NAMES)).shape == (1, 1, 4, 4)
+        assert load_images(file, image_schema((3, 6, 6), NAMES)).shape == (2, 3, 6, 6)
 
     def test_square_images_are_resized_to_the_models_size(self, tmp_path: Path) -> None:
         file = write(tmp_path / "x.parquet", [0, 1])
-        assert load_images(file, Schema((1, 8, 8), NAMES)).shape == (2, 1, 8, 8)
-        assert load_test(file, Schema((1, 8, 8), NAMES)).images.shape == (2, 1, 8, 8)
+        assert load_images(file, image_schema((1, 8, 8), NAMES)).shape == (2, 1, 8, 8)
+        assert load_test(file, image_schema((1, 8, 8), NAMES)).images.shape == (2, 1, 8, 8)
 
     def test_of_a_folder_the_test_files_measure_a_model(self, tmp_path: Path) -> None:
         write(tmp_path / "d-train.parquet", [0, 1, 0])
         write(tmp_path / "d-test.parquet", [1])
-        assert load_test(tmp_path, Schema((1, 4, 4), NAMES)).labels.tolist() == [1]
+        assert load_test(tmp_path, image_schema((1, 4, 4), NAMES)).labels.tolist() == [1]
         assert len(load_file(tmp_path)) == 3
 
     def test_labels_play_no_part(self, tmp_path: Path) -> None:
-        assert len(load_images(write(tmp_path / "x.parquet", ["?", "?"]), Schema((1, 4, 4), NAMES))) == 2
+        assert len(load_images(write(tmp_path / "x.parquet", ["?", "?"]), image_schema((1, 4, 4), NAMES))) == 2
 
     @pytest.mark.parametrize(
         ("shape", "message"), [((1, 8, 6), "are 1×4×4, not 1×8×6"), ((4, 4, 4), "1 or 3 channels, but 4")]
     )
     def test_the_shape_must_be_the_models(self, tmp_path: Path, shape: Any, message: str) -> None:
         with pytest.raises(UsageError, match=message):
-            load_images(write(tmp_path / "x.parquet", [0]), Schema(shape, NAMES))
+            load_images(write(tmp_path / "x.parquet", [0]), image_schema(shape, NAMES))
 
 
 class TestExport:
@@ -233,7 +233,7 @@ class TestExport:
         save_parquet(data, tmp_path / "x.parquet")
         same(load_file(tmp_path / "x.parquet"), data)
 
-    def test_digits_survive(self, tmp_path: Path, digits: ImageData) -> None:
+    def test_digits_survive(self, tmp_path: Path, digits: Dataset) -> None:
         save_parquet(digits, tmp_path / "x.parquet")
         same(load_file(tmp_path / "x.parquet"), digits)
 
@@ -244,7 +244,7 @@ class TestExport:
         assert not any(tmp_path.iterdir())
 
 
-def same(one: ImageData, other: ImageData) -> None:
+def same(one: Dataset, other: Dataset) -> None:
     assert one.schema == other.schema
     assert torch.equal(one.images, other.images)
     assert torch.equal(one.labels, other.labels)

@@ -4,8 +4,8 @@ from torch import nn
 
 from mosaic_fl.client.gan_training import train_gan
 from mosaic_fl.config import GeneratorConfig
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset, image_dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator
@@ -25,12 +25,12 @@ def settings(family: str, **more: float) -> GeneratorConfig:
     )
 
 
-def expert(data: ImageData) -> Classifier:
+def expert(data: Dataset) -> Classifier:
     with Stream(0, "expert").ambient():
         return build_model("cnn:4", data.schema)
 
 
-def weights(data: ImageData, config: GeneratorConfig, seed: int = 0) -> torch.Tensor:
+def weights(data: Dataset, config: GeneratorConfig, seed: int = 0) -> torch.Tensor:
     made = train_gan(data, expert(data), config, Stream(seed, "g"), CPU, Recorder())
     return torch.cat([p.flatten() for p in made.parameters()])
 
@@ -38,7 +38,7 @@ def weights(data: ImageData, config: GeneratorConfig, seed: int = 0) -> torch.Te
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 17, 30), (1, 5, 5), (1, 1, 8), (4, 3, 1)])
 def test_shapes_and_range(family: str, shape: tuple[int, int, int]) -> None:
-    schema = Schema(shape, ("a", "b", "c"))
+    schema = image_schema(shape, ("a", "b", "c"))
     spec, labels = GeneratorSpec(family, 4, 4), torch.tensor([0, 1, 2, 0])
     generator = build(spec, schema)
     images = generator(torch.randn(4, 4), labels)
@@ -49,7 +49,7 @@ def test_shapes_and_range(family: str, shape: tuple[int, int, int]) -> None:
 
 
 def test_only_the_conditional_one_heeds_labels() -> None:
-    schema, z = Schema((1, 8, 8), ("a", "b")), torch.randn(2, 4)
+    schema, z = image_schema((1, 8, 8), ("a", "b")), torch.randn(2, 4)
     for family in FAMILIES:
         generator = DCGANGenerator(GeneratorSpec(family, 4, 4), schema).eval()
         assert generator.conditional == (family == "cdcgan")
@@ -58,7 +58,7 @@ def test_only_the_conditional_one_heeds_labels() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_same_stream_gives_the_same_generator(digits: ImageData, family: str) -> None:
+def test_the_same_stream_gives_the_same_generator(digits: Dataset, family: str) -> None:
     data = digits.subset(range(40))
     assert torch.equal(weights(data, settings(family)), weights(data, settings(family)))
     assert not torch.equal(weights(data, settings(family)), weights(data, settings(family), seed=1))
@@ -66,13 +66,13 @@ def test_the_same_stream_gives_the_same_generator(digits: ImageData, family: str
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("term", ["adversarial", "entropy", "diversity", "inversion"])
-def test_every_term_has_its_weight(digits: ImageData, family: str, term: str) -> None:
+def test_every_term_has_its_weight(digits: Dataset, family: str, term: str) -> None:
     data = digits.subset(range(40))
     with_term, without = settings(family, **{term: 2.0}), settings(family, **{term: 0.0})
     assert not torch.equal(weights(data, with_term), weights(data, without))
 
 
-def test_inversion_only_below_its_threshold(digits: ImageData) -> None:
+def test_inversion_only_below_its_threshold(digits: Dataset) -> None:
     data, without = digits.subset(range(40)), settings("dcgan", inversion=0.0)
     assert torch.equal(weights(data, settings("dcgan", inversion_below=40)), weights(data, without))
     assert not torch.equal(weights(data, settings("dcgan", inversion_below=41)), weights(data, without))
@@ -80,14 +80,14 @@ def test_inversion_only_below_its_threshold(digits: ImageData) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("samples", [1, 2, 17, 20])
-def test_few_samples_of_one_class_or_constant_images(digits: ImageData, family: str, samples: int) -> None:
+def test_few_samples_of_one_class_or_constant_images(digits: Dataset, family: str, samples: int) -> None:
     """17 samples and batches of 16: a batch of one would be left over."""
     rows = (digits.labels == 4).nonzero().flatten()[:samples]
-    for data in (digits.subset(rows), ImageData(digits.images[rows] * 0, digits.labels[rows], digits.schema)):
+    for data in (digits.subset(rows), image_dataset(digits.images[rows] * 0, digits.labels[rows], digits.schema)):
         assert weights(data, settings(family)).isfinite().all()
 
 
-def test_the_expert_is_left_as_it_was(digits: ImageData) -> None:
+def test_the_expert_is_left_as_it_was(digits: Dataset) -> None:
     data, model = digits.subset(range(40)), expert(digits).train()
     next(model.parameters()).requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -98,7 +98,7 @@ def test_the_expert_is_left_as_it_was(digits: ImageData) -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_an_expert_keeps_the_mode_of_each_of_its_layers(digits: ImageData) -> None:
+def test_an_expert_keeps_the_mode_of_each_of_its_layers(digits: Dataset) -> None:
     model = expert(digits).train()
     frozen = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).eval()
     train_gan(digits.subset(range(40)), model, settings("dcgan"), Stream(0, "g"), CPU, Recorder())
@@ -108,7 +108,7 @@ def test_an_expert_keeps_the_mode_of_each_of_its_layers(digits: ImageData) -> No
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_sample_does_not_depend_on_its_batch(family: str) -> None:
     """In training mode too, so that a batch of one is nothing special."""
-    schema, z, labels = Schema((1, 8, 8), ("a", "b")), torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1])
+    schema, z, labels = image_schema((1, 8, 8), ("a", "b")), torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1])
     spec = GeneratorSpec(family, 4, 4)
     generator, judge = DCGANGenerator(spec, schema).train(), Discriminator(spec, schema).train()
     images = generator(z, labels)
@@ -118,12 +118,12 @@ def test_a_sample_does_not_depend_on_its_batch(family: str) -> None:
 
 def test_the_label_starts_quieter_than_the_latent() -> None:
     """N(0, 0.02) against z's N(0, 1): a label as loud as z leaves one picture a class."""
-    generator = DCGANGenerator(GeneratorSpec("cdcgan", 64, 4), Schema((1, 8, 8), tuple("0123456789")))
+    generator = DCGANGenerator(GeneratorSpec("cdcgan", 64, 4), image_schema((1, 8, 8), tuple("0123456789")))
     assert generator.embed is not None
     assert generator.embed.weight.std().item() == pytest.approx(0.02, rel=0.1)
 
 
-def test_terms_without_weight_cost_nothing_and_all_without_is_an_error(digits: ImageData) -> None:
+def test_terms_without_weight_cost_nothing_and_all_without_is_an_error(digits: Dataset) -> None:
     data, none = digits.subset(range(40)), {"entropy": 0.0, "diversity": 0.0, "inversion": 0.0}
 
     class Untouchable(Classifier):
@@ -138,20 +138,20 @@ def test_terms_without_weight_cost_nothing_and_all_without_is_an_error(digits: I
         train_gan(data, expert(data), settings("dcgan", adversarial=0.0, **none), Stream(0, "g"), CPU, Recorder())
 
 
-def test_inversion_needs_an_expert_with_batch_norm(digits: ImageData) -> None:
+def test_inversion_needs_an_expert_with_batch_norm(digits: Dataset) -> None:
     recorder, plain = Recorder(), Wrapped(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
     train_gan(digits.subset(range(40)), plain, settings("dcgan"), Stream(0, "g"), CPU, recorder)
     assert "inversion" not in recorder.metrics[0]
 
 
-def test_it_reports(digits: ImageData) -> None:
+def test_it_reports(digits: Dataset) -> None:
     recorder = Recorder()
     train_gan(digits.subset(range(40)), expert(digits), settings("cdcgan"), Stream(0, "g"), CPU, recorder)
     assert {"step", "adversarial", "entropy", "diversity", "inversion", "discriminator"} == recorder.metrics[0].keys()
     assert [m["step"] for m in recorder.metrics] == [0, 5]
 
 
-def test_it_learns_what_its_class_looks_like(digits: ImageData) -> None:
+def test_it_learns_what_its_class_looks_like(digits: Dataset) -> None:
     """After some hundred steps, the mean zero is nearer to the generated mean than the mean one is."""
     rows = torch.isin(digits.labels, torch.tensor([0, 1])).nonzero().flatten()
     config = settings("cdcgan", steps=300, width=8, batch_size=32)

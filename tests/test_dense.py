@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.data.dataset import ImageData, to_uint8
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset, to_uint8
+from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.generators.base import central
 from mosaic_fl.journal import Journal
@@ -21,8 +21,8 @@ from mosaic_fl.models.inference import accuracy
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
-from mosaic_fl.server.synthesis.image_pool import ImagePool, recall
 from mosaic_fl.server.synthesis.losses import disagree, fools, masked_divergence
+from mosaic_fl.server.synthesis.pool import ImagePool, recall
 from mosaic_fl.server.synthesis.upsampling import UpsamplingGenerator
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ class Says(nn.Module):
         return self.logits + 0 * images.flatten(1).sum(1, keepdim=True)
 
 
-def run(digits: ImageData, folder: Path | None = None, **more: object) -> tuple[Outcome, Journal]:
+def run(digits: Dataset, folder: Path | None = None, **more: object) -> tuple[Outcome, Journal]:
     sites = [Site(k, digits.subset(range(300 * k, 300 * k + 300)), ("cnn:8", "mlp:32:1")[k]) for k in range(2)]
     config = Config().with_values({**QUICK, **more})
     journal = Journal(folder)
@@ -90,7 +90,7 @@ def test_the_generators_loss_by_hand() -> None:
     assert float(loss) == pytest.approx(float(2 * found + 0.3), abs=1e-6)
 
 
-def test_the_statistics_are_those_of_all_clients_together(digits: ImageData) -> None:
+def test_the_statistics_are_those_of_all_clients_together(digits: Dataset) -> None:
     models = [build("cnn:4:1", digits.schema), build("mlp:4:1", digits.schema)]
     images = torch.rand(5, 1, 8, 8)
     alone = []
@@ -131,7 +131,7 @@ def test_labels_come_only_from_the_classes_that_have_a_share() -> None:
     assert labels.unique().tolist() == [1, 2]
 
 
-def test_a_generator_learns_images_that_the_ensemble_knows(digits: ImageData) -> None:
+def test_a_generator_learns_images_that_the_ensemble_knows(digits: Dataset) -> None:
     settings = SynthesisConfig(generator_steps=60, width=8, latent=16, lr=5e-3)
     experts = FrozenExperts([build("mlp:16:1", digits.schema)], CPU)
     batch = draw(20, 16, torch.ones(10), torch.Generator().manual_seed(0))
@@ -146,7 +146,7 @@ def test_a_generator_learns_images_that_the_ensemble_knows(digits: ImageData) ->
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7), (1, 28, 28), (1, 1, 1)])
 def test_a_batch_generator_makes_images_of_any_size(shape: tuple[int, int, int]) -> None:
-    generator = UpsamplingGenerator(3, 2, Schema(shape, ("a", "b")))
+    generator = UpsamplingGenerator(3, 2, image_schema(shape, ("a", "b")))
     images = generator(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64))
     assert images.shape == (4, *shape)
     assert float(images.detach().abs().max()) < 1
@@ -183,7 +183,7 @@ def test_recall_by_class() -> None:
     assert recall(outputs, torch.tensor([0, 0, 0, 1])) == pytest.approx([2 / 3, 1.0, 0.0])
 
 
-def test_the_student_learns_digits_from_the_clients_models_alone(digits: ImageData) -> None:
+def test_the_student_learns_digits_from_the_clients_models_alone(digits: Dataset) -> None:
     more = {"synthesis.student_steps": 30, "synthesis.student_lr": 0.05, "synthesis.generator_steps": 30}
     outcome, journal = run(digits, **more)
     rest = digits.subset(range(1000, 1797))
@@ -197,7 +197,7 @@ def test_the_student_learns_digits_from_the_clients_models_alone(digits: ImageDa
 
 
 def test_the_same_seed_gives_the_same_model_and_a_finished_one_is_not_made_again(
-    digits: ImageData, tmp_path: Path
+    digits: Dataset, tmp_path: Path
 ) -> None:
     short = {"synthesis.epochs": 2, "train.max_steps": 10, "train.min_steps": 10}
     first, _ = run(digits, **short)
@@ -211,7 +211,7 @@ def test_the_same_seed_gives_the_same_model_and_a_finished_one_is_not_made_again
     assert journal.done["dense"].seconds > 0
 
 
-def test_a_generator_that_a_client_trained_is_not_sent(digits: ImageData) -> None:
+def test_a_generator_that_a_client_trained_is_not_sent(digits: Dataset) -> None:
     short = {"synthesis.epochs": 1, "train.max_steps": 5, "train.min_steps": 5, "generator.steps": 2}
     with_generator, _ = run(digits, **short, **{"generator.family": "dcgan"})
     without, _ = run(digits, **short)

@@ -7,7 +7,6 @@ import pytest
 
 from flower_processes import NGINX, Place
 from mosaic_fl.cli.main import main
-from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.deploy.client import REFUSED_FOR, ClientPlan, Supervisor, _accept, _sole
 from mosaic_fl.deploy.flower import environment
@@ -15,6 +14,7 @@ from mosaic_fl.deploy.prepare import prepare
 from mosaic_fl.deploy.processes import Processes
 from mosaic_fl.deploy.proxy import Face, configuration
 from mosaic_fl.deploy.reach import Answer, UnreachableError
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.client_app import site_desk
 from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.errors import MosaicError, UsageError
@@ -25,7 +25,7 @@ GOOD = 'client = 0\ndata = "data.parquet"\nmodel = "cnn:8"\n'
 
 
 @pytest.fixture
-def folder(tmp_path: Path, digits: ImageData) -> Path:
+def folder(tmp_path: Path, digits: Dataset) -> Path:
     save_parquet(digits.subset(range(200)), tmp_path / "data.parquet")
     return tmp_path
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
@@ -41,7 +41,7 @@ def test_the_moving_average_by_hand() -> None:
 
 
 @pytest.mark.parametrize("kind", ["fedavg", "fedrolex", "heterofl"])
-def test_the_averaged_generator_lives_in_the_stages(digits: ImageData, tmp_path: Path, kind: str) -> None:
+def test_the_averaged_generator_lives_in_the_stages(digits: Dataset, tmp_path: Path, kind: str) -> None:
     more = {"rounds_kind": kind, "models_ratios": [1.0, 0.5], "synthesis_ema": 0.75}
     kept = []
     for rounds in (1, 2):
@@ -56,11 +56,11 @@ def test_the_averaged_generator_lives_in_the_stages(digits: ImageData, tmp_path:
     assert not torch.allclose(second[GENERATOR][name], first[GENERATOR][name])
 
 
-def test_its_rounds(digits: ImageData, tmp_path: Path) -> None:
+def test_its_rounds(digits: Dataset, tmp_path: Path) -> None:
     check_a_method(dfrd, fedavg, digits, tmp_path, synthesis_ema=0.5)
 
 
-def test_clients_of_several_widths(digits: ImageData) -> None:
+def test_clients_of_several_widths(digits: Dataset) -> None:
     """It asks FedRolex's jobs of the first round, and gives the full model."""
     more = {"rounds_kind": "fedrolex", "models_ratios": [1.0, 0.5, 0.25], "rounds_participation": 1.0}
     one, heard = run(dfrd, digits, 1, **more)
@@ -76,13 +76,13 @@ def test_clients_of_several_widths(digits: ImageData) -> None:
     assert bool(weights(one).isfinite().all())
 
 
-def test_partial_participation(digits: ImageData) -> None:
+def test_partial_participation(digits: Dataset) -> None:
     two, heard = run(dfrd, digits, 2, rounds_participation=0.34)
     assert [len(jobs) for jobs in heard.jobs] == [1, 1]
     assert sum(sent > 0 for sent in two.bytes_up) in (1, 2)
 
 
-def test_wrong_wishes_are_found_before_any_work(digits: ImageData) -> None:
+def test_wrong_wishes_are_found_before_any_work(digits: Dataset) -> None:
     def check(**values: object) -> None:
         config = Config().with_values({k.replace("_", ".", 1): v for k, v in values.items()})
         check_dfrd(config, digits.schema, ["vit:8:1"], "vit:8:1")

@@ -10,7 +10,7 @@ from torch import nn
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation, worker_count
 from mosaic_fl.engines.workers import Workers
 from mosaic_fl.errors import MosaicError
@@ -27,7 +27,7 @@ QUICK = {
 }  # fmt: skip
 
 
-def federation(digits: ImageData, workers: int, folder: Path | None = None, **more: object) -> LocalFederation:
+def federation(digits: Dataset, workers: int, folder: Path | None = None, **more: object) -> LocalFederation:
     config = Config().with_values(
         {**QUICK, "run.workers": workers, **{k.replace("_", ".", 1): v for k, v in more.items()}}
     )
@@ -42,7 +42,7 @@ def test_worker_count() -> None:
     assert worker_count(0, 10_000, CPU) == len(os.sched_getaffinity(0))
 
 
-def test_all_answers_are_the_same_for_any_number_of_workers(digits: ImageData) -> None:
+def test_all_answers_are_the_same_for_any_number_of_workers(digits: Dataset) -> None:
     answers = []
     for workers in (1, 2):
         with federation(digits, workers) as clients:
@@ -59,7 +59,7 @@ def test_all_answers_are_the_same_for_any_number_of_workers(digits: ImageData) -
     assert torch.equal(answers[0][2], answers[1][2])
 
 
-def test_a_round_and_its_settings_change_the_result(digits: ImageData) -> None:
+def test_a_round_and_its_settings_change_the_result(digits: Dataset) -> None:
     with federation(digits, 1) as clients:
         state = copy_state(build("mlp:8", digits.schema))
         first, again, other_round = (clients.fit([FitJob(0, "mlp:8", state)], r)[0] for r in (0, 0, 1))
@@ -69,7 +69,7 @@ def test_a_round_and_its_settings_change_the_result(digits: ImageData) -> None:
     assert torch.allclose(slow.state["head.weight"], state["head.weight"], atol=1e-6)
 
 
-def test_contributions_start_from_given_weights(digits: ImageData) -> None:
+def test_contributions_start_from_given_weights(digits: Dataset) -> None:
     with federation(digits, 1, train_lr=1e-12) as clients:
         state = copy_state(build("mlp:8", digits.schema))
         made = clients.contribute({1: Start("mlp:8", state)})
@@ -78,7 +78,7 @@ def test_contributions_start_from_given_weights(digits: ImageData) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_client_that_fails_loses_nothing_of_the_others(digits: ImageData, tmp_path: Path, workers: int) -> None:
+def test_a_client_that_fails_loses_nothing_of_the_others(digits: Dataset, tmp_path: Path, workers: int) -> None:
     """Client 1 asks for a model that its data does not fit; the others' contributions are on disk."""
     with federation(digits, workers, tmp_path) as clients:
         broken = Site(1, clients.sites[1].data, "nosuch:3")
@@ -106,7 +106,7 @@ class Moody(nn.Module):
         return logits
 
 
-def test_whatever_a_users_model_raises_loses_nothing_of_the_others(digits: ImageData, tmp_path: Path) -> None:
+def test_whatever_a_users_model_raises_loses_nothing_of_the_others(digits: Dataset, tmp_path: Path) -> None:
     with federation(digits, 1, tmp_path) as clients:
         moody = Site(1, clients.sites[1].data, trust(Moody))
     sites = [clients.sites[0], moody, clients.sites[2]]
@@ -116,7 +116,7 @@ def test_whatever_a_users_model_raises_loses_nothing_of_the_others(digits: Image
     assert len(list((tmp_path / "contributions").iterdir())) == 2
 
 
-def test_a_damaged_contribution_is_made_again(digits: ImageData, tmp_path: Path) -> None:
+def test_a_damaged_contribution_is_made_again(digits: Dataset, tmp_path: Path) -> None:
     with federation(digits, 1, tmp_path) as clients:
         before = [c.to_bytes() for c in clients.contribute()]
     path = tmp_path / "contributions" / "client-001.contribution"
@@ -125,7 +125,7 @@ def test_a_damaged_contribution_is_made_again(digits: ImageData, tmp_path: Path)
         assert [c.to_bytes() for c in clients.contribute()] == before
 
 
-def test_a_killed_worker_is_a_fault_that_names_the_way_out(digits: ImageData) -> None:
+def test_a_killed_worker_is_a_fault_that_names_the_way_out(digits: Dataset) -> None:
     with federation(digits, 2, train_max_steps=100_000, train_min_steps=100_000, train_patience=0) as clients:
         assert isinstance(clients.workers, Workers)
         victim = next(iter(clients.workers.pool._processes))
@@ -134,7 +134,7 @@ def test_a_killed_worker_is_a_fault_that_names_the_way_out(digits: ImageData) ->
             clients.contribute()
 
 
-def test_a_worker_that_was_killed_while_it_spoke_does_not_stop_the_end(digits: ImageData) -> None:
+def test_a_worker_that_was_killed_while_it_spoke_does_not_stop_the_end(digits: Dataset) -> None:
     clients = federation(digits, 2)
     assert isinstance(clients.workers, Workers)
     clients.workers.news._wlock.acquire()  # type: ignore[attr-defined]  # of a worker that is no more
@@ -142,7 +142,7 @@ def test_a_worker_that_was_killed_while_it_spoke_does_not_stop_the_end(digits: I
     assert not clients.workers.reader.is_alive()
 
 
-def test_the_ceiling_learns_from_everyone(digits: ImageData, tmp_path: Path) -> None:
+def test_the_ceiling_learns_from_everyone(digits: Dataset, tmp_path: Path) -> None:
     with federation(digits, 2, tmp_path) as clients:
         clients.plan_ceiling("mlp:32", 100)
         clients.contribute()

@@ -5,7 +5,7 @@ import torch
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Fitted
@@ -37,7 +37,7 @@ def test_equal_weights_stay_equal() -> None:
     assert torch.equal(weighted_average(same)["w"], same[0].state["w"])
 
 
-def test_a_round_moves_a_model_both_ways_and_the_result_once_more(digits: ImageData) -> None:
+def test_a_round_moves_a_model_both_ways_and_the_result_once_more(digits: Dataset) -> None:
     sites = [Site(k, digits.subset(range(50 * k, 50 * k + 40)), "mlp:4:1") for k in range(2)]
     config = Config().with_values({"rounds.warm_up": 3, "rounds.steps": 1, "run.workers": 1})
     with LocalFederation(sites, config, torch.device("cpu"), Journal()) as federation:
@@ -83,7 +83,7 @@ def test_participants_are_a_share_drawn_anew() -> None:
 
 
 def test_a_resumed_run_goes_on_from_the_latest_round_which_alone_keeps_its_weights(
-    digits: ImageData, tmp_path: Path
+    digits: Dataset, tmp_path: Path
 ) -> None:
     quick = {"train.max_steps": 5, "train.min_steps": 5, "run.workers": 1}
     sites = [Site(k, digits.subset(range(50 * k, 50 * k + 40)), "mlp:4:1") for k in range(2)]

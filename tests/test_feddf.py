@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.feddf import check_feddf, feddf
 from rounds import check_a_method, run, weights
 
 
-def test_its_rounds(digits: ImageData, tmp_path: Path) -> None:
+def test_its_rounds(digits: Dataset, tmp_path: Path) -> None:
     check_a_method(feddf, fedavg, digits, tmp_path)
 
 
-def test_without_a_step_worth_the_name_the_weights_are_fedavg(digits: ImageData) -> None:
+def test_without_a_step_worth_the_name_the_weights_are_fedavg(digits: Dataset) -> None:
     """Batch-norm statistics are those of the transfer set, so they are left out."""
     quiet = {"distill_lr": 1e-12, "distill_ema": 0.0, "distill_weight_decay": 0.0}
     (one, _), (plain, _) = run(feddf, digits, 1, **quiet), run(fedavg, digits, 1)
@@ -30,7 +30,7 @@ def test_without_a_step_worth_the_name_the_weights_are_fedavg(digits: ImageData)
     assert not torch.allclose(weights(other), weights(plain))
 
 
-def test_generators_are_sent_once_and_labels_are_never_used(digits: ImageData) -> None:
+def test_generators_are_sent_once_and_labels_are_never_used(digits: Dataset) -> None:
     (one, _), (two, _), (plain, _) = run(feddf, digits, 1), run(feddf, digits, 2), run(fedavg, digits, 1)
     more = [a - b for a, b in zip(two.bytes_up, one.bytes_up, strict=True)]
     assert more == plain.bytes_up
@@ -40,7 +40,7 @@ def test_generators_are_sent_once_and_labels_are_never_used(digits: ImageData) -
     assert torch.equal(weights(labelled), weights(unlabelled))
 
 
-def test_nothing_to_distil_on_is_found_before_any_work(digits: ImageData) -> None:
+def test_nothing_to_distil_on_is_found_before_any_work(digits: Dataset) -> None:
     config = Config().with_values({"generator.family": "none"})
     with pytest.raises(UsageError, match="no prior images"):
         check_feddf(config, digits.schema, ["cnn:4"], "cnn:4")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods.dfrd import dfrd
 from mosaic_fl.methods.fedavg import fedavg
@@ -53,7 +53,7 @@ def test_distance_and_ensemble_of_a_sample_by_hand() -> None:
     assert float(probabilities[0, 0]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_student_that_is_the_only_expert_has_nothing_to_learn(digits: ImageData) -> None:
+def test_a_student_that_is_the_only_expert_has_nothing_to_learn(digits: Dataset) -> None:
     """KL is 0 and so is its gradient."""
     with Stream(0, "init").ambient():
         state = copy_state(build("cnn:4:1", digits.schema))
@@ -70,18 +70,18 @@ def test_a_student_that_is_the_only_expert_has_nothing_to_learn(digits: ImageDat
 
 
 @pytest.mark.parametrize("method", [fedftg, dfrd])
-def test_without_a_step_worth_the_name_it_is_fedavg(digits: ImageData, method: Method) -> None:
+def test_without_a_step_worth_the_name_it_is_fedavg(digits: Dataset, method: Method) -> None:
     """Statistics of batch norm included, which are never those of the generator's images."""
     (one, _), (plain, _) = run(method, digits, 1, synthesis_student_lr=1e-12), run(fedavg, digits, 1)
     assert torch.allclose(weights(one), weights(plain), atol=1e-7)
     assert not torch.allclose(weights(run(method, digits, 1)[0]), weights(plain))
 
 
-def test_its_rounds(digits: ImageData, tmp_path: Path) -> None:
+def test_its_rounds(digits: Dataset, tmp_path: Path) -> None:
     check_a_method(fedftg, fedavg, digits, tmp_path)
 
 
-def test_a_student_without_steps_is_refused(digits: ImageData) -> None:
+def test_a_student_without_steps_is_refused(digits: Dataset) -> None:
     config = Config().with_values({"run.method": "fedftg", "synthesis.student_steps": 0})
     with pytest.raises(UsageError, match="fedftg has no image pool"):
         check_student_steps(config, digits.schema, [], "")

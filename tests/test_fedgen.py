@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mosaic_fl.client.objective import LatentTerm, Objective
 from mosaic_fl.config import Config, SynthesisConfig, TrainConfig
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import FitJob, Fitted
@@ -112,7 +112,7 @@ def test_the_generator_learns_what_the_heads_recognise() -> None:
 
 
 def test_features_need_a_head() -> None:
-    schema = Schema((1, 8, 8), ("a", "b"))
+    schema = image_schema((1, 8, 8), ("a", "b"))
     state = copy_state(build("cnn:4:1", schema))
     assert feature_size("cnn:4:1", schema, state) == state["head.weight"].shape[1]
     name = trust(headless)
@@ -126,7 +126,7 @@ def headless() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
 
 
-def test_a_round_is_fedavg_and_the_second_one_is_not(digits: ImageData) -> None:
+def test_a_round_is_fedavg_and_the_second_one_is_not(digits: Dataset) -> None:
     (one, _), (plain, _) = run(fedgen, digits, 1), run(fedavg, digits, 1)
     assert torch.equal(weights(one), weights(plain))
     assert (one.bytes_up, one.bytes_down) == (plain.bytes_up, plain.bytes_down)
@@ -140,12 +140,12 @@ def test_a_round_is_fedavg_and_the_second_one_is_not(digits: ImageData) -> None:
     assert two.bytes_down[0] > plain.bytes_down[0]  # by the generator
 
 
-def test_without_the_clients_term_it_is_fedavg(digits: ImageData) -> None:
+def test_without_the_clients_term_it_is_fedavg(digits: Dataset) -> None:
     (two, _), (plain, _) = run(fedgen, digits, 2, synthesis_local=0.0), run(fedavg, digits, 2)
     assert torch.allclose(weights(two), weights(plain), atol=1e-6)
 
 
-def test_its_rounds(digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_rounds(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """FedAvg's first jobs; the same twice; a run cut off in its second round ends alike."""
     (whole, heard), (again, _) = run(fedgen, digits, 3), run(fedgen, digits, 3)
     assert same_jobs(heard.jobs[0], run(fedavg, digits, 1)[1].jobs[0])
@@ -167,7 +167,7 @@ def cut_off(federation: Listening, jobs: Any, round: int) -> list[Fitted]:
     return LocalFederation.fit(federation, jobs, round)
 
 
-def test_no_generator_is_trained_that_no_client_would_see(digits: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_generator_is_trained_that_no_client_would_see(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[int] = []
 
     def spy(*given: Any) -> float:
@@ -186,6 +186,6 @@ def test_the_card_holds_the_authors_budget() -> None:
     assert (config.epochs, config.generator_steps, config.lr, config.latent, config.width) == (10, 5, 3e-4, 32, 256)
 
 
-def test_different_architectures_are_refused(digits: ImageData) -> None:
+def test_different_architectures_are_refused(digits: Dataset) -> None:
     with pytest.raises(UsageError, match="unknown model"):
         run(fedgen, digits, 1, spec="nosuch:4")

@@ -12,7 +12,7 @@ from mosaic_fl import container
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.config import Config, MetaConfig
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.tasks import OutputsTask
 from mosaic_fl.errors import MosaicError, UsageError
@@ -33,7 +33,7 @@ QUICK = {
 }  # fmt: skip
 
 
-def federation(digits: ImageData, journal: Journal | None = None, **more: object) -> LocalFederation:
+def federation(digits: Dataset, journal: Journal | None = None, **more: object) -> LocalFederation:
     """Two clients with samples to hold back, and one of two samples, which holds nothing back."""
     config = Config().with_values({**QUICK, **{name.replace("_", ".", 1): value for name, value in more.items()}})
     parts = [range(200), range(300, 400), range(500, 502)]
@@ -108,7 +108,7 @@ def test_weights_of_another_form_are_refused() -> None:
         load_aggregator({}, 3, 4)
 
 
-def test_clients_fit_on_their_held_back_samples_and_one_without_abstains(digits: ImageData) -> None:
+def test_clients_fit_on_their_held_back_samples_and_one_without_abstains(digits: Dataset) -> None:
     with federation(digits) as clients:
         made, state = clients.contribute(), copy_state(Aggregator(3, 10, 6))
         fitted = clients.fit_fusion(made, state, [2, 0], {"steps": 2}, 0)
@@ -122,7 +122,7 @@ def test_clients_fit_on_their_held_back_samples_and_one_without_abstains(digits:
     assert not torch.equal(other_round.state["exit.weight"], state["exit.weight"])
 
 
-def test_experts_run_once_a_client_and_set_of_contributions(digits: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experts_run_once_a_client_and_set_of_contributions(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[int] = []
     work = OutputsTask.__call__
     monkeypatch.setattr(OutputsTask, "__call__", lambda task, place: (ran.append(task.client), work(task, place))[1])
@@ -136,7 +136,7 @@ def test_experts_run_once_a_client_and_set_of_contributions(digits: ImageData, m
         assert set(clients._outputs[1]) == {1}  # what it had of the former ones is gone
 
 
-def test_any_number_of_workers_gives_the_same_ensemble_and_resumes(digits: ImageData, tmp_path: Path) -> None:
+def test_any_number_of_workers_gives_the_same_ensemble_and_resumes(digits: Dataset, tmp_path: Path) -> None:
     served, images = [], digits.images[900:950]
     for workers, rounds, folder in ((1, 3, "a"), (2, 3, "b"), (1, 1, "c"), (2, 3, "c")):
         journal = Journal(tmp_path / folder)
@@ -147,7 +147,7 @@ def test_any_number_of_workers_gives_the_same_ensemble_and_resumes(digits: Image
     assert torch.equal(served[0], served[3])
 
 
-def test_what_travels_is_every_model_once_and_the_aggregator_every_round(digits: ImageData) -> None:
+def test_what_travels_is_every_model_once_and_the_aggregator_every_round(digits: Dataset) -> None:
     journal = Journal()
     with federation(digits) as clients:
         made = clients.contribute()
@@ -164,7 +164,7 @@ def test_what_travels_is_every_model_once_and_the_aggregator_every_round(digits:
     assert {"fitted_loss", "fitted_accuracy"} < journal.done["round-0000"].metrics[0].keys()
 
 
-def test_without_held_back_samples_there_is_nothing_to_learn_from(digits: ImageData) -> None:
+def test_without_held_back_samples_there_is_nothing_to_learn_from(digits: Dataset) -> None:
     with pytest.raises(UsageError, match="data.validation is 0"):
         METHODS["fens"].check(Config().with_values({"data.validation": 0}), digits.schema, ["mlp:8"], "mlp:8")
     with federation(digits, data_validation=0.01) as clients, pytest.raises(MosaicError, match="now 0.01"):

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from mosaic_fl.client.flow_training import train_flow
 from mosaic_fl.config import GeneratorConfig
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset, image_dataset
+from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.generators.flow import SAMPLING_STEPS, FlowGenerator, flow_loss, flow_spec, sinusoids
@@ -27,7 +27,7 @@ def settings(**more: float) -> GeneratorConfig:
 
 def flow(shape: Shape, width: int = 4, seed: int = 0) -> FlowGenerator:
     """A flow whose last layer is not silent, as it is before any training."""
-    schema = Schema(shape, CLASSES)
+    schema = image_schema(shape, CLASSES)
     with Stream(seed, "flow").ambient():
         generator = FlowGenerator(flow_spec(schema, width), schema)
         for parameter in generator.parameters():
@@ -39,7 +39,7 @@ def noise(shape: Shape, n: int) -> Tensor:
     return torch.randn(n, math.prod(shape), generator=Stream(0, "z").torch())
 
 
-def weights(data: ImageData, config: GeneratorConfig, seed: int = 0) -> Tensor:
+def weights(data: Dataset, config: GeneratorConfig, seed: int = 0) -> Tensor:
     made = train_flow(data, config, Stream(seed, "g"), CPU, Recorder())
     return torch.cat([p.flatten() for p in made.parameters()])
 
@@ -146,13 +146,13 @@ def test_the_size_promised_for_cifar() -> None:
 
 def test_a_latent_of_another_size_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"192 for 3×8×8, not 16"):
-        build(GeneratorSpec("flow", 16, 4), Schema((3, 8, 8), CLASSES))
+        build(GeneratorSpec("flow", 16, 4), image_schema((3, 8, 8), CLASSES))
 
 
 def test_images_too_large_are_an_error_with_a_way_out() -> None:
-    assert flow_spec(Schema((3, 64, 64), CLASSES), 4).latent == 12288
+    assert flow_spec(image_schema((3, 64, 64), CLASSES), 4).latent == 12288
     with pytest.raises(UsageError, match=r"150528 \(3×224×224\): set data.image_size = 64"):
-        flow_spec(Schema((3, 224, 224), CLASSES), 4)
+        flow_spec(image_schema((3, 224, 224), CLASSES), 4)
     with pytest.raises(UsageError, match=r"must lie in 1..1024"):
         GeneratorSpec("cvae", 12288, 4)
 
@@ -160,25 +160,25 @@ def test_images_too_large_are_an_error_with_a_way_out() -> None:
 def test_its_weights_travel() -> None:
     generator, z, labels = flow((3, 17, 30)), noise((3, 17, 30), 2), torch.tensor([0, 2])
     spec = GeneratorSpec.from_json(generator.spec.to_json())
-    rebuilt = load_into(lambda: build(spec, Schema((3, 17, 30), CLASSES)), generator.state_dict(), "test")
+    rebuilt = load_into(lambda: build(spec, image_schema((3, 17, 30), CLASSES)), generator.state_dict(), "test")
     assert torch.equal(rebuilt(z, labels), generator(z, labels))
 
 
-def test_the_same_stream_gives_the_same_generator(digits: ImageData) -> None:
+def test_the_same_stream_gives_the_same_generator(digits: Dataset) -> None:
     data = digits.subset(range(40))
     assert torch.equal(weights(data, settings()), weights(data, settings()))
     assert not torch.equal(weights(data, settings()), weights(data, settings(), seed=1))
 
 
 @pytest.mark.parametrize("samples", [1, 2, 17, 20])
-def test_few_samples_of_one_class_or_constant_images(digits: ImageData, samples: int) -> None:
+def test_few_samples_of_one_class_or_constant_images(digits: Dataset, samples: int) -> None:
     """17 samples and batches of 16: a batch of one would be left over."""
     rows = (digits.labels == 4).nonzero().flatten()[:samples]
-    for data in (digits.subset(rows), ImageData(digits.images[rows] * 0, digits.labels[rows], digits.schema)):
+    for data in (digits.subset(rows), image_dataset(digits.images[rows] * 0, digits.labels[rows], digits.schema)):
         assert weights(data, settings()).isfinite().all()
 
 
-def test_it_reports_and_comes_back_ready(digits: ImageData) -> None:
+def test_it_reports_and_comes_back_ready(digits: Dataset) -> None:
     recorder, heard = Recorder(), list[tuple[int, int]]()
     recorder.listen = lambda stage, client, done, total: heard.append((done, total))
     made = train_flow(digits.subset(range(40)), settings(), Stream(0, "g"), CPU, recorder)
@@ -189,12 +189,12 @@ def test_it_reports_and_comes_back_ready(digits: ImageData) -> None:
     assert made.spec == GeneratorSpec("flow", 64, 4)
 
 
-def test_a_loss_that_is_not_finite_is_an_error(digits: ImageData) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(digits: Dataset) -> None:
     with pytest.raises(MosaicError, match="lower generator.lr"):
         train_flow(digits.subset(range(40)), settings(lr=1e38), Stream(0, "g"), CPU, Recorder())
 
 
-def test_training_leaves_the_ambient_generator_alone(digits: ImageData) -> None:
+def test_training_leaves_the_ambient_generator_alone(digits: Dataset) -> None:
     before = torch.get_rng_state()
     weights(digits.subset(range(20)), settings())
     assert torch.equal(torch.get_rng_state(), before)
@@ -204,7 +204,7 @@ def test_it_learns_a_constant_for_each_class(schema: Schema) -> None:
     """Class a is −0.5 everywhere and class b 0.5; samples lie within 0.15 of them on average."""
     labels = torch.arange(64) % 2
     pixels = torch.where(labels == 0, 64, 191).to(torch.uint8)  # 64 / 127.5 − 1 = −0.498, 191 / 127.5 − 1 = 0.498
-    data = ImageData(pixels[:, None, None, None].expand(64, *schema.shape).contiguous(), labels, schema)
+    data = image_dataset(pixels[:, None, None, None].expand(64, *schema.shape).contiguous(), labels, schema)
     config = settings(steps=200, width=8, batch_size=32, lr=4e-3)
     made = train_flow(data, config, Stream(0, "g"), CPU, Recorder())
     for label, value in ((0, -0.498), (1, 0.498)):

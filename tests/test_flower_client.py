@@ -13,14 +13,14 @@ from flwr.app import Error, Message
 from flower_bench import CPU, LIMITS, Bench, three_sites
 from flower_grid import Node
 from mosaic_fl.client.contribute import Site
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.wire import Answer, pack_answer, unpack_answer
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.states import copy_state
 
 
 @pytest.fixture(scope="module")
-def sites(digits: ImageData) -> list[Site]:
+def sites(digits: Dataset) -> list[Site]:
     return three_sites(digits)
 
 

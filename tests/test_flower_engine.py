@@ -16,7 +16,7 @@ from flower_bench import CPU, LIMITS, QUICK, Bench, start, three_sites
 from flower_grid import Fault, InProcessGrid, Node
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.wire import Answer, pack_answer, unpack_answer
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import MosaicError
@@ -26,7 +26,7 @@ from mosaic_fl.journal import Journal
 
 
 @pytest.fixture(scope="module")
-def sites(digits: ImageData) -> list[Site]:
+def sites(digits: Dataset) -> list[Site]:
     return three_sites(digits)
 
 

@@ -11,7 +11,7 @@ pytest.importorskip("flwr", reason="the flower extra is not installed")
 from flower_grid import InProcessGrid, Node, settled
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.limits import Limits
@@ -25,12 +25,12 @@ from rounds import CPU, QUICK
 TINY = {**QUICK, "meta.steps": 3, "prototypes.per_class": 1, "partition.clients": 3}
 
 
-def predictions(outcome: Outcome, digits: ImageData) -> torch.Tensor:
+def predictions(outcome: Outcome, digits: Dataset) -> torch.Tensor:
     return outcome.served.logits(digits.images[:50], CPU)
 
 
 @pytest.mark.parametrize(("name", "memory"), [*((name, True) for name in METHODS), ("fens", False)])
-def test_a_method_does_not_know_its_engine(name: str, memory: bool, digits: ImageData, tmp_path: Path) -> None:
+def test_a_method_does_not_know_its_engine(name: str, memory: bool, digits: Dataset, tmp_path: Path) -> None:
     card = METHODS[name]
     more: dict[str, Any] = {"rounds.warm_up": 2, "rounds.steps": 3, "run.method": name}
     if name == "mosaic":

@@ -12,8 +12,8 @@ from flwr.app import Message
 
 from flower_grid import Fault, InProcessGrid, Node, settled
 from mosaic_fl.client.contribute import Site
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset, image_dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.roll import Roll
@@ -33,7 +33,7 @@ def changed(change: Callable[[Answer], Answer]) -> Fault:
 
 
 @pytest.fixture
-def sites(digits: ImageData) -> list[Site]:
+def sites(digits: Dataset) -> list[Site]:
     return [Site(k, digits.subset(range(50 * k, 50 * k + 50)), "mlp:8") for k in range(3)]
 
 
@@ -71,8 +71,8 @@ def test_who_is_not_let_in(sites: list[Site], fault: Fault, message: str) -> Non
     assert message in reasons[0]
 
 
-def test_the_schema_of_most_is_the_run_s(sites: list[Site], digits: ImageData) -> None:
-    other = ImageData(digits.images[:50], digits.labels[:50] % 3, Schema((1, 8, 8), ("a", "b", "c")))
+def test_the_schema_of_most_is_the_run_s(sites: list[Site], digits: Dataset) -> None:
+    other = image_dataset(digits.images[:50], digits.labels[:50] % 3, image_schema((1, 8, 8), ("a", "b", "c")))
     nodes = [Node(0, Site(0, other, "mlp:8")), *(Node(k, sites[k]) for k in (1, 2))]
     told: list[Any] = []
     grid = InProcessGrid(nodes)

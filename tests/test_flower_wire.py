@@ -11,7 +11,7 @@ pytest.importorskip("flwr", reason="the flower extra is not installed")
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from mosaic_fl.config import Config
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.flower.codec import (
     Deliver,
     FitFusion,
@@ -201,7 +201,7 @@ def test_fitted_weights_and_confusions_come_back() -> None:
         with pytest.raises(UsageError, match="not a table of 2 by 2 counts"):
             decode_confusion(encode_result(wrong), 2)
     with pytest.raises(UsageError, match="contribution of client 1"):
-        decode_contribution(fitted(), 1, Schema((1, 8, 8), ("a", "b")))
+        decode_contribution(fitted(), 1, image_schema((1, 8, 8), ("a", "b")))
 
 
 @pytest.mark.parametrize(

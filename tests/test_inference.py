@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from mosaic_fl import devices
-from mosaic_fl.data.dataset import to_float
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import to_float
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.models import build as build_model
 from mosaic_fl.models.inference import logits
 
-SCHEMA = Schema((1, 8, 8), ("a", "b", "c"))
+SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
 
 
 def test_as_many_at_once_as_the_device_likes() -> None:

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build
 from mosaic_fl.models.loading import load_into, share_into
 
-SCHEMA = Schema((3, 16, 16), tuple("abc"))
+SCHEMA = image_schema((3, 16, 16), tuple("abc"))
 
 
 @pytest.mark.parametrize("spec", ["mlp:8", "cnn:4", "resnet18"])

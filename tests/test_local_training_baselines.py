@@ -11,8 +11,8 @@ from mosaic_fl import container
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import FitJob, Fitted
@@ -31,13 +31,13 @@ CPU = torch.device("cpu")
 NORM = {"body.1.weight", "body.1.bias", "body.1.running_mean", "body.1.running_var", "body.1.num_batches_tracked"}
 
 
-def sites(digits: ImageData, architecture: str) -> list[Site]:
+def sites(digits: Dataset, architecture: str) -> list[Site]:
     """Two clients of 60 and 40 samples; the first lacks the classes 5 to 9."""
     few = (digits.labels < 5).nonzero().flatten()[:60]
     return [Site(0, digits.subset(few), architecture), Site(1, digits.subset(range(500, 540)), architecture)]
 
 
-def run(method: Method, digits: ImageData, architecture: str = "mlp:8", rounds: int = 2, **train: float) -> Outcome:
+def run(method: Method, digits: Dataset, architecture: str = "mlp:8", rounds: int = 2, **train: float) -> Outcome:
     values = {f"train.{name}": value for name, value in {"check_every": 5, **train}.items()}
     more = {"rounds.warm_up": rounds, "rounds.steps": 10, "run.workers": 1}
     config, journal = Config().with_values({**values, **more}), Journal()
@@ -59,7 +59,7 @@ def same(a: State, b: State) -> bool:
     [(fedprox, {"proximal": 0.0}, {"proximal": 5.0}), (fedrs, {"absent": 1.0}, {"absent": 0.5})],
 )
 def test_a_neutral_setting_is_fedavg_and_another_is_not(
-    digits: ImageData, method: Method, neutral: dict[str, float], far: dict[str, float]
+    digits: Dataset, method: Method, neutral: dict[str, float], far: dict[str, float]
 ) -> None:
     average = run(fedavg, digits)
     assert same(state(run(method, digits, **neutral)), state(average))
@@ -68,7 +68,7 @@ def test_a_neutral_setting_is_fedavg_and_another_is_not(
     assert (there.bytes_up, there.bytes_down) == (average.bytes_up, average.bytes_down)
 
 
-def test_a_strong_proximal_term_keeps_the_model_where_it_was(digits: ImageData) -> None:
+def test_a_strong_proximal_term_keeps_the_model_where_it_was(digits: Dataset) -> None:
     moves = []
     for proximal in (0.0, 100.0):
         config = Config().with_values({"train.proximal": proximal, "run.workers": 1, "rounds.steps": 10})
@@ -81,7 +81,7 @@ def test_a_strong_proximal_term_keeps_the_model_where_it_was(digits: ImageData) 
     assert moves[1] < moves[0] / 2
 
 
-def test_restricted_softmax_spares_the_rows_of_absent_classes(digits: ImageData) -> None:
+def test_restricted_softmax_spares_the_rows_of_absent_classes(digits: Dataset) -> None:
     """Client 0 has no samples of 5 to 9: with α = 0 nothing but weight decay moves their biases."""
     moved = []
     for absent in (1.0, 0.0):
@@ -102,13 +102,13 @@ def test_a_setting_that_makes_it_fedavg_is_refused_and_the_papers_is_the_default
 ) -> None:
     card = METHODS[name]
     assert {key: str(value) for key, value in card.defaults.items()} == {setting: says}
-    schema = Schema((1, 8, 8), ("a", "b"))
+    schema = image_schema((1, 8, 8), ("a", "b"))
     card.check(Config().with_values(dict(card.defaults)), schema, ["mlp:8"], "mlp:8")
     with pytest.raises(UsageError, match=f"{setting} is .* the paper has {says}, or say --method fedavg"):
         card.check(Config(), schema, ["mlp:8"], "mlp:8")
 
 
-def test_fedbn_without_normalisation_is_fedavg(digits: ImageData) -> None:
+def test_fedbn_without_normalisation_is_fedavg(digits: Dataset) -> None:
     plain = trust(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10)))
     own, average = run(fedbn, digits, plain), run(fedavg, digits, plain)
     assert normalisation_entries(build(plain, digits.schema)) == set()
@@ -139,7 +139,7 @@ def spied(federation: LocalFederation) -> list[list[FitJob]]:
     return jobs
 
 
-def test_fedbn_clients_share_all_but_their_normalisation(digits: ImageData) -> None:
+def test_fedbn_clients_share_all_but_their_normalisation(digits: Dataset) -> None:
     config = Config().with_values({"rounds.warm_up": 2, "rounds.steps": 10, "run.workers": 1})
     with LocalFederation(sites(digits, "cnn:2:1"), config, CPU, Journal()) as federation:
         jobs = spied(federation)
@@ -163,7 +163,7 @@ def test_fedbn_clients_share_all_but_their_normalisation(digits: ImageData) -> N
 class Adding:
     """Three clients whose training adds their number plus one to every weight; they have 10, 20 and 30 samples."""
 
-    schema, architectures = Schema((1, 8, 8), ("a", "b")), ["cnn:1:1"] * 3
+    schema, architectures = image_schema((1, 8, 8), ("a", "b")), ["cnn:1:1"] * 3
 
     def __init__(self) -> None:
         self.asked: list[set[int]] = []
@@ -200,7 +200,7 @@ def test_a_client_that_never_took_part_has_no_say_in_what_is_served() -> None:
     assert mean_normalisation(own, {0: 10, 1: 20, 2: 0})["w"].item() == 3.0
 
 
-def test_fedbn_goes_on_where_it_was(digits: ImageData, tmp_path: Path) -> None:
+def test_fedbn_goes_on_where_it_was(digits: Dataset, tmp_path: Path) -> None:
     def after(rounds: int, folder: str) -> State:
         config = Config().with_values({"rounds.warm_up": rounds, "rounds.steps": 5, "run.workers": 1})
         journal = Journal(tmp_path / folder)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build, check, default_models, default_student, families
 from mosaic_fl.models.convolutional import CNN
@@ -20,7 +20,7 @@ SPECS += ["resnet50:4", "lenet"]
 
 
 def schema(shape: tuple[int, int, int], classes: int = 10) -> Schema:
-    return Schema(shape, tuple(str(c) for c in range(classes)))
+    return image_schema(shape, tuple(str(c) for c in range(classes)))
 
 
 def images(shape: tuple[int, int, int], n: int = 3) -> Tensor:

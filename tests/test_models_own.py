@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build, check, own, trust
 from mosaic_fl.models.classifier import Classifier, Wrapped
 
-SCHEMA = Schema((1, 8, 8), ("a", "b", "c"))
+SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
 BATCH = torch.linspace(-1, 1, 5 * 64).view(5, 1, 8, 8)
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build, check
 
-SCHEMA = Schema((1, 8, 8), ("a", "b", "c"))
+SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
 
 
 class Stand(nn.Module):
@@ -84,9 +84,9 @@ def test_only_names_that_timm_lists_are_built(calls: list[dict[str, Any]], name:
 
 def test_images_that_an_architecture_does_not_take(calls: list[dict[str, Any]]) -> None:
     with pytest.raises(UsageError, match=r"9×8×8 images by timm 0: AssertionError: too many channels"):
-        check("timm:resnet18", Schema((9, 8, 8), ("a", "b")))
+        check("timm:resnet18", image_schema((9, 8, 8), ("a", "b")))
     with pytest.raises(UsageError, match=r"cannot take images of shape \(1, 2, 2\): RuntimeError"):
-        check("timm:resnet18", Schema((1, 2, 2), ("a", "b")))
+        check("timm:resnet18", image_schema((1, 2, 2), ("a", "b")))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
 @pytest.mark.parametrize("name", ["resnet10t", "test_vit", "mobilenetv3_small_050"])
 def test_timm_itself(name: str) -> None:
-    model = build(f"timm:{name}", Schema((3, 32, 32), ("a", "b", "c"))).eval()
+    model = build(f"timm:{name}", image_schema((3, 32, 32), ("a", "b", "c"))).eval()
     batch = torch.rand(2, 3, 32, 32)
     assert model(batch).shape == (2, 3)
     assert model.features(batch).ndim == 2

@@ -9,7 +9,7 @@ from torch import Tensor
 from mosaic_fl.client.choice import pick_family
 from mosaic_fl.client.objective import Objective
 from mosaic_fl.config import Config, GeneratorConfig, TrainConfig
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.models.classifier import Classifier
 
 LOGITS = torch.tensor([[0.0, math.log(2), math.log(4)]])
@@ -85,6 +85,6 @@ def test_auto_picks_a_generator_and_says_why(
     family: str, samples: int, shape: tuple[int, int, int], device: torch.device, expected: str, why: str
 ) -> None:
     config = GeneratorConfig(family=family)  # type: ignore[arg-type]
-    picked, reason = pick_family(config, samples, Schema(shape, ("a", "b")), device)
+    picked, reason = pick_family(config, samples, image_schema(shape, ("a", "b")), device)
     assert picked == expected
     assert why in reason

@@ -9,8 +9,8 @@ from torch import nn
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.journal import Journal
@@ -37,7 +37,7 @@ QUICK = {
 }
 
 
-def run(digits: ImageData, method: str, folder: Path, student: str, **more: object) -> tuple[Outcome, Journal]:
+def run(digits: Dataset, method: str, folder: Path, student: str, **more: object) -> tuple[Outcome, Journal]:
     sites = [Site(k, digits.subset(range(300 * k, 300 * k + 300)), ("cnn:8", "mlp:32:1")[k]) for k in range(2)]
     config = Config().with_values({**METHODS[method].defaults, **QUICK, "models.student": student, **more})
     journal = Journal(folder)
@@ -48,7 +48,7 @@ def run(digits: ImageData, method: str, folder: Path, student: str, **more: obje
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("method", ["dense", "coboosting"])
 def test_a_killed_server_goes_on_in_the_epoch_in_which_it_was(
-    digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, own: bool
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, own: bool
 ) -> None:
     student = trust(forgetful) if own else "cnn:8"
     with monkeypatch.context() as patch:  # in one part, so that nothing is read back
@@ -76,7 +76,7 @@ def test_a_killed_server_goes_on_in_the_epoch_in_which_it_was(
 
 @pytest.mark.parametrize("method", ["dense", "coboosting"])
 def test_the_student_can_have_other_batches_than_the_generator(
-    digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Pools of 32 and 64 images, 16 a step: 2 and 4 steps; and 2 of Co-Boosting's weights, on the first 32."""
     made, seen, weighed = [], [], []
@@ -108,7 +108,7 @@ def test_a_batch_of_a_single_image_is_refused() -> None:
 
 
 def test_parts_hold_every_epoch_once() -> None:
-    mnist = Schema((1, 28, 28), tuple("0123456789"))
+    mnist = image_schema((1, 28, 28), tuple("0123456789"))
     for epochs in (1, 7, PARTS, 50, 200):
         parts = parts_of(SynthesisConfig(epochs=epochs), mnist, clients=5)
         assert [epoch for part in parts for epoch in part] == list(range(epochs))
@@ -119,5 +119,5 @@ def test_parts_hold_every_epoch_once() -> None:
 def test_a_pool_that_is_too_large_to_write_is_not_written() -> None:
     """10 epochs of 128 images of 3·H·H bytes and 8 a client: a gibibyte at H = 528, or 264 and 78,700 clients."""
     for side, clients, count in ((528, 1, 10), (529, 1, 1), (264, 78_000, 10), (264, 79_000, 1)):
-        parts = parts_of(SynthesisConfig(epochs=10), Schema((3, side, side), tuple("01")), clients)
+        parts = parts_of(SynthesisConfig(epochs=10), image_schema((3, side, side), tuple("01")), clients)
         assert len(parts) == count

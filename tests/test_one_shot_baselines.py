@@ -10,8 +10,8 @@ from torch import Tensor
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.journal import Journal
@@ -32,7 +32,7 @@ QUICK = {
 
 
 @pytest.fixture(scope="module")
-def clients(digits: ImageData) -> LocalFederation:
+def clients(digits: Dataset) -> LocalFederation:
     """Two clients, of the digits 0 to 4 and 5 to 9; the second has half as many samples."""
     low, high = ((digits.labels < 5) == small for small in (True, False))
     parts = [low.nonzero().flatten()[:200], high.nonzero().flatten()[:100]]
@@ -86,14 +86,14 @@ def test_the_best_local_model_is_best_on_all_clients_validation_splits(
     assert (outcome.bytes_up, outcome.bytes_down) == (sizes, sizes[::-1])
 
 
-def test_best_local_needs_something_to_choose_by(digits: ImageData) -> None:
+def test_best_local_needs_something_to_choose_by(digits: Dataset) -> None:
     with pytest.raises(UsageError, match="data.validation is 0"):
         METHODS["best_local"].check(Config().with_values({"data.validation": 0}), digits.schema, ["mlp:8"], "mlp:8")
 
 
 @pytest.mark.parametrize("method", [mean_logits, mean_probabilities, class_weighted])
 def test_an_ensemble_fuses_all_models_by_its_own_rule(
-    made: list[Contribution], digits: ImageData, method: Method
+    made: list[Contribution], digits: Dataset, method: Method
 ) -> None:
     outcome, images = method(Scoring(made), Config(), CPU, Journal()), digits.images[1500:1540]
     assert (outcome.model, outcome.models_served) == (None, 2)
@@ -119,7 +119,7 @@ def test_ensembles_send_models_alone_and_class_weights_their_counts_too(made: li
 
 
 def test_fedcvae_of_one_client_is_its_classes_learnt_from_its_decoder(
-    made: list[Contribution], digits: ImageData, monkeypatch: pytest.MonkeyPatch
+    made: list[Contribution], digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The student never sees an expert, and all that it knows are the classes that were decoded."""
     monkeypatch.setattr(Contribution, "build_expert", lambda self: pytest.fail("an expert was asked"))

@@ -6,8 +6,8 @@ import pytest
 
 from command import fails
 from mosaic_fl.cli.main import main
-from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.export import save_parquet
+from mosaic_fl.domains.dataset import Dataset
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
-def test_an_export_deletes_nothing_that_is_not_its_own(capsys: pytest.CaptureFixture[str], digits: ImageData) -> None:
+def test_an_export_deletes_nothing_that_is_not_its_own(capsys: pytest.CaptureFixture[str], digits: Dataset) -> None:
     def export(*words: str) -> None:
         with pytest.raises(SystemExit) as ended:
             main(["data", "--clients", "3", "--alpha", "5", *words, "--out", "picture.png", "--force"])
@@ -56,7 +56,7 @@ def test_an_export_to_where_one_stands(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_what_a_command_reads_is_not_overwritten_even_with_force(
-    capsys: pytest.CaptureFixture[str], digits: ImageData
+    capsys: pytest.CaptureFixture[str], digits: Dataset
 ) -> None:
     private = Path("ward/private.parquet")
     private.parent.mkdir()

@@ -8,8 +8,8 @@ import torch
 from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution, Prototypes
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import image_dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.journal import Journal
@@ -21,7 +21,7 @@ from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.prototypes import prototype_outputs
 from mosaic_fl.states import copy_state
 
-SCHEMA = Schema((1, 8, 8), ("a", "b", "c"))
+SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
 
 
 def contribution(client: int, counts: list[int], spec: str = "mlp:4:1") -> Contribution:
@@ -93,7 +93,7 @@ def test_clients_whose_weights_will_be_averaged_begin_from_one_model_by_files_as
     start = common_start(averaged, "mlp:4:1", SCHEMA)
     assert start is not None
     assert common_start(Config(), "mlp:4:1", SCHEMA) is None
-    data = ImageData(torch.zeros(4, *SCHEMA.shape, dtype=torch.uint8), torch.arange(4) % 2, SCHEMA)
+    data = image_dataset(torch.zeros(4, *SCHEMA.shape, dtype=torch.uint8), torch.arange(4) % 2, SCHEMA)
     sites = [Site(k, data, "mlp:4:1") for k in range(2)]
     with LocalFederation(sites, averaged, torch.device("cpu"), Journal()) as clients:
         starts = _warm_up(clients, averaged, range(0), Journal()).starts

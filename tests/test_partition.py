@@ -6,8 +6,8 @@ import torch
 
 from mosaic_fl.config import PartitionConfig, Split, validate
 from mosaic_fl.data.arrays import from_arrays
-from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.data.partition import class_table, partition, partition_indices
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 
 SPLITS: list[Split] = [
@@ -31,12 +31,12 @@ def settings(split: Split, clients: int = 5, **others: float) -> PartitionConfig
     return PartitionConfig.model_validate({"split": split, "clients": clients, **others})
 
 
-def grey(labels: list[int]) -> ImageData:
+def grey(labels: list[int]) -> Dataset:
     return from_arrays(np.full((len(labels), 4, 4), 128, np.uint8), labels)
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_every_sample_goes_to_exactly_one_client(digits: ImageData, split: Split) -> None:
+def test_every_sample_goes_to_exactly_one_client(digits: Dataset, split: Split) -> None:
     parts = partition_indices(digits.labels.numpy(), 10, settings(split), seed=3)
     assert len(parts) == 5
     assert all(part.dtype == np.int64 and len(part) for part in parts)
@@ -44,7 +44,7 @@ def test_every_sample_goes_to_exactly_one_client(digits: ImageData, split: Split
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_seed_decides(digits: ImageData, split: Split) -> None:
+def test_the_seed_decides(digits: Dataset, split: Split) -> None:
     first, again, other = (partition(digits, settings(split), seed) for seed in (0, 0, 1))
     for a, b in zip(first, again, strict=True):
         assert torch.equal(a.images, b.images)
@@ -53,7 +53,7 @@ def test_the_seed_decides(digits: ImageData, split: Split) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_one_client_has_everything(digits: ImageData, split: Split) -> None:
+def test_one_client_has_everything(digits: Dataset, split: Split) -> None:
     config = settings(split, clients=1, classes_per_client=10, noise=0)
     assert class_table(partition(digits, config, 0)).tolist() == [digits.class_counts().tolist()]
 
@@ -65,7 +65,7 @@ def test_class_table_counts() -> None:
 
 class TestNiidBench:
     @pytest.mark.parametrize("seed", range(20))
-    def test_a_full_client_gets_none_of_the_later_classes(self, digits: ImageData, seed: int) -> None:
+    def test_a_full_client_gets_none_of_the_later_classes(self, digits: Dataset, seed: int) -> None:
         labels = digits.labels.numpy()
         counts = table(labels, partition_indices(labels, 10, settings("niid_bench", alpha=0.02), seed))
         before = np.cumsum(counts, axis=1) - counts  # what a client held when a class was shared out
@@ -106,7 +106,7 @@ class TestNiidBench:
 
 class TestEqualSizePrior:
     @pytest.mark.parametrize("alpha", [1e-9, 0.01, 1.0])
-    def test_sizes_differ_by_one_at_most(self, digits: ImageData, alpha: float) -> None:
+    def test_sizes_differ_by_one_at_most(self, digits: Dataset, alpha: float) -> None:
         config = settings("equal_size_prior", alpha=alpha)
         sizes = [len(part) for part in partition_indices(digits.labels.numpy(), 10, config, 0)]
         assert sizes == [360, 360, 359, 359, 359]  # 1797 = 5 · 359 + 2
@@ -143,7 +143,7 @@ class TestPathological:
 
 
 class TestOthers:
-    def test_iid_sizes_differ_by_one_at_most(self, digits: ImageData) -> None:
+    def test_iid_sizes_differ_by_one_at_most(self, digits: Dataset) -> None:
         parts = partition_indices(digits.labels.numpy(), 10, settings("iid"), 0)
         assert [len(part) for part in parts] == [360, 360, 359, 359, 359]
 
@@ -160,17 +160,17 @@ class TestOthers:
     def test_feature_skew_noise_grows_with_the_client(self) -> None:
         shards = partition(grey([0, 1] * 2000), settings("feature_skew", clients=4, noise=0.2), 0)
         # 0.2 · (k + 1) / 4; grey 128 is far enough from black and white that next to nothing is clipped.
-        deviations = [to_float(shard.images).std().item() for shard in shards]
+        deviations = [shard.samples.inputs().std().item() for shard in shards]
         assert deviations == pytest.approx([0.05, 0.10, 0.15, 0.20], rel=0.03)
         assert all(shard.images.dtype == torch.uint8 for shard in shards)
 
     def test_feature_skew_noise_is_each_clients_own(self) -> None:
         first, second = partition(grey([0, 1] * 8), settings("feature_skew", clients=2, noise=0.4), 0)
         # The second client's noise is twice as strong: were it the same, it would be twice the first's.
-        strength = [to_float(shard.images).flatten() for shard in (first, second)]
+        strength = [shard.samples.inputs().flatten() for shard in (first, second)]
         assert abs(torch.corrcoef(torch.stack(strength))[0, 1]) < 0.5
 
-    def test_no_noise_leaves_the_pixels(self, digits: ImageData) -> None:
+    def test_no_noise_leaves_the_pixels(self, digits: Dataset) -> None:
         skewed, plain = (partition(digits, settings(split, noise=0), 0) for split in ("feature_skew", "iid"))
         assert all(torch.equal(a.images, b.images) for a, b in zip(skewed, plain, strict=True))
 

@@ -6,7 +6,7 @@ import torch
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
@@ -20,7 +20,7 @@ def sample_pool(contributions: list[Contribution], n: int, stream: Stream) -> Po
     return Sampler(contributions, CPU).draw(n, stream)
 
 
-def made(digits: ImageData, client: int, classes: list[int], family: str = "cvae") -> Contribution:
+def made(digits: Dataset, client: int, classes: list[int], family: str = "cvae") -> Contribution:
     rows = torch.isin(digits.labels, torch.tensor(classes)).nonzero().flatten()[:120]
     config = Config().with_values(
         {
@@ -32,7 +32,7 @@ def made(digits: ImageData, client: int, classes: list[int], family: str = "cvae
 
 
 @pytest.fixture(scope="module")
-def pair(digits: ImageData) -> list[Contribution]:
+def pair(digits: Dataset) -> list[Contribution]:
     """Client 0 holds 0 and 1, client 1 holds 1 and 2."""
     return [made(digits, 0, [0, 1]), made(digits, 1, [1, 2])]
 
@@ -66,7 +66,7 @@ def test_without_any_generator_there_is_nothing_to_distil_on(pair: list[Contribu
         sample_pool(silent, 10, Stream(0, "p"))
 
 
-def test_an_unconditional_generator_is_labelled_by_its_own_expert(digits: ImageData) -> None:
+def test_an_unconditional_generator_is_labelled_by_its_own_expert(digits: Dataset) -> None:
     contribution = made(digits, 0, [0, 1], "dcgan")
     pool = sample_pool([contribution], 60, Stream(0, "p"))
     from mosaic_fl.models.inference import logits

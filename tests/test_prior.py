@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.image.prior import check_prior, cutmix, hybrids, prior_images
+from mosaic_fl.domains.image.prior.photographs import crops, photograph, shares
+from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.randomness import Stream
-from mosaic_fl.server.prior import check_prior, cutmix, hybrids, prior_images
-from mosaic_fl.server.prior.photographs import crops, photograph, shares
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 MADE = ["photos", "procedural"]
@@ -17,7 +17,7 @@ MADE = ["photos", "procedural"]
 
 def schema(*shape: int) -> Schema:
     channels, height, width = shape
-    return Schema((channels, height, width), ("a", "b"))
+    return image_schema((channels, height, width), ("a", "b"))
 
 
 def save(path: Path, pixels: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from mosaic_fl.config import Config, DistillConfig
 from mosaic_fl.contribution import Contribution, Prototypes
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators import GeneratorSpec
 from mosaic_fl.generators import build as build_generator
@@ -19,7 +19,7 @@ from mosaic_fl.server.transfer import pool_size, prior_kind, strong_generators, 
 from mosaic_fl.states import copy_state
 
 CPU = torch.device("cpu")
-GREY, COLOUR = Schema((1, 8, 8), ("a", "b")), Schema((3, 8, 8), ("a", "b"))
+GREY, COLOUR = image_schema((1, 8, 8), ("a", "b")), image_schema((3, 8, 8), ("a", "b"))
 SPEC = GeneratorSpec("cvae", 2, 2)
 
 
@@ -116,10 +116,12 @@ def test_strong_generators_are_asked_for_more_samples_unless_a_number_is_said() 
     assert pool_size(grey, DistillConfig(fresh=True)) == 16_000
     assert pool_size(grey, DistillConfig(prior="procedural")) == 16_000
     assert pool_size(colour, DistillConfig(prior="none")) == 16_000
-    x_rays = [replace(grey[0], schema=Schema((1, side, side), ("a", "b")), generator=None) for side in (224, 1000)]
+    x_rays = [
+        replace(grey[0], schema=image_schema((1, side, side), ("a", "b")), generator=None) for side in (224, 1000)
+    ]
     sizes = [pool_size([x], DistillConfig()) for x in x_rays]
     assert sizes == [21_396, 16_000]  # 2³⁰ / (224² + 4·2), or the least
-    many = [replace(grey[0], schema=Schema((1, 8, 8), tuple(map(str, range(100)))), generator=None)] * 100
+    many = [replace(grey[0], schema=image_schema((1, 8, 8), tuple(map(str, range(100)))), generator=None)] * 100
     assert pool_size(many, DistillConfig()) == 26_800  # 2³⁰ / (64 + 4·100·100)
     assert [pool_size(some, DistillConfig(pool=7)) for some in (grey, colour)] == [7, 7]
 

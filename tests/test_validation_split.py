@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from mosaic_fl.data.arrays import from_arrays
-from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.validation import hold_out
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.randomness import Stream
 
 
-def numbered(counts: list[int]) -> ImageData:
+def numbered(counts: list[int]) -> Dataset:
     """So many samples of each class; sample i is an image of brightness i."""
     labels = [c for c, count in enumerate(counts) for _ in range(count)]
     images = torch.arange(len(labels), dtype=torch.uint8)[:, None, None].expand(-1, 2, 2)
@@ -54,7 +54,7 @@ def test_an_empty_client_and_an_empty_share() -> None:
     assert [len(part) for part in hold_out(numbered([3]), 0.0, Stream(0, "validation"))] == [3, 0]
 
 
-def test_the_stream_decides(digits: ImageData) -> None:
+def test_the_stream_decides(digits: Dataset) -> None:
     first, again, other = (hold_out(digits, 0.1, Stream(seed, "validation"))[1] for seed in (0, 0, 1))
     assert torch.equal(first.images, again.images)
     assert not torch.equal(first.images, other.images)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
@@ -18,7 +18,7 @@ from mosaic_fl.states import State
 
 CPU = torch.device("cpu")
 # 10×7 colour images: the cnn's head sees several pixels a channel, and its pooling windows do not divide them.
-SCHEMA = Schema((3, 10, 7), ("a", "b", "c"))
+SCHEMA = image_schema((3, 10, 7), ("a", "b", "c"))
 SPECS = ("cnn:8:3", "mlp:16:3", "resnet8:8", "resnet20:4", "resnet18:4", "resnet34:2", "resnet50:2")
 # Every ratio of every family, but one of those that give the same small sub-model.
 CUTS = [(spec, ratio) for spec in SPECS for ratio in {narrow(spec, r): r for r in reversed(RATIOS)}.values()]
@@ -76,7 +76,7 @@ def test_a_wrong_width_is_refused(spec: str) -> None:
 
 def test_windows_by_hand() -> None:
     """cnn:4:2 at 1/2 on 8×8 grey images: 4 and 8 channels, of which a roll of 3 holds {3, 0} and {3, 4, 5, 6}."""
-    window = indices("cnn:4:2", 0.5, Schema((1, 8, 8), ("a", "b", "c")), roll=3)
+    window = indices("cnn:4:2", 0.5, image_schema((1, 8, 8), ("a", "b", "c")), roll=3)
     assert [i.tolist() for i in window["body.0.weight"]] == [[3, 0], [0], [0, 1, 2], [0, 1, 2]]
     assert [i.tolist() for i in window["body.1.running_var"]] == [[3, 0]]
     assert window["body.1.num_batches_tracked"] == ()

@@ -12,8 +12,8 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import FitJob, Fitted
@@ -39,7 +39,7 @@ class AddingFederation:
     architecture: str = "mlp:4:1"
     jobs: list[list[FitJob]] = field(default_factory=list)
 
-    schema = Schema((1, 1, 2), ("a", "b"))
+    schema = image_schema((1, 1, 2), ("a", "b"))
 
     @property
     def architectures(self) -> list[str]:
@@ -123,7 +123,7 @@ def test_wrong_wishes_are_found_before_any_work() -> None:
     assert federation.jobs == []
 
 
-def test_with_every_ratio_one_both_methods_are_fedavg(digits: ImageData) -> None:
+def test_with_every_ratio_one_both_methods_are_fedavg(digits: Dataset) -> None:
     """But for the mask and the statistics, which are taken once more at the end."""
     config = rounds(2, (1,), steps=5, masked=False).with_values({"run.workers": 1, "train.check_every": 5})
     sites = [Site(k, digits.subset(range(100 * k, 100 * k + 40 + 20 * k)), "cnn:2:1") for k in range(2)]
@@ -139,7 +139,7 @@ def test_with_every_ratio_one_both_methods_are_fedavg(digits: ImageData) -> None
         assert torch.allclose(models[2][name], tensor, atol=1e-3)
 
 
-def test_static_batch_norm_by_hand(digits: ImageData) -> None:
+def test_static_batch_norm_by_hand(digits: Dataset) -> None:
     """Statistics of the first layer are those of the pooled pixels; a model without batch norm asks nobody."""
 
     class Two(AddingFederation):
@@ -162,7 +162,7 @@ def test_static_batch_norm_by_hand(digits: ImageData) -> None:
     assert static_batch_norm(AddingFederation(2), "any", plain, "statistics", Journal()) == plain
 
 
-def test_statistics_of_a_client_are_those_of_its_data(digits: ImageData) -> None:
+def test_statistics_of_a_client_are_those_of_its_data(digits: Dataset) -> None:
     net, data = build("cnn:2:1", digits.schema), digits.subset(range(50))
     seen: list[Tensor] = []
     layer = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
@@ -190,7 +190,7 @@ def test_the_last_layer_s_rows_are_merged_over_who_holds_their_class() -> None:
         assert merged["body"].tolist() == [0.5]
 
 
-def test_statistics_weigh_all_samples_alike(digits: ImageData) -> None:
+def test_statistics_weigh_all_samples_alike(digits: Dataset) -> None:
     """1,002 samples are two batches of 501, and a single sample measures nothing."""
     many = digits.subset((list(range(len(digits))) * 3)[:1002])
     sizes: list[int] = []

@@ -12,8 +12,8 @@ from mosaic_fl.client.contribute import contribute as contribute_site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import MAX_CLIENT, Contribution
 from mosaic_fl.data.arrays import from_arrays
-from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.devices import find_device
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.global_model import GlobalModel
@@ -29,7 +29,7 @@ Model = str | Callable[..., nn.Module]
 
 
 def contribute(
-    images: npt.ArrayLike | Tensor | ImageData,
+    images: npt.ArrayLike | Tensor | Dataset,
     labels: npt.ArrayLike | Tensor | None = None,
     *,
     model: Model,
@@ -43,18 +43,18 @@ def contribute(
     """At a client: train on private data; the result is all that leaves.
 
     `images` uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`; `labels` (n,) in
-    0..C−1; or an `ImageData` alone. `classes`: how many the whole federation has, or their names. `client` is another
+    0..C−1; or an `Dataset` alone. `classes`: how many the whole federation has, or their names. `client` is another
     number at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}; of `[data]`, which says
     what a simulation reads, `validation` counts alone. `seed` (0) and `device` (auto) are short for two of them. Raises
     UsageError for data or settings that cannot be used, MosaicError where training diverges.
     """
     number = _number(client)
-    if isinstance(images, ImageData):
+    if isinstance(images, Dataset):
         if any(given is not None for given in (labels, classes, value_range)):
-            raise UsageError("an ImageData has labels, classes and values of its own: give them where it is made")
+            raise UsageError("an Dataset has labels, classes and values of its own: give them where it is made")
         data = images
     elif labels is None:
-        raise UsageError("images come without labels: give labels=, or an ImageData")
+        raise UsageError("images come without labels: give labels=, or an Dataset")
     else:
         data = from_arrays(images, labels, classes, value_range)
     config = _config(settings, seed, device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl import container
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator

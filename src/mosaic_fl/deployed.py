@@ -14,9 +14,9 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml
-from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.sources import load_test
 from mosaic_fl.devices import find_device
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.exchange import MAX_ANSWER, Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.hub import Grid
@@ -158,9 +158,7 @@ def _described(config: Config, federation: FlowerFederation, outcome: Outcome, w
     }
 
 
-def _figures(
-    outcome: Outcome, test: ImageData | None, confusions: list[Tensor], device: torch.device
-) -> dict[str, Any]:
+def _figures(outcome: Outcome, test: Dataset | None, confusions: list[Tensor], device: torch.device) -> dict[str, Any]:
     if test is not None:
         return figures(outcome, test, None, confusions, device, len(outcome.bytes_up))
     return {"accuracy": None, "validation_accuracy": validation_accuracy(confusions)}

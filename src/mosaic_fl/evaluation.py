@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
@@ -16,7 +16,7 @@ from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logi
 
 def figures(
     outcome: Outcome,
-    test: ImageData,
+    test: Dataset,
     ceiling: GlobalModel | None,
     confusions: Sequence[Tensor],
     device: torch.device,
@@ -30,10 +30,10 @@ def figures(
     """
     labels, outputs = test.labels, None
     if outcome.model is None and outcome.ensemble is not None:
-        outputs = outcome.ensemble.mixture.outputs(test.images, device)
+        outputs = outcome.ensemble.mixture.outputs(test.samples, device)
         predicted = outcome.ensemble.fuse(outputs)
     else:
-        predicted = outcome.served.logits(test.images, device)
+        predicted = outcome.served.logits(test.samples, device)
     result: dict[str, Any] = {
         "accuracy": accuracy(predicted, labels),
         "recall": _recall(predicted, labels, test.schema.num_classes),
@@ -48,8 +48,8 @@ def figures(
     }
     if outcome.distilled:
         distilled, teachers = outcome.distilled, outcome.distilled.teachers
-        outputs = distilled.clients.outputs(test.images, device)
-        taught = outputs if teachers.mixture is distilled.clients else teachers.mixture.outputs(test.images, device)
+        outputs = distilled.clients.outputs(test.samples, device)
+        taught = outputs if teachers.mixture is distilled.clients else teachers.mixture.outputs(test.samples, device)
         result |= {
             "teacher_accuracy": accuracy(teachers.log_probabilities(distilled.choice["teacher"], taught), labels),
             "choice": distilled.choice,
@@ -60,7 +60,7 @@ def figures(
     elif outputs is not None and outcome.ensemble is not None:
         result |= _clients(outputs, outcome.ensemble.mixture, labels, clients)
     if ceiling is not None:
-        result["centralised_accuracy"] = accuracy(ceiling.logits(test.images, device), labels)
+        result["centralised_accuracy"] = accuracy(ceiling.logits(test.samples, device), labels)
     return result
 
 

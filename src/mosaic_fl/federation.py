@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.states import State
 

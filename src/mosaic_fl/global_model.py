@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl import container
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.samples import Samples
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import logits
@@ -30,15 +31,11 @@ class GlobalModel:
         with torch.random.fork_rng(devices=[]):
             return load_into(lambda: build(self.architecture, self.schema), self.state, "global model")
 
-    def logits(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Logits (n, C) for uint8 images (n, channels, height, width), a tensor or numpy's array."""
-        images = torch.as_tensor(images)
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.schema.shape:
-            raise UsageError(
-                f"images are {images.dtype} {tuple(images.shape)}, the model was trained on uint8 "
-                f"(n, {', '.join(map(str, self.schema.shape))})"
-            )
-        return logits(self.module().to(device), images, device)
+    def logits(self, samples: Samples | Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Logits (n, C) of samples, or of the one field's values: uint8 images (n, channels, height, width)."""
+        if not isinstance(samples, Samples):
+            samples = Samples(self.schema.fields, {next(iter(self.schema.fields)): torch.as_tensor(samples)})
+        return logits(self.module().to(device), samples, device)
 
     def predict(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Class numbers int64 (n,) for uint8 images (n, channels, height, width)."""

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import Splits
-from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load
 from mosaic_fl.devices import find_device
+from mosaic_fl.domains.dataset import Splits
+from mosaic_fl.domains.samples import to_tensors
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.evaluation import figures
@@ -140,5 +141,5 @@ def _described(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
 
 def fingerprint(splits: Splits) -> str:
     """SHA-256 of all images and labels."""
-    tensors = [t for part in (splits.train, splits.test) for t in (part.images, part.labels)]
+    tensors = [t for part in (splits.train, splits.test) for t in (*to_tensors(part.samples, "").values(), part.labels)]
     return sha256(*(t.numpy().tobytes() for t in tensors))

@@ -22,7 +22,6 @@ from mosaic_fl.report.tables import accuracy_table, rows
 from mosaic_fl.run_folder import claim
 from mosaic_fl.runs import Prepared, prepare, run
 from mosaic_fl.server.pool import sheet
-from mosaic_fl.server.transfer import prior_kind
 
 DRAWN = 4  # generated samples shown a client and class
 # Seconds of one step beside another's, roughly: only the first guess of the progress display.
@@ -66,8 +65,8 @@ def _advise(config: Config, prepared: Prepared, asked: Collection[str]) -> None:
     """A line where what was asked for has no effect, and one where another preset is made for the data."""
     if idle := [said for name, said in _without_effect(config).items() if name in asked]:
         note(f"{METHODS[config.run.method].title} has no use for {', '.join(idle)}")
-    colour = prior_kind(DistillConfig(), prepared.splits.train.schema) == "photos"
-    if config.run.method == "mosaic" and colour and config.distill == DistillConfig():
+    hard = not prepared.splits.train.schema.kind.drawn_well
+    if config.run.method == "mosaic" and hard and config.distill == DistillConfig():
         note("colour images: for photographs, --preset natural does better (docs/notes)")
 
 

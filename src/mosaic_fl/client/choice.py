@@ -5,18 +5,17 @@ import math
 import torch
 
 from mosaic_fl.config import GeneratorConfig
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import MAX_FLOW_LATENT
 
-COLOUR = 3  # channels of natural images, of which a small VAE makes grey blur
 FLOW_SAMPLES = 1000  # below this a flow learns its samples by heart before it learns to draw
 
 
 def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: torch.device) -> tuple[str, str]:
     """(family, why) for a client of `samples` training samples; the family is "none" where it is to train none.
 
-    `auto` is `flow` where there is an accelerator to train it, natural images to need it and samples enough to fill it,
-    else `cvae`, which learns from few samples within a minute on a CPU.
+    `auto` is `flow` where there is an accelerator to train it, samples that a VAE draws badly, and
+    enough of them to fill it, else `cvae`, which learns from few samples within a minute on a CPU.
     """
     if config.family == "none":
         return "none", "generator.family is none"
@@ -27,10 +26,10 @@ def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: t
         return config.family, "generator.family says so"
     if device.type == "cpu":
         return "cvae", "a flow would take too long without an accelerator"
-    if schema.shape[0] != COLOUR:
-        return "cvae", "images are not in colour: a VAE draws them well"
+    if schema.kind.drawn_well:
+        return "cvae", "a VAE draws such samples well"
     if math.prod(schema.shape) > MAX_FLOW_LATENT:
-        return "cvae", f"images of {math.prod(schema.shape)} values, too large for a flow (at most {MAX_FLOW_LATENT})"
+        return "cvae", f"samples of {math.prod(schema.shape)} values, too large for a flow (at most {MAX_FLOW_LATENT})"
     if samples < FLOW_SAMPLES:
         return "cvae", f"{samples} training samples, too few for a flow (at least {FLOW_SAMPLES})"
-    return "flow", f"colour images, {samples} training samples, and an accelerator"
+    return "flow", f"samples that a VAE draws badly, {samples} of them, and an accelerator"

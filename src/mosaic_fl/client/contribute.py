@@ -15,9 +15,9 @@ from mosaic_fl.client.training import train_classifier
 from mosaic_fl.client.vae_training import train_vae
 from mosaic_fl.config import Config, GeneratorConfig
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.validation import hold_out
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.models.classifier import Classifier
@@ -32,7 +32,7 @@ class Site:
     """One client: its number, its private data and the name of its architecture."""
 
     client: int
-    data: ImageData
+    data: Dataset
     architecture: str
 
 
@@ -92,7 +92,7 @@ def common_start(config: Config, architecture: str, schema: Schema) -> State | N
         return copy_state(build(architecture, schema))
 
 
-def split(site: Site, config: Config) -> tuple[ImageData, ImageData]:
+def split(site: Site, config: Config) -> tuple[Dataset, Dataset]:
     """The site's (training, validation) samples: the same in every stage of a run."""
     return hold_out(site.data, config.data.validation, Stream(config.run.seed, "validation", site.client))
 
@@ -108,7 +108,7 @@ def _check_generator(
 
 
 def _train_generator(
-    site: Site, train: ImageData, expert: Classifier, config: Config, device: torch.device, monitor: Monitor
+    site: Site, train: Dataset, expert: Classifier, config: Config, device: torch.device, monitor: Monitor
 ) -> tuple[Generator | None, str]:
     """(generator, why this one) or (None, why there is none)."""
     settings = config.generator

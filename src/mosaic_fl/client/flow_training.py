@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import GeneratorConfig
-from mosaic_fl.data.dataset import ImageData, to_float
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.generators.flow import FlowGenerator, flow_loss, flow_spec
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.randomness import Stream
@@ -20,7 +20,7 @@ LOG_EVERY = 100
 
 
 def train_flow(
-    data: ImageData, config: GeneratorConfig, stream: Stream, device: torch.device, monitor: Monitor
+    data: Dataset, config: GeneratorConfig, stream: Stream, device: torch.device, monitor: Monitor
 ) -> FlowGenerator:
     """A flow fitted to `data`, on the CPU in eval mode; `config.latent` does not apply.
 
@@ -33,12 +33,12 @@ def train_flow(
     smooth = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
     rng = stream.torch()
     draw = batches(len(data), config.batch_size, rng)
-    images, labels = data.images.to(device), data.labels.to(device)
+    values, labels = data.samples.only.to(device), data.labels.to(device)
     optimiser = torch.optim.Adam(generator.parameters(), lr=config.lr, fused=True)
 
     def loss(_: int) -> Tensor:
         index = next(draw).to(device)
-        x = to_float(images[index])
+        x = data.schema.kind.to_network(values[index])
         noise = torch.randn(x.shape, generator=rng).to(device)
         t = torch.randn(len(x), generator=rng).sigmoid().to(device)
         return flow_loss(generator.velocity, x, noise, t, labels[index])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import GeneratorConfig
-from mosaic_fl.data.dataset import ImageData, to_float
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator
@@ -35,7 +35,7 @@ NO_TERM = "no term of the generator's loss has a weight: set generator.adversari
 
 
 def train_gan(
-    data: ImageData,
+    data: Dataset,
     expert: Classifier,
     config: GeneratorConfig,
     stream: Stream,
@@ -56,7 +56,7 @@ def train_gan(
     smooth = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
     rng = stream.torch()
     draw = batches(len(data), config.batch_size, rng)
-    images, labels = data.images.to(device), data.labels.to(device)
+    values, labels = data.samples.only.to(device), data.labels.to(device)
     step_generator, step_judge = (
         PlainStep(torch.optim.Adam(network.parameters(), lr=config.lr, betas=BETAS, fused=True))
         for network in (generator, judge)
@@ -75,7 +75,7 @@ def train_gan(
             parts = terms.of(fake)
             if config.adversarial:
                 index = next(draw).to(device)
-                real = judge(to_float(images[index]), labels[index])
+                real = judge(data.schema.kind.to_network(values[index]), labels[index])
                 figures["discriminator"] = adversarial_discriminator(real, judge(fake.detach(), fake_labels))
                 step_judge(figures["discriminator"])
                 parts["adversarial"] = config.adversarial * adversarial_generator(judge(fake, fake_labels))

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.config import TrainConfig
+from mosaic_fl.domains.samples import Inputs
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into
@@ -56,10 +57,10 @@ class Objective:
         """The cross-entropy alone, of logits (n, C) and labels int64 (n,)."""
         return F.cross_entropy(logits if self.scale is None else logits * self.scale.to(logits.device), labels)
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The whole loss for images float32 in −1..1 and labels int64 (n,)."""
-        loss = self.supervised(self.model(images), labels)
+    def __call__(self, inputs: Inputs, labels: Tensor) -> Tensor:
+        """The whole loss for what a network takes and labels int64 (n,)."""
+        loss = self.supervised(self.model(inputs), labels)
         if self.start:
             moved = zip(self.model.parameters(), self.start, strict=True)
             loss = loss + self.proximal / 2 * torch.stack([(p - at).square().sum() for p, at in moved]).sum()
-        return loss if self.latent is None else loss + self.latent(len(images))
+        return loss if self.latent is None else loss + self.latent(len(labels))

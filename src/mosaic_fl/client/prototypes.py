@@ -5,20 +5,20 @@ import torch
 
 from mosaic_fl.config import PrototypesConfig
 from mosaic_fl.contribution import Prototypes
-from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.devices import images_at_once
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.randomness import Stream
 
 
 @torch.no_grad()
-def prototypes(model: Classifier, data: ImageData, config: PrototypesConfig, stream: Stream) -> Prototypes:
+def prototypes(model: Classifier, data: Dataset, config: PrototypesConfig, stream: Stream) -> Prototypes:
     """At most `per_class` centres a class, each the mean of at least `min_cluster` samples.
 
     The floor protects privacy: the centre of a cluster of one is that sample. Smaller clusters are dropped, and a
     class asks for no more clusters than it could fill. Features are those of `model` in eval mode on the CPU.
     """
-    rows = torch.cat([model.features(to_float(part)) for part in data.images.split(images_at_once("cpu"))])
+    rows = torch.cat([model.features(part.inputs()) for part in data.samples.split(images_at_once("cpu"))])
     centres, labels, sizes = [rows.new_zeros(0, rows.shape[1])], [], []
     for label in data.labels.unique().tolist() if config.per_class else []:
         points = rows[data.labels == label]

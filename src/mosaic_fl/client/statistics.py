@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from mosaic_fl.data.dataset import ImageData, to_float
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.models.classifier import Classifier
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -11,7 +11,7 @@ BATCH = 1000  # samples a batch whose mean and variance count; another number gi
 
 
 @torch.no_grad()
-def batch_statistics(model: Classifier, data: ImageData, device: torch.device) -> dict[str, torch.Tensor]:
+def batch_statistics(model: Classifier, data: Dataset, device: torch.device) -> dict[str, torch.Tensor]:
     """`running_mean` and `running_var` of every batch-norm layer of `model` over one pass of `data`, by state name.
 
     Each is the plain mean over batches of equal size (to one sample), in the order of the samples: nothing is drawn.
@@ -27,8 +27,8 @@ def batch_statistics(model: Classifier, data: ImageData, device: torch.device) -
             layer.reset_running_stats()
             layer.momentum = None  # a cumulative average
             layer.train()
-        for part in data.images.tensor_split(-(-len(data) // BATCH)):
-            model(to_float(part.to(device)))
+        for index in torch.arange(len(data)).tensor_split(-(-len(data) // BATCH)):
+            model(data.samples[index].to(device).inputs())
     model.cpu().eval()
     state = model.state_dict()
     return {f"{name}.{key}": state[f"{name}.{key}"] for name in layers for key in ("running_mean", "running_var")}

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.client.objective import LatentTerm, Objective
 from mosaic_fl.config import TrainConfig
-from mosaic_fl.data.augmentation import augmentation_kind, augmented
-from mosaic_fl.data.dataset import ImageData, to_float
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
@@ -40,8 +39,8 @@ def steps_for(samples: int, config: TrainConfig) -> int:
 
 def train_classifier(
     model: Classifier,
-    train: ImageData,
-    validation: ImageData,
+    train: Dataset,
+    validation: Dataset,
     config: TrainConfig,
     stream: Stream,
     device: torch.device,
@@ -56,8 +55,8 @@ def train_classifier(
     """
     steps = steps_for(len(train), config)
     draw = batches(len(train), config.batch_size, stream.torch())
-    images, labels = train.images.to(device), train.labels.to(device)
-    kind = augmentation_kind(config.augment, train.schema.shape[0])
+    samples = train.samples.to(device)
+    labels = train.labels.to(device)
     varied = replace(stream, stage=f"{stream.stage}/augment").torch()
     model.to(device).train()
     term = LatentTerm(latent, model, Stream(stream.seed, "latent", stream.client, stream.round)) if latent else None
@@ -67,7 +66,7 @@ def train_classifier(
 
     def loss(_: int) -> Tensor:
         index = next(draw).to(device)
-        return objective(to_float(augmented(images[index], kind, varied)), labels[index])
+        return objective(samples[index].varied(config.augment, varied).inputs(), labels[index])
 
     def look(taken: StepTaken) -> bool:
         value = taken.loss.item()
@@ -88,12 +87,12 @@ def train_classifier(
 
 
 def score(
-    model: Classifier, data: ImageData, device: torch.device, loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    model: Classifier, data: Dataset, device: torch.device, loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
 ) -> dict[str, float]:
     """`samples`, and where there are any, `accuracy` in 0..1 and `loss`, of logits and labels, in nats."""
     if not len(data):
         return {"samples": 0}
-    outputs = logits(model, data.images, device)
+    outputs = logits(model, data.samples, device)
     return {
         "samples": len(data),
         "accuracy": accuracy(outputs, data.labels),

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import GeneratorConfig
-from mosaic_fl.data.dataset import ImageData, to_float
 from mosaic_fl.devices import images_at_once
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss
 from mosaic_fl.monitor import Monitor
@@ -20,7 +20,7 @@ LOG_EVERY = 100
 
 
 def train_vae(
-    data: ImageData, config: GeneratorConfig, stream: Stream, device: torch.device, monitor: Monitor
+    data: Dataset, config: GeneratorConfig, stream: Stream, device: torch.device, monitor: Monitor
 ) -> Decoder:
     """A decoder fitted to `data`, on the CPU in eval mode. Raises MosaicError where the loss is no longer finite."""
     spec = GeneratorSpec("cvae", config.latent, config.width)
@@ -28,12 +28,13 @@ def train_vae(
         decoder, encoder = Decoder(spec, data.schema).to(device), Encoder(spec, data.schema).to(device)
     rng = stream.torch()
     draw = batches(len(data), config.batch_size, rng)
-    images, labels = data.images.to(device), data.labels.to(device)
+    values, labels = data.samples.only.to(device), data.labels.to(device)
     optimiser = torch.optim.Adam([*decoder.parameters(), *encoder.parameters()], lr=config.lr, fused=True)
 
     def loss(_: int) -> Tensor:
         index = next(draw).to(device)
-        x, y = to_float(images[index]), labels[index]
+        x = data.schema.kind.to_network(values[index])
+        y = labels[index]
         mean, log_variance = encoder(x, y)
         noise = torch.randn(mean.shape, generator=rng).to(device)
         z = mean + noise * (0.5 * log_variance).exp()
@@ -48,9 +49,9 @@ def train_vae(
 
 
 @torch.no_grad()
-def _posteriors(encoder: Encoder, data: ImageData) -> tuple[Tensor, Tensor]:
+def _posteriors(encoder: Encoder, data: Dataset) -> tuple[Tensor, Tensor]:
     """Means and log-variances of q(z | x, y), each (n, latent), of all samples."""
     few = images_at_once("cpu")
-    parts = zip(data.images.split(few), data.labels.split(few), strict=True)
-    means, log_variances = zip(*(encoder(to_float(images), labels) for images, labels in parts), strict=True)
+    parts = zip(data.samples.split(few), data.labels.split(few), strict=True)
+    means, log_variances = zip(*(encoder(samples.inputs(), labels) for samples, labels in parts), strict=True)
     return torch.cat(means), torch.cat(log_variances)

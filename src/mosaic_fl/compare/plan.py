@@ -9,10 +9,10 @@ import torch
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.compare.grid import CENTRALISED, Cell, Grid, Setting, needs
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import Splits
-from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load
 from mosaic_fl.devices import find_device
+from mosaic_fl.domains.dataset import Splits
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.files import sha256

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import MAX_CLASSES, Schema
+from mosaic_fl.domains.dataset import Dataset, image_dataset
+from mosaic_fl.domains.schema import MAX_CLASSES, image_schema
 from mosaic_fl.errors import UsageError
 
 CHANNELS = (1, 3, 4)
@@ -31,7 +31,7 @@ def from_arrays(
     labels: npt.ArrayLike | Tensor,
     classes: int | Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
-) -> ImageData:
+) -> Dataset:
     """Labelled images from numpy arrays, torch tensors or nested lists; they are copied.
 
     `images` is (n, h, w) for grey, (n, channels, h, w) or (n, h, w, channels), with 1, 3 or 4 channels. Where
@@ -54,15 +54,15 @@ def from_arrays(
         raise UsageError(f"there are {len(pixels)} images, but {len(numbers)} labels")
     names = class_names(int(numbers.max()) + 1 if classes is None else classes)
     _, channels, height, width = pixels.shape
-    schema = Schema((channels, height, width), names)
-    return ImageData(torch.tensor(pixels), torch.tensor(numbers), schema)
+    schema = image_schema((channels, height, width), names)
+    return image_dataset(torch.tensor(pixels), torch.tensor(numbers), schema)
 
 
 def from_dataset(
     dataset: DatasetLike,
     classes: int | Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
-) -> ImageData:
+) -> Dataset:
     """Labelled images from an object whose items are (image, label), read once, in order.
 
     An image is an array or tensor (h, w), (channels, h, w) or (h, w, channels), or a PIL image, all of one

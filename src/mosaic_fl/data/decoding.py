@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from mosaic_fl.data.schema import MAX_SIDE
+from mosaic_fl.domains.image.kind import MAX_SIDE
 from mosaic_fl.errors import UsageError
 
 Pixels = npt.NDArray[np.uint8]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.files import write_atomic
 
@@ -16,7 +16,7 @@ LIST = "mosaic-split.json"  # names the files that an export wrote, and may dele
 NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet")
 
 
-def save_parquet(data: ImageData, path: str | Path) -> None:
+def save_parquet(data: Dataset, path: str | Path) -> None:
     """Write `data` in the Hugging Face image convention: PNG bytes, int64 labels, class names as metadata.
 
     Raises UsageError unless the images have 1 (grey) or 3 (RGB) channels, the ones this convention keeps;
@@ -42,7 +42,7 @@ def save_parquet(data: ImageData, path: str | Path) -> None:
     write_atomic(Path(path), file.getvalue())
 
 
-def save_split(shards: Sequence[ImageData], test: ImageData, folder: Path) -> None:
+def save_split(shards: Sequence[Dataset], test: Dataset, folder: Path) -> None:
     """Write client-000.parquet, … and test.parquet, and which files these are; an earlier split's go first."""
     for old in _ours(folder):
         old.unlink(missing_ok=True)

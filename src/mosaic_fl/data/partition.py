@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import PartitionConfig
-from mosaic_fl.data.dataset import ImageData, to_float, to_uint8
+from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.randomness import Stream
 
 Indices = npt.NDArray[np.int64]
 
 
-def partition(train: ImageData, config: PartitionConfig, seed: int) -> list[ImageData]:
+def partition(train: Dataset, config: PartitionConfig, seed: int) -> list[Dataset]:
     """One shard per client, every one with at least one sample; the same seed gives the same shards.
 
     Every sample goes to exactly one client, except that `pathological` leaves classes out when
@@ -63,7 +63,7 @@ def partition_indices(labels: Indices, classes: int, config: PartitionConfig, se
             return _deal(labels, _dirichlet_per_class(labels, classes, config, seed), seed)
 
 
-def class_table(shards: Sequence[ImageData]) -> Tensor:
+def class_table(shards: Sequence[Dataset]) -> Tensor:
     """How many samples of each class each client holds: int64 (clients, classes)."""
     return torch.stack([shard.class_counts() for shard in shards])
 
@@ -216,7 +216,8 @@ def _deal(labels: Indices, table: Indices, seed: int) -> list[Indices]:
     return [rng.permutation(np.concatenate(part)) for part in parts]
 
 
-def _with_noise(data: ImageData, deviation: float, stream: Stream) -> ImageData:
-    """The same samples with Gaussian noise of this standard deviation, in −1..1 units, on every pixel."""
-    noise = torch.randn(data.images.shape, generator=stream.torch()).mul_(deviation)
-    return ImageData(to_uint8(to_float(data.images).add_(noise)), data.labels, data.schema)
+def _with_noise(data: Dataset, deviation: float, stream: Stream) -> Dataset:
+    """The same samples with Gaussian noise of this standard deviation, in units of a network's input."""
+    kind, values = data.schema.kind, data.samples.only
+    noise = torch.randn(values.shape, generator=stream.torch()).mul_(deviation)
+    return image_dataset(kind.to_rest(kind.to_network(values).add_(noise)), data.labels, data.schema)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mosaic_fl.data.decoding import Picture
-from mosaic_fl.data.schema import MAX_CLASSES
+from mosaic_fl.domains.schema import MAX_CLASSES
 from mosaic_fl.errors import UsageError
 
 IMAGE_COLUMNS = ("image", "img")

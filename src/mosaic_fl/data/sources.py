@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.arrays import class_names
-from mosaic_fl.data.dataset import ImageData, Splits
 from mosaic_fl.data.decoding import decode
 from mosaic_fl.data.hub import read_hub
 from mosaic_fl.data.reading import (
@@ -22,8 +21,9 @@ from mosaic_fl.data.reading import (
     read_parquet,
     read_pictures,
 )
-from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.validation import hold_out
+from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
+from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.randomness import Stream
 
@@ -66,7 +66,7 @@ def load_file(
     reading: ReadingConfig = READING,
     schema: Schema | None = None,
     classes: int | Sequence[str] | None = None,
-) -> ImageData:
+) -> Dataset:
     """All labelled images of one client: a Parquet file, a folder with one, or a folder of images.
 
     Class names come from `schema`, else from `classes` (a number, or names in the order of their labels),
@@ -78,7 +78,7 @@ def load_file(
     return _client_data(_labelled(path), schema.classes if schema else classes, reading, schema)
 
 
-def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING) -> ImageData:
+def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING) -> Dataset:
     """Labelled test images that a model of `schema` is measured on, resized to its image size.
 
     Of a folder with training and test files, the test files. Raises UsageError as `load_file` does.
@@ -179,7 +179,7 @@ def _common_names(train: Rows, test: Rows | None) -> tuple[str, ...]:
 
 def _client_data(
     rows: Rows, known: int | Sequence[str] | None, reading: ReadingConfig, schema: Schema | None
-) -> ImageData:
+) -> Dataset:
     """One client's images; `known`: the federation's class names, or how many there are."""
     names = rows.names or class_names(_count(rows) if known is None else known)
     _check_labels(_count(rows), names, rows.source)
@@ -197,16 +197,16 @@ def _client_data(
     return _image_data(replace(rows, labels=labels), everybody, reading, schema)
 
 
-def _image_data(rows: Rows, names: tuple[str, ...], reading: ReadingConfig, schema: Schema | None = None) -> ImageData:
+def _image_data(rows: Rows, names: tuple[str, ...], reading: ReadingConfig, schema: Schema | None = None) -> Dataset:
     _check_labels(_count(rows), names, rows.source)
     if len(names) < 2:
         raise UsageError(f"{rows.source} shows one class only: give the number of all classes, or their names")
     images = decode(rows.pictures, rows.source, schema.shape[0] if schema else None, reading.image_size)
     if schema is None:
         channels, height, width = images.shape[1:]
-        schema = Schema((channels, height, width), names)
+        schema = image_schema((channels, height, width), names)
     _check_shape(images, schema.shape, rows.source)
-    return ImageData(images, torch.tensor(rows.labels), schema)
+    return image_dataset(images, torch.tensor(rows.labels), schema)
 
 
 def _check_labels(count: int, names: Sequence[str], source: str) -> None:
@@ -214,7 +214,7 @@ def _check_labels(count: int, names: Sequence[str], source: str) -> None:
         raise UsageError(f"{source} has label {count - 1}, but there are {len(names)} classes: {_list(names)}")
 
 
-def _check_shape(images: Tensor, shape: tuple[int, int, int], source: str) -> None:
+def _check_shape(images: Tensor, shape: tuple[int, ...], source: str) -> None:
     if tuple(images.shape[1:]) != shape:
         found, wanted = ("×".join(map(str, s)) for s in (images.shape[1:], shape))
         raise UsageError(f"the images of {source} are {found}, not {wanted}: resize with --set data.image_size=N")
@@ -224,7 +224,7 @@ def _count(rows: Rows) -> int:
     return int(rows.labels.max()) + 1
 
 
-def _subset(data: ImageData, most: int, stream: Stream) -> ImageData:
+def _subset(data: Dataset, most: int, stream: Stream) -> Dataset:
     """At most `most` samples at random, in their order; 0: all."""
     if not 0 < most < len(data):
         return data

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from mosaic_fl.data.dataset import ImageData
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.randomness import Stream
 
 # 0.29 · 100 is 28.999… in binary: without this, `floor` would give one sample less than a reader expects.
 _ROUNDING = 1e-9
 
 
-def hold_out(data: ImageData, share: float, stream: Stream) -> tuple[ImageData, ImageData]:
+def hold_out(data: Dataset, share: float, stream: Stream) -> tuple[Dataset, Dataset]:
     """Split `data` into (train, validation), the same share of every class, in the order the samples had.
 
     Of n_c samples of class c, floor(share · n_c) are held out, and at least one stays for training: a class

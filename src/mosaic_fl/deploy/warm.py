@@ -54,10 +54,10 @@ def import_all() -> None:
     import torch
 
     import mosaic_fl.engines.flower.client_app  # noqa: F401
-    from mosaic_fl.data.schema import Schema
+    from mosaic_fl.domains.schema import image_schema
     from mosaic_fl.models import check
 
-    check("cnn:4", Schema((1, 8, 8), ("0", "1")))
+    check("cnn:4", image_schema((1, 8, 8), ("0", "1")))
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True)
 
 

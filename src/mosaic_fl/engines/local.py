@@ -13,7 +13,7 @@ from torch import Tensor
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.kept import KeptContributions
 from mosaic_fl.engines.tasks import (
     CeilingTask,

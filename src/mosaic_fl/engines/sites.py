@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.dataset import Splits
 from mosaic_fl.data.partition import partition
+from mosaic_fl.domains.dataset import Splits
 
 
 def spread(config: Config, splits: Splits, models: Sequence[str]) -> tuple[Site, ...]:

@@ -14,8 +14,8 @@ from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import ImageData
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.dataset import pooled
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.federation import FitJob, Fitted, Start
 from mosaic_fl.journal import round_name
 from mosaic_fl.models import build
@@ -146,7 +146,7 @@ class EvaluateTask:
         if not len(validation):
             return Done(torch.zeros(classes, classes, dtype=torch.int64), 0.0)
         model = _loaded(self.architecture, self.state, validation.schema)
-        predicted = logits(model.to(place.device), validation.images, place.device).argmax(1)
+        predicted = logits(model.to(place.device), validation.samples, place.device).argmax(1)
         cells: Tensor = torch.bincount(validation.labels * classes + predicted, minlength=classes**2)
         return Done(cells.view(classes, classes), time.perf_counter() - start)
 
@@ -165,7 +165,7 @@ class OutputsTask:
             shape = (0, len(self.contributions), validation.schema.num_classes)
             return Done((torch.zeros(shape), validation.labels), 0.0)
         experts = (c.build_expert().to(place.device) for c in self.contributions)
-        outputs = torch.stack([logits(expert, validation.images, place.device) for expert in experts], 1)
+        outputs = torch.stack([logits(expert, validation.samples, place.device) for expert in experts], 1)
         return Done((outputs, validation.labels), time.perf_counter() - start)
 
 
@@ -211,9 +211,3 @@ class CeilingTask:
         stream = Stream(config.run.seed, "centralised")
         train_classifier(model, train, validation, budget, stream, place.device, recorder)
         return Done(copy_state(model), time.perf_counter() - start, recorder.metrics)
-
-
-def pooled(parts: list[ImageData]) -> ImageData:
-    """All samples of the parts, in their order."""
-    images, labels = torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts])
-    return ImageData(images, labels, parts[0].schema)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.data.schema import Schema
 from mosaic_fl.devices import AT_ONCE, images_at_once
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, unknown
 
 FAMILIES = ("cvae", "dcgan", "cdcgan", "flow")

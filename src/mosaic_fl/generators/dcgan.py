@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec, central
 
 SMALLEST_MAP = 4  # pixels a side where the generator starts and the discriminator ends, roughly

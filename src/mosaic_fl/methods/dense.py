@@ -38,8 +38,8 @@ from mosaic_fl.randomness import Stream
 from mosaic_fl.server.experts import mean_logits
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
-from mosaic_fl.server.synthesis.image_pool import recall
 from mosaic_fl.server.synthesis.losses import disagree, masked_divergence
+from mosaic_fl.server.synthesis.pool import recall
 from mosaic_fl.server.synthesis.pupil import Pupil
 from mosaic_fl.server.synthesis.student import learn
 from mosaic_fl.states import copy_state

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.federation import Federation
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.global_model import GlobalModel

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.samples import from_tensors, to_tensors
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation
 from mosaic_fl.generators.density import ClassMixture
@@ -36,6 +37,8 @@ from mosaic_fl.randomness import Stream
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.transfer import transfer_set
 from mosaic_fl.states import copy_state
+
+FIELD = "sample/"  # begins the names of the samples' fields in the pool's stage
 
 
 def fedcvae(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -53,13 +56,14 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
 
     def gather(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
         made = transfer_set([at_the_prior(c) for c in contributions], settings, seed, device)
-        return {"images": made.images, "labels": made.labels, "sources": made.sources}, {}
+        return {**to_tensors(made.samples, FIELD), "labels": made.labels, "sources": made.sources}, {}
 
     def learn(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with Stream(seed, "student-init").ambient():
             student = build(architecture, schema)
-        images, labels = pool["images"], pool["labels"]
-        lesson = Lesson(images, labels, F.one_hot(labels, schema.num_classes).float())  # the label is the teacher
+        labels = pool["labels"]
+        teacher = F.one_hot(labels, schema.num_classes).float()  # the label
+        lesson = Lesson(from_tensors(schema.fields, pool, FIELD), labels, teacher)
         holdout = train_student(student, lesson, settings, Stream(seed, "student"), device, monitor)
         return copy_state(student), {"holdout": holdout}
 

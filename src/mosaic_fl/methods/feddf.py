@@ -20,7 +20,8 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.samples import from_tensors, to_tensors
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import States
@@ -57,9 +58,9 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
 
     def gather(monitor: Monitor) -> tuple[State, dict[str, Any]]:
         made = transfer_set(contributions, config.distill, seed, device)
-        return {"images": made.images}, made.counts()
+        return to_tensors(made.samples, ""), made.counts()
 
-    images = journal.stage("transfer", gather).tensors["images"]
+    samples = from_tensors(schema.fields, journal.stage("transfer", gather).tensors, "")
 
     def train(memory: States, clients: Sequence[int], round: int) -> Answers:  # lines 3-5
         return train_equal(federation, architecture, memory[GLOBAL], clients, round, config)
@@ -67,8 +68,8 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
     def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:  # lines 6-10
         counts = answers.class_counts
         experts = MixtureOfExperts(tuple(answers.experts(schema)), class_weights(counts), class_priors(counts))
-        teacher = mean_logits(experts.outputs(images, device))
-        lesson = Lesson(images, torch.full((len(images),), UNLABELLED), teacher)
+        teacher = mean_logits(experts.outputs(samples, device))
+        lesson = Lesson(samples, torch.full((len(samples),), UNLABELLED), teacher)
         student = load_model(architecture, schema, answers.merged)
         figures = train_student(student, lesson, settings, Stream(seed, "feddf", round=round), device, Recorder())
         monitor.log(round, **{name: value for name, value in figures.items() if name != "holdout_accuracy"})

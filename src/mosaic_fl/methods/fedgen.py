@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.container import pack
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation
 from mosaic_fl.generators.latent import Latent, LatentGenerator

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from mosaic_fl.config import Config
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal

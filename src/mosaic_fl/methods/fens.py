@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mosaic_fl import container
 from mosaic_fl.config import Config
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal, Stage

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 
 from mosaic_fl.config import Config
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, Start
 from mosaic_fl.global_model import GlobalModel

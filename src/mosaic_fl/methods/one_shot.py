@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal, Stage

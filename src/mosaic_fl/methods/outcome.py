@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.samples import Samples
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
@@ -23,9 +24,9 @@ class Ensemble:
     mixture: MixtureOfExperts
     fuse: Callable[[Tensor], Tensor]
 
-    def logits(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Scores (n, C) for uint8 images (n, channels, height, width)."""
-        return self.fuse(self.mixture.outputs(images, device))
+    def logits(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+        """Scores (n, C) of samples."""
+        return self.fuse(self.mixture.outputs(samples, device))
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Outcome:
 
     @property
     def served(self) -> GlobalModel | Ensemble:
-        """What predicts: `.logits(images, device)`."""
+        """What predicts: `.logits(samples, device)`."""
         served = self.model or self.ensemble
         assert served is not None
         return served

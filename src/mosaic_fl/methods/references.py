@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, FitJob, Fitted
 from mosaic_fl.generators.latent import Latent

@@ -16,7 +16,7 @@ import torch
 
 from mosaic_fl import container
 from mosaic_fl.config import Config, RoundsConfig
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, FitJob, Fitted
 from mosaic_fl.global_model import GlobalModel

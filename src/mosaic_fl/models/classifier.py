@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Classifier(nn.Module):
-    """Images float32 (n, channels, height, width) in −1..1 -> logits (n, C).
+    """What networks take of samples (`Samples.inputs`) -> logits (n, C): of images float32 (n, c, h, w) in −1..1.
 
     Subclasses define `features`, the penultimate activations (n, d), and either `head`, the layer that makes
     logits of them, or a `forward` of their own.
@@ -14,18 +14,18 @@ class Classifier(nn.Module):
 
     head: nn.Module
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, inputs: Any) -> Tensor:
         """Penultimate activations (n, d)."""
         raise NotImplementedError
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, inputs: Any) -> Tensor:
         """Logits (n, C)."""
-        logits: Tensor = self.head(self.features(images))
+        logits: Tensor = self.head(self.features(inputs))
         return logits
 
 
 class Wrapped(Classifier):
-    """Any module that maps images to logits; its features are what enters the last `nn.Linear` that runs.
+    """Any module that maps inputs to logits; its features are what enters the last `nn.Linear` that runs.
 
     Last in the order of work, which need not be the order of registration. Where no linear layer runs, the
     logits are the features.
@@ -35,11 +35,11 @@ class Wrapped(Classifier):
         super().__init__()
         self.module = module
 
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.module(images)
+    def forward(self, inputs: Any) -> Tensor:
+        logits: Tensor = self.module(inputs)
         return logits
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, inputs: Any) -> Tensor:
         entered: list[Tensor] = []
 
         def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class Wrapped(Classifier):
         linear = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
         hooks = [layer.register_forward_pre_hook(record, with_kwargs=True) for layer in linear]
         try:
-            logits = self.forward(images)
+            logits = self.forward(inputs)
         finally:
             for hook in hooks:
                 hook.remove()

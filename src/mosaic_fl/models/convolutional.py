@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import family
 

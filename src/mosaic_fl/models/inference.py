@@ -1,19 +1,19 @@
-"""A classifier's outputs on images at rest."""
+"""A classifier's outputs on samples at rest."""
 
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.data.dataset import to_float
 from mosaic_fl.devices import images_at_once
+from mosaic_fl.domains.samples import Samples
 
 
 @torch.no_grad()
-def logits(model: nn.Module, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """Logits float32 (n, C) on the CPU, for uint8 images (n, channels, height, width); the model is in eval mode."""
+def logits(model: nn.Module, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+    """Logits float32 (n, C) on the CPU; the model is in eval mode meanwhile."""
     was_training = model.training
     model.eval()
-    parts = images.split(images_at_once(device))
-    outputs = [model(to_float(part.to(device))).float().cpu() for part in parts]
+    parts = samples.split(images_at_once(device))
+    outputs = [model(part.to(device).inputs()).float().cpu() for part in parts]
     model.train(was_training)
     return torch.cat(outputs)
 

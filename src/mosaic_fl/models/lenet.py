@@ -8,7 +8,7 @@ It has no batch norm, so what a method draws from batch-norm statistics is zero 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import family
 

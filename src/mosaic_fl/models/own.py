@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 
 Factory = Callable[..., nn.Module]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from mosaic_fl.container import TYPES
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.models.classifier import Classifier, Wrapped
 from mosaic_fl.models.maps import require_small_maps

@@ -24,7 +24,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build

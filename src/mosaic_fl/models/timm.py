@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.own import reason

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 
 from mosaic_fl.config import Config
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.models.registry import is_foreign
-from mosaic_fl.server.prior import check_prior
-from mosaic_fl.server.transfer import has_prior, prior_kind
+from mosaic_fl.server.transfer import has_prior
 
 
 def check_distillation(config: Config, schema: Schema, architectures: Sequence[str]) -> None:
     """Raise UsageError where `distill` could not use contributions of these architectures with these settings."""
     settings, kinds = config.distill, sorted(set(architectures))
-    check_prior(prior_kind(settings, schema))
+    source = schema.kind.prior_source(settings.prior)
+    schema.kind.check_prior(source)
     if len(kinds) > 1 and config.experts.kind == "class_average":
         raise UsageError(
             f"experts.kind = class_average averages weights, so all clients need one architecture and width, not "
@@ -30,7 +30,7 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
         raise UsageError("distill.teacher is meta, but meta.kind is none: set one of them otherwise")
     if asks_meta(config) and config.generator.family == "none":
         raise UsageError("distill.teacher is meta, which learns from generators, but generator.family is none")
-    if settings.fresh and prior_kind(settings, schema) != "none":
+    if settings.fresh and source != "none":
         raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
+from mosaic_fl.domains.samples import from_tensors, to_tensors
 from mosaic_fl.errors import UsageError
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
@@ -27,6 +28,7 @@ from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.server.transfer import strong_generators, transfer_set
 from mosaic_fl.states import copy_state
 
+FIELD = "sample/"  # begins the names of the pool's fields in its stage
 Product = tuple[dict[str, Tensor], dict[str, Any]]
 Judge = Callable[[GlobalModel], float | None]
 """Scores a candidate model in 0..1; higher is better. None where there is nobody to judge it."""
@@ -79,12 +81,13 @@ def distill(
 
     def gather(monitor: Monitor) -> Product:
         made = transfer_set(contributions, settings, seed, device)
-        outputs = mixture.outputs(made.images, device)
+        outputs = mixture.outputs(made.samples, device)
         evened = teachers.evened_over(outputs)
         used = sorted({teachers.best, "class_weighted", given.teacher, *settings.candidates})
         taught = {f"teacher/{name}": evened.log_probabilities(name, outputs) for name in used}
         assert evened.bias is not None
-        taught |= {"images": made.images, "labels": made.labels, "sources": made.sources, "bias": evened.bias}
+        taught |= to_tensors(made.samples, FIELD)
+        taught |= {"labels": made.labels, "sources": made.sources, "bias": evened.bias}
         return taught, made.counts()
 
     def fresh(recipe: Recipe) -> Callable[[int], Lesson]:
@@ -94,8 +97,8 @@ def distill(
 
         def at(step: int) -> Lesson:
             made = draw(settings.batch_size, Stream(seed, "fresh", round=step))
-            taught = teachers.log_probabilities(recipe.teacher, mixture.outputs(made.images, device))
-            return Lesson(made.images, made.labels, taught)
+            taught = teachers.log_probabilities(recipe.teacher, mixture.outputs(made.samples, device))
+            return Lesson(made.samples, made.labels, taught)
 
         return at
 
@@ -108,7 +111,8 @@ def distill(
             student = build(architecture, schema)
         if start and architecture in start:
             student.load_state_dict(dict(start[architecture]))
-        lesson = Lesson(pool.tensors["images"], pool.tensors["labels"], pool.tensors[f"teacher/{recipe.teacher}"])
+        samples = from_tensors(schema.fields, pool.tensors, FIELD)
+        lesson = Lesson(samples, pool.tensors["labels"], pool.tensors[f"teacher/{recipe.teacher}"])
         taught = recipe.applied(settings).model_copy(update={"steps": steps})
         source = fresh(recipe) if settings.fresh else None
         holdout = train_student(student, lesson, taught, Stream(seed, "student"), device, monitor, source)
@@ -149,8 +153,8 @@ def _meta_model(
     def learn(monitor: Monitor) -> Product:
         if from_samples:
             stream = Stream(config.run.seed, "meta-samples")
-            samples = Sampler(contributions, device).draw(config.meta.samples, stream)
-            outputs, labels = mixture.outputs(samples.images, device), samples.labels
+            drawn = Sampler(contributions, device).draw(config.meta.samples, stream)
+            outputs, labels = mixture.outputs(drawn.samples, device), drawn.labels
         else:
             outputs, labels = prototype_outputs(contributions, mixture)
         model = train_meta(outputs, labels, mixture.weights, config.meta, config.run.seed, device, monitor)

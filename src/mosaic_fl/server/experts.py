@@ -1,6 +1,6 @@
 """The mixture of experts over the clients' own models, and its fixed gates.
 
-Expert outputs are logits (n, K, C) of n images, K experts and C classes throughout.
+Expert outputs are logits (n, K, C) of n samples, K experts and C classes throughout.
 """
 
 import math
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.contribution import Contribution
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import logits
@@ -80,9 +81,9 @@ class MixtureOfExperts:
         chosen = torch.eye(shares.shape[1])[held]
         return cls(experts, chosen, torch.full_like(chosen, 1 / shares.shape[1]))
 
-    def outputs(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Expert logits (n, K, C) on the CPU, for uint8 images (n, channels, height, width)."""
-        return torch.stack([logits(expert.to(device), images, device) for expert in self.experts], 1)
+    def outputs(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+        """Expert logits (n, K, C) on the CPU."""
+        return torch.stack([logits(expert.to(device), samples, device) for expert in self.experts], 1)
 
 
 def mean_logits(outputs: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.dataset import to_uint8
 from mosaic_fl.devices import AT_ONCE
+from mosaic_fl.domains.samples import Samples, concatenate, from_network
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.models.classifier import Classifier
@@ -22,9 +22,9 @@ MOST_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Pool:
-    """n synthetic samples: `images` uint8 (n, channels, height, width), `labels` int64 (n,), `sources` (n,) clients."""
+    """n synthetic `samples` at rest, their `labels` int64 (n,), and `sources` (n,), the clients that drew them."""
 
-    images: Tensor
+    samples: Samples
     labels: Tensor
     sources: Tensor
 
@@ -38,7 +38,7 @@ class Sampler:
         if not int(self.counts.sum()):
             reasons = "; ".join(f"client {c.client}: {c.generator_note}" for c in contributions)
             raise UsageError(f"no contribution has a generator, so there is nothing to distil on ({reasons})")
-        self.shape = contributions[0].schema.shape
+        self.kinds = contributions[0].schema.fields
         self.clients = torch.tensor([c.client for c in contributions])
         self.generators = [c.build_generator() for c in contributions]
         self.judges: dict[int, Classifier] = {}
@@ -56,18 +56,20 @@ class Sampler:
         rng, classes = stream.torch(), self.counts.sum(0).nonzero().flatten()
         labels = classes[torch.randperm(n, generator=rng) % len(classes)]
         sources = torch.multinomial(class_weights(self.counts).T[labels], 1, generator=rng).flatten()
-        images, found = torch.zeros(n, *self.shape, dtype=torch.uint8), torch.zeros(n, dtype=torch.bool)
+        drawn = {name: kind.zeros(n) for name, kind in self.kinds.items()}
+        found = torch.zeros(n, dtype=torch.bool)
         for k, generator in enumerate(self.generators):
             mine = (sources == k).nonzero().flatten()
             if generator is None or not len(mine):
                 continue
             if k in self.judges:
-                _by_rejection(generator, self.judges[k], labels, mine, images, found, rng)
+                self._by_rejection(k, labels, mine, drawn, found, rng)
             else:
-                images[mine], found[mine] = _quantised(generator, labels[mine], rng), True
+                _put(self._drawn(generator, labels[mine], rng), drawn, mine)
+                found[mine] = True
         if not bool(found.any()):
             raise UsageError("no generator shows what its client's expert knows: train the generators for longer")
-        return Pool(images[found], labels[found], self.clients[sources[found]])
+        return Pool(Samples(self.kinds, drawn)[found], labels[found], self.clients[sources[found]])
 
     def draw_as_they_come(self, n: int, stream: Stream) -> Pool:
         """n samples, from each generator as many, or one more, classes as they fall (the paper's batches).
@@ -87,48 +89,47 @@ class Sampler:
             if not share:
                 continue
             labels = torch.multinomial(self.counts[k].float(), share, replacement=True, generator=rng)
-            images = _quantised(generator, labels, rng)
+            samples = self._drawn(generator, labels, rng)
             if k in self.judges:
-                labels = logits(self.judges[k], images, next(generator.parameters()).device).argmax(1)
-            parts.append(Pool(images, labels, self.clients[[k] * share]))
-        return Pool(*(torch.cat([getattr(p, name) for p in parts]) for name in ("images", "labels", "sources")))
+                labels = logits(self.judges[k], samples, next(generator.parameters()).device).argmax(1)
+            parts.append(Pool(samples, labels, self.clients[[k] * share]))
+        labels = torch.cat([part.labels for part in parts])
+        sources = torch.cat([part.sources for part in parts])
+        return Pool(concatenate([part.samples for part in parts]), labels, sources)
+
+    def _drawn(self, generator: Generator, labels: Tensor, rng: torch.Generator) -> Samples:
+        """Samples at rest, as real ones are: a quarter of the memory where these are images."""
+        parts = [generator.sample(part, rng) for part in labels.split(AT_ONCE)]
+        return concatenate([from_network(self.kinds, part).to("cpu") for part in parts])
+
+    def _by_rejection(
+        self, k: int, labels: Tensor, wanted: Tensor, drawn: dict[str, Tensor], found: Tensor, rng: torch.Generator
+    ) -> None:
+        """Fill `drawn` at `wanted` with samples that expert k gives the label asked for; marks them in `found`."""
+        generator = self.generators[k]
+        assert generator is not None
+        for _ in range(DRAWS):
+            open_places = wanted[~found[wanted]]
+            if not len(open_places):
+                return
+            batch = min(MOST_AT_ONCE, max(256, 2 * len(open_places)))
+            samples = self._drawn(generator, torch.zeros(batch, dtype=torch.int64), rng)
+            shown = logits(self.judges[k], samples, next(generator.parameters()).device).argmax(1)
+            for label in shown.unique().tolist():
+                places = open_places[labels[open_places] == label]
+                candidates = (shown == label).nonzero().flatten()
+                fits = min(len(places), len(candidates))
+                _put(samples[candidates[:fits]], drawn, places[:fits])
+                found[places[:fits]] = True
 
 
-def _quantised(generator: Generator, labels: Tensor, rng: torch.Generator) -> Tensor:
-    """Samples at rest: uint8, like real images, and a quarter of the memory."""
-    parts = [to_uint8(generator.sample(part, rng)).cpu() for part in labels.split(AT_ONCE)]
-    return torch.cat(parts)
-
-
-def _by_rejection(
-    generator: Generator,
-    expert: Classifier,
-    labels: Tensor,
-    wanted: Tensor,
-    images: Tensor,
-    found: Tensor,
-    rng: torch.Generator,
-) -> None:
-    """Fill `images` at `wanted` with samples that `expert` gives the label asked for; marks them in `found`."""
-    for _ in range(DRAWS):
-        open_places = wanted[~found[wanted]]
-        if not len(open_places):
-            return
-        batch = min(MOST_AT_ONCE, max(256, 2 * len(open_places)))
-        drawn = _quantised(generator, torch.zeros(batch, dtype=torch.int64), rng)
-        shown = logits(expert, drawn, next(generator.parameters()).device).argmax(1)
-        for label in shown.unique().tolist():
-            places, candidates = (
-                open_places[labels[open_places] == label],
-                (shown == label).nonzero().flatten(),
-            )
-            fits = min(len(places), len(candidates))
-            images[places[:fits]] = drawn[candidates[:fits]]
-            found[places[:fits]] = True
+def _put(samples: Samples, drawn: dict[str, Tensor], places: Tensor) -> None:
+    for name, values in samples.values.items():
+        drawn[name][places] = values
 
 
 def sheet(contribution: Contribution, per_class: int, stream: Stream) -> Tensor | None:
-    """uint8 (C, per_class, channels, height, width): what the generator shows of each class, for a person to look at.
+    """The one field's values at rest (C, per_class, …): what the generator shows of each class, to look at.
 
     Classes that it does not hold are 0. None where there is no generator.
     """
@@ -139,9 +140,11 @@ def sheet(contribution: Contribution, per_class: int, stream: Stream) -> Tensor 
         pool = Sampler([contribution], torch.device("cpu")).draw(per_class * held, stream)
     except UsageError:  # an unconditional one whose expert recognises nothing: there is nothing to show
         return None
-    shape = (contribution.schema.num_classes, per_class, *contribution.schema.shape)
-    images = torch.zeros(shape, dtype=torch.uint8)
+    classes = contribution.schema.num_classes
+    shown: Tensor = contribution.schema.kind.zeros(classes * per_class).view(
+        classes, per_class, *contribution.schema.shape
+    )
     for label in pool.labels.unique().tolist():
-        drawn = pool.images[pool.labels == label][:per_class]
-        images[label, : len(drawn)] = drawn
-    return images
+        drawn = pool.samples.only[pool.labels == label][:per_class]
+        shown[label, : len(drawn)] = drawn
+    return shown

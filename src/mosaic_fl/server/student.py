@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
-from mosaic_fl.data.augmentation import augmentation_kind, augmented
-from mosaic_fl.data.dataset import to_float
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
 from mosaic_fl.monitor import Monitor
@@ -27,19 +26,19 @@ CHECKS = 20  # looks at the hold-out in one training
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the student learns from: uint8 `images`, `teacher` log-probabilities (n, C), and `labels` (n,) or −1."""
+    """What the student learns from: `samples` at rest, `teacher` log-probabilities (n, C), and `labels` (n,) or −1."""
 
-    images: Tensor
+    samples: Samples
     labels: Tensor
     teacher: Tensor
 
     def at(self, index: Tensor) -> "Lesson":
         """The samples at `index`."""
-        return Lesson(self.images[index], self.labels[index], self.teacher[index])
+        return Lesson(self.samples[index], self.labels[index], self.teacher[index])
 
     def to(self, device: torch.device) -> "Lesson":
         """A copy on `device`."""
-        return Lesson(self.images.to(device), self.labels.to(device), self.teacher.to(device))
+        return Lesson(self.samples.to(device), self.labels.to(device), self.teacher.to(device))
 
 
 def distillation_loss(outputs: Tensor, lesson: Lesson, config: DistillConfig) -> Tensor:
@@ -74,7 +73,7 @@ def train_student(
 ) -> dict[str, float]:
     """Train `student` in place; returns its figures on the synthetic hold-out.
 
-    The batch of step s is `fresh(s)` where that is given, else it is drawn from `lesson`; its images are varied as
+    The batch of step s is `fresh(s)` where that is given, else it is drawn from `lesson`; its samples are varied as
     `config.augment` says, and the teacher's word on them stays.
 
     It ends with the (averaged) weights whose distillation loss was least on the held-back part of the pool, on the
@@ -89,12 +88,11 @@ def train_student(
     best = BestWeights(smooth.module if smooth else student)
     optimiser = adamw(student.parameters(), config)
     draw = batches(len(rest.labels), config.batch_size, rng)
-    kind = augmentation_kind(config.augment, held.images.shape[1])
     varied = replace(stream, stage=f"{stream.stage}/augment").torch()
 
     def loss(step: int) -> Tensor:
         part = fresh(step).to(device) if fresh else rest.at(next(draw).to(device))
-        return distillation_loss(student(to_float(augmented(part.images, kind, varied))), part, config)
+        return distillation_loss(student(part.samples.varied(config.augment, varied).inputs()), part, config)
 
     def look(taken: StepTaken) -> bool:
         value = taken.loss.item()
@@ -117,7 +115,7 @@ def _score(model: torch.nn.Module, held: Lesson, config: DistillConfig, device: 
     """Loss and agreement with both labels on the hold-out; nothing where there is none."""
     if not len(held.labels):
         return {}
-    outputs, known = logits(model, held.images, device), held.labels >= 0
+    outputs, known = logits(model, held.samples, device), held.labels >= 0
     return {
         "holdout_loss": float(distillation_loss(outputs, held, config)),
         "holdout_accuracy": accuracy(outputs[known], held.labels[known]),

@@ -9,22 +9,21 @@ from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.samples import Samples, concatenate
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.pool import Sampler
-from mosaic_fl.server.prior import cutmix, hybrids, prior_images
 
 UNLABELLED = -1
-COLOUR = 3  # channels of natural images, whose generators are weak
 STRONG_POOL, WEAK_POOL = 40_000, 16_000  # samples
-LARGEST_POOL = 2**30  # bytes of images and of the experts' outputs on them beyond which a strong pool does not grow
+LARGEST_POOL = 2**30  # bytes of samples and of the experts' outputs on them beyond which a strong pool does not grow
 
 
 @dataclass(frozen=True)
 class TransferSet:
-    """n samples: uint8 `images`, `labels` (n,) of the generators or `UNLABELLED`, `sources` (n,), clients or −1."""
+    """n `samples` at rest, `labels` (n,) of the generators or `UNLABELLED`, `sources` (n,), clients or −1."""
 
-    images: Tensor
+    samples: Samples
     labels: Tensor
     sources: Tensor
 
@@ -34,26 +33,19 @@ class TransferSet:
         return {"generators": len(self.sources) - prior, "prior": prior}
 
 
-def prior_kind(config: DistillConfig, schema: Schema) -> str:
-    """`config.prior`; `auto` is "photos" for colour images, whose small generators are weak, and "none" else."""
-    if config.prior != "auto":
-        return config.prior
-    return "photos" if schema.shape[0] == COLOUR else "none"
-
-
 def has_prior(config: DistillConfig, schema: Schema) -> bool:
-    """Whether there are prior images, which can be distilled on where no client has a generator."""
-    return config.prior_pool > 0 and prior_kind(config, schema) != "none"
+    """Whether there are prior samples, which can be distilled on where no client has a generator."""
+    return config.prior_pool > 0 and schema.kind.prior_source(config.prior) != "none"
 
 
 def strong_generators(contributions: Sequence[Contribution], config: DistillConfig) -> bool:
     """Whether the generators' samples are good enough to learn from alone, and their labels right.
 
-    So it was measured for grey images. Not where prior images have to help them, nor where a generator cannot be asked
-    for a class: its label is then one expert's word.
+    The kind says whether small generators draw it well. Not where prior samples have to help them, nor where a
+    generator cannot be asked for a class: its label is then one expert's word.
     """
     schema = contributions[0].schema
-    if schema.shape[0] == COLOUR or has_prior(config, schema):
+    if not schema.kind.drawn_well or has_prior(config, schema):
         return False
     return all(g is None or g.conditional for g in (c.build_generator() for c in contributions))
 
@@ -81,28 +73,30 @@ def transfer_set(
     has a generator the prior images stand alone; where there are none either, that is a UsageError.
     """
     schema = contributions[0].schema
-    kind = prior_kind(config, schema)
-    count = config.prior_pool if kind != "none" else 0
+    source = schema.kind.prior_source(config.prior)
+    count = config.prior_pool if source != "none" else 0
+    nowhere = torch.full((count,), UNLABELLED)
     if count and all(c.generator is None for c in contributions):
-        images = prior_images(kind, count, schema, Stream(seed, "prior"))
-        return TransferSet(images, *(torch.full((count,), UNLABELLED) for _ in range(2)))
+        return TransferSet(_prior(schema, source, count, seed), nowhere, nowhere)
     sampler, stream = Sampler(contributions, device), Stream(seed, "pool")
     draw = sampler.draw if config.balanced else sampler.draw_as_they_come
     pool = draw(pool_size(contributions, config), stream)
     if not count:
-        return TransferSet(pool.images, pool.labels, pool.sources)
-    prior = prior_images(kind, count, schema, Stream(seed, "prior"))
-    first = round(config.hybrid * count)
-    detailed = hybrids(prior[:first], pool.images, Stream(seed, "hybrid"))
-    mixed = cutmix(prior[first:], pool.images, config.cutmix, Stream(seed, "cutmix"))
-    prior = torch.cat([detailed, mixed])
-    nowhere = torch.full((count,), UNLABELLED)
+        return TransferSet(pool.samples, pool.labels, pool.sources)
+    name = next(iter(schema.fields))
+    prior = schema.kind.mixed(_prior(schema, source, count, seed).only, pool.samples.only, config, seed)
     plain = torch.arange(len(pool.labels))
     if config.plain < 1:  # of all clients alike, however the pool is ordered
         order = torch.randperm(len(plain), generator=Stream(seed, "plain").torch())
         plain = order[: round(config.plain * len(plain))]
     return TransferSet(
-        torch.cat([pool.images[plain], prior]),
+        concatenate([pool.samples[plain], Samples(schema.fields, {name: prior})]),
         torch.cat([pool.labels[plain], nowhere]),
         torch.cat([pool.sources[plain], nowhere]),
     )
+
+
+def _prior(schema: Schema, source: str, count: int, seed: int) -> Samples:
+    """`count` public samples, which have one field."""
+    values = schema.kind.prior(source, count, Stream(seed, "prior"))
+    return Samples(schema.fields, {next(iter(schema.fields)): values})

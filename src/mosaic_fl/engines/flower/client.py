@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
+from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
 from mosaic_fl.engines.flower.memory import Memory
 from mosaic_fl.engines.flower.turn import alone
@@ -163,6 +163,6 @@ def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> Done:
 
 def _fingerprint(site: Site) -> str:
     """What answers depend on at a client: they are not reused when it changes."""
-    tensors: tuple[Tensor, ...] = (site.data.images, site.data.labels)
+    tensors = (*to_tensors(site.data.samples, "").values(), site.data.labels)
     parts = [t.numpy().tobytes() for t in tensors]
     return sha256(site.architecture.encode(), str(site.data.schema).encode(), VERSION.encode(), *parts)

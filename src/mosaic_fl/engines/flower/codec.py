@@ -15,7 +15,7 @@ from torch import Tensor
 from mosaic_fl import container
 from mosaic_fl.config import Config, validate
 from mosaic_fl.contribution import MAX_COUNT, Contribution
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.flower.wire import is_figure
 from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask, StatisticsTask
 from mosaic_fl.errors import UsageError

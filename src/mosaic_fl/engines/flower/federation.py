@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.flower.client import MISSING
 from mosaic_fl.engines.flower.codec import (
     NAMES,

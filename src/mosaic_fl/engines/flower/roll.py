@@ -9,7 +9,7 @@ from importlib.metadata import version
 from flwr.app import Message, MessageType
 
 from mosaic_fl.contribution import MAX_COUNT
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.flower.client import HELLO
 from mosaic_fl.engines.flower.hub import Grid, nodes, pull, push
 from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_request, unpack_answer

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.config import SynthesisConfig
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec, build
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.synthesis.upsampling import UpsamplingGenerator

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config
-from mosaic_fl.data.schema import Schema
-from mosaic_fl.server.synthesis.image_pool import ImagePool
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.server.synthesis.pool import SyntheticPool
 from mosaic_fl.server.synthesis.student import new_student, sgd
 from mosaic_fl.states import copy_state
 
@@ -32,7 +32,9 @@ class Pupil:
     ) -> None:
         self.architecture, self.student = new_student(config, schema)
         self.optimiser = sgd(self.student.to(device), config.synthesis, weight_decay)
-        self.pool, self.told, self.device = ImagePool(), told, device
+        self.pool = SyntheticPool(schema.kind)
+        self.told = told
+        self.device = device
         if memory:
             self._go_on(memory)
 
@@ -51,7 +53,7 @@ class Pupil:
         weights = {WEIGHT + name: tensor for name, tensor in copy_state(self.student).items()}
         buffers = {i: kept["momentum_buffer"] for i, kept in self.optimiser.state_dict()["state"].items()}
         momentum = {f"{MOMENTUM}{i}": buffer.cpu() for i, buffer in buffers.items() if buffer is not None}
-        return weights | momentum | {"images": self.pool.images, "labels": self.pool.labels, "told": self.told}
+        return weights | momentum | {"values": self.pool.values, "labels": self.pool.labels, "told": self.told}
 
     def _go_on(self, memory: dict[str, Tensor]) -> None:
         weights = {n.removeprefix(WEIGHT): tensor for n, tensor in memory.items() if n.startswith(WEIGHT)}
@@ -59,5 +61,5 @@ class Pupil:
         momentum = {int(n.removeprefix(MOMENTUM)): t for n, t in memory.items() if n.startswith(MOMENTUM)}
         state = {i: {"momentum_buffer": buffer} for i, buffer in momentum.items()}
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
-        self.pool.keep(memory["images"], memory["labels"])
+        self.pool.keep(memory["values"], memory["labels"])
         self.told = memory["told"]

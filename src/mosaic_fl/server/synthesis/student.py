@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.models import build, default_student
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.randomness import Stream

@@ -8,7 +8,7 @@ alike, as a network that begins anew for each batch has no time to learn.
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import central
 
 QUARTER = 4  # the first map has a quarter of the image's sides

@@ -6,8 +6,8 @@ from PIL import Image
 
 from mosaic_fl.data.decoding import FORMATS, decode
 from mosaic_fl.data.reading import read_pictures
-from mosaic_fl.data.schema import MAX_SIDE
-from mosaic_fl.server.prior.photographs import Photograph, photograph
+from mosaic_fl.domains.image.kind import MAX_SIDE
+from mosaic_fl.domains.image.prior.photographs import Photograph, photograph
 
 # Most images that a transfer set is cropped from. On one core: 0.7 ms each at 2,400 pixels, 0.2 s at 12 megapixels.
 MOST_FILES = 500

@@ -5,8 +5,8 @@ Distillation needs inputs that excite the experts, not faithful ones: crops of o
 (Baradad et al., "Learning to See by Looking at Noise", NeurIPS 2021).
 """
 
-from mosaic_fl.server.prior.cutmix import cutmix
-from mosaic_fl.server.prior.hybrid import hybrids
-from mosaic_fl.server.prior.kinds import KINDS, check_prior, prior_images
+from mosaic_fl.domains.image.prior.cutmix import cutmix
+from mosaic_fl.domains.image.prior.hybrid import hybrids
+from mosaic_fl.domains.image.prior.kinds import KINDS, check_prior, prior_images
 
 __all__ = ["KINDS", "check_prior", "cutmix", "hybrids", "prior_images"]

@@ -3,29 +3,28 @@
 import torch
 from torch import Tensor
 
-from mosaic_fl.data.schema import Schema
-from mosaic_fl.server.prior.channels import finish
-from mosaic_fl.server.prior.draws import chance, colours, uniform
-from mosaic_fl.server.prior.gratings import gratings
-from mosaic_fl.server.prior.leaves import leaves
-from mosaic_fl.server.prior.noise import noise
-from mosaic_fl.server.prior.strokes import strokes
+from mosaic_fl.domains.image.prior.channels import finish
+from mosaic_fl.domains.image.prior.draws import chance, colours, uniform
+from mosaic_fl.domains.image.prior.gratings import gratings
+from mosaic_fl.domains.image.prior.leaves import leaves
+from mosaic_fl.domains.image.prior.noise import noise
+from mosaic_fl.domains.image.prior.strokes import strokes
 
 # Share of each kind, (leaves, noise, strokes, gratings): grey task data are more often drawings.
 GREY = (0.3, 0.1, 0.5, 0.1)
 COLOUR = (0.5, 0.2, 0.15, 0.15)
 
 
-def procedural(n: int, schema: Schema, rng: torch.Generator) -> Tensor:
-    """n pictures, uint8 (n, *schema.shape), of all kinds in random order."""
-    channels, height, width = schema.shape
+def procedural(n: int, shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
+    """n pictures, uint8 (n, *shape), of all kinds in random order."""
+    channels, height, width = shape
     share = torch.tensor(GREY if channels == 1 else COLOUR)
     kinds = torch.multinomial(share, n, replacement=True, generator=rng)
-    made = torch.empty(n, *schema.shape, dtype=torch.uint8)
+    made = torch.empty(n, *shape, dtype=torch.uint8)
     for kind in kinds.unique().tolist():
         mine = (kinds == kind).nonzero().flatten()
         pictures = _pictures(kind, len(mine), height, width, rng)
-        made[mine] = finish(pictures, schema, rng, drawn=kind == 2)
+        made[mine] = finish(pictures, shape, rng, drawn=kind == 2)
     return made
 
 

@@ -5,14 +5,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mosaic_fl.data.schema import Schema
+from mosaic_fl.domains.image.prior import folder
+from mosaic_fl.domains.image.prior.channels import finish
+from mosaic_fl.domains.image.prior.draws import part
+from mosaic_fl.domains.image.prior.photographs import Photograph, detailed_crops, shares, shipped
+from mosaic_fl.domains.image.prior.procedural import procedural
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.randomness import Stream
-from mosaic_fl.server.prior import folder
-from mosaic_fl.server.prior.channels import finish
-from mosaic_fl.server.prior.draws import part
-from mosaic_fl.server.prior.photographs import Photograph, detailed_crops, shares, shipped
-from mosaic_fl.server.prior.procedural import procedural
 
 KINDS = ("photos", "procedural", "none")
 
@@ -33,8 +32,8 @@ def check_prior(kind: str) -> None:
         raise UsageError(f"{unknown('kind of prior images', kind, KINDS)}; or give an existing folder of images")
 
 
-def prior_images(kind: str, n: int, schema: Schema, stream: Stream) -> Tensor:
-    """n pictures with no task data in them, uint8 (n, *schema.shape), in random order.
+def prior_images(kind: str, n: int, shape: tuple[int, int, int], stream: Stream) -> Tensor:
+    """n pictures with no task data in them, uint8 (n, *shape), in random order.
 
     `kind` is "photos" (crops of the two photographs that scikit-learn ships), "procedural" (dead leaves, noise,
     strokes, gratings), "none" (no picture, whatever n) or the path of a folder (crops of up to 500 of its images,
@@ -42,40 +41,40 @@ def prior_images(kind: str, n: int, schema: Schema, stream: Stream) -> Tensor:
     """
     check_prior(kind)
     if kind == "none" or n == 0:
-        return torch.empty(0, *schema.shape, dtype=torch.uint8)
+        return torch.empty(0, *shape, dtype=torch.uint8)
     if kind == "photos":
-        made = _of_photographs(shipped(), n, schema, part(stream, "photos"))
+        made = _of_photographs(shipped(), n, shape, part(stream, "photos"))
     elif kind == "procedural":
         rng = part(stream, "procedural").torch()
-        made = torch.cat([procedural(size, schema, rng) for size in _blocks(n, schema)])
+        made = torch.cat([procedural(size, shape, rng) for size in _blocks(n, shape)])
     else:
-        made = _of_folder(Path(kind).expanduser(), n, schema, part(stream, "folder"))
+        made = _of_folder(Path(kind).expanduser(), n, shape, part(stream, "folder"))
     return made[torch.randperm(n, generator=part(stream, "order").torch())]
 
 
-def _of_photographs(photographs: tuple[Photograph, ...], n: int, schema: Schema, stream: Stream) -> Tensor:
+def _of_photographs(photographs: tuple[Photograph, ...], n: int, shape: tuple[int, int, int], stream: Stream) -> Tensor:
     rng = stream.torch()
     numbers = shares(n, len(photographs), rng)
-    return torch.cat([_crops(p, m, schema, rng) for p, m in zip(photographs, numbers, strict=True)])
+    return torch.cat([_crops(p, m, shape, rng) for p, m in zip(photographs, numbers, strict=True)])
 
 
-def _of_folder(where: Path, n: int, schema: Schema, stream: Stream) -> Tensor:
+def _of_folder(where: Path, n: int, shape: tuple[int, int, int], stream: Stream) -> Tensor:
     """Crops of as many images as there are places for, each image decoded once and dropped."""
     rng = stream.torch()
     files = folder.files(where)
     chosen = torch.randperm(len(files), generator=rng)[: min(n, folder.MOST_FILES)].tolist()
     numbers = shares(n, len(chosen), rng)
-    return torch.cat([_crops(folder.read(files[i]), m, schema, rng) for i, m in zip(chosen, numbers, strict=True)])
+    return torch.cat([_crops(folder.read(files[i]), m, shape, rng) for i, m in zip(chosen, numbers, strict=True)])
 
 
-def _crops(source: Photograph, n: int, schema: Schema, rng: torch.Generator) -> Tensor:
-    """n crops of one photograph, uint8 (n, *schema.shape)."""
-    _, height, width = schema.shape
-    made = [finish(detailed_crops(source, size, height, width, rng), schema, rng) for size in _blocks(n, schema)]
-    return torch.cat(made) if made else torch.empty(0, *schema.shape, dtype=torch.uint8)
+def _crops(source: Photograph, n: int, shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
+    """n crops of one photograph, uint8 (n, *shape)."""
+    _, height, width = shape
+    made = [finish(detailed_crops(source, size, height, width, rng), shape, rng) for size in _blocks(n, shape)]
+    return torch.cat(made) if made else torch.empty(0, *shape, dtype=torch.uint8)
 
 
-def _blocks(n: int, schema: Schema) -> list[int]:
+def _blocks(n: int, shape: tuple[int, int, int]) -> list[int]:
     """n as a sum of sizes that can be worked on at once."""
-    most = max(1, _BLOCK // (schema.shape[1] * schema.shape[2]))
+    most = max(1, _BLOCK // (shape[1] * shape[2]))
     return [min(most, n - start) for start in range(0, n, most)]

@@ -10,18 +10,10 @@ import torch
 from torch import Tensor
 
 Augmentation = Literal["auto", "none", "flip", "shift", "shift_flip"]
-COLOUR = 3  # channels of photographs
 REACH = 1 / 8  # a shift is at most this part of a side: 4 pixels of 32, as usual on CIFAR-10
 
 
-def augmentation_kind(kind: Augmentation, channels: int) -> Augmentation:
-    """`kind`; `auto` is "shift_flip" for images of three channels and "none" else."""
-    if kind != "auto":
-        return kind
-    return "shift_flip" if channels == COLOUR else "none"
-
-
-def augmented(images: Tensor, kind: Augmentation, rng: torch.Generator) -> Tensor:
+def augmented(images: Tensor, kind: str, rng: torch.Generator) -> Tensor:
     """A varied copy of uint8 images (n, channels, h, w), each changed on its own; "none" gives the images themselves.
 
     "flip" mirrors half of the images, left to right; "shift" moves each by up to an eighth of each side and fills the

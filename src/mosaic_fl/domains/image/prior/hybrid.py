@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mosaic_fl.domains.image.prior.draws import part, uniform
 from mosaic_fl.errors import UsageError
 from mosaic_fl.randomness import Stream
-from mosaic_fl.server.prior.draws import part, uniform
 
 BLUR = 4  # pixels over which "afar" averages: what the conditional VAE leaves out on 32×32 images
 LEAST, MOST = 0.3, 1.5  # strength of the detail, times its own

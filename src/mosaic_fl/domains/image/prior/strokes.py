@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mosaic_fl.server.prior.draws import chance, coordinates, log_uniform, uniform
+from mosaic_fl.domains.image.prior.draws import chance, coordinates, log_uniform, uniform
 
 STROKES, POINTS = 3, 40  # most strokes a picture; points along a stroke
 SCRIBBLES = 0.15  # share of pictures whose strokes run out of the picture

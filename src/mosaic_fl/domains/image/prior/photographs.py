@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mosaic_fl.server.prior.draws import chance
+from mosaic_fl.domains.image.prior.draws import chance
 
 # Side of a crop in photograph pixels (METHOD: 24–400), at most what fits into the photograph.
 LEAST_SIDE, MOST_SIDE = 24, 400

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from mosaic_fl.server.prior.draws import chance, colours, coordinates, log_uniform, uniform
-from mosaic_fl.server.prior.noise import fields
+from mosaic_fl.domains.image.prior.draws import chance, colours, coordinates, log_uniform, uniform
+from mosaic_fl.domains.image.prior.noise import fields
 
 LEAVES = 24  # shapes a picture: with radii below they cover it about four times
 LEAST, MOST = 0.1, 1.0  # radius where the picture runs over −1..1; pdf 1/r, cut off so as not to draw below a pixel

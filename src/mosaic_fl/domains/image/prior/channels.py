@@ -1,11 +1,10 @@
-"""Colour pictures -> pictures with the channels of a schema, varied in colour, contrast and style."""
+"""Colour pictures -> pictures with other channels, varied in colour, contrast and style."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mosaic_fl.data.schema import Schema
-from mosaic_fl.server.prior.draws import chance, coordinates, log_uniform, uniform
+from mosaic_fl.domains.image.prior.draws import chance, coordinates, log_uniform, uniform
 
 # Grey task data are often near-binary (digits, letters) or objects on black, so crops of photographs are turned into
 # shapes and line drawings too. Shares of grey pictures that become so; the others stay half-tone.
@@ -14,13 +13,13 @@ FRAMED = 0.4  # share of grey pictures with a blank margin, as around a written 
 INVERTED = 0.3  # share of grey pictures with bright ground: most task data are bright on black
 
 
-def finish(pictures: Tensor, schema: Schema, rng: torch.Generator, *, drawn: bool = False) -> Tensor:
-    """Pictures (n, 3, h, w) in 0..1 -> uint8 (n, *schema.shape).
+def finish(pictures: Tensor, shape: tuple[int, int, int], rng: torch.Generator, *, drawn: bool = False) -> Tensor:
+    """Pictures (n, 3, h, w) in 0..1 -> uint8 (n, *shape).
 
     Three channels are permuted, one is a random mix of the three, any other number are as many random mixes; then
     contrast, brightness and gamma vary and some are inverted. `drawn` pictures (strokes) get no grey styles.
     """
-    channels = schema.shape[0]
+    channels = shape[0]
     mixed = torch.einsum("nchw,ndc->ndhw", pictures, _mixes(len(pictures), channels, rng))
     if channels == 1 and drawn:
         varied = mixed

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mosaic_fl.server.prior.draws import chance, colours, log_uniform, uniform
+from mosaic_fl.domains.image.prior.draws import chance, colours, log_uniform, uniform
 
 
 def fields(n: int, count: int, height: int, width: int, rng: torch.Generator) -> Tensor:

@@ -1,0 +1,77 @@
+"""Labelled samples, and a data set as it is loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mosaic_fl.domains.samples import Samples, concatenate
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """n labelled samples of a schema: `samples` at rest, `labels` int64 (n,) in 0..C−1.
+
+    Raises UsageError where they do not fit the schema or each other.
+    """
+
+    samples: Samples
+    labels: Tensor
+    schema: Schema
+
+    def __post_init__(self) -> None:
+        if self.samples.kinds != self.schema.fields:
+            raise UsageError("the samples are of other fields or kinds than the schema says")
+        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.samples),):
+            raise UsageError(f"labels must be int64 ({len(self.samples)},), not {self.labels.dtype}")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.schema.num_classes:
+            raise UsageError(
+                f"labels run from {int(self.labels.min())} to {int(self.labels.max())}, but there are "
+                f"{self.schema.num_classes} classes: number them 0..{self.schema.num_classes - 1}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Dataset({len(self)} samples of {', '.join(self.schema.fields)}, {self.schema.num_classes} classes)"
+
+    @property
+    def images(self) -> Tensor:
+        """The values of the one field at rest, uint8 (n, channels, height, width) of images."""
+        return self.samples.only
+
+    def subset(self, indices: Tensor | npt.NDArray[np.int64] | Sequence[int]) -> "Dataset":
+        """The samples at `indices`, in that order."""
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        return Dataset(self.samples[index], self.labels[index], self.schema)
+
+    def class_counts(self) -> Tensor:
+        """How many samples each class has: int64 (C,)."""
+        return torch.bincount(self.labels, minlength=self.schema.num_classes)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set as it is loaded: `test` is for the final figures alone."""
+
+    name: str
+    train: Dataset
+    test: Dataset
+
+
+def pooled(parts: Sequence[Dataset]) -> Dataset:
+    """All samples of the parts, in their order."""
+    labels = torch.cat([part.labels for part in parts])
+    return Dataset(concatenate([part.samples for part in parts]), labels, parts[0].schema)
+
+
+def image_dataset(images: Tensor, labels: Tensor, schema: Schema) -> Dataset:
+    """Labelled samples of one field, whose values at rest are `images`."""
+    name = next(iter(schema.fields))
+    return Dataset(Samples(schema.fields, {name: images}), labels, schema)

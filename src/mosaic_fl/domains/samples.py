@@ -1,0 +1,117 @@
+"""Samples at rest: a tensor for each field, indexed and never copied by loader workers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.domains.kind import Kind
+from mosaic_fl.errors import UsageError
+
+Inputs = Tensor | dict[str, Tensor]
+"""What a network takes: float32 (n, …), or one such tensor a field, by name, where samples have several."""
+Index = Tensor | slice
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """n samples at rest: for each field its kind, its `values` (n, …), and which rows have it.
+
+    A field that is not in `present` is there in every row, else `present` holds bool (n,); the values of a row that
+    lacks it say nothing. Raises UsageError where values are not of their kind, or lengths differ.
+    """
+
+    kinds: Mapping[str, Kind]
+    values: Mapping[str, Tensor]
+    present: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, kind in self.kinds.items():
+            kind.check(self.values[name])
+        lengths = {len(tensor) for tensor in (*self.values.values(), *self.present.values())}
+        if len(lengths) > 1:
+            raise UsageError(f"the fields of samples have different lengths: {sorted(lengths)}")
+
+    def __repr__(self) -> str:
+        return f"Samples({len(self)} of {', '.join(self.kinds)})"
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    def __getitem__(self, index: Index) -> "Samples":
+        """The samples at `index`, a tensor of numbers or truth values, or a slice."""
+        return self._each(lambda tensor: tensor[index])
+
+    @property
+    def only(self) -> Tensor:
+        """The values of the one field; raises UsageError where there are several."""
+        if len(self.values) > 1:
+            raise UsageError(f"samples have the fields {', '.join(self.values)}, where one alone can be used")
+        return next(iter(self.values.values()))
+
+    def to(self, device: torch.device | str) -> "Samples":
+        """The samples on `device`."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def split(self, size: int) -> "list[Samples]":
+        """Parts of `size` samples in their order; the last may be smaller."""
+        return [self[slice(start, start + size)] for start in range(0, max(len(self), 1), size)]
+
+    def inputs(self) -> Inputs:
+        """What a network takes of them: the one field's values, or those of all by name, absent ones as zeros."""
+        if len(self.kinds) == 1:
+            name, kind = next(iter(self.kinds.items()))
+            return kind.to_network(self.values[name])
+        return {name: self._input(name, kind) for name, kind in self.kinds.items()}
+
+    def _input(self, name: str, kind: Kind) -> Tensor:
+        values = kind.to_network(self.values[name])
+        there = self.present.get(name)
+        return values if there is None else values * there.view(-1, *[1] * (values.ndim - 1))
+
+    def varied(self, asked: str, rng: torch.Generator) -> "Samples":
+        """A varied copy for a training step, each field as its kind is where the configuration says `asked`."""
+        if all(kind.augmentation(asked) == "none" for kind in self.kinds.values()):
+            return self
+        values = {
+            name: kind.varied(self.values[name], kind.augmentation(asked), rng) for name, kind in self.kinds.items()
+        }
+        return Samples(self.kinds, values, self.present)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Samples":
+        values = {name: change(tensor) for name, tensor in self.values.items()}
+        return Samples(self.kinds, values, {name: change(tensor) for name, tensor in self.present.items()})
+
+
+def concatenate(parts: Sequence[Samples]) -> Samples:
+    """All samples of the parts, which have the same fields, in their order."""
+    kinds = parts[0].kinds
+    values = {name: torch.cat([part.values[name] for part in parts]) for name in kinds}
+    partial = {name for part in parts for name in part.present}
+    present = {
+        name: torch.cat([part.present.get(name, torch.ones(len(part), dtype=torch.bool)) for part in parts])
+        for name in partial
+    }
+    return Samples(kinds, values, present)
+
+
+def from_network(kinds: Mapping[str, Kind], outputs: Inputs) -> Samples:
+    """What a generator gives, as networks take it, as samples at rest."""
+    if isinstance(outputs, Tensor):
+        name, kind = next(iter(kinds.items()))
+        return Samples(kinds, {name: kind.to_rest(outputs)})
+    return Samples(kinds, {name: kind.to_rest(outputs[name]) for name, kind in kinds.items()})
+
+
+def to_tensors(samples: Samples, prefix: str) -> dict[str, Tensor]:
+    """The samples as tensors by name, for a file; the inverse of `from_tensors`."""
+    values = {f"{prefix}{name}": tensor for name, tensor in samples.values.items()}
+    return values | {f"{prefix}{name}?": tensor for name, tensor in samples.present.items()}
+
+
+def from_tensors(kinds: Mapping[str, Kind], tensors: Mapping[str, Tensor], prefix: str) -> Samples:
+    """The samples that `to_tensors` wrote."""
+    values = {name: tensors[f"{prefix}{name}"] for name in kinds}
+    present = {name: tensors[f"{prefix}{name}?"] for name in kinds if f"{prefix}{name}?" in tensors}
+    return Samples(kinds, values, present)

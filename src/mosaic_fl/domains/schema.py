@@ -1,0 +1,100 @@
+"""The schema: what all sites must agree on before any training, the fields of a sample and the classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from unicodedata import category
+
+from mosaic_fl.domains.image import Image
+from mosaic_fl.domains.kind import Kind
+from mosaic_fl.domains.kinds import kind_from_json
+from mosaic_fl.errors import UsageError
+
+# Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.
+MAX_CLASSES, MAX_NAME, MAX_FIELDS = 10_000, 200, 100
+UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # kinds of characters that steer a terminal, are none, or end a line
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # that reorder what stands around them
+
+
+def _is_plain(name: str) -> bool:
+    return TURNING.isdisjoint(name) and not any(category(character) in UNSHOWN for character in name)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The fields of a sample, each a name and a kind, and the classes.
+
+    `classes` holds one name per label 0..C−1. Raises UsageError for values out of bounds.
+    """
+
+    fields: Mapping[str, Kind]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.fields) <= MAX_FIELDS:
+            raise UsageError(f"{len(self.fields)} fields: a sample has 1..{MAX_FIELDS}")
+        for name in self.fields:
+            _require_plain("field", name)
+        if not 2 <= len(self.classes) <= MAX_CLASSES:
+            raise UsageError(f"{len(self.classes)} classes: a classifier needs 2..{MAX_CLASSES}")
+        for name in self.classes:
+            _require_plain("class", name)
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes."""
+        return len(self.classes)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the one field; raises UsageError where samples have several."""
+        if len(self.fields) > 1:
+            raise UsageError(f"samples have the fields {', '.join(self.fields)}, where one alone can be used")
+        return next(iter(self.fields.values()))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the one field's values in a network, (channels, height, width) of images."""
+        return self.kind.shape
+
+    def difference(self, other: "Schema") -> str:
+        """In what this schema differs from another one, in words; the classes where the fields agree."""
+        if self.fields.keys() != other.fields.keys():
+            return f"the fields {', '.join(self.fields)}, not {', '.join(other.fields)}"
+        for name, kind in self.fields.items():
+            if kind != other.fields[name]:
+                return kind.difference(other.fields[name])
+        ours, theirs = (", ".join(schema.classes[:10]) for schema in (self, other))
+        if len(self.classes) != len(other.classes) or ours == theirs:
+            return f"{len(self.classes)} classes ({ours}), not {len(other.classes)} ({theirs})"
+        return f"the classes {ours}, not {theirs}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, the inverse of `from_json`; of images alone in the form of version 1."""
+        if set(self.fields) == {Image.name} and self.kind.name == Image.name:
+            return {**self.kind.to_json(), "classes": list(self.classes)}
+        fields = {name: kind.to_json() for name, kind in self.fields.items()}
+        return {"fields": fields, "classes": list(self.classes)}
+
+    @classmethod
+    def from_json(cls, value: object) -> "Schema":
+        """From JSON values that may come from anywhere; raises UsageError for anything but a schema."""
+        match value:
+            case {"fields": dict(fields), "classes": list(names)} if len(fields) <= MAX_FIELDS:
+                return cls({name: kind_from_json(kind) for name, kind in fields.items()}, tuple(names))
+            case {"kind": "image", "classes": list(names), **kind}:
+                return cls({Image.name: Image.from_json({"kind": "image", **kind})}, tuple(names))
+        raise UsageError("the schema is none: it needs fields of kinds known here, and a list of class names")
+
+
+def image_schema(shape: tuple[int, int, int], classes: tuple[str, ...]) -> Schema:
+    """The schema of samples that are one image of `shape` (channels, height, width)."""
+    return Schema({Image.name: Image(shape)}, classes)
+
+
+def _require_plain(what: str, name: object) -> None:
+    if not isinstance(name, str) or len(name) > MAX_NAME or not _is_plain(name):
+        raise UsageError(
+            f"{what} name {str(name)[:40]!r}: names are text of at most {MAX_NAME} characters, none of them a control "
+            "character"
+        )
