@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.domains.dataset import Dataset, to_uint8
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.image import Image
 from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.generators.base import central
@@ -22,7 +23,7 @@ from mosaic_fl.randomness import Stream
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
 from mosaic_fl.server.synthesis.losses import disagree, fools, masked_divergence
-from mosaic_fl.server.synthesis.pool import ImagePool, recall
+from mosaic_fl.server.synthesis.pool import SyntheticPool, recall
 from mosaic_fl.server.synthesis.upsampling import UpsamplingGenerator
 
 CPU = torch.device("cpu")
@@ -165,12 +166,13 @@ def test_a_batch_generators_weights_by_hand(schema: Schema) -> None:
 
 
 def test_the_pool_keeps_every_image_and_shows_each_before_any_comes_again() -> None:
-    pool, rng = ImagePool(), torch.Generator().manual_seed(0)
+    kind = Image((1, 2, 2))
+    pool, rng = SyntheticPool(kind), torch.Generator().manual_seed(0)
     parts = [torch.rand(n, 1, 2, 2) * 2 - 1 for n in (3, 5, 4)]
     for i, images in enumerate(parts):
         pool.add(images, torch.full((len(images),), i))
     assert len(pool) == 12
-    assert torch.equal(pool.images, to_uint8(torch.cat(parts)))
+    assert torch.equal(pool.values, kind.to_rest(torch.cat(parts)))
     assert pool.labels.tolist() == [0] * 3 + [1] * 5 + [2] * 4
     assert torch.allclose(pool.at(torch.tensor([4]), CPU), torch.cat(parts)[[4]], atol=1 / 255)
     once = torch.cat(pool.batches(4, 0, rng))  # 0: one pass

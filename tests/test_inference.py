@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mosaic_fl import devices
-from mosaic_fl.domains.dataset import to_float
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.models import build as build_model
@@ -19,11 +19,13 @@ def test_as_many_at_once_as_the_device_likes() -> None:
 
 
 def test_logits_of_many_images_are_those_of_all_at_once_and_the_mode_stays() -> None:
-    model, images = build_model("cnn:4", SCHEMA).train(), torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8)
-    found = logits(model, images)
+    model = build_model("cnn:4", SCHEMA).train()
+    images = torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8)
+    samples = Samples(SCHEMA.fields, {"image": images})
+    found = logits(model, samples)
     assert model.training
     with torch.no_grad():
-        assert torch.allclose(found, model.eval()(to_float(images)), atol=1e-6)
+        assert torch.allclose(found, model.eval()(samples.inputs()), atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["cvae", "cdcgan", "flow"])

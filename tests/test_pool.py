@@ -51,7 +51,7 @@ def test_classes_are_drawn_evenly_and_by_who_holds_them(pair: list[Contribution]
 
 def test_the_same_stream_gives_the_same_pool(pair: list[Contribution]) -> None:
     first, again = (sample_pool(pair, 50, Stream(1, "p")) for _ in range(2))
-    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.samples.only, again.samples.only)
     assert torch.equal(first.labels, again.labels)
 
 
@@ -72,7 +72,7 @@ def test_an_unconditional_generator_is_labelled_by_its_own_expert(digits: Datase
     from mosaic_fl.models.inference import logits
 
     if len(pool.labels):  # after 40 steps it may show one class only
-        assert torch.equal(logits(contribution.build_expert(), pool.images).argmax(1), pool.labels)
+        assert torch.equal(logits(contribution.build_expert(), pool.samples).argmax(1), pool.labels)
 
 
 def test_a_sheet_shows_only_classes_held(pair: list[Contribution]) -> None:

@@ -15,7 +15,7 @@ from mosaic_fl.models import build
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server import transfer
 from mosaic_fl.server.distill import distill
-from mosaic_fl.server.transfer import pool_size, prior_kind, strong_generators, transfer_set
+from mosaic_fl.server.transfer import pool_size, strong_generators, transfer_set
 from mosaic_fl.states import copy_state
 
 CPU = torch.device("cpu")
@@ -33,9 +33,9 @@ def untrained(client: int, *, generator: bool = True) -> Contribution:
 
 
 def test_prior_images_are_for_natural_images_unless_said() -> None:
-    assert prior_kind(DistillConfig(), GREY) == "none"
-    assert prior_kind(DistillConfig(), COLOUR) == "photos"
-    assert prior_kind(DistillConfig(prior="procedural"), GREY) == "procedural"
+    assert GREY.kind.prior_source("auto") == "none"
+    assert COLOUR.kind.prior_source("auto") == "photos"
+    assert GREY.kind.prior_source("procedural") == "procedural"
 
 
 def test_the_union_says_what_came_from_where() -> None:
@@ -52,8 +52,8 @@ def test_hybrids_come_first_among_the_prior_images() -> None:
     config = DistillConfig(pool=30, prior="procedural", prior_pool=10, cutmix=0.0, hybrid=0.5)
     made = transfer_set([untrained(0)], config, 0, CPU)
     plain = transfer_set([untrained(0)], config.model_copy(update={"hybrid": 0.0}), 0, CPU)
-    assert torch.equal(made.images[35:], plain.images[35:])
-    assert not torch.equal(made.images[30:35], plain.images[30:35])
+    assert torch.equal(made.samples.only[35:], plain.samples.only[35:])
+    assert not torch.equal(made.samples.only[30:35], plain.samples.only[30:35])
     assert made.counts() == plain.counts() == {"generators": 30, "prior": 10}
 
 
@@ -61,16 +61,16 @@ def test_samples_may_serve_for_mixing_alone() -> None:
     config = DistillConfig(pool=30, prior="procedural", prior_pool=10, plain=0.0, hybrid=0.5)
     made = transfer_set([untrained(0)], config, 0, CPU)
     assert made.counts() == {"generators": 0, "prior": 10}
-    assert len(made.images) == len(made.labels) == 10
+    assert len(made.samples.only) == len(made.labels) == 10
     without_prior = transfer_set([untrained(0)], config.model_copy(update={"prior": "none"}), 0, CPU)
-    assert len(without_prior.images) == 30
+    assert len(without_prior.samples) == 30
 
 
 def test_prior_images_alone_where_no_client_has_a_generator() -> None:
     silent = [untrained(0, generator=False)]
     made = transfer_set(silent, DistillConfig(prior="photos", prior_pool=12), 0, CPU)
     assert made.counts() == {"generators": 0, "prior": 12}
-    assert made.images.shape == (12, 1, 8, 8)
+    assert made.samples.only.shape == (12, 1, 8, 8)
     with pytest.raises(UsageError, match="client 0: too few samples"):
         transfer_set(silent, DistillConfig(prior="none"), 0, CPU)
 
@@ -116,9 +116,8 @@ def test_strong_generators_are_asked_for_more_samples_unless_a_number_is_said() 
     assert pool_size(grey, DistillConfig(fresh=True)) == 16_000
     assert pool_size(grey, DistillConfig(prior="procedural")) == 16_000
     assert pool_size(colour, DistillConfig(prior="none")) == 16_000
-    x_rays = [
-        replace(grey[0], schema=image_schema((1, side, side), ("a", "b")), generator=None) for side in (224, 1000)
-    ]
+    schemas = [image_schema((1, side, side), ("a", "b")) for side in (224, 1000)]
+    x_rays = [replace(grey[0], schema=schema, generator=None) for schema in schemas]
     sizes = [pool_size([x], DistillConfig()) for x in x_rays]
     assert sizes == [21_396, 16_000]  # 2³⁰ / (224² + 4·2), or the least
     many = [replace(grey[0], schema=image_schema((1, 8, 8), tuple(map(str, range(100)))), generator=None)] * 100

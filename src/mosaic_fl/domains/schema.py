@@ -40,6 +40,9 @@ class Schema:
         for name in self.classes:
             _require_plain("class", name)
 
+    def __hash__(self) -> int:
+        return hash((tuple(sorted(self.fields)), self.classes))
+
     @property
     def num_classes(self) -> int:
         """C, the number of classes."""

@@ -141,9 +141,8 @@ def sheet(contribution: Contribution, per_class: int, stream: Stream) -> Tensor 
     except UsageError:  # an unconditional one whose expert recognises nothing: there is nothing to show
         return None
     classes = contribution.schema.num_classes
-    shown: Tensor = contribution.schema.kind.zeros(classes * per_class).view(
-        classes, per_class, *contribution.schema.shape
-    )
+    kind = contribution.schema.kind
+    shown = kind.zeros(classes * per_class).view(classes, per_class, *kind.shape)
     for label in pool.labels.unique().tolist():
         drawn = pool.samples.only[pool.labels == label][:per_class]
         shown[label, : len(drawn)] = drawn
