@@ -37,7 +37,7 @@ class Prototypes:
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one client gives to the federation (METHOD: pipeline steps 1, 2 and 4).
+    """What one client gives to the federation (docs/method.md, steps 1, 2 and 4).
 
     `expert` is the state of the classifier `architecture`; `class_counts` (C,) its training samples a class;
     `generator` the state of `generator_spec`, both None where the client sends none; `generator_note` says why there is

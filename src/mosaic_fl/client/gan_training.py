@@ -1,4 +1,4 @@
-"""Training of the paper's GAN on a client's data, with its classifier as a second judge (METHOD: pipeline step 2)."""
+"""Training of the paper's GAN on a client's data, with its classifier as a second judge (docs/method.md, step 2)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""k-means centres of penultimate features, per class (METHOD: pipeline step 4)."""
+"""k-means centres of penultimate features, per class (docs/method.md, step 4)."""
 
 import numpy as np
 import torch

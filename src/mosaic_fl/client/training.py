@@ -1,4 +1,4 @@
-"""Local training of a classifier (METHOD: pipeline step 1)."""
+"""Local training of a classifier (docs/method.md, step 1)."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""One data set -> one shard per client, by the named ways of spreading it (see METHOD.md, "Splits").
+"""One data set -> one shard per client, by the named ways of spreading it (docs/method.md, splits).
 
 `flwr-datasets` does the even splits. The Dirichlet ones are drawn here, because its partitioners
 (version 0.6.1; digits and MNIST, α = 0.01 and 0.1)

@@ -1,4 +1,4 @@
-"""The terms of the GAN's generator and discriminator losses (METHOD: pipeline step 2)."""
+"""The terms of the GAN's generator and discriminator losses (docs/method.md, step 2)."""
 
 import math
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""The terms of the distillation loss (METHOD: pipeline step 5), as functions of log-probabilities or logits (n, C)."""
+"""The terms of the distillation loss (docs/method.md, step 5), as functions of log-probabilities or logits (n, C)."""
 
 import math
 

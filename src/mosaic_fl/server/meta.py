@@ -1,4 +1,4 @@
-"""Meta models: fuse the experts' outputs into one prediction (METHOD: "gate in output space").
+"""Meta models: fuse the experts' outputs into one prediction (docs/method.md, lesson 2).
 
 They read log-probabilities and the class-count prior only, so architectures and feature spaces do not matter.
 Both add a learned correction to the class-weighted ensemble, which is what they are before any training.

@@ -1,4 +1,4 @@
-"""Training of the meta model on labelled synthetic samples (METHOD: pipeline step 4, lesson 2)."""
+"""Training of the meta model on labelled synthetic samples (docs/method.md, step 4 and lesson 2)."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Labelled synthetic samples from the clients' generators (METHOD: lesson 4)."""
+"""Labelled synthetic samples from the clients' generators (docs/method.md, lesson 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Clients' prototypes as the paper's meta model learns from them (METHOD: pipeline step 4)."""
+"""Clients' prototypes as the paper's meta model learns from them (docs/method.md, step 4)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Which teacher, and how much of the generators' labels: decided by measurement (METHOD: lessons 3 and 5).
+"""Which teacher, and how much of the generators' labels: decided by measurement (docs/method.md, lessons 3 and 5).
 
 Where data is extremely uneven the generator's label beats the teacher, else the teacher beats the label; where
 generators are weak the class-weighted ensemble beats the meta model. So a few short students are trained, one a

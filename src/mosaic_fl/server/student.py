@@ -1,4 +1,4 @@
-"""Distillation of a teacher into the one global model (METHOD: pipeline step 5)."""
+"""Distillation of a teacher into the one global model (docs/method.md, step 5)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

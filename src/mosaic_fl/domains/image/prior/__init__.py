@@ -1,4 +1,4 @@
-"""Prior images: pictures with no task data in them, on which a teacher can be distilled (METHOD: lesson 6).
+"""Prior images: pictures with no task data in them, on which a teacher can be distilled (docs/method.md, lesson 6).
 
 Distillation needs inputs that excite the experts, not faithful ones: crops of one large photograph teach a student
 (Asano and Saeed, "The Augmented Image Prior", ICLR 2023), and so do dead leaves and noise of the right spectrum

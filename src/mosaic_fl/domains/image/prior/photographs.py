@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.image.prior.draws import chance
 
-# Side of a crop in photograph pixels (METHOD: 24–400), at most what fits into the photograph.
+# Side of a crop in photograph pixels (docs/notes/natural-images.md: 24 to 400), at most what fits into the photograph.
 LEAST_SIDE, MOST_SIDE = 24, 400
 DRAWN = 1.5  # crops drawn for each one kept
 TILT = 0.15  # standard deviation of a crop's rotation in radians, about 9°, besides quarter turns
