@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from mosaic_fl.config.client import GeneratorConfig, PrototypesConfig, TrainConfig
 from mosaic_fl.config.experiment import DataConfig, ModelsConfig, PartitionConfig, ReadingConfig, RunConfig, Split
-from mosaic_fl.config.section import Section
+from mosaic_fl.config.section import SITE, Reader, ReadSection, Section
 from mosaic_fl.config.server import (
     DistillConfig,
     ExpertsConfig,
@@ -27,6 +27,8 @@ __all__ = [
     "ModelsConfig",
     "PartitionConfig",
     "PrototypesConfig",
+    "ReadSection",
+    "Reader",
     "ReadingConfig",
     "RoundsConfig",
     "RunConfig",
@@ -63,6 +65,22 @@ class Config(Section):
     distill: DistillConfig = DistillConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     rounds: RoundsConfig = RoundsConfig()
+
+    def site_settings(self, readers: frozenset[Reader] = SITE) -> dict[str, dict[str, Any]]:
+        """The settings that these readers at a site need, by section: all that travels to a site, as JSON values."""
+        tree = self.model_dump(mode="json")
+        return {
+            name: {
+                key: value for key, value in tree[name].items() if not section.site_fields or key in section.site_fields
+            }
+            for name, section in self.sections().items()
+            if section.readers & readers
+        }
+
+    @classmethod
+    def sections(cls) -> dict[str, type[ReadSection]]:
+        """The sections by name."""
+        return {name: type(section) for name, section in cls()}
 
     def with_values(self, values: dict[str, Any]) -> "Config":
         """A copy with {"section.key": value} put in, validated; raises UsageError as `validate` does."""

@@ -4,11 +4,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from mosaic_fl.config.section import Section
+from mosaic_fl.config.section import Reader, ReadSection
 
 
-class TrainConfig(Section):
+class TrainConfig(ReadSection):
     """Training of a classifier: at the client, and of the pooled-data ceiling."""
+
+    readers = frozenset({Reader.TRAINING, Reader.SERVER})
 
     optimiser: Literal["adamw", "sgd"] = Field("adamw", description="adamw or sgd")
     lr: float = Field(2e-3, gt=0, description="peak learning rate")
@@ -30,8 +32,10 @@ class TrainConfig(Section):
     proximal: float = Field(0.0, ge=0, description="weight of the squared distance from the start (FedProx: 0.01)")
 
 
-class GeneratorConfig(Section):
+class GeneratorConfig(ReadSection):
     """The client's generator of synthetic samples."""
+
+    readers = frozenset({Reader.TRAINING, Reader.SERVER})
 
     family: Literal["auto", "cvae", "dcgan", "cdcgan", "flow", "none"] = Field(
         "auto", description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU), none"
@@ -53,8 +57,10 @@ class GeneratorConfig(Section):
     inversion_below: int = Field(500, ge=0, description="dcgan: inversion only for clients with fewer samples (τ)")
 
 
-class PrototypesConfig(Section):
+class PrototypesConfig(ReadSection):
     """k-means centres of penultimate features, per class."""
+
+    readers = frozenset({Reader.TRAINING, Reader.SERVER})
 
     per_class: int = Field(10, ge=0, le=1000, description="centres a class at most; 0: send none")
     min_cluster: int = Field(5, ge=1, description="least samples behind a centre: a cluster of one is that sample")

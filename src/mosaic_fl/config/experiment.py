@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mosaic_fl.config.section import Section
+from mosaic_fl.config.section import Reader, ReadSection, Section
 
 NO_ALPHA = ("iid", "pathological", "feature_skew")
 """Splits that `partition.alpha` does not change."""
@@ -40,8 +40,11 @@ MethodName = Literal[
 ]
 
 
-class RunConfig(Section):
+class RunConfig(ReadSection):
     """What runs, and where."""
+
+    readers = frozenset({Reader.TRAINING, Reader.AGGREGATOR, Reader.SERVER, Reader.SIMULATION})
+    site_fields = ("seed",)
 
     method: MethodName = Field("mosaic", description="one of `mosaic methods`")
     seed: int = Field(0, ge=0, le=2**62, description="all randomness comes from it")
@@ -66,8 +69,11 @@ class ReadingConfig(Section):
     skip_broken: bool = Field(False, description="leave out images that cannot be read, and list them")
 
 
-class DataConfig(ReadingConfig):
+class DataConfig(ReadingConfig, ReadSection):
     """The data set."""
+
+    readers = frozenset({Reader.TRAINING, Reader.AGGREGATOR, Reader.SIMULATION})
+    site_fields = ("validation",)
 
     name: str = Field("digits", description="digits, a Parquet file or folder, an image folder, hub:NAME")
     max_train: int = Field(0, ge=0, description="use a random subset of this many training samples; 0: all")
@@ -75,8 +81,10 @@ class DataConfig(ReadingConfig):
     validation: float = Field(0.1, ge=0, le=0.5, description="share of a client's samples kept for its choices")
 
 
-class PartitionConfig(Section):
+class PartitionConfig(ReadSection):
     """How the training data is spread over clients."""
+
+    readers = frozenset({Reader.SIMULATION})
 
     split: Split = Field(
         "niid_bench",
@@ -90,8 +98,10 @@ class PartitionConfig(Section):
     retries: int = Field(1000, ge=1, le=1_000_000, description="draws before a split is given up")
 
 
-class ModelsConfig(Section):
+class ModelsConfig(ReadSection):
     """Architectures."""
+
+    readers = frozenset({Reader.SERVER, Reader.SIMULATION})
 
     clients: tuple[str, ...] = Field((), description="given to clients in turn; empty: a mix that suits the data")
     student: str = Field("", description="the global model; empty: one that suits the data")

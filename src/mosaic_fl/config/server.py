@@ -4,21 +4,25 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from mosaic_fl.config.section import Section
+from mosaic_fl.config.section import Reader, ReadSection
 
 Teacher = Literal["meta", "class_balanced", "class_evened", "class_weighted", "mean_probabilities", "mean_logits"]
 
 
-class ExpertsConfig(Section):
+class ExpertsConfig(ReadSection):
     """The mixture of experts."""
+
+    readers = frozenset({Reader.SERVER})
 
     kind: Literal["clients", "class_average"] = Field(
         "clients", description="clients: their own models; class_average: the paper's, one a class, of equal models"
     )
 
 
-class MetaConfig(Section):
+class MetaConfig(ReadSection):
     """The meta model that fuses the experts' outputs."""
+
+    readers = frozenset({Reader.AGGREGATOR, Reader.SERVER})
 
     kind: Literal["transformer", "mlp", "none"] = Field(
         "transformer", description="transformer, mlp, or none (the class-weighted ensemble teaches)"
@@ -44,8 +48,10 @@ class MetaConfig(Section):
         return self
 
 
-class DistillConfig(Section):
+class DistillConfig(ReadSection):
     """Distillation of the teacher into the one global model."""
+
+    readers = frozenset({Reader.SERVER})
 
     pool: int = Field(
         0,
@@ -105,8 +111,10 @@ class DistillConfig(Section):
         return self
 
 
-class SynthesisConfig(Section):
+class SynthesisConfig(ReadSection):
     """The server's own generator, which DENSE, Co-Boosting, FedFTG, DFRD and FedGen train against clients' models."""
+
+    readers = frozenset({Reader.SERVER})
 
     epochs: int = Field(200, ge=1, description="turns of generator and student (in each round, where there are rounds)")
     generator_steps: int = Field(30, ge=1, description="steps of the generator in each")
@@ -140,8 +148,10 @@ class SynthesisConfig(Section):
         return self.pool_batch_size or self.batch_size
 
 
-class RoundsConfig(Section):
+class RoundsConfig(ReadSection):
     """Rounds of weight averaging: before the contributions, and after the distillation."""
+
+    readers = frozenset({Reader.SERVER})
 
     kind: Literal["fedavg", "heterofl", "fedrolex"] = Field(
         "fedavg", description="Mosaic, DFRD: equal models, or as heterofl and fedrolex sub-models by models.ratios"

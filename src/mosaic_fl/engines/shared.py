@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from mosaic_fl import container
-from mosaic_fl.config import Config
+from mosaic_fl.config import Config, Reader
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.tasks import BARE
@@ -28,8 +28,6 @@ from mosaic_fl.states import State
 Answer = TypeVar("Answer")
 
 KIND = "fit"
-SERVER = frozenset({"models", "partition", "experts", "meta", "distill", "synthesis", "rounds"})
-"""Sections of the configuration that no client reads; its architecture and its data say what two of them do to it."""
 
 
 class SharedFederation:
@@ -143,10 +141,8 @@ class SharedFederation:
 
 
 def client_settings(config: Config) -> dict[str, Any]:
-    """What of a configuration a client's answers depend on, beside its site: the seed and the sections it reads."""
-    tree = config.model_dump()
-    run = tree.pop("run")
-    return {"seed": run["seed"], **{name: values for name, values in tree.items() if name not in SERVER}}
+    """What of a configuration a client's answers depend on, beside its site and its own data."""
+    return config.site_settings(frozenset({Reader.TRAINING}))
 
 
 def digest(value: Any) -> str:

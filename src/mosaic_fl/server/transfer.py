@@ -1,4 +1,4 @@
-"""The transfer set: what the student is distilled on, generator samples and prior images (docs/method.md, lessons 4, 6, 7)."""
+"""The transfer set: what the student is distilled on, samples and prior samples (docs/method.md, lessons 4, 6, 7)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -26,8 +26,6 @@ from mosaic_fl.models.loading import load_into
 from mosaic_fl.states import State
 
 REQUEST, RESULT, EXPERTS = "request", "result", "experts"
-AT_CLIENTS = ("train", "generator", "prototypes", "meta")
-"""Sections of the configuration that a client's work depends on, beside the seed and the validation share."""
 MAX_LATENT = 100_000  # units of a layer that a request may ask for
 
 
@@ -62,26 +60,26 @@ NAMES: dict[type[Work], str] = {
 def encode(work: Work, config: Config) -> bytes:
     """The body of a request; the client's number is not in it, so that equal work of two clients is equal bytes."""
     said, tensors = _said(work)
-    tree = config.model_dump(mode="json")
-    settings = {name: tree[name] for name in AT_CLIENTS}
-    manifest = {"seed": config.run.seed, "validation": config.data.validation, "settings": settings, "work": said}
-    return container.pack(REQUEST, manifest, tensors)
+    return container.pack(REQUEST, {"settings": config.site_settings(), "work": said}, tensors)
 
 
 def decode(name: str, body: bytes, client: int) -> tuple[Work, Config]:
     """(the work that `name` asks of `client`, its configuration), for bytes from anywhere; raises UsageError."""
     manifest, tensors = container.unpack(body, REQUEST, "request")
     match manifest:
-        case {
-            "seed": int(seed),
-            "validation": float() | int() as share,
-            "settings": dict(settings),
-            "work": dict(said),
-        }:
-            tree = {name: values for name, values in settings.items() if name in AT_CLIENTS}
-            config = validate({"run": {"seed": seed}, "data": {"validation": share}, **tree}, "request")
+        case {"settings": dict(settings), "work": dict(said)}:
+            config = _site_config(settings)
             return _work(name, said, tensors, client, config), config
     raise UsageError("request: its manifest is not one of a request")
+
+
+def _site_config(settings: dict[str, Any]) -> Config:
+    """The configuration that a request brings; raises UsageError for settings that no server has a say in."""
+    allowed = Config().site_settings()
+    for section, values in settings.items():
+        if not isinstance(values, dict) or section not in allowed or values.keys() - allowed[section].keys():
+            raise UsageError(f"request: it says settings of {str(section)[:40]!r} that are not for a server to say")
+    return validate(settings, "request")
 
 
 def _said(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
