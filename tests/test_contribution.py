@@ -9,6 +9,7 @@ from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import KIND, Contribution
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
@@ -145,7 +146,7 @@ def test_finite_weights_with_non_finite_outputs(made: Contribution) -> None:
 
 def test_another_schema_than_the_one_that_is_asked_for(made: Contribution) -> None:
     assert Contribution.from_bytes(made.to_bytes(), schema=made.schema).client == 2
-    asked = replace(made.schema, shape=(3, 8, 8))
+    asked = image_schema((3, 8, 8), made.schema.classes)
     with pytest.raises(UsageError, match="it has images of 1×8×8, not 3×8×8 as this federation"):
         Contribution.from_bytes(made.to_bytes(), schema=asked)
 

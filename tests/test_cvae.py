@@ -5,16 +5,16 @@ import math
 import pytest
 import torch
 
-from mosaic_fl.client.vae_training import train_vae
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators import GeneratorSpec
-from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss
+from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, train_vae
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
 
+NOBODY = torch.nn.Identity()  # a classifier that is not asked
 CPU = torch.device("cpu")
 SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
 
@@ -40,14 +40,14 @@ def test_shapes_and_range(shape: tuple[int, int, int]) -> None:
 
 def test_it_learns_real_digits_and_the_same_stream_gives_the_same(digits: Dataset) -> None:
     recorder, config = Recorder(), GeneratorConfig(steps=150, width=8, latent=4)
-    made = train_vae(digits.subset(range(300)), config, Stream(0, "g"), CPU, recorder)
+    made = train_vae(digits.subset(range(300)), NOBODY, config, Stream(0, "g"), CPU, recorder)
     assert recorder.metrics[-1]["generator_loss"] < 0.8 * recorder.metrics[0]["generator_loss"]
     assert made.density.location.abs().sum() > 0
-    again = train_vae(digits.subset(range(300)), config, Stream(0, "g"), CPU, Recorder())
+    again = train_vae(digits.subset(range(300)), NOBODY, config, Stream(0, "g"), CPU, Recorder())
     assert all(torch.equal(a, b) for a, b in zip(made.state_dict().values(), again.state_dict().values(), strict=True))
 
 
 def test_divergence_names_the_learning_rate(digits: Dataset) -> None:
     config = GeneratorConfig(steps=100, width=4, latent=4, lr=1e20)
     with pytest.raises(MosaicError, match="lower generator.lr"):
-        train_vae(digits.subset(range(50)), config, Stream(0, "g"), CPU, Recorder())
+        train_vae(digits.subset(range(50)), NOBODY, config, Stream(0, "g"), CPU, Recorder())

@@ -2,13 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from mosaic_fl.client.gan_training import train_gan
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators import GeneratorSpec, build
-from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator
+from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator, train_gan
 from mosaic_fl.models import Classifier
 from mosaic_fl.models import build as build_model
 from mosaic_fl.models.classifier import Wrapped

@@ -4,17 +4,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.client.flow_training import train_flow
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.generators import GeneratorSpec, build
-from mosaic_fl.generators.flow import SAMPLING_STEPS, FlowGenerator, flow_loss, flow_spec, sinusoids
+from mosaic_fl.generators.flow import SAMPLING_STEPS, FlowGenerator, flow_loss, flow_spec, sinusoids, train_flow
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
 
+NOBODY = torch.nn.Identity()  # a classifier that is not asked
 CPU = torch.device("cpu")
 CLASSES = ("a", "b", "c")
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 17, 30), (1, 5, 5)]
@@ -40,7 +40,7 @@ def noise(shape: Shape, n: int) -> Tensor:
 
 
 def weights(data: Dataset, config: GeneratorConfig, seed: int = 0) -> Tensor:
-    made = train_flow(data, config, Stream(seed, "g"), CPU, Recorder())
+    made = train_flow(data, NOBODY, config, Stream(seed, "g"), CPU, Recorder())
     return torch.cat([p.flatten() for p in made.parameters()])
 
 
@@ -181,7 +181,7 @@ def test_few_samples_of_one_class_or_constant_images(digits: Dataset, samples: i
 def test_it_reports_and_comes_back_ready(digits: Dataset) -> None:
     recorder, heard = Recorder(), list[tuple[int, int]]()
     recorder.listen = lambda stage, client, done, total: heard.append((done, total))
-    made = train_flow(digits.subset(range(40)), settings(), Stream(0, "g"), CPU, recorder)
+    made = train_flow(digits.subset(range(40)), NOBODY, settings(), Stream(0, "g"), CPU, recorder)
     assert [m["step"] for m in recorder.metrics] == [0, 5]
     assert recorder.metrics[0].keys() == {"step", "generator_loss"}
     assert heard[-1] == (6, 6)
@@ -191,7 +191,7 @@ def test_it_reports_and_comes_back_ready(digits: Dataset) -> None:
 
 def test_a_loss_that_is_not_finite_is_an_error(digits: Dataset) -> None:
     with pytest.raises(MosaicError, match="lower generator.lr"):
-        train_flow(digits.subset(range(40)), settings(lr=1e38), Stream(0, "g"), CPU, Recorder())
+        train_flow(digits.subset(range(40)), NOBODY, settings(lr=1e38), Stream(0, "g"), CPU, Recorder())
 
 
 def test_training_leaves_the_ambient_generator_alone(digits: Dataset) -> None:
@@ -206,7 +206,7 @@ def test_it_learns_a_constant_for_each_class(schema: Schema) -> None:
     pixels = torch.where(labels == 0, 64, 191).to(torch.uint8)  # 64 / 127.5 − 1 = −0.498, 191 / 127.5 − 1 = 0.498
     data = image_dataset(pixels[:, None, None, None].expand(64, *schema.shape).contiguous(), labels, schema)
     config = settings(steps=200, width=8, batch_size=32, lr=4e-3)
-    made = train_flow(data, config, Stream(0, "g"), CPU, Recorder())
+    made = train_flow(data, NOBODY, config, Stream(0, "g"), CPU, Recorder())
     for label, value in ((0, -0.498), (1, 0.498)):
         drawn = made.sample(torch.full((20,), label), Stream(1, "z").torch())
         assert (drawn - value).abs().mean() < 0.15

@@ -75,7 +75,7 @@ def test_the_proximal_term_by_hand() -> None:
         ("auto", 19, (3, 32, 32), CUDA, "none", "19 training samples, fewer than generator.min_samples = 20"),
         ("dcgan", 20, (1, 8, 8), CPU, "dcgan", "says so"),
         ("auto", 5000, (3, 32, 32), CPU, "cvae", "without an accelerator"),
-        ("auto", 5000, (1, 28, 28), CUDA, "cvae", "not in colour"),
+        ("auto", 5000, (1, 28, 28), CUDA, "cvae", "draws such samples well"),
         ("auto", 5000, (3, 96, 96), CUDA, "cvae", "27648 values, too large"),
         ("auto", 999, (3, 32, 32), CUDA, "cvae", "999 training samples, too few"),
         ("auto", 1000, (3, 32, 32), CUDA, "flow", "an accelerator"),

@@ -7,6 +7,7 @@ from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
@@ -95,7 +96,7 @@ def test_contributions_that_do_not_fit_together(pair: list[Contribution]) -> Non
     renamed = replace(pair[1], schema=replace(pair[1].schema, classes=tuple("abcdefghij")))
     with pytest.raises(UsageError, match=r"has the classes a, b, .*, not 0, 1, .* as client 0"):
         compatible([pair[0], renamed])
-    larger = replace(pair[1], schema=replace(pair[1].schema, shape=(1, 9, 8)))
+    larger = replace(pair[1], schema=image_schema((1, 9, 8), pair[1].schema.classes))
     with pytest.raises(UsageError, match="has images of 1×9×8, not 1×8×8 as client 0"):
         compatible([pair[0], larger])
     with pytest.raises(UsageError, match="no contribution"):

@@ -6,7 +6,7 @@ import torch
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.generators.base import MAX_FLOW_LATENT
+from mosaic_fl.generators.flow import MAX_FLOW_LATENT
 
 FLOW_SAMPLES = 1000  # below this a flow learns its samples by heart before it learns to draw
 

@@ -8,22 +8,19 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.client.choice import pick_family
-from mosaic_fl.client.flow_training import train_flow
-from mosaic_fl.client.gan_training import check_terms, train_gan
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.client.training import train_classifier
-from mosaic_fl.client.vae_training import train_vae
 from mosaic_fl.config import Config, GeneratorConfig
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator
-from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.randomness import Stream
+from mosaic_fl.registries import GENERATORS
 from mosaic_fl.states import State, copy_state
 
 
@@ -101,10 +98,8 @@ def _check_generator(
     settings: GeneratorConfig, samples: int, schema: Schema, expert: Classifier, device: torch.device
 ) -> None:
     family, _ = pick_family(settings, samples, schema, device)
-    if family == "flow":
-        flow_spec(schema, settings.width)
-    if family in ("dcgan", "cdcgan"):
-        check_terms(settings, samples, expert)
+    if family != "none":
+        GENERATORS[family].check(settings, samples, schema, expert)
 
 
 def _train_generator(
@@ -121,8 +116,4 @@ def _train_generator(
         changes["steps"] = max(1, round(settings.epochs * a_pass))
     settings = settings.model_copy(update=changes)
     stream = Stream(config.run.seed, "generator", site.client)
-    if family == "cvae":
-        return train_vae(train, settings, stream, device, monitor), why
-    if family == "flow":
-        return train_flow(train, settings, stream, device, monitor), why
-    return train_gan(train, expert, settings, stream, device, monitor), why
+    return GENERATORS[family].train(train, expert, settings, stream, device, monitor), why

@@ -1,10 +1,19 @@
 """The client's work: classifier, generator, prototypes."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mosaic_fl.config.section import Reader, ReadSection
+from mosaic_fl.errors import unknown
+from mosaic_fl.registries import GENERATORS
+
+
+def _generator(family: str) -> str:
+    """The name of a generator, as pydantic checks it."""
+    if family in ("auto", "none") or family in GENERATORS:
+        return family
+    raise ValueError(str(unknown("generator.family", family, ["auto", "none", *GENERATORS])))
 
 
 class TrainConfig(ReadSection):
@@ -37,7 +46,7 @@ class GeneratorConfig(ReadSection):
 
     readers = frozenset({Reader.TRAINING, Reader.SERVER})
 
-    family: Literal["auto", "cvae", "dcgan", "cdcgan", "flow", "none"] = Field(
+    family: Annotated[str, AfterValidator(_generator)] = Field(
         "auto", description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU), none"
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from mosaic_fl.devices import AT_ONCE, images_at_once
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.errors import UsageError
+from mosaic_fl.registries import GENERATORS
 
-FAMILIES = ("cvae", "dcgan", "cdcgan", "flow")
-MAX_LATENT, MAX_WIDTH = 1024, 1024
-MAX_FLOW_LATENT = 3 * 64 * 64  # a flow's latent is an image
+MAX_WIDTH = 1024  # that a received specification may ask for
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,16 @@ class GeneratorSpec:
     width: int
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise unknown("generator", self.family, FAMILIES)
-        most = MAX_FLOW_LATENT if self.family == "flow" else MAX_LATENT
+        most = GENERATORS.received(self.family).max_latent
         if not (1 <= self.latent <= most and 1 <= self.width <= MAX_WIDTH):
             raise UsageError(
                 f"generator latent {self.latent}, width {self.width}: must lie in 1..{most}, 1..{MAX_WIDTH}"
             )
+
+    @property
+    def conditional(self) -> bool:
+        """Whether labels steer what its generator draws."""
+        return GENERATORS.received(self.family).conditional
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, the inverse of `from_json`."""
@@ -79,18 +81,15 @@ class Generator(nn.Module):
 
 
 def build(spec: GeneratorSpec, schema: Schema) -> Generator:
-    """The generator that `spec` describes, freshly initialised from torch's ambient generator."""
-    if spec.family == "cvae":
-        from mosaic_fl.generators.cvae import Decoder
+    """The generator that `spec` describes, freshly initialised from torch's ambient generator.
 
-        return Decoder(spec, schema)
-    if spec.family == "flow":
-        from mosaic_fl.generators.flow import FlowGenerator
-
-        return FlowGenerator(spec, schema)
-    from mosaic_fl.generators.dcgan import DCGANGenerator
-
-    return DCGANGenerator(spec, schema)
+    Raises UsageError where its family draws no samples of this kind.
+    """
+    family = GENERATORS.received(spec.family)
+    if schema.kind.name not in family.kinds:
+        drawn = ", ".join(sorted(family.kinds))
+        raise UsageError(f"generator {spec.family} draws samples of the kind {drawn}, not {schema.kind.name}")
+    return family.build(spec, schema)
 
 
 def central(images: Tensor, height: int, width: int) -> Tensor:

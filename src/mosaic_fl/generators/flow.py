@@ -11,10 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mosaic_fl.config import GeneratorConfig
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.generators.base import MAX_FLOW_LATENT, Generator, GeneratorSpec
+from mosaic_fl.generators.base import Generator, GeneratorSpec
+from mosaic_fl.generators.family import Family
+from mosaic_fl.monitor import Monitor
+from mosaic_fl.randomness import Stream
+from mosaic_fl.training.batches import batches
+from mosaic_fl.training.hooks import average, every, log_generator, progress, schedule
+from mosaic_fl.training.loop import descend
+from mosaic_fl.training.optimisers import averaged, cosine
+from mosaic_fl.training.steps import PlainStep
 
+MAX_FLOW_LATENT = 3 * 64 * 64  # a latent is an image
 SAMPLING_STEPS = 8  # of the midpoint method, two evaluations each: on digits 0.012 rms from 48 steps, 4 steps 0.024
 SAMPLING_BATCH = 128  # images integrated at once: a U-Net keeps maps at full resolution
 SMALLEST_MAP = 4  # least pixels a side of the U-Net's coarsest map, where the image has as many
@@ -185,3 +196,59 @@ def _silent(layer: nn.Conv2d) -> nn.Conv2d:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+AVERAGED_STEPS = 1000  # about how many steps the averaged network looks back over, at most a tenth of them
+LARGEST_GRADIENT = 1.0  # norm to which gradients are clipped (Ho, Jain & Abbeel 2020, published code)
+LOG_EVERY = 100
+
+
+def train_flow(
+    data: Dataset,
+    expert: nn.Module,
+    config: GeneratorConfig,
+    stream: Stream,
+    device: torch.device,
+    monitor: Monitor,
+) -> FlowGenerator:
+    """A flow fitted to `data`, on the CPU in eval mode; `config.latent` does not apply, and `expert` is not asked.
+
+    Times are logit-normal, sigmoid(N(0, 1)): the middle of a path is where there is most to learn (Esser et al. 2024,
+    section 3.1). What comes back is the moving average of the weights. Raises UsageError where the images are too
+    large, MosaicError where the loss is no longer finite.
+    """
+    with stream.ambient():
+        generator = FlowGenerator(flow_spec(data.schema, config.width), data.schema).to(device)
+    smooth = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
+    rng = stream.torch()
+    draw = batches(len(data), config.batch_size, rng)
+    values, labels = data.samples.only.to(device), data.labels.to(device)
+    optimiser = torch.optim.Adam(generator.parameters(), lr=config.lr, fused=True)
+
+    def loss(_: int) -> Tensor:
+        index = next(draw).to(device)
+        x = data.schema.kind.to_network(values[index])
+        noise = torch.randn(x.shape, generator=rng).to(device)
+        t = torch.randn(len(x), generator=rng).sigmoid().to(device)
+        return flow_loss(generator.velocity, x, noise, t, labels[index])
+
+    look = every(LOG_EVERY, log_generator(monitor, config.lr), from_first=True)
+    hooks = [schedule(cosine(optimiser, config.steps)), average(smooth, generator), progress(monitor), look]
+    descend(loss, PlainStep(optimiser, LARGEST_GRADIENT), config.steps, hooks)
+    generator.load_state_dict(smooth.module.state_dict())
+    return generator.cpu().eval()
+
+
+def check_flow(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.Module | None) -> None:
+    """Raise UsageError where the samples are too large for a flow."""
+    flow_spec(schema, config.width)
+
+
+FAMILY = Family(
+    conditional=True,
+    kinds=frozenset({"image"}),
+    build=FlowGenerator,
+    train=train_flow,
+    check=check_flow,
+    max_latent=MAX_FLOW_LATENT,
+)

@@ -85,7 +85,7 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
 
 def judged(contribution: Contribution) -> bool:
     """Whether its generator cannot be asked for a class, so that its expert has to say what it shows."""
-    return contribution.generator_spec is not None and contribution.generator_spec.family == "dcgan"
+    return contribution.generator_spec is not None and not contribution.generator_spec.conditional
 
 
 def check_feddf(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:

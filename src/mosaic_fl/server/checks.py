@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.models.registry import is_foreign
+from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.transfer import has_prior
 
 
@@ -56,7 +56,7 @@ def asks_meta(config: Config) -> bool:
 
 def check_transfer(config: Config, schema: Schema) -> None:
     """Raise UsageError where clients with these settings would leave nothing to distil on."""
-    if config.generator.family == "flow":
-        flow_spec(schema, config.generator.width)
+    if config.generator.family not in ("auto", "none"):
+        GENERATORS[config.generator.family].check(config.generator, 0, schema, None)
     if config.generator.family == "none" and not has_prior(config.distill, schema):
         raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")

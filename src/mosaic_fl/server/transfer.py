@@ -47,7 +47,7 @@ def strong_generators(contributions: Sequence[Contribution], config: DistillConf
     schema = contributions[0].schema
     if not schema.kind.drawn_well or has_prior(config, schema):
         return False
-    return all(g is None or g.conditional for g in (c.build_generator() for c in contributions))
+    return all(c.generator_spec is None or c.generator_spec.conditional for c in contributions)
 
 
 def pool_size(contributions: Sequence[Contribution], config: DistillConfig) -> int:
