@@ -239,7 +239,7 @@ def test_fens_asks_clients_whose_models_never_came(digits: Dataset) -> None:
 
 
 def test_an_ensemble_is_of_the_models_that_came(digits: Dataset) -> None:
-    outcome, images = run(mean_logits, three(digits, [("contribute", 0, 0)])), digits.images[1000:1020]
+    outcome, images = run(mean_logits, three(digits, [("contribute", 0, 0)])), digits.samples[1000:1020]
     _, *made = contributions(digits)
     outputs = MixtureOfExperts.of(made).outputs(images)
     assert torch.equal(outcome.served.logits(images), outputs.mean(1).log_softmax(1))

@@ -46,7 +46,7 @@ def run(name: str, digits: Dataset, lost: Lost, **more: Any) -> tuple[Outcome, F
             if question in ("fit", "fit_fusion"):
                 assert journal.done[round_name(round)].info["participants"] == clients
         test = digits.subset(range(1000, 1040))
-        assert bool(outcome.served.logits(test.images).isfinite().all())
+        assert bool(outcome.served.logits(test.samples).isfinite().all())
         shown = figures(outcome, test, None, [], CPU, 3)
     contributors = federation.answered.get(("contribute", 0), [])
     told = [k for k, accuracy in enumerate(shown["local_accuracy"]) if accuracy is not None]

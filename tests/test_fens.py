@@ -159,7 +159,7 @@ def test_what_travels_is_every_model_once_and_the_aggregator_every_round(digits:
     # And in the end, to all, what serves: the others' models are there, the aggregator is new.
     assert outcome.bytes_down == [sum(experts) - a + b + small for a, b in zip(experts, rounds, strict=True)]
     assert (outcome.model, outcome.models_served) == (None, 3)
-    assert outcome.served.logits(digits.images[:5]).shape == (5, 10)
+    assert outcome.served.logits(digits.samples[:5]).shape == (5, 10)
     assert journal.done["round-0002"].info == {"participants": [0, 1]}
     assert {"fitted_loss", "fitted_accuracy"} < journal.done["round-0000"].metrics[0].keys()
 

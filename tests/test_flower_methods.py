@@ -26,7 +26,7 @@ TINY = {**QUICK, "meta.steps": 3, "prototypes.per_class": 1, "partition.clients"
 
 
 def predictions(outcome: Outcome, digits: Dataset) -> torch.Tensor:
-    return outcome.served.logits(digits.images[:50], CPU)
+    return outcome.served.logits(digits.samples[:50], CPU)
 
 
 @pytest.mark.parametrize(("name", "memory"), [*((name, True) for name in METHODS), ("fens", False)])

@@ -95,7 +95,7 @@ def test_best_local_needs_something_to_choose_by(digits: Dataset) -> None:
 def test_an_ensemble_fuses_all_models_by_its_own_rule(
     made: list[Contribution], digits: Dataset, method: Method
 ) -> None:
-    outcome, images = method(Scoring(made), Config(), CPU, Journal()), digits.images[1500:1540]
+    outcome, images = method(Scoring(made), Config(), CPU, Journal()), digits.samples[1500:1540]
     assert (outcome.model, outcome.models_served) == (None, 2)
     assert outcome.ensemble is not None
     outputs = outcome.ensemble.mixture.outputs(images)

@@ -9,6 +9,7 @@ from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution, Prototypes
 from mosaic_fl.domains.dataset import image_dataset
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
@@ -47,8 +48,9 @@ def test_an_expert_a_class_is_the_count_weighted_average_of_weights() -> None:
 def test_identical_clients_give_identical_experts() -> None:
     twins = [PAIR[0], replace(PAIR[0], client=1)]
     images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
-    outputs = MixtureOfExperts.class_average(twins).outputs(images)
-    assert torch.allclose(outputs[:, 0], MixtureOfExperts.of(twins).outputs(images)[:, 0], atol=1e-5)
+    samples = Samples(PAIR[0].schema.fields, {"image": images})
+    outputs = MixtureOfExperts.class_average(twins).outputs(samples)
+    assert torch.allclose(outputs[:, 0], MixtureOfExperts.of(twins).outputs(samples)[:, 0], atol=1e-5)
 
 
 def test_different_architectures_have_no_average() -> None:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from mosaic_fl.registry import Registry
 
 if TYPE_CHECKING:
+    from mosaic_fl.data.partition import Partition
+    from mosaic_fl.domains.kind import Kind
     from mosaic_fl.generators.family import Family
+    from mosaic_fl.server.teachers import Teacher
+
+KINDS: "Registry[type[Kind]]" = Registry(
+    "kind of sample", "mosaic_fl.kinds", {"image": "mosaic_fl.domains.image:Image"}
+)
+"""Kinds of samples, by the name that a schema gives."""
 
 GENERATORS: "Registry[Family]" = Registry(
     "generator",
@@ -21,3 +29,32 @@ GENERATORS: "Registry[Family]" = Registry(
     },
 )
 """Families of generators, by the name that `generator.family` takes."""
+
+PARTITIONS: "Registry[Partition]" = Registry(
+    "split",
+    "mosaic_fl.partitions",
+    {
+        "niid_bench": "mosaic_fl.data.partition:NIID_BENCH",
+        "dirichlet_per_class": "mosaic_fl.data.partition:DIRICHLET_PER_CLASS",
+        "equal_size_prior": "mosaic_fl.data.partition:EQUAL_SIZE_PRIOR",
+        "iid": "mosaic_fl.data.partition:IID",
+        "pathological": "mosaic_fl.data.partition:PATHOLOGICAL",
+        "quantity_skew": "mosaic_fl.data.partition:QUANTITY_SKEW",
+        "feature_skew": "mosaic_fl.data.partition:FEATURE_SKEW",
+    },
+)
+"""Ways of spreading data over clients, by the name that `partition.split` takes."""
+
+TEACHERS: "Registry[Teacher]" = Registry(
+    "teacher",
+    "mosaic_fl.teachers",
+    {
+        "meta": "mosaic_fl.server.teachers:meta",
+        "class_balanced": "mosaic_fl.server.teachers:balanced",
+        "class_evened": "mosaic_fl.server.teachers:evened",
+        "class_weighted": "mosaic_fl.server.teachers:weighted",
+        "mean_probabilities": "mosaic_fl.server.teachers:probabilities",
+        "mean_logits": "mosaic_fl.server.teachers:logits",
+    },
+)
+"""Ways to turn the experts' outputs into one prediction, by the name that `distill.teacher` takes."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from mosaic_fl.config import Config
-from mosaic_fl.config.experiment import NO_ALPHA
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Card
 from mosaic_fl.presets import preset_config
+from mosaic_fl.registries import PARTITIONS
 
 CENTRALISED = "centralised"
 """The student trained on the pooled data: a reference line, and no federated method."""
@@ -119,7 +119,7 @@ class Grid:
                 raise UsageError(f"{path} is an axis of the grid: say --{AXES[path]}")
             if of_one and path.split(".")[0] in Config.model_fields and not path.startswith(OWN):
                 raise UsageError(f"{path} is the same for all methods, so that they compare: say it without {method}:")
-        if len(self.alphas) > 1 and (split := self.base().partition.split) in NO_ALPHA:
+        if len(self.alphas) > 1 and (split := self.base().partition.split) and not PARTITIONS[split].uses_alpha:
             alphas = ",".join(f"{alpha:g}" for alpha in self.alphas)
             raise UsageError(f"--alpha {alphas}: the split {split} has none, and all would be the same: say one")
         if min(self.rounds) < 1:

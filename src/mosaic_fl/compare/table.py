@@ -14,8 +14,8 @@ from typing import Any
 from mosaic_fl.compare.cells import Result, Results
 from mosaic_fl.compare.grid import CENTRALISED, LOCAL, Cell, Grid, Setting
 from mosaic_fl.config import Config
-from mosaic_fl.config.experiment import NO_ALPHA
 from mosaic_fl.methods import METHODS
+from mosaic_fl.registries import PARTITIONS
 
 LEVEL = 0.05  # a difference is beyond noise where a paired t test would see it by chance less often than this
 ROUNDING = 1e-9  # points: differences that part by less are the same; one image of 10⁸ is 10⁻⁶
@@ -103,7 +103,7 @@ class Block:
         kind = f"{self.architectures} architectures"
         turns = f"{self.rounds} round{'s' * (self.rounds != 1)}"
         how = [self.split] if self.split != USUAL_SPLIT else []
-        how += [f"α = {self.alpha:g}"] if self.split not in NO_ALPHA else []
+        how += [f"α = {self.alpha:g}"] if PARTITIONS[self.split].uses_alpha else []
         return f"{self.clients} clients · {', '.join(how)} · {kind} · {turns}"
 
 
@@ -282,7 +282,7 @@ def _note(found: Sequence[Result | None]) -> str:
 
 def _flat(block: Block, row: Row) -> dict[str, Any]:
     """One line of CSV."""
-    alpha = None if block.split in NO_ALPHA else block.alpha
+    alpha = block.alpha if PARTITIONS[block.split].uses_alpha else None
     place = {"clients": block.clients, "split": block.split, "alpha": alpha, "architectures": block.architectures}
     own = asdict(row)
     own.pop("paired")

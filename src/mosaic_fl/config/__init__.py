@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from mosaic_fl.config.client import GeneratorConfig, PrototypesConfig, TrainConfig
-from mosaic_fl.config.experiment import DataConfig, ModelsConfig, PartitionConfig, ReadingConfig, RunConfig, Split
+from mosaic_fl.config.experiment import DataConfig, ModelsConfig, PartitionConfig, ReadingConfig, RunConfig
+from mosaic_fl.config.names import UNKNOWN
 from mosaic_fl.config.section import SITE, Reader, ReadSection, Section
 from mosaic_fl.config.server import (
     DistillConfig,
@@ -33,7 +34,6 @@ __all__ = [
     "RoundsConfig",
     "RunConfig",
     "Section",
-    "Split",
     "SynthesisConfig",
     "TrainConfig",
     "validate",
@@ -116,6 +116,10 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "literal_error":
         known = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
         return str(unknown(path, str(first["input"]), known))
+    if first["type"] == UNKNOWN:
+        return str(unknown(path, str(first["input"]), first["ctx"]["known"]))
+    if first["type"] == UNKNOWN:
+        return str(unknown(path, str(first["input"]), first["ctx"]["known"]))
     if first["type"] == "value_error":  # one of the validators here, which say it all
         return str(first["ctx"]["error"])
     kind = first["type"].partition("_")[0]  # of int_parsing, int_type, int_from_float, …

@@ -1,19 +1,11 @@
 """The client's work: classifier, generator, prototypes."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from mosaic_fl.config.names import GeneratorName
 from mosaic_fl.config.section import Reader, ReadSection
-from mosaic_fl.errors import unknown
-from mosaic_fl.registries import GENERATORS
-
-
-def _generator(family: str) -> str:
-    """The name of a generator, as pydantic checks it."""
-    if family in ("auto", "none") or family in GENERATORS:
-        return family
-    raise ValueError(str(unknown("generator.family", family, ["auto", "none", *GENERATORS])))
 
 
 class TrainConfig(ReadSection):
@@ -46,7 +38,7 @@ class GeneratorConfig(ReadSection):
 
     readers = frozenset({Reader.TRAINING, Reader.SERVER})
 
-    family: Annotated[str, AfterValidator(_generator)] = Field(
+    family: GeneratorName = Field(
         "auto", description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU), none"
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")

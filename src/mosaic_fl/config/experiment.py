@@ -4,19 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from mosaic_fl.config.names import PartitionName
 from mosaic_fl.config.section import Reader, ReadSection, Section
 
-NO_ALPHA = ("iid", "pathological", "feature_skew")
-"""Splits that `partition.alpha` does not change."""
-Split = Literal[
-    "niid_bench",
-    "dirichlet_per_class",
-    "equal_size_prior",
-    "iid",
-    "pathological",
-    "quantity_skew",
-    "feature_skew",
-]
 MethodName = Literal[
     "mosaic",
     "fedavg",
@@ -86,7 +76,7 @@ class PartitionConfig(ReadSection):
 
     readers = frozenset({Reader.SIMULATION})
 
-    split: Split = Field(
+    split: PartitionName = Field(
         "niid_bench",
         description="niid_bench, dirichlet_per_class, equal_size_prior, iid, pathological, quantity_skew, feature_skew",
     )

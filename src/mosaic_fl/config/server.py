@@ -4,9 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from mosaic_fl.config.names import TeacherName, TeacherOrAuto
 from mosaic_fl.config.section import Reader, ReadSection
-
-Teacher = Literal["meta", "class_balanced", "class_evened", "class_weighted", "mean_probabilities", "mean_logits"]
 
 
 class ExpertsConfig(ReadSection):
@@ -76,11 +75,11 @@ class DistillConfig(ReadSection):
         "none",
         description="the student's batches varied: none, flip, shift, shift_flip; auto: by the data",
     )
-    teacher: Literal["auto"] | Teacher = Field(
+    teacher: TeacherOrAuto = Field(
         "auto",
         description="auto, meta, class_balanced, class_evened, class_weighted, mean_probabilities, mean_logits",
     )
-    candidates: tuple[Teacher, ...] = Field(
+    candidates: tuple[TeacherName, ...] = Field(
         (), description="teachers that choose tries; empty: the given one, or for auto the best and class_weighted"
     )
     choose: bool = Field(False, description="let clients score short students to choose teacher and label's share")

@@ -12,6 +12,7 @@ Its `PathologicalPartitioner` can leave classes out although the clients have pl
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,24 @@ from mosaic_fl.config import PartitionConfig
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.randomness import Stream
+from mosaic_fl.registries import PARTITIONS
 
 Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A way of spreading data over clients.
+
+    `draw(labels, classes, config, seed)` gives the rows of each client, one int64 array a client; `check`, of the
+    number of samples, the classes and the configuration, raises UsageError for what no draw could meet; `uses_alpha`
+    says whether `partition.alpha` changes anything; `change` is what happens to a client's own samples, if anything.
+    """
+
+    draw: Callable[[Indices, int, PartitionConfig, int], list[Indices]]
+    uses_alpha: bool = True
+    check: Callable[[int, int, PartitionConfig], None] | None = None
+    change: Callable[[Dataset, int, PartitionConfig, int], Dataset] | None = None
 
 
 def partition(train: Dataset, config: PartitionConfig, seed: int) -> list[Dataset]:
@@ -34,13 +51,10 @@ def partition(train: Dataset, config: PartitionConfig, seed: int) -> list[Datase
     """
     indices = partition_indices(train.labels.numpy(), train.schema.num_classes, config, seed)
     shards = [train.subset(index) for index in indices]
-    if config.split != "feature_skew":
+    change = PARTITIONS[config.split].change
+    if change is None:
         return shards
-    deviations = [config.noise * (client + 1) / config.clients for client in range(config.clients)]
-    return [
-        _with_noise(shard, deviation, Stream(seed, "partition-noise", client))
-        for client, (shard, deviation) in enumerate(zip(shards, deviations, strict=True))
-    ]
+    return [change(shard, client, config, seed) for client, shard in enumerate(shards)]
 
 
 def partition_indices(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> list[Indices]:
@@ -49,18 +63,15 @@ def partition_indices(labels: Indices, classes: int, config: PartitionConfig, se
     `labels` is int64 (n,) in 0..classes−1. Raises UsageError, before any work, where the configuration cannot
     be met (more clients than samples, …), and after `config.retries` draws where chance did not meet it.
     """
-    _check(len(labels), classes, config)
-    match config.split:
-        case "iid" | "feature_skew":
-            return _iid(len(labels), config.clients, seed)
-        case "quantity_skew":
-            return _quantity_skew(len(labels), config, seed)
-        case "pathological":
-            return _deal(labels, _pathological(labels, classes, config, seed), seed)
-        case "equal_size_prior":
-            return _deal(labels, _equal_size_prior(labels, classes, config, seed), seed)
-        case "niid_bench" | "dirichlet_per_class":
-            return _deal(labels, _dirichlet_per_class(labels, classes, config, seed), seed)
+    if config.clients > len(labels):
+        raise UsageError(
+            f"{config.clients} clients cannot share {len(labels)} samples: partition.clients must be at most "
+            f"{len(labels)}"
+        )
+    way = PARTITIONS[config.split]
+    if way.check is not None:
+        way.check(len(labels), classes, config)
+    return way.draw(labels, classes, config, seed)
 
 
 def class_table(shards: Sequence[Dataset]) -> Tensor:
@@ -68,24 +79,27 @@ def class_table(shards: Sequence[Dataset]) -> Tensor:
     return torch.stack([shard.class_counts() for shard in shards])
 
 
-def _check(n: int, classes: int, config: PartitionConfig) -> None:
-    """Raise UsageError for what no draw could meet."""
+def _require_least(n: int, classes: int, config: PartitionConfig) -> None:
+    """Raise UsageError where there are too few samples for the least that each client is to have."""
     clients, least = config.clients, config.min_samples
-    if clients > n:
-        raise UsageError(f"{clients} clients cannot share {n} samples: partition.clients must be at most {n}")
-    if config.split in ("niid_bench", "quantity_skew") and clients * least > n:
+    if clients * least > n:
         raise UsageError(
             f"{clients} clients with at least {least} sample{'s' * (least != 1)} each need {clients * least}, there "
             f"are {n}: lower partition.clients or partition.min_samples"
         )
-    if config.split == "pathological" and config.classes_per_client > classes:
+
+
+def _require_classes(n: int, classes: int, config: PartitionConfig) -> None:
+    """Raise UsageError where a client is to have more classes than there are."""
+    if config.classes_per_client > classes:
         raise UsageError(
             f"partition.classes_per_client is {config.classes_per_client}, but there are {classes} classes"
         )
 
 
-def _iid(n: int, clients: int, seed: int) -> list[Indices]:
+def _iid(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> list[Indices]:
     """Equal sizes (they differ by one at most) at random."""
+    n, clients = len(labels), config.clients
     from datasets import Dataset
     from flwr_datasets.partitioner import IidPartitioner
 
@@ -95,8 +109,9 @@ def _iid(n: int, clients: int, seed: int) -> list[Indices]:
     return [np.asarray(partitioner.load_partition(client)["row"][:], np.int64) for client in range(clients)]
 
 
-def _quantity_skew(n: int, config: PartitionConfig, seed: int) -> list[Indices]:
+def _quantity_skew(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> list[Indices]:
     """Sizes ~ Dirichlet(α) over an iid shuffle (Li et al. 2022, NIID-Bench, "quantity skew")."""
+    n = len(labels)
 
     def draw(rng: np.random.Generator) -> Indices:
         return _cut(rng.dirichlet(np.full(config.clients, config.alpha)), n)
@@ -216,8 +231,32 @@ def _deal(labels: Indices, table: Indices, seed: int) -> list[Indices]:
     return [rng.permutation(np.concatenate(part)) for part in parts]
 
 
-def _with_noise(data: Dataset, deviation: float, stream: Stream) -> Dataset:
-    """The same samples with Gaussian noise of this standard deviation, in units of a network's input."""
-    kind, values = data.schema.kind, data.samples.only
-    noise = torch.randn(values.shape, generator=stream.torch()).mul_(deviation)
-    return image_dataset(kind.to_rest(kind.to_network(values).add_(noise)), data.labels, data.schema)
+def _with_noise(shard: Dataset, client: int, config: PartitionConfig, seed: int) -> Dataset:
+    """The same samples with Gaussian noise, in units of a network's input, that grows with the client's number."""
+    kind = shard.schema.kind
+    values = shard.samples.only
+    noise = torch.randn(values.shape, generator=Stream(seed, "partition-noise", client).torch())
+    noise.mul_(config.noise * (client + 1) / config.clients)
+    return image_dataset(kind.to_rest(kind.to_network(values).add_(noise)), shard.labels, shard.schema)
+
+
+Table = Callable[[Indices, int, PartitionConfig, int], Indices]
+"""(labels, classes, configuration, seed) -> (clients, classes) counts."""
+
+
+def _dealt(table: Table) -> Callable[[Indices, int, PartitionConfig, int], list[Indices]]:
+    """Rows for a table of counts, drawn at random within each class."""
+
+    def draw(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> list[Indices]:
+        return _deal(labels, table(labels, classes, config, seed), seed)
+
+    return draw
+
+
+NIID_BENCH = Partition(_dealt(_dirichlet_per_class), check=_require_least)
+DIRICHLET_PER_CLASS = Partition(_dealt(_dirichlet_per_class))
+EQUAL_SIZE_PRIOR = Partition(_dealt(_equal_size_prior))
+IID = Partition(_iid, uses_alpha=False)
+PATHOLOGICAL = Partition(_dealt(_pathological), uses_alpha=False, check=_require_classes)
+QUANTITY_SKEW = Partition(_quantity_skew, check=_require_least)
+FEATURE_SKEW = Partition(_iid, uses_alpha=False, change=_with_noise)

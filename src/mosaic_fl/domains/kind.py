@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
+from mosaic_fl.errors import UsageError
 from mosaic_fl.randomness import Stream
+from mosaic_fl.registries import KINDS
 
 
 class Kind(Protocol):
@@ -64,3 +66,15 @@ class Kind(Protocol):
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, of which "kind" is the name."""
+
+    @classmethod
+    def from_json(cls, value: object) -> "Kind":
+        """From JSON values that may come from anywhere; raises UsageError for anything but this kind."""
+
+
+def kind_from_json(value: object) -> Kind:
+    """The kind that JSON values describe; raises UsageError for one that is not known here."""
+    match value:
+        case {"kind": str(name)}:
+            return KINDS.received(name).from_json(value)
+    raise UsageError("the schema has a field without a kind")

@@ -6,8 +6,7 @@ from typing import Any
 from unicodedata import category
 
 from mosaic_fl.domains.image import Image
-from mosaic_fl.domains.kind import Kind
-from mosaic_fl.domains.kinds import kind_from_json
+from mosaic_fl.domains.kind import Kind, kind_from_json
 from mosaic_fl.errors import UsageError
 
 # Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.

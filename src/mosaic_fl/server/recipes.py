@@ -20,7 +20,7 @@ LABEL_SHARES = (0.0, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Recipe:
-    """`teacher` is one of `TEACHERS`; `label` in 0..1 is the label's share of the loss, the teacher has the rest."""
+    """`teacher` is a registered teacher; `label` in 0..1 is the label's share of the loss, the teacher has the rest."""
 
     teacher: str
     label: float

@@ -1,10 +1,12 @@
 """Teachers: ways to turn the experts' outputs into one prediction."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.registries import TEACHERS
 from mosaic_fl.server.experts import (
     MixtureOfExperts,
     class_balanced,
@@ -15,7 +17,6 @@ from mosaic_fl.server.experts import (
 )
 from mosaic_fl.server.meta_training import meta_log_probabilities
 
-TEACHERS = ("meta", "class_balanced", "class_evened", "class_weighted", "mean_probabilities", "mean_logits")
 HALF = 0.5
 
 
@@ -47,18 +48,42 @@ class Teachers:
         return "class_weighted" if self.meta is None else "meta"
 
     def log_probabilities(self, teacher: str, outputs: Tensor) -> Tensor:
-        """Log-probabilities (n, C) of one of `TEACHERS` for expert logits (n, K, C)."""
-        if teacher == "meta":
-            if self.meta is None:
-                raise UsageError("distill.teacher is meta, but there is no meta model: no client sent a generator")
-            return meta_log_probabilities(self.meta, outputs)
-        if teacher == "class_balanced":
-            return class_balanced(outputs, self.mixture.weights, self.mixture.priors)
-        if teacher == "class_evened":
-            balanced = class_balanced(outputs, self.mixture.weights, self.mixture.priors)
-            return balanced if self.bias is None else (balanced + self.bias.to(balanced)).log_softmax(1)
-        if teacher == "mean_logits":
-            return mean_logits(outputs)
-        if teacher == "mean_probabilities":
-            return mean_probabilities(outputs)
-        return class_weighted(outputs, self.mixture.weights)
+        """Log-probabilities (n, C) of one of the registered teachers for expert logits (n, K, C)."""
+        return TEACHERS[teacher](self, outputs)
+
+
+Teacher = Callable[[Teachers, Tensor], Tensor]
+"""(what there is to teach with, expert logits (n, K, C)) -> log-probabilities (n, C)."""
+
+
+def meta(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """The meta model; raises UsageError where there is none."""
+    if teachers.meta is None:
+        raise UsageError("distill.teacher is meta, but there is no meta model: no client sent a generator")
+    return meta_log_probabilities(teachers.meta, outputs)
+
+
+def balanced(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """See `experts.class_balanced`."""
+    return class_balanced(outputs, teachers.mixture.weights, teachers.mixture.priors)
+
+
+def evened(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """The class-balanced ensemble with `teachers.bias`."""
+    known = balanced(teachers, outputs)
+    return known if teachers.bias is None else (known + teachers.bias.to(known)).log_softmax(1)
+
+
+def weighted(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """See `experts.class_weighted`."""
+    return class_weighted(outputs, teachers.mixture.weights)
+
+
+def probabilities(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """See `experts.mean_probabilities`."""
+    return mean_probabilities(outputs)
+
+
+def logits(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """See `experts.mean_logits`."""
+    return mean_logits(outputs)
