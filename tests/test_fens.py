@@ -137,11 +137,11 @@ def test_experts_run_once_a_client_and_set_of_contributions(digits: Dataset, mon
 
 
 def test_any_number_of_workers_gives_the_same_ensemble_and_resumes(digits: Dataset, tmp_path: Path) -> None:
-    served, images = [], digits.images[900:950]
+    served, samples = [], digits.samples[900:950]
     for workers, rounds, folder in ((1, 3, "a"), (2, 3, "b"), (1, 1, "c"), (2, 3, "c")):
         journal = Journal(tmp_path / folder)
         with federation(digits, journal, run_workers=workers, rounds_warm_up=rounds) as clients:
-            served.append(fens(clients, clients.config, CPU, journal).served.logits(images))
+            served.append(fens(clients, clients.config, CPU, journal).served.logits(samples))
     assert torch.equal(served[0], served[1])
     assert not torch.equal(served[0], served[2])
     assert torch.equal(served[0], served[3])
