@@ -1,13 +1,14 @@
 """What a sample is: the part of a data set that every site must agree on before any training."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 from unicodedata import category
 
 from mosaic_fl.errors import UsageError
 
 # Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.
 MAX_CHANNELS, MAX_SIDE, MAX_CLASSES, MAX_NAME = 16, 1024, 10_000, 200
+Fit = Literal["pad", "crop", "stretch"]  # how a picture that is no square becomes one
 UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # kinds of characters that steer a terminal, are none, or end a line
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # that reorder what stands around them
 
@@ -20,12 +21,14 @@ def _is_plain(name: str) -> bool:
 class Schema:
     """Shape and classes of image data.
 
-    `shape` is (channels, height, width); `classes` holds one name per label 0..C−1. Pixels are uint8 in
-    0..255 at rest and float32 in −1..1 in models and generators. Raises UsageError for values out of bounds.
+    `shape` is (channels, height, width); `classes` holds one name per label 0..C−1, all different. `fit` says how
+    pictures that are no squares became what they are. Pixels are uint8 in 0..255 at rest and float32 in −1..1 in models
+    and generators. Raises UsageError for values out of bounds.
     """
 
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
+    fit: Fit = "pad"
 
     def __post_init__(self) -> None:
         channels, height, width = self.shape
@@ -41,6 +44,11 @@ class Schema:
                     f"class name {str(name)[:40]!r}: names are text of at most {MAX_NAME} characters, none of them a "
                     "control character"
                 )
+        if len(set(self.classes)) < len(self.classes):
+            name = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise UsageError(f"class names must differ, but {name[:40]!r} comes more than once")
+        if self.fit not in get_args(Fit):
+            raise UsageError(f"fit is {str(self.fit)[:40]!r}: it can be {', '.join(get_args(Fit))}")
 
     @property
     def num_classes(self) -> int:
@@ -48,18 +56,21 @@ class Schema:
         return len(self.classes)
 
     def difference(self, other: "Schema") -> str:
-        """In what this schema differs from another one, in words; the classes where the shapes agree."""
+        """In what this schema differs from another one, in words: the images' shape, how they were fitted, or classes."""
         if self.shape != other.shape:
             ours, theirs = ("×".join(map(str, schema.shape)) for schema in (self, other))
             return f"images of {ours}, not {theirs}"
+        if self.fit != other.fit:
+            return f"images fitted by {self.fit}, not by {other.fit}"
         ours, theirs = (", ".join(schema.classes[:10]) for schema in (self, other))
         if len(self.classes) != len(other.classes) or ours == theirs:
             return f"{len(self.classes)} classes ({ours}), not {len(other.classes)} ({theirs})"
         return f"the classes {ours}, not {theirs}"
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, the inverse of `from_json`."""
-        return {"kind": "image", "shape": list(self.shape), "classes": list(self.classes), "range": [0, 255]}
+        """As JSON values, the inverse of `from_json`; without the usual fit, as before there was one."""
+        fit = {} if self.fit == "pad" else {"fit": self.fit}
+        return {"kind": "image", "shape": list(self.shape), "classes": list(self.classes), "range": [0, 255], **fit}
 
     @classmethod
     def from_json(cls, value: object) -> "Schema":
@@ -70,7 +81,8 @@ class Schema:
                 "shape": [c, h, w],
                 "classes": list(names),
                 "range": [0, 255],
+                **rest,
             }:
                 if all(type(side) is int for side in (c, h, w)):  # no bool
-                    return cls((c, h, w), tuple(names))
+                    return cls((c, h, w), tuple(names), rest.get("fit", "pad"))
         raise UsageError("the schema is not one of 8-bit images with a list of class names")

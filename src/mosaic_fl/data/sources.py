@@ -14,6 +14,7 @@ from mosaic_fl.data.arrays import class_names
 from mosaic_fl.data.dataset import ImageData, Splits
 from mosaic_fl.data.decoding import decode
 from mosaic_fl.data.hub import read_hub
+from mosaic_fl.data.picture import picture_form
 from mosaic_fl.data.reading import (
     Rows,
     class_folders,
@@ -83,7 +84,7 @@ def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING
 
     Of a folder with training and test files, the test files. Raises UsageError as `load_file` does.
     """
-    return _client_data(_labelled(path, test=True), schema.classes, _as_schema(reading, schema), schema)
+    return _client_data(_labelled(path, test=True), schema.classes, as_schema(reading, schema), schema)
 
 
 def check_test(path: str | Path) -> None:
@@ -99,7 +100,7 @@ def _labelled(path: str | Path, *, test: bool = False) -> Rows:
     return read_parquet(files) if files else read_folder(where)
 
 
-def _as_schema(reading: ReadingConfig, schema: Schema) -> ReadingConfig:
+def as_schema(reading: ReadingConfig, schema: Schema) -> ReadingConfig:
     """`reading` with the side of the schema's images, where they are squares; 0, which leaves them, where not."""
     _, height, width = schema.shape
     return reading.model_copy(update={"image_size": height if height == width else 0})
@@ -112,7 +113,8 @@ def load_images(path: str | Path, schema: Schema, reading: ReadingConfig = READI
     UsageError where they do not have the schema's shape then.
     """
     where, shape = _existing(path), schema.shape
-    images = decode(read_pictures(where), str(where), shape[0], _as_schema(reading, schema).image_size)
+    form = picture_form(as_schema(reading, schema), schema)
+    images = decode(read_pictures(where), str(where), form, skip_broken=reading.skip_broken).images
     _check_shape(images, shape, str(where))
     return images
 
@@ -201,12 +203,13 @@ def _image_data(rows: Rows, names: tuple[str, ...], reading: ReadingConfig, sche
     _check_labels(_count(rows), names, rows.source)
     if len(names) < 2:
         raise UsageError(f"{rows.source} shows one class only: give the number of all classes, or their names")
-    images = decode(rows.pictures, rows.source, schema.shape[0] if schema else None, reading.image_size)
+    form = picture_form(reading, schema)
+    decoded = decode(rows.pictures, rows.source, form, skip_broken=reading.skip_broken)
     if schema is None:
-        channels, height, width = images.shape[1:]
-        schema = Schema((channels, height, width), names)
-    _check_shape(images, schema.shape, rows.source)
-    return ImageData(images, torch.tensor(rows.labels), schema)
+        channels, height, width = decoded.images.shape[1:]
+        schema = Schema((channels, height, width), names, form.fit)
+    _check_shape(decoded.images, schema.shape, rows.source)
+    return ImageData(decoded.images, torch.tensor(rows.labels)[decoded.rows], schema)
 
 
 def _check_labels(count: int, names: Sequence[str], source: str) -> None:
@@ -217,7 +220,9 @@ def _check_labels(count: int, names: Sequence[str], source: str) -> None:
 def _check_shape(images: Tensor, shape: tuple[int, int, int], source: str) -> None:
     if tuple(images.shape[1:]) != shape:
         found, wanted = ("×".join(map(str, s)) for s in (images.shape[1:], shape))
-        raise UsageError(f"the images of {source} are {found}, not {wanted}: resize with --set data.image_size=N")
+        raise UsageError(
+            f"the images of {source} are {found}, not {wanted}: resize with --image-size N (data.image_size)"
+        )
 
 
 def _count(rows: Rows) -> int:
