@@ -186,7 +186,7 @@ class TestOneClient:
         assert load_file(file, classes=2).class_counts().tolist() == [2, 0]
 
     def test_a_coloured_picture_where_the_schema_is_grey(self, tmp_path: Path) -> None:
-        file = write(tmp_path / "red.parquet", [0, 1], [png(np.zeros((4, 4, 3), np.uint8))] * 2)
+        file = write(tmp_path / "red.parquet", [0, 1], [png(np.full((4, 4, 3), (200, 0, 0), np.uint8))] * 2)
         with pytest.raises(UsageError, match=r"row 0 of .* is coloured \(mode RGB\), where grey"):
             load_file(file, schema=Schema((1, 4, 4), ("a", "b")))
 

@@ -61,7 +61,7 @@ class ReadingConfig(Section):
     channels: Literal["auto", "grey", "colour"] = Field("auto", description="grey, colour; auto: grey if all are")
     fit: Literal["auto", "pad", "crop", "stretch"] = Field(
         "auto",
-        description="an image that is no square: pad (black bars), crop, stretch; auto: as the model's, else pad",
+        description="how an image that is no square becomes one: pad, crop, stretch; auto: as the model's, else pad",
     )
     pixel_range: tuple[float, ...] = Field(
         (), description="(black, white) of images deeper than 8 bits, as [0, 4095]; empty: they are refused"

@@ -18,7 +18,7 @@ from mosaic_fl.notes import note
 AS_THEY_ARE = PictureForm()
 NAMED = 5  # pictures that a note names
 _FITTED = {
-    "pad": "padded with black bars to {0}×{0} (--fit crop and --fit stretch do otherwise)",
+    "pad": "padded to {0}×{0} in the colour of their edges (--fit crop, --fit stretch do otherwise)",
     "crop": "cropped to their middle, {0}×{0}",
     "stretch": "stretched to {0}×{0}",
 }

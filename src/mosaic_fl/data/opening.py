@@ -183,7 +183,7 @@ def is_deep_colour(image: Image.Image) -> bool:
 
 
 def stated_white(image: Image.Image) -> float:
-    """What an undecoded picture's values are to be multiplied by, because Pillow scales those of a PGM file to 65535."""
+    """What an undecoded picture's values are to be multiplied by: those of a PGM file Pillow scales to 65535."""
     tile = image.tile[0] if getattr(image, "tile", None) else None  # type: ignore[attr-defined]
     return tile[3][-1] / 65_535 if tile and str(tile[0]).startswith("ppm") else 1.0
 

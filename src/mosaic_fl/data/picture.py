@@ -86,16 +86,17 @@ def read_picture(picture: Picture, form: PictureForm, place: str) -> tuple[Pixel
         if _has_more(image):
             remarks.add("first of several")
         upright = _shallow(image, form, place)
-        if isinstance(picture, bytes) or not isinstance(picture, np.ndarray):
+        if not isinstance(picture, np.ndarray):
             ImageOps.exif_transpose(upright, in_place=True)
         opaque = _opaque(upright, remarks)
         pixels = np.asarray(_fitted(opaque, form, remarks))
+        mode = image.mode
     if pixels.ndim == 2:
         return pixels[None], remarks
-    return _channels(pixels, form, place, remarks), remarks
+    return _channels(pixels, form, f"{place} is coloured (mode {mode})", remarks), remarks
 
 
-def _channels(pixels: Pixels, form: PictureForm, place: str, remarks: set[Remark]) -> Pixels:
+def _channels(pixels: Pixels, form: PictureForm, coloured: str, remarks: set[Remark]) -> Pixels:
     """(h, w, 3) -> (1, h, w) where it is grey, or is to be, else (3, h, w)."""
     if form.channels == 3:
         return pixels.transpose(2, 0, 1)
@@ -105,7 +106,7 @@ def _channels(pixels: Pixels, form: PictureForm, place: str, remarks: set[Remark
     if form.channels is None:
         return pixels.transpose(2, 0, 1)
     if not form.to_grey:
-        raise UsageError(f"{place} is coloured, where grey images are wanted: --channels grey makes it grey")
+        raise UsageError(f"{coloured}, where grey images are wanted: --channels grey makes it grey")
     remarks.add("made grey")
     return np.asarray(Image.fromarray(pixels).convert("L"))[None]
 
@@ -190,7 +191,7 @@ def _extremes(image: Image.Image) -> tuple[int, int]:
 
 
 def _fitted(image: Image.Image, form: PictureForm, remarks: set[Remark]) -> Image.Image:
-    """`size` × `size` pixels: the whole picture amid black bars, its middle, or all of it stretched."""
+    """`size` × `size` pixels: the whole picture between bars of its edges' colour, its middle, or all of it stretched."""
     size = form.size
     if not size:
         return image
@@ -207,6 +208,10 @@ def _fitted(image: Image.Image, form: PictureForm, remarks: set[Remark]) -> Imag
         return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
     longest = max(width, height)
     inside = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
-    ground = Image.new(image.mode, (size, size))
-    ground.paste(image.resize(inside, Image.Resampling.BILINEAR), ((size - inside[0]) // 2, (size - inside[1]) // 2))
-    return ground
+    pixels = np.asarray(image.resize(inside, Image.Resampling.BILINEAR))
+    edges = pixels[[0, -1]] if width > height else pixels[:, [0, -1]]  # where the bars come
+    padded = np.empty((size, size, *pixels.shape[2:]), np.uint8)
+    padded[:] = np.median(edges, axis=(0, 1)).astype(np.uint8)
+    left, top = (size - inside[0]) // 2, (size - inside[1]) // 2
+    padded[top : top + inside[1], left : left + inside[0]] = pixels
+    return Image.fromarray(padded)

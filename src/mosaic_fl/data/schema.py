@@ -1,7 +1,7 @@
 """What a sample is: the part of a data set that every site must agree on before any training."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 from unicodedata import category
 
 from mosaic_fl.errors import UsageError
@@ -9,6 +9,7 @@ from mosaic_fl.errors import UsageError
 # Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.
 MAX_CHANNELS, MAX_SIDE, MAX_CLASSES, MAX_NAME = 16, 1024, 10_000, 200
 Fit = Literal["pad", "crop", "stretch"]  # how a picture that is no square becomes one
+FITS: tuple[str, ...] = get_args(Fit)
 UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # kinds of characters that steer a terminal, are none, or end a line
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # that reorder what stands around them
 
@@ -47,8 +48,8 @@ class Schema:
         if len(set(self.classes)) < len(self.classes):
             name = next(name for name in self.classes if self.classes.count(name) > 1)
             raise UsageError(f"class names must differ, but {name[:40]!r} comes more than once")
-        if self.fit not in get_args(Fit):
-            raise UsageError(f"fit is {str(self.fit)[:40]!r}: it can be {', '.join(get_args(Fit))}")
+        if self.fit not in FITS:
+            raise UsageError(f"fit is {str(self.fit)[:40]!r}: it can be {', '.join(FITS)}")
 
     @property
     def num_classes(self) -> int:
@@ -56,7 +57,7 @@ class Schema:
         return len(self.classes)
 
     def difference(self, other: "Schema") -> str:
-        """In what this schema differs from another one, in words: the images' shape, how they were fitted, or classes."""
+        """In what this schema differs from another one, in words: the images' shape, their fit, or the classes."""
         if self.shape != other.shape:
             ours, theirs = ("×".join(map(str, schema.shape)) for schema in (self, other))
             return f"images of {ours}, not {theirs}"
@@ -84,5 +85,5 @@ class Schema:
                 **rest,
             }:
                 if all(type(side) is int for side in (c, h, w)):  # no bool
-                    return cls((c, h, w), tuple(names), rest.get("fit", "pad"))
+                    return cls((c, h, w), tuple(names), cast("Fit", rest.get("fit", "pad")))
         raise UsageError("the schema is not one of 8-bit images with a list of class names")
