@@ -53,7 +53,9 @@ def decode(
                 pixels, told = read_picture(picture, form, place)
             except BrokenPictureError as error:
                 if not skip_broken:
-                    raise
+                    if len(pictures) == 1:
+                        raise
+                    raise UsageError(f"{error} (--skip-broken reads the others)") from error
                 broken.append(str(error))
                 continue
             if not rows:
@@ -78,11 +80,14 @@ def decode(
 def _tell(remarks: "Counter[Remark]", channels: int, total: int, source: str, form: PictureForm) -> None:
     if channels == 3 or form.channels == 1:
         remarks.pop("stored in colour", None)  # nothing was lost, and nothing chosen
+    if remarks["grey"] < total:
+        remarks.pop("grey", None)  # a set in colour may have some
     texts: dict[Remark, str] = {
         "fitted": f"no squares: {_FITTED[form.fit].format(form.size)}",
         "on white": "partly transparent: laid on white",
         "on black": "partly transparent and too light to be seen on white: laid on black",
         "made grey": "coloured: made grey",
+        "grey": "grey: each of the 3 channels is the same",
         "stored in colour": "stored in colour but grey, as all others: read as grey, 1 channel "
         "(--channels colour keeps 3)",
         "first of several": "of several frames or pages: only the first of each is read",

@@ -28,7 +28,7 @@ FULL_RANGE = (0.0, 65_535.0)
 BLOCK = 2**20  # pixels that become 8 bits at once
 STRETCHED = 24 * 2**20  # pixels of the picture between the two passes of a resize
 
-Remark = Literal["fitted", "on white", "on black", "made grey", "stored in colour", "first of several"]
+Remark = Literal["fitted", "on white", "on black", "made grey", "grey", "stored in colour", "first of several"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ def read_picture(picture: Picture, form: PictureForm, place: str) -> tuple[Pixel
         pixels = np.asarray(_fitted(opaque, form, remarks))
         mode = image.mode
     if pixels.ndim == 2:
+        if form.channels == 3:
+            remarks.add("grey")
         return pixels[None], remarks
     return _channels(pixels, form, f"{place} is coloured (mode {mode})", remarks), remarks
 
@@ -128,6 +130,8 @@ def _shallow(image: Image.Image, form: PictureForm, place: str) -> Image.Image:
         raise UsageError(
             f"{place} has more than 8 bits a pixel: say which values are black and white, as --pixel-range 0,65535"
         )
+    if "transparency" in image.info:
+        raise UsageError(f"{place} has 16 bits and one transparent value: convert it to 8 bits")
     if not deep:
         if form.pixel_range != FULL_RANGE:
             raise UsageError(f"{place} has 16 bits in each of several channels: only --pixel-range 0,65535 is read")
@@ -191,7 +195,7 @@ def _extremes(image: Image.Image) -> tuple[int, int]:
 
 
 def _fitted(image: Image.Image, form: PictureForm, remarks: set[Remark]) -> Image.Image:
-    """`size` × `size` pixels: the whole picture between bars of its edges' colour, its middle, or all of it stretched."""
+    """`size` × `size` pixels: all of it between bars of its edges' colour, its middle, or all of it stretched."""
     size = form.size
     if not size:
         return image

@@ -49,6 +49,8 @@ def load(config: DataConfig, seed: int) -> Splits:
     train_rows, test_rows = _rows(config.name)
     names = _common_names(train_rows, test_rows)
     train = _image_data(train_rows, names, config)
+    if bare := np.flatnonzero(train.class_counts() == 0).tolist():
+        raise UsageError(f"no image of class {names[bare[0]]} of {train_rows.source} can be read: repair some")
     if test_rows is None:
         train, test = hold_out(train, TEST_SHARE, _TEST_STREAM)
     else:

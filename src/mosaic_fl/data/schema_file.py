@@ -1,0 +1,56 @@
+"""The schema of a federation as a file: what each site compares its own data with before it trains."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.picture import CHANNELS
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.errors import UsageError
+
+MAX_BYTES = 4 * 2**20  # 10,000 class names of 400 bytes each
+
+
+def schema_text(schema: Schema) -> str:
+    """One line of JSON: kind, shape, classes, range and, unless it is the usual one, fit. No figure of any site."""
+    return json.dumps(schema.to_json(), ensure_ascii=False) + "\n"
+
+
+def read_schema(path: Path) -> Schema:
+    """The schema in a file of at most 4 MiB; raises UsageError that names it for anything else."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no file: a schema is what mosaic data --describe --out writes")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read {path}: {reason}") from error
+    if len(content) > MAX_BYTES:
+        raise UsageError(f"{path} has more than {MAX_BYTES:,} bytes: no schema is as long")
+    try:
+        value = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no schema: it is not JSON; mosaic data --describe --out writes one") from error
+    try:
+        return Schema.from_json(value)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def reading_as(schema: Schema, reading: ReadingConfig, source: str) -> ReadingConfig:
+    """`reading` with the image size of the `schema`, where its images are squares.
+
+    Raises UsageError where an option that was given asks for other images than the schema, which is of `source`.
+    """
+    _, height, width = schema.shape
+    sides = (reading.image_size, reading.image_size) if reading.image_size else (height, width)
+    asked = replace(
+        schema,
+        shape=(CHANNELS[reading.channels] or schema.shape[0], *sides),
+        fit=schema.fit if reading.fit == "auto" else reading.fit,
+    )
+    if asked != schema:
+        raise UsageError(f"{source} says {schema.difference(asked)}: leave out the option that differs")
+    return reading.model_copy(update={"image_size": height if height == width else 0})
