@@ -30,6 +30,9 @@ def contribute(
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
     classes: Annotated[str | None, typer.Option(help="of the whole federation: 10, or cat,dog,owl")] = None,
+    schema: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="classes, channels, size: mosaic data --describe")
+    ] = None,
     generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, flow, none")] = None,
     seed: Seed = None,
     device: Device = None,
@@ -46,7 +49,7 @@ def contribute(
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
     from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make
-    from mosaic_fl.data.sources import load_file
+    from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.devices import find_device
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.files import write_atomic
@@ -54,7 +57,7 @@ def contribute(
     from mosaic_fl.monitor import Recorder
     from mosaic_fl.report.progress import Display
 
-    samples = load_file(data, config.data, classes=_classes(classes))
+    samples = load_own(data, config.data, number_or_names(classes), schema)
     spec = trust(model)
     check(spec, samples.schema)
     place = find_device(config.run.device)
@@ -143,7 +146,7 @@ def predict(
         sys.stdout.write(lines)
 
 
-def _classes(text: str | None) -> int | list[str] | None:
+def number_or_names(text: str | None) -> int | list[str] | None:
     """`10` -> 10, `cat,dog` -> their names; raises UsageError for fewer than two."""
     if text is None:
         return None

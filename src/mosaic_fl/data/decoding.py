@@ -72,12 +72,13 @@ def decode(
             remarks.update(told)
     if not rows:
         raise UsageError(f"none of the {len(pictures)} images of {source} can be read: {broken[0]}")
-    _tell(remarks, images.shape[1], len(pictures), source, form)
+    tell_remarks(remarks, images.shape[1], len(pictures), source, form)
     _tell_broken(broken, len(pictures), source)
     return Decoded(torch.from_numpy(images[: len(rows)]), torch.tensor(rows))
 
 
-def _tell(remarks: "Counter[Remark]", channels: int, total: int, source: str, form: PictureForm) -> None:
+def tell_remarks(remarks: "Counter[Remark]", channels: int, total: int, source: str, form: PictureForm) -> None:
+    """Note, once for each kind, how many of `total` pictures became something else, `channels` of them in the end."""
     if channels == 3 or form.channels == 1:
         remarks.pop("stored in colour", None)  # nothing was lost, and nothing chosen
     if remarks["grey"] < total:

@@ -75,6 +75,8 @@ def open_picture(picture: Picture, place: str, *, shrink: bool = False) -> Itera
         if error.filename is not None:
             raise BrokenPictureError(f"{place} cannot be read: {error.strerror}") from error
         raise BrokenPictureError(f"{place} cannot be decoded as an image: {_reason(error)}") from error
+    except Image.DecompressionBombError as error:
+        raise BrokenPictureError(f"{place} has too many pixels: make it smaller") from error
     except Exception as error:  # Pillow raises nearly anything for a broken file
         raise BrokenPictureError(f"{place} cannot be decoded as an image: {_reason(error)}") from error
 

@@ -1,5 +1,6 @@
 """What a sample is: the part of a data set that every site must agree on before any training."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 from unicodedata import category
@@ -46,8 +47,8 @@ class Schema:
                     "control character"
                 )
         if len(set(self.classes)) < len(self.classes):
-            name = next(name for name in self.classes if self.classes.count(name) > 1)
-            raise UsageError(f"class names must differ, but {name[:40]!r} comes more than once")
+            twice = next(name for name, count in Counter(self.classes).items() if count > 1)
+            raise UsageError(f"class name {twice!r} is there twice: each class has a name of its own")
         if self.fit not in FITS:
             raise UsageError(f"fit is {str(self.fit)[:40]!r}: it can be {', '.join(FITS)}")
 

@@ -1,12 +1,15 @@
 """The schema of a federation as a file: what each site compares its own data with before it trains."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.picture import CHANNELS
 from mosaic_fl.data.schema import Schema
+from mosaic_fl.data.sources import load_file
 from mosaic_fl.errors import UsageError
 
 MAX_BYTES = 4 * 2**20  # 10,000 class names of 400 bytes each
@@ -37,6 +40,21 @@ def read_schema(path: Path) -> Schema:
         return Schema.from_json(value)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def load_own(
+    path: Path, reading: ReadingConfig, classes: int | Sequence[str] | None = None, schema_file: Path | None = None
+) -> ImageData:
+    """A client's labelled images, `load_file`; with a `schema_file`, of exactly that schema.
+
+    The schema gives the classes, the channels and the image size. Raises UsageError, in one line, for what differs.
+    """
+    if schema_file is None:
+        return load_file(path, reading, classes=classes)
+    schema = read_schema(schema_file)
+    if classes is not None:
+        raise UsageError(f"the classes are those of {schema_file}: leave out the other ones")
+    return load_file(path, reading_as(schema, reading, str(schema_file)), schema)
 
 
 def reading_as(schema: Schema, reading: ReadingConfig, source: str) -> ReadingConfig:

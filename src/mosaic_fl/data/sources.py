@@ -82,10 +82,12 @@ def load_file(
 
 
 def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING) -> ImageData:
-    """Labelled test images that a model of `schema` is measured on, resized to its image size.
+    """Labelled test images that a model of `schema` is measured on, resized to its image size, grey where it is.
 
     Of a folder with training and test files, the test files. Raises UsageError as `load_file` does.
     """
+    if schema.shape[0] == 1 and reading.channels == "auto":  # as in a prediction
+        reading = reading.model_copy(update={"channels": "grey"})
     return _client_data(_labelled(path, test=True), schema.classes, as_schema(reading, schema), schema)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.client.contribute import Site
-from mosaic_fl.data.sources import load_file
+from mosaic_fl.data.schema_file import load_own
 from mosaic_fl.devices import find_device
 from mosaic_fl.engines.flower.app import make_app
 from mosaic_fl.engines.flower.client import Desk
@@ -32,7 +32,7 @@ def open_site(site: SiteFile) -> Site:
 
     That the model can be built for the data was checked when the node was started: it takes a second.
     """
-    data = load_file(site.data, site, classes=site.classes)
+    data = load_own(site.data, site, site.classes, site.schema_file)
     return Site(site.client, data, trust(site.model))
 
 
