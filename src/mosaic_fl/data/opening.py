@@ -149,8 +149,10 @@ def _check(image: Image.Image, stream: IO[bytes], shrink: bool) -> None:
             pixels = _draft(image, pixels, cost)
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
-        tile = int(tags.get(322, 0)) * int(tags.get(323, 0))
-        pixels = max(pixels, tile)
+        tile = (int(tags.get(323, 0)), int(tags.get(322, 0)))
+        if tile[0] * tile[1] > pixels:
+            pixels = tile[0] * tile[1]
+            extent = f"tiles of {tile[0]}×{tile[1]}"
     if pixels * cost > MEMORY:
         raise BrokenPictureError(
             f"has {extent} pixels, of its kind at most {MEMORY // cost:,} in all are read: make it smaller"
