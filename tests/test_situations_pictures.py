@@ -16,11 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
+from command import fails
 from image_files import grey, png, read, write
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.decoding import Decoded, decode
 from mosaic_fl.data.picture import PictureForm
-from mosaic_fl.data.sources import load_file
+from mosaic_fl.data.schema import Schema
+from mosaic_fl.data.sources import load_file, load_images, load_test
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import Note
 
@@ -59,18 +61,23 @@ def wide() -> bytes:
     return png(np.array([[10, 20, 30, 40], [10, 20, 30, 50]], np.uint8))
 
 
-def deep(values: list[list[float]], kind: Any = np.uint16, format: str = "PNG") -> bytes:
+def deep(values: list[list[float]], kind: Any = np.uint16, format: str = "PNG", **options: Any) -> bytes:
     """A picture of 16 or 32 bits."""
-    return encoded(Image.fromarray(np.array(values, kind)), format)
+    return encoded(Image.fromarray(np.array(values, kind)), format, **options)
+
+
+def held(orientation: int) -> Image.Exif:
+    """How the camera was held."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
 
 
 def turned(orientation: int, kind: str) -> bytes:
     """A 2×1 picture, 10 left and 90 right, that a camera held in this way."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
     quality = {"quality": 100} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
     image = Image.fromarray(np.repeat(np.repeat(np.array([[10, 90]], np.uint8), 8, 0), 8, 1))
-    return encoded(image.convert("RGB") if kind == "WEBP" else image, kind, exif=exif, **quality)
+    return encoded(image.convert("RGB") if kind == "WEBP" else image, kind, exif=held(orientation), **quality)
 
 
 def png_of(width: int, height: int, bits: int, kind: int, content: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
@@ -138,7 +145,7 @@ SITUATIONS: list[tuple[str, bytes, PictureForm, list[list[int]], list[str]]] = [
     ("real numbers", deep([[0, 0.2, 1]], np.float32, "TIFF"), PictureForm(pixel_range=(0, 1)), [[0, 51, 255]], []),
     ("PGM of 12 bits", b"P5 3 1 4095\n\0\0\x0a\xaa\x0f\xff", PictureForm(pixel_range=(0, 4095)), [[0, 170, 255]], []),
     ("PGM of 16 bits", b"P5 2 1 65535\n\0\0\xff\xff", PictureForm(pixel_range=(0, 65535)), [[0, 255]], []),
-    ("16 bits, upside down", deep([[0, 4000]]), PictureForm(pixel_range=(0, 4000)), [[0, 255]], []),
+    ("16 bits, upside down", deep([[0, 4000]], exif=held(3)), PictureForm(pixel_range=(0, 4000)), [[255, 0]], []),
     ("16 bits of colour", DEEP_COLOUR, PictureForm(3, pixel_range=(0, 65535)), [[255], [1], [0]], []),
     ("several frames", encoded(flat("L", 9), "GIF", save_all=True, append_images=[flat("L", 99)]), PictureForm(1),
      [[9] * 4], [ROW + "of several frames or pages: only the first"]),
@@ -260,3 +267,46 @@ class TestBroken:
         file = write(tmp_path / "x.parquet", [0, 0, 0, 1, 1, 1, 2], pictures)
         with pytest.warns(Note), pytest.raises(UsageError, match="no image of class 2 of .* can be read"):
             read(file, skip_broken=True)
+
+
+class TestAtTheModel:
+    """What a model is tried on becomes what it was trained on."""
+
+    # Half as large, a pixel takes 3/7, 3/7 and 1/7 of three: (3 · 10 + 3 · 20 + 30) / 7 = 17.1, and 32.9.
+    @pytest.mark.parametrize(
+        ("fit", "rows"),
+        [("pad", [[17, 33], [25, 25]]), ("crop", [[20, 30], [20, 30]]), ("stretch", [[17, 33], [17, 33]])],
+    )
+    def test_the_fit_is_the_schema_s(self, tmp_path: Path, fit: Any, rows: list[list[int]]) -> None:
+        schema = Schema((1, 2, 2), ("a", "b"), fit)
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "x.png").write_bytes(png(np.array([[10, 20, 30, 40]] * 2, np.uint8)))
+        for read_for in (load_images, load_test):
+            with pytest.warns(Note, match="no squares"):
+                data = read_for(tmp_path, schema)
+            assert (data if isinstance(data, torch.Tensor) else data.images)[0, 0].tolist() == rows
+
+    def test_another_fit_may_be_asked_for(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "x.parquet", [0], [png(np.array([[10, 20, 30, 40]] * 2, np.uint8))])
+        with pytest.warns(Note, match="cropped"):
+            images = load_images(file, Schema((1, 2, 2), ("a", "b")), ReadingConfig(fit="crop"))
+        assert images[0, 0, 0].tolist() == [20, 30]
+
+    def test_coloured_pictures_are_made_grey_for_a_grey_model_and_it_is_said(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "x.parquet", [0], [encoded(flat("RGB", RED))])
+        with pytest.warns(Note, match="1 of 1 images of .* are coloured: made grey"):
+            assert load_test(file, Schema((1, 4, 4), ("a", "b"))).images.unique().tolist() == [60]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("1", "pixel_range is 1: give two numbers"), ("9,9", "pixel_range is 9,9"), ("1,x", "data.pixel_range is 'x'")],
+)
+def test_a_pixel_range_that_is_none(capsys: pytest.CaptureFixture[str], given: str, message: str) -> None:
+    assert message in fails(capsys, "data", "--pixel-range", given)
+
+
+def test_the_command_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "x.parquet", [0, 1], [png(grey(1)), deep([[1]])])
+    line = fails(capsys, "data", "--data", file, "--describe")
+    assert line.startswith(f"row 1 of {file} has more than 8 bits a pixel: say which values are black and white")
