@@ -1,7 +1,5 @@
-"""`mosaic contribute`, `distill` and `predict`: the same method for sites that exchange files only."""
+"""`mosaic contribute` and `distill`: the same method for sites that exchange files only."""
 
-import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +15,9 @@ from mosaic_fl.notes import note
 
 # Of the settings that say what a simulation reads, those for a site too.
 READ = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
-Trust = Annotated[list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")]
+Trust = Annotated[
+    list[str] | None, typer.Option("--trust", metavar="NAME", help="a model of yours, MODULE:FACTORY, or timm")
+]
 
 
 @reads_images()
@@ -93,7 +93,7 @@ def distill(
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
     options |= reading
     config = configure(config_file, options, settings)
-    _let_in(trusted)
+    let_in(trusted)
     from mosaic_fl.distilling import distill_files
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.tables import percent
@@ -112,40 +112,6 @@ def distill(
     print(f"Results: {out}/global_model.safetensors, result.json")
 
 
-@reads_images("label_column", "channels", "image_size")
-def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a global_model.safetensors")],
-    *,
-    data: Annotated[Path, typer.Option(help="images: a Parquet file or a folder")],
-    out: Annotated[Path | None, typer.Option(help="write here instead of the screen")] = None,
-    reading: dict[str, Any],
-    trusted: Trust = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
-    force: Force = False,
-) -> None:
-    """Use a global model: one JSON line an image, with its class and probability."""
-    from mosaic_fl.data.sources import load_images
-    from mosaic_fl.devices import find_device
-    from mosaic_fl.files import write_atomic
-    from mosaic_fl.global_model import GlobalModel
-
-    if out:
-        require_free(out, force, data, model)
-    _let_in(trusted)
-    loaded = GlobalModel.load(model)
-    images = load_images(data, loaded.schema, configure(None, reading, None).data)
-    probabilities = loaded.logits(images, find_device(device)).softmax(1)
-    best, classes = probabilities.max(1)
-    lines = "".join(
-        json.dumps({"image": i, "class": c, "name": loaded.schema.classes[c], "probability": round(p, 6)}) + "\n"
-        for i, (c, p) in enumerate(zip(classes.tolist(), best.tolist(), strict=True))
-    )
-    if out:
-        write_atomic(out, lines)
-    else:
-        sys.stdout.write(lines)
-
-
 def number_or_names(text: str | None) -> int | list[str] | None:
     """`10` -> 10, `cat,dog` -> their names; raises UsageError for fewer than two."""
     if text is None:
@@ -156,7 +122,8 @@ def number_or_names(text: str | None) -> int | list[str] | None:
     return found
 
 
-def _let_in(trusted: list[str] | None) -> None:
+def let_in(trusted: list[str] | None) -> None:
+    """Let in what --trust names."""
     from mosaic_fl.models import trust_own
 
     for spec in trusted or []:
