@@ -12,9 +12,15 @@ from torch import Tensor, nn
 
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.models import build, check
+from mosaic_fl.models import build, check, own, trust
 
 SCHEMA = Schema((1, 8, 8), ("a", "b", "c"))
+
+
+@pytest.fixture(autouse=True)
+def _timm_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own, "_packages", set())
+    trust("timm")
 
 
 class Stand(nn.Module):

@@ -55,7 +55,7 @@ def from_arrays(
     names = class_names(int(numbers.max()) + 1 if classes is None else classes)
     _, channels, height, width = pixels.shape
     schema = Schema((channels, height, width), names)
-    return ImageData(torch.tensor(pixels), torch.tensor(numbers), schema)
+    return ImageData(torch.tensor(np.ascontiguousarray(pixels)), torch.tensor(numbers), schema)
 
 
 def from_dataset(
@@ -86,6 +86,28 @@ def from_dataset(
     if not images:
         raise UsageError("the data set is empty")
     return from_arrays(np.stack(images), np.stack(labels), classes, value_range)
+
+
+def pixels_of(images: npt.ArrayLike | Tensor, schema: Schema, value_range: tuple[float, float] | None = None) -> Tensor:
+    """Images without labels as uint8 (n, *schema.shape), for a model of that schema.
+
+    Layouts, types and errors are those of `from_arrays`; one image may come without n. Which axis holds the channels,
+    the schema says; axis 1 where both could be. Raises UsageError, too, for images of another shape.
+    """
+    values = _array(images)
+    channels, height, width = schema.shape
+    first, last, flat = (channels, height, width), (height, width, channels), (height, width)
+    form = values.shape
+    if form in (first, last) or (channels == 1 and form == flat):
+        values = values[None]
+    if channels == 1 and values.shape[1:] == flat:
+        values = values[..., None]
+    if values.ndim != 4 or values.shape[1:] not in (first, last):
+        layouts = [f"(n, {', '.join(map(str, axes))})" for axes in (first, last, *([flat] if channels == 1 else []))]
+        raise UsageError(f"images have the shape {form}, but the model takes {' or '.join(layouts)}")
+    if values.shape[1:] != first:
+        values = values.transpose(0, 3, 1, 2)
+    return torch.tensor(np.ascontiguousarray(_as_uint8(values, value_range)))
 
 
 def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageData:
     """n labelled images: `images` uint8 (n, channels, height, width), `labels` int64 (n,) in 0..C−1."""
 
@@ -33,6 +33,9 @@ class ImageData:
                 f"labels run from {int(self.labels.min())} to {int(self.labels.max())}, but there are "
                 f"{self.schema.num_classes} classes: number them 0..{self.schema.num_classes - 1}"
             )
+
+    def __repr__(self) -> str:
+        return f"ImageData({len(self):,} samples, {self.schema.summary})"
 
     def __len__(self) -> int:
         return len(self.labels)

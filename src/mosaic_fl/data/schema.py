@@ -19,7 +19,10 @@ def _is_plain(name: str) -> bool:
     return TURNING.isdisjoint(name) and not any(category(character) in UNSHOWN for character in name)
 
 
-@dataclass(frozen=True)
+SHOWN = 6  # class names in a `repr`
+
+
+@dataclass(frozen=True, repr=False)
 class Schema:
     """Shape and classes of image data.
 
@@ -51,6 +54,17 @@ class Schema:
             raise UsageError(f"class name {twice!r} is there twice: each class has a name of its own")
         if self.fit not in FITS:
             raise UsageError(f"fit is {str(self.fit)[:40]!r}: it can be {', '.join(FITS)}")
+
+    def __repr__(self) -> str:
+        if len(self.classes) <= SHOWN:
+            return f"Schema(shape={self.shape}, classes={self.classes})"
+        names = ", ".join(map(repr, self.classes[:SHOWN]))
+        return f"Schema(shape={self.shape}, classes=({names}, … {self.num_classes:,} in all))"
+
+    @property
+    def summary(self) -> str:
+        """The shape and the number of classes in words, as "1×8×8 images, 10 classes"."""
+        return f"{'×'.join(map(str, self.shape))} images, {self.num_classes:,} classes"
 
     @property
     def num_classes(self) -> int:

@@ -14,6 +14,7 @@ from mosaic_fl.data.dataset import to_float
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
+from mosaic_fl.models.trainable import trainable
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.optimisation import adamw, averaged, batches, copy_state, cosine
 from mosaic_fl.randomness import Stream
@@ -85,7 +86,7 @@ def train_student(
     student.to(device).train()
     average = averaged(student, config.ema) if config.ema else None
     candidate = average.module if average else student
-    optimiser, draw = adamw(student.parameters(), config), batches(len(rest.labels), config.batch_size, rng)
+    optimiser, draw = adamw(trainable(student), config), batches(len(rest.labels), config.batch_size, rng)
     schedule = cosine(optimiser, config.steps) if config.schedule == "cosine" else None
     kind = augmentation_kind(config.augment, held.images.shape[1])
     varied = replace(stream, stage=f"{stream.stage}/augment").torch()

@@ -13,7 +13,7 @@ from mosaic_fl.engines.flower.app import make_app
 from mosaic_fl.engines.flower.client import Desk
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import UsageError
-from mosaic_fl.models import trust
+from mosaic_fl.models import trust, trust_own
 
 
 def site_desk(node_config: Any) -> Desk:
@@ -32,6 +32,8 @@ def open_site(site: SiteFile) -> Site:
 
     That the model can be built for the data was checked when the node was started: it takes a second.
     """
+    for spec in site.trust:
+        trust_own(spec)
     data = load_own(site.data, site, site.classes, site.schema_file)
     return Site(site.client, data, trust(site.model))
 

@@ -47,6 +47,7 @@ class SiteFile(ReadingConfig):
         None, description="the federation's schema, from mosaic data --describe: classes, channels and image size"
     )
     device: str = Field("auto", description="auto, cpu, cuda")
+    trust: tuple[str, ...] = Field((), description="what the global model may be of: timm, or module:factory of yours")
     server: ServerPart
 
 
