@@ -152,9 +152,9 @@ def test_a_parquet_file_of_plain_bytes_under_another_name(capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    "text", ["file,label\na.png,x\nb/c.png,y\n", "age;filename\n3;a.png\n4;b/c.png\n", "\ufeffimage\na.png\nb/c.png"]
+    "text", ["file,label\na.png,x\nb/c.png,y\n", "age;filename\n3;a.png\n4;b/c.png\n", "image\na.png\nb/c.png"]
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_list_names_its_files(text: str, encoding: str, capsys: pytest.CaptureFixture[str]) -> None:
     pictures("new", a_png=BLACK, b__c_png=WHITE)
     Path("new/list.csv").write_text(text, encoding)

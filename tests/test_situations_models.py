@@ -318,6 +318,11 @@ def test_what_was_let_in_travels_to_worker_processes() -> None:
     assert own.is_own(name)
 
 
+def test_the_package_alone_is_no_model() -> None:
+    with pytest.raises(UsageError, match="'timm' names a package: write timm:NAME"):
+        check(trust("timm"), SCHEMA)
+
+
 def test_no_built_in_name_is_one_to_trust() -> None:
     with pytest.raises(UsageError, match="write MODULE:FACTORY"):
         trust_own("cnn:16")

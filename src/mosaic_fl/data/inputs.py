@@ -96,7 +96,7 @@ def _lines(file: Path) -> list[list[str]]:
         if len(content) > MOST_BYTES:
             raise UsageError(f"{file} has more than {MOST_BYTES:,} bytes: it is no list of files")
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if wide else "utf-8-sig")
+        text = content.decode("utf-16" if wide else "utf-8").removeprefix("\ufeff")
         separator = max(",;\t", key=text.partition("\n")[0].count)
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except (OSError, ValueError, csv.Error) as error:

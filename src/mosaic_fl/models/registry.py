@@ -210,6 +210,8 @@ def _built_in(spec: str) -> tuple[Family, list[int]]:
     head, *numbers = spec.split(":")
     if head in _families:
         return _families[head], _numbers(spec, numbers, _families[head].bounds)
+    if spec == PACKAGE:
+        raise UsageError(f"model {spec!r} names a package: write {TIMM}NAME, one of timm.list_models()")
     if _IMPORT_PATH.fullmatch(spec):
         known = ", ".join([*sorted(_families), PACKAGE])
         raise UsageError(
