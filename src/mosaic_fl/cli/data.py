@@ -33,6 +33,7 @@ def data(
     export: Annotated[Path | None, typer.Option(help="folder for one Parquet file a client")] = None,
     describe: Annotated[bool, typer.Option("--describe", help="the schema that all sites must agree on")] = False,
     classes: Annotated[str | None, typer.Option(help="with --describe: 10, or cat,dog,owl, of all sites")] = None,
+    classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite --out, and an earlier export")] = False,
 ) -> None:
     """Show which client would hold how many samples of which class; or with --describe, what a sample is."""
@@ -50,10 +51,11 @@ def data(
             raise UsageError(f"--describe splits nothing: leave out {', '.join(split_options)}")
         if export:
             raise UsageError(f"--describe exports nothing: leave out --export {export}")
-        _describe(config, number_or_names(classes), out, force)
+        _describe(config, number_or_names(classes, classes_file), out, force)
         return
-    if classes is not None:
-        raise UsageError(f"--classes {classes} goes with --describe: a data set names its own")
+    if classes is not None or classes_file:
+        given = f"--classes {classes}" if classes is not None else f"--classes-file {classes_file}"
+        raise UsageError(f"{given} goes with --describe: a data set names its own")
     if export:
         from mosaic_fl.data import export as export_folder
 

@@ -30,6 +30,7 @@ def contribute(
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
     classes: Annotated[str | None, typer.Option(help="of the whole federation: 10, or cat,dog,owl")] = None,
+    classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
     schema: Annotated[
         Path | None, typer.Option(metavar="FILE", help="classes, channels, size: mosaic data --describe")
     ] = None,
@@ -44,6 +45,7 @@ def contribute(
     options |= reading
     config = configure(file, options, settings)
     require_free(out, force, data)
+    federation = number_or_names(classes, classes_file)
     simulated = [name for name in given_settings(settings) if name.startswith(("data.", "partition."))]
     if idle := [name for name in simulated if name not in READ]:
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
@@ -57,7 +59,7 @@ def contribute(
     from mosaic_fl.monitor import Recorder
     from mosaic_fl.report.progress import Display
 
-    samples = load_own(data, config.data, number_or_names(classes), schema)
+    samples = load_own(data, config.data, federation, schema)
     spec = trust(model)
     check(spec, samples.schema)
     place = find_device(config.run.device)
@@ -112,8 +114,14 @@ def distill(
     print(f"Results: {out}/global_model.safetensors, result.json")
 
 
-def number_or_names(text: str | None) -> int | list[str] | None:
-    """`10` -> 10, `cat,dog` -> their names; raises UsageError for fewer than two."""
+def number_or_names(text: str | None, file: Path | None = None) -> int | list[str] | None:
+    """`10` -> 10, `cat,dog` -> their names, or those in a file; raises UsageError for fewer than two."""
+    if text is not None and file is not None:
+        raise UsageError(f"--classes {text} and --classes-file {file}: give one of them")
+    if file is not None:
+        from mosaic_fl.data.names import read_names
+
+        return read_names(file)
     if text is None:
         return None
     found = int(text) if text.isdecimal() else [name.strip() for name in text.split(",")]
