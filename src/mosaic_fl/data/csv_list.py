@@ -70,11 +70,15 @@ def require_list(file: Path, reading: ReadingConfig = READING) -> None:
     _columns(_table(file).columns, file, reading)
 
 
-def read_files(file: Path, reading: ReadingConfig = READING) -> list[Path]:
-    """The images that a CSV file lists, whether it has labels or not; raises UsageError as `read_csv` does."""
+def read_files(file: Path, reading: ReadingConfig = READING) -> list[tuple[str, Path | None]]:
+    """The images that a CSV file lists, labelled or not: each name as it is written, and its file (None: no name).
+
+    Whether a file exists is seen when it is opened. Raises UsageError for a file that is no such list.
+    """
     table = _table(file)
     column = choose_column(table.columns, reading.image_column, FILE_COLUMNS, "--image-column", str(file))
-    return _pictures(file, table, column, reading)
+    names = [name.strip() for name in _cells(table, column)]
+    return [(name, _resolve(file.parent, name) if name else None) for name in names]
 
 
 def _columns(present: list[str], file: Path, reading: ReadingConfig) -> tuple[str, str]:

@@ -1,23 +1,19 @@
 """Pictures without labels, one after the other, each with the name that its prediction is to bear."""
 
-import codecs
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
 from mosaic_fl.data.opening import Picture
-from mosaic_fl.data.reading import IMAGE_COLUMNS, IMAGE_SUFFIXES
+from mosaic_fl.data.reading import IMAGE_COLUMNS
+from mosaic_fl.data.rows import IMAGE_SUFFIXES
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "filepath", "path", "image_path", "image_file")
-LISTED_COLUMNS = (*FILE_COLUMNS, *IMAGE_COLUMNS)  # of a list of files
-LIST_SUFFIXES = {".csv", ".tsv"}
-MOST_BYTES = 2**28  # of a list, millions of lines
 AT_ONCE = 64  # rows of a Parquet file whose bytes are in memory
 NAMED = 3  # files that a note names
 
@@ -56,8 +52,9 @@ def read_inputs(path: Path, reading: ReadingConfig) -> Inputs:
         raise UsageError(f"{path} {'is neither a file nor a folder' if path.exists() else 'does not exist'}")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return Inputs(str(path), iter([Input(path.name, None, path)]), tabular=False)
-    if path.suffix.lower() in LIST_SUFFIXES:
-        return Inputs(str(path), iter(_listed(path, reading)), tabular=False)
+    if path.suffix.lower() in CSV_SUFFIXES:
+        listed = read_files(path, reading)
+        return Inputs(str(path), (Input(name, None, file) for name, file in listed), tabular=False)
     return _parquet([path], str(path), reading)
 
 
@@ -76,32 +73,6 @@ def _folder(folder: Path, reading: ReadingConfig) -> Inputs:
 
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
-
-
-def _listed(file: Path, reading: ReadingConfig) -> list[Input]:
-    lines = _lines(file)
-    header = [name.strip() for name in lines[0]] if lines else []
-    column = header.index(_column(header, reading.image_column, LISTED_COLUMNS, str(file)))
-    if len(lines) < 2:
-        raise UsageError(f"{file} lists no files")
-    names = [cells[column].strip() if column < len(cells) else "" for cells in lines[1:]]
-    return [Input(name, None, file.parent / name if name else None) for name in names]
-
-
-def _lines(file: Path) -> list[list[str]]:
-    """The cells of each line that is not blank; the header line shows what parts them."""
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise UsageError(f"{file} has more than {MOST_BYTES:,} bytes: it is no list of files")
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if wide else "utf-8").removeprefix("\ufeff")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-    except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(f"{file} cannot be read as a list of files: {_reason(error)}") from error
-    return [cells for cells in lines if any(map(str.strip, cells))]
 
 
 def _parquet(files: Sequence[Path], source: str, reading: ReadingConfig) -> Inputs:

@@ -78,7 +78,7 @@ def read_pictures(path: Path, reading: ReadingConfig = READING) -> list[Picture]
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return [path]
     if path.suffix.lower() in CSV_SUFFIXES:
-        return list(read_files(path, reading))
+        return [file for _, file in read_files(path, reading)]
 
     def wanted(schema: Any) -> tuple[str, ...]:
         columns = _names(schema)
