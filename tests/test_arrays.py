@@ -41,7 +41,7 @@ def test_tensors_arrays_and_lists_give_the_same() -> None:
         data = from_arrays(images, labels)
         assert torch.equal(data.images, torch.tensor(BYTES))
         assert data.labels.tolist() == [0, 1]
-    assert from_arrays([[[0, 8], [16, 16]]], [1], value_range=(0, 16)).images.flatten().tolist() == [
+    assert from_arrays([[[0, 8], [16, 16]]], [1], 2, value_range=(0, 16)).images.flatten().tolist() == [
         0,
         128,
         255,
@@ -60,19 +60,19 @@ def test_arrays_are_copied() -> None:
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_floats_are_mapped_from_their_range(dtype: Any) -> None:
     values = np.array([[[-1, 0], [0.5, 1]]], dtype)
-    data = from_arrays(values, [1], value_range=(-1, 1))
+    data = from_arrays(values, [1], 2, value_range=(-1, 1))
     # (v + 1) · 127.5 = 0, 127.5 (to the even 128), 191.25, 255
     assert data.images.flatten().tolist() == [0, 128, 191, 255]
 
 
 def test_every_byte_survives_the_way_through_floats() -> None:
     every = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
-    assert torch.equal(from_arrays(every / 255, [1], value_range=(0, 1)).images[0], every)
+    assert torch.equal(from_arrays(every / 255, [1], 2, value_range=(0, 1)).images[0], every)
 
 
 def test_names_of_classes() -> None:
     images = np.zeros((2, 4, 4), np.uint8)
-    assert from_arrays(images, [0, 2]).schema.classes == ("0", "1", "2")
+    assert from_arrays(images, [0, 1]).schema.classes == ("0", "1")
     assert from_arrays(images, [0, 2], classes=4).schema.classes == ("0", "1", "2", "3")
     assert from_arrays(images, [0, 2], classes=np.array([3]).max() + 1).schema.classes == ("0", "1", "2", "3")
     assert from_arrays(images, [0, 1], classes=["cat", "dog"]).schema.classes == ("cat", "dog")
@@ -102,12 +102,18 @@ GOOD = np.zeros((3, 4, 4), np.uint8)
         ([[[1], [1, 2]]], [0], {}, "must be arrays of one shape"),
         (torch.zeros(3, 4, 4, dtype=torch.bfloat16), [0, 1, 2], {}, "must be arrays"),
         (GOOD, [0, 1], {}, "there are 3 images, but 2 labels"),
-        (GOOD, [0.0, 1.0, 2.0], {}, "labels must be whole numbers 0..C−1, not float64"),
-        (GOOD, ["a", "b", "c"], {}, "labels must be whole numbers"),
-        (GOOD, [True, False, True], {}, "not bool"),
-        (GOOD, [[0], [1], [2]], {}, r"one axis, \(n,\), not the shape \(3, 1\)"),
+        (GOOD, [0.0, 1.5, 2.0], {}, "sample 1 has label 1.5: labels are whole numbers or text"),
+        (GOOD, [0, 1, float("nan")], {}, "sample 2 has no label"),
+        (GOOD, ["a", "", "c"], {}, "sample 1 has no label"),
+        (GOOD, ["a", None, "c"], {}, "sample 1 has no label"),
+        (GOOD, np.array(["a", 1, "c"], object), {}, "but those of the arrays are int, str"),
+        (GOOD, [1j, 0, 1], {}, "but those of the arrays are complex128"),
+        (GOOD, [[0, 1], [1, 0], [0, 1]], {}, r"one axis, \(n,\) or \(n, 1\), not the shape \(3, 2\)"),
+        (GOOD, [0, 2, 2], {}, r"are 0, 2, and none is 1: .* in all \(classes=3\), or the names of all, as 0,2$"),
         (GOOD, [0, -1, 2], {}, "sample 1 has label -1"),
-        (GOOD, [0, 1, 2], {"classes": 2}, "labels run from 0 to 2, but there are 2 classes"),
+        (GOOD, [0, 1, 2], {"classes": 2}, "sample 2 has label 2, but there are 2 classes: 0, 1$"),
+        (GOOD, [0, 1, 2], {"classes": ["a", "b"]}, "label 2, but there are 2 classes: a, b; labels are 0..1$"),
+        (GOOD, [1, 2, 3], {"classes": 3}, "there are 3 classes: 0, 1, 2; if labels count from 1, .* as 1,2,3$"),
         (GOOD, [0, 1, 10**12], {}, "there can be at most 10000"),
         (GOOD, [0, 0, 0], {}, "1 classes: a classifier needs 2"),
         (GOOD, [0, 1, 1], {"classes": ["a", "a"]}, "'a' comes 2 times"),
@@ -138,7 +144,7 @@ class TestDataset:
     def test_pil_images_with_python_labels(self) -> None:
         pictures = [(Image.new("L", (7, 5), 9), 0), (Image.new("L", (7, 5), 8), 1)]
         assert from_dataset(pictures).images[:, 0, 4, 6].tolist() == [9, 8]
-        assert from_dataset([(Image.new("RGB", (7, 5)), 1)]).schema.shape == (3, 5, 7)
+        assert from_dataset([(Image.new("RGB", (7, 5)), 1)], 2).schema.shape == (3, 5, 7)
 
     @pytest.mark.parametrize(
         ("items", "message"),
@@ -148,7 +154,7 @@ class TestDataset:
             ([(GOOD[0], 0), 7], r"sample 1 of the data set is not \(image, label\)"),
             ([(GOOD[0], 0), (GOOD[0, :2], 1)], r"sample 1 has the shape \(2, 4\), sample 0 \(4, 4\)"),
             ([(GOOD[0], [0, 1])], r"sample 0 has a label of shape \(2,\)"),
-            ([(GOOD[0], 0.5)], "labels must be whole numbers"),
+            ([(GOOD[0], 0.5)], "sample 0 has label 0.5: labels are whole numbers"),
         ],
     )
     def test_errors(self, items: Any, message: str) -> None:

@@ -1,5 +1,6 @@
 """Data that is none, or lacks something: one clear line that names the value."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("labels", "message"),
         [
-            ([0.0, 1.0], "labels must be integers 0..C−1, but column label of .* is double"),
-            (["cat", "dog"], "is string"),
+            ([0.0, 0.5], "row 1 of .* has label 0.5: labels are whole numbers or text"),
+            (["cat", " "], "row 1 of .* has no label"),
+            (["cat", None], "row 1 of .* has no label"),
+            ([{"x": 1}], "labels must be whole numbers 0..C−1 or text, but column label of .* is struct"),
+            ([[0, 1]], "row 0 of .* has no one label: column label is list"),
             ([0, None], "row 1 of .* has no label"),
             ([0, -1], "row 1 of .* has label -1"),
             ([0, 10_000], "row 1 of .* has label 10000: .*at most 10000 classes"),
@@ -45,7 +49,9 @@ class TestBadInput:
     def test_train_and_test_with_other_names(self, tmp_path: Path) -> None:
         write(tmp_path / "train.parquet", [0, 1], names=["a", "b"])
         write(tmp_path / "test.parquet", [0, 1], names=["b", "a"])
-        with pytest.raises(UsageError, match="has the classes a, b, its test set b, a"):
+        assert read(tmp_path).test.labels.tolist() == [1, 0]  # by name
+        write(tmp_path / "test.parquet", [0, 1], names=["a", "x"])
+        with pytest.raises(UsageError, match="class x is only in the test set"):
             read(tmp_path)
 
     def test_a_test_file_without_a_training_file(self, tmp_path: Path) -> None:
@@ -114,3 +120,16 @@ class TestBadInput:
         for call in (load_file, lambda path: load_images(path, image_schema((1, 4, 4), ("a", "b")))):
             with pytest.raises(UsageError, match="nowhere does not exist"):
                 call(tmp_path / "nowhere")
+
+    def test_paths_that_are_none(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        simulation = read
+        for call in (load_file, simulation, lambda path: load_images(path, image_schema((1, 4, 4), ("a", "b")))):
+            with pytest.raises(UsageError, match="fifo (is neither a file nor a folder|does not exist)"):
+                call(tmp_path / "fifo")
+            with pytest.raises(UsageError, match="cannot read x.*: File name too long"):
+                call("x" * 5000)
+            with pytest.raises(UsageError, match="there is no such home"):
+                call("~no.such.user/x")
+            with pytest.raises(UsageError):
+                call("a\0b")

@@ -13,7 +13,7 @@ from image_files import folder, grey, png, read, write
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.data.export import save_parquet
-from mosaic_fl.data.reading import parquet_files
+from mosaic_fl.data.parts import locate
 from mosaic_fl.data.sources import load_file, load_images, load_test
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import image_schema
@@ -63,10 +63,10 @@ class TestParquet:
         for start in ("a", "b"):
             write(tmp_path / f"{start}-train.parquet", [0, 1])
             write(tmp_path / f"{start}-test.parquet", [0])
-        assert parquet_files(tmp_path / "b") == (
-            [tmp_path / "b-train.parquet"],
-            [tmp_path / "b-test.parquet"],
-        )
+        place = locate(tmp_path / "b")
+        assert place is not None
+        assert place.training() == [tmp_path / "b-train.parquet"]
+        assert place.testing() == [tmp_path / "b-test.parquet"]
         assert len(read(tmp_path / "b").train) == 2
         with pytest.raises(UsageError, match=r"more than one data set \(a-train, b-train\).*such as .*/a$"):
             read(tmp_path)
@@ -91,7 +91,7 @@ class TestParquet:
         exif[0x0112] = 3  # orientation: upside down
         file = io.BytesIO()
         Image.fromarray(np.array([[0, 9]], np.uint8)).save(file, format="PNG", exif=exif)
-        data = load_file(write(tmp_path / "x.parquet", [1], [file.getvalue()]))
+        data = load_file(write(tmp_path / "x.parquet", [1], [file.getvalue()]), classes=2)
         assert data.images.flatten().tolist() == [9, 0]
 
     def test_other_sizes_need_image_size(self, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ class TestImageFolder:
 
 class TestOneClient:
     def test_names_come_from_the_file_else_from_the_number_of_classes(self, tmp_path: Path) -> None:
-        plain = write(tmp_path / "plain.parquet", [2, 0])
+        plain = write(tmp_path / "plain.parquet", [2, 0, 1])
         named = write(tmp_path / "named.parquet", [1], names=["a", "b", "c"])
         assert load_file(plain).schema.classes == ("0", "1", "2")
         assert load_file(plain, classes=5).schema.classes == tuple("01234")
@@ -186,7 +186,7 @@ class TestOneClient:
         assert load_file(file, classes=2).class_counts().tolist() == [2, 0]
 
     def test_a_coloured_picture_where_the_schema_is_grey(self, tmp_path: Path) -> None:
-        file = write(tmp_path / "red.parquet", [0, 1], [png(np.zeros((4, 4, 3), np.uint8))] * 2)
+        file = write(tmp_path / "red.parquet", [0, 1], [png(np.full((4, 4, 3), (200, 0, 0), np.uint8))] * 2)
         with pytest.raises(UsageError, match=r"row 0 of .* is coloured \(mode RGB\), where grey"):
             load_file(file, schema=image_schema((1, 4, 4), ("a", "b")))
 

@@ -148,9 +148,9 @@ def test_files_alone_give_the_same_model_as_the_simulation(finished: Path, tmp_p
     assert ours.read_bytes() == theirs.read_bytes()
     assert f"{100 * result(finished)['accuracy']:.1f}" in shown
 
-    lines = mosaic("predict", ours, "--data", "sites/test.parquet", cwd=tmp_path).splitlines()
+    lines = mosaic("predict", "global", "--data", "sites/test.parquet", cwd=tmp_path).splitlines()
     answers = [json.loads(line) for line in lines]
-    assert {"image", "class", "name", "probability"} == answers[0].keys()
+    assert {"image", "file", "row", "class", "name", "probability"} == answers[0].keys()
     from mosaic_fl.data.sources import load_file
 
     test = load_file(tmp_path / "sites" / "test.parquet")

@@ -12,9 +12,15 @@ from torch import Tensor, nn
 
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.models import build, check
+from mosaic_fl.models import build, check, own, trust
 
 SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
+
+
+@pytest.fixture(autouse=True)
+def _timm_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own, "_packages", set())
+    trust("timm")
 
 
 class Stand(nn.Module):

@@ -7,15 +7,25 @@ if TYPE_CHECKING:
     from mosaic_fl.api import contribute, distill
     from mosaic_fl.contribution import Contribution
     from mosaic_fl.data.arrays import from_arrays, from_dataset
+    from mosaic_fl.domains.dataset import Dataset
+    from mosaic_fl.domains.schema import Schema
     from mosaic_fl.errors import MosaicError, UsageError
-    from mosaic_fl.global_model import GlobalModel
+    from mosaic_fl.global_model import Evaluation, GlobalModel
     from mosaic_fl.models import trust
+    from mosaic_fl.notes import Note
+
+    __version__: str
 
 __all__ = [
     "Contribution",
+    "Dataset",
+    "Evaluation",
     "GlobalModel",
     "MosaicError",
+    "Note",
+    "Schema",
     "UsageError",
+    "__version__",
     "contribute",
     "distill",
     "from_arrays",
@@ -26,8 +36,12 @@ __all__ = [
 # Imported when first used: torch takes seconds, and `mosaic --help` needs none of it.
 _HOMES = {
     "Contribution": "contribution",
+    "Evaluation": "global_model",
     "GlobalModel": "global_model",
+    "Dataset": "domains.dataset",
     "MosaicError": "errors",
+    "Note": "notes",
+    "Schema": "domains.schema",
     "UsageError": "errors",
     "contribute": "api",
     "distill": "api",
@@ -38,6 +52,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mosaic-fl")
     if name not in _HOMES:
         raise AttributeError(f"module 'mosaic_fl' has no attribute {name!r}")
     return getattr(importlib.import_module(f"mosaic_fl.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

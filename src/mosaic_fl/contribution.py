@@ -35,7 +35,7 @@ class Prototypes:
     sizes: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Contribution:
     """What one client gives to the federation (docs/method.md, steps 1, 2 and 4).
 
@@ -56,6 +56,14 @@ class Contribution:
     generator_spec: GeneratorSpec | None = None
     generator: State | None = None
     generator_note: str = ""
+
+    def __repr__(self) -> str:
+        samples = f"{int(self.class_counts.sum()):,} samples"
+        generator = self.generator_spec.family if self.generator_spec else "no"
+        return (
+            f"Contribution(client {self.client}, {self.architecture!r}, {self.schema.summary}, {samples}, "
+            f"{generator} generator)"
+        )
 
     @property
     def generator_line(self) -> str:

@@ -110,6 +110,8 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     device = find_device(config.run.device)
     for spec in deployment.trusted:
         trust_own(spec)
+    if config.models.student:
+        trust(config.models.student)  # before clients of the same architecture join
     journal = Journal(folder, watch.listen)
     roll = Roll(grid, _identity(folder), deployment.clients, watch.tell, time.monotonic)
     exchange = Exchange(grid, roll, deployment.limits, watch.tell, max_answer=deployment.max_answer)

@@ -37,6 +37,8 @@ def distill_files(
     `test` is labelled data for the final figure alone. Raises UsageError before any work for a file that is not a
     contribution, contributions that do not fit together, and an `out` that is taken.
     """
+    if config.models.student:
+        trust(config.models.student)  # before contributions of the same architecture are built
     contributions = compatible([Contribution.load(path) for path in paths])
     schema, device = contributions[0].schema, find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))

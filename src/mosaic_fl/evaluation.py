@@ -10,7 +10,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.models.inference import accuracy
+from mosaic_fl.models.inference import accuracy, recall
 from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logits, mean_probabilities
 
 
@@ -36,7 +36,7 @@ def figures(
         predicted = outcome.served.logits(test.samples, device)
     result: dict[str, Any] = {
         "accuracy": accuracy(predicted, labels),
-        "recall": _recall(predicted, labels, test.schema.num_classes),
+        "recall": recall(predicted, labels, test.schema.num_classes),
         "validation_accuracy": validation_accuracy(confusions),
         "holdout": outcome.distilled.holdout if outcome.distilled else None,
         "teacher_accuracy": None,
@@ -81,9 +81,3 @@ def _placed(values: Sequence[Any], owners: Sequence[int], clients: int, absent: 
         return list(values)
     by_number = dict(zip(owners, values, strict=True))
     return [by_number.get(k, absent) for k in range(clients)]
-
-
-def _recall(outputs: Tensor, labels: Tensor, classes: int) -> list[float | None]:
-    """Share of each class that is found; None for a class without samples."""
-    right = (outputs.argmax(1) == labels).float()
-    return [float(right[labels == c].mean()) if bool((labels == c).any()) else None for c in range(classes)]

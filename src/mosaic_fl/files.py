@@ -5,7 +5,9 @@ import errno
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from mosaic_fl.errors import MosaicError, UsageError
 
@@ -25,12 +27,22 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     Raises MosaicError where the disk is full, read-only or otherwise refuses.
     """
     content = data.encode() if isinstance(data, str) else data
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written within the block, which is at `path` once the block has ended, and nowhere if it fails.
+
+    Raises MosaicError where the disk is full, read-only or otherwise refuses.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(name, 0o666 & ~_umask())

@@ -1,54 +1,162 @@
-"""The one global model: a value, a file, and predictions."""
+"""The one global model: a value, a file, predictions, and how good they are."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from mosaic_fl import container
+from mosaic_fl.data.arrays import from_arrays, pixels_of
+from mosaic_fl.devices import find_device
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import write_atomic
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.inference import logits
+from mosaic_fl.models.inference import accuracy, logits, recall
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.models.registry import build
 
 KIND = "global model"
+FILE = "global_model.safetensors"  # its name in the folder of a run
+
+Images = npt.ArrayLike | Tensor | Samples | Dataset
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """How good predictions are: `samples`, the share `accuracy` of them in 0..1 that is right, and each class's.
+
+    `recall` holds, for each of `classes` in the order of their labels, the share of its samples that is found; None
+    where it has none.
+    """
+
+    samples: int
+    accuracy: float
+    recall: tuple[float | None, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall of the classes that have samples: what counts where some are rare."""
+        shares = [share for share in self.recall if share is not None]
+        return sum(shares) / len(shares) if shares else 0.0
+
+    def __repr__(self) -> str:
+        balanced = f"balanced accuracy {self.balanced_accuracy:.4f}"
+        return f"Evaluation({self.samples:,} samples, accuracy {self.accuracy:.4f}, {balanced})"
+
+
+@dataclass(frozen=True, repr=False)
 class GlobalModel:
-    """A classifier's architecture, schema and weights."""
+    """A classifier's architecture, schema and weights.
+
+    Where it takes `images`, these are as in `contribute`: arrays or tensors (n, h, w), (n, channels, h, w) or
+    (n, h, w, channels), uint8 or numbers in `value_range`, the (black, white) values; one image without n; or an
+    `Dataset`. Results are torch's tensors on the CPU (`.numpy()` makes arrays of them), a row an image. Raises
+    UsageError for images of another shape or type, and for a `device` that is not here.
+    """
 
     architecture: str
     schema: Schema
     state: dict[str, Tensor]
+
+    def __repr__(self) -> str:
+        weights = sum(tensor.numel() for tensor in self.state.values() if tensor.is_floating_point())
+        return f"GlobalModel({self.architecture!r}, {self.schema.summary}, {weights:,} weights)"
 
     def module(self) -> Classifier:
         """The classifier in eval mode on the CPU: float32 (n, channels, height, width) in −1..1 -> logits (n, C)."""
         with torch.random.fork_rng(devices=[]):
             return load_into(lambda: build(self.architecture, self.schema), self.state, "global model")
 
-    def logits(self, samples: Samples | Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Logits (n, C) of samples, or of the one field's values: uint8 images (n, channels, height, width)."""
-        if not isinstance(samples, Samples):
-            samples = Samples(self.schema.fields, {next(iter(self.schema.fields)): torch.as_tensor(samples)})
-        return logits(self.module().to(device), samples, device)
+    def logits(
+        self, images: Images, device: torch.device | str = "cpu", *, value_range: tuple[float, float] | None = None
+    ) -> Tensor:
+        """Logits float32 (n, C)."""
+        if isinstance(images, str | Path):
+            raise UsageError(
+                f"{str(images)!r} is no array of images: read the files first, or use mosaic predict, which reads them"
+            )
+        samples = self._samples(images, value_range)
+        place = find_device(device) if isinstance(device, str) else device
+        if not len(samples):
+            return torch.zeros(0, self.schema.num_classes)
+        return logits(self.module().to(place), samples, place)
 
-    def predict(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Class numbers int64 (n,) for uint8 images (n, channels, height, width)."""
-        return self.logits(images, device).argmax(1)
+    def _samples(self, images: Images, value_range: tuple[float, float] | None) -> Samples:
+        if isinstance(images, Dataset):
+            return images.samples
+        if isinstance(images, Samples):
+            return images
+        values = pixels_of(images, self.schema, value_range)
+        return Samples(self.schema.fields, {next(iter(self.schema.fields)): values})
+
+    def predict(
+        self, images: Images, device: torch.device | str = "cpu", *, value_range: tuple[float, float] | None = None
+    ) -> Tensor:
+        """Class numbers int64 (n,), of the names in `schema.classes`."""
+        return self.logits(images, device, value_range=value_range).argmax(1)
+
+    def predict_proba(
+        self, images: Images, device: torch.device | str = "cpu", *, value_range: tuple[float, float] | None = None
+    ) -> Tensor:
+        """Probabilities float32 (n, C) of the classes in the order of `schema.classes`; each row sums to 1."""
+        return self.logits(images, device, value_range=value_range).softmax(1)
+
+    def evaluate(
+        self,
+        images: Images,
+        labels: npt.ArrayLike | Tensor | None = None,
+        device: torch.device | str = "cpu",
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> Evaluation:
+        """How good the predictions are for labelled images: an `Dataset`, or images with `labels` (n,).
+
+        Labels are numbers 0..C−1; those of an `Dataset` are read by its classes' names, where it has names and not
+        just numbers. Raises UsageError, too, for labels that are no class of the model's.
+        """
+        if isinstance(images, Dataset):
+            if labels is not None or value_range is not None:
+                raise UsageError("an Dataset has labels and values of its own: give them where it is made")
+            answers = _numbers(images, self.schema.classes)
+            outputs = self.logits(images, device)
+        else:
+            if labels is None:
+                raise UsageError("images come without labels: give labels=, or an Dataset")
+            outputs = self.logits(images, device, value_range=value_range)
+            blanks = np.zeros((len(outputs), 1, 1), np.uint8)
+            answers = from_arrays(blanks, labels, self.schema.classes).labels
+        shares = tuple(recall(outputs, answers, self.schema.num_classes))
+        return Evaluation(len(answers), accuracy(outputs, answers), shares, self.schema.classes)
 
     def to_bytes(self) -> bytes:
         """The file format: see `container`."""
         return container.pack(KIND, {"architecture": self.architecture, "schema": self.schema.to_json()}, self.state)
 
+    def save(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write `to_bytes` to the file `path`, whole or not at all.
+
+        Raises UsageError where it is a folder, or exists and `overwrite` is not said; MosaicError where the disk fails.
+        """
+        file = Path(path)
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder: give the name of a file, as {file / FILE}")
+        if file.exists() and not overwrite:
+            raise UsageError(f"{file} exists: choose another name, or say overwrite=True")
+        write_atomic(file, self.to_bytes())
+
     @classmethod
     def load(cls, path: Path | str) -> "GlobalModel":
-        """`from_bytes` of a file."""
-        return cls.from_bytes(container.read_bytes(Path(path)), str(path))
+        """`from_bytes` of a file, or of the one in a run's folder."""
+        file = model_file(Path(path))
+        return cls.from_bytes(container.read_bytes(file), str(file))
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str = "global model") -> "GlobalModel":
@@ -66,3 +174,44 @@ class GlobalModel:
                     raise UsageError(f"{source}: {error}") from error
                 return model
         raise UsageError(f"{source}: the manifest is not one of a global model")
+
+
+def model_file(path: Path) -> Path:
+    """The file that `path` names: itself, or the global model in a run's folder; raises UsageError where none is."""
+    if not path.is_dir():
+        return path
+    if (path / FILE).exists():
+        return path / FILE
+    raise UsageError(f"{path} {_why_none(path)}")
+
+
+def _why_none(folder: Path) -> str:
+    """Why there is no global model in a folder, as the files of a run there tell it."""
+    try:
+        result = json.loads((folder / "result.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        result = None
+    if isinstance(result, dict) and isinstance(result.get("method"), str) and result.get("student") is None:
+        method = str(result.get("title") or result["method"])[:80]
+        return f"holds a run of {method}, which serves its clients' models as an ensemble: there is no one global model"
+    if (folder / "table.json").exists() or (folder / "cells").is_dir():
+        return "holds a comparison, which keeps no models: mosaic run makes one"
+    if (folder / "inputs.json").exists():
+        return f"holds a run that has no {FILE} yet: mosaic status says how far it is"
+    return f"is a folder without a {FILE}: give the folder of a run, or such a file"
+
+
+def _numbers(data: Dataset, classes: tuple[str, ...]) -> Tensor:
+    """The labels of `data` as numbers of `classes`: by name, or as they are where its names are 0..C−1 alone."""
+    names = data.schema.classes
+    if names == classes:
+        return data.labels
+    if strange := [name for name in names if name not in classes]:
+        numbered = names == tuple(map(str, range(len(names)))) and len(names) <= len(classes)
+        if numbered and not all(name.isdecimal() for name in classes):  # else numbers are names
+            return data.labels
+        raise UsageError(
+            f"class {strange[0]!r} of the data is none of the model's classes ({', '.join(classes[:10])}"
+            f"{', …' if len(classes) > 10 else ''})"
+        )
+    return torch.tensor([classes.index(name) for name in names])[data.labels]

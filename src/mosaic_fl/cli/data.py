@@ -1,14 +1,17 @@
 """`mosaic data`: look at a data set and how it would be spread over clients."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from mosaic_fl.cli.files import require_free
+from mosaic_fl.cli.files import number_or_names, require_free
 from mosaic_fl.cli.options import ConfigFile, Seed, Settings, configure
 from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.config import Config
+from mosaic_fl.errors import UsageError
 
 PICTURE = Path("runs/split.png")  # a look is no result: without --out the last one is drawn over
 
@@ -24,11 +27,16 @@ def data(
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
     seed: Seed = None,
     settings: Settings = None,
-    out: Annotated[Path | None, typer.Option(help="the picture [runs/split.png, drawn anew each time]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="the picture [runs/split.png, drawn anew each time], or the schema")
+    ] = None,
     export: Annotated[Path | None, typer.Option(help="folder for one Parquet file a client")] = None,
+    describe: Annotated[bool, typer.Option("--describe", help="the schema that all sites must agree on")] = False,
+    classes: Annotated[str | None, typer.Option(help="with --describe: 10, or cat,dog,owl, of all sites")] = None,
+    classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite --out, and an earlier export")] = False,
 ) -> None:
-    """Show which client would hold how many samples of which class."""
+    """Show which client would hold how many samples of which class; or with --describe, what a sample is."""
     options = {
         "data.name": data,
         "partition.clients": clients,
@@ -38,6 +46,16 @@ def data(
         **reading,
     }
     config = configure(file, options, settings)
+    if describe:
+        if split_options := [name for name, value in options.items() if value and name.startswith("partition.")]:
+            raise UsageError(f"--describe splits nothing: leave out {', '.join(split_options)}")
+        if export:
+            raise UsageError(f"--describe exports nothing: leave out --export {export}")
+        _describe(config, number_or_names(classes, classes_file), out, force)
+        return
+    if classes is not None or classes_file:
+        given = f"--classes {classes}" if classes is not None else f"--classes-file {classes_file}"
+        raise UsageError(f"{given} goes with --describe: a data set names its own")
     if export:
         from mosaic_fl.data import export as export_folder
 
@@ -60,3 +78,27 @@ def data(
     if export:
         export_folder.save_split(shards, splits.test, export)
         print(f"Data: {len(shards)} clients' files and test.parquet in {export}")
+
+
+def _describe(config: Config, classes: int | list[str] | None, out: Path | None, force: bool) -> None:
+    """Print the schema of a client's own data or of a data set, or write it to `out`; figures go to stderr alone."""
+    name, stderr = config.data.name, Console(stderr=True)
+    if out:
+        require_free(out, force, Path(name))
+    from mosaic_fl.data.schema_file import schema_text
+    from mosaic_fl.data.sources import load, load_file
+    from mosaic_fl.files import write_atomic
+    from mosaic_fl.report.tables import class_table
+
+    own = Path(name).expanduser().exists()
+    if classes is not None and not own:
+        raise UsageError(f"--classes goes with a file or folder of one client; {name} names its own")
+    samples = load_file(name, config.data, classes=classes) if own else load(config.data, config.run.seed).train
+    text = schema_text(samples.schema)
+    stderr.print(class_table(samples.class_counts()[None], samples.schema.classes))
+    print(f"{len(samples)} samples here; these figures are not in the schema", file=sys.stderr)
+    if out:
+        write_atomic(out, text)
+        print(f"Schema: {out}")
+    else:
+        sys.stdout.write(text)

@@ -1,7 +1,5 @@
-"""`mosaic contribute`, `distill` and `predict`: the same method for sites that exchange files only."""
+"""`mosaic contribute` and `distill`: the same method for sites that exchange files only."""
 
-import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +15,9 @@ from mosaic_fl.notes import note
 
 # Of the settings that say what a simulation reads, those for a site too.
 READ = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
-Trust = Annotated[list[str] | None, typer.Option("--trust", metavar="MODULE:FACTORY", help="a model of yours")]
+Trust = Annotated[
+    list[str] | None, typer.Option("--trust", metavar="NAME", help="a model of yours, MODULE:FACTORY, or timm")
+]
 
 
 @reads_images()
@@ -30,6 +30,10 @@ def contribute(
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
     classes: Annotated[str | None, typer.Option(help="of the whole federation: 10, or cat,dog,owl")] = None,
+    classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
+    schema: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="classes, channels, size: mosaic data --describe")
+    ] = None,
     generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, flow, none")] = None,
     seed: Seed = None,
     device: Device = None,
@@ -41,12 +45,13 @@ def contribute(
     options |= reading
     config = configure(file, options, settings)
     require_free(out, force, data)
+    federation = number_or_names(classes, classes_file)
     simulated = [name for name in given_settings(settings) if name.startswith(("data.", "partition."))]
     if idle := [name for name in simulated if name not in READ]:
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
     from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make
-    from mosaic_fl.data.sources import load_file
+    from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.devices import find_device
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.files import write_atomic
@@ -54,7 +59,7 @@ def contribute(
     from mosaic_fl.monitor import Recorder
     from mosaic_fl.report.progress import Display
 
-    samples = load_file(data, config.data, classes=_classes(classes))
+    samples = load_own(data, config.data, federation, schema)
     spec = trust(model)
     check(spec, samples.schema)
     place = find_device(config.run.device)
@@ -90,7 +95,7 @@ def distill(
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
     options |= reading
     config = configure(config_file, options, settings)
-    _let_in(trusted)
+    let_in(trusted)
     from mosaic_fl.distilling import distill_files
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.tables import percent
@@ -109,42 +114,14 @@ def distill(
     print(f"Results: {out}/global_model.safetensors, result.json")
 
 
-@reads_images("label_column", "channels", "image_size")
-def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a global_model.safetensors")],
-    *,
-    data: Annotated[Path, typer.Option(help="images: a Parquet file or a folder")],
-    out: Annotated[Path | None, typer.Option(help="write here instead of the screen")] = None,
-    reading: dict[str, Any],
-    trusted: Trust = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
-    force: Force = False,
-) -> None:
-    """Use a global model: one JSON line an image, with its class and probability."""
-    from mosaic_fl.data.sources import load_images
-    from mosaic_fl.devices import find_device
-    from mosaic_fl.files import write_atomic
-    from mosaic_fl.global_model import GlobalModel
+def number_or_names(text: str | None, file: Path | None = None) -> int | list[str] | None:
+    """`10` -> 10, `cat,dog` -> their names, or those in a file; raises UsageError for fewer than two."""
+    if text is not None and file is not None:
+        raise UsageError(f"--classes {text} and --classes-file {file}: give one of them")
+    if file is not None:
+        from mosaic_fl.data.names import read_names
 
-    if out:
-        require_free(out, force, data, model)
-    _let_in(trusted)
-    loaded = GlobalModel.load(model)
-    images = load_images(data, loaded.schema, configure(None, reading, None).data)
-    probabilities = loaded.logits(images, find_device(device)).softmax(1)
-    best, classes = probabilities.max(1)
-    lines = "".join(
-        json.dumps({"image": i, "class": c, "name": loaded.schema.classes[c], "probability": round(p, 6)}) + "\n"
-        for i, (c, p) in enumerate(zip(classes.tolist(), best.tolist(), strict=True))
-    )
-    if out:
-        write_atomic(out, lines)
-    else:
-        sys.stdout.write(lines)
-
-
-def _classes(text: str | None) -> int | list[str] | None:
-    """`10` -> 10, `cat,dog` -> their names; raises UsageError for fewer than two."""
+        return read_names(file)
     if text is None:
         return None
     found = int(text) if text.isdecimal() else [name.strip() for name in text.split(",")]
@@ -153,7 +130,8 @@ def _classes(text: str | None) -> int | list[str] | None:
     return found
 
 
-def _let_in(trusted: list[str] | None) -> None:
+def let_in(trusted: list[str] | None) -> None:
+    """Let in what --trust names."""
     from mosaic_fl.models import trust_own
 
     for spec in trusted or []:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from click import ClickException
 
-from mosaic_fl.cli import compare, data, deploy, files, methods, run, status
+from mosaic_fl.cli import compare, data, deploy, files, methods, predict, run, status
 from mosaic_fl.cli.app import App
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.notes import printed
@@ -29,7 +29,7 @@ app.command("compare")(compare.compare)
 app.command("data")(data.data)
 app.command("contribute")(files.contribute)
 app.command("distill")(files.distill)
-app.command("predict")(files.predict)
+app.command("predict")(predict.predict)
 app.add_typer(deploy.app, name="deploy")
 app.command("methods")(methods.methods)
 app.command("config")(run.config)

@@ -14,6 +14,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
+from mosaic_fl.models.trainable import trainable
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.randomness import Stream
 from mosaic_fl.training.batches import batches
@@ -51,8 +52,10 @@ def train_classifier(
 
     Batches are varied as `config.augment` says; the validation split is not. With `latent`, a generator of features,
     its loss on those is a term of the objective too. With an empty validation split it trains to the end. The model
-    comes back on the CPU in eval mode. Raises MosaicError where the loss is no longer finite.
+    comes back on the CPU in eval mode. Parameters that require no gradient stay as they are. Raises MosaicError where
+    the loss is no longer finite, UsageError for a model without a parameter that learns.
     """
+    trainable(model)
     steps = steps_for(len(train), config)
     draw = batches(len(train), config.batch_size, stream.torch())
     samples = train.samples.to(device)
@@ -102,9 +105,9 @@ def score(
 
 def _optimiser(model: Classifier, config: TrainConfig) -> torch.optim.Optimizer:
     if config.optimiser == "adamw":
-        return adamw(model.parameters(), config)
+        return adamw(trainable(model), config)
     return torch.optim.SGD(
-        model.parameters(),
+        trainable(model),
         lr=config.lr,
         momentum=config.momentum,
         weight_decay=config.weight_decay,

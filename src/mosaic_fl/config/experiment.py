@@ -52,7 +52,10 @@ class ReadingConfig(Section):
     label_column: str = Field("", description="the column of labels; empty: label, labels or fine_label")
     image_size: int = Field(0, ge=0, le=1024, description="resize to this many pixels a side; 0: as they are")
     channels: Literal["auto", "grey", "colour"] = Field("auto", description="grey, colour; auto: grey if all are")
-    fit: Literal["pad", "crop", "stretch"] = Field("pad", description="how an image that is no square becomes one")
+    fit: Literal["auto", "pad", "crop", "stretch"] = Field(
+        "auto",
+        description="how an image that is no square becomes one: pad, crop, stretch; auto: as the model's, else pad",
+    )
     pixel_range: tuple[float, ...] = Field(
         (), description="(black, white) of images deeper than 8 bits, as [0, 4095]; empty: they are refused"
     )

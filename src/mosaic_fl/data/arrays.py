@@ -1,6 +1,5 @@
 """A user's own arrays or `Dataset`-like object -> labelled images."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -9,8 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mosaic_fl.data.labels import in_classes, read_labels
 from mosaic_fl.domains.dataset import Dataset, image_dataset
-from mosaic_fl.domains.schema import MAX_CLASSES, image_schema
+from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import UsageError
 
 CHANNELS = (1, 3, 4)
@@ -37,25 +37,28 @@ def from_arrays(
     `images` is (n, h, w) for grey, (n, channels, h, w) or (n, h, w, channels), with 1, 3 or 4 channels. Where
     both axis 1 and the last could be the channels, axis 1 is (torch's order). uint8 pixels are taken as
     0..255; any other type needs `value_range`, the (black, white) values that become 0 and 255, for example
-    (0, 1). `labels` is (n,), whole numbers 0..C−1. `classes` is C or the classes' names; None: C is one more
-    than the greatest label.
+    (0, 1). `labels` is (n,) or (n, 1): whole numbers 0..C−1 (floats and truth values, too), or text. `classes` is C
+    or the classes' names; None: all of 0..C−1 occur, or text names the classes, sorted (numbers as numbers). Text finds
+    its class by name, and so do numbers where all classes are called by whole numbers.
 
-    Raises UsageError for other shapes and types, labels that are not integers or out of range, and for a
-    pixel that is NaN, infinite or outside `value_range`, naming the first such sample (counted from 0).
+    Raises UsageError for other shapes and types, labels that are no class, and for a pixel that is NaN, infinite or
+    outside `value_range`, naming the first such sample (counted from 0).
 
     >>> from_arrays(np.zeros((2, 8, 8)), [0, 1], value_range=(0, 1)).schema.shape
     (1, 8, 8)
     """
-    pixels, numbers = _array(images), _labels(_array(labels))
+    pixels = _array(images)
+    values = _array(labels)
     if not pixels.size:
         raise UsageError(f"there are no images: the shape is {pixels.shape}")
     pixels = _channels_first(_as_uint8(pixels, value_range))
-    if len(pixels) != len(numbers):
-        raise UsageError(f"there are {len(pixels)} images, but {len(numbers)} labels")
-    names = class_names(int(numbers.max()) + 1 if classes is None else classes)
+    if values.ndim and len(pixels) != len(values):
+        raise UsageError(f"there are {len(pixels)} images, but {len(values)} labels")
+    source = "the arrays"
+    numbers, names = in_classes(read_labels(values, _place, source), classes, _place, source, "classes=")
     _, channels, height, width = pixels.shape
     schema = image_schema((channels, height, width), names)
-    return image_dataset(torch.tensor(pixels), torch.tensor(numbers), schema)
+    return image_dataset(torch.tensor(np.ascontiguousarray(pixels)), torch.tensor(numbers), schema)
 
 
 def from_dataset(
@@ -81,24 +84,37 @@ def from_dataset(
             raise UsageError(
                 f"sample {row} has the shape {images[row].shape}, sample 0 {images[0].shape}: all must have the same"
             )
-        if labels[row].shape != ():
-            raise UsageError(f"sample {row} has a label of shape {labels[row].shape}: it must be one whole number")
+        if labels[row].size != 1:
+            raise UsageError(f"sample {row} has a label of shape {labels[row].shape}: it must be one number or text")
     if not images:
         raise UsageError("the data set is empty")
-    return from_arrays(np.stack(images), np.stack(labels), classes, value_range)
+    return from_arrays(np.stack(images), np.stack([label.reshape(()) for label in labels]), classes, value_range)
 
 
-def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
-    """Names for labels 0..C−1: those given, or "0".."C−1" for a number C. Raises UsageError if two agree."""
-    if isinstance(classes, int | np.integer):  # numpy's whole numbers, too
-        if classes > MAX_CLASSES:
-            raise UsageError(f"{classes} classes: there can be at most {MAX_CLASSES}, with labels 0..C−1")
-        return tuple(map(str, range(int(classes))))
-    names = tuple(str(name) if isinstance(name, str) else name for name in classes)  # numpy's text, too
-    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
-    if count > 1:
-        raise UsageError(f"class names must differ, but {name!r} comes {count} times")
-    return names
+def pixels_of(images: npt.ArrayLike | Tensor, schema: Schema, value_range: tuple[float, float] | None = None) -> Tensor:
+    """Images without labels as uint8 (n, *schema.shape), for a model of that schema.
+
+    Layouts, types and errors are those of `from_arrays`; one image may come without n. Which axis holds the channels,
+    the schema says; axis 1 where both could be. Raises UsageError, too, for images of another shape.
+    """
+    values = _array(images)
+    channels, height, width = schema.shape
+    first, last, flat = (channels, height, width), (height, width, channels), (height, width)
+    form = values.shape
+    if form in (first, last) or (channels == 1 and form == flat):
+        values = values[None]
+    if channels == 1 and values.shape[1:] == flat:
+        values = values[..., None]
+    if values.ndim != 4 or values.shape[1:] not in (first, last):
+        layouts = [f"(n, {', '.join(map(str, axes))})" for axes in (first, last, *([flat] if channels == 1 else []))]
+        raise UsageError(f"images have the shape {form}, but the model takes {' or '.join(layouts)}")
+    if values.shape[1:] != first:
+        values = values.transpose(0, 3, 1, 2)
+    return torch.tensor(np.ascontiguousarray(_as_uint8(values, value_range)))
+
+
+def _place(row: int) -> str:
+    return f"sample {row}"
 
 
 def _array(values: Any) -> Array:
@@ -106,17 +122,6 @@ def _array(values: Any) -> Array:
         return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
     except (TypeError, ValueError) as error:  # nested lists of unequal lengths, a type that numpy lacks
         raise UsageError(f"images and labels must be arrays of one shape: {error}") from error
-
-
-def _labels(labels: Array) -> npt.NDArray[np.int64]:
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise UsageError(f"labels must be whole numbers 0..C−1, not {labels.dtype}: convert them to integers")
-    if labels.ndim != 1:
-        raise UsageError(f"labels must have one axis, (n,), not the shape {labels.shape}")
-    wrong = np.flatnonzero(labels < 0)
-    if len(wrong):
-        raise UsageError(f"sample {wrong[0]} has label {labels[wrong[0]]}: labels are 0..C−1")
-    return labels.astype(np.int64)
 
 
 def _as_uint8(pixels: Array, value_range: tuple[float, float] | None) -> npt.NDArray[np.uint8]:

@@ -1,101 +1,110 @@
-"""Encoded pictures -> one uint8 tensor, all of one shape."""
+"""Encoded pictures -> one uint8 tensor, all of one shape, and one line for each thing that a user should know."""
 
-import io
+import warnings
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from mosaic_fl.domains.image.kind import MAX_SIDE
+from mosaic_fl.data.opening import BrokenPictureError, Picture, Pixels
+from mosaic_fl.data.picture import PictureForm, Remark, read_picture
 from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import note
 
-Pixels = npt.NDArray[np.uint8]
-
-# One picture at rest: the bytes of an image file, the path of one, or grey pixels (h, w).
-Picture = bytes | Path | Pixels
-
-# Formats that Pillow decodes itself. Others may start a program (EPS runs Ghostscript).
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-
-_GREY_MODES = {"1", "L"}
-# 16- and 32-bit grey: Pillow would clip them to 255 without a word.
-_DEEP_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+AS_THEY_ARE = PictureForm()
+NAMED = 5  # pictures that a note names
+_FITTED = {
+    "pad": "padded to {0}×{0} in the colour of their edges (--fit crop, --fit stretch do otherwise)",
+    "crop": "cropped to their middle, {0}×{0}",
+    "stretch": "stretched to {0}×{0}",
+}
 
 
-def decode(pictures: Sequence[Picture], source: str, channels: int | None = None, size: int = 0) -> Tensor:
-    """All pictures as uint8 (n, channels, h, w), n ≥ 1.
+@dataclass(frozen=True)
+class Decoded:
+    """`images` uint8 (m, channels, h, w) of n ≥ m ≥ 1 pictures, and which row each of them had: int64 (m,)."""
 
-    `channels` is 1 (grey) or 3 (RGB); None: 1 if every picture is grey, else 3. `size` > 0 resizes each to
-    `size` × `size` pixels (bilinear, antialiased). Raises UsageError, naming the row (counted from 0) or the
-    file, for a picture that cannot be decoded, is deeper than 8 bits, is coloured where `channels` is 1, or
-    has another size than the first one.
+    images: Tensor
+    rows: Tensor
+
+
+def decode(
+    pictures: Sequence[Picture], source: str, form: PictureForm = AS_THEY_ARE, *, skip_broken: bool = False
+) -> Decoded:
+    """All pictures, n ≥ 1, as `form` says; of `source`, which names them in errors and notes.
+
+    Notes tell how many were fitted, laid on a ground, made grey, left out. Raises UsageError, naming the row (counted
+    from 0) or the file: a picture that cannot be read, or with `skip_broken` where none can; one that `form` has no
+    place for (see `read_picture`); one of another size than the first.
     """
-    if channels is None:
-        try:
-            return decode(pictures, source, 1, size)
-        except _ColourError:  # rare after the first picture, so starting over is cheaper than looking first
-            return decode(pictures, source, 3, size)
-    if channels not in (1, 3):
-        raise UsageError(f"image files have 1 or 3 channels, but {channels} are wanted")
-    first = _pixels(pictures[0], channels, size, _place(pictures, 0, source))
-    images = np.empty((len(pictures), *first.shape), np.uint8)
-    for row, picture in enumerate(pictures):
-        pixels = _pixels(picture, channels, size, _place(pictures, row, source))
-        if pixels.shape != first.shape:
-            raise UsageError(
-                f"{_place(pictures, row, source)} has {_extent(pixels)} pixels, the first {_extent(first)}: "
-                "resize all with --set data.image_size=N"
-            )
-        images[row] = pixels
-    return torch.from_numpy(images)
-
-
-class _ColourError(UsageError):
-    """A coloured picture where grey ones were asked for."""
-
-
-def _pixels(picture: Picture, channels: int, size: int, place: str) -> Pixels:
-    """One picture, uint8 (channels, h, w)."""
-    try:
-        with _open(picture) as image:
-            if image.mode in _DEEP_MODES:
-                raise UsageError(f"{place} has more than 8 bits a pixel (mode {image.mode}): convert it to 8 bits")
-            if channels == 1 and image.mode not in _GREY_MODES:
-                raise _ColourError(f"{place} is coloured (mode {image.mode}), where grey images are wanted")
-            if not size and max(image.size) > MAX_SIDE:
+    broken: list[str] = []
+    rows: list[int] = []
+    remarks: Counter[Remark] = Counter()
+    images = np.empty((0, 0, 0, 0), np.uint8)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # on metadata, and on sizes that are bounded here
+        for row, picture in enumerate(pictures):
+            place = _place(picture, row, source)
+            try:
+                pixels, told = read_picture(picture, form, place)
+            except BrokenPictureError as error:
+                if not skip_broken:
+                    if len(pictures) == 1:
+                        raise
+                    raise UsageError(f"{error} (--skip-broken reads the others)") from error
+                broken.append(str(error))
+                continue
+            if not rows:
+                images = np.empty((len(pictures), form.channels or len(pixels), *pixels.shape[1:]), np.uint8)
+            if pixels.shape[1:] != images.shape[2:]:
                 raise UsageError(
-                    f"{place} has {image.height}×{image.width} pixels, at most {MAX_SIDE} a side: "
-                    "resize with --set data.image_size=N"
+                    f"{place} has {_extent(pixels)} pixels, the first {_extent(images[0])}: "
+                    "resize all with --image-size N (data.image_size)"
                 )
-            upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-            if size:
-                upright = upright.resize((size, size), Image.Resampling.BILINEAR)
-            pixels = np.asarray(upright)
-            return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-    except UsageError:
-        raise
-    except UnidentifiedImageError as error:
-        raise UsageError(f"{place} is no image that is known here ({', '.join(FORMATS)})") from error
-    except Exception as error:  # Pillow raises nearly anything for a broken file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"{place} cannot be decoded as an image: {reason}") from error
+            if len(pixels) > images.shape[1]:  # the first that is coloured
+                images = np.repeat(images, len(pixels), axis=1)
+            images[len(rows)] = pixels
+            rows.append(row)
+            remarks.update(told)
+    if not rows:
+        raise UsageError(f"none of the {len(pictures)} images of {source} can be read: {broken[0]}")
+    tell_remarks(remarks, images.shape[1], len(pictures), source, form)
+    _tell_broken(broken, len(pictures), source)
+    return Decoded(torch.from_numpy(images[: len(rows)]), torch.tensor(rows))
 
 
-def _open(picture: Picture) -> Image.Image:
-    if isinstance(picture, bytes):
-        return Image.open(io.BytesIO(picture), formats=FORMATS)
-    if isinstance(picture, Path):
-        return Image.open(picture, formats=FORMATS)
-    return Image.fromarray(picture)
+def tell_remarks(remarks: "Counter[Remark]", channels: int, total: int, source: str, form: PictureForm) -> None:
+    """Note, once for each kind, how many of `total` pictures became something else, `channels` of them in the end."""
+    if channels == 3 or form.channels == 1:
+        remarks.pop("stored in colour", None)  # nothing was lost, and nothing chosen
+    if remarks["grey"] < total:
+        remarks.pop("grey", None)  # a set in colour may have some
+    texts: dict[Remark, str] = {
+        "fitted": f"no squares: {_FITTED[form.fit].format(form.size)}",
+        "on white": "partly transparent: laid on white",
+        "on black": "partly transparent and too light to be seen on white: laid on black",
+        "made grey": "coloured: made grey",
+        "grey": "grey: each of the 3 channels is the same",
+        "stored in colour": "stored in colour but grey, as all others: read as grey, 1 channel "
+        "(--channels colour keeps 3)",
+        "first of several": "of several frames or pages: only the first of each is read",
+    }
+    for remark, count in sorted(remarks.items()):
+        note(f"{count} of {total} images of {source} are {texts[remark]}")
 
 
-def _place(pictures: Sequence[Picture], row: int, source: str) -> str:
+def _tell_broken(broken: list[str], total: int, source: str) -> None:
+    if broken:
+        more = f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+        note(f"{len(broken)} of {total} images of {source} are left out: {'; '.join(broken[:NAMED])}{more}")
+
+
+def _place(picture: Picture, row: int, source: str) -> str:
     """Where a picture lies, for an error."""
-    picture = pictures[row]
     return str(picture) if isinstance(picture, Path) else f"row {row} of {source}"
 
 

@@ -2,8 +2,13 @@
 
 from typing import Any
 
-from mosaic_fl.data.reading import Rows, rows_of_table
+from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.names import listed
+from mosaic_fl.data.parts import part_of
+from mosaic_fl.data.reading import rows_of_table
+from mosaic_fl.data.rows import READING, Rows
 from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import note
 
 # Where there is no network, `datasets` tries for 23 s before it says so; one request with this limit says it
 # at once.
@@ -12,10 +17,8 @@ REACH_SECONDS = 10.0
 # `datasets` runs no code of a data set (since version 4), but its other readers may unpickle.
 SAFE_FORMATS = ("parquet", "arrow", "imagefolder")
 
-_TEST_SPLITS = ("test", "validation", "valid", "val")
 
-
-def read_hub(name: str) -> tuple[Rows, Rows | None]:
+def read_hub(name: str, reading: ReadingConfig = READING) -> tuple[Rows, Rows | None]:
     """The training rows of ORG/NAME or ORG/NAME:CONFIGURATION, and its test rows, if it has any.
 
     A data set without a split called "test" is tested on its validation split. Raises UsageError where the
@@ -39,21 +42,28 @@ def read_hub(name: str) -> tuple[Rows, Rows | None]:
         raise UsageError(
             f"hub:{name} cannot be loaded: {_reason(error)}; the path of Parquet files works too"
         ) from error
-    return rows_of_splits(splits, f"hub:{name}")
+    return rows_of_splits(splits, f"hub:{name}", reading)
 
 
-def rows_of_splits(splits: Any, source: str) -> tuple[Rows, Rows | None]:
-    """The (training, test) rows of a `datasets.DatasetDict`."""
-    if "train" not in splits:
+def rows_of_splits(splits: Any, source: str, reading: ReadingConfig = READING) -> tuple[Rows, Rows | None]:
+    """The (training, test) rows of a `datasets.DatasetDict`; a validation split that serves as test is told."""
+    parts = dict[str, str]()
+    for split in sorted(splits, key=lambda split: split not in ("train", "validation", "test")):
+        parts.setdefault(part_of(split) or split, split)
+    if "train" not in parts:
         raise UsageError(f"{source} has no split called train; it has {', '.join(splits)}")
-    test = next((split for split in _TEST_SPLITS if split in splits), None)
-    return _rows(splits["train"], source), _rows(splits[test], source) if test else None
+    test = parts.get("test", parts.get("validation"))
+    if test and "test" not in parts:
+        note(f"{source} has no test split: {test} serves as one")
+    if unread := [split for split in splits if split not in (parts["train"], test)]:
+        note(f"splits of {source} that are not read: {listed(unread)}")
+    return _rows(splits[parts["train"]], source, reading), _rows(splits[test], source, reading) if test else None
 
 
-def _rows(split: Any, source: str) -> Rows:
+def _rows(split: Any, source: str, reading: ReadingConfig) -> Rows:
     # The class names are in the features, which the stored table does not always carry.
     table = split.data.table.replace_schema_metadata(split.features.arrow_schema.metadata)
-    return rows_of_table(table, f"{source} ({split.split})", paths=True)
+    return rows_of_table(table, f"{source} ({split.split})", reading, paths=True)
 
 
 def _reach(repository: str) -> None:

@@ -1,30 +1,28 @@
-"""Parquet files, image folders and hub data sets -> rows of encoded pictures with labels.
+"""Parquet files and hub data sets -> rows of encoded pictures with labels; pictures alone, to predict.
 
-Parquet is read with pyarrow, not through `datasets`, which would leave a copy of the data in the user's
-cache; image folders by their names alone, because `datasets` takes a class folder that is called "train" or
-"test" for a split. Nothing here unpickles or runs what it reads.
+Parquet is read with pyarrow, not through `datasets`, which would leave a copy of the data in the user's cache. Nothing
+here unpickles or runs what it reads.
 """
 
 import json
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mosaic_fl.data.decoding import Picture
-from mosaic_fl.domains.schema import MAX_CLASSES
+from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
+from mosaic_fl.data.labels import Labels, read_labels
+from mosaic_fl.data.names import in_order, listed
+from mosaic_fl.data.opening import Picture
+from mosaic_fl.data.rows import IMAGE_SUFFIXES, READING, Rows, choose_column
 from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import note
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
-
-# Part 3 of 8 of one data set, as the hub names it: cifar-train-00002-of-00008.parquet.
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
 def is_data(path: Path) -> bool:
@@ -32,62 +30,43 @@ def is_data(path: Path) -> bool:
     return path.suffix.lower() in {*IMAGE_SUFFIXES, ".parquet"}
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Labelled pictures, not yet decoded: n of them, with labels int64 (n,) ≥ 0.
+def read_parquet(file: Path, reading: ReadingConfig = READING) -> Rows:
+    """The rows of a Parquet file in the Hugging Face image convention.
 
-    `names` holds one class name per label 0..C−1, or is None where the source has none.
+    Columns that are not read are told. Raises UsageError for a file that is none, that has no rows, or whose labels are
+    none (see `labels.read_labels`).
     """
+    source = str(file)
+    columns: tuple[str, str] = ("", "")
 
-    source: str
-    pictures: Sequence[Picture]
-    labels: npt.NDArray[np.int64]
-    names: tuple[str, ...] | None
+    def wanted(schema: Any) -> tuple[str, ...]:
+        nonlocal columns
+        columns = _columns(schema, reading, source)
+        _tell_unread(schema, columns, source)
+        return columns
+
+    return _rows(_table(file, wanted), source, *columns)
 
 
-def read_parquet(files: Sequence[Path]) -> Rows:
-    """The rows of one or more Parquet files in the Hugging Face image convention, in this order.
+def rows_of_table(table: Any, source: str, reading: ReadingConfig = READING, *, paths: bool = False) -> Rows:
+    """The rows of a pyarrow table with a column of images and one of labels; the others are told.
 
-    Raises UsageError for a file that is none, that has no rows, or whose labels are not integers ≥ 0.
+    `paths` allows pictures that lie in files of their own.
     """
-    parts = [rows_of_table(_table(file, IMAGE_COLUMNS, LABEL_COLUMNS), str(file)) for file in files]
-    if len(parts) == 1:
-        return parts[0]
-    if any(part.names != parts[0].names for part in parts):
-        raise UsageError(f"{files[0]} and the files next to it name different classes: they are no one data set")
-    return Rows(
-        str(files[0].parent),
-        [picture for part in parts for picture in part.pictures],
-        np.concatenate([part.labels for part in parts]),
-        parts[0].names,
-    )
+    columns = _columns(table.schema, reading, source)
+    _tell_unread(table.schema, columns, source)
+    return _rows(table, source, *columns, paths=paths)
 
 
-def read_folder(folder: Path, names: Sequence[str] | None = None) -> Rows:
-    """The images below `folder`: a sub-folder is a class, and its name the class's name.
-
-    `names` fixes the classes and their order; None: the sub-folders' names, sorted. Raises UsageError for a
-    folder without sub-folders of images, and for one that is not in `names`.
-    """
-    found = class_folders(folder)
-    if not found:
-        raise UsageError(f"{folder} has neither Parquet files nor sub-folders of images, one a class")
-    classes = tuple(found if names is None else names)
-    if strange := set(found) - set(classes):
-        raise UsageError(f"{folder / min(strange)} is none of the classes {', '.join(classes)}")
-    files = [(file, classes.index(name)) for name in found for file in image_files(folder / name)]
-    labels = np.array([label for _, label in files], np.int64)
-    return Rows(str(folder), [file for file, _ in files], labels, classes)
+def _rows(table: Any, source: str, image: str, label: str, *, paths: bool = False) -> Rows:
+    with _readable(source):
+        pictures = _pictures(table, image, source, paths=paths)
+        labels = _labels(table, label, source)
+    return Rows(source, pictures, labels.numbers, labels.names, labels.coded)
 
 
-def class_folders(folder: Path) -> list[str]:
-    """The names of the sub-folders that hold images, sorted; hidden ones are nobody's class."""
-    found = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
-    return sorted(child.name for child in found if image_files(child))
-
-
-def read_pictures(path: Path) -> list[Picture]:
-    """The pictures of a Parquet file (row by row), of a folder (by file name) or one image file, unlabelled.
+def read_pictures(path: Path, reading: ReadingConfig = READING) -> list[Picture]:
+    """The pictures of a Parquet file or CSV list (row by row), of a folder (by file name) or one image file.
 
     Raises UsageError where there are none.
     """
@@ -98,121 +77,172 @@ def read_pictures(path: Path) -> list[Picture]:
         return list(files)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return [path]
-    return _pictures(_table(path, IMAGE_COLUMNS), str(path))
+    if path.suffix.lower() in CSV_SUFFIXES:
+        return [file for _, file in read_files(path, reading)]
+
+    def wanted(schema: Any) -> tuple[str, ...]:
+        columns = _names(schema)
+        return (choose_column(columns, reading.image_column, IMAGE_COLUMNS, "--image-column", str(path)),)
+
+    table = _table(path, wanted)
+    with _readable(str(path)):
+        return _pictures(table, wanted(table.schema)[0], str(path))
 
 
 def image_files(folder: Path) -> list[Path]:
     """All image files in `folder` and below that are not hidden, sorted by path."""
-    found = [file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
-    return sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+    images = [file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+    return sorted(file for file in images if not any(part.startswith(".") for part in file.relative_to(folder).parts))
 
 
-def parquet_files(path: Path) -> tuple[list[Path], list[Path]]:
-    """The (training, test) files of a folder, or of a common beginning of names such as `data/mnist`.
-
-    Training files have "train" in their name, test files "test"; one file that has neither is training data.
-    Both lists are empty where there are no Parquet files. Raises UsageError for more than one data set.
-    """
-    folder, start = (path, "") if path.is_dir() else (path.parent, path.name)
-    files = sorted(
-        file for file in folder.glob("*.parquet") if file.name.startswith(start) and not file.name.startswith(".")
-    )
-    train = [file for file in files if "train" in file.stem]
-    test = [file for file in files if "test" in file.stem and file not in train]
-    if not train and not test:
-        train = files
-    for split in (train, test):
-        stems = sorted({_SHARD.sub("", file.stem) for file in split})
-        if len(stems) > 1:
-            start = re.split("train|test", stems[0])[0].rstrip("-_.") or stems[0]
-            raise UsageError(
-                f"{path} holds more than one data set ({', '.join(stems)}): "
-                f"give one file, or how the names of one begin, such as {folder / start}"
-            )
-    if test and not train:
-        raise UsageError(f"{path} has a test file, {test[0].name}, but no *train*.parquet: give one file of it")
-    return train, test
-
-
-def rows_of_table(table: Any, source: str, *, paths: bool = False) -> Rows:
-    """The rows of a pyarrow table with a column of images and one of labels.
-
-    `paths` allows pictures that lie in files of their own.
-    """
-    labels = _labels(table, source)
-    return Rows(source, _pictures(table, source, paths=paths), labels, _names(table))
-
-
-def _table(file: Path, *columns: tuple[str, ...]) -> Any:
-    """The first known column of each kind, as a pyarrow table."""
-    import pyarrow as pa
+def _table(file: Path, wanted: Callable[[Any], Sequence[str]]) -> Any:
+    """The `wanted` columns of a file's schema as a pyarrow table, each struct with all its fields."""
     import pyarrow.parquet as pq
 
-    try:
+    with _readable(str(file)):
         parquet = pq.ParquetFile(file)
-        present = parquet.schema_arrow.names
-        return parquet.read([_column(present, known, str(file)) for known in columns])
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"{file} cannot be read as Parquet: {reason}") from error
+        schema = parquet.schema_arrow
+        return parquet.read(list(dict.fromkeys(_root(schema, column) for column in wanted(schema))))
 
 
-def _column(present: Sequence[str], known: tuple[str, ...], source: str) -> str:
-    for name in known:
-        if name in present:
-            return name
-    raise UsageError(f"{source} has no column {' or '.join(known)}; it has {', '.join(present) or 'none'}")
-
-
-def _pictures(table: Any, source: str, *, paths: bool = False) -> list[Picture]:
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
+    """Turn what pyarrow raises for a broken file into a UsageError of one line."""
     import pyarrow as pa
 
-    name = _column(table.column_names, IMAGE_COLUMNS, source)
-    kind = table.schema.field(name).type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        cells = [cell or {} for cell in table[name].to_pylist()]
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"{source} cannot be read as Parquet: {reason}") from error
+
+
+def _columns(schema: Any, reading: ReadingConfig, source: str) -> tuple[str, str]:
+    """The names of the columns of images and of labels, with a dot within a struct."""
+    present = _names(schema)
+    image = choose_column(present, reading.image_column, IMAGE_COLUMNS, "--image-column", source)
+    label = choose_column(present, reading.label_column, LABEL_COLUMNS, "--label-column", source)
+    if image == label:
+        raise UsageError(f"{source}: column {image} cannot be both the image and the label")
+    if twice := [name for name in (image, label) if present.count(name) > 1]:
+        raise UsageError(f"{source} has {present.count(twice[0])} columns called {twice[0]}")
+    return image, label
+
+
+def _tell_unread(schema: Any, columns: tuple[str, str], source: str) -> None:
+    if unread := [name for name in _leaves(schema) if name not in columns]:
+        note(f"columns of {source} that are not read: {listed(unread)}")
+
+
+def _names(schema: Any) -> list[str]:
+    """All columns, and the fields of those that are structs of several things, as `sample.label`."""
+    return list(schema.names) + [name for name in _leaves(schema) if "." in name and name not in schema.names]
+
+
+def _leaves(schema: Any) -> list[str]:
+    """The columns, structs other than images as their fields."""
+    import pyarrow as pa
+
+    leaves = list[str]()
+    for column in schema:
+        if pa.types.is_struct(column.type) and not _is_image(column.type):
+            leaves += [f"{column.name}.{field.name}" for field in column.type]
+        else:
+            leaves.append(column.name)
+    return leaves
+
+
+def _is_image(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+
+
+def _root(schema: Any, name: str) -> str:
+    return name if name in schema.names else name.partition(".")[0]
+
+
+def _column(table: Any, name: str) -> Any:
+    """A column, or a field of one that is a struct, as one chunked array of values (dictionaries decoded)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    root = _root(table.schema, name)
+    column = table[root]
+    if root != name:
+        column = pc.struct_field(column, name.removeprefix(f"{root}."))
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column
+
+
+def _pictures(table: Any, name: str, source: str, *, paths: bool = False) -> list[Picture]:
+    import pyarrow as pa
+
+    column = _column(table, name)
+    kind = column.type
+    if _is_image(kind):
+        cells = [cell or {} for cell in column.to_pylist()]
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        cells = [{"bytes": cell} for cell in table[name].to_pylist()]
+        cells = [{"bytes": cell} for cell in column.to_pylist()]
     else:
         raise UsageError(f"column {name} of {source} is {kind}, not images (a struct of bytes and path)")
     if not cells:
         raise UsageError(f"{source} has no rows")
     pictures: list[Picture] = []
-    for row, cell in enumerate(cells):
+    for cell in cells:
         if isinstance(cell.get("bytes"), bytes):
             pictures.append(cell["bytes"])
         elif paths and cell.get("path"):
             pictures.append(Path(cell["path"]))
         else:
-            raise UsageError(f"row {row} of {source} has no image: write the images' bytes into the file")
+            pictures.append(None)  # `decode` refuses it, or leaves it out
     return pictures
 
 
-def _labels(table: Any, source: str) -> npt.NDArray[np.int64]:
+def _labels(table: Any, name: str, source: str) -> Labels:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    name = _column(table.column_names, LABEL_COLUMNS, source)
-    column = table[name]
-    if not pa.types.is_integer(column.type):
-        raise UsageError(f"labels must be integers 0..C−1, but column {name} of {source} is {column.type}")
+    column = _column(table, name)
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        wrong = [row for row, cell in enumerate(column.to_pylist()) if cell is None or len(cell) != 1]
+        if wrong:
+            raise UsageError(f"row {wrong[0]} of {source} has no one label: column {name} is {kind}")
+        column = pc.list_flatten(column)
+        kind = column.type
     if column.null_count:
         raise UsageError(f"row {pc.index(pc.is_null(column), True).as_py()} of {source} has no label")
-    labels = np.asarray(column.cast(pa.int64(), safe=False).to_numpy())
-    wrong = np.flatnonzero((labels < 0) | (labels >= MAX_CLASSES))
-    if len(wrong):
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    plain = numeric or any(is_kind(kind) for is_kind in (pa.types.is_boolean, pa.types.is_decimal))
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    if not (plain or text or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise UsageError(f"labels must be whole numbers 0..C−1 or text, but column {name} of {source} is {kind}")
+
+    values = column.to_numpy() if numeric else np.array(column.to_pylist(), object)
+    labels = read_labels(np.asarray(values), lambda row: f"row {row} of {source}", source)
+    names = _class_names(table, name)
+    if names is None or labels.names is not None:
+        return labels
+    wrong = np.flatnonzero((labels.numbers < 0) | (labels.numbers >= len(names))).tolist()
+    if wrong:
         raise UsageError(
-            f"row {wrong[0]} of {source} has label {column[int(wrong[0])].as_py()}: "
-            f"labels are 0..C−1, with at most {MAX_CLASSES} classes"
+            f"row {wrong[0]} of {source} has label {labels.numbers[wrong[0]]}, but its {len(names)} classes are "
+            f"{listed(names)}"
         )
-    return labels
+    return Labels(labels.numbers, names)
 
 
-def _names(table: Any) -> tuple[str, ...] | None:
+def _class_names(table: Any, label: str) -> tuple[str, ...] | None:
     """The class names in the metadata that Hugging Face `datasets` writes, or None."""
     try:
         features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
-        label = next(name for name in LABEL_COLUMNS if name in table.column_names)
-        return tuple(map(str, features[label]["names"]))
-    except (KeyError, TypeError, ValueError):
+        for part in label.split(".") if label not in features else [label]:
+            features = features[part]
+        names = tuple(map(str, features["names"]))
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
+    if len(names) != len(set(names)):
+        raise UsageError(f"its metadata name two classes alike: {listed(in_order(names))}")
+    return names

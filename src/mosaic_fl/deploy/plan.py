@@ -85,7 +85,7 @@ def check_plan(plan: ServerPlan) -> dict[str, Path]:
     if plan.test and not plan.test.exists():
         raise UsageError(f"--test {plan.test} does not exist")
     if plan.test:
-        check_test(plan.test)
+        check_test(plan.test, plan.config.data)
     known = {} if plan.insecure else _check_keys(plan)
     if plan.behind_proxy:
         nginx()

@@ -47,11 +47,13 @@ def prepare_here(site: SiteFile) -> None:
 
 def check_data(site: SiteFile) -> None:
     """Raise UsageError unless the site's data can be read and its model be built for it."""
-    from mosaic_fl.data.sources import load_file
+    from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.devices import find_device
-    from mosaic_fl.models import check, trust
+    from mosaic_fl.models import check, trust, trust_own
 
-    samples = load_file(site.data, site, classes=site.classes)
+    for spec in site.trust:
+        trust_own(spec)
+    samples = load_own(site.data, site, site.classes, site.schema_file)
     check(trust(site.model), samples.schema)
     find_device(site.device)
 

@@ -13,7 +13,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """n labelled samples of a schema: `samples` at rest, `labels` int64 (n,) in 0..C−1.
 
@@ -39,7 +39,7 @@ class Dataset:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return f"Dataset({len(self)} samples of {', '.join(self.schema.fields)}, {self.schema.num_classes} classes)"
+        return f"Dataset({len(self):,} samples, {self.schema.summary})"
 
     @property
     def images(self) -> Tensor:

@@ -61,6 +61,10 @@ class Kind(Protocol):
     def default_student(self) -> str:
         """The global model's architecture, where the user names none."""
 
+    @property
+    def summary(self) -> str:
+        """What values are, in a few words, as in "1×8×8 images"."""
+
     def difference(self, other: "Kind") -> str:
         """In what this kind differs from another one, in words, as in "images of 1×8×8, not 3×8×8"."""
 

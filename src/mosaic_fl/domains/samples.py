@@ -14,7 +14,7 @@ Inputs = Tensor | dict[str, Tensor]
 Index = Tensor | slice
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Samples:
     """n samples at rest: for each field its kind, its `values` (n, …), and which rows have it.
 

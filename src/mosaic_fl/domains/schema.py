@@ -1,16 +1,19 @@
 """The schema: what all sites must agree on before any training, the fields of a sample and the classes."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from unicodedata import category
 
 from mosaic_fl.domains.image import Image
+from mosaic_fl.domains.image.kind import Fit
 from mosaic_fl.domains.kind import Kind, kind_from_json
 from mosaic_fl.errors import UsageError
 
 # Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.
 MAX_CLASSES, MAX_NAME, MAX_FIELDS = 10_000, 200, 100
+SHOWN = 6  # class names in a `repr`
 UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # kinds of characters that steer a terminal, are none, or end a line
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # that reorder what stands around them
 
@@ -19,11 +22,11 @@ def _is_plain(name: str) -> bool:
     return TURNING.isdisjoint(name) and not any(category(character) in UNSHOWN for character in name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Schema:
     """The fields of a sample, each a name and a kind, and the classes.
 
-    `classes` holds one name per label 0..C−1. Raises UsageError for values out of bounds.
+    `classes` holds one name per label 0..C−1, all different. Raises UsageError for values out of bounds.
     """
 
     fields: Mapping[str, Kind]
@@ -38,6 +41,19 @@ class Schema:
             raise UsageError(f"{len(self.classes)} classes: a classifier needs 2..{MAX_CLASSES}")
         for name in self.classes:
             _require_plain("class", name)
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name, count in Counter(self.classes).items() if count > 1)
+            raise UsageError(f"class name {twice!r} is there twice: each class has a name of its own")
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(repr, self.classes[:SHOWN]))
+        more = f", … {self.num_classes:,} in all" if self.num_classes > SHOWN else ""
+        return f"Schema(fields={dict(self.fields)}, classes=({names}{more}))"
+
+    @property
+    def summary(self) -> str:
+        """The fields and the number of classes in words, as "1×8×8 images, 10 classes"."""
+        return f"{', '.join(kind.summary for kind in self.fields.values())}, {self.num_classes:,} classes"
 
     def __hash__(self) -> int:
         return hash((tuple(sorted(self.fields)), self.classes))
@@ -89,9 +105,17 @@ class Schema:
         raise UsageError("the schema is none: it needs fields of kinds known here, and a list of class names")
 
 
-def image_schema(shape: tuple[int, int, int], classes: tuple[str, ...]) -> Schema:
+def image_schema(shape: tuple[int, int, int], classes: tuple[str, ...], fit: Fit = "pad") -> Schema:
     """The schema of samples that are one image of `shape` (channels, height, width)."""
-    return Schema({Image.name: Image(shape)}, classes)
+    return Schema({Image.name: Image(shape, fit)}, classes)
+
+
+def image_of(schema: Schema) -> Image:
+    """The images that samples of this schema are; raises UsageError where they are something else."""
+    kind = schema.kind
+    if not isinstance(kind, Image):
+        raise UsageError(f"samples are {kind.summary}, where images are needed")
+    return kind
 
 
 def _require_plain(what: str, name: object) -> None:

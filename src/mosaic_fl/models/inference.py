@@ -21,3 +21,9 @@ def logits(model: nn.Module, samples: Samples, device: torch.device | str = "cpu
 def accuracy(outputs: Tensor, labels: Tensor) -> float:
     """Share in 0..1 of rows of `outputs` (n, C) whose largest entry is at `labels` (n,); NaN-free: 0 rows give 0."""
     return float((outputs.argmax(1) == labels).float().mean()) if len(labels) else 0.0
+
+
+def recall(outputs: Tensor, labels: Tensor, classes: int) -> list[float | None]:
+    """Share in 0..1 of each class's rows of `outputs` (n, C) that are found; None for a class without `labels` (n,)."""
+    right = (outputs.argmax(1) == labels).float()
+    return [float(right[labels == c].mean()) if bool((labels == c).any()) else None for c in range(classes)]

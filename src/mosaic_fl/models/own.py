@@ -1,4 +1,4 @@
-"""A user's own models: factories that the user of this machine let in, each under a name."""
+"""What the user of this machine let in: factories of their own, each under a name, and packages of architectures."""
 
 import importlib
 import inspect
@@ -33,16 +33,40 @@ class Own:
 
 
 _own: dict[str, Own] = {}
+_packages: set[str] = set()
 
 
-def admitted() -> dict[str, Own]:
+@dataclass(frozen=True)
+class Admitted:
+    """All that was let in: factories by their names, and the packages whose architectures may be built."""
+
+    factories: dict[str, Own]
+    packages: set[str]
+
+    def update(self, other: "Admitted") -> None:
+        """Let in what `other` holds, too."""
+        self.factories.update(other.factories)
+        self.packages.update(other.packages)
+
+
+def admitted() -> Admitted:
     """The registry itself, for worker processes that start without it."""
-    return _own
+    return Admitted(_own, _packages)
 
 
 def is_own(name: str) -> bool:
     """Whether a factory was let in under this name."""
     return name in _own
+
+
+def admit_package(package: str) -> None:
+    """Let names of this package's architectures be built, for which it is imported."""
+    _packages.add(package)
+
+
+def is_admitted(package: str) -> bool:
+    """Whether the user of this machine chose the package, so that it may be imported."""
+    return package in _packages
 
 
 def import_factory(path: str) -> object:

@@ -1,6 +1,7 @@
 """Classifiers by name: `cnn:16`, `mlp:64:2`, `resnet18`, `timm:NAME`, `package.module:factory`.
- A name that came from outside (in a contribution) is only ever looked up here: nothing of that name is
-imported, and what it may allocate is bounded. `trust` is how a user, on their own machine, lets a factory of
+
+A name that came from outside (in a contribution) is only ever looked up here: nothing of that name is imported, timm
+neither, and what it may allocate is bounded. `trust` is how a user, on their own machine, lets timm or a factory of
 their own in.
 """
 
@@ -19,11 +20,13 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.models.classifier import Classifier, Wrapped
 from mosaic_fl.models.maps import require_small_maps
-from mosaic_fl.models.own import Factory, admit, import_factory, is_own, make_own, reason
+from mosaic_fl.models.own import Factory, admit, admit_package, import_factory, is_admitted, is_own, make_own, reason
+from mosaic_fl.models.trainable import check_training
 
 MAX_SPEC = 200  # characters of a name that may come from outside
 MAX_PARAMETERS = 500_000_000  # of a model that is built in or timm's: 2 GB in float32
-TIMM = "timm:"  # begins the names of timm's models
+PACKAGE = "timm"
+TIMM = f"{PACKAGE}:"  # begins the names of its models
 PROBE = 2  # images in the batch that shows what a model gives
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -62,23 +65,28 @@ def families() -> dict[str, Family]:
 
 
 def trust(spec: str | Factory) -> str:
-    """Let a user's own factory be built, and return its name.
+    """Let a user's own factory, or timm's models, be built, and return the name.
 
     `spec` is a callable that returns a new `nn.Module` at each call (a class, a function, a lambda), or the
-    import path `package.module:factory` of one; it takes nothing, or the `Schema`. Only for names given by
-    the user of this machine: this is the one place that imports what a name says. Names of built-in models
-    pass through. Raises UsageError where the import fails or finds no such callable.
+    import path `package.module:factory` of one; it takes nothing, or the `Schema`. `timm:NAME`, or `timm` alone,
+    lets in all that timm lists. Only for names given by the user of this machine: this is the one place that
+    imports what a name says, and that lets timm be imported. Names of built-in models pass through. Raises
+    UsageError where the import fails or finds no such callable.
     """
     if not isinstance(spec, str):
         return admit(spec)
-    if spec.split(":")[0] in (*_families, "timm") or is_own(spec) or not _IMPORT_PATH.fullmatch(spec):
+    head = spec.split(":")[0]
+    if head == PACKAGE:
+        admit_package(PACKAGE)
+    if head in (*_families, PACKAGE) or is_own(spec) or not _IMPORT_PATH.fullmatch(spec):
         return spec
     return admit(import_factory(spec), spec)
 
 
 def trust_own(spec: str) -> None:
-    """`trust` for what --trust names, module:factory; raises UsageError, too, where that is a built-in model."""
-    if not is_own(trust(spec)):
+    """`trust` for what --trust names: module:factory, timm:NAME or timm; raises UsageError for anything else."""
+    trust(spec)
+    if not is_own(spec) and spec.split(":")[0] != PACKAGE:
         raise UsageError(f"--trust {spec!r}: write MODULE:FACTORY")
 
 
@@ -89,12 +97,18 @@ def check_name(spec: str) -> None:
 
 
 def check(spec: str, schema: Schema) -> None:
-    """Raise UsageError unless `build(spec, schema)` gives a classifier of that schema.
+    """Raise UsageError unless `build(spec, schema)` gives a classifier of that schema that can be trained.
 
     The weights and a batch of two images live on the meta device, which has shapes but no memory; only a
-    user's own factory that cannot work there works on the CPU. The ambient generator stays where it is.
+    user's own factory that cannot work there works on the CPU. A user's own module is then tried on the CPU, by
+    `check_training`. The ambient generator stays where it is.
     """
     _check(spec, schema)
+    if is_own(spec):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = _classifier(_make(spec, schema), schema)
+        check_training(f"model {spec!r}", model, schema)
 
 
 def build(spec: str, schema: Schema) -> Classifier:
@@ -165,7 +179,7 @@ def _form(value: object) -> str:
 
 def _classifier(module: nn.Module, schema: Schema) -> Classifier:
     """A module as a classifier, its lazy layers (if it has any) given their shapes."""
-    if any(is_lazy(parameter) for parameter in module.parameters()):
+    if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
         was_training = module.training
         with torch.no_grad():
             module.eval()(torch.zeros(PROBE, *schema.shape))
@@ -177,6 +191,12 @@ def _make(spec: str, schema: Schema) -> nn.Module:
     if is_own(spec):
         return make_own(spec, schema)
     if spec.startswith(TIMM) and len(spec) <= MAX_SPEC:
+        if not is_admitted(PACKAGE):  # the name may have come from outside
+            raise UsageError(
+                f"model {spec!r} needs timm, a package that is imported only where you let it in: "
+                f'name it with --trust {PACKAGE} (at a site: trust = ["{PACKAGE}"] in its file), or call '
+                f"mosaic_fl.trust('{PACKAGE}')"
+            )
         from mosaic_fl.models.timm import build_timm
 
         return build_timm(spec.removeprefix(TIMM), schema)
@@ -190,13 +210,15 @@ def _built_in(spec: str) -> tuple[Family, list[int]]:
     head, *numbers = spec.split(":")
     if head in _families:
         return _families[head], _numbers(spec, numbers, _families[head].bounds)
+    if spec == PACKAGE:
+        raise UsageError(f"model {spec!r} names a package: write {TIMM}NAME, one of timm.list_models()")
     if _IMPORT_PATH.fullmatch(spec):
-        known = ", ".join([*sorted(_families), "timm"])
+        known = ", ".join([*sorted(_families), PACKAGE])
         raise UsageError(
             f"model {spec!r} is neither built in ({known}) nor trusted here: "
             "name it with --trust, or call mosaic_fl.trust"
         )
-    raise unknown("model", head, [*_families, "timm"])
+    raise unknown("model", head, [*_families, PACKAGE])
 
 
 def _numbers(spec: str, given: list[str], bounds: tuple[tuple[str, int, int, int], ...]) -> list[int]:

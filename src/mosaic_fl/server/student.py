@@ -11,6 +11,7 @@ from mosaic_fl.config import DistillConfig
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
+from mosaic_fl.models.trainable import trainable
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.losses import jensen_shannon, kl_divergence
@@ -86,7 +87,7 @@ def train_student(
     student.to(device).train()
     smooth = averaged(student, config.ema) if config.ema else None
     best = BestWeights(smooth.module if smooth else student)
-    optimiser = adamw(student.parameters(), config)
+    optimiser = adamw(trainable(student), config)
     draw = batches(len(rest.labels), config.batch_size, rng)
     varied = replace(stream, stage=f"{stream.stage}/augment").torch()
 

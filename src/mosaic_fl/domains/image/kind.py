@@ -1,7 +1,7 @@
 """The kind `image`: 8-bit pixels at rest, float32 in −1..1 in a network."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from mosaic_fl.randomness import Stream
 # Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.
 MAX_CHANNELS, MAX_SIDE = 16, 1024
 COLOUR = 3  # channels of photographs
+Fit = Literal["pad", "crop", "stretch"]  # how a picture that is no square becomes one
+FITS: tuple[str, ...] = get_args(Fit)
 SMALL, MEDIUM = 16, 40  # pixels of the shorter side: digits; MNIST and CIFAR
 
 
@@ -22,11 +24,12 @@ SMALL, MEDIUM = 16, 40  # pixels of the shorter side: digits; MNIST and CIFAR
 class Image:
     """Images of one shape (channels, height, width); uint8 0..255 at rest.
 
-    Raises UsageError for a shape out of bounds.
+    `fit` says how pictures that are no squares became what they are. Raises UsageError for values out of bounds.
     """
 
     name: ClassVar[str] = "image"
     shape: tuple[int, int, int]
+    fit: Fit = "pad"
 
     def __post_init__(self) -> None:
         channels, height, width = self.shape
@@ -34,6 +37,8 @@ class Image:
             raise UsageError(
                 f"image shape {self.shape} is out of bounds: 1..{MAX_CHANNELS} channels, 1..{MAX_SIDE} pixels a side"
             )
+        if self.fit not in FITS:
+            raise UsageError(f"fit is {str(self.fit)[:40]!r}: it can be {', '.join(FITS)}")
 
     @property
     def in_colour(self) -> bool:
@@ -118,20 +123,28 @@ class Image:
             return "cnn:32"
         return "cnn:32:3" if side <= MEDIUM else "cnn:16:5"
 
+    @property
+    def summary(self) -> str:
+        """The shape in words, as "1×8×8 images"."""
+        return f"{'×'.join(map(str, self.shape))} images"
+
     def difference(self, other: Kind) -> str:
-        """The two shapes, in words."""
+        """The two shapes, or how they were fitted, in words."""
+        if isinstance(other, Image) and other.shape == self.shape:
+            return f"images fitted by {self.fit}, not by {other.fit}"
         ours = "×".join(map(str, self.shape))
         return f"images of {ours}, not {'×'.join(map(str, other.shape)) if other.name == self.name else other.name}"
 
     def to_json(self) -> dict[str, Any]:
-        """As in version 1 of the file format."""
-        return {"kind": "image", "shape": list(self.shape), "range": [0, 255]}
+        """As in version 1 of the file format; without the usual fit, as before there was one."""
+        fit = {} if self.fit == "pad" else {"fit": self.fit}
+        return {"kind": "image", "shape": list(self.shape), "range": [0, 255], **fit}
 
     @classmethod
     def from_json(cls, value: object) -> "Image":
         """From JSON values that may come from anywhere; raises UsageError for anything but images."""
         match value:
-            case {"kind": "image", "shape": [c, h, w], "range": [0, 255]}:
+            case {"kind": "image", "shape": [c, h, w], "range": [0, 255], **rest}:
                 if all(type(side) is int for side in (c, h, w)):  # no bool
-                    return cls((c, h, w))
+                    return cls((c, h, w), cast("Fit", rest.get("fit", "pad")))
         raise UsageError("the schema's images are none of 8 bits with a shape of (channels, height, width)")

@@ -3,6 +3,7 @@
 What goes wrong here is told to the client's own log in full. The server hears one of a few sentences.
 """
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -165,4 +166,4 @@ def _fingerprint(site: Site) -> str:
     """What answers depend on at a client: they are not reused when it changes."""
     tensors = (*to_tensors(site.data.samples, "").values(), site.data.labels)
     parts = [t.numpy().tobytes() for t in tensors]
-    return sha256(site.architecture.encode(), str(site.data.schema).encode(), VERSION.encode(), *parts)
+    return sha256(site.architecture.encode(), json.dumps(site.data.schema.to_json()).encode(), VERSION.encode(), *parts)

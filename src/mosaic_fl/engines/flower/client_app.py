@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.client.contribute import Site
-from mosaic_fl.data.sources import load_file
+from mosaic_fl.data.schema_file import load_own
 from mosaic_fl.devices import find_device
 from mosaic_fl.engines.flower.app import make_app
 from mosaic_fl.engines.flower.client import Desk
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import UsageError
-from mosaic_fl.models import trust
+from mosaic_fl.models import trust, trust_own
 
 
 def site_desk(node_config: Any) -> Desk:
@@ -32,7 +32,9 @@ def open_site(site: SiteFile) -> Site:
 
     That the model can be built for the data was checked when the node was started: it takes a second.
     """
-    data = load_file(site.data, site, classes=site.classes)
+    for spec in site.trust:
+        trust_own(spec)
+    data = load_own(site.data, site, site.classes, site.schema_file)
     return Site(site.client, data, trust(site.model))
 
 

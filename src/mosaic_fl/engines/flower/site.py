@@ -43,7 +43,11 @@ class SiteFile(ReadingConfig):
     classes: Annotated[int, Field(ge=2)] | Annotated[tuple[str, ...], Field(min_length=2)] | None = Field(
         None, description="of the whole federation: how many, or their names"
     )
+    schema_file: Path | None = Field(
+        None, description="the federation's schema, from mosaic data --describe: classes, channels and image size"
+    )
     device: str = Field("auto", description="auto, cpu, cuda")
+    trust: tuple[str, ...] = Field((), description="what the global model may be of: timm, or module:factory of yours")
     server: ServerPart
 
 
@@ -58,7 +62,7 @@ def load_site(path: Path) -> SiteFile:
     tree.setdefault("folder", f"{real.stem}-client")
     server = tree.get("server")
     for table, keys in (
-        (tree, ("data", "folder")),
+        (tree, ("data", "folder", "schema_file")),
         (server if isinstance(server, dict) else {}, ("certificate", "key")),
     ):
         for key in keys:
@@ -72,7 +76,8 @@ def load_site(path: Path) -> SiteFile:
     if not address or not 1 <= int(address[2]) <= 65535 or not _is_name(site.server.host):
         raise UsageError(f'{path}: server.address is {site.server.address!r}: write it as "mosaic.example.org:8443"')
     for key, there in (
-        ("data", site.data), ("server.certificate", site.server.certificate), ("server.key", site.server.key)
+        ("data", site.data), ("schema_file", site.schema_file),
+        ("server.certificate", site.server.certificate), ("server.key", site.server.key),
     ):  # fmt: skip
         if there is not None and not there.exists():
             raise UsageError(f"{path}: {key} names {there}, which does not exist")

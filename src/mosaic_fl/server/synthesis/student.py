@@ -9,6 +9,7 @@ from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.models import build, default_student
 from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.trainable import trainable
 from mosaic_fl.randomness import Stream
 from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.training.steps import PlainStep
@@ -26,7 +27,7 @@ def new_student(config: Config, schema: Schema) -> tuple[str, Classifier]:
 def sgd(student: Classifier, settings: SynthesisConfig, weight_decay: float = 0.0) -> torch.optim.SGD:
     """The student's optimiser."""
     rate = settings.student_lr
-    return torch.optim.SGD(student.parameters(), lr=rate, momentum=MOMENTUM, weight_decay=weight_decay)
+    return torch.optim.SGD(trainable(student), lr=rate, momentum=MOMENTUM, weight_decay=weight_decay)
 
 
 def learn(

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+import torch
 
-from mosaic_fl.data.decoding import FORMATS, decode
+from mosaic_fl.data.opening import open_picture
+from mosaic_fl.data.picture import PictureForm, read_picture
 from mosaic_fl.data.reading import read_pictures
 from mosaic_fl.domains.image.kind import MAX_SIDE
 from mosaic_fl.domains.image.prior.photographs import Photograph, photograph
@@ -25,12 +27,7 @@ def read(file: Path) -> Photograph:
     One larger than 1024 pixels a side is squeezed to 512×512. Raises UsageError, naming the file, for one that
     cannot be decoded.
     """
-    return photograph(decode([file], str(file), channels=3, size=SQUEEZED if _large(file) else 0)[0])
-
-
-def _large(file: Path) -> bool:
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            return max(image.size) > MAX_SIDE
-    except Exception:  # `decode` says what is wrong
-        return False
+    with open_picture(file, str(file), shrink=True) as image:
+        large = max(image.size) > MAX_SIDE
+    pixels, _ = read_picture(file, PictureForm(3, SQUEEZED if large else 0, "stretch"), str(file))
+    return photograph(torch.from_numpy(np.broadcast_to(pixels, (3, *pixels.shape[1:])).copy()))

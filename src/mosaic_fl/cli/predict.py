@@ -1,0 +1,94 @@
+"""`mosaic predict`: a global model's word on pictures, one row each."""
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mosaic_fl.cli.files import Trust, let_in, require_free
+from mosaic_fl.cli.options import Force, configure
+from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.notes import note
+
+
+@reads_images("label_column", "channels", "image_size", "skip_broken")
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a global_model.safetensors, or the folder of a run")],
+    *,
+    data: Annotated[Path, typer.Option(help="images: a folder, a Parquet file, a CSV list, or one image file")],
+    out: Annotated[Path | None, typer.Option(help="write here instead of the screen")] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="csv, jsonl, parquet [as --out ends, else jsonl]")
+    ] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="of every class, a column each")] = False,
+    reading: dict[str, Any],
+    trusted: Trust = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
+    force: Force = False,
+) -> None:
+    """Use a global model: one row an image, with its file, class and probability; of a broken one, its error."""
+    from mosaic_fl.data.inputs import read_inputs
+    from mosaic_fl.devices import find_device
+    from mosaic_fl.global_model import GlobalModel, model_file
+    from mosaic_fl.predicting import model_form, predictions
+    from mosaic_fl.prediction_files import WRITERS, Table, choose_format
+
+    writer = WRITERS[choose_format(format, out.suffix if out else None)]
+    file = model_file(model)
+    if out:
+        require_free(out, force, data, file)
+    let_in(trusted)
+    loaded, place = GlobalModel.load(file), find_device(device)
+    settings = configure(None, reading, None).data
+    form = model_form(loaded.schema, settings)
+    inputs = read_inputs(data.expanduser(), settings)
+    total = 0
+    broken = list[str]()
+    with _opened(out) as stream:
+        rows = writer(stream, Table(loaded.schema.classes, rows=inputs.tabular, every=probabilities))
+        for prediction in predictions(loaded, inputs, form, place):
+            rows.write(prediction)
+            total += 1
+            if prediction.error:
+                broken.append(prediction.error)
+        rows.close()
+    _tell_broken(broken, total, data)
+
+
+def _tell_broken(broken: list[str], total: int, data: Path) -> None:
+    """Note how many images have no prediction; raises MosaicError where none has."""
+    if not broken:
+        return
+    if len(broken) == total:
+        raise MosaicError(f"none of the {total} images of {data} could be read: {broken[0]}")
+    note(f"{len(broken)} of the {total} images of {data} could not be read: their rows say why, as {broken[0]}")
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[Any]:
+    """Where rows go: the file `out`, which is whole or absent, or the screen."""
+    if out is not None:
+        from mosaic_fl.files import atomic_file
+
+        with atomic_file(out) as file:
+            yield file
+        return
+    sys.stdout.flush()
+    screen = getattr(sys.stdout, "buffer", None) or _Screen()
+    yield screen
+    screen.flush()
+
+
+class _Screen(io.RawIOBase):
+    """Bytes of whole lines, to a stdout that takes text alone."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return sys.stdout.write(bytes(data).decode("utf-8", "replace"))

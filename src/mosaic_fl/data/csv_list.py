@@ -1,0 +1,195 @@
+"""A text file that lists images and their labels, one a line: what hospitals most often have.
+
+Python's own reader, because it keeps every cell as it is written ("01") and knows the line of an error.
+"""
+
+import csv
+import io
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.labels import parse_labels
+from mosaic_fl.data.names import listed, shown
+from mosaic_fl.data.rows import READING, Rows, choose_column
+from mosaic_fl.data.text import read_text
+from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import note
+
+CSV_SUFFIXES = {".csv", ".tsv"}
+MOST_BYTES = 2**28  # of a list, millions of lines
+FILE_COLUMNS = (
+    "file", "filename", "file_name", "path", "filepath", "file_path", "image", "img", "image_path", "image_file",
+)  # fmt: skip
+LABEL_COLUMNS = ("label", "labels", "class")
+_DELIMITERS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The named columns of a file, and its lines: (number in the file, cells)."""
+
+    columns: list[str]
+    lines: list[tuple[int, list[str]]]
+
+
+def read_csv(file: Path, reading: ReadingConfig = READING) -> Rows:
+    """The images that a CSV or TSV file lists, relative to its folder, with their labels.
+
+    Separators (comma, semicolon, tab, bar) are found in its header line; UTF-8 or UTF-16. Told: columns that are not
+    read, images that are listed twice. Raises UsageError for a file that is no such list, a line without a file or a
+    label, files that do not exist (unless `reading.skip_broken`, by which they are left out where images are decoded),
+    and an image with two labels.
+    """
+    table = _table(file)
+    image, label = _columns(table.columns, file, reading)
+    if unread := [name for name in table.columns if name and name not in (image, label)]:
+        note(f"columns of {file} that are not read: {listed(unread)}")
+    pictures = _pictures(file, table, image, reading)
+    texts = [text.strip() for text in _cells(table, label)]
+    labels = parse_labels(texts, lambda row: f"line {table.lines[row][0]} of {file}", str(file))
+    _check_twice(file, table, pictures, texts)
+    return Rows(str(file), pictures, labels.numbers, labels.names, labels.coded)
+
+
+def is_list(file: Path, reading: ReadingConfig = READING) -> bool:
+    """Whether a CSV file has a column of files and one of labels."""
+    try:
+        require_list(file, reading)
+    except UsageError:
+        return False
+    return True
+
+
+def require_list(file: Path, reading: ReadingConfig = READING) -> None:
+    """Raise UsageError unless a CSV file has a column of files and one of labels."""
+    _columns(_table(file).columns, file, reading)
+
+
+def read_files(file: Path, reading: ReadingConfig = READING) -> list[tuple[str, Path | None]]:
+    """The images that a CSV file lists, labelled or not: each name as it is written, and its file (None: no name).
+
+    Whether a file exists is seen when it is opened. Raises UsageError for a file that is no such list.
+    """
+    table = _table(file)
+    column = choose_column(table.columns, reading.image_column, FILE_COLUMNS, "--image-column", str(file))
+    names = [name.strip() for name in _cells(table, column)]
+    return [(name, _resolve(file.parent, name) if name else None) for name in names]
+
+
+def _columns(present: list[str], file: Path, reading: ReadingConfig) -> tuple[str, str]:
+    if any(name and _is_file(_resolve(file.parent, name)) for name in present):
+        raise UsageError(f"{file} begins with a file and not with a header line: write one above, as file,label")
+    image = choose_column(present, reading.image_column, FILE_COLUMNS, "--image-column", str(file))
+    label = choose_column(present, reading.label_column, LABEL_COLUMNS, "--label-column", str(file))
+    if image == label:
+        raise UsageError(f"{file}: column {image} cannot be both the image and the label")
+    if present.count(image) > 1 or present.count(label) > 1:
+        raise UsageError(f"{file} has two columns of one name: {', '.join(present)}")
+    return image, label
+
+
+def _table(file: Path) -> _Table:
+    text = read_text(file, MOST_BYTES).replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        raise UsageError(f"{file} is no text: it has a zero byte")
+    start, delimiter = _dialect(text)
+    lines = list(_lines(file, text, start, delimiter))
+    if not lines:
+        raise UsageError(f"{file} is empty: write a header line, as file,label")
+    header = [" ".join(name.split()) for name in lines[0][1]]
+    if len(lines) == 1:
+        raise UsageError(f"{file} has no rows")
+    for number, cells in lines[1:]:
+        if len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
+            raise UsageError(
+                f"line {number} of {file} has {len(cells)} cells, and the header {len(header)}: put a cell with a "
+                "separator in it into quotes"
+            )
+    return _Table(header, lines[1:])
+
+
+def _dialect(text: str) -> tuple[int, str]:
+    """How many lines come before the header, and what parts its cells."""
+    first, _, rest = text.partition("\n")
+    if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # as Excel writes it
+        return 1, first.strip()[-1]
+    if first.strip().lower() == "sep=":  # a tab, which was stripped
+        return 1, "\t"
+    header = first if first.strip() else next((line for line in rest.splitlines() if line.strip()), "")
+    widths = {sign: len(next(csv.reader([header], delimiter=sign), [])) for sign in _DELIMITERS}
+    return 0, max(_DELIMITERS, key=lambda sign: widths[sign])
+
+
+def _lines(file: Path, text: str, start: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The lines that are not blank, each with its number."""
+    lines = itertools.islice(io.StringIO(text), start, None)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num + start, cells
+    except csv.Error as error:
+        raise UsageError(f"line {reader.line_num + start} of {file} is no line of a table: {error}") from error
+
+
+def _pictures(file: Path, table: _Table, column: str, reading: ReadingConfig) -> list[Path]:
+    """The files that a column names; raises UsageError where one is not named or does not exist."""
+    names = _cells(table, column)
+    for (number, _), name in zip(table.lines, names, strict=True):
+        if not name.strip():
+            raise UsageError(f"line {number} of {file} names no file")
+    pictures = [_resolve(file.parent, name) for name in names]
+    missing = [row for row, picture in enumerate(pictures) if not _is_file(picture)]
+    if missing and not reading.skip_broken:
+        raise _missing(file, table, names, missing)
+    return pictures
+
+
+def _cells(table: _Table, column: str) -> list[str]:
+    index = table.columns.index(column)
+    return [cells[index] for _, cells in table.lines]
+
+
+def _resolve(folder: Path, name: str) -> Path:
+    """The file of that name, from the folder of the list; a path of Windows has backslashes."""
+    for candidate in (name, name.strip(), name.strip().replace("\\", "/")):
+        if _is_file(folder / candidate):
+            return folder / candidate
+    return folder / name.strip()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, a zero byte
+        return False
+
+
+def _missing(file: Path, table: _Table, names: list[str], missing: list[int]) -> UsageError:
+    first = missing[0]
+    where = f"line {table.lines[first][0]}: {shown(names[first].strip()[:200])}"
+    count = f"{len(missing)} file{'s' * (len(missing) != 1)} of {len(names)} that {file} lists"
+    return UsageError(
+        f"{count} do{'es' * (len(missing) == 1)} not exist, the first in {where}: names are relative to "
+        f"{file.parent}{os.sep}"
+    )
+
+
+def _check_twice(file: Path, table: _Table, pictures: list[Path], texts: list[str]) -> None:
+    """Tell of images that are listed twice; raise UsageError where one has two labels."""
+    counts = Counter(pictures)
+    if len(counts) == len(pictures):
+        return
+    first = dict[Path, int]()
+    for row, picture in enumerate(pictures):
+        before = first.setdefault(picture, row)
+        if texts[before] != texts[row]:
+            labels = (f"{shown(texts[at])} (line {table.lines[at][0]})" for at in (before, row))
+            raise UsageError(f"{file} lists {shown(str(picture))} as {' and as '.join(labels)}: an image has one label")
+    twice = [picture for picture, count in counts.items() if count > 1]
+    note(f"{file} lists {len(twice)} image{'s' * (len(twice) != 1)} more than once: {listed(twice, 3)}")

@@ -1,0 +1,236 @@
+"""Which files a path means: one file, the parts of a data set (training, validation, test), or names that begin so."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.csv_list import CSV_SUFFIXES, is_list, require_list
+from mosaic_fl.data.folders import scan, visible_folders
+from mosaic_fl.data.names import listed
+from mosaic_fl.data.rows import READING, Rows
+from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import note
+
+WORDS = {
+    "train": ("train", "training", "trainset"),
+    "validation": ("val", "valid", "validation", "valset"),
+    "test": ("test", "testing", "testset"),
+}
+
+# Words that say nothing more beside one of those: training_set, test-images.
+_FILLERS = {"data", "dataset", "files", "folder", "images", "imgs", "set", "split"}
+
+# Part 3 of 8 of one data set, as the hub names it: cifar-train-00002-of-00008.parquet, or train/0002.parquet.
+_SHARD = re.compile(r"(-\d{5}-of-\d{5}(-[0-9a-f]{16})?|^\d{4})$")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a path means: `parts` by name (train, validation, test), or `whole`, where it is in no parts.
+
+    Each is a list of table files, or of one image folder.
+    """
+
+    path: Path
+    whole: list[Path] = field(default_factory=list)
+    parts: dict[str, list[Path]] = field(default_factory=dict)
+
+    def training(self) -> list[Path]:
+        """What is learned from; raises UsageError where there is none."""
+        if paths := self.whole or self.parts.get("train"):
+            return paths
+        names = ", ".join(paths[0].name for paths in self.parts.values())
+        raise UsageError(
+            f"{self.path} has {names}, but no *train*.parquet and no folder called train: give the path of what is "
+            "to be learned from"
+        )
+
+    def testing(self) -> list[Path]:
+        """What a model is measured on, of its own or as the validation part, which is told; else empty."""
+        if "test" in self.parts or "validation" not in self.parts:
+            return self.parts.get("test", [])
+        note(f"{self.path} has no test part: {self.parts['validation'][0].name} serves as one")
+        return self.parts["validation"]
+
+    def tell_unlisted(self, rows: Rows) -> None:
+        """Note how many images of the folder are not among `rows`."""
+        images = {file.resolve() for file in scan(self.path).images}
+        others = [path for paths in self.parts.values() for path in paths if path.suffix.lower() in CSV_SUFFIXES]
+        images -= {picture.resolve() for picture in rows.pictures if isinstance(picture, Path)}
+        if images and len(others) < 2:
+            note(f"{len(images)} image{'s' * (len(images) != 1)} of {self.path} are in no list: {min(images).name}")
+
+    def tell_unread(self, *parts: str) -> None:
+        """Note which of these parts are not read."""
+        if unread := [path for part in parts for path in self.parts.get(part, [])]:
+            note(f"not read of {self.path}: {listed([path.name for path in unread])}")
+
+
+def part_of(name: str) -> str | None:
+    """The part of a data set that a file or folder of that name is, in any case: train, validation or test."""
+    words = set(_words(name))
+    parts = [part for part, known in WORDS.items() if words & set(known)]
+    return parts[0] if len(parts) == 1 else None
+
+
+def locate(path: Path, reading: ReadingConfig = READING) -> Place | None:
+    """What `path` means: a file, a folder, or the beginning of file names; None where nothing is there.
+
+    A folder is read as its Parquet files, else as its CSV lists, else as image folders. Raises UsageError where more
+    than one data set could be meant, where parts of one lie beside classes, and for what cannot be looked into.
+    """
+    try:
+        return _locate(path, reading)
+    except OSError as error:  # a name too long, a folder that is closed
+        raise UsageError(f"cannot read {str(path)[:200]}: {error.strerror}") from error
+
+
+def _locate(path: Path, reading: ReadingConfig) -> Place | None:
+    if path.is_file():
+        return Place(path, [path])
+    if not path.is_dir():
+        files = beginning(path)
+        if files and not all(_ends(path.name, file.name[len(path.name) :]) for file in files):
+            note(f"{path} is read as {listed([file.name for file in files])}")
+        return _of_files(path, path.parent, files) if files else None
+    if beside := beginning(path):
+        note(f"{path} is taken for the folder of that name; not read: {listed([file.name for file in beside])}")
+    if tables := _tables(path, {".parquet"}):
+        rest = [child.name for child in visible_folders(path) if scan(child).images]
+        rest += [file.name for file in _tables(path, CSV_SUFFIXES)]
+        if rest:
+            note(f"{path} is read as its Parquet files; not read: {listed(rest)}")
+        return _of_files(path, path, tables)
+    return _of_lists(path, reading) or _of_folders(path)
+
+
+def _tables(folder: Path, suffixes: set[str], start: str = "") -> list[Path]:
+    """The files of these kinds whose names begin with `start`, sorted; hidden ones are nobody's."""
+    if not folder.is_dir():
+        return []
+    files = (file for file in folder.iterdir() if file.suffix.lower() in suffixes and file.name.startswith(start))
+    return sorted(file for file in files if not file.name.startswith(".") and file.is_file())
+
+
+def beginning(path: Path) -> list[Path]:
+    """The tables whose names begin with that of `path`: those that go on with a part alone, else with a new word.
+
+    Of tiny10-train and tiny100-train, `tiny10` means the former.
+    """
+    name = path.name
+    if not name:
+        return []
+    files = _tables(path.parent, {".parquet", *CSV_SUFFIXES}, name)
+    rests = {file: _SHARD.sub("", file.stem[len(name) :]) for file in files}
+    known = {word for words in WORDS.values() for word in words}
+    exact = [file for file, rest in rests.items() if _ends(name, rest) and set(_words(rest)) <= known]
+    exact = [file for file in exact if not re.search(r"\d", rests[file])]
+    return exact or [file for file, rest in rests.items() if _ends(name, rest)] or ([] if path.is_dir() else files)
+
+
+def _ends(name: str, rest: str) -> bool:
+    """Whether a word ends where `rest` begins."""
+    return not (name[-1:].isalnum() and rest[:1].isalnum())
+
+
+def _of_files(path: Path, folder: Path, files: Sequence[Path]) -> Place:
+    """The parts that table files are; raises UsageError for more than one data set."""
+    parts = {part: [file for file in files if part_of(file.stem) == part] for part in WORDS}
+    parts = {part: own for part, own in parts.items() if own}
+    rest = [file for file in files if part_of(file.stem) is None]
+    for group in parts.values() if "train" in parts else [*parts.values(), rest]:
+        _require_one(path, folder, group)
+    if not parts:
+        return Place(path, rest)
+    if "train" not in parts and rest:
+        names = ", ".join(group[0].name for group in parts.values())
+        raise UsageError(f"{path} has {names}, but no *train*.parquet beside {listed([file.name for file in rest])}")
+    if rest:
+        note(f"not read of {path}: {listed([file.name for file in rest])}")
+    return Place(path, parts=parts)
+
+
+def _require_one(path: Path, folder: Path, files: Sequence[Path]) -> None:
+    """Raise UsageError unless these files are one, or the shards of one."""
+    stems = sorted({_SHARD.sub("", file.stem) for file in files})
+    if len(stems) < 2 and len({file.suffix for file in files}) < 2:
+        return
+    start = re.split("train|test|val", stems[0], flags=re.IGNORECASE)[0].rstrip("-_. ") or stems[0]
+    if path.name == start and path != folder:
+        start = files[0].name
+    raise UsageError(
+        f"{path} holds more than one data set ({listed(stems)}): give one file, or how the names of one begin, such as "
+        f"{folder / start}"
+    )
+
+
+def _of_lists(path: Path, reading: ReadingConfig) -> Place | None:
+    """The CSV files of a folder that list its images, unless its sub-folders are classes."""
+    files = _tables(path, CSV_SUFFIXES)
+    lists = [file for file in files if is_list(file, reading)]
+    folders = visible_folders(path)
+    if files and not lists and not any(scan(child).images for child in folders):
+        require_list(files[0], reading)
+    if rest := [file.name for file in files if file not in lists]:
+        note(f"not read of {path}, as without columns of files and labels: {listed(rest)}")
+    if not lists:
+        return None
+    parts = [child.name for child in folders if part_of(child.name) and _has_parts(child)]
+    classes = [child.name for child in folders if part_of(child.name) is None and scan(child).images]
+    if parts or len(classes) > 1:
+        raise UsageError(
+            f"{path} holds {lists[0].name}, which lists images and labels, and folders that may be classes or parts "
+            f"({listed([*parts, *classes])}): give --data {lists[0]}, or move that file"
+        )
+    place = _of_files(path, path, lists)
+    note(f"{path} is read as {listed([file.name for file in lists])} says")
+    return place
+
+
+def _of_folders(path: Path) -> Place:
+    """The parts of an image folder, or the whole, whose sub-folders are classes."""
+    children = visible_folders(path)
+    named = {child: part for child in children if (part := part_of(child.name)) and _is_part_name(child.name)}
+    if not named:
+        return Place(path, [path])
+    parts = {child: part for child, part in named.items() if _has_parts(child)}
+    others = [child.name for child in children if child not in named and scan(child).images]
+    names = [child.name for child in named]
+    if not parts and others:
+        note(f"taken as classes of {path}, as they hold images and no class folders: {listed(names)}")
+        return Place(path, [path])
+    if not parts:
+        raise UsageError(
+            f"{path} has the parts {listed(names)}, but no class folders in them: put the images of each class into a "
+            "folder of its own, or list them in a CSV (file,label)"
+        )
+    if others:
+        raise UsageError(
+            f"{path} has {listed(names)}, which are parts of a data set, and {listed(others)}, which may be classes: "
+            f"give one of them, as {next(iter(parts))}, or move the others"
+        )
+    if flat := [child.name for child in named if child not in parts]:
+        note(f"not read of {path}, as without class folders: {listed(flat)}")
+    if len(set(parts.values())) < len(parts):
+        raise UsageError(f"{path} has {listed(names)}: two of them are the same part; give one, or move the other")
+    place = Place(path, parts={part: _tables(child, {".parquet"}) or [child] for child, part in parts.items()})
+    for child, part in parts.items():
+        _require_one(child, child, place.parts[part])
+    return place
+
+
+def _is_part_name(name: str) -> bool:
+    """Whether a folder's name is that of a part alone: a folder called `test strip` may be a class."""
+    return len(set(_words(name)) - _FILLERS) == 1
+
+
+def _has_parts(folder: Path) -> bool:
+    """Whether a folder holds class folders, or tables."""
+    return bool(_tables(folder, {".parquet"}) or scan(folder).inner)
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, in lower case: `mnistTrain_2` is mnist and train."""
+    return re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower())

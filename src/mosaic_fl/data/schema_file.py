@@ -1,0 +1,71 @@
+"""The schema of a federation as a file: what each site compares its own data with before it trains."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.picture import CHANNELS
+from mosaic_fl.data.sources import load_file
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import Schema, image_of, image_schema
+from mosaic_fl.errors import UsageError
+
+MAX_BYTES = 4 * 2**20  # 10,000 class names of 400 bytes each
+
+
+def schema_text(schema: Schema) -> str:
+    """One line of JSON: kind, shape, classes, range and, unless it is the usual one, fit. No figure of any site."""
+    return json.dumps(schema.to_json(), ensure_ascii=False) + "\n"
+
+
+def read_schema(path: Path) -> Schema:
+    """The schema in a file of at most 4 MiB; raises UsageError that names it for anything else."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no file: a schema is what mosaic data --describe --out writes")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read {path}: {reason}") from error
+    if len(content) > MAX_BYTES:
+        raise UsageError(f"{path} has more than {MAX_BYTES:,} bytes: no schema is as long")
+    try:
+        value = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no schema: it is not JSON; mosaic data --describe --out writes one") from error
+    try:
+        return Schema.from_json(value)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def load_own(
+    path: Path, reading: ReadingConfig, classes: int | Sequence[str] | None = None, schema_file: Path | None = None
+) -> Dataset:
+    """A client's labelled images, `load_file`; with a `schema_file`, of exactly that schema.
+
+    The schema gives the classes, the channels and the image size. Raises UsageError, in one line, for what differs.
+    """
+    if schema_file is None:
+        return load_file(path, reading, classes=classes)
+    schema = read_schema(schema_file)
+    if classes is not None:
+        raise UsageError(f"the classes are those of {schema_file}: leave out the other ones")
+    return load_file(path, reading_as(schema, reading, str(schema_file)), schema)
+
+
+def reading_as(schema: Schema, reading: ReadingConfig, source: str) -> ReadingConfig:
+    """`reading` with the image size of the `schema`, where its images are squares.
+
+    Raises UsageError where an option that was given asks for other images than the schema, which is of `source`.
+    """
+    image = image_of(schema)
+    channels, height, width = image.shape
+    sides = (reading.image_size, reading.image_size) if reading.image_size else (height, width)
+    fit = image.fit if reading.fit == "auto" else reading.fit
+    asked = image_schema((CHANNELS[reading.channels] or channels, *sides), schema.classes, fit)
+    if asked != schema:
+        raise UsageError(f"{source} says {schema.difference(asked)}: leave out the option that differs")
+    return reading.model_copy(update={"image_size": height if height == width else 0})

@@ -1,0 +1,35 @@
+"""A text file as people have them: UTF-8 with a byte-order mark or without, or UTF-16."""
+
+import codecs
+from pathlib import Path
+
+from mosaic_fl.errors import UsageError
+
+
+def read_text(path: Path, most: int) -> str:
+    """The text of a file of at most `most` bytes, without its byte-order mark.
+
+    Raises UsageError for one that cannot be read, is larger, or is neither UTF-8 nor UTF-16.
+    """
+    try:
+        if not path.is_file():
+            raise UsageError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > most:
+        raise UsageError(f"{path} has more than {most:,} bytes: it is no such list")
+    try:
+        return content.decode(_encoding(content))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is neither UTF-8 nor UTF-16: save it as UTF-8 (in Excel: CSV UTF-8)") from error
+
+
+def _encoding(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    # Without a mark, every other byte of Latin text is zero, and no text in UTF-8 has a zero byte.
+    if content[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if content[:1] == b"\0" else "utf-8-sig"

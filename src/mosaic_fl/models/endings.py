@@ -1,0 +1,95 @@
+"""What a classifier ends in, told by its outputs: a softmax, or another function that bounds them, in place of logits.
+
+Ordinary networks may look like one by chance of their first weights: a head of zeros with a bias of class shares gives
+rows that sum to 1. So what looks like a bound must hold for other weights, too.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mosaic_fl.domains.schema import Schema
+
+Ending = Literal["softmax", "log-softmax", "sigmoid", "tanh", ""]
+
+IMAGES = 4
+DRAWS = (0.05, *(1.0, 3.0, 10.0) * 6)  # strengths of the noise on the weights
+LEAST_DRAWS = 4  # with finite outputs: fewer show nothing
+TOLERANCE = 1e-4  # of a sum in float32
+COARSE = 1e-2  # and in 16 bits
+
+
+@torch.no_grad()
+def find_ending(model: nn.Module, schema: Schema) -> Ending:
+    """What bounds the outputs (n, C) of `model`, on the CPU, whatever its weights; "" for logits."""
+    images = torch.rand(IMAGES, *schema.shape) * 2 - 1
+    outputs = model(images)
+    if not bool(outputs.isfinite().all()):
+        return ""
+    for ending, holds in _LAWS.items():
+        if holds(outputs) and _holds_for_others(holds, model, images):
+            return ending
+    return ""
+
+
+def most_probable(classes: int, extent: float) -> float:
+    """The greatest probability that softmax can give one of `classes` logits which differ by at most `extent`."""
+    return math.exp(extent) / (math.exp(extent) + classes - 1)
+
+
+def _holds_for_others(holds: Callable[[Tensor], bool], model: nn.Module, images: Tensor) -> bool:
+    weights = [(p, p.detach().clone()) for p in model.parameters() if p.is_floating_point()]
+    draws = 0
+    try:
+        for strength in DRAWS:
+            for parameter, start in weights:
+                noise = torch.randn(start.shape) * (strength * _scale(start))
+                parameter.copy_(start + noise.to(start.dtype))
+            outputs = model(images)
+            if bool(outputs.isfinite().all()):  # a negative variance, say, shows nothing
+                draws += 1
+                if not holds(outputs):
+                    return False
+        return draws >= LEAST_DRAWS
+    finally:
+        for parameter, start in weights:
+            parameter.copy_(start)
+
+
+def _scale(weight: Tensor) -> float:
+    """Noise of this size changes outputs and lets them stay finite in a deep network."""
+    if weight.ndim < 2 or not weight.numel():
+        return 1.0
+    return max(float(weight.float().std()), math.sqrt(len(weight) / weight.numel()))
+
+
+def _tolerance(outputs: Tensor) -> float:
+    return COARSE if outputs.dtype in (torch.float16, torch.bfloat16) else TOLERANCE
+
+
+def _is_softmax(outputs: Tensor) -> bool:
+    sums = outputs.double().sum(1)
+    return bool((outputs >= 0).all() and ((sums - 1).abs() <= _tolerance(outputs)).all())
+
+
+def _is_log_softmax(outputs: Tensor) -> bool:
+    return bool((outputs.double().logsumexp(1).abs() <= _tolerance(outputs)).all())
+
+
+def _is_sigmoid(outputs: Tensor) -> bool:
+    return bool(((outputs >= 0) & (outputs <= 1)).all())
+
+
+def _is_tanh(outputs: Tensor) -> bool:
+    return bool((outputs.abs() <= 1).all())
+
+
+_LAWS: dict[Ending, Callable[[Tensor], bool]] = {
+    "softmax": _is_softmax,
+    "log-softmax": _is_log_softmax,
+    "sigmoid": _is_sigmoid,
+    "tanh": _is_tanh,
+}

@@ -1,0 +1,107 @@
+"""A global model's word on pictures of any number, a batch at a time; a broken one is a word, too."""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.decoding import tell_remarks
+from mosaic_fl.data.inputs import Input, Inputs
+from mosaic_fl.data.opening import Pixels
+from mosaic_fl.data.picture import PictureForm, Remark, picture_form, read_picture
+from mosaic_fl.devices import images_at_once
+from mosaic_fl.domains.samples import Samples
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.models.inference import logits
+
+BATCH_BYTES = 2**24  # of pixels at rest, four times as many in use
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of input number `image`, from 0: `probabilities` (C,), or why there are none, `error`.
+
+    `file` and `row` are those of the `Input`.
+    """
+
+    image: int
+    file: str
+    row: int | None
+    probabilities: tuple[float, ...] = ()
+    error: str = ""
+
+
+def model_form(schema: Schema, reading: ReadingConfig) -> PictureForm:
+    """How pictures are read for a model of that schema: of its size, if that is a square, and its channels.
+
+    A coloured picture becomes grey where the model is grey. Raises UsageError for a model that takes no pictures.
+    """
+    channels, height, width = schema.shape
+    if channels not in (1, 3):
+        raise UsageError(f"the model takes images of {channels} channels, and image files have 1 or 3")
+    size = height if height == width else 0
+    kind = "grey" if channels == 1 else "colour"
+    return picture_form(reading.model_copy(update={"image_size": size, "channels": kind}), schema)
+
+
+def predictions(
+    model: GlobalModel, inputs: Inputs, form: PictureForm, device: torch.device | str
+) -> Iterator[Prediction]:
+    """One prediction an input, in their order; of `form`, which is that of the model, what was done is told at the end.
+
+    Neither pictures nor predictions are held in memory but for one batch.
+    """
+    network = model.module().to(device)
+    at_once = max(1, min(images_at_once(device), BATCH_BYTES // int(np.prod(model.schema.shape))))
+    field = next(iter(model.schema.fields))
+    remarks: Counter[Remark] = Counter()
+    total = 0
+    for batch in _batches(inputs.items, at_once):
+        decoded = [_decoded(item, total + i, inputs, form, model.schema, remarks) for i, item in enumerate(batch)]
+        pixels = [value for value in decoded if not isinstance(value, str)]
+        rows: Iterator[list[float]] = iter(())
+        if pixels:
+            values = torch.from_numpy(np.stack(pixels))
+            outputs = logits(network, Samples(model.schema.fields, {field: values}), device)
+            rows = iter(outputs.double().softmax(1).tolist())
+        for number, (item, value) in enumerate(zip(batch, decoded, strict=True), total):
+            if isinstance(value, str):
+                yield Prediction(number, item.file, item.row, error=value)
+            else:
+                yield Prediction(number, item.file, item.row, tuple(next(rows)))
+        total += len(batch)
+    tell_remarks(remarks, model.schema.shape[0], total, inputs.source, form)
+
+
+def _decoded(
+    item: Input, number: int, inputs: Inputs, form: PictureForm, schema: Schema, remarks: "Counter[Remark]"
+) -> Pixels | str:
+    """Pixels of the schema's shape, or why there are none; what is to be told of them is counted in `remarks`."""
+    place = f"row {item.row} of {inputs.source}" if inputs.tabular else item.file or f"image {number}"
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            pixels, told = read_picture(item.picture, form, place)
+    except UsageError as error:
+        return " ".join(str(error).split())
+    channels, height, width = schema.shape
+    if pixels.shape[1:] != (height, width):
+        return f"{place} has {pixels.shape[1]}×{pixels.shape[2]} pixels, and the model takes {height}×{width}"
+    remarks.update(told)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (channels, height, width)))
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

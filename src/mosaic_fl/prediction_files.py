@@ -1,0 +1,138 @@
+"""Predictions as CSV, JSON lines or Parquet, written while they are made."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, Protocol
+
+from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.predicting import Prediction
+
+SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", "": "jsonl", ".parquet": "parquet"}
+DIGITS = 6  # of a probability
+CLASS = "probability:"  # begins the name of a class's column, so that no class has the name of another column
+
+
+class Writer(Protocol):
+    """Takes rows in their order; `close` ends what was written."""
+
+    def write(self, prediction: Prediction) -> None: ...
+    def close(self) -> None: ...
+
+
+def choose_format(name: str | None, suffix: str | None) -> str:
+    """csv, jsonl or parquet, as `name` says, else the suffix of the file; JSON lines on the screen (suffix None).
+
+    Raises UsageError for another one, and for Parquet on the screen.
+    """
+    if name is not None and name not in WRITERS:
+        raise unknown("--format", name, list(WRITERS))
+    if name == "parquet" and suffix is None:
+        raise UsageError("--format parquet is not for the screen: add --out FILE.parquet")
+    if name is not None:
+        return name
+    if (suffix or "").lower() not in SUFFIXES:
+        raise UsageError(f"--out ends in {suffix!r}: end it in .csv, .jsonl or .parquet, or say --format")
+    return SUFFIXES[(suffix or "").lower()]
+
+
+class Table:
+    """The columns of predictions, and a prediction as a row of them.
+
+    `image`, `file` and, where inputs have rows, `row`; `class` (its number), `name` and `probability` of the most
+    probable class; with `every`, one column a class; `error`. What a broken picture has not is None.
+    """
+
+    def __init__(self, classes: Sequence[str], *, rows: bool, every: bool) -> None:
+        self.classes = classes
+        self.rows, self.every = rows, every
+        own = ["image", "file", *(["row"] if rows else []), "class", "name", "probability"]
+        self.columns = [*own, *(f"{CLASS}{name}" for name in classes if every), "error"]
+
+    def row(self, prediction: Prediction) -> dict[str, Any]:
+        """The values by column."""
+        place = [prediction.image, prediction.file or None, *([prediction.row] if self.rows else [])]
+        values = prediction.probabilities
+        best = max(range(len(values)), key=values.__getitem__) if values else None
+        first = [None] * 3 if best is None else [best, self.classes[best], round(values[best], DIGITS)]
+        rest: list[Any] = []
+        if self.every:
+            rest = [round(value, DIGITS) for value in values] or [None] * len(self.classes)
+        return dict(zip(self.columns, [*place, *first, *rest, prediction.error or None], strict=True))
+
+
+class JsonLines:
+    """One JSON object a line, with an `error` only where there is one."""
+
+    def __init__(self, file: BinaryIO, table: Table) -> None:
+        self.file, self.table = file, table
+
+    def write(self, prediction: Prediction) -> None:
+        row = self.table.row(prediction)
+        if row["error"] is None:
+            del row["error"]
+        self.file.write(json.dumps(row).encode() + b"\n")
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Csv:
+    """A header line and one line an input, UTF-8; what is None is empty. Names that are no UTF-8 keep their bytes."""
+
+    def __init__(self, file: BinaryIO, table: Table) -> None:
+        self.file, self.table = file, table
+        self._line(table.columns)
+
+    def write(self, prediction: Prediction) -> None:
+        self._line(list(self.table.row(prediction).values()))
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def _line(self, cells: Sequence[Any]) -> None:
+        line = io.StringIO(newline="")
+        csv.writer(line).writerow(cells)
+        self.file.write(line.getvalue().encode("utf-8", "surrogateescape"))
+
+
+class Parquet:
+    """A Parquet file; of names that are no UTF-8, which it has no place for, the wrong bytes are written as \\udcNN."""
+
+    AT_ONCE = 8192
+
+    def __init__(self, file: BinaryIO, table: Table) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        kinds = {"image": pa.int64(), "file": pa.string(), "row": pa.int64(), "class": pa.int64()}
+        kinds |= {"name": pa.string(), "error": pa.string()}
+        self.table = table
+        self.schema = pa.schema([(column, kinds.get(column, pa.float64())) for column in table.columns])
+        self.writer = pq.ParquetWriter(file, self.schema)
+        self.held: list[dict[str, Any]] = []
+
+    def write(self, prediction: Prediction) -> None:
+        row = self.table.row(prediction)
+        self.held.append({column: _utf8(value) if isinstance(value, str) else value for column, value in row.items()})
+        if len(self.held) * len(row) >= self.AT_ONCE:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self.writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self.held:
+            self.writer.write_table(pa.Table.from_pylist(self.held, schema=self.schema))
+        self.held = []
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+WRITERS: dict[str, Callable[[BinaryIO, Table], Writer]] = {"csv": Csv, "jsonl": JsonLines, "parquet": Parquet}
