@@ -198,7 +198,7 @@ def test_everything_public_is_said_in_one_short_line() -> None:
     few = image_schema((1, 8, 8), ("a", "b"))
     lines = {
         repr(model_of(classes)): "GlobalModel('mlp:4', 3×8×8 images, 1,000 classes, 5,816 weights)",
-        repr(data): "ImageData(5 samples, 3×8×8 images, 1,000 classes)",
+        repr(data): "Dataset(5 samples, 3×8×8 images, 1,000 classes)",
         repr(Splits("x", data, data)): "Splits(name='x', train=Dataset(5 samples, 3×8×8 images, 1,000 classes), "
         "test=Dataset(5 samples, 3×8×8 images, 1,000 classes))",
         repr(few): "Schema(shape=(1, 8, 8), classes=('a', 'b'))",

@@ -90,7 +90,8 @@ class Schema:
     def to_json(self) -> dict[str, Any]:
         """As JSON values, the inverse of `from_json`; of images alone in the form of version 1."""
         if set(self.fields) == {Image.name} and self.kind.name == Image.name:
-            return {**self.kind.to_json(), "classes": list(self.classes)}
+            kind = self.kind.to_json()
+            return {"kind": kind.pop("kind"), "shape": kind.pop("shape"), "classes": list(self.classes), **kind}
         fields = {name: kind.to_json() for name, kind in self.fields.items()}
         return {"fields": fields, "classes": list(self.classes)}
 
@@ -102,7 +103,7 @@ class Schema:
                 return cls({name: kind_from_json(kind) for name, kind in fields.items()}, tuple(names))
             case {"kind": "image", "classes": list(names), **kind}:
                 return cls({Image.name: Image.from_json({"kind": "image", **kind})}, tuple(names))
-        raise UsageError("the schema is none: it needs fields of kinds known here, and a list of class names")
+        raise UsageError("it is no schema: that has fields of kinds known here, or images, and a list of class names")
 
 
 def image_schema(shape: tuple[int, int, int], classes: tuple[str, ...], fit: Fit = "pad") -> Schema:
