@@ -201,8 +201,8 @@ def test_everything_public_is_said_in_one_short_line() -> None:
         repr(data): "Dataset(5 samples, 3×8×8 images, 1,000 classes)",
         repr(Splits("x", data, data)): "Splits(name='x', train=Dataset(5 samples, 3×8×8 images, 1,000 classes), "
         "test=Dataset(5 samples, 3×8×8 images, 1,000 classes))",
-        repr(few): "Schema(shape=(1, 8, 8), classes=('a', 'b'))",
-        repr(classes): "Schema(shape=(3, 8, 8), classes=('class 0', 'class 1', 'class 2', 'class 3', 'class 4', "
+        repr(few): "Schema(image: 1×8×8 images; classes ('a', 'b'))",
+        repr(classes): "Schema(image: 3×8×8 images; classes ('class 0', 'class 1', 'class 2', 'class 3', 'class 4', "
         "'class 5', … 1,000 in all))",
         repr(contribution): "Contribution(client 7, 'mlp:4', 3×8×8 images, 1,000 classes, 5 samples, no generator)",
         repr(Evaluation(3, 1.0, (1.0,) * 1000, classes.classes)): "Evaluation(3 samples, accuracy 1.0000, "

@@ -48,7 +48,8 @@ class Schema:
     def __repr__(self) -> str:
         names = ", ".join(map(repr, self.classes[:SHOWN]))
         more = f", … {self.num_classes:,} in all" if self.num_classes > SHOWN else ""
-        return f"Schema(fields={dict(self.fields)}, classes=({names}{more}))"
+        fields = ", ".join(f"{name}: {kind.summary}" for name, kind in self.fields.items())
+        return f"Schema({fields}; classes ({names}{more}))"
 
     @property
     def summary(self) -> str:
