@@ -10,6 +10,7 @@ from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
 from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.notes import note
 
 app = App("A federation over a network: docs/deploy.md.")
 keys = App("Make keys and certificates.")
@@ -70,7 +71,7 @@ def server(
     json_logs: Annotated[bool, typer.Option("--json-logs", help="one JSON object a line")] = False,
     metrics_port: Annotated[int | None, typer.Option(metavar="P", help="Prometheus figures on loopback")] = None,
     insecure: Insecure = False,
-    no_proxy: Annotated[bool, typer.Option("--no-proxy", help="without nginx: on loopback only")] = False,
+    no_proxy: Annotated[bool, typer.Option("--no-proxy", hidden=True)] = False,
     show: Show = False,
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/deploy"),
     resume: Resume = False,
@@ -79,6 +80,8 @@ def server(
     """At the server: wait for the clients, run the method, write the one global model."""
     options = {"run.method": method, "models.student": student, "partition.clients": clients, **reading}
     config = configure(file, options, settings, preset)
+    if no_proxy:
+        note("--no-proxy: the server's proxy needs nothing installed any more, and stands always; leave the option out")
     _need_flower()
     from mosaic_fl.deploy.plan import ServerPlan, read_limits
     from mosaic_fl.deploy.server import serve
@@ -99,7 +102,6 @@ def server(
         max_answer=max_answer * 2**20,
         metrics_port=metrics_port,
         insecure=insecure,
-        proxy=not no_proxy,
         trusted=tuple(trusted or ()),
     )
     if show:
