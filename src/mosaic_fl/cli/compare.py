@@ -30,15 +30,15 @@ Value = TypeVar("Value", int, float)
 @reads_images()
 def compare(
     *,
-    methods: Annotated[str, typer.Option(help="mosaic,fedavg,centralised, or all: see mosaic methods")] = "all",
+    methods: Annotated[str, typer.Option(metavar="NAME,…", help="as mosaic,fedavg; all: see mosaic methods")] = "all",
     data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
     reading: dict[str, Any],
     clients: Annotated[str | None, typer.Option(metavar="N,…", help="numbers of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X,…", help="smaller is more different [0.1]")] = None,
-    architectures: Annotated[str, typer.Option(help="equal, mixed, or both")] = "equal,mixed",
+    architectures: Annotated[str, typer.Option(metavar="NAME,…", help="equal, mixed, or both")] = "equal,mixed",
     rounds: Annotated[str | None, typer.Option(metavar="N,…", help="rounds [1]")] = None,
     seeds: Annotated[str, typer.Option(metavar="N,…", help="one run each")] = "0,1,2",
-    models: Annotated[str | None, typer.Option(help="in turn, where mixed: cnn:16,mlp:64")] = None,
+    models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, where mixed: cnn:16,mlp:64")] = None,
     student: Annotated[str | None, typer.Option(help="global model; every client's where equal")] = None,
     preset: Preset = None,
     settings: Settings = None,

@@ -32,7 +32,9 @@ def data(
     ] = None,
     export: Annotated[Path | None, typer.Option(help="folder for one Parquet file a client")] = None,
     describe: Annotated[bool, typer.Option("--describe", help="the schema that all sites must agree on")] = False,
-    classes: Annotated[str | None, typer.Option(help="with --describe: 10, or cat,dog,owl, of all sites")] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="N|NAME,…", help="with --describe: 10, or cat,dog,owl, of all sites")
+    ] = None,
     classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite --out, and an earlier export")] = False,
 ) -> None:

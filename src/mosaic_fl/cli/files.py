@@ -29,7 +29,7 @@ def contribute(
     model: Annotated[str, typer.Option(help="its architecture, as mlp:64")],
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
-    classes: Annotated[str | None, typer.Option(help="of the whole federation: 10, or cat,dog,owl")] = None,
+    classes: Annotated[str | None, typer.Option(metavar="N|NAME,…", help="of all sites: 10, or cat,dog,owl")] = None,
     classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
     schema: Annotated[
         Path | None, typer.Option(metavar="FILE", help="classes, channels, size: mosaic data --describe")

@@ -40,8 +40,13 @@ def configure(
 
 
 def given_settings(settings: list[str] | None) -> dict[str, Any]:
-    """What `--set` gave, by setting."""
-    return dict(_setting(text) for text in settings or [])
+    """What `--set` gave, by setting; the last one where it gave a setting more than once, which is told."""
+    given = dict[str, Any]()
+    for path, value in map(_setting, settings or []):
+        if given.get(path, value) != value:
+            note(f"--set {path} is given twice: {value!r} is used, not {given[path]!r}")
+        given[path] = value
+    return given
 
 
 def _from_file(file: Path, given: dict[str, Any]) -> Config:

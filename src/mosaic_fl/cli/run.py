@@ -32,7 +32,7 @@ def run(
     clients: Annotated[str | None, typer.Option(metavar="N", help="number of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
-    models: Annotated[str | None, typer.Option(help="in turn, as cnn:16,mlp:64,cnn:32")] = None,
+    models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,mlp:64,cnn:32")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     generator: Annotated[str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow, none")] = None,
     prior: Annotated[str | None, typer.Option(help="photos, procedural, none, a folder [auto]")] = None,

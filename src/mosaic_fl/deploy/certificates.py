@@ -32,7 +32,7 @@ def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False,
     server's certificate is valid; a negative one makes an expired one, for tests. Raises UsageError where a
     certificate is there and `force` was not said.
     """
-    names = [host.strip().strip("[]") for host in hosts]
+    names = list(dict.fromkeys(host.strip().strip("[]") for host in hosts))
     if not names or not all(names):
         raise UsageError("--host has an empty name: write the names and addresses that clients use, with commas")
     alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])

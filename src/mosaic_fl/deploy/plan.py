@@ -132,8 +132,11 @@ def read_limits(texts: list[str] | None) -> dict[str, float]:
     for text in texts or []:
         name, _, value = text.partition("=")
         try:
-            limits[name] = float(value)
+            seconds = float(value)
         except ValueError:
             raise UsageError(f"--limit {text!r}: write STAGE=SECONDS, as fit=600") from None
+        if name in limits:
+            raise UsageError(f"--limit {name} is given twice, as {limits[name]:g} and {seconds:g}: it takes one value")
+        limits[name] = seconds
     Limits.of(dict(limits))
     return limits
