@@ -23,6 +23,19 @@ from mosaic_fl.deploy.processes import Child, Processes, free_port
 from mosaic_fl.deploy.proxy import Face, command, public_pem
 
 CALL = "/v1/fleet/pull-messages"
+# What must not pass: Flower's other calls and pages, and other ways to write one that passes.
+OTHERS = [
+    "/", "/docs", "/openapi.json", "/health/", "/mosaic/hello/", "/mosaic/hello?x", "*", "",
+    "/v1/control/start-run", "/v1/control/register-node", "/v1/control/list-runs?x=/v1/fleet/pull-messages",
+    "/v1/runtime/acquire-task", "/v1/runtime/responses", "/v1/runtime/pull-messages",
+    "/v1/fleet/register-node", "/v1/fleet/unregister-node", "/v1/fleet", "/v1/fleet/",
+    "/v1/fleet/../control/start-run", "/v1/fleet/%2e%2e/control/start-run", "/v1/fleet/..%2fcontrol%2fstart-run",
+    "/v1/fleet/pull-messages/../../control/start-run", "//v1/control/start-run",
+    f"{CALL}/", f"{CALL}/x", f"{CALL}?x=1", f"{CALL}#x", f"/{CALL}", f"/.{CALL}", f"{CALL}%00", f"{CALL}%20",
+    f"{CALL};x", f"{CALL}.", f"{CALL}\\", "/V1/fleet/pull-messages", "/v1/fleet/Pull-Messages",
+    "/v1//fleet/pull-messages", "/v1/fleet%2fpull-messages", "/v1/fleet/pull%2dmessages", "/%76%31/fleet/pull-messages",
+    "/v1\\fleet\\pull-messages", f"https://127.0.0.1{CALL}", f"http://127.0.0.1:1{CALL}", "127.0.0.1:1",
+]  # fmt: skip
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -115,7 +128,7 @@ def sign(path: Path) -> dict[str, str]:
 def proxied(folder: Path) -> Iterator[Bench]:
     """A proxy and its hub, which run as long as the block."""
     for name in ("server", "loopback"):
-        make_server_keys(["127.0.0.1"], folder / name)
+        make_server_keys(["127.0.0.1", "localhost"], folder / name)
     for name in ("known", "unknown"):
         make_client_keys(folder / name)
     Hub.came = []
@@ -141,10 +154,11 @@ def start_proxy(processes: Processes, face: Face, folder: Path) -> Child:
     face.write(path)
     assert Face.read(path) == face
     child = processes.start("proxy", command(path, {}), path.with_suffix(".log"), signal.SIGKILL)
-    wait_for(lambda: _listens(face.port), 20, f"the proxy listens: {child.output()}")
+    wait_for(lambda: listens(face.port), 20, f"the proxy listens: {child.output()}")
     return child
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody listens on `port` of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -37,9 +37,9 @@ class Face:
     hub: int  # the superlink's port on 127.0.0.1
     hub_ca: str
     clients: Mapping[str, str]  # public keys (PEM) by fingerprint, the clients' that the hub knows
-    head: float = 20.0  # seconds for a TLS handshake, and again for the head of a request
+    head: float = 10.0  # seconds for a TLS handshake, and again for the head of a request
     exchange: float = 600.0  # seconds for a request and its answer: 16 MiB at 28 kB a second
-    connections: int = 512
+    connections: int = 256  # of which each takes up to 0.4 MB
 
     @classmethod
     def read(cls, path: Path) -> "Face":

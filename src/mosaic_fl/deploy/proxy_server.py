@@ -18,9 +18,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mosaic_fl.deploy.proxy import LONGEST_HEAD, Face
 from mosaic_fl.deploy.proxy_app import ProxyApp
 
-KEEP_ALIVE = 15  # seconds that an idle connection stays, less than a request's head may take
+KEEP_ALIVE = 8  # seconds that an idle connection stays: a node closes it after 5, a request's head has 10
 GOODBYE = 1  # seconds for exchanges under way when this process is ended
-SPARE_FILES = 256  # of the connections to the hub, and of Python
+SPARE_FILES = 128  # of the connections to the hub, and of Python
 
 
 class Connection(H11Protocol):
@@ -73,15 +73,26 @@ class Connection(H11Protocol):
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """asyncio's loop, whose TLS handshakes have other times than 60 s, which uvicorn has no setting for."""
+    """asyncio's loop, with the two things that uvicorn has no setting for.
+
+    A TLS handshake has other times than 60 s; a fault that comes again and again (too many open files) is told once.
+    """
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
+        self.told = set[str]()
+        self.set_exception_handler(lambda _, context: self.tell(context))
         self.times = {"ssl_handshake_timeout": seconds, "ssl_shutdown_timeout": seconds}
 
     async def create_server(self, *arguments: Any, **options: Any) -> Any:
         """As asyncio's."""
         return await super().create_server(*arguments, **{**options, **self.times})
+
+    def tell(self, context: dict[str, Any]) -> None:
+        """Tell of a fault that nobody handles, unless it was told."""
+        if (message := str(context.get("message"))) not in self.told:
+            self.told.add(message)
+            self.default_exception_handler(context)
 
 
 def serving(face: Face) -> uvicorn.Config:
