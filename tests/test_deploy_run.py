@@ -31,14 +31,14 @@ def running(tmp_path_factory: pytest.TempPathFactory):
     with place(tmp_path_factory.mktemp("deploy")) as made:
         (made.folder / "ward_nets.py").write_text(OWN)
         killed = made.server(*TINY, "--test", "test.parquet", "--trust", "ward_nets:net")
-        wait_for(lambda: _answers(made), 60, "the server answers")
+        wait_for(lambda: _answers(made), 180, "the server answers")
         assert len(made.left()) > 2
         killed.send_signal(signal.SIGKILL)
         wait_for(lambda: not made.left(), 30, "no process is left")
         killed.communicate()
         made.started.clear()
         made.server(*TINY, "--test", "test.parquet", "--trust", "ward_nets:net", "--resume")
-        wait_for(lambda: _answers(made), 60, "the server answers again")
+        wait_for(lambda: _answers(made), 180, "the server answers again")
         yield made
     wait_for(lambda: not made.left(), 30, "no process is left")
 

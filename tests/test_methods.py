@@ -79,7 +79,8 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def run(folder: Path, method: str, out: str, *words: str) -> tuple[dict[str, Any], str]:
-    base = ["run", "--method", method, "--clients", "3", "--alpha", "0.5", *QUICK, "--out", out]
+    clients = [] if "--clients" in words else ["--clients", "3"]
+    base = ["run", "--method", method, *clients, "--alpha", "0.5", *QUICK, "--out", out]
     shown = mosaic(*base, *words, cwd=folder)
     return result(folder / out), shown
 
