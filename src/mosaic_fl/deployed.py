@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mosaic_fl.benefit import own_data, taking_part
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml
 from mosaic_fl.data.dataset import ImageData
@@ -26,8 +27,9 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import write_atomic
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods import METHODS, Outcome
+from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust, trust_own
 from mosaic_fl.watch import Watch, serve_metrics
 
@@ -88,6 +90,7 @@ def serve(grid: Grid, folder: Path) -> None:
                     watch.tell("run_started", expected=list(range(deployment.clients)))
                     result = _run(grid, folder, deployment, config, watch)
                     write_atomic(folder / RESULT, json.dumps(result, indent=2) + "\n")
+                    Journal(folder).clear()  # no resume needs its stages any more
                     watch.tell("run_finished")
             except Exception as error:
                 watch.tell("run_failed", reason=_line(error))
@@ -121,14 +124,17 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     test = load_test(deployment.test, federation.schema, config.data) if deployment.test else None
     torch.set_num_threads(config.run.threads)
     outcome = METHODS[config.run.method].run(federation, config, device, journal)
-    confusions: list[Tensor] = []
+    confusions = dict[int, Tensor]()
     if outcome.model is not None:
         write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
         confusions = federation.deliver(outcome.model)
-    result = _described(config, federation, outcome, watch) | _figures(outcome, test, confusions, device)
+    result = _described(config, federation, outcome, watch)
+    result |= _figures(outcome, test, list(confusions.values()), device)
+    result["own_data"] = own_data(federation.alone, confusions, len(federation.architectures))
+    result["taking_part"] = taking_part(result)
     federation.close()
     journal.write_metrics()
-    return result | {"seconds": journal.seconds()}
+    return result | {"seconds": journal.clock.report()}
 
 
 def _settled(config: Config, federation: FlowerFederation) -> Config:

@@ -55,6 +55,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         raise MosaicError(_refusal(path, error)) from error
 
 
+def require_file(path: Path) -> None:
+    """Raise UsageError where there is nothing to read at `path`."""
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: name a file in it")
+        path.stat()
+    except (OSError, ValueError) as error:  # a name may be too long, or hold a null byte
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
 def require_writable(path: Path) -> None:
     """Raise UsageError, before any work, where `path` could not be written; its folder is made."""
     try:

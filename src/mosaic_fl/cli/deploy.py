@@ -1,5 +1,6 @@
 """`mosaic deploy`: keys, a server and its clients over a network; see docs/deploy.md."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,9 @@ from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.notes import note
+from mosaic_fl.data.places import existing
+from mosaic_fl.methods import METHODS
+from mosaic_fl.run_folder import require_open
 
 app = App("A federation over a network: docs/deploy.md.")
 keys = App("Make keys and certificates.")
@@ -82,10 +86,18 @@ def server(
     config = configure(file, options, settings, preset)
     if no_proxy:
         note("--no-proxy: the server's proxy needs nothing installed any more, and stands always; leave the option out")
+    METHODS[config.run.method].settings(config)
+    if test:
+        existing(test)
+    if not show:
+        require_open(out, resume=resume, force=force)
     _need_flower()
     from mosaic_fl.deploy.plan import ServerPlan, read_limits
     from mosaic_fl.deploy.server import serve
     from mosaic_fl.deploy.server import show as shown
+    from mosaic_fl.report.heartbeat import Heartbeat
+    from mosaic_fl.report.status import brief
+    from mosaic_fl.watch.reading import read_status
 
     plan = ServerPlan(
         config=config,
@@ -107,10 +119,14 @@ def server(
     if show:
         print(shown(plan))
         return
-    result = serve(plan, resume=resume, force=force)
+    console = Console(stderr=True)
+    heartbeat = Heartbeat(console, lambda: brief(read_status(plan.out), time.time()))
+    result = serve(plan, resume=resume, force=force, beat=heartbeat.beat)
+    from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.tables import accuracy_table
 
     Console().print(accuracy_table(result))
+    print(*benefit_lines(result), sep="\n")
     print(f"Results: {out}/result.json")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from mosaic_fl.engines.shared import SharedFederation
 from mosaic_fl.files import write_atomic
 from mosaic_fl.journal import Advance, Journal, Stage
+from mosaic_fl.monitor import Listener, deaf
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class CellJournal(Journal):
     statistics, within a round) is part of that one's cost, too.
     """
 
-    def __init__(self, folder: Path, federation: SharedFederation) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, federation: SharedFederation, listen: Listener = deaf) -> None:
+        super().__init__(folder, listen)
         self.federation, self._begin = federation, time.perf_counter()
         self._costs = _read(self._file)
         self._missed = dict(self._costs)  # of stages that no one has asked for since

@@ -7,8 +7,7 @@ from typing import Any, Literal, get_args
 from mosaic_fl.config import Config
 from mosaic_fl.config.experiment import NO_ALPHA
 from mosaic_fl.errors import UsageError, unknown
-from mosaic_fl.methods import METHODS
-from mosaic_fl.methods.outcome import Card
+from mosaic_fl.methods import METHODS, Card
 from mosaic_fl.presets import preset_config
 
 CENTRALISED = "centralised"

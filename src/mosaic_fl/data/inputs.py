@@ -8,8 +8,8 @@ from typing import Any
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
 from mosaic_fl.data.opening import Picture
+from mosaic_fl.data.places import IMAGE_SUFFIXES
 from mosaic_fl.data.reading import IMAGE_COLUMNS
-from mosaic_fl.data.rows import IMAGE_SUFFIXES
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 

@@ -17,17 +17,13 @@ from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
 from mosaic_fl.data.labels import Labels, read_labels
 from mosaic_fl.data.names import in_order, listed
 from mosaic_fl.data.opening import Picture
-from mosaic_fl.data.rows import IMAGE_SUFFIXES, READING, Rows, choose_column
+from mosaic_fl.data.places import IMAGE_SUFFIXES
+from mosaic_fl.data.rows import READING, Rows, choose_column
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
-
-
-def is_data(path: Path) -> bool:
-    """Whether a file of that name is taken for data where its folder is read."""
-    return path.suffix.lower() in {*IMAGE_SUFFIXES, ".parquet"}
 
 
 def read_parquet(file: Path, reading: ReadingConfig = READING) -> Rows:

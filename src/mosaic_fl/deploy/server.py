@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.files import sha256
 from mosaic_fl.folder_lock import occupy
-from mosaic_fl.run_folder import claim
+from mosaic_fl.notes import note
+from mosaic_fl.run_folder import claim, finished
 
 STARTING = 60.0  # seconds that a process has until it listens
 LOOK = 0.3  # seconds between looks at the run's folder
@@ -74,8 +76,10 @@ def show(plan: ServerPlan) -> str:
     return commands(plan, known, _hub_port(plan)).shown()
 
 
-def serve(plan: ServerPlan, *, resume: bool, force: bool) -> dict[str, Any]:
-    """Run the federation to its end; returns the content of its `result.json`.
+def serve(plan: ServerPlan, *, resume: bool, force: bool, beat: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Run the federation to its end; returns the content of its `result.json`. `beat` is called while it waits.
+
+    Of a run that has its result, nothing is started again.
 
     Raises UsageError for what is wrong before anything starts; MosaicError where a process dies or the run fails, with
     the line and exit code that the run left. Every process is ended, however this ends.
@@ -85,13 +89,16 @@ def serve(plan: ServerPlan, *, resume: bool, force: bool) -> dict[str, Any]:
     options = {"clients": str(plan.clients), "test": str(plan.test) if plan.test else ""}
     sources = [path for path in (plan.test, plan.keys, plan.clients_keys) if path]
     claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
+    if (ended := finished(plan.out)) is not None:
+        note(f"{plan.out} has its result already: nothing is done again")
+        return ended
     hub_port = _hub_port(plan)
     _write(plan, known, hub_port)
     before = _stamp(plan.out / "result.json")
     steps = commands(plan, known, hub_port)
     with ended_by_sigterm(), Processes() as processes:
         _start(plan, steps, processes, hub_port)
-        result = _wait(plan, steps, processes, before)
+        result = _wait(plan, steps, processes, before, beat)
     _remove_database(plan)  # it holds what clients sent
     return result
 
@@ -190,7 +197,13 @@ def _read(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _wait(plan: ServerPlan, steps: Commands, processes: Processes, before: tuple[int, int] | None) -> dict[str, Any]:
+def _wait(
+    plan: ServerPlan,
+    steps: Commands,
+    processes: Processes,
+    before: tuple[int, int] | None,
+    beat: Callable[[], None],
+) -> dict[str, Any]:
     """Wait for this start's result.json or failure.json, telling what the app tells."""
     result, failure = plan.out / "result.json", plan.out / "failure.json"
     tail = Tail(plan.flower / "serverapp.log", SAID)
@@ -198,6 +211,7 @@ def _wait(plan: ServerPlan, steps: Commands, processes: Processes, before: tuple
     while True:
         time.sleep(LOOK)
         tail.relay()
+        beat()
         if said := _read(failure):
             raise (UsageError if said.get("exit_code") == 2 else MosaicError)(str(said.get("error")))
         if _stamp(result) not in (None, before) and (said := _read(result)):

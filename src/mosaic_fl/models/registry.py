@@ -5,7 +5,6 @@ neither, and what it may allocate is bounded. `trust` is how a user, on their ow
 their own in.
 """
 
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,43 +16,36 @@ from torch.nn.parameter import is_lazy
 
 from mosaic_fl.container import TYPES
 from mosaic_fl.data.schema import Schema
-from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.errors import UsageError
+from mosaic_fl.model_names import FORMS, IMPORT_PATH, MAX_SPEC, TIMM, Bounds, parse
 from mosaic_fl.models.classifier import Classifier, Wrapped
 from mosaic_fl.models.maps import require_small_maps
 from mosaic_fl.models.own import Factory, admit, admit_package, import_factory, is_admitted, is_own, make_own, reason
 from mosaic_fl.models.trainable import check_training
 
-MAX_SPEC = 200  # characters of a name that may come from outside
 MAX_PARAMETERS = 500_000_000  # of a model that is built in or timm's: 2 GB in float32
 PACKAGE = "timm"
-TIMM = f"{PACKAGE}:"  # begins the names of its models
 PROBE = 2  # images in the batch that shows what a model gives
-_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
 
 @dataclass(frozen=True)
 class Family:
-    """A built-in family: its constructor, the bounds of each number after the name, and a line of help.
-
-    `build` takes (schema, *numbers); `bounds` holds (name, least, greatest, default) per number.
-    """
+    """A built-in family: its constructor, which takes (schema, *numbers), and those numbers' bounds."""
 
     build: Callable[..., nn.Module]
-    bounds: tuple[tuple[str, int, int, int], ...]
-    help: str
+    bounds: Bounds
 
 
 _families: dict[str, Family] = {}
 
 
-def family(name: str, *bounds: tuple[str, int, int, int], help: str) -> Callable[[Build], Build]:
-    """Decorator: register a built-in family under `name`."""
+def family(name: str) -> Callable[[Build], Build]:
+    """Decorator: register a built-in family under `name`, one of `model_names.FORMS`."""
 
     def register(build: Build) -> Build:
-        _families[name] = Family(build, bounds, help)
+        _families[name] = Family(build, FORMS[name].bounds)
         return build
 
     return register
@@ -78,7 +70,7 @@ def trust(spec: str | Factory) -> str:
     head = spec.split(":")[0]
     if head == PACKAGE:
         admit_package(PACKAGE)
-    if head in (*_families, PACKAGE) or is_own(spec) or not _IMPORT_PATH.fullmatch(spec):
+    if head in (*FORMS, PACKAGE) or is_own(spec) or not IMPORT_PATH.fullmatch(spec):
         return spec
     return admit(import_factory(spec), spec)
 
@@ -93,7 +85,7 @@ def trust_own(spec: str) -> None:
 def check_name(spec: str) -> None:
     """Raise UsageError for a name that is wrong whatever the images: an unknown family, or a number out of bounds."""
     if not is_foreign(spec):
-        _built_in(spec)
+        parse(spec)
 
 
 def check(spec: str, schema: Schema) -> None:
@@ -200,34 +192,5 @@ def _make(spec: str, schema: Schema) -> nn.Module:
         from mosaic_fl.models.timm import build_timm
 
         return build_timm(spec.removeprefix(TIMM), schema)
-    found, numbers = _built_in(spec)
-    return found.build(schema, *numbers)
-
-
-def _built_in(spec: str) -> tuple[Family, list[int]]:
-    if len(spec) > MAX_SPEC:
-        raise UsageError(f"a model name of {len(spec)} characters: at most {MAX_SPEC}")
-    head, *numbers = spec.split(":")
-    if head in _families:
-        return _families[head], _numbers(spec, numbers, _families[head].bounds)
-    if spec == PACKAGE:
-        raise UsageError(f"model {spec!r} names a package: write {TIMM}NAME, one of timm.list_models()")
-    if _IMPORT_PATH.fullmatch(spec):
-        known = ", ".join([*sorted(_families), PACKAGE])
-        raise UsageError(
-            f"model {spec!r} is neither built in ({known}) nor trusted here: "
-            "name it with --trust, or call mosaic_fl.trust"
-        )
-    raise unknown("model", head, [*_families, PACKAGE])
-
-
-def _numbers(spec: str, given: list[str], bounds: tuple[tuple[str, int, int, int], ...]) -> list[int]:
-    if len(given) > len(bounds):
-        form = ":".join([spec.split(":")[0], *(name.upper() for name, *_ in bounds)])
-        raise UsageError(f"model {spec!r} has {len(given)} numbers: the form is {form}")
-    values = [default for *_, default in bounds]
-    for i, (text, (name, least, greatest, _)) in enumerate(zip(given, bounds, strict=False)):
-        if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= greatest:
-            raise UsageError(f"model {spec!r}: {name} {text!r} is not a number in {least}..{greatest}")
-        values[i] = int(text)
-    return values
+    name, numbers = parse(spec)
+    return _families[name].build(schema, *numbers)

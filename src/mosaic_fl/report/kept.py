@@ -55,7 +55,8 @@ def read_kept(folder: Path) -> Kept:
     contributions, cells = list(folder.glob("contributions/*.contribution")), list(folder.glob("cells/*.json"))
     result, latest = folder / "result.json", [folder / MARKER, folder / "table.json", *contributions, *cells]
     times = [_written(path) for path in (*latest, result)] + [time for time, _ in stages]
-    names, accuracy, grid = tuple(name for _, name in stages), _accuracy(result), _grid(folder / "table.json", marker)
+    accuracy, grid = _accuracy(result), _grid(folder / "table.json", marker)
+    names = tuple(name for _, name in stages) or _timed(result)
     ended = result.exists() if grid is None else grid.left == 0
     told = str(marker.get("command", "run")), ended, names, len(contributions), len(cells), max(times), accuracy
     runnable, failed = (None, 0) if grid is None else (grid.runnable, grid.failed)
@@ -98,6 +99,13 @@ def _written(path: Path) -> float:
 def _accuracy(result: Path) -> float | None:
     value = _content(result).get("accuracy") if result.exists() else None
     return float(value) if isinstance(value, (int, float)) else None
+
+
+def _timed(result: Path) -> tuple[str, ...]:
+    """The stages of a run that has its result, whose files are gone with it, as the result times them."""
+    seconds = _content(result).get("seconds") if result.exists() else None
+    names = seconds if isinstance(seconds, dict) else {}
+    return tuple(str(name) for name in names if name not in ("load", "measure", "other", "total"))
 
 
 @dataclass(frozen=True)

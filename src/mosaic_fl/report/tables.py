@@ -1,12 +1,14 @@
 """Tables for the terminal: every predictor's accuracy, and who holds what."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
+
+from mosaic_fl.journal import ROUND
 
 NONE = "–"
 GLOBAL_MODEL = "the one global model"
@@ -107,6 +109,16 @@ def class_table(counts: Tensor, names: Sequence[str], width: int = 80) -> Table:
     for client, total in enumerate(totals):
         table.add_row(str(client), *cells[client], total)
     return table
+
+
+def seconds_line(seconds: Mapping[str, float]) -> str:
+    """Where a run's time went, from `seconds` in `result.json`, its rounds together: "Seconds: pool 0.4 + … = 70.8"."""
+    rounds = {name: spent for name, spent in seconds.items() if name.startswith(ROUND)}
+    stages = {name: spent for name, spent in seconds.items() if name not in rounds and name != "total"}
+    if rounds:
+        stages = {f"{len(rounds)} round{'s' * (len(rounds) > 1)}": sum(rounds.values()), **stages}
+    parts = " + ".join(f"{name} {spent:.1f}" for name, spent in stages.items())
+    return f"Seconds: {parts} = {seconds['total']:.1f}"
 
 
 def percent(accuracy: float | None) -> str:
