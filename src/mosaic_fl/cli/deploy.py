@@ -11,9 +11,9 @@ from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
 from mosaic_fl.cli.reading import reads_images
-from mosaic_fl.notes import note
 from mosaic_fl.data.places import existing
 from mosaic_fl.methods import METHODS
+from mosaic_fl.notes import note
 from mosaic_fl.run_folder import require_open
 
 app = App("A federation over a network: docs/deploy.md.")
