@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.files import read_bytes as read_file
 from mosaic_fl.files import sha256, write_atomic
 
 FORMAT = "mosaic-fl"
@@ -94,12 +95,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file of at most `MAX_FILE`; raises UsageError that names it."""
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise UsageError(f"{path}: {path.stat().st_size} bytes; at most {MAX_FILE} are read")
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    return read_file(path, MAX_FILE)
 
 
 def _envelope(data: bytes, source: str) -> dict[str, str]:

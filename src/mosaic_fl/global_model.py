@@ -18,7 +18,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.files import write_atomic
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits, recall
-from mosaic_fl.models.loading import load_into
+from mosaic_fl.models.loading import load_into, require_fit
 from mosaic_fl.models.registry import build
 
 KIND = "global model"
@@ -162,7 +162,7 @@ class GlobalModel:
             case {"architecture": str(architecture), "schema": schema}:
                 model = cls(architecture, Schema.from_json(schema), state)
                 try:
-                    model.module()
+                    require_fit(lambda: build(architecture, model.schema), state, "global model")
                 except UsageError as error:
                     raise UsageError(f"{source}: {error}") from error
                 return model

@@ -1,6 +1,7 @@
-"""What all commands of `mosaic` share: plain help texts, and paths that are not empty."""
+"""What all commands of `mosaic` share: plain help texts, and paths that can be looked at."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -8,22 +9,26 @@ import typer
 from typer.core import TyperCommand
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import require_path
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
-    """A command that refuses an empty path by its name, and whose help is not escaped for Rich."""
+    """A command that refuses a path that none can be by its name, and whose help is not escaped for Rich."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Raises UsageError for an empty path: as a `Path` it would be the current folder."""
+        """Raises UsageError for an empty path (as a `Path` it would be the current folder), and as `require_path`."""
         # Only here is the text still there. Its own parser, because parsing eats its arguments.
         given, _, _ = self.make_parser(ctx).parse_args(list(args))
         for parameter in self.params:
             value = given.get(parameter.name or "")
-            if _is_place(parameter) and "" in (value if isinstance(value, (list, tuple)) else [value]):
-                name = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.make_metavar(ctx)
-                raise UsageError(f"{name} '': write a path; the current folder is .")
+            for text in (value if isinstance(value, (list, tuple)) else [value]) if _is_place(parameter) else ():
+                if text == "":
+                    name = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.make_metavar(ctx)
+                    raise UsageError(f"{name} '': write a path; the current folder is .")
+                if isinstance(text, str):
+                    require_path(Path(text))
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

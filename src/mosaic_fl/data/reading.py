@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mosaic_fl.data.opening import Picture
+from mosaic_fl.data.parquet import as_parquet, read_table
 from mosaic_fl.data.schema import MAX_CLASSES
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import require_file
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -50,7 +52,10 @@ def read_parquet(files: Sequence[Path]) -> Rows:
 
     Raises UsageError for a file that is none, that has no rows, or whose labels are not integers ≥ 0.
     """
-    parts = [rows_of_table(_table(file, IMAGE_COLUMNS, LABEL_COLUMNS), str(file)) for file in files]
+    parts = list[Rows]()
+    for file in files:
+        with as_parquet(str(file)):
+            parts.append(rows_of_table(_table(file, IMAGE_COLUMNS, LABEL_COLUMNS), str(file)))
     if len(parts) == 1:
         return parts[0]
     if any(part.names != parts[0].names for part in parts):
@@ -97,8 +102,10 @@ def read_pictures(path: Path) -> list[Picture]:
             raise UsageError(f"{path} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
         return list(files)
     if path.suffix.lower() in IMAGE_SUFFIXES:
+        require_file(path)
         return [path]
-    return _pictures(_table(path, IMAGE_COLUMNS), str(path))
+    with as_parquet(str(path)):
+        return _pictures(_table(path, IMAGE_COLUMNS), str(path))
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -145,16 +152,7 @@ def rows_of_table(table: Any, source: str, *, paths: bool = False) -> Rows:
 
 def _table(file: Path, *columns: tuple[str, ...]) -> Any:
     """The first known column of each kind, as a pyarrow table."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        parquet = pq.ParquetFile(file)
-        present = parquet.schema_arrow.names
-        return parquet.read([_column(present, known, str(file)) for known in columns])
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"{file} cannot be read as Parquet: {reason}") from error
+    return read_table(file, lambda schema: [_column(schema.names, known, str(file)) for known in columns])
 
 
 def _column(present: Sequence[str], known: tuple[str, ...], source: str) -> str:
@@ -214,5 +212,5 @@ def _names(table: Any) -> tuple[str, ...] | None:
         features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
         label = next(name for name in LABEL_COLUMNS if name in table.column_names)
         return tuple(map(str, features[label]["names"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None

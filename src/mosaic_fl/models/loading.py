@@ -34,6 +34,12 @@ def share_into(build: Callable[[], M], state: dict[str, Tensor], source: str) ->
     return module.eval().requires_grad_(False)
 
 
+def require_fit(build: Callable[[], M], state: dict[str, Tensor], source: str) -> None:
+    """Raise UsageError as `load_into` does; nothing is allocated."""
+    with torch.random.fork_rng(devices=[]):
+        _outline(build, state, source)
+
+
 def _outline(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M:
     """The module without memory; raises UsageError unless `state` fits it."""
     with torch.device("meta"):
