@@ -11,7 +11,7 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.maps import Work, measure, require_small
 from mosaic_fl.models.registry import outline
 
-AT_ONCE = 16  # images, at most
+AT_ONCE = 128  # images, at most
 # For a small file next to nothing, for a large one what reading its bytes excuses.
 SECONDS, BYTES_A_SECOND = 0.25, 2**24
 MAP_VALUES, VALUES_A_BYTE = 2**21, 1 / 8
@@ -29,7 +29,7 @@ class Trial:
     @classmethod
     def of(cls, schema: Schema, architecture: str, spec: GeneratorSpec | None) -> "Trial":
         """Counted on the meta device; raises UsageError for networks that cannot be, or whose maps are too large."""
-        generator = Work(0, 0, 0)
+        generator = Work(0, 0, 0, 0)
         if spec is not None:
             with torch.device("meta"):
                 network = build(spec, schema).eval()
@@ -44,11 +44,14 @@ class Trial:
 
         At most one of each class; none where the first would cost too much.
         """
-        seconds = self.expert.seconds + self.generator.seconds
         largest = max(self.expert.largest, self.generator.largest, 1)
-        at_once = int((MAP_VALUES + VALUES_A_BYTE * size) // largest)
+        at_once = min(int((MAP_VALUES + VALUES_A_BYTE * size) // largest), AT_ONCE)
+        if not at_once:
+            return 0, 1
+        calls = (self.expert.call_seconds + self.generator.call_seconds) / min(at_once, self.schema.num_classes)
+        seconds = self.expert.seconds + self.generator.seconds + calls
         count = int((SECONDS + size / BYTES_A_SECOND) // seconds) if seconds else self.schema.num_classes
-        return (min(count, self.schema.num_classes) if at_once else 0), max(1, min(at_once, AT_ONCE))
+        return min(count, self.schema.num_classes), at_once
 
     @torch.no_grad()
     def run(self, expert: Classifier, generator: Generator | None, size: int) -> None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, shown
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -47,10 +47,12 @@ def _outline(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M
     expected = {name: (t.shape, t.dtype) for name, t in module.state_dict().items()}
     for name in sorted(expected.keys() | state.keys()):
         if name not in state or name not in expected:
-            raise UsageError(f"{source}: weight {name!r} is {'missing' if name not in state else 'not in the model'}")
+            raise UsageError(
+                f"{source}: weight {shown(name)} is {'missing' if name not in state else 'not in the model'}"
+            )
         if (state[name].shape, state[name].dtype) != expected[name]:
             raise UsageError(
-                f"{source}: weight {name!r} is {state[name].dtype} {tuple(state[name].shape)}, "
+                f"{source}: weight {shown(name)} is {state[name].dtype} {shown(tuple(state[name].shape))}, "
                 f"the model has {expected[name][1]} {tuple(expected[name][0])}"
             )
     return module

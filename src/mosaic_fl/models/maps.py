@@ -17,25 +17,34 @@ MAX_MAP = 2**26
 MAP_PER_PARAMETER = 16
 LARGEST_MAP = 2**28
 # What one core of a small machine does in a second, for an estimate: operations of a convolution, values of a map.
-OPERATIONS_A_SECOND, VALUES_A_SECOND = 2e10, 3e8
+OPERATIONS_A_SECOND, VALUES_A_SECOND, SECONDS_A_CALL = 2e10, 3e8, 3e-5
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a network does for one sample: `largest` values in one map, `values` in all, floating-point `operations`."""
+    """What a network does for one sample: `largest` values in one map, `values` in all, floating-point `operations`.
+
+    `calls` of operations it makes for a batch, however small.
+    """
 
     largest: int
     values: int
     operations: int
+    calls: int
 
     @property
     def seconds(self) -> float:
-        """About how long one core takes."""
+        """About how long one core takes for a sample, beside the calls."""
         return self.operations / OPERATIONS_A_SECOND + self.values / VALUES_A_SECOND
+
+    @property
+    def call_seconds(self) -> float:
+        """About how long it takes to make the calls, for a batch."""
+        return self.calls * SECONDS_A_CALL
 
     def times(self, passes: int) -> "Work":
         """That of as many passes, one after the other."""
-        return Work(self.largest, passes * self.values, passes * self.operations)
+        return Work(self.largest, passes * self.values, passes * self.operations, passes * self.calls)
 
 
 class _Counter(TorchDispatchMode):
@@ -43,10 +52,11 @@ class _Counter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.largest = self.values = self.operations = 0
+        self.largest = self.values = self.operations = self.calls = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        self.calls += 1
         for output in result if isinstance(result, tuple | list) else (result,):
             if isinstance(output, Tensor) and not func.is_view:
                 self.largest = max(self.largest, output.numel())
@@ -62,7 +72,8 @@ def measure(module: nn.Module, *inputs: Tensor) -> tuple[Any, Work]:
     with _Counter() as counter:
         output = module(*inputs)
     samples = len(inputs[0])
-    return output, Work(counter.largest // samples, counter.values // samples, counter.operations // samples)
+    work = Work(counter.largest // samples, counter.values // samples, counter.operations // samples, counter.calls)
+    return output, work
 
 
 def require_small(what: str, module: nn.Module, work: Work) -> None:

@@ -181,7 +181,7 @@ def _probe(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
             raise UsageError(f"model {spec!r} keeps {name!r} as {tensor.dtype}, which is not sent: take one of {known}")
     images = torch.zeros(PROBE, *schema.shape)
     logits: object
-    logits, work = (model(images), Work(0, 0, 0)) if is_own(spec) else measure(model, images)
+    logits, work = (model(images), Work(0, 0, 0, 0)) if is_own(spec) else measure(model, images)
     if not is_own(spec):
         require_small(f"model {spec!r}", model, work)
     if not (isinstance(logits, Tensor) and logits.shape == (PROBE, schema.num_classes)):
