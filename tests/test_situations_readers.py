@@ -47,7 +47,7 @@ def _loop(path: Path) -> None:
 NO_FILES: list[tuple[str, Callable[[Path], object], str]] = [
     ("a pipe", _pipe, "it is a pipe, not a file"),
     ("a socket", _socket, "it is a socket, not a file"),
-    ("a folder", Path.mkdir, "it is a folder, not a file"),
+    ("a folder", Path.mkdir, "(cannot read x: it|x) is a folder"),
     ("a device without an end", lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
     ("a link to nothing", lambda path: path.symlink_to("nothing"), "it is a link to what does not exist"),
     ("links in a circle", _loop, "Too many levels of symbolic links"),
@@ -69,7 +69,7 @@ def test_what_is_no_file_is_refused_at_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path is short
     make(Path("x"))
-    with pytest.raises(UsageError, match=f"cannot read x: {words}"):
+    with pytest.raises(UsageError, match=words):
         READERS[reader](Path("x"))
 
 
@@ -140,7 +140,7 @@ def test_toml_is_read_by_its_mark(tmp_path: Path, encoding: str) -> None:
         (b"[" + b"a . " * 500_000 + b"a]", "a key has more than 32 parts"),
         (b"a = " + b"9" * 5000, "Exceeds the limit"),
         (b'a = "\0"', "is not TOML"),
-        (b"x" * (2**22 + 1), "at most 4194304 are read"),
+        (b"x" * (2**22 + 1), "at most 4,194,304 are read"),
     ],
 )
 def test_toml_that_is_none(tmp_path: Path, content: bytes, words: str) -> None:

@@ -75,7 +75,7 @@ def read_bytes(path: Path, most: int = MAX_TEXT) -> bytes:
         try:
             size = os.fstat(file.fileno()).st_size
             if size > most:
-                raise UsageError(f"{shown_path(path)}: {size} bytes; at most {most} are read")
+                raise UsageError(f"{shown_path(path)}: {size:,} bytes; at most {most:,} are read")
             content = file.read(size + 1)
             parts = [content]
             while parts[-1] and sum(map(len, parts)) <= most:
@@ -84,7 +84,7 @@ def read_bytes(path: Path, most: int = MAX_TEXT) -> bytes:
             raise UsageError(f"cannot read {shown_path(path)}: {reason_of(path, error)}") from error
     content = content if len(parts) <= 2 and not parts[-1] else b"".join(parts)
     if len(content) > most:
-        raise UsageError(f"{shown_path(path)} has no end: at most {most} bytes are read")
+        raise UsageError(f"{shown_path(path)} has no end: at most {most:,} bytes are read")
     return content
 
 

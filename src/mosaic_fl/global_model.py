@@ -15,7 +15,7 @@ from mosaic_fl.data.dataset import ImageData
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.devices import find_device
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import write_atomic
+from mosaic_fl.files import read_bytes, require_path, write_atomic
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits, recall
 from mosaic_fl.models.loading import load_into, require_fit
@@ -171,6 +171,7 @@ class GlobalModel:
 
 def model_file(path: Path) -> Path:
     """The file that `path` names: itself, or the global model in a run's folder; raises UsageError where none is."""
+    require_path(path)
     if not path.is_dir():
         return path
     if (path / FILE).exists():
@@ -181,8 +182,8 @@ def model_file(path: Path) -> Path:
 def _why_none(folder: Path) -> str:
     """Why there is no global model in a folder, as the files of a run there tell it."""
     try:
-        result = json.loads((folder / "result.json").read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        result = json.loads(read_bytes(folder / "result.json"))
+    except (UsageError, ValueError, RecursionError):
         result = None
     if isinstance(result, dict) and isinstance(result.get("method"), str) and result.get("student") is None:
         method = str(result.get("title") or result["method"])[:80]

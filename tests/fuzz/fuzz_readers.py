@@ -21,6 +21,7 @@ from mosaic_fl.config import Config, ReadingConfig
 from mosaic_fl.config_file import from_toml, to_toml
 from mosaic_fl.contribution import Contribution, Prototypes
 from mosaic_fl.data.decoding import decode as decode_pictures
+from mosaic_fl.data.picture import PictureForm
 from mosaic_fl.data.schema import Schema
 from mosaic_fl.data.sources import load_file
 from mosaic_fl.deploy import bundle, certificates, checks
@@ -132,6 +133,9 @@ def _pictures(_folder: Path) -> list[bytes]:
     return [_saved(image, form) for form, image in images]
 
 
+FORMS = (PictureForm(), PictureForm(channels=3, size=8, pixel_range=(0, 65_535)))
+
+
 def _saved(image: Image.Image, form: str) -> bytes:
     file = io.BytesIO()
     image.save(file, form)
@@ -139,7 +143,7 @@ def _saved(image: Image.Image, form: str) -> bytes:
 
 
 def _read_picture(data: bytes, _folder: Path) -> None:
-    _any(lambda: decode_pictures([data], "x", None, 0), lambda: decode_pictures([data], "x", 3, 8))
+    _any(*(lambda form=form: decode_pictures([data], "x", form) for form in FORMS))
 
 
 def _parquets(folder: Path) -> list[bytes]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.opening import Picture
+from mosaic_fl.data.parquet import as_parquet
 from mosaic_fl.data.reading import IMAGE_COLUMNS, IMAGE_SUFFIXES
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_bytes, require_file
 from mosaic_fl.notes import note
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "filepath", "path", "image_path", "image_file")
@@ -91,10 +93,7 @@ def _listed(file: Path, reading: ReadingConfig) -> list[Input]:
 def _lines(file: Path) -> list[list[str]]:
     """The cells of each line that is not blank; the header line shows what parts them."""
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise UsageError(f"{file} has more than {MOST_BYTES:,} bytes: it is no list of files")
+        content = read_bytes(file, MOST_BYTES)
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = content.decode("utf-16" if wide else "utf-8").removeprefix("\ufeff")
         separator = max(",;\t", key=text.partition("\n")[0].count)
@@ -121,11 +120,10 @@ def _parquet_columns(file: Path, reading: ReadingConfig) -> tuple[str, str | Non
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    require_file(file)
+    with as_parquet(str(file)):
         parquet = pq.ParquetFile(file)
         schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{file} cannot be read as Parquet: {_reason(error)}") from error
     image = _column(schema.names, reading.image_column, IMAGE_COLUMNS, str(file))
     kind = schema.field(image).type
     if not (_is_image(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
@@ -135,21 +133,17 @@ def _parquet_columns(file: Path, reading: ReadingConfig) -> tuple[str, str | Non
 
 
 def _parquet_rows(file: Path, image: str, name: str | None, otherwise: str) -> Iterator[Input]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(file) as parquet:
-            row = 0
-            for batch in parquet.iter_batches(AT_ONCE, columns=[image, *([name] if name else [])]):
-                names = batch.column(name).to_pylist() if name else [None] * len(batch)
-                for cell, called in zip(batch.column(image).to_pylist(), names, strict=True):
-                    content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
-                    picture = content if isinstance(content, bytes) else None
-                    yield Input(str(called or path or otherwise), row, picture)
-                    row += 1
-    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{file} cannot be read as Parquet: {_reason(error)}") from error
+    with as_parquet(str(file)), pq.ParquetFile(file) as parquet:
+        row = 0
+        for batch in parquet.iter_batches(AT_ONCE, columns=[image, *([name] if name else [])]):
+            names = batch.column(name).to_pylist() if name else [None] * len(batch)
+            for cell, called in zip(batch.column(image).to_pylist(), names, strict=True):
+                content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+                picture = content if isinstance(content, bytes) else None
+                yield Input(str(called or path or otherwise), row, picture)
+                row += 1
 
 
 def _is_image(kind: Any) -> bool:
