@@ -25,7 +25,7 @@ from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.roll import Roll
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.evaluation import figures
-from mosaic_fl.files import write_atomic
+from mosaic_fl.files import read_bytes, read_text, write_atomic
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
@@ -69,13 +69,13 @@ class Deployment:
     def load(cls, folder: Path) -> "Deployment":
         """Read it from the run's folder; raises UsageError where it is not there."""
         try:
-            values = json.loads((folder / SETTINGS).read_text("utf-8"))
+            values = json.loads(read_bytes(folder / SETTINGS))
             test = Path(values["test"]) if values["test"] else None
             limits = Limits.of(values["limits"], values["min_clients"])
             logs, port = bool(values["json_logs"]), values["metrics_port"]
             trusted = tuple(map(str, values["trusted"]))
             return cls(int(values["clients"]), limits, test, logs, port, int(values["max_answer"]), trusted)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (UsageError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UsageError(f"{folder} is not the folder of a deployed run: use mosaic deploy server") from error
 
 
@@ -179,4 +179,4 @@ def _identity(folder: Path) -> str:
     path = folder / IDENTITY
     if not path.exists():
         write_atomic(path, secrets.token_hex(16) + "\n")
-    return path.read_text("utf-8").strip()
+    return read_text(path).strip()

@@ -160,7 +160,12 @@ class Journal:
         except UsageError as error:
             way_out = self._all_rounds() if name.startswith(ROUND) else "it, and --resume does that stage again"
             raise UsageError(f"{path} is damaged: delete {way_out}") from error
-        return Stage(tensors, manifest["info"], manifest["seconds"], manifest["metrics"]), manifest.get("done", 1)
+        match manifest:
+            case {"info": dict(info), "seconds": float() | int() as seconds, "metrics": list(metrics)} if (
+                all(isinstance(figures, dict) for figures in metrics) and type(manifest.get("done", 1)) is int
+            ):
+                return Stage(tensors, info, seconds, metrics), manifest.get("done", 1)
+        raise UsageError(f"{path} is no stage of a run: delete it, and --resume does that stage again")
 
     def _all_rounds(self) -> str:
         """The way out where a round's file is lost: none is done again alone, the one before has shed its tensors."""

@@ -11,7 +11,7 @@ from typing import Any
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml, to_toml
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import remove_partial, require_writable, write_atomic
+from mosaic_fl.files import read_bytes, remove_partial, require_writable, write_atomic
 from mosaic_fl.folder_lock import occupy
 
 MARKER = "inputs.json"  # written first and deleted last: what carries it is ours
@@ -118,10 +118,11 @@ def finished(folder: Path) -> dict[str, Any] | None:
 def _marker(folder: Path) -> dict[str, Any] | None:
     """The content of the folder's marker, or None where it has none."""
     try:
-        content = json.loads((folder / MARKER).read_text("utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_bytes(folder / MARKER))
+    except (UsageError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) and "mosaic_fl" in content else None
+    whole = isinstance(content, dict) and "mosaic_fl" in content and isinstance(content.get("options", {}), dict)
+    return content if whole else None
 
 
 def _delete(folder: Path, sources: Sequence[Path]) -> None:

@@ -7,6 +7,7 @@ seeds or folders, one would be dropped.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import require_path
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -25,9 +27,12 @@ class Command(TyperCommand):
         """Raises UsageError for an empty path, which as a `Path` would be the current folder, and a doubled option."""
         given = self._occurrences(ctx, args)
         for parameter in self.params:
-            if _is_place(parameter) and "" in given.get(parameter.name or "", ()):
-                name = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.make_metavar(ctx)
-                raise UsageError(f"{name} '': write a path; the current folder is .")
+            for text in given.get(parameter.name or "", ()) if _is_place(parameter) else ():
+                if text == "":
+                    name = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.make_metavar(ctx)
+                    raise UsageError(f"{name} '': write a path; the current folder is .")
+                if isinstance(text, str):
+                    require_path(Path(text))
         lists = {option: _joined(option, values) for option in _options(self) if (values := _more(option, given))}
         rest = super().parse_args(ctx, args)
         ctx.params |= {option.name: option.process_value(ctx, text) for option, text in lists.items()}

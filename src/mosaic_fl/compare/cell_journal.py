@@ -7,7 +7,8 @@ from operator import add, sub
 from pathlib import Path
 
 from mosaic_fl.engines.shared import SharedFederation
-from mosaic_fl.files import write_atomic
+from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_bytes, write_atomic
 from mosaic_fl.journal import Advance, Journal, Stage
 from mosaic_fl.monitor import Listener, deaf
 
@@ -89,7 +90,7 @@ class CellJournal(Journal):
 def _read(path: Path) -> dict[str, Cost]:
     """The costs by stage; none where the file is not there, or damaged."""
     try:
-        kept = json.loads(path.read_text("utf-8"))
+        kept = json.loads(read_bytes(path))
         return {name: Cost(tuple(cost["clients"]), cost["server"]) for name, cost in kept.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (UsageError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}

@@ -19,9 +19,9 @@ from mosaic_fl.compare.grid import CENTRALISED, Cell, Setting
 from mosaic_fl.compare.plan import Plan
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.shared import SharedFederation
-from mosaic_fl.errors import MosaicError
+from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.evaluation import figures
-from mosaic_fl.files import write_atomic
+from mosaic_fl.files import read_bytes, write_atomic
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
@@ -184,7 +184,7 @@ def _path(folder: Path, cell: Cell) -> Path:
 def recall(folder: Path, cell: Cell) -> Result | None:
     """The finished cell's result; None where its file is not there, or damaged."""
     try:
-        result = Result(**json.loads(_path(folder, cell).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        result = Result(**json.loads(read_bytes(_path(folder, cell))))
+    except (UsageError, ValueError, TypeError, RecursionError):
         return None
     return result if result.status == "done" and isinstance(result.accuracy, float) else None

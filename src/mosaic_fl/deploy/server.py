@@ -23,7 +23,7 @@ from mosaic_fl.deploy.processes import Child, Command, Processes, call, ended_by
 from mosaic_fl.deployed import Deployment
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import sha256
+from mosaic_fl.files import read_bytes, sha256
 from mosaic_fl.folder_lock import occupy
 from mosaic_fl.notes import note
 from mosaic_fl.run_folder import claim, finished
@@ -174,7 +174,7 @@ def _answer(command: Command) -> dict[str, Any]:
     text = call(command, 120.0)
     try:
         said = json.loads(text[text.index("{") :])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MosaicError(f"{' '.join(command.words[:3])} gave no answer: {last_line(text)}") from error
     if not isinstance(said, dict) or not said.get("success"):
         raise MosaicError(f"{' '.join(command.words[1:3])} failed: {said.get('error-message', text)}")
@@ -191,8 +191,8 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is none, or only a part of it yet."""
-    with contextlib.suppress(OSError, ValueError):
-        said = json.loads(path.read_text("utf-8"))
+    with contextlib.suppress(UsageError, ValueError, RecursionError):
+        said = json.loads(read_bytes(path))
         return said if isinstance(said, dict) else None
     return None
 

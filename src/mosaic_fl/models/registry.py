@@ -8,6 +8,7 @@ their own in.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -19,7 +20,7 @@ from mosaic_fl.data.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.model_names import FORMS, IMPORT_PATH, MAX_SPEC, TIMM, Bounds, parse
 from mosaic_fl.models.classifier import Classifier, Wrapped
-from mosaic_fl.models.maps import require_small_maps
+from mosaic_fl.models.maps import Work, measure, require_small
 from mosaic_fl.models.own import Factory, admit, admit_package, import_factory, is_admitted, is_own, make_own, reason
 from mosaic_fl.models.trainable import check_training
 
@@ -95,7 +96,7 @@ def check(spec: str, schema: Schema) -> None:
     user's own factory that cannot work there works on the CPU. A user's own module is then tried on the CPU, by
     `check_training`. The ambient generator stays where it is.
     """
-    _check(spec, schema)
+    outline(spec, schema)
     if is_own(spec):
         with torch.random.fork_rng(devices=[]), torch.device("cpu"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -103,15 +104,33 @@ def check(spec: str, schema: Schema) -> None:
         check_training(f"model {spec!r}", model, schema)
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What a model asks for an image (nothing is known of a user's own), and how many features it gives."""
+
+    work: Work
+    features: int
+
+
+def outline(spec: str, schema: Schema) -> Outline:
+    """What `build(spec, schema)` would give, without building it; raises UsageError as `build` does."""
+    return _check(spec, schema)[1] if is_foreign(spec) else _outline(spec, schema)
+
+
+@lru_cache(maxsize=64)
+def _outline(spec: str, schema: Schema) -> Outline:
+    return _check(spec, schema)[1]
+
+
 def build(spec: str, schema: Schema) -> Classifier:
     """The classifier named `spec`, freshly initialised from the ambient generator, on the default device.
 
     Raises UsageError for an unknown family (with the nearest names), a number out of bounds, more than 500
-    million parameters, layers that give more than 1 GiB an image; for a user's factory that was not trusted
-    on this machine, fails, or returns the same module twice; and for a module that does not give logits
+    million parameters, layers that give too many values an image (see `maps`); for a user's factory that was
+    not trusted on this machine, fails, or returns the same module twice; and for a module that does not give logits
     (n, C) and features (n, d) for the schema's images, or keeps tensors of a type that is not sent.
     """
-    checked = _check(spec, schema)
+    checked = _check(spec, schema)[0] if is_foreign(spec) else _outline(spec, schema)
     module = _make(spec, schema)
     if module is checked:
         raise UsageError(f"model {spec!r} returned one module twice: its clients would share their weights")
@@ -126,8 +145,8 @@ def is_foreign(spec: str) -> bool:
     return is_own(spec) or spec.startswith(TIMM)
 
 
-def _check(spec: str, schema: Schema) -> nn.Module:
-    """What `check` does; returns the module that it made."""
+def _check(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
+    """What `check` does; returns the module that it made, and what it asks for."""
     for device in ("meta", "cpu") if is_own(spec) else ("meta",):
         try:
             with torch.random.fork_rng(devices=[]), torch.device(device), warnings.catch_warnings():
@@ -142,7 +161,7 @@ def _check(spec: str, schema: Schema) -> nn.Module:
 
 
 @torch.no_grad()
-def _probe(spec: str, schema: Schema) -> nn.Module:
+def _probe(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
     """Make a module on the default device and compare what it gives for two images with what it must give."""
     module = _make(spec, schema)
     if not is_own(spec) and (size := sum(p.numel() for p in module.parameters())) > MAX_PARAMETERS:
@@ -153,7 +172,10 @@ def _probe(spec: str, schema: Schema) -> nn.Module:
             known = ", ".join(str(kind) for kind in TYPES)
             raise UsageError(f"model {spec!r} keeps {name!r} as {tensor.dtype}, which is not sent: take one of {known}")
     images = torch.zeros(PROBE, *schema.shape)
-    logits: object = model(images) if is_own(spec) else require_small_maps(f"model {spec!r}", model, images)
+    logits: object
+    logits, work = (model(images), Work(0, 0, 0, 0)) if is_own(spec) else measure(model, images)
+    if not is_own(spec):
+        require_small(f"model {spec!r}", model, work)
     if not (isinstance(logits, Tensor) and logits.shape == (PROBE, schema.num_classes)):
         raise UsageError(
             f"model {spec!r} gives {_form(logits)} for {PROBE} images of {schema.num_classes} classes, "
@@ -162,7 +184,7 @@ def _probe(spec: str, schema: Schema) -> nn.Module:
     features: object = model.features(images)
     if not (isinstance(features, Tensor) and features.ndim == 2 and len(features) == PROBE):
         raise UsageError(f"model {spec!r} gives {_form(features)} for {PROBE} images, not features ({PROBE}, d)")
-    return module
+    return module, Outline(work, features.shape[1])
 
 
 def _form(value: object) -> str:

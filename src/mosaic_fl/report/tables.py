@@ -65,7 +65,7 @@ def accuracy_table(result: dict[str, Any]) -> Table:
     `result` is the content of `result.json`; with `classes_held`, a list of how many classes each client has,
     there is a column for it.
     """
-    table = _table(title=_title(result))
+    table = _table(title=Text(_title(result)))
     table.add_column("model", overflow="fold")
     figures = [
         (heading, [f"{n:,}" for n in result[key]])
@@ -132,7 +132,7 @@ def shorten(name: str, width: int) -> str:
     return flat if len(flat) <= width else f"{flat[: width - 1].rstrip()}…"
 
 
-def _table(title: str | None = None) -> Table:
+def _table(title: Text | None = None) -> Table:
     return Table(
         title=title,
         title_justify="left",

@@ -95,8 +95,15 @@ class Sampler:
 
 
 def _quantised(generator: Generator, labels: Tensor, rng: torch.Generator) -> Tensor:
-    """Samples at rest: uint8, like real images, and a quarter of the memory."""
-    parts = [to_uint8(generator.sample(part, rng)).cpu() for part in labels.split(AT_ONCE)]
+    """Samples at rest: uint8, like real images, and a quarter of the memory; raises UsageError where they are none."""
+    parts = list[Tensor]()
+    for part in labels.split(AT_ONCE):
+        images = generator.sample(part, rng)
+        if not bool(images.isfinite().all()):
+            raise UsageError(
+                f"a generator ({generator.spec.family}) gives non-finite images: leave its contribution out"
+            )
+        parts.append(to_uint8(images).cpu())
     return torch.cat(parts)
 
 

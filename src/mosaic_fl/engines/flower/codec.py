@@ -28,6 +28,7 @@ from mosaic_fl.states import State
 REQUEST, RESULT, EXPERTS = "request", "result", "experts"
 AT_CLIENTS = ("train", "generator", "prototypes", "meta")
 """Sections of the configuration that a client's work depends on, beside the seed and the validation share."""
+MAX_DIGITS = 10  # of a client's number
 MAX_LATENT = 100_000  # units of a layer that a request may ask for
 
 
@@ -77,7 +78,7 @@ def decode(name: str, body: bytes, client: int) -> tuple[Work, Config]:
             "validation": float() | int() as share,
             "settings": dict(settings),
             "work": dict(said),
-        }:
+        } if is_figure(share):
             tree = {name: values for name, values in settings.items() if name in AT_CLIENTS}
             config = validate({"run": {"seed": seed}, "data": {"validation": share}, **tree}, "request")
             return _work(name, said, tensors, client, config), config
@@ -141,7 +142,8 @@ def _require(config: Config, section: str, settings: dict[str, Any]) -> None:
 def _latent(said: object, tensors: State) -> Latent:
     match said:
         case {"noise": int(noise), "width": int(width), "features": int(features), "weight": float() | int() as weight}:
-            if all(1 <= size <= MAX_LATENT for size in (noise, width, features)) and "labels" in tensors:
+            sizes = all(1 <= size <= MAX_LATENT for size in (noise, width, features))
+            if sizes and is_figure(weight) and "labels" in tensors:
                 return Latent(noise, width, features, tensors["labels"], float(weight), _from("latent", tensors))
     raise UsageError("request: its generator of features is none")
 
@@ -154,7 +156,8 @@ def encode_experts(files: Mapping[int, bytes]) -> bytes:
 def decode_experts(extra: bytes) -> dict[int, bytes]:
     """The inverse of `encode_experts`, clients in increasing order, which is that of the aggregator's inputs."""
     _, tensors = container.unpack(extra, EXPERTS, "request")
-    return dict(sorted((int(name), as_bytes(data)) for name, data in tensors.items() if name.isdecimal()))
+    clients = {name: data for name, data in tensors.items() if name.isdecimal() and len(name) < MAX_DIGITS}
+    return dict(sorted((int(name), as_bytes(data)) for name, data in clients.items()))
 
 
 def encode_result(result: Fitted | Tensor) -> bytes:
