@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-faults lint format bench bench-accuracy bench-compare clean
+.PHONY: demo test test-faults fuzz lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -15,6 +15,16 @@ test: $(STAMP)
 # Every fault in every stage with real processes, TLS and keys on 127.0.0.1: about an hour on two cores.
 test-faults: $(STAMP)
 	$(BIN)/pytest tests/faults -m faults
+
+# Mutated inputs to every reader, or to one: hours. `make fuzz READER=toml COUNT=1000000 SEED=1`; START goes on where
+# another run ended. Inputs that fail are kept in build/fuzz.
+READER ?= all
+COUNT ?= 1000000
+SEED ?= 0
+START ?= 0
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_run.py --reader $(READER) --count $(COUNT) --seed $(SEED) \
+		--start $(START) --out build/fuzz
 
 lint: $(STAMP)
 	$(BIN)/ruff check

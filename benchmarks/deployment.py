@@ -4,7 +4,7 @@
     python benchmarks/deployment.py large    # contributions of 250 MB
     python benchmarks/deployment.py many     # 50 clients (--clients), tiny models: 600 MB of memory each
 
-TLS and keys; nginx where it is installed. Nothing else heavy may run beside it.
+TLS and keys. Nothing else heavy may run beside it.
 """
 
 import argparse

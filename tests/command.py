@@ -50,9 +50,12 @@ def start(*words: str | Path, cwd: Path) -> "subprocess.Popen[str]":
     )
 
 
-def mosaic(*words: str | Path, cwd: Path) -> str:
-    """Run `mosaic` to its end in the folder `cwd`, in this process, which saves the imports; returns its stdout."""
-    out, err, ended = io.StringIO(), io.StringIO(), pytest.raises(SystemExit)
+def mosaic(*words: str | Path, cwd: Path, err: io.StringIO | None = None) -> str:
+    """Run `mosaic` to its end in the folder `cwd`, in this process, which saves the imports; returns its stdout.
+
+    Its stderr is written to `err`.
+    """
+    out, err, ended = io.StringIO(), err or io.StringIO(), pytest.raises(SystemExit)
     with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), ended as exit:
         main(list(map(str, words)))
     assert exit.value.code == 0, f"exit code {exit.value.code}\n{out.getvalue()}\n{err.getvalue()}"

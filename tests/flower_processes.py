@@ -28,7 +28,6 @@ TINY = [
     for word in ("--set", setting)
 ]  # fmt: skip
 MODEL = "cnn:8"
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 
 @dataclass
@@ -74,8 +73,8 @@ class Place:
         return path
 
     def server(self, *words: str, clients: int = 2, out: str = "run") -> "subprocess.Popen[str]":
-        """Start `mosaic deploy server`; without nginx on this machine, without a proxy."""
-        keys = ["--keys", "server", "--clients-keys", "clients", *([] if NGINX else ["--no-proxy"])]
+        """Start `mosaic deploy server`."""
+        keys = ["--keys", "server", "--clients-keys", "clients"]
         place = ["--host", "127.0.0.1", "--port", str(self.port), "--out", out]
         return self.mosaic("deploy", "server", "--clients", str(clients), *keys, *place, *words)
 
@@ -93,7 +92,8 @@ class Place:
 
     def environment(self) -> dict[str, str]:
         """What every process gets: few threads, and the folder's modules."""
-        return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "PYTHONPATH": str(self.folder)}
+        path = os.pathsep.join(filter(None, [str(self.folder), os.environ.get("PYTHONPATH")]))
+        return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "PYTHONPATH": path}
 
     def left(self) -> list[str]:
         """The commands that run and have this folder in their words or environment."""
@@ -107,17 +107,35 @@ class Place:
                 if words and int(path.name) != os.getpid() and mark in words + (path / "environ").read_bytes():
                     yield words.replace(b"\0", b" ").decode(errors="replace"), int(path.name)
 
+    @contextlib.contextmanager
+    def guests(self) -> Iterator[None]:
+        """What is started in the block ends with it, however that ends: it is nothing that another test meets."""
+        before = len(self.started)
+        try:
+            yield
+        finally:
+            _end(self.started[before:])
+            del self.started[before:]
+
     def end(self) -> None:
         """End every process of this folder."""
-        for process in self.started:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in self.started:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=20)
+        _end(self.started)
         for _, pid in self._running():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _end(processes: "list[subprocess.Popen[str]]") -> None:
+    """End them, and with them what they started."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    for process in processes:
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
 
 @contextlib.contextmanager

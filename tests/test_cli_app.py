@@ -69,6 +69,80 @@ def test_an_empty_path_is_refused_by_name(
     assert not list(tmp_path.iterdir())
 
 
+LISTS = {
+    "run": {"models"},
+    "compare": {"methods", "clients", "alpha", "architectures", "rounds", "seeds", "models"},
+    "contribute": {"classes"},
+    "data": {"classes"},
+    "deploy keys server": {"host"},
+}
+
+
+def test_the_options_that_take_lists_say_so() -> None:
+    """By which they are told from those that take one value."""
+    for words, names in LISTS.items():
+        options = {option.name: option.metavar or "" for option in ALL[tuple(words.split())].params}
+        assert {name for name, metavar in options.items() if metavar.endswith(",…")} == names
+
+
+SITE = "contribute --data x --model mlp --out y --client 0"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run --seed 1 --seed 2", "--seed is given twice, as '1' and '2'"),
+        ("run --seed 1 --seed 1", "--seed is given twice, as '1' and '1'"),
+        ("run --out a --rounds 1 --out=b", "--out is given twice, as 'a' and 'b'"),
+        ("run --alpha 1 --alpha 2 --alpha 3", "--alpha is given 3 times, as '1' and '2'"),
+        ("run --clients 2 x.toml --clients 3", "--clients is given twice, as '2' and '3'"),
+        ("compare --data digits --data b", "--data is given twice, as 'digits' and 'b'"),
+        ("data --pixel-range 0,9 --pixel-range 0,8", "--pixel-range is given twice, as '0,9' and '0,8'"),
+        (f"{SITE} --client 1", "--client is given twice, as '0' and '1'"),
+        (f"{SITE} --classes 10 --classes 12", "--classes is given twice, as '10' and '12'"),
+        (f"{SITE} --classes cat --classes 12", "--classes is given twice, as 'cat' and '12'"),
+        ("deploy server --clients 2 --host a --host b", "--host is given twice, as 'a' and 'b'"),
+        ("deploy server --clients 2 --limit fit=3 --limit fit=4", "--limit fit is given twice, as 3 and 4"),
+    ],
+)
+def test_an_option_that_takes_one_value_is_given_once(
+    words: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fails(capsys, *words.split()) == f"{said}: it takes one value"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_list_may_be_given_in_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    def listed(words: str) -> list[str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["compare", "--list", *words.split()])
+        assert ended.value.code == 0
+        return capsys.readouterr().out.splitlines()
+
+    whole = listed("--methods mosaic,fedavg,dense --clients 2,3 --alpha 0.1,1 --architectures equal --seeds 4,5,6")
+    assert len(whole) == 3 * 2 * 2 * 3 + 1
+    parts = (
+        "--methods mosaic --methods fedavg,dense --clients 2 --clients=3 --alpha 0.1 --seeds 4,5 --alpha 1 --seeds 6"
+    )
+    assert listed(f"{parts} --architectures equal") == whole
+
+
+def test_what_set_gives_twice_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = ["--set", "distill.steps=9"]
+    with pytest.raises(SystemExit):
+        main(["config", "--set", "run.seed=3", *steps, "--set", "run.seed=4", *steps])
+    out, err = capsys.readouterr()
+    assert "seed = 4" in out
+    assert err == "mosaic: note: --set run.seed is given twice: 4 is used, not 3\n"
+
+
+def test_a_flag_may_be_given_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "--list", "--list", "--methods", "mosaic"])
+    assert ended.value.code == 0, capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", ["methods", "data --data digits --clients 2"])
 @pytest.mark.parametrize("closed", [False, True], ids=["cut off", "closed"])
 def test_a_standard_output_that_is_gone_is_no_error(words: str, closed: bool, tmp_path: Path) -> None:

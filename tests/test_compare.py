@@ -20,8 +20,8 @@ from mosaic_fl.cli.main import main
 from mosaic_fl.compare.grid import Setting, known_methods
 from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, FitJob, Fitted
-from mosaic_fl.methods import METHODS, Outcome
-from mosaic_fl.methods.outcome import Card
+from mosaic_fl.methods import METHODS, Card
+from mosaic_fl.methods.outcome import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_interrupting_says_in_one_line_how_to_go_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], run=interrupted))
+        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], code=interrupted))
         line = fails(capsys, *words, code=1)
     assert line == "interrupted; what was finished is kept: go on with --resume"
     assert len(list(Path("grid/cells").iterdir())) == 2
@@ -156,10 +156,10 @@ def test_a_cell_goes_on_where_it_was_killed(
             return card.run(Stops(federation, only) if rest[0].rounds.warm_up == 2 else federation, *rest)
 
         with monkeypatch.context() as patch:
-            patch.setitem(METHODS, "fedavg", replace(card, run=run))
+            patch.setitem(METHODS, "fedavg", replace(card, code=run))
             if code:
                 fails(capsys, *words, code=code)
-                assert [path.name for path in Path(half).glob("*/stages/*")] == ["round-0000.safetensors"]
+                assert [path.name for path in Path(half).glob("*/stages/*.safetensors")] == ["round-0000.safetensors"]
             else:
                 mosaic(*words, "--resume", cwd=tmp_path)
     assert figures(Path("grid")) == figures(finished)
@@ -178,7 +178,7 @@ def test_one_fault_does_not_stop_the_others_and_is_tried_again(
         raise RuntimeError("out of\nmemory")
 
     with monkeypatch.context() as patch:
-        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], run=broken))
+        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], code=broken))
         line = fails(capsys, *words, code=1)
     assert "fedavg, 1 round (and 1 more): out of memory; --resume tries again" in line
     assert "failed: out of memory" in Path("grid/table.md").read_text()

@@ -38,7 +38,7 @@ def test_the_same_figures_for_any_number_of_jobs(
         os.kill(os.getpid(), signal.SIGKILL)
 
     with monkeypatch.context() as patch:
-        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], run=dies))
+        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], code=dies))
         line = fails(capsys, *WORDS, "--jobs", "2", code=1)
     assert line.startswith("a process of the comparison died (out of memory?); what was finished is kept")
     before = {path: path.stat().st_mtime_ns for path in here.glob("cells/[!.]*")}
@@ -101,7 +101,7 @@ def test_one_fault_costs_its_cells_alone(
         raise RuntimeError("out of\nmemory")
 
     with monkeypatch.context() as patch:
-        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], run=broken))
+        patch.setitem(METHODS, "fedavg", replace(METHODS["fedavg"], code=broken))
         line = fails(capsys, *WORDS, "--jobs", "2", code=1)
     assert "fedavg" in line
     assert "out of memory; --resume tries again" in line

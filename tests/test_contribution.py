@@ -163,7 +163,7 @@ def test_a_small_file_cannot_claim_a_network_whose_maps_need_gigabytes(
         generator, tensors = None, {k: t for k, t in tensors.items() if not k.startswith("generator/")}
     schema = manifest["schema"] | {"shape": [1, 1024, 1024]}
     data = container.pack(KIND, manifest | {"schema": schema, "generator": generator} | claimed, tensors)
-    with pytest.raises(UsageError, match="a layer gives [0-9,]+ values a sample: at most 268,435,456"):
+    with pytest.raises(UsageError, match="a layer gives [0-9,]+ values a sample: at most [0-9,]+"):
         Contribution.from_bytes(data)
 
 

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from flower_processes import NGINX, Place
+from flower_processes import Place
 from mosaic_fl.cli.main import main
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.deploy.client import REFUSED_FOR, ClientPlan, Supervisor, _accept, _sole
 from mosaic_fl.deploy.flower import environment
 from mosaic_fl.deploy.prepare import prepare
 from mosaic_fl.deploy.processes import Processes
-from mosaic_fl.deploy.proxy import Face, configuration
 from mosaic_fl.deploy.reach import Answer, UnreachableError
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.client_app import site_desk
@@ -84,7 +83,6 @@ def test_a_wrong_site_file_is_named(folder: Path, text: str, said: str) -> None:
     ("words", "said"),
     [
         ("server --clients 2 --insecure", "only with --host 127.0.0.1, not 0.0.0.0"),
-        ("server --clients 2 --no-proxy", "--no-proxy lets whoever reaches 0.0.0.0:8443 start runs"),
         ("server --clients 2 --min-clients 3", "--min-clients 3: it is 1 to --clients 2"),
         ("server --clients 2 --host 127.0.0.1", "--keys and --clients-keys are needed"),
         ("server --clients 2 --limit fitt=3", "unknown limit 'fitt': did you mean fit"),
@@ -117,14 +115,6 @@ def test_wrong_words(
     assert (ended.value.code, error.count("\n")) == (2, 1), error
     assert said in error
     assert not (folder / "runs" / "deploy").exists()
-
-
-def test_without_nginx_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mosaic_fl.deploy import proxy
-
-    monkeypatch.setattr(proxy.shutil, "which", lambda *_, **__: None)
-    with pytest.raises(UsageError, match="nginx is not installed: apt-get install nginx-light.*--no-proxy"):
-        proxy.nginx()
 
 
 def test_a_client_of_another_version_or_with_an_unknown_or_doubled_key_is_told(tmp_path: Path) -> None:
@@ -171,7 +161,6 @@ def test_a_client_that_is_to_end_with_the_server_outlives_its_node(
     assert supervisor.over
 
 
-@pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")
 def test_show_prints_every_command_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,13 +173,35 @@ def test_show_prints_every_command_and_writes_nothing(
     with pytest.raises(SystemExit):
         main(words.split())
     shown = capsys.readouterr().out
-    for part in ("flower-superlink", "supernode register", "nginx.conf", "flwr run", "FLWR_TELEMETRY_ENABLED=0"):
+    for part in (
+        "flower-superlink",
+        "supernode register",
+        "mosaic_fl.deploy.proxy_server",
+        "flwr run",
+        "FLWR_TELEMETRY_ENABLED=0",
+    ):
         assert part in shown
     assert not (tmp_path / "runs").exists()
     with pytest.raises(SystemExit):
         main(["deploy", "client", "site-0/site.toml", "--show"])
     assert "flower-supernode" in capsys.readouterr().out
     assert not (tmp_path / "site-0" / "site-client").exists()
+
+
+def test_the_former_option_for_a_server_without_proxy_is_told_to_do_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It opened the hub to loopback; what stood before it still finds TLS and the same port."""
+    place = Place(tmp_path)
+    place.make_keys(1)
+    monkeypatch.chdir(tmp_path)
+    words = "deploy server --clients 1 --keys server --clients-keys clients --host 127.0.0.1 --no-proxy --show"
+    with pytest.raises(SystemExit):
+        main([*words.split(), "--port", str(place.port)])
+    out, err = capsys.readouterr()
+    assert "mosaic_fl.deploy.proxy_server" in out
+    assert err.startswith("mosaic: note: --no-proxy: ")
+    assert err.count("\n") == 1
 
 
 def test_a_folder_of_somebody_else_is_no_client_s(folder: Path) -> None:
@@ -230,13 +241,6 @@ def test_a_site_that_names_the_classes_joins(folder: Path) -> None:
     site = _site(folder, f"{GOOD}classes = {names}\n{SERVER}")
     desk = site_desk({"site": str(site)})
     assert desk.site().data.schema.classes == tuple(names)
-
-
-def test_the_documented_nginx_configuration_is_the_one_that_is_used() -> None:
-    keys = Path("/etc/mosaic/server")
-    face = Face("0.0.0.0", 8443, keys, 18000, keys / "ca.crt")  # noqa: S104
-    documented = Path(__file__).parents[1] / "docs" / "deploy" / "nginx.conf"
-    assert documented.read_text() == configuration(face, Path("/var/lib/mosaic/nginx"))
 
 
 def test_what_is_wrong_with_data_or_model_is_one_line_whatever_the_model_prints(

@@ -17,8 +17,9 @@ pytest.importorskip("cryptography")
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from mosaic_fl.deploy.certificates import make_client_keys, make_server_keys
-from mosaic_fl.deploy.checks import check_client_key, check_server_keys, client_public_keys, is_loopback
+from mosaic_fl.cli.main import main
+from mosaic_fl.deploy.certificates import make_client_keys, make_server_keys, read_certificate
+from mosaic_fl.deploy.checks import check_client_key, check_server_keys, client_public_keys, hosts_of, is_loopback
 from mosaic_fl.deploy.reach import Answer, UnreachableError, ask
 from mosaic_fl.errors import UsageError
 
@@ -51,6 +52,23 @@ def _server(keys: Path | None, date: datetime.datetime | None = None, said: obje
         with contextlib.suppress(OSError):  # ends a thread that still waits
             socket.create_connection(listener.getsockname(), 1).close()
         thread.join()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--host a.example --host b.example,127.0.0.1 --host=::1",
+        "--host a.example,b.example,127.0.0.1,::1",
+        "--host a.example --host a.example --host b.example --host 127.0.0.1 --host [::1]",
+    ],
+)
+def test_every_host_enters_the_certificate(tmp_path: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["deploy", "keys", "server", *words.split(), "--out", "keys"])
+    assert ended.value.code == 0
+    certificate = read_certificate(tmp_path / "keys" / "server.pem")
+    assert hosts_of(certificate) == ["a.example", "b.example", "127.0.0.1", "::1"]
 
 
 def test_the_servers_keys_are_whole_private_and_for_its_hosts(tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ def test_the_result_has_its_figures(finished: Path) -> None:
     sizes = [(finished / "contributions" / f"client-{k:03d}.contribution").stat().st_size for k in range(3)]
     assert figures["bytes_up"] == sizes
     assert figures["accuracy"] > 0.5  # even with few steps it has learnt something
-    assert {"client-000", "meta", "pool", "student", "centralised"} <= figures["seconds"].keys()
+    assert {"train", "generator", "meta", "pool", "student", "centralised"} <= figures["seconds"].keys()
+    *stages, total = figures["seconds"].values()
+    assert total == pytest.approx(sum(stages), abs=1e-9)
 
 
 def test_one_worker_gives_the_same_bytes_as_two(finished: Path, tmp_path: Path) -> None:
@@ -90,8 +92,8 @@ def test_killed_and_resumed_ends_the_same_and_repeats_nothing(finished: Path, tm
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("stages/[!.]*")}
-    mosaic(*DEMO, "--workers", "2", "--out", "killed", "--resume", cwd=tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("stages/[!.]*.safetensors")}
+    mosaic(*DEMO, "--workers", "2", "--out", "killed", "--resume", "--keep-stages", cwd=tmp_path)
     assert result(tmp_path / "killed") == result(finished)
     assert files(tmp_path / "killed") == files(finished)
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
@@ -175,7 +177,7 @@ def test_fedavg_over_rounds(tmp_path: Path) -> None:
         "3",
         *QUICK,
     ]
-    mosaic(*words, "--workers", "2", "--out", "a", cwd=tmp_path)
+    mosaic(*words, "--workers", "2", "--out", "a", "--keep-stages", cwd=tmp_path)
     mosaic(*words, "--workers", "1", "--out", "b", cwd=tmp_path)
     assert result(tmp_path / "a") == result(tmp_path / "b")
     figures = result(tmp_path / "a")
@@ -198,7 +200,7 @@ def test_rounds_before_and_after_the_distillation(tmp_path: Path) -> None:
         *rounds,
         *QUICK,
     ]
-    mosaic(*words, "--workers", "2", "--out", "a", cwd=tmp_path)
+    mosaic(*words, "--workers", "2", "--out", "a", "--keep-stages", cwd=tmp_path)
     mosaic(*words, "--workers", "1", "--out", "b", cwd=tmp_path)
     assert result(tmp_path / "a") == result(tmp_path / "b")
     assert len(list((tmp_path / "a" / "stages").glob("round-*"))) == 3

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from mosaic_fl.config import MetaConfig
+from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.models import build
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.server.experts import (
     MixtureOfExperts,
@@ -127,3 +130,18 @@ def test_the_evened_teacher_adds_half_of_it_and_leaves_classes_that_nobody_holds
     gain = (evened - balanced)[0]
     assert float(gain[1] - gain[0]) == pytest.approx(math.log(2), abs=1e-4)
     assert float(evened[0, 2].exp()) < 1e-6
+
+
+def test_an_expert_whose_outputs_are_not_finite_is_named() -> None:
+    # Its reading may have been too costly to try it there.
+    experts = tuple(build("mlp:2:1", image_schema((1, 2, 2), ("a", "b"))).eval() for _ in range(2))
+    with torch.no_grad():
+        experts[1].head.weight.fill_(3e38)
+        experts[1].head.bias.fill_(3e38)
+    images, weights = torch.full((3, 1, 2, 2), 255, dtype=torch.uint8), torch.ones(2, 2)
+    assert MixtureOfExperts(experts[:1], weights[:1], weights[:1], (4,)).outputs(images).isfinite().all()
+    with torch.no_grad():
+        for parameter in experts[1].body.parameters():
+            parameter.fill_(1.0)
+    with pytest.raises(UsageError, match="the expert of client 7 gives non-finite outputs: leave its contribution out"):
+        MixtureOfExperts(experts, weights, weights, (4, 7)).outputs(images)

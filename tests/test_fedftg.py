@@ -13,7 +13,8 @@ from mosaic_fl.methods.dfrd import dfrd
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.fedftg import fedftg, fine_tune
 from mosaic_fl.methods.outcome import Method
-from mosaic_fl.methods.rounds import check_student_steps, load_model
+from mosaic_fl.methods.rounds import load_model
+from mosaic_fl.methods.settings import check_student_steps
 from mosaic_fl.models import build
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.randomness import Stream
@@ -84,4 +85,4 @@ def test_its_rounds(digits: Dataset, tmp_path: Path) -> None:
 def test_a_student_without_steps_is_refused(digits: Dataset) -> None:
     config = Config().with_values({"run.method": "fedftg", "synthesis.student_steps": 0})
     with pytest.raises(UsageError, match="fedftg has no image pool"):
-        check_student_steps(config, digits.schema, [], "")
+        check_student_steps(config)

@@ -12,7 +12,7 @@ from command import QUICK, mosaic
 from mosaic_fl.config import Config
 from mosaic_fl.config.experiment import MethodName
 from mosaic_fl.methods import METHODS
-from mosaic_fl.methods.outcome import ALL_MODELS, ONE_MODEL
+from mosaic_fl.methods.card import ALL_MODELS, ONE_MODEL
 
 ROUNDS = ("fedprox", "fedrs", "fedbn")
 ENSEMBLES = ("fens", "mean_logits", "mean_probabilities", "class_weighted")
@@ -79,7 +79,8 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def run(folder: Path, method: str, out: str, *words: str) -> tuple[dict[str, Any], str]:
-    base = ["run", "--method", method, "--clients", "3", "--alpha", "0.5", *QUICK, "--out", out]
+    clients = [] if "--clients" in words else ["--clients", "3"]
+    base = ["run", "--method", method, *clients, "--alpha", "0.5", *QUICK, "--out", out]
     shown = mosaic(*base, *words, cwd=folder)
     return result(folder / out), shown
 
@@ -87,7 +88,7 @@ def run(folder: Path, method: str, out: str, *words: str) -> tuple[dict[str, Any
 @pytest.mark.parametrize("method", ROUNDS)
 def test_methods_of_rounds_run_whole(tmp_path: Path, method: str) -> None:
     words = ["--models", "cnn:4", "--rounds", "2", "--set", "rounds.steps=25"]
-    figures, shown = run(tmp_path, method, "a", *words, "--workers", "2")
+    figures, shown = run(tmp_path, method, "a", *words, "--workers", "2", "--keep-stages")
     assert run(tmp_path, method, "b", *words, "--workers", "1")[0] == figures
     assert figures["accuracy"] > 0.6
     assert figures["student"] == "cnn:4"
@@ -104,7 +105,7 @@ def test_one_shot_methods_of_one_model_run_whole(tmp_path: Path, method: str) ->
         words.append("--centralised")
     else:  # nobody looks at the clients' own models
         words += ["--set", "train.max_steps=2", "--set", "train.min_steps=1", "--clients", "2"]
-    figures, shown = run(tmp_path, method, "a", *words, "--workers", "2")
+    figures, shown = run(tmp_path, method, "a", *words, "--workers", "2", "--keep-stages")
     assert run(tmp_path, method, "b", *words, "--workers", "1")[0] == figures
     assert figures["models_served"] == 1
     assert figures["student"] in ({"cnn:4"} if method == "fedcvae" else {"mlp:8", "mlp:16"})
@@ -119,7 +120,7 @@ def test_one_shot_methods_of_one_model_run_whole(tmp_path: Path, method: str) ->
 @pytest.mark.parametrize("method", ENSEMBLES)
 def test_ensembles_run_whole_and_leave_no_global_model(tmp_path: Path, method: str) -> None:
     words = ["--models", "mlp:8,mlp:16", "--student", "cnn:4", "--rounds", "2", "--centralised"]
-    figures, shown = run(tmp_path, method, "a", *words, "--workers", "2")
+    figures, shown = run(tmp_path, method, "a", *words, "--workers", "2", "--keep-stages")
     assert run(tmp_path, method, "b", *words, "--workers", "1")[0] == figures
     assert (figures["student"], figures["models_served"]) == (None, 3)
     assert figures["validation_accuracy"] is None  # nobody measured it: not 0

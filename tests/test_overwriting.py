@@ -16,14 +16,14 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_export_deletes_nothing_that_is_not_its_own(capsys: pytest.CaptureFixture[str], digits: Dataset) -> None:
-    def export(*words: str) -> None:
+    def export(*words: str, clients: int = 3) -> None:
         with pytest.raises(SystemExit) as ended:
-            main(["data", "--clients", "3", "--alpha", "5", *words, "--out", "picture.png", "--force"])
+            main(["data", "--clients", str(clients), "--alpha", "5", *words, "--out", "picture.png", "--force"])
         assert ended.value.code == 0, capsys.readouterr().err
 
     export("--export", "sites")
     Path("sites/client-list-2024.parquet").write_bytes(b"of a hospital")
-    export("--export", "sites", "--clients", "2")
+    export("--export", "sites", clients=2)
     assert sorted(path.name for path in Path("sites").iterdir()) == [
         *("client-000.parquet", "client-001.parquet", "client-list-2024.parquet", "mosaic-split.json", "test.parquet"),
     ]

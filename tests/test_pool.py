@@ -117,3 +117,14 @@ def test_as_they_come_none_is_left_out_where_the_number_does_not_divide(pair: li
     assert all(sorted(torch.bincount(sources)[[0, 1, 5]].tolist()) == [1, 1, 2] for sources in batches)
     assert {int(torch.bincount(sources).argmax()) for sources in batches} == {0, 1, 5}
     assert len(Sampler(three, CPU).draw_as_they_come(2, Stream(0, "p")).sources) == 2
+
+
+def test_a_generator_whose_images_are_not_finite_is_named(pair: list[Contribution]) -> None:
+    sampler = Sampler(pair, CPU)
+    for generator in sampler.generators:
+        assert generator is not None
+        with torch.no_grad():
+            for parameter in generator.parameters():
+                parameter.fill_(float("nan"))
+    with pytest.raises(UsageError, match=r"a generator \(cvae\) gives non-finite images"):
+        sampler.draw(20, Stream(0, "p"))

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from mosaic_fl.report.progress import Display, Stage, time_left
+from mosaic_fl.stopwatch import Stopwatch
 
 
 class Clock:
@@ -57,17 +58,23 @@ def test_a_stage_taken_from_disk_says_nothing_about_the_pace() -> None:
 
 def test_without_a_terminal_there_is_one_plain_line_a_stage() -> None:
     clock = Clock()
+    stopwatch = Stopwatch(clock)
     plain, text = console(terminal=False, clock=clock)
-    with Display([("train", 1.0), ("pool", 1.0)], plain, clients=2) as display:
+    with Display([("train", 1.0), ("pool", 1.0)], plain, clients=2, stopwatch=stopwatch) as display:
         clock.now = 1.0
-        display.update("train", 0, 1, 2)
-        clock.now = 3.5
+        with stopwatch.stage("train"):
+            display.update("train", 0, 1, 2)
+            clock.now = 3.5
         display.finish("train")
         display.finish("train")
         display.update("train", 0, 2, 2)
-        clock.now = 4.0
-        display.finish("pool")
-    assert text.getvalue() == "train · 2.5 s\npool · 0.5 s\n"
+        with stopwatch.stage("pool"):
+            clock.now = 4.0
+            display.hear("pool", -1, 5, 5)  # its steps are done, and it goes on to something else
+            clock.now = 4.25
+        display.hear("pool", -1, 1, 1)
+    assert text.getvalue() == "train · 2.5 s\npool · 0.8 s\n"
+    assert stopwatch.report() == {"train": 2.5, "pool": 0.75, "other": 1.0, "total": 4.25}
 
 
 def test_a_terminal_shows_the_running_pieces_and_gets_its_cursor_back() -> None:

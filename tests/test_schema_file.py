@@ -61,9 +61,12 @@ class TestFile:
             (b"[" * 100_000, "it is not JSON"),
             (b"9" * 10_000, "it is not JSON"),
             (b"{}", "it is no schema"),
-            (b'{"kind": "image", "shape": [1, 9e9, 1], "classes": ["a", "b"], "range": [0, 255]}', "images are none of 8 bits"),
+            (
+                b'{"kind": "image", "shape": [1, 9e9, 1], "classes": ["a", "b"], "range": [0, 255]}',
+                "images are none of 8 bits",
+            ),
             (b'{"kind": "image", "shape": [1, 4, 4096], "classes": ["a", "b"], "range": [0, 255]}', "out of bounds"),
-            (b" " * (4 * 2**20 + 1), "more than 4,194,304 bytes"),
+            (b" " * (4 * 2**20 + 1), "at most 4,194,304 are read"),
         ],
     )
     def test_what_is_none(self, tmp_path: Path, content: bytes, message: str) -> None:
@@ -75,8 +78,8 @@ class TestFile:
 
     def test_what_is_no_file(self, tmp_path: Path) -> None:
         for path, message in (
-            (tmp_path, "is no file"),
-            (Path("/dev/zero"), "is no file"),
+            (tmp_path, "it is a folder, not a file"),
+            (Path("/dev/zero"), "it is a device, not a file"),
             (tmp_path / "gone", "cannot read .*gone: No such file"),
             (tmp_path / "\0", "cannot read"),
             (tmp_path / ("x" * 5000), "cannot read"),

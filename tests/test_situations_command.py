@@ -119,7 +119,7 @@ def test_contribute(
             ["--classes", "2", "--classes-file", "x"],
             "--classes 2 and --classes-file x: give one of them",
         ),
-        (dirs(a=1, b=1), ["--classes-file", "x"], "x does not exist"),
+        (dirs(a=1, b=1), ["--classes-file", "x"], "cannot read x: No such file"),
         (
             listing("file,label\nc.png,1\n"),
             [],

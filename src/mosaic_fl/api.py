@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.client.contribute import contribute as contribute_site
 from mosaic_fl.config import Config
+from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.contribution import MAX_CLIENT, Contribution
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.devices import find_device
@@ -20,7 +21,7 @@ from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import check, trust
 from mosaic_fl.monitor import Recorder
-from mosaic_fl.server.checks import check_distillation, check_one_exchange
+from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.distill import distill as distill_contributions
 

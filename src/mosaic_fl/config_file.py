@@ -1,5 +1,7 @@
 """A configuration as a TOML file in which every setting says what it means."""
 
+import codecs
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +12,20 @@ from tomlkit.items import Item
 
 from mosaic_fl.config import Config, validate
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_bytes
 
 COMMENT_COLUMN = 34  # where comments start, so that they stand below one another
+MAX_TOML = 4 * 2**20  # bytes: ten thousand class names of 200 letters are 2 MB
+MAX_DOTS = 32  # parts of a dotted key: the reader's time grows with their square, and a setting has two
+_MARKS = (  # how a text file may begin to say what it is in; that of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_STRING = re.compile(r"""\"(?:[^"\\\n]|\\[^\n])*+"?|'[^'\n]*+'?|#[^\n]*+""")  # or a comment, on one line
+_DEEP_KEY = re.compile(rf"(?:(?<![\w-])[\w-]++[ \t]*+\.[ \t]*+){{{MAX_DOTS}}}")
 
 
 def to_toml(config: Config) -> str:
@@ -54,10 +68,27 @@ def from_toml(path: Path, below: Mapping[str, Any] | None = None) -> Config:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The nested values of a TOML file; raises UsageError that names it."""
+    """The nested values of a TOML file; raises UsageError that names it.
+
+    A byte-order mark is no part of the text, and one of UTF-16, which editors of Windows write, says how to read it.
+    """
+    text = _text(read_bytes(path, MAX_TOML), path)
+    if _DEEP_KEY.search(_STRING.sub("text", text)):
+        raise UsageError(f"{path} is not TOML that is read here: a key has more than {MAX_DOTS} parts")
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise UsageError(f"{path} is not TOML that is read here: it is nested too deeply") from error
+    except (ValueError, OverflowError) as error:  # a number of thousands of digits is no error of TOML's
         raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def _text(content: bytes, path: Path) -> str:
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in content[:4]:
+        raise UsageError(f"{path} is not text in UTF-8, but perhaps in UTF-16: save it as UTF-8")
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        wrong = f"byte {error.start} is not {encoding.upper()}: save it as UTF-8"
+        raise UsageError(f"{path} is not TOML: {wrong}") from error

@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.errors import MosaicError, UsageError, shown
+from mosaic_fl.files import read_bytes as read_file
 from mosaic_fl.files import sha256, write_atomic
 
 FORMAT = "mosaic-fl"
@@ -60,9 +61,9 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{source}: not a {FORMAT} file")
     if content.get("version") != VERSION:
-        raise UsageError(f"{source}: format version {content.get('version')!r}; this mosaic-fl reads {VERSION}")
+        raise UsageError(f"{source}: format version {shown(content.get('version'))}; this mosaic-fl reads {VERSION}")
     if content.get("kind") != kind:
-        raise UsageError(f"{source}: holds a {content.get('kind')!r}, expected a {kind!r}")
+        raise UsageError(f"{source}: holds a {shown(content.get('kind'))}, expected a {kind!r}")
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, OverflowError, AttributeError) as error:
@@ -73,7 +74,7 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
         raise UsageError(f"{source}: tensor {strange}, which is not read")
     broken = _not_finite(tensors)
     if broken:
-        raise UsageError(f"{source}: non-finite values in {broken!r}")
+        raise UsageError(f"{source}: non-finite values in {shown(broken)}")
     manifest = content.get("manifest")
     if not isinstance(manifest, dict):
         raise UsageError(f"{source}: has no manifest")
@@ -94,12 +95,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file of at most `MAX_FILE`; raises UsageError that names it."""
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise UsageError(f"{path}: {path.stat().st_size} bytes; at most {MAX_FILE} are read")
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    return read_file(path, MAX_FILE)
 
 
 def _envelope(data: bytes, source: str) -> dict[str, str]:
@@ -110,13 +106,22 @@ def _envelope(data: bytes, source: str) -> dict[str, str]:
     if 8 + size > len(data):
         raise UsageError(f"{source}: truncated, or not a {FORMAT} file")
     try:
-        match json.loads(json.loads(data[8 : 8 + size])["__metadata__"][FORMAT]):
+        header = json.loads(data[8 : 8 + size], object_pairs_hook=_once)
+        match json.loads(header["__metadata__"][FORMAT], object_pairs_hook=_once):
             case {"content": str(content), "sha256": str(digest)}:
                 content.encode()  # half a character, as JSON may hold, has no bytes that could be hashed
                 return {"content": content, "sha256": digest}
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise UsageError(f"{source}: not a {FORMAT} file")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object each of whose names is there once: of two, one reader takes the first and another the last."""
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        raise ValueError
+    return names
 
 
 def _digest(text: str, tensors: dict[str, Tensor]) -> str:
@@ -128,7 +133,7 @@ def _digest(text: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _strange(tensors: dict[str, Tensor]) -> str | None:
-    return next((f"{name!r} is {t.dtype}" for name, t in tensors.items() if t.dtype not in TYPES), None)
+    return next((f"{shown(name)} is {t.dtype}" for name, t in tensors.items() if t.dtype not in TYPES), None)
 
 
 def _not_finite(tensors: dict[str, Tensor]) -> str | None:

@@ -15,15 +15,14 @@ from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into, share_into
-from mosaic_fl.models.maps import require_small_maps
 from mosaic_fl.models.registry import build as build_model
 from mosaic_fl.models.registry import is_foreign
 from mosaic_fl.states import State
+from mosaic_fl.trial import Trial
 
 KIND = "contribution"
 # Bounds on what a received manifest may claim.
 MAX_CLIENT, MAX_COUNT, MAX_REASON = 2**31, 2**40, 500
-PROBE = 16  # images at a time that show whether its networks work
 
 
 @dataclass(frozen=True)
@@ -138,32 +137,16 @@ class Contribution:
         return cls.from_bytes(container.read_bytes(Path(path)), str(path))
 
 
-@torch.no_grad()
 def _probe(contribution: Contribution) -> None:
-    """Raise UsageError unless the networks fit their weights and give finite outputs, the generator for each class."""
+    """Raise UsageError unless the networks fit their weights and give finite outputs, as far as that is cheap."""
     schema, spec = contribution.schema, contribution.generator_spec
-    if spec is not None:
-        with torch.device("meta"):
-            outline = build_generator(spec, schema).eval()
-            latents, labels = torch.zeros(2, spec.latent), torch.zeros(2, dtype=torch.int64)
-            require_small_maps(f"its generator {spec.family}", outline, latents, labels)
+    trial = Trial.of(schema, contribution.architecture, spec)
     expert, generator = contribution.build_expert(), contribution.build_generator()
-    images = torch.zeros(2, *schema.shape)
-    if generator is not None:
-        generator.check()
-        rng = torch.Generator().manual_seed(0)
-        # A few at a time: nobody knows yet whether there is memory for all that a received schema claims.
-        for labels in torch.arange(schema.num_classes).tensor_split(-(-schema.num_classes // PROBE)):
-            images = generator(torch.randn(len(labels), generator.spec.latent, generator=rng), labels)
-            if not bool(images.isfinite().all()):
-                raise UsageError("its generator gives non-finite images")
-            if not bool(expert(images).isfinite().all()):
-                raise UsageError("its expert gives non-finite outputs")
-    elif not bool(expert(images).isfinite().all()):
-        raise UsageError("its expert gives non-finite outputs")
-    width, rows = expert.features(images).shape[1], contribution.prototypes.features
-    if len(rows) and rows.shape[1] != width:
-        raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {width}")
+    rows = contribution.prototypes.features
+    if len(rows) and rows.shape[1] != trial.features:
+        raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {trial.features}")
+    states = (contribution.expert, contribution.generator or {})
+    trial.run(expert, generator, sum(tensor.nbytes for state in states for tensor in state.values()))
 
 
 def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mosaic_fl.benefit import own_data, taking_part
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml
 from mosaic_fl.data.sources import load_test
@@ -24,10 +25,11 @@ from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.roll import Roll
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.evaluation import figures
-from mosaic_fl.files import write_atomic
+from mosaic_fl.files import read_bytes, read_text, write_atomic
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods import METHODS, Outcome
+from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust, trust_own
 from mosaic_fl.watch import Watch, serve_metrics
 
@@ -67,13 +69,13 @@ class Deployment:
     def load(cls, folder: Path) -> "Deployment":
         """Read it from the run's folder; raises UsageError where it is not there."""
         try:
-            values = json.loads((folder / SETTINGS).read_text("utf-8"))
+            values = json.loads(read_bytes(folder / SETTINGS))
             test = Path(values["test"]) if values["test"] else None
             limits = Limits.of(values["limits"], values["min_clients"])
             logs, port = bool(values["json_logs"]), values["metrics_port"]
             trusted = tuple(map(str, values["trusted"]))
             return cls(int(values["clients"]), limits, test, logs, port, int(values["max_answer"]), trusted)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (UsageError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UsageError(f"{folder} is not the folder of a deployed run: use mosaic deploy server") from error
 
 
@@ -88,6 +90,7 @@ def serve(grid: Grid, folder: Path) -> None:
                     watch.tell("run_started", expected=list(range(deployment.clients)))
                     result = _run(grid, folder, deployment, config, watch)
                     write_atomic(folder / RESULT, json.dumps(result, indent=2) + "\n")
+                    Journal(folder).clear()  # no resume needs its stages any more
                     watch.tell("run_finished")
             except Exception as error:
                 watch.tell("run_failed", reason=_line(error))
@@ -121,14 +124,17 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     test = load_test(deployment.test, federation.schema, config.data) if deployment.test else None
     torch.set_num_threads(config.run.threads)
     outcome = METHODS[config.run.method].run(federation, config, device, journal)
-    confusions: list[Tensor] = []
+    confusions = dict[int, Tensor]()
     if outcome.model is not None:
         write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
         confusions = federation.deliver(outcome.model)
-    result = _described(config, federation, outcome, watch) | _figures(outcome, test, confusions, device)
+    result = _described(config, federation, outcome, watch)
+    result |= _figures(outcome, test, list(confusions.values()), device)
+    result["own_data"] = own_data(federation.alone, confusions, len(federation.architectures))
+    result["taking_part"] = taking_part(result)
     federation.close()
     journal.write_metrics()
-    return result | {"seconds": journal.seconds()}
+    return result | {"seconds": journal.clock.report()}
 
 
 def _settled(config: Config, federation: FlowerFederation) -> Config:
@@ -171,4 +177,4 @@ def _identity(folder: Path) -> str:
     path = folder / IDENTITY
     if not path.exists():
         write_atomic(path, secrets.token_hex(16) + "\n")
-    return path.read_text("utf-8").strip()
+    return read_text(path).strip()

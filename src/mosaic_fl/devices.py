@@ -1,25 +1,44 @@
 """Where work is done: a device by name."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from mosaic_fl.errors import UsageError
 
+if TYPE_CHECKING:
+    import torch
+
+KINDS = ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "npu", "mtia", "xla")
+"""What a device's name may begin with; whether this machine has one is another question."""
 AT_ONCE = 1000
 AT_ONCE_ON_CPU = 128  # the maps of a thousand leave its caches
 
 
-def find_device(name: str) -> torch.device:
+def require_known(name: str) -> None:
+    """Raise UsageError for what is no device on any machine."""
+    if name.partition(":")[0] not in KINDS:
+        raise _absent(name)
+
+
+def find_device(name: str) -> "torch.device":
     """`auto` is the first CUDA device, or the CPU; raises UsageError for a device that is not here."""
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device {name!r} is not available here: use auto or cpu") from error
+        raise _absent(name) from error
     return device
 
 
-def images_at_once(device: torch.device | str) -> int:
+def images_at_once(device: "torch.device | str") -> int:
     """How many images to pass through a network where no gradients are wanted: what is fast on `device`."""
+    import torch
+
     return AT_ONCE_ON_CPU if torch.device(device).type == "cpu" else AT_ONCE
+
+
+def _absent(name: str) -> UsageError:
+    return UsageError(f"device {name!r} is not available here: use auto or cpu")

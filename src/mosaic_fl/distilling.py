@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from mosaic_fl.benefit import taking_part
 from mosaic_fl.config import Config
+from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.sources import load_test
 from mosaic_fl.devices import find_device
@@ -17,9 +19,11 @@ from mosaic_fl.journal import Journal
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
-from mosaic_fl.run_folder import claim
-from mosaic_fl.server.checks import check_distillation, check_one_exchange
+from mosaic_fl.notes import note
+from mosaic_fl.run_folder import claim, finished
+from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
+from mosaic_fl.stopwatch import Stopwatch
 
 
 def distill_files(
@@ -31,15 +35,20 @@ def distill_files(
     *,
     resume: bool = False,
     force: bool = False,
+    keep_stages: bool = False,
+    stopwatch: Stopwatch | None = None,
 ) -> dict[str, Any]:
     """Distil the contributions in `paths` into `out`; returns the content of `result.json`.
 
     `test` is labelled data for the final figure alone. Raises UsageError before any work for a file that is not a
-    contribution, contributions that do not fit together, and an `out` that is taken.
+    contribution, contributions that do not fit together, and an `out` that is taken. Where `out` has the result of this
+    distillation, nothing is done again. With it, the stages are deleted, unless `keep_stages`.
     """
+    stopwatch = stopwatch or Stopwatch()
     if config.models.student:
         trust(config.models.student)  # before contributions of the same architecture are built
-    contributions = compatible([Contribution.load(path) for path in paths])
+    with stopwatch.stage("load"):
+        contributions = compatible([Contribution.load(path) for path in paths])
     schema, device = contributions[0].schema, find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
     check(student, schema)
@@ -49,8 +58,14 @@ def distill_files(
     check_distillation(config, schema, [c.architecture for c in contributions])
     inputs = sha256(*(c.to_bytes() for c in contributions))
     claim(out, "distill", inputs, config, [*paths, *([test] if test else [])], resume=resume, force=force)
+    tested_on = sha256(held_out.images.numpy().tobytes(), held_out.labels.numpy().tobytes()) if held_out else None
     torch.set_num_threads(config.run.threads)
-    journal = Journal(out, listen)
+    journal = Journal(out, listen, stopwatch)
+    if (ended := finished(out)) is not None and ended.get("tested_on") == tested_on:
+        if not keep_stages:
+            journal.clear()
+        note(f"{out} has its result already: nothing is done again")
+        return ended
     distilled = distill(contributions, config, device, journal)
     content = distilled.model.to_bytes()
     write_atomic(out / "global_model.safetensors", content)
@@ -64,6 +79,7 @@ def distill_files(
         "seed": config.run.seed,
         "models": [c.architecture for c in contributions],
         "student": student,
+        "tested_on": tested_on,
         "accuracy": None,
         "teacher_accuracy": None,
         "holdout": distilled.holdout,
@@ -71,8 +87,12 @@ def distill_files(
         "bytes_down": outcome.bytes_down,
     }
     if held_out is not None:
-        result |= figures(outcome, held_out, None, [], device)
-    result["seconds"] = journal.seconds()
+        with stopwatch.stage("measure"):
+            result |= figures(outcome, held_out, None, [], device)
+        result["taking_part"] = taking_part(result)
+    result["seconds"] = journal.clock.report()
     journal.write_metrics()
     write_atomic(out / "result.json", json.dumps(result, indent=2) + "\n")
+    if not keep_stages:
+        journal.clear()
     return result

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+MAX_VALUE = 200  # characters of a value in an error
+MAX_NEAR = 100  # characters of a name that is compared with others: the time grows with their product
+
 
 class MosaicError(Exception):
     """A fault while running: one line that names the value and the way out (exit code 1)."""
@@ -19,6 +22,15 @@ class UsageError(MosaicError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not known: names the nearest known ones, or all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name[:MAX_NEAR], names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
-    return UsageError(f"unknown {kind} {name!r}: {hint}")
+    return UsageError(f"unknown {kind} {shown(name)}: {hint}")
+
+
+def shown(value: object, most: int = MAX_VALUE) -> str:
+    """`repr(value)` for an error, cut after `most` characters: the value may be anything, of any size."""
+    try:
+        text = repr(value if not isinstance(value, str | bytes) else value[: most + 1])
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        return f"a {type(value).__name__}"
+    return text if len(text) <= most + 2 else f"{text[:most]}…"

@@ -104,3 +104,14 @@ class Federation(Protocol):
         figures on them; a client whose split is empty abstains: `state` as it was, and 0 samples. A client that did not
         contribute may answer all the same. Nobody may.
         """
+
+
+class Engine(Federation, Protocol):
+    """What a run, beside its method, asks of who carries it."""
+
+    @property
+    def alone(self) -> Mapping[int, Mapping[str, float]]:
+        """By client, the figures on its own validation data that came with its contribution."""
+
+    def judge(self, architecture: str, state: State) -> dict[int, Tensor]:
+        """As `evaluate`, by the number of each client that answered."""

@@ -16,10 +16,10 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import write_atomic
+from mosaic_fl.files import read_bytes, require_path, write_atomic
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits, recall
-from mosaic_fl.models.loading import load_into
+from mosaic_fl.models.loading import load_into, require_fit
 from mosaic_fl.models.registry import build
 
 KIND = "global model"
@@ -169,7 +169,7 @@ class GlobalModel:
             case {"architecture": str(architecture), "schema": schema}:
                 model = cls(architecture, Schema.from_json(schema), state)
                 try:
-                    model.module()
+                    require_fit(lambda: build(architecture, model.schema), state, "global model")
                 except UsageError as error:
                     raise UsageError(f"{source}: {error}") from error
                 return model
@@ -178,6 +178,7 @@ class GlobalModel:
 
 def model_file(path: Path) -> Path:
     """The file that `path` names: itself, or the global model in a run's folder; raises UsageError where none is."""
+    require_path(path)
     if not path.is_dir():
         return path
     if (path / FILE).exists():
@@ -188,8 +189,8 @@ def model_file(path: Path) -> Path:
 def _why_none(folder: Path) -> str:
     """Why there is no global model in a folder, as the files of a run there tell it."""
     try:
-        result = json.loads((folder / "result.json").read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        result = json.loads(read_bytes(folder / "result.json"))
+    except (UsageError, ValueError, RecursionError):
         result = None
     if isinstance(result, dict) and isinstance(result.get("method"), str) and result.get("student") is None:
         method = str(result.get("title") or result["method"])[:80]

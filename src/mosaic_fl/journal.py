@@ -1,8 +1,10 @@
 """The memory of a run: a stage that is finished is kept on disk and never done again."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,9 +16,12 @@ from mosaic_fl import container
 from mosaic_fl.errors import UsageError
 from mosaic_fl.files import write_atomic
 from mosaic_fl.monitor import Listener, Monitor, Recorder, deaf
+from mosaic_fl.stopwatch import Stopwatch
 
 KIND = "stage"
 ROUND = "round-"  # begins the name of a stage that goes on from the one before it
+STAGES = "stages"  # the folder of their files
+SECONDS = f"{STAGES}/seconds.json"  # what they cost so far
 HALF = ".half"  # ends the name of an unfinished stage's file
 
 
@@ -40,11 +45,22 @@ Advance = Callable[[Stage, int, Monitor], tuple[dict[str, Tensor], dict[str, Any
 
 
 class Journal:
-    """Stages by name, in the order they finished; with a folder, one file a stage and a `metrics.jsonl` beside."""
+    """Stages by name, in the order they finished; with a folder, one file a stage and a `metrics.jsonl` beside.
 
-    def __init__(self, folder: Path | None = None, listen: Listener = deaf) -> None:
-        self.folder, self.listen = folder, listen
+    `clock` counts their seconds; with a folder it goes on from what earlier processes spent there.
+    """
+
+    def __init__(self, folder: Path | None = None, listen: Listener = deaf, clock: Stopwatch | None = None) -> None:
+        self.folder, self.clock = folder, clock or Stopwatch()
         self.done: dict[str, Stage] = {}
+        if folder is not None:
+            self.clock.recall(_read_seconds(folder / SECONDS))
+
+        def tell(stage: str, client: int, done: int, total: int) -> None:
+            self.clock.hear(stage, client, done, total)
+            listen(stage, client, done, total)
+
+        self.listen: Listener = tell
 
     def stage(self, name: str, compute: Callable[[Monitor], tuple[dict[str, Tensor], dict[str, Any]]]) -> Stage:
         """What `compute(monitor)` returns as (tensors, JSON values), now or when it was first asked for."""
@@ -57,19 +73,25 @@ class Journal:
         """
         kept = self.recall(name)
         if kept is None:
-            kept, done = self._half(name)
-            for part in range(done, count):
-                recorder, start = Recorder(name, listen=self.listen), time.perf_counter()
-                tensors, info = compute(kept, part, recorder)
-                spent = kept.seconds + time.perf_counter() - start
-                kept = Stage(tensors, info, spent, kept.metrics + recorder.metrics)
-                if part + 1 < count and self.folder is not None:
-                    manifest = {"info": info, "seconds": spent, "metrics": kept.metrics, "done": part + 1}
-                    container.write(self._path(name, HALF), KIND, manifest, tensors)
-            self.keep(name, kept)
+            with self.clock.stage(name):
+                kept = self._work(name, count, compute)
+                self.keep(name, kept)
         if self.folder is not None and count > 1:
             self._path(name, HALF).unlink(missing_ok=True)
         self.listen(name, -1, 1, 1)
+        return kept
+
+    def _work(self, name: str, count: int, compute: Advance) -> Stage:
+        kept, done = self._half(name)
+        for part in range(done, count):
+            recorder, start = Recorder(name, listen=self.listen), time.perf_counter()
+            tensors, info = compute(kept, part, recorder)
+            spent = kept.seconds + time.perf_counter() - start
+            kept = Stage(tensors, info, spent, kept.metrics + recorder.metrics)
+            if part + 1 < count and self.folder is not None:
+                manifest = {"info": info, "seconds": spent, "metrics": kept.metrics, "done": part + 1}
+                container.write(self._path(name, HALF), KIND, manifest, tensors)
+                self._write_seconds()
         return kept
 
     def rounds(self, rounds: range, start: Stage, compute: Advance) -> Stage:
@@ -101,15 +123,21 @@ class Journal:
             manifest = {"info": stage.info, "seconds": stage.seconds, "metrics": stage.metrics}
             container.write(self._path(name), KIND, manifest, stage.tensors)
             self.write_metrics()
+            self._write_seconds()
 
     def write_metrics(self) -> None:
         """Write the curves of all finished stages: at the end once more, since a kill may have come between."""
         if self.folder is not None:
             write_atomic(self.folder / "metrics.jsonl", self._metrics())
 
-    def seconds(self) -> dict[str, float]:
-        """How long each finished stage took, by name."""
-        return {name: round(stage.seconds, 3) for name, stage in sorted(self.done.items())}
+    def clear(self) -> None:
+        """Delete the files of all stages: the run has its result. Its figures, curves and contributions stay."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder / STAGES, ignore_errors=True)
+
+    def _write_seconds(self) -> None:
+        if self.folder is not None:
+            write_atomic(self.folder / SECONDS, json.dumps(self.clock.seconds()) + "\n")
 
     def _shed(self, name: str) -> None:
         """Forget the tensors of a finished stage that later ones have made useless; its figures stay."""
@@ -132,7 +160,12 @@ class Journal:
         except UsageError as error:
             way_out = self._all_rounds() if name.startswith(ROUND) else "it, and --resume does that stage again"
             raise UsageError(f"{path} is damaged: delete {way_out}") from error
-        return Stage(tensors, manifest["info"], manifest["seconds"], manifest["metrics"]), manifest.get("done", 1)
+        match manifest:
+            case {"info": dict(info), "seconds": float() | int() as seconds, "metrics": list(metrics)} if (
+                all(isinstance(figures, dict) for figures in metrics) and type(manifest.get("done", 1)) is int
+            ):
+                return Stage(tensors, info, seconds, metrics), manifest.get("done", 1)
+        raise UsageError(f"{path} is no stage of a run: delete it, and --resume does that stage again")
 
     def _all_rounds(self) -> str:
         """The way out where a round's file is lost: none is done again alone, the one before has shed its tensors."""
@@ -140,7 +173,7 @@ class Journal:
 
     def _path(self, name: str, suffix: str = "") -> Path:
         assert self.folder is not None
-        return self.folder / "stages" / f"{name}.safetensors{suffix}"
+        return self.folder / STAGES / f"{name}.safetensors{suffix}"
 
     def _metrics(self) -> str:
         # Sorted, so that stages done now and stages read back give the same bytes.
@@ -150,3 +183,10 @@ class Journal:
             for figures in stage.metrics
         )
         return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def _read_seconds(path: Path) -> dict[str, float]:
+    """Seconds by stage; none where the file is not there, or damaged."""
+    with suppress(OSError, ValueError, AttributeError, TypeError):
+        return {str(name): float(spent) for name, spent in json.loads(path.read_text("utf-8")).items()}
+    return {}

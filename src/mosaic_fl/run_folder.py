@@ -11,7 +11,7 @@ from typing import Any
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml, to_toml
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import remove_partial, require_writable, write_atomic
+from mosaic_fl.files import read_bytes, remove_partial, require_writable, write_atomic
 from mosaic_fl.folder_lock import occupy
 
 MARKER = "inputs.json"  # written first and deleted last: what carries it is ours
@@ -62,6 +62,27 @@ def claim(
     neither was said, is no run's or another run's, holds one of `sources`, the files that this run reads, has a damaged
     marker, cannot be written, or is where another process works; MosaicError where it cannot be emptied.
     """
+    found, marker = require_open(folder, resume=resume, force=force)
+    require_writable(folder / MARKER)
+    occupy(folder)
+    ours = {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
+    try:
+        if found and force:
+            _delete(folder, sources)
+        elif found:
+            _require_same(folder, found, marker, ours, config)
+        remove_partial(folder)
+    except OSError as error:
+        raise MosaicError(f"cannot empty {folder}: {error.strerror}") from error
+    write_atomic(folder / MARKER, json.dumps(ours) + "\n")
+    write_atomic(folder / "config.toml", to_toml(config))
+
+
+def require_open(folder: Path, *, resume: bool, force: bool) -> tuple[Set[str], dict[str, Any]]:
+    """(what is in `folder`, its marker), both empty where nothing is; nothing is written.
+
+    Raises UsageError where `claim` would, whatever run is to be there.
+    """
     if resume and force:
         raise UsageError("--resume goes on with a run and --force deletes it: say one of them")
     if folder.exists() and not folder.is_dir():
@@ -79,28 +100,29 @@ def claim(
         raise UsageError(
             f"{folder} exists: add --resume to go on with it, --force to start over, or choose another --out"
         )
-    require_writable(folder / MARKER)
-    occupy(folder)
-    ours = {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
+    return found, marker or {}
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """The content of `result.json` of a run that has ended; None where it has not, or what it made is gone."""
     try:
-        if found and force:
-            _delete(folder, sources)
-        elif found:
-            _require_same(folder, found, marker or {}, ours, config)
-        remove_partial(folder)
-    except OSError as error:
-        raise MosaicError(f"cannot empty {folder}: {error.strerror}") from error
-    write_atomic(folder / MARKER, json.dumps(ours) + "\n")
-    write_atomic(folder / "config.toml", to_toml(config))
+        result = json.loads((folder / "result.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(result, dict) or "seconds" not in result:
+        return None
+    served = result.get("student") is None or (folder / "global_model.safetensors").is_file()
+    return result if served else None
 
 
 def _marker(folder: Path) -> dict[str, Any] | None:
     """The content of the folder's marker, or None where it has none."""
     try:
-        content = json.loads((folder / MARKER).read_text("utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_bytes(folder / MARKER))
+    except (UsageError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) and "mosaic_fl" in content else None
+    whole = isinstance(content, dict) and "mosaic_fl" in content and isinstance(content.get("options", {}), dict)
+    return content if whole else None
 
 
 def _delete(folder: Path, sources: Sequence[Path]) -> None:

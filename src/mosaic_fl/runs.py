@@ -1,7 +1,7 @@
 """A simulated run from data to result, in a folder that can be taken up again."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mosaic_fl.benefit import own_data, taking_part
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.data.sources import load
@@ -19,15 +20,19 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.evaluation import figures
-from mosaic_fl.federation import Federation
+from mosaic_fl.federation import Engine
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods import METHODS, Outcome
+from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.monitor import Listener, deaf
+from mosaic_fl.notes import note
+from mosaic_fl.run_folder import finished
 from mosaic_fl.site_checks import check_sites
+from mosaic_fl.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -67,39 +72,56 @@ def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
     return models, student
 
 
-def run(prepared: Prepared, folder: Path, listen: Listener = deaf) -> dict[str, Any]:
+def run(
+    prepared: Prepared,
+    folder: Path,
+    listen: Listener = deaf,
+    stopwatch: Stopwatch | None = None,
+    *,
+    keep_stages: bool = False,
+) -> dict[str, Any]:
     """Do what is not yet done of a run in `folder`, write its files there, and return `result.json`'s content.
 
     The test set is touched once, at the end. The same configuration gives the same figures, killed and resumed or not.
+    A run that has its result does nothing again. With it, the stages are deleted, unless `keep_stages`.
     """
     config, device = prepared.config, prepared.device
-    journal = Journal(folder, listen)
+    journal = Journal(folder, listen, stopwatch)
+    if (ended := finished(folder)) is not None:
+        if not keep_stages:
+            journal.clear()
+        note(f"{folder} has its result already: nothing is done again")
+        return ended
 
-    def work(federation: Federation) -> Worked:
+    def work(federation: Engine) -> Worked:
         torch.set_num_threads(config.run.threads)  # here, because it counts for the thread that works
         outcome = METHODS[config.run.method].run(federation, config, device, journal)
         if outcome.model is None:
-            return outcome, []
+            return outcome, {}, federation.alone
         write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
-        return outcome, federation.evaluate(outcome.model.architecture, outcome.model.state)
+        return outcome, federation.judge(outcome.model.architecture, outcome.model.state), federation.alone
 
-    outcome, confusions, ceiling = _on_engine(prepared, journal, work)
-    result = {
-        **_described(prepared, outcome),
-        **figures(outcome, prepared.splits.test, ceiling, confusions, device, len(prepared.sites)),
-        "seconds": journal.seconds(),
-    }
+    outcome, confusions, alone, ceiling = _on_engine(prepared, journal, work)
+    with journal.clock.stage("measure"):
+        clients = len(prepared.sites)
+        measured = figures(outcome, prepared.splits.test, ceiling, list(confusions.values()), device, clients)
+        measured["own_data"] = own_data(alone, confusions, clients)
+        measured["taking_part"] = taking_part(measured)
+    result = {**_described(prepared, outcome), **measured, "seconds": journal.clock.report()}
     journal.write_metrics()
     write_atomic(folder / "result.json", json.dumps(result, indent=2) + "\n")
+    if not keep_stages:
+        journal.clear()
     return result
 
 
-Worked = tuple[Outcome, list[Tensor]]
+Worked = tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]]]
+"""What a method gave, the confusions of its one model by client, and the clients' figures alone."""
 
 
 def _on_engine(
-    prepared: Prepared, journal: Journal, work: Callable[[Federation], Worked]
-) -> tuple[Outcome, list[Tensor], GlobalModel | None]:
+    prepared: Prepared, journal: Journal, work: Callable[[Engine], Worked]
+) -> tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]], GlobalModel | None]:
     """`work` done with the clients on the engine that the configuration names, and the ceiling if it asks for one."""
     config = prepared.config
     worked = None

@@ -7,10 +7,10 @@ import torch
 from mosaic_fl.client.choice import pick_family
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.config import Config
+from mosaic_fl.config.checks import asks_meta
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
-from mosaic_fl.methods.outcome import SAMPLES_OR_PRIOR
-from mosaic_fl.server.checks import asks_meta
+from mosaic_fl.methods.card import SAMPLES_OR_PRIOR
 from mosaic_fl.server.transfer import has_prior
 
 

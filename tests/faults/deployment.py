@@ -50,7 +50,6 @@ class Deployment:
     extra: Sequence[str] = ()
     models: Sequence[str] = ("mlp:16",)
     data: Sequence[str] = ()
-    proxy: bool = field(default_factory=lambda: shutil.which("nginx") is not None)
     port: int = field(default_factory=free_port)
     via: int = 0  # the port that clients are told, where it is not the server's
     processes: dict[str, "subprocess.Popen[str]"] = field(default_factory=dict)
@@ -94,11 +93,10 @@ class Deployment:
 
     def start_server(self, *words: str) -> None:
         """Start the server, with `words` such as --resume."""
-        proxy = () if self.proxy else ("--no-proxy",)
         keys = ("--keys", self.folder / "keys", "--clients-keys", self.folder / "clients")
         where = ("--host", "127.0.0.1", "--port", str(self.port), "--out", self.folder / "run")
         given = ("--clients", str(self.clients), "--test", self.folder / "data" / "test.parquet")
-        line = ("deploy", "server", *given, *keys, *where, *proxy, *self.settings, *self.extra, *words)
+        line = ("deploy", "server", *given, *keys, *where, *self.settings, *self.extra, *words)
         self._start("server", line, environment())
 
     def finish(self, timeout: float = 300.0) -> tuple[int, str]:

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.console import Console
 
-from mosaic_fl.cli.options import Force, Preset, Resume, Settings, given_settings, names
+from mosaic_fl.cli.options import Force, Preset, Resume, Settings, given_settings, names, require_words
 from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.report.heartbeat import Heartbeat, clock, waiting
+from mosaic_fl.run_folder import claim, require_open
 
 # The grid that a GPU would run: full sets, more clients, the paper's network.
 FULL = {
@@ -30,15 +34,15 @@ Value = TypeVar("Value", int, float)
 @reads_images()
 def compare(
     *,
-    methods: Annotated[str, typer.Option(help="mosaic,fedavg,centralised, or all: see mosaic methods")] = "all",
+    methods: Annotated[str, typer.Option(metavar="NAME,…", help="as mosaic,fedavg; all: see mosaic methods")] = "all",
     data: Annotated[str | None, typer.Option(help="digits, a path, or hub:NAME [digits]")] = None,
     reading: dict[str, Any],
     clients: Annotated[str | None, typer.Option(metavar="N,…", help="numbers of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X,…", help="smaller is more different [0.1]")] = None,
-    architectures: Annotated[str, typer.Option(help="equal, mixed, or both")] = "equal,mixed",
+    architectures: Annotated[str, typer.Option(metavar="NAME,…", help="equal, mixed, or both")] = "equal,mixed",
     rounds: Annotated[str | None, typer.Option(metavar="N,…", help="rounds [1]")] = None,
     seeds: Annotated[str, typer.Option(metavar="N,…", help="one run each")] = "0,1,2",
-    models: Annotated[str | None, typer.Option(help="in turn, where mixed: cnn:16,mlp:64")] = None,
+    models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, where mixed: cnn:16,mlp:64")] = None,
     student: Annotated[str | None, typer.Option(help="global model; every client's where equal")] = None,
     preset: Preset = None,
     settings: Settings = None,
@@ -56,7 +60,6 @@ def compare(
     }  # fmt: skip
     said = USUAL | (FULL if full else {}) | {name: value for name, value in asked.items() if value is not None}
     from mosaic_fl.compare.grid import Grid, known_methods
-    from mosaic_fl.compare.plan import make_plan
 
     asked_jobs = 0 if jobs == "auto" else count("jobs", jobs)
     grid = Grid(
@@ -71,7 +74,15 @@ def compare(
         | {name: value for name, value in reading.items() if value is not None}
         | given_settings(settings),
     )
-    plan = make_plan(grid)
+    base = grid.base()
+    require_words(base)
+    require_source(base.data.name)
+    if not list_only:
+        require_open(out, resume=resume, force=force)
+    with waiting(Console(stderr=True), f"loading {base.data.name} and checking {len(grid.cells())} cells"):
+        from mosaic_fl.compare.plan import make_plan  # torch begins here
+
+        plan = make_plan(grid)
     if list_only:
         for cell in grid.cells():
             reason = plan.barred.get(cell)
@@ -79,7 +90,6 @@ def compare(
         print(f"{len(grid.cells())} cells, {len(plan.barred)} of them cannot run")
         return
     from mosaic_fl.engines.local import worker_count
-    from mosaic_fl.run_folder import claim
 
     config = grid.base().with_values({"models.clients": list(plan.models), "models.student": plan.student})
     sources = [Path(config.data.name)]
@@ -89,31 +99,48 @@ def compare(
 
 def _run(plan: Any, out: Path, jobs: int) -> None:
     """Run the grid, tell of each cell, and print the tables; raises MosaicError in the end if a cell failed."""
-    from rich.console import Console
-
     from mosaic_fl.compare.cells import Results, run_grid, seconds_left
     from mosaic_fl.compare.grid import Cell
     from mosaic_fl.compare.table import blocks
     from mosaic_fl.report.comparison import comparison_picture, comparison_tables
 
     begin, redraw_at = time.monotonic(), 0.0
-    runnable = plan.runnable
+    runnable, known, news = plan.runnable, dict[Cell, Any](), ""
+
+    def spent(results: Results) -> tuple[str, str]:
+        """How many cells are done, and the time that took and is left, in words."""
+        left = [other for other in runnable if other not in results]
+        at_once = min(jobs, len({other.setting for other in left}) or 1)
+        guess = (seconds_left(left, results) or 0) / at_once
+        time_left = f", about {clock(guess)} left" if guess else ""
+        return f"[{len(runnable) - len(left)}/{len(runnable)}]", f"{clock(time.monotonic() - begin)} elapsed{time_left}"
+
+    def words() -> str:
+        done, elapsed = spent(known)
+        return f"{done} {news or 'at work'}; {elapsed}"
+
+    heartbeat = Heartbeat(Console(stderr=True), words)
+
+    def listen(stage: str, client: int, done: int, total: int) -> None:
+        nonlocal news
+        cell = next((str(cell) for cell in runnable if cell not in known), "") if jobs == 1 else f"{jobs} at once"
+        who = f" of client {client}" if client >= 0 else ""
+        news = f"{cell}: {stage}{who}, {done} of {total}"
+        heartbeat.beat()
 
     def after(cell: Cell, results: Results) -> None:
         nonlocal redraw_at
+        known.update(results)
         _write(plan, out, results)
         if (start := time.monotonic()) > redraw_at:
             comparison_picture(blocks(plan.grid, results), out / "pictures" / "compare.png")
             redraw_at = time.monotonic() + (time.monotonic() - start) / DRAWING
-        left = [other for other in runnable if other not in results]
-        at_once = min(jobs, len({other.setting for other in left}) or 1)
-        guess, result = (seconds_left(left, results) or 0) / at_once, results[cell]
+        result, (done, elapsed) = results[cell], spent(results)
         what = f"{100 * result.accuracy:.1f} %" if result.accuracy is not None else f"failed: {result.reason}"
-        spent = f"{clock(time.monotonic() - begin)} elapsed{f', about {clock(guess)} left' if guess else ''}"
-        done = f"[{len(runnable) - len(left)}/{len(runnable)}]"
-        print(f"{done} {cell}: {what} in {clock(result.seconds)}; {spent}", file=sys.stderr, flush=True)
+        heartbeat.say(f"{done} {cell}: {what} in {clock(result.seconds)}; {elapsed}")
 
-    results = run_grid(plan, out, after, jobs)
+    heartbeat.say(f"{len(runnable)} cells in {len({cell.setting for cell in runnable})} settings at {jobs} at once")
+    results = run_grid(plan, out, after, jobs, listen)
     _write(plan, out, results)
     tables = blocks(plan.grid, results)
     comparison_picture(tables, out / "pictures" / "compare.png")
@@ -171,9 +198,3 @@ def count(option: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"--{option} {text!r}: write a number of at least 1, or auto")
     return int(text)
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds, as 1:02:03; 2:03 below an hour."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

@@ -11,6 +11,7 @@ from mosaic_fl.cli.files import number_or_names, require_free
 from mosaic_fl.cli.options import ConfigFile, Seed, Settings, configure
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config import Config
+from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import UsageError
 
 PICTURE = Path("runs/split.png")  # a look is no result: without --out the last one is drawn over
@@ -32,7 +33,9 @@ def data(
     ] = None,
     export: Annotated[Path | None, typer.Option(help="folder for one Parquet file a client")] = None,
     describe: Annotated[bool, typer.Option("--describe", help="the schema that all sites must agree on")] = False,
-    classes: Annotated[str | None, typer.Option(help="with --describe: 10, or cat,dog,owl, of all sites")] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="N|NAME,…", help="with --describe: 10, or cat,dog,owl, of all sites")
+    ] = None,
     classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite --out, and an earlier export")] = False,
 ) -> None:
@@ -56,6 +59,7 @@ def data(
     if classes is not None or classes_file:
         given = f"--classes {classes}" if classes is not None else f"--classes-file {classes_file}"
         raise UsageError(f"{given} goes with --describe: a data set names its own")
+    require_source(config.data.name)
     if export:
         from mosaic_fl.data import export as export_folder
 

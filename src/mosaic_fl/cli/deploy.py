@@ -1,5 +1,6 @@
 """`mosaic deploy`: keys, a server and its clients over a network; see docs/deploy.md."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,10 @@ from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
 from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.data.places import existing
+from mosaic_fl.methods import METHODS
+from mosaic_fl.notes import note
+from mosaic_fl.run_folder import require_open
 
 app = App("A federation over a network: docs/deploy.md.")
 keys = App("Make keys and certificates.")
@@ -70,7 +75,7 @@ def server(
     json_logs: Annotated[bool, typer.Option("--json-logs", help="one JSON object a line")] = False,
     metrics_port: Annotated[int | None, typer.Option(metavar="P", help="Prometheus figures on loopback")] = None,
     insecure: Insecure = False,
-    no_proxy: Annotated[bool, typer.Option("--no-proxy", help="without nginx: on loopback only")] = False,
+    no_proxy: Annotated[bool, typer.Option("--no-proxy", hidden=True)] = False,
     show: Show = False,
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/deploy"),
     resume: Resume = False,
@@ -79,10 +84,20 @@ def server(
     """At the server: wait for the clients, run the method, write the one global model."""
     options = {"run.method": method, "models.student": student, "partition.clients": clients, **reading}
     config = configure(file, options, settings, preset)
+    if no_proxy:
+        note("--no-proxy: the server's proxy needs nothing installed any more, and stands always; leave the option out")
+    METHODS[config.run.method].settings(config)
+    if test:
+        existing(test)
+    if not show:
+        require_open(out, resume=resume, force=force)
     _need_flower()
     from mosaic_fl.deploy.plan import ServerPlan, read_limits
     from mosaic_fl.deploy.server import serve
     from mosaic_fl.deploy.server import show as shown
+    from mosaic_fl.report.heartbeat import Heartbeat
+    from mosaic_fl.report.status import brief
+    from mosaic_fl.watch.reading import read_status
 
     plan = ServerPlan(
         config=config,
@@ -99,16 +114,19 @@ def server(
         max_answer=max_answer * 2**20,
         metrics_port=metrics_port,
         insecure=insecure,
-        proxy=not no_proxy,
         trusted=tuple(trusted or ()),
     )
     if show:
         print(shown(plan))
         return
-    result = serve(plan, resume=resume, force=force)
+    console = Console(stderr=True)
+    heartbeat = Heartbeat(console, lambda: brief(read_status(plan.out), time.time()))
+    result = serve(plan, resume=resume, force=force, beat=heartbeat.beat)
+    from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.tables import accuracy_table
 
     Console().print(accuracy_table(result))
+    print(*benefit_lines(result), sep="\n")
     print(f"Results: {out}/result.json")
 
 

@@ -7,11 +7,26 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mosaic_fl.cli.options import ConfigFile, Device, Force, Resume, Seed, Settings, configure, given_settings
+from mosaic_fl.cli.options import (
+    ConfigFile,
+    Device,
+    Force,
+    KeepStages,
+    Resume,
+    Seed,
+    Settings,
+    configure,
+    given_settings,
+)
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.config.checks import check_one_exchange
+from mosaic_fl.data.places import existing, is_data
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import require_file, require_writable, write_atomic
+from mosaic_fl.model_names import require_spelt
 from mosaic_fl.notes import note
+from mosaic_fl.run_folder import require_open
 
 # Of the settings that say what a simulation reads, those for a site too.
 READ = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
@@ -29,7 +44,7 @@ def contribute(
     model: Annotated[str, typer.Option(help="its architecture, as mlp:64")],
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
-    classes: Annotated[str | None, typer.Option(help="of the whole federation: 10, or cat,dog,owl")] = None,
+    classes: Annotated[str | None, typer.Option(metavar="N|NAME,…", help="of all sites: 10, or cat,dog,owl")] = None,
     classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
     schema: Annotated[
         Path | None, typer.Option(metavar="FILE", help="classes, channels, size: mosaic data --describe")
@@ -44,8 +59,10 @@ def contribute(
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
     options |= reading
     config = configure(file, options, settings)
+    require_spelt(model)
     require_free(out, force, data)
     federation = number_or_names(classes, classes_file)
+    existing(data)
     simulated = [name for name in given_settings(settings) if name.startswith(("data.", "partition."))]
     if idle := [name for name in simulated if name not in READ]:
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
@@ -54,25 +71,35 @@ def contribute(
     from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.devices import find_device
     from mosaic_fl.engines.workers import one_thread
-    from mosaic_fl.files import write_atomic
     from mosaic_fl.models import check, trust
     from mosaic_fl.monitor import Recorder
+    from mosaic_fl.report.benefit import own_figure
+    from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
+    from mosaic_fl.stopwatch import CLIENTS, Stopwatch
 
-    samples = load_own(data, config.data, federation, schema)
+    console, stopwatch = Console(stderr=True), Stopwatch()
+    with waiting(console, f"reading {data}"):
+        samples = load_own(data, config.data, federation, schema)
     spec = trust(model)
     check(spec, samples.schema)
     place = find_device(config.run.device)
-    with Display([("train", 1.0), ("generator", 1.5)], Console(stderr=True)) as display, one_thread():
+    with Display([("train", 1.0), ("generator", 1.5)], console, stopwatch=stopwatch) as display, one_thread():
+
+        def listen(stage: str, client: int, done: int, total: int) -> None:
+            stopwatch.hear(stage, client, done, total)
+            display.hear(stage, client, done, total)
+
         start = common_start(config, spec, samples.schema)
-        told = partial(Recorder, client=client, listen=display.update)
-        made = make(Site(client, samples, spec), config, place, told, start)
-        display.finish("train")
-        display.finish("generator")
+        told = partial(Recorder, client=client, listen=listen)
+        with stopwatch.stage(CLIENTS):
+            made = make(Site(client, samples, spec), config, place, told, start)
+        display.hear(CLIENTS, -1, 1, 1)
     content = made.to_bytes()
     write_atomic(out, content)
     size, kept = f"{len(content):,} bytes", f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
     print(f"{out}: {size} · model {spec} · generator {made.generator_line} · {kept}")
+    print(own_figure(made.validation))
 
 
 @reads_images()
@@ -88,6 +115,7 @@ def distill(
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
+    keep_stages: KeepStages = False,
     resume: Resume = False,
     force: Force = False,
 ) -> None:
@@ -95,22 +123,37 @@ def distill(
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
     options |= reading
     config = configure(config_file, options, settings)
+    check_one_exchange(config)
+    for path in contributions:
+        require_file(path)
+    if test:
+        existing(test)
+    require_open(out, resume=resume, force=force)
     let_in(trusted)
     from mosaic_fl.distilling import distill_files
+    from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.progress import Display
-    from mosaic_fl.report.tables import percent
+    from mosaic_fl.report.tables import percent, seconds_line
+    from mosaic_fl.stopwatch import Stopwatch
 
-    stages = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)]
-    with Display(stages, Console(stderr=True)) as display:
-
-        def listen(stage: str, client: int, done: int, total: int) -> None:
-            display.update(stage, client, done, total)
-            if done >= total:
-                display.finish(stage)
-
-        result = distill_files(contributions, config, out, test, listen, resume=resume, force=force)
+    stages, console, stopwatch = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)], Console(stderr=True), Stopwatch()
+    with Display(stages, console, stopwatch=stopwatch) as display:
+        display.say(f"distilling {len(contributions)} contribution{'s' * (len(contributions) > 1)}")
+        result = distill_files(
+            contributions,
+            config,
+            out,
+            test,
+            display.hear,
+            resume=resume,
+            force=force,
+            keep_stages=keep_stages,
+            stopwatch=stopwatch,
+        )
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
+        print(*benefit_lines(result), sep="\n")
+    print(seconds_line(result["seconds"]))
     print(f"Results: {out}/global_model.safetensors, result.json")
 
 
@@ -145,9 +188,6 @@ def require_free(path: Path, force: bool, *sources: Path) -> None:
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder: --out names a file")
-    from mosaic_fl.data.reading import is_data
-    from mosaic_fl.files import require_writable
-
     for source in sources:
         inside = is_data(path) and source.resolve() in path.resolve().parents
         if path.exists() and source.exists() and (inside or path.samefile(source)):

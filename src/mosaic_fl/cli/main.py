@@ -100,7 +100,9 @@ def _abandon(code: int) -> None:
 
 
 def _end(line: str, code: int) -> int:
-    print(f"mosaic: {' '.join(line.split())}", file=sys.stderr)
+    # What a file or a peer chose may be in it, and must not steer the terminal.
+    shown = "".join(letter if letter.isprintable() else "?" for letter in " ".join(line.split()))
+    print(f"mosaic: {shown}", file=sys.stderr)
     return code
 
 

@@ -6,7 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from mosaic_fl.methods import METHODS, Card
+
 NEEDS = {"equal_architectures": "equal architectures", "rounds": "rounds", "real_data": "real held-back data"}
+CODE = ("code", "checks", "settings")  # a card's functions
 
 
 def methods(
@@ -28,9 +31,7 @@ def methods(
 
 def described() -> list[dict[str, Any]]:
     """What the cards of all methods say, by the names of their fields, and each method's `name`."""
-    from mosaic_fl.methods import METHODS  # not above: `mosaic --help` should not wait for torch
-
-    told = [field.name for field in fields(next(iter(METHODS.values()))) if field.name not in ("run", "check")]
+    told = [field.name for field in fields(Card) if field.name not in CODE]
     return [
         {"name": name, **{key: getattr(card, key) for key in told}, "defaults": dict(card.defaults)}
         for name, card in METHODS.items()

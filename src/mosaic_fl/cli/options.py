@@ -9,7 +9,10 @@ import typer
 
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml, read_toml
+from mosaic_fl.devices import require_known
 from mosaic_fl.errors import UsageError
+from mosaic_fl.methods import METHODS
+from mosaic_fl.model_names import require_spelt
 from mosaic_fl.notes import note
 from mosaic_fl.presets import preset_config
 
@@ -20,6 +23,7 @@ Seed = Annotated[str | None, typer.Option(metavar="N", help="all randomness come
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
 Preset = Annotated[str | None, typer.Option(help="default, natural (photographs) or paper")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
+KeepStages = Annotated[bool, typer.Option("--keep-stages", help="leave stages/ there")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]
 
 
@@ -35,13 +39,29 @@ def configure(
     given = {path: value for path, value in options.items() if value is not None}
     given |= given_settings(settings)
     if file:
-        return _from_file(file, given)
-    return preset_config(preset or "default", _paper_settings(given.get("run.method"))).with_values(given)
+        config = _from_file(file, given)
+    else:
+        config = preset_config(preset or "default", _paper_settings(given.get("run.method"))).with_values(given)
+    require_words(config)
+    return config
+
+
+def require_words(config: Config) -> None:
+    """Raise UsageError for names of models and devices that are wrong on any machine and any data."""
+    for spec in (*config.models.clients, config.models.student):
+        if spec:
+            require_spelt(spec)
+    require_known(config.run.device)
 
 
 def given_settings(settings: list[str] | None) -> dict[str, Any]:
-    """What `--set` gave, by setting."""
-    return dict(_setting(text) for text in settings or [])
+    """What `--set` gave, by setting; the last one where it gave a setting more than once, which is told."""
+    given = dict[str, Any]()
+    for path, value in map(_setting, settings or []):
+        if given.get(path, value) != value:
+            note(f"--set {path} is given twice: {value!r} is used, not {given[path]!r}")
+        given[path] = value
+    return given
 
 
 def _from_file(file: Path, given: dict[str, Any]) -> Config:
@@ -68,8 +88,6 @@ def _at(config: Config, path: str) -> Any:
 def _paper_settings(method: object) -> Mapping[str, Any]:
     if not isinstance(method, str):  # a file may say anything, and is told so with all its settings
         return {}
-    from mosaic_fl.methods import METHODS
-
     return METHODS[method].defaults if method in METHODS else {}
 
 

@@ -12,7 +12,9 @@ import typer
 from mosaic_fl.cli.files import Trust, let_in, require_free
 from mosaic_fl.cli.options import Force, configure
 from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.data.places import existing
 from mosaic_fl.errors import MosaicError
+from mosaic_fl.files import require_file
 from mosaic_fl.notes import note
 
 
@@ -32,6 +34,9 @@ def predict(
     force: Force = False,
 ) -> None:
     """Use a global model: one row an image, with its file, class and probability; of a broken one, its error."""
+    if not model.is_dir():
+        require_file(model)
+    existing(data)
     from mosaic_fl.data.inputs import read_inputs
     from mosaic_fl.devices import find_device
     from mosaic_fl.global_model import GlobalModel, model_file

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from mosaic_fl.cli.options import (
     ConfigFile,
     Device,
     Force,
+    KeepStages,
     Preset,
     Resume,
     Seed,
@@ -19,6 +21,10 @@ from mosaic_fl.cli.options import (
 )
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config_file import to_toml
+from mosaic_fl.data.places import require_source
+from mosaic_fl.methods import METHODS
+from mosaic_fl.report.heartbeat import waiting
+from mosaic_fl.run_folder import require_open
 
 
 @reads_images()
@@ -32,12 +38,12 @@ def run(
     clients: Annotated[str | None, typer.Option(metavar="N", help="number of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
-    models: Annotated[str | None, typer.Option(help="in turn, as cnn:16,mlp:64,cnn:32")] = None,
+    models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,mlp:64,cnn:32")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     generator: Annotated[str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow, none")] = None,
     prior: Annotated[str | None, typer.Option(help="photos, procedural, none, a folder [auto]")] = None,
     rounds: Annotated[
-        str | None, typer.Option(metavar="N", help="rounds of averaging before; other methods: all [0]")
+        str | None, typer.Option(metavar="N", help="rounds before; other methods: all of them [0]")
     ] = None,
     finetune_rounds: Annotated[str | None, typer.Option(metavar="N", help="rounds of averaging after [0]")] = None,
     seed: Seed = None,
@@ -48,6 +54,7 @@ def run(
     choose: Annotated[bool | None, typer.Option("--choose", help="clients choose how to teach the student")] = None,
     settings: Settings = None,
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/latest"),
+    keep_stages: KeepStages = False,
     resume: Resume = False,
     force: Force = False,
 ) -> None:
@@ -74,9 +81,13 @@ def run(
     }
     config = configure(file, options, settings, preset)
     asked = {name for name, value in options.items() if value is not None} | given_settings(settings).keys()
-    from mosaic_fl.cli.simulate import simulate
+    METHODS[config.run.method].settings(config)
+    require_source(config.data.name)
+    require_open(out, resume=resume, force=force)
+    with waiting(Console(stderr=True), "starting"):  # torch begins here: all that words can get wrong is checked
+        from mosaic_fl.cli.simulate import simulate
 
-    simulate(config, out, asked, resume=resume, force=force)
+    simulate(config, out, asked, resume=resume, force=force, keep_stages=keep_stages)
 
 
 def config(

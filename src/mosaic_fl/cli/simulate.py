@@ -13,49 +13,41 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.partition import class_table
 from mosaic_fl.journal import round_name
 from mosaic_fl.methods import METHODS
-from mosaic_fl.methods.outcome import ONE_MODEL, SAMPLES_OR_PRIOR
+from mosaic_fl.methods.card import ONE_MODEL, SAMPLES_OR_PRIOR
 from mosaic_fl.notes import note
 from mosaic_fl.randomness import Stream
+from mosaic_fl.report.benefit import benefit_lines
+from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
-from mosaic_fl.report.tables import accuracy_table, rows
+from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
 from mosaic_fl.run_folder import claim
 from mosaic_fl.runs import Prepared, prepare, run
 from mosaic_fl.server.pool import sheet
+from mosaic_fl.stopwatch import Stopwatch
 
 DRAWN = 4  # generated samples shown a client and class
 # Seconds of one step beside another's, roughly: only the first guess of the progress display.
 STAGES = {"train": 1.0, "generator": 1.5, "centralised": 1.0, "meta": 1.5, "pool": 100.0, "student": 1.2}
 
 
-def simulate(config: Config, out: Path, asked: Collection[str], *, resume: bool, force: bool) -> None:
+def simulate(
+    config: Config, out: Path, asked: Collection[str], *, resume: bool, force: bool, keep_stages: bool = False
+) -> None:
     """Prepare, run, draw and print; see `runs`. `asked` are the settings that the user gave by options."""
-    console = Console(stderr=True)
-    with console.status("loading and splitting the data"):
+    console, stopwatch = Console(stderr=True), Stopwatch()
+    with stopwatch.stage("load"), waiting(console, f"loading {config.data.name} and spreading it over the clients"):
         prepared = prepare(config)
     _advise(config, prepared, asked)
     claim(out, "run", prepared.inputs, prepared.config, [Path(config.data.name)], resume=resume, force=force)
-    plan = _plan(prepared)
-    with Display(plan, console, clients=len(prepared.sites)) as display:
-        finished: set[int] = set()
-
-        def listen(stage: str, client: int, done: int, total: int) -> None:
-            if stage == "client":
-                finished.add(client)
-                if len(finished) == len(prepared.sites):
-                    for name, _ in plan:
-                        if name in ("train", "generator"):
-                            display.finish(name)
-            elif client < 0 and done >= total:
-                display.finish(stage)
-            else:
-                display.update(stage, client, done, total)
-
-        result = run(prepared, out, listen)
+    with Display(_plan(prepared), console, clients=len(prepared.sites), stopwatch=stopwatch) as display:
+        result = run(prepared, out, display.hear, stopwatch, keep_stages=keep_stages)
     _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
+    print(*benefit_lines(result), sep="\n")
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
+    print(seconds_line(result["seconds"]))
     kept = [n for n in ("result.json", "global_model.safetensors", "contributions", "pictures") if (out / n).exists()]
     names = ", ".join(f"{name}/" if (out / name).is_dir() else name for name in kept)
     print(f"Results: {out}/{names}")

@@ -7,8 +7,10 @@ from operator import add, sub
 from pathlib import Path
 
 from mosaic_fl.engines.shared import SharedFederation
-from mosaic_fl.files import write_atomic
+from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_bytes, write_atomic
 from mosaic_fl.journal import Advance, Journal, Stage
+from mosaic_fl.monitor import Listener, deaf
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class CellJournal(Journal):
     statistics, within a round) is part of that one's cost, too.
     """
 
-    def __init__(self, folder: Path, federation: SharedFederation) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, federation: SharedFederation, listen: Listener = deaf) -> None:
+        super().__init__(folder, listen)
         self.federation, self._begin = federation, time.perf_counter()
         self._costs = _read(self._file)
         self._missed = dict(self._costs)  # of stages that no one has asked for since
@@ -88,7 +90,7 @@ class CellJournal(Journal):
 def _read(path: Path) -> dict[str, Cost]:
     """The costs by stage; none where the file is not there, or damaged."""
     try:
-        kept = json.loads(path.read_text("utf-8"))
+        kept = json.loads(read_bytes(path))
         return {name: Cost(tuple(cost["clients"]), cost["server"]) for name, cost in kept.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (UsageError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}

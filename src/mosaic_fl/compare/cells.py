@@ -19,12 +19,14 @@ from mosaic_fl.compare.grid import CENTRALISED, Cell, Setting
 from mosaic_fl.compare.plan import Plan
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.shared import SharedFederation
-from mosaic_fl.errors import MosaicError
+from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.evaluation import figures
-from mosaic_fl.files import write_atomic
+from mosaic_fl.files import read_bytes, write_atomic
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods import METHODS, Outcome
+from mosaic_fl.methods import METHODS
+from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.monitor import Listener, deaf
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,13 @@ After = Callable[[Cell, Results], None]
 Tell = Callable[[Cell, Result], None]
 
 
-def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1) -> dict[Cell, Result]:
+def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1, listen: Listener = deaf) -> dict[Cell, Result]:
     """Run what has no file in `folder`/cells yet; call `after(cell, all results so far)` after each cell that ran.
 
     A cell that fails is reported in its result and tried again when the grid is resumed; the others go on. `jobs`
     settings run at once, each in a process of its own; accuracies and bytes are the same for any number of them;
-    seconds are a clock's. Raises MosaicError where such a process dies.
+    seconds are a clock's. `listen` hears of the work as it goes on; of several jobs, how many settings are
+    done. Raises MosaicError where such a process dies.
     """
     results = {cell: Result("cannot", reason) for cell, reason in plan.barred.items()}
     results |= {cell: kept for cell in plan.runnable if (kept := recall(folder, cell)) is not None}
@@ -76,14 +79,14 @@ def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1) -> dict[Cell
     if min(jobs, len(left)) > 1:
         from mosaic_fl.compare.jobs import run_settings
 
-        run_settings(plan, left, folder, tell, min(jobs, len(left)))
+        run_settings(plan, left, folder, tell, min(jobs, len(left)), listen)
     else:
         for setting in left:
-            run_setting(plan, setting, folder, tell)
+            run_setting(plan, setting, folder, tell, listen)
     return results
 
 
-def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell) -> None:
+def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell, listen: Listener = deaf) -> None:
     """Run the cells of a setting that have no file yet, with the work at clients shared; tell of each that ran."""
     torch.set_num_threads(plan.grid.base().run.threads)
     shared, complete = _shared(folder, setting), True
@@ -91,7 +94,7 @@ def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell) -> None:
         if recall(folder, cell) is not None:
             continue
         half = shared / "half" / f"{cell.method}_rounds-{cell.rounds}"
-        result = _attempt(plan, cell, shared, half)
+        result = _attempt(plan, cell, shared, half, listen)
         if result.status == "done":
             write_atomic(_path(folder, cell), json.dumps(asdict(result), indent=2) + "\n")
             shutil.rmtree(half, ignore_errors=True)
@@ -101,18 +104,18 @@ def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell) -> None:
         shutil.rmtree(shared, ignore_errors=True)
 
 
-def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path) -> Result:
+def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener = deaf) -> Result:
     """Run one cell, which finds and leaves its clients' answers in `shared`; raises what the method raises.
 
     Its finished stages are in `half`, where it finds them if it was killed.
     """
     begin, config = time.perf_counter(), plan.config(cell)
     test = plan.splits[cell.setting.seed].test
-    with LocalFederation(plan.sites(cell), config, plan.device, Journal()) as engine:
+    with LocalFederation(plan.sites(cell), config, plan.device, Journal(None, listen)) as engine:
         if cell.method == CENTRALISED:
             return _centralised(plan, engine, begin)
         federation, method = SharedFederation(engine, shared), METHODS[cell.method].run
-        journal = CellJournal(half, federation)
+        journal = CellJournal(half, federation, listen)
         outcome = method(federation, config, plan.device, journal)
         cost = journal.cost
         return Result(
@@ -144,10 +147,10 @@ def seconds_left(left: Sequence[Cell], results: Results) -> float | None:
     return sum(map(guess, left))
 
 
-def _attempt(plan: Plan, cell: Cell, shared: Path, half: Path) -> Result:
+def _attempt(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener) -> Result:
     begin = time.perf_counter()
     try:
-        return run_cell(plan, cell, shared, half)
+        return run_cell(plan, cell, shared, half, listen)
     except Exception as error:  # whatever one method does, the hours that the others took are not lost
         known = isinstance(error, MosaicError | RuntimeError)
         reason = " ".join(str(error if known else f"{type(error).__name__}: {error}").split())
@@ -181,7 +184,7 @@ def _path(folder: Path, cell: Cell) -> Path:
 def recall(folder: Path, cell: Cell) -> Result | None:
     """The finished cell's result; None where its file is not there, or damaged."""
     try:
-        result = Result(**json.loads(_path(folder, cell).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        result = Result(**json.loads(read_bytes(_path(folder, cell))))
+    except (UsageError, ValueError, TypeError, RecursionError):
         return None
     return result if result.status == "done" and isinstance(result.accuracy, float) else None

@@ -19,13 +19,18 @@ from mosaic_fl.compare.plan import Plan
 from mosaic_fl.engines.workers import die_with_parent
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.models.own import admitted
+from mosaic_fl.monitor import Listener, deaf
 
 LOOK = 1.0  # seconds between two looks at which cells have their file
 _plan: Plan | None = None
 
 
-def run_settings(plan: Plan, settings: Sequence[Setting], folder: Path, tell: Tell, jobs: int) -> None:
+def run_settings(
+    plan: Plan, settings: Sequence[Setting], folder: Path, tell: Tell, jobs: int, listen: Listener = deaf
+) -> None:
     """As `run_setting` for each of the settings, `jobs` of them at once; `tell` is called here, in this process.
+
+    `listen` hears every second how many settings are done.
 
     Raises MosaicError where one of the processes dies; the files of finished cells stay.
     """
@@ -36,6 +41,7 @@ def run_settings(plan: Plan, settings: Sequence[Setting], folder: Path, tell: Te
         pending = {pool.submit(_run, setting, folder) for setting in longest_first(plan, settings)}
         while pending:
             done, pending = wait(pending, LOOK, FIRST_COMPLETED)
+            listen("settings", -1, len(settings) - len(pending), len(settings))
             for cell in sorted(open_cells):
                 if (result := recall(folder, cell)) is not None:
                     open_cells.discard(cell)

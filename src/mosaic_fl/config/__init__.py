@@ -16,7 +16,7 @@ from mosaic_fl.config.server import (
     RoundsConfig,
     SynthesisConfig,
 )
-from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.errors import UsageError, shown, unknown
 
 __all__ = [
     "Config",
@@ -115,16 +115,15 @@ def _explain(error: ValidationError) -> str:
         return str(unknown("setting", path, _settings()))
     if first["type"] == "literal_error":
         known = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
-        return str(unknown(path, str(first["input"]), known))
+        return str(unknown(path, value if isinstance(value := first["input"], str) else shown(value), known))
     if first["type"] == UNKNOWN:
-        return str(unknown(path, str(first["input"]), first["ctx"]["known"]))
-    if first["type"] == UNKNOWN:
-        return str(unknown(path, str(first["input"]), first["ctx"]["known"]))
+        value = first["input"]
+        return str(unknown(path, value if isinstance(value, str) else shown(value), first["ctx"]["known"]))
     if first["type"] == "value_error":  # one of the validators here, which say it all
         return str(first["ctx"]["error"])
     kind = first["type"].partition("_")[0]  # of int_parsing, int_type, int_from_float, …
     should = f"should be {KINDS[kind]}" if kind in KINDS else first["msg"].replace("Input should", "should")
-    return f"{path} is {first['input']!r}, but it {should}"
+    return f"{path} is {shown(first['input'])}, but it {should}"
 
 
 def _settings() -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import write_atomic
+from mosaic_fl.files import read_bytes, write_atomic
 
 LIST = "mosaic-split.json"  # names the files that an export wrote, and may delete
 NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet")
@@ -74,9 +74,9 @@ def require_free(folder: Path, source: Path, *, force: bool) -> None:
 def _ours(folder: Path) -> list[Path]:
     """The files of an earlier split, as its list says, and that list."""
     try:
-        found = json.loads((folder / LIST).read_text("utf-8"))["files"]
+        found = json.loads(read_bytes(folder / LIST))["files"]
         return [folder / LIST, *(folder / name for name in found if NAME.fullmatch(name))]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (UsageError, ValueError, TypeError, KeyError, RecursionError):
         return []
 
 

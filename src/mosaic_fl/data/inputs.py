@@ -8,9 +8,11 @@ from typing import Any
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
 from mosaic_fl.data.opening import Picture
+from mosaic_fl.data.parquet import as_parquet
+from mosaic_fl.data.places import IMAGE_SUFFIXES
 from mosaic_fl.data.reading import IMAGE_COLUMNS
-from mosaic_fl.data.rows import IMAGE_SUFFIXES
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import require_file
 from mosaic_fl.notes import note
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "filepath", "path", "image_path", "image_file")
@@ -92,11 +94,10 @@ def _parquet_columns(file: Path, reading: ReadingConfig) -> tuple[str, str | Non
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    require_file(file)
+    with as_parquet(str(file)):
         parquet = pq.ParquetFile(file)
         schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{file} cannot be read as Parquet: {_reason(error)}") from error
     image = _column(schema.names, reading.image_column, IMAGE_COLUMNS, str(file))
     kind = schema.field(image).type
     if not (_is_image(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
@@ -106,21 +107,17 @@ def _parquet_columns(file: Path, reading: ReadingConfig) -> tuple[str, str | Non
 
 
 def _parquet_rows(file: Path, image: str, name: str | None, otherwise: str) -> Iterator[Input]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(file) as parquet:
-            row = 0
-            for batch in parquet.iter_batches(AT_ONCE, columns=[image, *([name] if name else [])]):
-                names = batch.column(name).to_pylist() if name else [None] * len(batch)
-                for cell, called in zip(batch.column(image).to_pylist(), names, strict=True):
-                    content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
-                    picture = content if isinstance(content, bytes) else None
-                    yield Input(str(called or path or otherwise), row, picture)
-                    row += 1
-    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{file} cannot be read as Parquet: {_reason(error)}") from error
+    with as_parquet(str(file)), pq.ParquetFile(file) as parquet:
+        row = 0
+        for batch in parquet.iter_batches(AT_ONCE, columns=[image, *([name] if name else [])]):
+            names = batch.column(name).to_pylist() if name else [None] * len(batch)
+            for cell, called in zip(batch.column(image).to_pylist(), names, strict=True):
+                content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+                picture = content if isinstance(content, bytes) else None
+                yield Input(str(called or path or otherwise), row, picture)
+                row += 1
 
 
 def _is_image(kind: Any) -> bool:

@@ -5,8 +5,7 @@ here unpickles or runs what it reads.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,15 @@ from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
 from mosaic_fl.data.labels import Labels, read_labels
 from mosaic_fl.data.names import in_order, listed
 from mosaic_fl.data.opening import Picture
-from mosaic_fl.data.rows import IMAGE_SUFFIXES, READING, Rows, choose_column
+from mosaic_fl.data.parquet import as_parquet, read_table
+from mosaic_fl.data.places import IMAGE_SUFFIXES
+from mosaic_fl.data.rows import READING, Rows, choose_column
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import require_file
 from mosaic_fl.notes import note
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
-
-
-def is_data(path: Path) -> bool:
-    """Whether a file of that name is taken for data where its folder is read."""
-    return path.suffix.lower() in {*IMAGE_SUFFIXES, ".parquet"}
 
 
 def read_parquet(file: Path, reading: ReadingConfig = READING) -> Rows:
@@ -59,7 +56,7 @@ def rows_of_table(table: Any, source: str, reading: ReadingConfig = READING, *, 
 
 
 def _rows(table: Any, source: str, image: str, label: str, *, paths: bool = False) -> Rows:
-    with _readable(source):
+    with as_parquet(source):
         pictures = _pictures(table, image, source, paths=paths)
         labels = _labels(table, label, source)
     return Rows(source, pictures, labels.numbers, labels.names, labels.coded)
@@ -76,6 +73,7 @@ def read_pictures(path: Path, reading: ReadingConfig = READING) -> list[Picture]
             raise UsageError(f"{path} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
         return list(files)
     if path.suffix.lower() in IMAGE_SUFFIXES:
+        require_file(path)
         return [path]
     if path.suffix.lower() in CSV_SUFFIXES:
         return [file for _, file in read_files(path, reading)]
@@ -85,7 +83,7 @@ def read_pictures(path: Path, reading: ReadingConfig = READING) -> list[Picture]
         return (choose_column(columns, reading.image_column, IMAGE_COLUMNS, "--image-column", str(path)),)
 
     table = _table(path, wanted)
-    with _readable(str(path)):
+    with as_parquet(str(path)):
         return _pictures(table, wanted(table.schema)[0], str(path))
 
 
@@ -97,24 +95,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def _table(file: Path, wanted: Callable[[Any], Sequence[str]]) -> Any:
     """The `wanted` columns of a file's schema as a pyarrow table, each struct with all its fields."""
-    import pyarrow.parquet as pq
-
-    with _readable(str(file)):
-        parquet = pq.ParquetFile(file)
-        schema = parquet.schema_arrow
-        return parquet.read(list(dict.fromkeys(_root(schema, column) for column in wanted(schema))))
-
-
-@contextmanager
-def _readable(source: str) -> Iterator[None]:
-    """Turn what pyarrow raises for a broken file into a UsageError of one line."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"{source} cannot be read as Parquet: {reason}") from error
+    return read_table(file, lambda schema: list(dict.fromkeys(_root(schema, column) for column in wanted(schema))))
 
 
 def _columns(schema: Any, reading: ReadingConfig, source: str) -> tuple[str, str]:

@@ -14,9 +14,6 @@ from mosaic_fl.data.opening import Picture
 from mosaic_fl.errors import UsageError, unknown
 
 READING = ReadingConfig()  # the defaults
-IMAGE_SUFFIXES = {
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".pnm", ".ppm",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

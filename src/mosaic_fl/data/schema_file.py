@@ -10,6 +10,7 @@ from mosaic_fl.data.sources import load_file
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema, image_of, image_schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_bytes
 
 MAX_BYTES = 4 * 2**20  # 10,000 class names of 400 bytes each
 
@@ -21,16 +22,7 @@ def schema_text(schema: Schema) -> str:
 
 def read_schema(path: Path) -> Schema:
     """The schema in a file of at most 4 MiB; raises UsageError that names it for anything else."""
-    try:
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path} is no file: a schema is what mosaic data --describe --out writes")
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot read {path}: {reason}") from error
-    if len(content) > MAX_BYTES:
-        raise UsageError(f"{path} has more than {MAX_BYTES:,} bytes: no schema is as long")
+    content = read_bytes(path, MAX_BYTES)
     try:
         value = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:

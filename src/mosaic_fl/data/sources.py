@@ -1,6 +1,5 @@
 """A data set by name or path: training and test images of a run, or one client's own file."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,22 +16,21 @@ from mosaic_fl.data.folders import read_folder
 from mosaic_fl.data.hub import read_hub
 from mosaic_fl.data.labels import in_classes
 from mosaic_fl.data.names import class_names, listed
-from mosaic_fl.data.parts import Place, beginning, locate
+from mosaic_fl.data.parts import Place, locate
 from mosaic_fl.data.picture import picture_form
+from mosaic_fl.data.places import HUB_NAME, at_home, existing, is_lost_path, no_source
 from mosaic_fl.data.reading import read_parquet, read_pictures
 from mosaic_fl.data.rows import READING, Rows, join
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
 from mosaic_fl.domains.schema import Schema, image_schema
-from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.randomness import Stream
 
 # The share and the stream of a test set that the data set does not bring: the same for every run's seed.
 TEST_SHARE = 0.2
 _TEST_STREAM = Stream(0, "test-split")
-
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
 
 def load(config: DataConfig, seed: int) -> Splits:
@@ -138,7 +136,7 @@ def load_images(path: str | Path, schema: Schema, reading: ReadingConfig = READI
     `path` may be one image file, too. Images are resized to the schema's size where that is a square. Raises
     UsageError where they do not have the schema's shape then.
     """
-    where, shape = _existing(path), schema.shape
+    where, shape = existing(path), schema.shape
     form = picture_form(as_schema(reading, schema), schema)
     images = decode(read_pictures(where, reading), str(where), form, skip_broken=reading.skip_broken).images
     _check_shape(images, shape, str(where))
@@ -153,7 +151,7 @@ def _rows(name: str, reading: ReadingConfig) -> tuple[Rows, Rows | None]:
         return _digits(), None
     if name.startswith("hub:"):
         return read_hub(name.removeprefix("hub:"), reading)
-    if place := locate(_at_home(name), reading):
+    if place := locate(at_home(name), reading):
         train = place.training()
         test = place.testing()
         if "test" in place.parts:
@@ -161,13 +159,9 @@ def _rows(name: str, reading: ReadingConfig) -> tuple[Rows, Rows | None]:
         if place.parts and not test:
             note(f"{name} has a training part alone: a fifth of it is set aside for testing")
         return _read(train, place, reading), _read(test, place, reading) if test else None
-    if name.startswith(("/", "~", ".")) or name.endswith((".parquet", ".csv", ".tsv", "/")) or name.count("/") > 1:
-        raise UsageError(f"{name} does not exist: give a Parquet file, a folder, hub:NAME or digits")
-    if _HUB_NAME.fullmatch(name):
+    if not is_lost_path(name) and HUB_NAME.fullmatch(name):
         return read_hub(name, reading)
-    raise UsageError(
-        f"{unknown('data set', name, ['digits'])}; or give the path of a Parquet file or folder, or hub:NAME"
-    )
+    raise no_source(name)
 
 
 def _digits() -> Rows:
@@ -214,32 +208,7 @@ def _subset(data: Dataset, most: int, stream: Stream) -> Dataset:
     return data.subset(np.sort(stream.numpy().choice(len(data), most, replace=False)))
 
 
-def _existing(path: str | Path) -> Path:
-    where = _at_home(path)
-    if not _exists(where):
-        near = beginning(where)
-        hint = f": did you mean {' or '.join(str(file) for file in near[:3])}?" if near else ""
-        raise UsageError(f"{path} does not exist{hint}")
-    if not (where.is_file() or where.is_dir()):
-        raise UsageError(f"{path} is neither a file nor a folder")
-    return where
-
-
-def _at_home(path: str | Path) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise UsageError(f"{path} does not exist: there is no such home") from error
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError) as error:  # a name too long
-        raise UsageError(f"cannot read {str(path)[:200]}: {getattr(error, 'strerror', None) or error}") from error
-
-
 def _existing_place(path: str | Path, reading: ReadingConfig) -> Place:
-    place = locate(_existing(path), reading)
+    place = locate(existing(path), reading)
     assert place is not None
     return place

@@ -4,6 +4,7 @@ import codecs
 from pathlib import Path
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_bytes
 
 
 def read_text(path: Path, most: int) -> str:
@@ -11,15 +12,7 @@ def read_text(path: Path, most: int) -> str:
 
     Raises UsageError for one that cannot be read, is larger, or is neither UTF-8 nor UTF-16.
     """
-    try:
-        if not path.is_file():
-            raise UsageError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if len(content) > most:
-        raise UsageError(f"{path} has more than {most:,} bytes: it is no such list")
+    content = read_bytes(path, most)
     try:
         return content.decode(_encoding(content))
     except UnicodeDecodeError as error:

@@ -11,15 +11,19 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import write_atomic
+from mosaic_fl.files import read_bytes, write_atomic
 
 AUTHORITY_DAYS, SERVER_DAYS = 3650, 730
 BACKDATED = datetime.timedelta(days=1)  # so that a clock that is behind accepts a certificate made just now
 CA, CA_KEY, CERTIFICATE, KEY = "ca.crt", "ca.key", "server.pem", "server.key"
 CLIENT_KEY = "client.key"
+MAX_KEY = (
+    2**18
+)  # bytes of a file with a key or a certificate, which has a few thousand: a long key would be checked for hours
 # RFC 1123, section 2.1, and underscores, which networks of containers have in names; a * stands for one first part.
 _PART = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 HOST, LONGEST_HOST = re.compile(rf"(\*\.)?{_PART}(\.{_PART})*"), 253
@@ -32,7 +36,7 @@ def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False,
     server's certificate is valid; a negative one makes an expired one, for tests. Raises UsageError where a
     certificate is there and `force` was not said.
     """
-    names = [host.strip().strip("[]") for host in hosts]
+    names = list(dict.fromkeys(host.strip().strip("[]") for host in hosts))
     if not names or not all(names):
         raise UsageError("--host has an empty name: write the names and addresses that clients use, with commas")
     alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
@@ -69,20 +73,32 @@ def make_client_keys(folder: Path, *, force: bool = False) -> Path:
 def read_certificate(path: Path) -> x509.Certificate:
     """The certificate in a PEM file; raises UsageError that names it."""
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; mosaic deploy keys server makes it") from error
-    except ValueError as error:
+        content = read_bytes(path, MAX_KEY)
+    except UsageError as error:
+        raise UsageError(f"{error}; mosaic deploy keys server makes it") from error
+    try:
+        certificate = x509.load_pem_x509_certificate(content)
+        # Parts are read when they are asked for: now, so that a broken one is found here.
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.public_key()
+        _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.signature_algorithm_oid
+        return certificate
+    except Exception as error:  # of a broken one the library raises errors of many kinds
         raise UsageError(f"{path} is not a certificate (PEM): mosaic deploy keys server makes one") from error
 
 
-def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+def read_private_key(path: Path) -> PrivateKeyTypes:
+    """The private key in a PEM file without a password; raises UsageError that names it."""
+    content = read_bytes(path, MAX_KEY)
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{path} is not a private key (PEM, without a password)") from error
+        return serialization.load_pem_private_key(content, None)
+    except Exception as error:  # of a broken one the library raises errors of many kinds
+        raise UsageError(
+            f"{path} is not a private key (PEM, without a password): mosaic deploy keys server --force makes a new pair"
+        ) from error
+
+
+def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = read_private_key(path)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise UsageError(f"{path} is no elliptic-curve key: mosaic deploy keys server makes one")
     return key

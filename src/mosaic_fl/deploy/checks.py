@@ -11,8 +11,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY, read_certificate
+from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY, MAX_KEY, read_certificate, read_private_key
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_bytes
 
 NIST = ("secp256r1", "secp384r1", "secp521r1")  # the curves that Flower takes
 RENEW = "mosaic deploy keys server --force renews it"
@@ -26,17 +27,12 @@ def check_server_keys(folder: Path, host: str | None = None) -> None:
     certificate, authority = read_certificate(folder / CERTIFICATE), read_certificate(folder / CA)
     for path, read in ((folder / CERTIFICATE, certificate), (folder / CA, authority)):
         check_dates(path, read)
-    try:
-        key = serialization.load_pem_private_key((folder / KEY).read_bytes(), None)
-    except OSError as error:
-        raise UsageError(f"cannot read {folder / KEY}: {error.strerror}") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"{folder / KEY} is not a private key (PEM, without a password): {RENEW}") from error
+    key = read_private_key(folder / KEY)
     if key.public_key() != certificate.public_key():
         raise UsageError(f"{folder / CERTIFICATE} does not belong to {folder / KEY}: {RENEW}")
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise UsageError(f"{folder / CERTIFICATE} was not signed by {folder / CA}: {RENEW}") from error
     if host and host not in hosts_of(certificate):
         named = ", ".join(hosts_of(certificate)) or "no host"
@@ -70,13 +66,15 @@ def hosts_of(certificate: x509.Certificate) -> list[str]:
 def check_client_key(path: Path) -> str:
     """The fingerprint of the private key at `path`; raises UsageError where it is no key that Flower takes."""
     try:
-        key = serialization.load_ssh_private_key(path.read_bytes(), None)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; mosaic deploy keys client makes it") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        content = read_bytes(path, MAX_KEY)
+    except UsageError as error:
+        raise UsageError(f"{error}; mosaic deploy keys client makes it") from error
+    try:
+        key = serialization.load_ssh_private_key(content, None)
+        public = key.public_key()
+    except Exception as error:  # of a broken one the library raises errors of many kinds
         what = "the public half: name the private key" if path.suffix == ".pub" else "not a private OpenSSH key"
         raise UsageError(f"{path} is {what}; mosaic deploy keys client makes one") from error
-    public = key.public_key()
     if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in NIST:
         raise UsageError(f"{path} is a key of the wrong kind: mosaic deploy keys client makes one (ECDSA P-384)")
     if path.stat().st_mode & 0o077:
@@ -90,9 +88,10 @@ def client_public_keys(folder: Path) -> dict[str, Path]:
         raise UsageError(f"{folder} is not a folder: --clients-keys names the one with the clients' .pub files")
     found: dict[str, Path] = {}
     for path in sorted(folder.glob("*.pub")):
+        content = read_bytes(path, MAX_KEY)
         try:
-            public = serialization.load_ssh_public_key(path.read_bytes())
-        except (OSError, ValueError, UnsupportedAlgorithm) as error:
+            public = serialization.load_ssh_public_key(content)
+        except Exception as error:  # of a broken one the library raises errors of many kinds
             raise UsageError(
                 f"{path} is not a public OpenSSH key: it is the .pub file of mosaic deploy keys client"
             ) from error

@@ -246,7 +246,7 @@ class Supervisor:
         elif connected:
             tell(f"the connection to {self.where} ended")
         elif UNAUTHORISED in said:
-            tell(f"{self.where} does not accept this client's signature: is the clock right?")
+            tell(f"{self.where} does not accept this client's signature: is the clock right, and the key known there?")
         else:
             tell(f"the node ended: {last_line(said)} (see {self.log})")
 

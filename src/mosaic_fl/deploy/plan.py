@@ -13,7 +13,6 @@ from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY
 from mosaic_fl.deploy.checks import check_server_keys, client_public_keys, is_loopback
 from mosaic_fl.deploy.flower import program
 from mosaic_fl.deploy.gate import require_known_flower
-from mosaic_fl.deploy.proxy import nginx
 from mosaic_fl.devices import find_device
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import UsageError
@@ -41,25 +40,23 @@ class ServerPlan:
     metrics_port: int | None = None
     max_answer: int = MAX_ANSWER
     insecure: bool = False
-    proxy: bool = True
     trusted: tuple[str, ...] = ()
 
     @property
     def flower(self) -> Path:
-        """The folder of everything that Flower and nginx need or write."""
+        """The folder of everything that Flower and the proxy need or write."""
         return self.out / "flower"
 
     @property
-    def behind_proxy(self) -> bool:
-        """Whether nginx stands before the hub."""
-        return self.proxy and not self.insecure
+    def hub_host(self) -> str:
+        """Where the hub listens: on loopback, in either case."""
+        return self.host if self.insecure else "127.0.0.1"
 
     def tls(self) -> tuple[Path, Path, Path] | None:
-        """The hub's certificate, key and authority: its own on loopback behind the proxy, else the server's."""
+        """The hub's certificate, key and authority, which are its own, on loopback behind the proxy."""
         if self.insecure:
             return None
-        folder = self.flower / "loopback" if self.behind_proxy else self.keys
-        assert folder is not None
+        folder = self.flower / "loopback"
         return folder / CERTIFICATE, folder / KEY, folder / CA
 
 
@@ -78,7 +75,8 @@ def check_plan(plan: ServerPlan) -> dict[str, Path]:
     if plan.config.models.student:
         check_name(trust(plan.config.models.student))
     find_device(plan.config.run.device)
-    _require_safe(plan)
+    if plan.insecure and not is_loopback(plan.host):
+        raise UsageError(f"--insecure sends everything in clear: only with --host 127.0.0.1, not {plan.host}")
     require_known_flower("server")
     for name in ("flower-superlink", "flower-superexec", "flwr"):
         program(name)
@@ -87,28 +85,16 @@ def check_plan(plan: ServerPlan) -> dict[str, Path]:
     if plan.test:
         check_test(plan.test, plan.config.data)
     known = {} if plan.insecure else _check_keys(plan)
-    if plan.behind_proxy:
-        nginx()
     check_port(plan.host, plan.port, "--port")
     if plan.metrics_port is not None:
         check_port("127.0.0.1", plan.metrics_port, "--metrics-port")
     return known
 
 
-def _require_safe(plan: ServerPlan) -> None:
-    if plan.insecure and not is_loopback(plan.host):
-        raise UsageError(f"--insecure sends everything in clear: only with --host 127.0.0.1, not {plan.host}")
-    if not plan.proxy and not is_loopback(plan.host):
-        raise UsageError(
-            f"--no-proxy lets whoever reaches {plan.host}:{plan.port} start runs and register keys: only with "
-            "--host 127.0.0.1, behind a proxy of yours (docs/deploy/nginx.conf)"
-        )
-
-
 def _check_keys(plan: ServerPlan) -> dict[str, Path]:
     if plan.keys is None or plan.clients_keys is None:
         raise UsageError("--keys and --clients-keys are needed: mosaic deploy keys server makes the former")
-    check_server_keys(plan.keys, None if plan.behind_proxy else plan.host)
+    check_server_keys(plan.keys)
     known = client_public_keys(plan.clients_keys)
     if len(known) < plan.clients:
         raise UsageError(
@@ -146,8 +132,11 @@ def read_limits(texts: list[str] | None) -> dict[str, float]:
     for text in texts or []:
         name, _, value = text.partition("=")
         try:
-            limits[name] = float(value)
+            seconds = float(value)
         except ValueError:
             raise UsageError(f"--limit {text!r}: write STAGE=SECONDS, as fit=600") from None
+        if name in limits:
+            raise UsageError(f"--limit {name} is given twice, as {limits[name]:g} and {seconds:g}: it takes one value")
+        limits[name] = seconds
     Limits.of(dict(limits))
     return limits

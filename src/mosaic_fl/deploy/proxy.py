@@ -1,16 +1,20 @@
-"""The public face of the server: nginx, which lets through what a node needs and nothing else."""
+"""The public face of the server: a process of its own that lets through what a node needs and nothing else.
+
+The hub (Flower's superlink) listens on 127.0.0.1 alone. Before it stands this reverse proxy: `proxy_app` says what may
+pass, `proxy_server` listens. Here is what the server's command knows of it, without importing either.
+"""
 
 import json
-import shutil
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mosaic_fl.deploy.certificates import CERTIFICATE, KEY
+from cryptography.hazmat.primitives import serialization
+
 from mosaic_fl.deploy.processes import Command, as_words
-from mosaic_fl.deploy.reach import HELLO
-from mosaic_fl.errors import UsageError
+from mosaic_fl.files import write_atomic
 
 # The calls of a node whose key is registered. `register-node` and `unregister-node` are not among them: nodes are
 # registered on the server's machine. /v1/control starts runs and registers keys, /v1/runtime serves running apps.
@@ -18,97 +22,47 @@ FLEET = (
     "activate-node", "deactivate-node", "send-node-heartbeat", "pull-messages", "push-messages", "get-run", "get-fab",
     "push-object", "pull-object", "confirm-message-received",
 )  # fmt: skip
-LARGEST = "16m"  # a request: Flower cuts what it sends into pieces of 5 MiB
+LONGEST_HEAD = 16 << 10  # bytes of a request's first line and headers: a node's have less than 1 KiB
+LARGEST = 16 << 20  # bytes of a request's body: Flower cuts what it sends into pieces of 5 MiB
 
 
 @dataclass(frozen=True)
 class Face:
-    """Where nginx listens, with which keys, and what stands behind it."""
+    """Where the proxy listens, with which keys, what stands behind it, and how long and how much it bears."""
 
     host: str
     port: int
-    keys: Path  # server.pem and server.key
+    certificate: str  # paths
+    key: str
     hub: int  # the superlink's port on 127.0.0.1
-    hub_ca: Path
-    known: tuple[str, ...] | None = None  # fingerprints of the clients' keys, which anyone may ask for
+    hub_ca: str
+    clients: Mapping[str, str]  # public keys (PEM) by fingerprint, the clients' that the hub knows
+    head: float = 10.0  # seconds for a TLS handshake, and again for the head of a request
+    exchange: float = 600.0  # seconds for a request and its answer: 16 MiB at 28 kB a second
+    connections: int = 256  # of which each takes up to 0.4 MB
+
+    @classmethod
+    def read(cls, path: Path) -> "Face":
+        """The face that `write` wrote."""
+        return cls(**json.loads(path.read_text("utf-8")))
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON; no secret is in it."""
+        write_atomic(path, json.dumps(asdict(self), indent=1))
 
 
-def nginx() -> str:
-    """The path of nginx; raises UsageError where it is not installed."""
-    found = shutil.which("nginx", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin")
-    if not found:
-        raise UsageError(
-            "nginx is not installed: apt-get install nginx-light (or your system's package), or say --no-proxy with "
-            "--host 127.0.0.1"
-        )
-    return found
+def hello(fingerprints: Iterable[str]) -> str:
+    """What the server tells anyone who asks: its version, and the fingerprints of the keys that it has registered."""
+    return json.dumps({"mosaic_fl": version("mosaic-fl"), "keys": sorted(fingerprints)})
 
 
-def hello(known: Iterable[str]) -> str:
-    """What the server tells anyone who asks: its version, and the fingerprints of the keys that it knows."""
-    return json.dumps({"mosaic_fl": version("mosaic-fl"), "keys": sorted(known)})
+def public_pem(path: Path) -> str:
+    """The public OpenSSH key at `path` in the form in which Flower's nodes send theirs."""
+    key = serialization.load_ssh_public_key(path.read_bytes())
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.PEM, form).decode("ascii")
 
 
-def configuration(face: Face, folder: Path) -> str:
-    """The whole nginx.conf, whose files live in `folder`."""
-    address = f"[{face.host}]:{face.port}" if ":" in face.host else f"{face.host}:{face.port}"
-    greeting = ""
-    if face.known is not None:
-        said = f"default_type application/json; return 200 '{hello(face.known)}';"
-        greeting = f"\n        location = {HELLO} {{ {said} }}"
-    return f"""# Made by `mosaic deploy server`: only what a registered node needs gets through.
-daemon off;
-pid {_quoted(folder / "nginx.pid")};
-error_log stderr warn;
-events {{ worker_connections 1024; }}
-
-http {{
-    access_log off;
-    server_tokens off;
-    client_max_body_size {LARGEST};
-    client_body_buffer_size {LARGEST};  # a piece stays in memory: no update is written to disk here
-    client_body_temp_path {_quoted(folder / "body")};
-    proxy_temp_path {_quoted(folder / "proxy")};
-    fastcgi_temp_path {_quoted(folder / "fastcgi")};
-    uwsgi_temp_path {_quoted(folder / "uwsgi")};
-    scgi_temp_path {_quoted(folder / "scgi")};
-    upstream hub {{ server 127.0.0.1:{face.hub}; keepalive 16; }}
-
-    server {{
-        listen {address} ssl;
-        ssl_certificate {_quoted(face.keys / CERTIFICATE)};
-        ssl_certificate_key {_quoted(face.keys / KEY)};
-        ssl_protocols TLSv1.2 TLSv1.3;
-
-        location / {{ return 403; }}{greeting}
-        location = /health {{ proxy_pass https://hub/health; }}
-        # The address is built here, not passed on: there is no other way to write a call that is not meant.
-        location ~ ^/v1/fleet/({"|".join(FLEET)})$ {{ proxy_pass https://hub/v1/fleet/$1; }}
-
-        proxy_ssl_verify on;
-        proxy_ssl_trusted_certificate {_quoted(face.hub_ca)};
-        proxy_ssl_name localhost;  # nginx compares names, not addresses
-        proxy_http_version 1.1;
-        proxy_set_header Connection "";
-        proxy_buffering off;
-        proxy_request_buffering off;
-        proxy_connect_timeout 10s;
-        proxy_read_timeout 300s;
-        proxy_send_timeout 300s;
-    }}
-}}
-"""
-
-
-def command(folder: Path, env: Mapping[str, str]) -> Command:
-    """nginx in the foreground with the configuration in `folder`."""
-    words: list[str | Path | int] = [nginx(), "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"]
-    return Command(as_words(words), env)
-
-
-def _quoted(path: Path) -> str:
-    """A path as a word of nginx's language; raises UsageError for what it cannot say."""
-    text = str(path)
-    if any(c in text for c in '"\\$\n'):
-        raise UsageError(f"{text}: nginx cannot be given a path with a quote, a backslash or a dollar sign")
-    return f'"{text}"'
+def command(face: Path, env: Mapping[str, str]) -> Command:
+    """The proxy with the face in the file `face`."""
+    return Command(as_words([sys.executable, "-P", "-m", "mosaic_fl.deploy.proxy_server", face]), env)

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from mosaic_fl.deploy import flower, proxy
 from mosaic_fl.deploy.bundle import NAME, write_bundle
-from mosaic_fl.deploy.certificates import CA, CA_KEY, make_server_keys
+from mosaic_fl.deploy.certificates import CA, CA_KEY, CERTIFICATE, KEY, make_server_keys
 from mosaic_fl.deploy.gate import LOG, write_gate
 from mosaic_fl.deploy.logs import Tail
 from mosaic_fl.deploy.plan import ServerPlan, check_plan, check_port
@@ -22,14 +23,16 @@ from mosaic_fl.deploy.processes import Child, Command, Processes, call, ended_by
 from mosaic_fl.deployed import Deployment
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import sha256, write_atomic
+from mosaic_fl.files import read_bytes, sha256
 from mosaic_fl.folder_lock import occupy
-from mosaic_fl.run_folder import claim
+from mosaic_fl.notes import note
+from mosaic_fl.run_folder import claim, finished
 
 STARTING = 60.0  # seconds that a process has until it listens
 LOOK = 0.3  # seconds between looks at the run's folder
 ASK = 15.0  # seconds between questions to the hub whether the run still runs
 SAID = r"mosaic: |\{\"|\d\d:\d\d:\d\d "  # lines of the app's log that are for the user
+ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  where one reaches a server that listens everywhere
 GRACE = 5.0  # seconds that the app's files may come after the hub calls the run finished
 
 
@@ -50,18 +53,18 @@ class Commands:
 
 
 def commands(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> Commands:
-    """What one start runs, its hub on `hub_port` (of 127.0.0.1 behind the proxy, else of the server's own host)."""
-    home, host = plan.flower, "127.0.0.1" if plan.behind_proxy else plan.host
+    """What one start runs, its hub on `hub_port` of loopback."""
+    home = plan.flower
     plain = flower.environment(home)
     more = {"MOSAIC_RUN": str(plan.out), LOG: str(home / "serverapp.log")}
     behind = flower.environment(home, home / "gate", more)
     name = flower.CONNECTION
     return Commands(
-        flower.superlink(host, hub_port, home / "state.db", plan.tls(), behind),
+        flower.superlink(plan.hub_host, hub_port, home / "state.db", plan.tls(), behind),
         tuple(
             flower.flwr("supernode", "register", path, name, "--format", "json", env=plain) for path in known.values()
         ),
-        proxy.command(home / "nginx", {}) if plan.behind_proxy else None,
+        None if plan.insecure else proxy.command(home / "proxy.json", {}),
         flower.flwr("run", home / NAME, name, "--format", "json", env=plain),
         flower.flwr("ls", name, "--format", "json", env=plain),
     )
@@ -73,8 +76,10 @@ def show(plan: ServerPlan) -> str:
     return commands(plan, known, _hub_port(plan)).shown()
 
 
-def serve(plan: ServerPlan, *, resume: bool, force: bool) -> dict[str, Any]:
-    """Run the federation to its end; returns the content of its `result.json`.
+def serve(plan: ServerPlan, *, resume: bool, force: bool, beat: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Run the federation to its end; returns the content of its `result.json`. `beat` is called while it waits.
+
+    Of a run that has its result, nothing is started again.
 
     Raises UsageError for what is wrong before anything starts; MosaicError where a process dies or the run fails, with
     the line and exit code that the run left. Every process is ended, however this ends.
@@ -84,19 +89,22 @@ def serve(plan: ServerPlan, *, resume: bool, force: bool) -> dict[str, Any]:
     options = {"clients": str(plan.clients), "test": str(plan.test) if plan.test else ""}
     sources = [path for path in (plan.test, plan.keys, plan.clients_keys) if path]
     claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
+    if (ended := finished(plan.out)) is not None:
+        note(f"{plan.out} has its result already: nothing is done again")
+        return ended
     hub_port = _hub_port(plan)
     _write(plan, known, hub_port)
     before = _stamp(plan.out / "result.json")
     steps = commands(plan, known, hub_port)
     with ended_by_sigterm(), Processes() as processes:
         _start(plan, steps, processes, hub_port)
-        result = _wait(plan, steps, processes, before)
+        result = _wait(plan, steps, processes, before, beat)
     _remove_database(plan)  # it holds what clients sent
     return result
 
 
 def _hub_port(plan: ServerPlan) -> int:
-    return free_port() if plan.behind_proxy else plan.port
+    return plan.port if plan.insecure else free_port()
 
 
 def _write(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> None:
@@ -109,17 +117,24 @@ def _write(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> None:
     limits = Limits.of(dict(plan.limits), plan.min_clients)
     told = (plan.test, plan.json_logs, plan.metrics_port, plan.max_answer, plan.trusted)
     Deployment(plan.clients, limits, *told).save(plan.out)
-    if plan.behind_proxy:
-        loopback = home / "loopback"
-        shutil.rmtree(loopback, ignore_errors=True)
-        make_server_keys(["127.0.0.1", "localhost"], loopback)
-        (loopback / CA_KEY).unlink()  # nobody signs with it again
-        face = proxy.Face(plan.host, plan.port, _given(plan.keys), hub_port, loopback / CA, tuple(known))
-        write_atomic(home / "nginx" / "nginx.conf", proxy.configuration(face, home / "nginx"))
-    tls, host = plan.tls(), "127.0.0.1" if plan.behind_proxy else plan.host
+    if not plan.insecure:
+        _write_face(plan, known, hub_port)
+    tls, host = plan.tls(), f"[{plan.hub_host}]" if ":" in plan.hub_host else plan.hub_host
     flower.write_connection(home, f"{host}:{hub_port}", tls[2] if tls else None)
     write_bundle(home / NAME)
     write_gate(home / "gate", "server")
+
+
+def _write_face(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> None:
+    """The hub's own certificate, for loopback alone, and the file of the proxy before it."""
+    loopback, keys = plan.flower / "loopback", plan.keys
+    assert keys is not None
+    shutil.rmtree(loopback, ignore_errors=True)
+    make_server_keys(["127.0.0.1", "localhost"], loopback)
+    (loopback / CA_KEY).unlink()  # nobody signs with it again
+    clients = {mark: proxy.public_pem(path) for mark, path in known.items()}
+    own = (str(keys / CERTIFICATE), str(keys / KEY))
+    proxy.Face(plan.host, plan.port, *own, hub_port, str(loopback / CA), clients).write(plan.flower / "proxy.json")
 
 
 def _remove_database(plan: ServerPlan) -> None:
@@ -128,22 +143,16 @@ def _remove_database(plan: ServerPlan) -> None:
         path.unlink(missing_ok=True)
 
 
-def _given(path: Path | None) -> Path:
-    assert path is not None
-    return path
-
-
 def _start(plan: ServerPlan, steps: Commands, processes: Processes, hub_port: int) -> None:
     log = plan.flower / "superlink.log"
-    host = "127.0.0.1" if plan.behind_proxy else plan.host
     # Its own children end when it is gone; it holds nothing that a slow end would save.
-    _listening(processes.start("flower-superlink", steps.hub, log, signal.SIGKILL), host, hub_port)
+    _listening(processes.start("flower-superlink", steps.hub, log, signal.SIGKILL), plan.hub_host, hub_port)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(_answer, steps.register))
     if steps.face:
         check_port(plan.host, plan.port, "--port")
-        face = processes.start("nginx", steps.face, plan.flower / "nginx.log")
-        _listening(face, "127.0.0.1" if plan.host in ("0.0.0.0", "::") else plan.host, plan.port)  # noqa: S104
+        face = processes.start("proxy", steps.face, plan.flower / "proxy.log", signal.SIGKILL)
+        _listening(face, ANY.get(plan.host, plan.host), plan.port)
     print(f"mosaic: waiting for {plan.clients} clients at {plan.host}:{plan.port}", file=sys.stderr, flush=True)
     _answer(steps.run)
 
@@ -165,7 +174,7 @@ def _answer(command: Command) -> dict[str, Any]:
     text = call(command, 120.0)
     try:
         said = json.loads(text[text.index("{") :])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MosaicError(f"{' '.join(command.words[:3])} gave no answer: {last_line(text)}") from error
     if not isinstance(said, dict) or not said.get("success"):
         raise MosaicError(f"{' '.join(command.words[1:3])} failed: {said.get('error-message', text)}")
@@ -182,13 +191,19 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is none, or only a part of it yet."""
-    with contextlib.suppress(OSError, ValueError):
-        said = json.loads(path.read_text("utf-8"))
+    with contextlib.suppress(UsageError, ValueError, RecursionError):
+        said = json.loads(read_bytes(path))
         return said if isinstance(said, dict) else None
     return None
 
 
-def _wait(plan: ServerPlan, steps: Commands, processes: Processes, before: tuple[int, int] | None) -> dict[str, Any]:
+def _wait(
+    plan: ServerPlan,
+    steps: Commands,
+    processes: Processes,
+    before: tuple[int, int] | None,
+    beat: Callable[[], None],
+) -> dict[str, Any]:
     """Wait for this start's result.json or failure.json, telling what the app tells."""
     result, failure = plan.out / "result.json", plan.out / "failure.json"
     tail = Tail(plan.flower / "serverapp.log", SAID)
@@ -196,6 +211,7 @@ def _wait(plan: ServerPlan, steps: Commands, processes: Processes, before: tuple
     while True:
         time.sleep(LOOK)
         tail.relay()
+        beat()
         if said := _read(failure):
             raise (UsageError if said.get("exit_code") == 2 else MosaicError)(str(said.get("error")))
         if _stamp(result) not in (None, before) and (said := _read(result)):

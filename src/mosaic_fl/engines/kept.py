@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mosaic_fl.container import MAX_FILE
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.engines.tasks import Done
-from mosaic_fl.files import sha256, write_atomic
+from mosaic_fl.files import read_if_there, sha256, write_atomic
 from mosaic_fl.journal import Journal, Stage
 
 
@@ -34,10 +35,13 @@ class KeptContributions:
     def recall(self, client: int) -> Kept | None:
         """The client's contribution; None where there is none, or its file is gone or changed."""
         path, kept = self.path(client), self.journal.recall(_stage(client))
-        if path is None or kept is None or not path.exists() or sha256(path.read_bytes()) != kept.info["sha256"]:
+        if path is None or kept is None:
+            return None
+        content = read_if_there(path, MAX_FILE)
+        if content is None or sha256(content) != kept.info["sha256"]:
             return None
         self.journal.listen("client", client, 1, 1)
-        return Kept(Contribution.load(path), kept.seconds)
+        return Kept(Contribution.from_bytes(content, str(path)), kept.seconds)
 
     def size(self, client: int) -> int:
         """Bytes of the client's file; 0 where there is none."""

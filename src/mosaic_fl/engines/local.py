@@ -32,6 +32,7 @@ from mosaic_fl.errors import MosaicError
 from mosaic_fl.federation import FitJob, Fitted, Start
 from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.states import State
+from mosaic_fl.stopwatch import CLIENTS
 
 
 def worker_count(asked: int, tasks: int, device: torch.device) -> int:
@@ -47,11 +48,12 @@ class LocalFederation:
 
     The result is the same for any number of workers. Contributions are kept in `journal` and, where that has a
     folder, as files in `contributions/`; those already there are not made again. `seconds` counts each client's work
-    so far, also that of contributions which were found.
+    so far, also that of contributions which were found; `alone` has their figures on the clients' own validation data.
     """
 
     def __init__(self, sites: Sequence[Site], config: Config, device: torch.device, journal: Journal) -> None:
         self.sites, self.config, self.journal = tuple(sites), config, journal
+        self.alone = dict[int, Mapping[str, float]]()
         self.seconds = dict.fromkeys(range(len(self.sites)), 0.0)
         self.place = Workplace(dict(enumerate(self.sites)), config, device, journal.listen)
         self._ceiling: tuple[Task, Future[Done] | None] | None = None
@@ -87,10 +89,12 @@ class LocalFederation:
         `bare` and `trained` are for who makes them in two steps: see `ContributeTask`.
         """
         begin, known = start or {}, {c.client: c for c in trained or ()}
-        recalled = {client: self._recall(client) for client in range(len(self.sites))}
-        missing = [client for client, contribution in recalled.items() if contribution is None]
-        tasks = {k: ContributeTask(k, begin.get(k), bare, known.get(k)) for k in missing}
-        recalled |= self._collect(tasks)
+        with self.journal.clock.stage(CLIENTS):
+            recalled = {client: self._recall(client) for client in range(len(self.sites))}
+            missing = [client for client, contribution in recalled.items() if contribution is None]
+            tasks = {k: ContributeTask(k, begin.get(k), bare, known.get(k)) for k in missing}
+            recalled |= self._collect(tasks)
+        self.journal.listen(CLIENTS, -1, 1, 1)
         return [made for _, made in sorted(recalled.items()) if made is not None]
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
@@ -105,6 +109,10 @@ class LocalFederation:
         """The confusion matrices of `clients`, or of all, on their validation splits."""
         asked = range(len(self.sites)) if clients is None else clients
         return self._all({k: EvaluateTask(k, architecture, state) for k in asked})
+
+    def judge(self, architecture: str, state: State) -> dict[int, Tensor]:
+        """As `evaluate` of all clients, by their numbers."""
+        return dict(enumerate(self.evaluate(architecture, state)))
 
     def fit_fusion(
         self,
@@ -145,7 +153,8 @@ class LocalFederation:
             self._start_ceiling()
             assert self._ceiling is not None
             assert self._ceiling[1] is not None
-            done = self._result(self._ceiling[1])
+            with self.journal.clock.stage("centralised"):  # the rest of it: it ran beside the server's work
+                done = self._result(self._ceiling[1])
             kept = Stage(done.value, {}, done.seconds, done.metrics)
             self.journal.keep("centralised", kept)
         self.journal.listen("centralised", -1, 1, 1)
@@ -192,6 +201,7 @@ class LocalFederation:
         made = Contribution.from_bytes(done.value, f"contribution of client {client}")
         self.seconds[client] += done.seconds
         self._kept.keep(client, done)
+        self.alone[client] = made.validation
         return made
 
     def _recall(self, client: int) -> Contribution | None:
@@ -199,6 +209,7 @@ class LocalFederation:
         if found is None:
             return None
         self.seconds[client] += found.seconds
+        self.alone[client] = found.contribution.validation
         return found.contribution
 
     @property

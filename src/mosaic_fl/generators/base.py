@@ -63,6 +63,15 @@ class Generator(nn.Module):
     def check(self) -> None:
         """Raise UsageError where weights that may have been received cannot be a generator's; shapes fit already."""
 
+    def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
+        """(module, its inputs for a batch of two, how often it runs for a sample): where its work is done."""
+        device = next(self.parameters()).device
+        return (
+            self,
+            (torch.zeros(2, self.spec.latent, device=device), torch.zeros(2, dtype=torch.int64, device=device)),
+            1,
+        )
+
     @torch.no_grad()
     def sample(self, labels: Tensor, rng: torch.Generator, batch: int = AT_ONCE) -> Tensor:
         """Images float32 (n, channels, height, width) in −1..1, one per label; `rng` gives z for `batch` at once.

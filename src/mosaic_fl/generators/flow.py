@@ -76,6 +76,11 @@ class FlowGenerator(Generator):
             x = x + step * self.velocity(middle, t + step / 2, labels)
         return x.clamp(-1, 1)
 
+    def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
+        """As `Generator.one_pass`: of the velocity."""
+        _, (z, labels), _ = super().one_pass()
+        return self.velocity, (z.view(-1, *self.shape), z[:, 0], labels), 2 * SAMPLING_STEPS
+
     def sample(self, labels: Tensor, rng: torch.Generator, batch: int = SAMPLING_BATCH) -> Tensor:
         """As `Generator.sample`, fewer at once."""
         return super().sample(labels, rng, batch)

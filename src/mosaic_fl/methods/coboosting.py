@@ -32,7 +32,7 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.one_shot import one_shot
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.randomness import Stream
@@ -172,19 +172,3 @@ def reweigh(weights: Tensor, outputs: Tensor, labels: Tensor, step: float) -> Te
         loss = F.cross_entropy(weighted_logits(outputs.detach(), start), labels)
         (slope,) = torch.autograd.grad(loss, start)
     return (weights - step * slope.sign()).clamp(0, 1)
-
-
-CARD = Card(
-    run=coboosting,
-    title="Co-Boosting",
-    paper="Dai et al. 2024, arXiv 2402.15070",
-    summary="DENSE with harder images, and an ensemble whose weights are learnt on them",
-    # The published command: 200 epochs of 30 steps and a pass over the pool, without batch-norm statistics.
-    defaults={
-        "generator.family": "none",
-        "prototypes.per_class": 0,
-        "synthesis.student_steps": 0,
-        "synthesis.statistics": 0.0,
-        "synthesis.latent": 256,
-    },
-)

@@ -30,7 +30,7 @@ from mosaic_fl.contribution import Contribution
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.one_shot import one_shot
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.monitor import Monitor
@@ -107,21 +107,3 @@ def generator_loss(
     found = F.cross_entropy(teacher, labels)
     apart = masked_divergence(teacher, says, disagree(teacher, says)).mean()
     return settings.label * found + settings.statistics * experts.statistics_loss() - settings.adversarial * apart
-
-
-CARD = Card(
-    run=dense,
-    title="DENSE",
-    paper="Zhang et al. 2022, arXiv 2112.12371",
-    summary="a server generator against the clients' models; their mean logits distilled on its images",
-    # The published command: 200 epochs of 30 steps and a pass over the pool, 256 a batch, all weights 1, T = 20.
-    defaults={
-        "generator.family": "none",
-        "prototypes.per_class": 0,
-        "synthesis.batch_size": 256,
-        "synthesis.latent": 256,
-        "synthesis.student_lr": 5e-3,
-        "synthesis.student_steps": 0,
-        "synthesis.temperature": 20.0,
-    },
-)

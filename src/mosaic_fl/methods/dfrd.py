@@ -31,12 +31,11 @@ from mosaic_fl.generators.base import Generator
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import States, local_settings, traffic
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.rounds import (
     GLOBAL,
     Answers,
     all_rounds,
-    check_student_steps,
     equal_outcome,
     load_model,
     serve_rounds,
@@ -177,27 +176,6 @@ def widths(config: Config) -> bool:
 
 
 def check_dfrd(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raise UsageError where the architecture cannot be cut as asked, or the student would not learn."""
-    check_student_steps(config, schema, models, student)
+    """Raise UsageError where the architecture cannot be cut as asked."""
     if widths(config):
         check_ratios(config, schema, models, student)
-
-
-CARD = Card(
-    run=dfrd,
-    title="DFRD",
-    paper="Luo et al. 2023, arXiv 2309.13546",
-    summary="as FedFTG, on samples that fool the average alone, for clients of several widths too",
-    equal_architectures=True,
-    rounds=True,
-    defaults={  # the paper's decay; its budget we could not check, so FedFTG's, on which it builds
-        "synthesis.ema": 0.5,
-        "synthesis.adversarial": 0.1,  # by 1, samples that no expert should be sure of drag θ down: docs/notes
-        "synthesis.epochs": 10,
-        "synthesis.generator_steps": 1,
-        "synthesis.student_steps": 5,
-        "synthesis.lr": 0.01,
-        "synthesis.student_lr": 1e-3,
-    },
-    check=check_dfrd,
-)

@@ -10,7 +10,7 @@ from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import averaging_rounds, packed_sizes, shared_architecture, traffic
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.randomness import Stream
@@ -38,13 +38,3 @@ def averaged_model(
     sent = traffic(packed_sizes(groups, states, federation.schema), rounds, journal)
     model = GlobalModel(architecture, federation.schema, states[architecture])
     return Outcome(model, sent, delivered(sent, model))
-
-
-CARD = Card(
-    run=fedavg,
-    title="FedAvg",
-    paper="McMahan et al. 2017, arXiv 1602.05629",
-    summary="each round, the average of the clients' weights by samples",
-    equal_architectures=True,
-    rounds=True,
-)

@@ -32,7 +32,7 @@ from mosaic_fl.methods.averaging import (
     validation_figures,
     weighted_average,
 )
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.monitor import Monitor
@@ -120,13 +120,3 @@ def unpacked(stage: Stage) -> tuple[State, dict[int, State], dict[int, int]]:
 def under(prefix: str, flat: State) -> State:
     """The entries of `flat` whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in flat.items() if name.startswith(prefix)}
-
-
-CARD = Card(
-    run=fedbn,
-    title="FedBN",
-    paper="Li et al. 2021, arXiv 2102.07623",
-    summary="FedAvg of all but normalisation, which stays at the clients; serves their mean normalisation",
-    equal_architectures=True,
-    rounds=True,
-)

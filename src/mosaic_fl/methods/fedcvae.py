@@ -12,7 +12,6 @@ which `mosaic run --choose` has among its candidates. `distill.balanced = true` 
 within a class by the clients' counts.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,13 +22,11 @@ from torch import Tensor
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.samples import from_tensors, to_tensors
-from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation
 from mosaic_fl.generators.density import ClassMixture
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
-from mosaic_fl.methods.outcome import SAMPLES, Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import of_each, sent_size
 from mosaic_fl.models import build, default_student
 from mosaic_fl.monitor import Monitor
@@ -87,27 +84,3 @@ def without_density(contribution: Contribution) -> Contribution:
     """The contribution as it would travel here: a decoder alone, which does not build."""
     decoder = {k: v for k, v in (contribution.generator or {}).items() if not k.startswith("density.")}
     return replace(contribution, generator=decoder if contribution.generator else None)
-
-
-def check_decoders(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raises UsageError where the clients' generators would not be conditional VAEs."""
-    if config.generator.family != "cvae":
-        raise UsageError(
-            f"FedCVAE-Ens sends decoders of conditional VAEs, not {config.generator.family}: --generator cvae"
-        )
-
-
-CARD = Card(
-    run=fedcvae,
-    title="FedCVAE-Ens",
-    paper="Heinbaugh, Luz-Ricca, Shao 2023, ICLR",
-    summary="clients send conditional VAE decoders; one classifier learns from their labelled samples alone",
-    transfer=SAMPLES,
-    defaults={
-        "generator.family": "cvae",
-        "generator.kl": 1.0,
-        "prototypes.per_class": 0,
-        "distill.balanced": False,
-    },
-    check=check_decoders,
-)

@@ -25,7 +25,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import States
-from mosaic_fl.methods.outcome import SAMPLES_OR_PRIOR, Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.rounds import (
     GLOBAL,
     Answers,
@@ -92,20 +92,3 @@ def check_feddf(config: Config, schema: Schema, models: Sequence[str], student: 
     """Raise UsageError for settings with which there would be nothing to distil on."""
     check_distillation(config, schema, models)
     check_transfer(config, schema)
-
-
-CARD = Card(
-    run=feddf,
-    title="FedDF",
-    paper="Lin, Kong, Stich, Jaggi 2020, arXiv 2006.07242",
-    summary="after each round, the clients' mean logits are distilled into their average on synthetic images",
-    transfer=SAMPLES_OR_PRIOR,
-    equal_architectures=True,
-    rounds=True,
-    defaults={  # section 4.1: Adam at 1e-3 with cosine annealing; its 10,000 steps with early stopping are for a GPU
-        "distill.lr": 1e-3,
-        "distill.weight_decay": 0.0,
-        "distill.ema": 0.0,
-    },
-    check=check_feddf,
-)

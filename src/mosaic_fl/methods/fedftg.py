@@ -36,12 +36,11 @@ from mosaic_fl.federation import Federation
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import States
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.rounds import (
     GLOBAL,
     Answers,
     all_rounds,
-    check_student_steps,
     equal_outcome,
     load_model,
     serve_rounds,
@@ -129,21 +128,3 @@ def fine_tune(
             PlainStep(of_student)(loss)
             student_loss = float(loss.detach())
     monitor.log(stream.round, generator_loss=generator_loss, student_loss=student_loss)
-
-
-CARD = Card(
-    run=fedftg,
-    title="FedFTG",
-    paper="Zhang, Shen, Ding, Tao, Duan 2022, arXiv 2203.09249",
-    summary="after each round, the average learns from the clients' models on hard generated samples",
-    equal_architectures=True,
-    rounds=True,
-    defaults={  # section 4.1; a round is short, since the paper has 1000 of them
-        "synthesis.epochs": 10,
-        "synthesis.generator_steps": 1,
-        "synthesis.student_steps": 5,
-        "synthesis.lr": 0.01,
-        "synthesis.student_lr": 1e-3,  # 0.1 without momentum, on a loss that the authors' code divides by C = 10
-    },
-    check=check_student_steps,
-)

@@ -26,7 +26,7 @@ from mosaic_fl.federation import Federation
 from mosaic_fl.generators.latent import Latent, LatentGenerator
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import States
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.rounds import (
     GLOBAL,
     Answers,
@@ -128,21 +128,3 @@ def check_head(config: Config, schema: Schema, models: Sequence[str], student: s
     with torch.random.fork_rng(devices=[]):
         if not hasattr(build(student, schema), "head"):
             raise UsageError(f"fedgen trains the head of a model apart, and {student} has none: use a built-in model")
-
-
-CARD = Card(
-    run=fedgen,
-    title="FedGen",
-    paper="Zhu, Hong, Zhou 2021, arXiv 2105.10056",
-    summary="the server generates features of every class, which clients learn beside their own data",
-    equal_architectures=True,
-    rounds=True,
-    check=check_head,
-    defaults={  # of the authors' code for MNIST
-        "synthesis.epochs": 10,
-        "synthesis.generator_steps": 5,
-        "synthesis.lr": 3e-4,
-        "synthesis.latent": 32,
-        "synthesis.width": 256,
-    },
-)

@@ -9,7 +9,6 @@ rounds move the aggregator alone, so by our count it is one-shot. The held-back 
 client's own training also stops by; so no untouched split is left to report a federated validation accuracy on.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,12 +16,11 @@ from torch import Tensor, nn
 
 from mosaic_fl import container
 from mosaic_fl.config import Config
-from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.errors import MosaicError
 from mosaic_fl.federation import Federation
 from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.averaging import participants, traffic, weighted_average
-from mosaic_fl.methods.outcome import ALL_MODELS, Card, Ensemble, Outcome
+from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.methods.sending import of_each, sent_size
 from mosaic_fl.models.fusion import Aggregator, load_aggregator
 from mosaic_fl.monitor import Monitor
@@ -87,29 +85,3 @@ class Fused:
         """Logits (n, C) for expert logits (n, K, C), on the CPU."""
         logits: Tensor = self.aggregator(outputs)
         return logits
-
-
-def check_held_back(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raises UsageError where clients hold nothing back."""
-    if not config.data.validation:
-        raise UsageError("FENS trains its aggregator on held-back data, but data.validation is 0: the paper has 0.1")
-
-
-CARD = Card(
-    run=fens,
-    title="FENS",
-    paper="Allouah et al. 2024, NeurIPS, arXiv 2405.01420",
-    summary="the clients' models, fused by a small network that learns in rounds from real held-back data",
-    real_data=True,
-    serves=ALL_MODELS,
-    # Rounds, steps and rate are ours, not the paper's, which we could not find: of seven settings those with the least
-    # loss on the held-back samples of digits (0.007 to 0.11 at 5 and 10 clients, α = 0.1); test figures were in view.
-    defaults={
-        "generator.family": "none",
-        "prototypes.per_class": 0,
-        "rounds.warm_up": 100,
-        "rounds.steps": 5,
-        "meta.lr": 2e-3,
-    },
-    check=check_held_back,
-)

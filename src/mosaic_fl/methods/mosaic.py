@@ -15,7 +15,6 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, Start
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
@@ -27,7 +26,7 @@ from mosaic_fl.methods.averaging import (
     traffic,
     validation_accuracy,
 )
-from mosaic_fl.methods.outcome import SAMPLES_OR_PRIOR, Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import of_each
 from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, static_batch_norm, with_statistics
 from mosaic_fl.models import build
@@ -148,20 +147,6 @@ def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student:
         held = assign(full, config.models.ratios, config.partition.clients)
         contributed = [narrow(full, ratio) for ratio in held.values()]
     check_distillation(config, schema, contributed)
-    if config.meta.kind != "none" and config.meta.source == "prototypes" and not config.prototypes.per_class:
-        raise UsageError("meta.source is prototypes, but prototypes.per_class is 0: set it to 5, say, or say synthetic")
-    if config.distill.choose and not config.data.validation:
-        raise UsageError("distill.choose asks the clients' validation splits, but data.validation is 0: say 0.1")
     check_transfer(config, schema)
     if config.rounds.kind != "fedavg" and config.rounds.fine_tune:
         assign(student, config.models.ratios, config.partition.clients)
-
-
-CARD = Card(
-    run=mosaic,
-    title="Mosaic",
-    paper="Mosaic 2025, arXiv 2505.19699",
-    summary="clients' models as a mixture of experts, distilled into one model on their generators' samples",
-    transfer=SAMPLES_OR_PRIOR,
-    check=check_mosaic,
-)

@@ -14,20 +14,16 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.contribution import Contribution
-from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.errors import MosaicError
 from mosaic_fl.federation import Federation
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import validation_accuracy
-from mosaic_fl.methods.outcome import ALL_MODELS, Card, Ensemble, Outcome
+from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.methods.sending import of_each, others, sent_size
 from mosaic_fl.monitor import Monitor
 from mosaic_fl.server import experts
 from mosaic_fl.server.experts import MixtureOfExperts
-
-# Nobody asks for synthetic samples or prototypes here.
-DEFAULTS = {"generator.family": "none", "prototypes.per_class": 0}
 
 
 def best_local(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -83,48 +79,3 @@ def _sizes(federation: Federation, contributions: Sequence[Contribution], *, cou
     """Bytes of the classifier of each client, with its class counts or without; 0 where it sent none."""
     sent = {c.client: sent_size(c, expert=True, counts=counts) for c in contributions}
     return of_each(sent, len(federation.architectures))
-
-
-def check_validation(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raises UsageError where clients hold nothing back to choose by."""
-    if not config.data.validation:
-        raise UsageError("best_local chooses on the clients' validation splits, but data.validation is 0: say 0.1")
-
-
-BEST_LOCAL = Card(
-    run=best_local,
-    title="Best local model",
-    paper="–",
-    summary="the client's model that is best on all clients' validation splits",
-    real_data=True,
-    reference=True,
-    defaults=DEFAULTS,
-    check=check_validation,
-)
-MEAN_LOGITS = Card(
-    run=mean_logits,
-    title="Mean logits",
-    paper="–",
-    summary="the clients' models, their logits averaged",
-    reference=True,
-    serves=ALL_MODELS,
-    defaults=DEFAULTS,
-)
-MEAN_PROBABILITIES = Card(
-    run=mean_probabilities,
-    title="Mean probabilities",
-    paper="–",
-    summary="the clients' models, their probabilities averaged",
-    reference=True,
-    serves=ALL_MODELS,
-    defaults=DEFAULTS,
-)
-CLASS_WEIGHTED = Card(
-    run=class_weighted,
-    title="Class-weighted",
-    paper="–",
-    summary="the clients' models, each weighted for each class by its share of that class's samples",
-    reference=True,
-    serves=ALL_MODELS,
-    defaults=DEFAULTS,
-)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError
 from mosaic_fl.federation import Federation, FitJob, Fitted
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.global_model import GlobalModel
@@ -139,9 +138,3 @@ def equal_outcome(
     more = traffic(dict.fromkeys(groups, extra_down), rounds[1:], journal)
     down, model = [a + b for a, b in zip(up, more, strict=True)], GlobalModel(architecture, federation.schema, state)
     return Outcome(model, up, delivered(down, model))
-
-
-def check_student_steps(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raise UsageError for `synthesis.student_steps` = 0, a pass over an image pool, where there is none."""
-    if not config.synthesis.student_steps:
-        raise UsageError(f"synthesis.student_steps is 0, but {config.run.method} has no image pool: give it some steps")

@@ -29,7 +29,7 @@ from mosaic_fl.methods.averaging import (
     traffic,
     validation_figures,
 )
-from mosaic_fl.methods.outcome import Card, Outcome
+from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import Windows, extract, indices, merge
@@ -203,23 +203,3 @@ def assign(architecture: str, ratios: Sequence[Ratio], clients: int) -> dict[int
 def check_ratios(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
     """Raises UsageError where the architecture cannot be cut as `config.models.ratios` say."""
     assign(student, config.models.ratios, config.partition.clients)
-
-
-HETEROFL = Card(
-    run=heterofl,
-    title="HeteroFL",
-    paper="Diao, Ding, Tarokh 2021, arXiv 2010.01264",
-    summary="clients train the first channels of one model, at widths they can afford",
-    equal_architectures=True,
-    rounds=True,
-    check=check_ratios,
-)
-FEDROLEX = Card(
-    run=fedrolex,
-    title="FedRolex",
-    paper="Alam, Liu, Yan, Zhang 2022, arXiv 2212.01548",
-    summary="as HeteroFL, with a window of channels that moves on every round",
-    equal_architectures=True,
-    rounds=True,
-    check=check_ratios,
-)

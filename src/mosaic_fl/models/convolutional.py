@@ -11,7 +11,7 @@ from mosaic_fl.models.registry import family
 SMALLEST_MAP = 4  # pixels a side below which no block pools any more, and which the head sees at most
 
 
-@family("cnn", ("width", 1, 1024, 16), ("depth", 1, 6, 2), help="convolution blocks, each twice as wide")
+@family("cnn")
 class CNN(Classifier):
     """`depth` blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling; block i has width·2ⁱ channels.
 

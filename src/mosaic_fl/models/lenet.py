@@ -15,7 +15,7 @@ from mosaic_fl.models.registry import family
 LEAST = 16  # pixels a side that leave one of the last maps
 
 
-@family("lenet", help="LeNet-5 with ReLU and max pooling, without batch norm")
+@family("lenet")
 class LeNet(Classifier):
     """5×5 convolutions with 6 and 16 channels, each pooled by 2, then 120, 84 and as many units as classes.
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, shown
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -34,6 +34,12 @@ def share_into(build: Callable[[], M], state: dict[str, Tensor], source: str) ->
     return module.eval().requires_grad_(False)
 
 
+def require_fit(build: Callable[[], M], state: dict[str, Tensor], source: str) -> None:
+    """Raise UsageError as `load_into` does; nothing is allocated."""
+    with torch.random.fork_rng(devices=[]):
+        _outline(build, state, source)
+
+
 def _outline(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M:
     """The module without memory; raises UsageError unless `state` fits it."""
     with torch.device("meta"):
@@ -41,10 +47,12 @@ def _outline(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M
     expected = {name: (t.shape, t.dtype) for name, t in module.state_dict().items()}
     for name in sorted(expected.keys() | state.keys()):
         if name not in state or name not in expected:
-            raise UsageError(f"{source}: weight {name!r} is {'missing' if name not in state else 'not in the model'}")
+            raise UsageError(
+                f"{source}: weight {shown(name)} is {'missing' if name not in state else 'not in the model'}"
+            )
         if (state[name].shape, state[name].dtype) != expected[name]:
             raise UsageError(
-                f"{source}: weight {name!r} is {state[name].dtype} {tuple(state[name].shape)}, "
+                f"{source}: weight {shown(name)} is {state[name].dtype} {shown(tuple(state[name].shape))}, "
                 f"the model has {expected[name][1]} {tuple(expected[name][0])}"
             )
     return module

@@ -1,34 +1,87 @@
-"""How large a network's intermediate results are, found on the meta device, where they take no memory."""
+"""How much memory and work a network asks for, found on the meta device, where it takes neither."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from mosaic_fl.errors import UsageError
 
-MAX_MAP = 2**28  # values a sample in the output of any layer: 1 GiB in float32
+# Values a sample in the output of any operation: 256 MiB in float32, and more for a network of many parameters, for
+# who sends these shows that there is work behind it. A file of 24 kB asked for 512 MiB an image, where the largest map
+# of a ResNet-50 of 94 MB has as much at 720 pixels.
+MAX_MAP = 2**26
+MAP_PER_PARAMETER = 16
+LARGEST_MAP = 2**28
+# What one core of a small machine does in a second, for an estimate: operations of a convolution, values of a map.
+OPERATIONS_A_SECOND, VALUES_A_SECOND, SECONDS_A_CALL = 2e10, 3e8, 3e-5
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a network does for one sample: `largest` values in one map, `values` in all, floating-point `operations`.
+
+    `calls` of operations it makes for a batch, however small.
+    """
+
+    largest: int
+    values: int
+    operations: int
+    calls: int
+
+    @property
+    def seconds(self) -> float:
+        """About how long one core takes for a sample, beside the calls."""
+        return self.operations / OPERATIONS_A_SECOND + self.values / VALUES_A_SECOND
+
+    @property
+    def call_seconds(self) -> float:
+        """About how long it takes to make the calls, for a batch."""
+        return self.calls * SECONDS_A_CALL
+
+    def times(self, passes: int) -> "Work":
+        """That of as many passes, one after the other."""
+        return Work(self.largest, passes * self.values, passes * self.operations, passes * self.calls)
+
+
+class _Counter(TorchDispatchMode):
+    """Counts what each operation gives, functions beside layers, and how many operations those of matrices are."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.largest = self.values = self.operations = self.calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.calls += 1
+        for output in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(output, Tensor) and not func.is_view:
+                self.largest = max(self.largest, output.numel())
+                self.values += output.numel()
+        if count := flop_registry.get(func._overloadpacket):
+            self.operations += count(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 @torch.no_grad()
-def require_small_maps(what: str, module: nn.Module, *inputs: Tensor) -> Any:
-    """What `module` gives for a batch on the meta device; raises UsageError where a layer gives more than `MAX_MAP`.
+def measure(module: nn.Module, *inputs: Tensor) -> tuple[Any, Work]:
+    """What `module` gives for a batch on the meta device, and its work for one sample of the batch."""
+    with _Counter() as counter:
+        output = module(*inputs)
+    samples = len(inputs[0])
+    work = Work(counter.largest // samples, counter.values // samples, counter.operations // samples, counter.calls)
+    return output, work
+
+
+def require_small(what: str, module: nn.Module, work: Work) -> None:
+    """Raise UsageError where the largest map of `work` is too large for a network of so many parameters.
 
     A small received file could ask for terabytes: parameters are few where maps are large. `what` names it in errors.
     """
-    largest, samples = 0, len(inputs[0])
-
-    def note(_layer: nn.Module, _inputs: object, output: object) -> None:
-        nonlocal largest
-        if isinstance(output, Tensor):
-            largest = max(largest, output.numel() // samples)
-
-    hooks = [layer.register_forward_hook(note) for layer in module.modules()]
-    try:
-        output = module(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if largest > MAX_MAP:
-        raise UsageError(f"{what}: a layer gives {largest:,} values a sample: at most {MAX_MAP:,}")
-    return output
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    most = min(MAX_MAP + MAP_PER_PARAMETER * parameters, LARGEST_MAP)
+    if work.largest > most:
+        raise UsageError(f"{what}: a layer gives {work.largest:,} values a sample: at most {most:,}")

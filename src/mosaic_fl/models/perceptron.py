@@ -9,7 +9,7 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import family
 
 
-@family("mlp", ("width", 1, 8192, 64), ("depth", 1, 8, 2), help="fully connected layers")
+@family("mlp")
 class MLP(Classifier):
     """`depth` fully connected hidden layers of `width` units with batch norm and ReLU."""
 

@@ -5,10 +5,10 @@ neither, and what it may allocate is bounded. `trust` is how a user, on their ow
 their own in.
 """
 
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -17,43 +17,36 @@ from torch.nn.parameter import is_lazy
 
 from mosaic_fl.container import TYPES
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.errors import UsageError
+from mosaic_fl.model_names import FORMS, IMPORT_PATH, MAX_SPEC, TIMM, Bounds, parse
 from mosaic_fl.models.classifier import Classifier, Wrapped
-from mosaic_fl.models.maps import require_small_maps
+from mosaic_fl.models.maps import Work, measure, require_small
 from mosaic_fl.models.own import Factory, admit, admit_package, import_factory, is_admitted, is_own, make_own, reason
 from mosaic_fl.models.trainable import check_training
 
-MAX_SPEC = 200  # characters of a name that may come from outside
 MAX_PARAMETERS = 500_000_000  # of a model that is built in or timm's: 2 GB in float32
 PACKAGE = "timm"
-TIMM = f"{PACKAGE}:"  # begins the names of its models
 PROBE = 2  # images in the batch that shows what a model gives
-_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
 
 @dataclass(frozen=True)
 class Family:
-    """A built-in family: its constructor, the bounds of each number after the name, and a line of help.
-
-    `build` takes (schema, *numbers); `bounds` holds (name, least, greatest, default) per number.
-    """
+    """A built-in family: its constructor, which takes (schema, *numbers), and those numbers' bounds."""
 
     build: Callable[..., nn.Module]
-    bounds: tuple[tuple[str, int, int, int], ...]
-    help: str
+    bounds: Bounds
 
 
 _families: dict[str, Family] = {}
 
 
-def family(name: str, *bounds: tuple[str, int, int, int], help: str) -> Callable[[Build], Build]:
-    """Decorator: register a built-in family under `name`."""
+def family(name: str) -> Callable[[Build], Build]:
+    """Decorator: register a built-in family under `name`, one of `model_names.FORMS`."""
 
     def register(build: Build) -> Build:
-        _families[name] = Family(build, bounds, help)
+        _families[name] = Family(build, FORMS[name].bounds)
         return build
 
     return register
@@ -78,7 +71,7 @@ def trust(spec: str | Factory) -> str:
     head = spec.split(":")[0]
     if head == PACKAGE:
         admit_package(PACKAGE)
-    if head in (*_families, PACKAGE) or is_own(spec) or not _IMPORT_PATH.fullmatch(spec):
+    if head in (*FORMS, PACKAGE) or is_own(spec) or not IMPORT_PATH.fullmatch(spec):
         return spec
     return admit(import_factory(spec), spec)
 
@@ -93,7 +86,7 @@ def trust_own(spec: str) -> None:
 def check_name(spec: str) -> None:
     """Raise UsageError for a name that is wrong whatever the images: an unknown family, or a number out of bounds."""
     if not is_foreign(spec):
-        _built_in(spec)
+        parse(spec)
 
 
 def check(spec: str, schema: Schema) -> None:
@@ -103,7 +96,7 @@ def check(spec: str, schema: Schema) -> None:
     user's own factory that cannot work there works on the CPU. A user's own module is then tried on the CPU, by
     `check_training`. The ambient generator stays where it is.
     """
-    _check(spec, schema)
+    outline(spec, schema)
     if is_own(spec):
         with torch.random.fork_rng(devices=[]), torch.device("cpu"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -111,15 +104,33 @@ def check(spec: str, schema: Schema) -> None:
         check_training(f"model {spec!r}", model, schema)
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What a model asks for an image (nothing is known of a user's own), and how many features it gives."""
+
+    work: Work
+    features: int
+
+
+def outline(spec: str, schema: Schema) -> Outline:
+    """What `build(spec, schema)` would give, without building it; raises UsageError as `build` does."""
+    return _check(spec, schema)[1] if is_foreign(spec) else _outline(spec, schema)
+
+
+@lru_cache(maxsize=64)
+def _outline(spec: str, schema: Schema) -> Outline:
+    return _check(spec, schema)[1]
+
+
 def build(spec: str, schema: Schema) -> Classifier:
     """The classifier named `spec`, freshly initialised from the ambient generator, on the default device.
 
     Raises UsageError for an unknown family (with the nearest names), a number out of bounds, more than 500
-    million parameters, layers that give more than 1 GiB an image; for a user's factory that was not trusted
-    on this machine, fails, or returns the same module twice; and for a module that does not give logits
+    million parameters, layers that give too many values an image (see `maps`); for a user's factory that was
+    not trusted on this machine, fails, or returns the same module twice; and for a module that does not give logits
     (n, C) and features (n, d) for the schema's images, or keeps tensors of a type that is not sent.
     """
-    checked = _check(spec, schema)
+    checked = _check(spec, schema)[0] if is_foreign(spec) else _outline(spec, schema)
     module = _make(spec, schema)
     if module is checked:
         raise UsageError(f"model {spec!r} returned one module twice: its clients would share their weights")
@@ -134,8 +145,8 @@ def is_foreign(spec: str) -> bool:
     return is_own(spec) or spec.startswith(TIMM)
 
 
-def _check(spec: str, schema: Schema) -> nn.Module:
-    """What `check` does; returns the module that it made."""
+def _check(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
+    """What `check` does; returns the module that it made, and what it asks for."""
     for device in ("meta", "cpu") if is_own(spec) else ("meta",):
         try:
             with torch.random.fork_rng(devices=[]), torch.device(device), warnings.catch_warnings():
@@ -150,7 +161,7 @@ def _check(spec: str, schema: Schema) -> nn.Module:
 
 
 @torch.no_grad()
-def _probe(spec: str, schema: Schema) -> nn.Module:
+def _probe(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
     """Make a module on the default device and compare what it gives for two images with what it must give."""
     module = _make(spec, schema)
     if not is_own(spec) and (size := sum(p.numel() for p in module.parameters())) > MAX_PARAMETERS:
@@ -161,7 +172,10 @@ def _probe(spec: str, schema: Schema) -> nn.Module:
             known = ", ".join(str(kind) for kind in TYPES)
             raise UsageError(f"model {spec!r} keeps {name!r} as {tensor.dtype}, which is not sent: take one of {known}")
     images = torch.zeros(PROBE, *schema.shape)
-    logits: object = model(images) if is_own(spec) else require_small_maps(f"model {spec!r}", model, images)
+    logits: object
+    logits, work = (model(images), Work(0, 0, 0, 0)) if is_own(spec) else measure(model, images)
+    if not is_own(spec):
+        require_small(f"model {spec!r}", model, work)
     if not (isinstance(logits, Tensor) and logits.shape == (PROBE, schema.num_classes)):
         raise UsageError(
             f"model {spec!r} gives {_form(logits)} for {PROBE} images of {schema.num_classes} classes, "
@@ -170,7 +184,7 @@ def _probe(spec: str, schema: Schema) -> nn.Module:
     features: object = model.features(images)
     if not (isinstance(features, Tensor) and features.ndim == 2 and len(features) == PROBE):
         raise UsageError(f"model {spec!r} gives {_form(features)} for {PROBE} images, not features ({PROBE}, d)")
-    return module
+    return module, Outline(work, features.shape[1])
 
 
 def _form(value: object) -> str:
@@ -200,34 +214,5 @@ def _make(spec: str, schema: Schema) -> nn.Module:
         from mosaic_fl.models.timm import build_timm
 
         return build_timm(spec.removeprefix(TIMM), schema)
-    found, numbers = _built_in(spec)
-    return found.build(schema, *numbers)
-
-
-def _built_in(spec: str) -> tuple[Family, list[int]]:
-    if len(spec) > MAX_SPEC:
-        raise UsageError(f"a model name of {len(spec)} characters: at most {MAX_SPEC}")
-    head, *numbers = spec.split(":")
-    if head in _families:
-        return _families[head], _numbers(spec, numbers, _families[head].bounds)
-    if spec == PACKAGE:
-        raise UsageError(f"model {spec!r} names a package: write {TIMM}NAME, one of timm.list_models()")
-    if _IMPORT_PATH.fullmatch(spec):
-        known = ", ".join([*sorted(_families), PACKAGE])
-        raise UsageError(
-            f"model {spec!r} is neither built in ({known}) nor trusted here: "
-            "name it with --trust, or call mosaic_fl.trust"
-        )
-    raise unknown("model", head, [*_families, PACKAGE])
-
-
-def _numbers(spec: str, given: list[str], bounds: tuple[tuple[str, int, int, int], ...]) -> list[int]:
-    if len(given) > len(bounds):
-        form = ":".join([spec.split(":")[0], *(name.upper() for name, *_ in bounds)])
-        raise UsageError(f"model {spec!r} has {len(given)} numbers: the form is {form}")
-    values = [default for *_, default in bounds]
-    for i, (text, (name, least, greatest, _)) in enumerate(zip(given, bounds, strict=False)):
-        if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= greatest:
-            raise UsageError(f"model {spec!r}: {name} {text!r} is not a number in {least}..{greatest}")
-        values[i] = int(text)
-    return values
+    name, numbers = parse(spec)
+    return _families[name].build(schema, *numbers)

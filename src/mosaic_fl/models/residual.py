@@ -124,31 +124,31 @@ class ResNet(Classifier):
         return maps.mean((2, 3))
 
 
-@family("resnet8", ("width", 1, 256, 16), help="residual network for small images, 8 layers")
+@family("resnet8")
 def resnet8(schema: Schema, width: int = 16) -> ResNet:
     """ResNet-8: 6n + 2 layers with n = 1 (section 4.2), widths 16, 32, 64."""
     return ResNet(schema, BasicBlock, (1, 1, 1), width, project=False)
 
 
-@family("resnet20", ("width", 1, 256, 16), help="residual network for small images, 20 layers")
+@family("resnet20")
 def resnet20(schema: Schema, width: int = 16) -> ResNet:
     """ResNet-20: 6n + 2 layers with n = 3 (section 4.2), widths 16, 32, 64."""
     return ResNet(schema, BasicBlock, (3, 3, 3), width, project=False)
 
 
-@family("resnet18", ("width", 1, 256, 64), help="residual network, 18 layers")
+@family("resnet18")
 def resnet18(schema: Schema, width: int = 64) -> ResNet:
     """ResNet-18 (table 1), widths 64 to 512."""
     return ResNet(schema, BasicBlock, (2, 2, 2, 2), width)
 
 
-@family("resnet34", ("width", 1, 256, 64), help="residual network, 34 layers")
+@family("resnet34")
 def resnet34(schema: Schema, width: int = 64) -> ResNet:
     """ResNet-34 (table 1), widths 64 to 512."""
     return ResNet(schema, BasicBlock, (3, 4, 6, 3), width)
 
 
-@family("resnet50", ("width", 1, 256, 64), help="residual network, 50 layers in bottleneck blocks")
+@family("resnet50")
 def resnet50(schema: Schema, width: int = 64) -> ResNet:
     """ResNet-50 (table 1), widths 256 to 2048."""
     return ResNet(schema, Bottleneck, (3, 4, 6, 3), width)

@@ -31,7 +31,7 @@ def patch_grid(height: int, width: int) -> tuple[int, int, int]:
     return patch, math.ceil(height / patch), math.ceil(width / patch)
 
 
-@family("vit", ("width", 1, 1024, 64), ("depth", 1, 24, 4), help="vision transformer, pre-norm, mean of tokens")
+@family("vit")
 class VisionTransformer(Classifier):
     """`depth` pre-norm encoder layers on at most 64 patches, without dropout; features are the mean token.
 

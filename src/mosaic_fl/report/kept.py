@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_bytes, read_if_there, require_path
 from mosaic_fl.folder_lock import occupied
 from mosaic_fl.run_folder import MARKER
 from mosaic_fl.watch.words import span
@@ -42,20 +43,23 @@ class Kept:
 
 def read_kept(folder: Path) -> Kept:
     """What is in `folder`; raises UsageError where it is not the folder of a run, or a file in it is damaged."""
-    try:
-        marker = json.loads((folder / MARKER).read_text("utf-8"))
-        if "mosaic_fl" not in marker:
-            raise ValueError
-    except (OSError, ValueError, TypeError) as error:
-        if (folder / MARKER).is_file():
-            raise UsageError(f"{folder / MARKER} is damaged or no run's: name what --out was") from error
+    require_path(folder)
+    text = read_if_there(folder / MARKER)
+    if text is None:
         what = "not the folder of a run" if folder.is_dir() else "no folder"
-        raise UsageError(f"{folder} is {what}: name what --out was") from error
+        raise UsageError(f"{folder} is {what}: name what --out was")
+    try:
+        marker = json.loads(text)
+        if "mosaic_fl" not in marker or not isinstance(marker.get("options", {}), dict):
+            raise ValueError
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{folder / MARKER} is damaged or no run's: name what --out was") from error
     stages = sorted((_written(path), path.stem) for path in folder.glob("stages/*.safetensors"))
     contributions, cells = list(folder.glob("contributions/*.contribution")), list(folder.glob("cells/*.json"))
     result, latest = folder / "result.json", [folder / MARKER, folder / "table.json", *contributions, *cells]
     times = [_written(path) for path in (*latest, result)] + [time for time, _ in stages]
-    names, accuracy, grid = tuple(name for _, name in stages), _accuracy(result), _grid(folder / "table.json", marker)
+    accuracy, grid = _accuracy(result), _grid(folder / "table.json", marker)
+    names = tuple(name for _, name in stages) or _timed(result)
     ended = result.exists() if grid is None else grid.left == 0
     told = str(marker.get("command", "run")), ended, names, len(contributions), len(cells), max(times), accuracy
     runnable, failed = (None, 0) if grid is None else (grid.runnable, grid.failed)
@@ -97,7 +101,14 @@ def _written(path: Path) -> float:
 
 def _accuracy(result: Path) -> float | None:
     value = _content(result).get("accuracy") if result.exists() else None
-    return float(value) if isinstance(value, (int, float)) else None
+    return float(value) if isinstance(value, (int, float)) and abs(value) <= 1 else None
+
+
+def _timed(result: Path) -> tuple[str, ...]:
+    """The stages of a run that has its result, whose files are gone with it, as the result times them."""
+    seconds = _content(result).get("seconds") if result.exists() else None
+    names = seconds if isinstance(seconds, dict) else {}
+    return tuple(str(name) for name in names if name not in ("load", "measure", "other", "total"))
 
 
 @dataclass(frozen=True)
@@ -122,7 +133,7 @@ def _grid(table: Path, marker: dict[str, Any]) -> _Grid | None:
         rows = {tuple(row[axis] for axis in axes) for row in content["tables"]}
         states = Counter(cell["status"] for cell in content["cells"])
         runnable = len(rows) * len(seeds.split(",")) - states["cannot"]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(table) from error
     return _Grid(runnable, states["failed"], runnable - states["done"])
 
@@ -130,10 +141,8 @@ def _grid(table: Path, marker: dict[str, Any]) -> _Grid | None:
 def _content(path: Path) -> dict[str, Any]:
     """The JSON object in a file that the run writes whole; raises UsageError where it is none."""
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+        content = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
         raise _damaged(path) from error
     if not isinstance(content, dict):
         raise _damaged(path)

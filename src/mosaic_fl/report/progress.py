@@ -3,7 +3,6 @@
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -14,7 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-SERVER = -1
+from mosaic_fl.report.heartbeat import Heartbeat, clock
+from mosaic_fl.stopwatch import CLIENTS, Stopwatch
+
+SERVER, CEILING = -1, -2  # who works beside the clients: the server, and the ceiling's training beside it
+OF_CLIENTS = ("train", "generator")  # the parts of the time in which the run waits for contributions
 MAX_LINES = 8  # running pieces shown at once: a run with 100 clients must not flood the screen
 REFRESH_SECONDS = 0.1
 BAR_WIDTH = 32
@@ -64,27 +67,39 @@ class Display:
     """Shows the progress of a run: a context manager.
 
     On a terminal: one bar for all the work with the estimated time left, and one line for each running piece.
-    Elsewhere (CI, a pipe): one plain line for each finished stage with its seconds.
+    Elsewhere (CI, a pipe): one plain line for each finished stage with its seconds, and one a minute with what is done
+    and what is left.
 
     `plan` lists the stages in order with their expected share of the work, in any unit; `clients` is how many
-    take part in a client stage; `console` is where to show it (default: stderr). `update` and `finish` may
-    be called from any thread, also for stages that the plan does not know, and outside the `with` block.
+    take part in a client stage; `console` is where to show it (default: stderr); `stopwatch` is the run's, whose
+    figures are shown. `update` and `finish` may be called from any thread, also for stages that the plan does not know,
+    and outside the `with` block.
     """
 
-    def __init__(self, plan: Sequence[tuple[str, float]], console: Console | None = None, *, clients: int = 1) -> None:
+    def __init__(
+        self,
+        plan: Sequence[tuple[str, float]],
+        console: Console | None = None,
+        *,
+        clients: int = 1,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
+        self._stopwatch = stopwatch or Stopwatch()
         self._console = console or Console(stderr=True)
         self._clients = clients
         self._lock = threading.Lock()
         self._stages = {name: Stage(weight) for name, weight in plan}
         self._pieces: dict[int, tuple[str, int, int]] = {}
-        self._began = self._ticked = self._last_finish = self._console.get_time()
-        self._shown = 0.0
+        self._began = self._ticked = self._console.get_time()
+        self._shown, self._inside = 0.0, False
         self._quit = threading.Event()
+        self._heartbeat = Heartbeat(self._console, self.words)
         self._painter: threading.Thread | None = None
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
-        self._began = self._ticked = self._last_finish = self._console.get_time()
+        self._began = self._ticked = self._console.get_time()
+        self._inside = True
         if self._console.is_interactive:
             self._live = Live(
                 console=self._console,
@@ -109,6 +124,11 @@ class Display:
             self._pieces.clear()
         self._stop()
 
+    def say(self, line: str) -> None:
+        """Print a line where there is no terminal, whose bars say enough."""
+        if not self._console.is_interactive:
+            self._heartbeat.say(line)
+
     def update(self, stage: str, client: int, done: int, total: int) -> None:
         """`client` (−1: the server) has done `done` of `total` steps of `stage`.
 
@@ -126,15 +146,16 @@ class Display:
             if entry.started is None:
                 self._tick()
                 entry.started = self._ticked
-            former = self._pieces.get(client)
+            worker = CEILING if stage == "centralised" else client
+            former = self._pieces.get(worker)
             if former is not None and former[0] != stage:
                 self._stages[former[0]].parts[client] = 1.0
             entry.parts[client] = fraction
             if fraction < 1.0:
-                self._pieces[client] = (stage, done, total)
+                self._pieces[worker] = (stage, done, total)
             else:
                 self._tick()
-                self._pieces.pop(client, None)
+                self._pieces.pop(worker, None)
 
     def finish(self, stage: str) -> None:
         """`stage` is over for everybody; its lines go, its share of the bar is full."""
@@ -143,14 +164,39 @@ class Display:
             if entry.finished:
                 return
             self._tick()
-            now = self._ticked
-            began = self._last_finish if entry.started is None else entry.started
             entry.finished = True
-            self._last_finish = now
             self._pieces = {k: piece for k, piece in self._pieces.items() if piece[0] != stage}
-        if not self._console.is_interactive:
-            with suppress(OSError):  # a closed pipe is no reason to end the run
-                self._console.print(Text(f"{stage} · {now - began:.1f} s"), soft_wrap=True)
+        cost = self._stopwatch.cost(stage)
+        if cost is not None:
+            self.say(f"{stage} · {cost}")
+
+    def hear(self, stage: str, client: int, done: int, total: int) -> None:
+        """As `update`, until the stopwatch says that the stage is over; those of the clients are over together."""
+        if stage == CLIENTS:
+            for name in (*OF_CLIENTS, CLIENTS):
+                if name in self._stages or self._stopwatch.cost(name):
+                    self.finish(name)
+        elif client < 0 and done >= total and self._stopwatch.cost(stage):
+            self.finish(stage)
+        elif stage != "client":
+            self.update(stage, client, done, total)
+
+    def words(self) -> str:
+        """In one line what is being done, how far it is, and how long it will take."""
+        with self._lock:
+            self._tick()
+            at_work = list(dict.fromkeys(stage for stage, _, _ in self._pieces.values()))
+            parts = [self._progress(name) for name in self._stages if name in at_work]
+            elapsed, left = self._ticked - self._began, time_left(list(self._stages.values()), self._clients)
+        rest = f", about {clock(left)} left" if left else ""
+        return f"{', '.join(parts) or 'between two stages'} · {clock(elapsed)} elapsed{rest}"
+
+    def _progress(self, name: str) -> str:
+        stage = self._stages[name]
+        if SERVER in stage.parts or self._clients == 1:
+            return f"{name} · {100 * stage.done(self._clients):.0f} %"
+        ready = sum(part >= 1.0 for part in stage.parts.values())
+        return f"{name} · {ready} of {self._clients} clients"
 
     def _tick(self) -> None:
         """Charge the time since the last tick to the running pieces' stages, in equal parts."""
@@ -167,15 +213,15 @@ class Display:
             elapsed = self._ticked - self._began
         if left is not None and elapsed + left > 0:
             self._shown = max(self._shown, elapsed / (elapsed + left))  # a bar that goes back is no bar
-        state = _clock(elapsed)
+        state = clock(elapsed)
         if left is None:
             state += " · estimating the time left"
         elif left > 0:
-            state += f" · about {_clock(left)} left"
+            state += f" · about {clock(left)} left"
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_row(_bar(self._shown, "cyan"), _line(f"{100 * self._shown:.0f} % · {state}"))
         for client, (stage, done, total) in pieces[:MAX_LINES]:
-            who = "server" if client == SERVER else f"client {client}"
+            who = "server" if client < 0 else f"client {client}"
             grid.add_row(_bar(done / total, "dim cyan"), _line(f"{who} · {stage} ", f"{done}/{total}"))
         if len(pieces) > MAX_LINES:
             grid.add_row("", _line("", f"and {len(pieces) - MAX_LINES} more"))
@@ -183,6 +229,8 @@ class Display:
 
     def _start_painting(self) -> None:
         """Start the thread with the first news: by then the workers exist, and none is forked beside it."""
+        if self._inside and not self._console.is_interactive:
+            self._heartbeat.start()
         if self._live is not None and self._painter is None and not self._quit.is_set():
             self._painter = threading.Thread(target=self._paint, args=(self._live,), daemon=True)
             self._painter.start()
@@ -195,6 +243,7 @@ class Display:
         """End the thread and give the terminal back, whatever interrupts this."""
         with self._lock:
             self._quit.set()
+        self._heartbeat.stop()
         if self._live is None:
             return
         try:
@@ -220,9 +269,3 @@ def _bar(fraction: float, style: str) -> ProgressBar:
 
 def _line(text: str, quiet: str = "") -> Text:
     return Text.assemble(text, (quiet, "dim"), no_wrap=True, overflow="ellipsis")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -71,6 +71,14 @@ def plain(status: Status, now: float, alive: bool | None = None) -> str:
     return "\n".join([*lines(status, now, alive), *cells])
 
 
+def brief(status: Status | None, now: float) -> str:
+    """In one line what the run does and whose answers are there; `now` in UTC seconds. None: it has not begun."""
+    if status is None:
+        return "starting"
+    answers = f", answers of {len(status.received)} of {len(status.expected)} clients" if status.expected else ""
+    return f"{_stage(status, now)}{answers}"
+
+
 def _stage(status: Status, now: float) -> str:
     ago = span(now - status.since)
     match status.state:

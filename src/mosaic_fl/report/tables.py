@@ -1,12 +1,14 @@
 """Tables for the terminal: every predictor's accuracy, and who holds what."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
+
+from mosaic_fl.journal import ROUND
 
 NONE = "–"
 GLOBAL_MODEL = "the one global model"
@@ -63,7 +65,7 @@ def accuracy_table(result: dict[str, Any]) -> Table:
     `result` is the content of `result.json`; with `classes_held`, a list of how many classes each client has,
     there is a column for it.
     """
-    table = _table(title=_title(result))
+    table = _table(title=Text(_title(result)))
     table.add_column("model", overflow="fold")
     figures = [
         (heading, [f"{n:,}" for n in result[key]])
@@ -109,6 +111,16 @@ def class_table(counts: Tensor, names: Sequence[str], width: int = 80) -> Table:
     return table
 
 
+def seconds_line(seconds: Mapping[str, float]) -> str:
+    """Where a run's time went, from `seconds` in `result.json`, its rounds together: "Seconds: pool 0.4 + … = 70.8"."""
+    rounds = {name: spent for name, spent in seconds.items() if name.startswith(ROUND)}
+    stages = {name: spent for name, spent in seconds.items() if name not in rounds and name != "total"}
+    if rounds:
+        stages = {f"{len(rounds)} round{'s' * (len(rounds) > 1)}": sum(rounds.values()), **stages}
+    parts = " + ".join(f"{name} {spent:.1f}" for name, spent in stages.items())
+    return f"Seconds: {parts} = {seconds['total']:.1f}"
+
+
 def percent(accuracy: float | None) -> str:
     """A fraction as a percentage with one decimal, as in "97.8 %"; None as an en dash."""
     return NONE if accuracy is None else f"{100 * accuracy:.1f} %"
@@ -120,7 +132,7 @@ def shorten(name: str, width: int) -> str:
     return flat if len(flat) <= width else f"{flat[: width - 1].rstrip()}…"
 
 
-def _table(title: str | None = None) -> Table:
+def _table(title: Text | None = None) -> Table:
     return Table(
         title=title,
         title_justify="left",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.checks import check_teacher
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models.registry import is_foreign
@@ -26,32 +27,9 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
             f"meta.source = prototypes needs one built-in architecture at all clients, not {', '.join(kinds)}: "
             "use meta.source = synthetic"
         )
-    if config.meta.kind == "none" and "meta" in (settings.teacher, *settings.candidates):
-        raise UsageError("distill.teacher is meta, but meta.kind is none: set one of them otherwise")
-    if asks_meta(config) and config.generator.family == "none":
-        raise UsageError("distill.teacher is meta, which learns from generators, but generator.family is none")
+    check_teacher(config)
     if settings.fresh and source != "none":
         raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")
-
-
-def check_one_exchange(config: Config) -> None:
-    """Raise UsageError for settings that ask clients again, where there is nothing of them but their contributions."""
-    asked = {
-        "distill.choose = true": config.distill.choose,
-        f"rounds.warm_up = {config.rounds.warm_up}": config.rounds.warm_up,
-        f"rounds.fine_tune = {config.rounds.fine_tune}": config.rounds.fine_tune,
-    }
-    if again := [setting for setting, on in asked.items() if on]:
-        raise UsageError(
-            f"{', '.join(again)}: that asks clients again, and files have none: set it to false or 0, or let clients "
-            "work together, with mosaic deploy or mosaic run"
-        )
-
-
-def asks_meta(config: Config) -> bool:
-    """Whether a teacher that may teach is a meta model that learns from samples of the clients' generators."""
-    asked = "meta" in (config.distill.teacher, *config.distill.candidates)
-    return asked and config.meta.kind != "none" and config.meta.source == "synthetic"
 
 
 def check_transfer(config: Config, schema: Schema) -> None:

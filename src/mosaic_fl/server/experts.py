@@ -82,8 +82,16 @@ class MixtureOfExperts:
         return cls(experts, chosen, torch.full_like(chosen, 1 / shares.shape[1]))
 
     def outputs(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
-        """Expert logits (n, K, C) on the CPU."""
-        return torch.stack([logits(expert.to(device), samples, device) for expert in self.experts], 1)
+        """Expert logits (n, K, C) on the CPU.
+
+        Raises UsageError for an expert whose outputs are not finite: one that was too costly to be tried when it came.
+        """
+        outputs = torch.stack([logits(expert.to(device), samples, device) for expert in self.experts], 1)
+        if not bool(outputs.isfinite().all()):
+            broken = next(k for k in range(len(self.experts)) if not bool(outputs[:, k].isfinite().all()))
+            whose = f"the expert of client {self.owners[broken]}" if self.owners else f"expert {broken}"
+            raise UsageError(f"{whose} gives non-finite outputs: leave its contribution out")
+        return outputs
 
 
 def mean_logits(outputs: Tensor) -> Tensor:

@@ -98,9 +98,18 @@ class Sampler:
         return Pool(concatenate([part.samples for part in parts]), labels, sources)
 
     def _drawn(self, generator: Generator, labels: Tensor, rng: torch.Generator) -> Samples:
-        """Samples at rest, as real ones are: a quarter of the memory where these are images."""
-        parts = [generator.sample(part, rng) for part in labels.split(AT_ONCE)]
-        return concatenate([from_network(self.kinds, part).to("cpu") for part in parts])
+        """Samples at rest, as real ones are: a quarter of the memory where these are images.
+
+        Raises UsageError where what is drawn is not finite.
+        """
+        parts = list[Samples]()
+        for part in labels.split(AT_ONCE):
+            outputs = generator.sample(part, rng)
+            if not bool(outputs.isfinite().all()):
+                family = generator.spec.family
+                raise UsageError(f"a generator ({family}) gives non-finite samples: leave its contribution out")
+            parts.append(from_network(self.kinds, outputs).to("cpu"))
+        return concatenate(parts)
 
     def _by_rejection(
         self, k: int, labels: Tensor, wanted: Tensor, drawn: dict[str, Tensor], found: Tensor, rng: torch.Generator

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from mosaic_fl.files import read_if_there
+
 Kind = Literal[
     "run_started",  # facts: expected (clients), pid, host
     "stage_started",  # facts: stage, expected (clients; none for the server's own work), limit (seconds, 0: none)
@@ -25,6 +27,8 @@ Kind = Literal[
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 Fact = str | int | float | bool | list[int] | None
 LONGEST_TEXT = 500  # characters: reasons and names may come from a client
+MAX_SECONDS = 2.5e11  # the year 9892: what a clock can show
+MAX_EVENTS = 2**30  # bytes of an `events.jsonl`
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,9 @@ class Event:
         return value if isinstance(value, str) else ""
 
     def number(self, name: str) -> float:
-        """The fact `name` where it is a number, or 0."""
+        """The fact `name` where it is a number that a float can hold, or 0."""
         value = self.facts.get(name)
-        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+        return value if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**53 else 0
 
     def count(self, name: str) -> int:
         """The fact `name` as a whole number, or 0."""
@@ -72,17 +76,18 @@ def parse(line: str | bytes) -> Event | None:
         if kind not in KINDS or not isinstance(facts, dict):
             return None
         facts = {str(name): clean(value) for name, value in facts.items()}
-        return Event(float(content["time"]), cast("Kind", kind), int(content["client"]), facts)
-    except (ValueError, TypeError, KeyError):
+        time, client = float(content["time"]), int(content["client"])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
+    return Event(time, cast("Kind", kind), client, facts) if abs(time) <= MAX_SECONDS else None
 
 
 def read_events(path: Path) -> list[Event]:
-    """All events of an `events.jsonl`; lines that are none are passed over, and no file has none."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
+    """All events of an `events.jsonl`; lines that are none are passed over, and no file has none.
+
+    Raises UsageError for what cannot be read.
+    """
+    lines = (read_if_there(path, MAX_EVENTS) or b"").splitlines()
     return [event for event in map(parse, lines) if event is not None]
 
 

@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_if_there, require_path
 from mosaic_fl.watch.event import read_events
 from mosaic_fl.watch.status import Status, fold
 from mosaic_fl.watch.watch import EVENTS, STATUS
@@ -18,17 +19,17 @@ def read_status(folder: Path) -> Status | None:
     for a file that is no status.
     """
     path = folder / STATUS
+    require_path(folder)
     if not folder.is_dir():
         return None
-    try:
-        return Status.from_json(json.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
+    content = read_if_there(path)
+    if content is None:
         events = read_events(folder / EVENTS)
         return fold(events) if events else None
-    except ValueError as error:
+    try:
+        return Status.from_json(json.loads(content))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}; delete it, and {EVENTS} is read instead") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def alive(status: Status) -> bool | None:

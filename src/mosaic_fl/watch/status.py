@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from mosaic_fl.watch.event import Event
+from mosaic_fl.watch.fields import checked_fields
 
 RunState = Literal["waiting", "running", "finished", "failed"]
 ClientState = Literal["expected", "joined", "working", "received", "left out", "gone"]
@@ -111,19 +112,19 @@ class Status:
     def from_json(cls, content: Any) -> "Status":
         """The inverse of `to_json`; names that are not known here are passed over. Raises ValueError."""
         try:
-            status = cls(**_known(cls, content))
-            clients = {int(one["client"]): Client(**_known(Client, one)) for one in content["clients"]}
-            states = {client.state for client in clients.values()}
-            if status.state not in RUN_STATES or not states <= set(CLIENT_STATES):
-                raise ValueError(f"no state of a run or a client: {status.state}, {', '.join(states)}")
+            status = cls(**checked_fields(cls, content))
+            clients = {int(one["client"]): Client(**checked_fields(Client, one)) for one in content["clients"]}
+            states = [status.state in RUN_STATES, *(client.state in CLIENT_STATES for client in clients.values())]
+            if not all(states) or not all(isinstance(stage, str) for stage in content["finished"]):
+                raise ValueError("no state of a run or a client")
             return replace(
                 status,
                 clients=clients,
                 expected=tuple(k for k in content["expected"] if k in clients),
-                left_out=tuple(LeftOut(**_known(LeftOut, one)) for one in content["left_out"]),
+                left_out=tuple(LeftOut(**checked_fields(LeftOut, one)) for one in content["left_out"]),
                 finished=tuple(content["finished"]),
             )
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, OverflowError) as error:
             raise ValueError(f"no status of a run: {error}") from error
 
 
@@ -275,11 +276,6 @@ def _now(client: Client, state: ClientState, event: Event, note: str = "") -> Cl
 
 def _with(status: Status, event: Event, client: Client) -> Status:
     return replace(status, clients={**status.clients, event.client: client}) if event.client >= 0 else status
-
-
-def _known(kind: type[Any], content: Any) -> dict[str, Any]:
-    names = {one.name for one in fields(kind)}
-    return {name: value for name, value in content.items() if name in names}
 
 
 RULES: Mapping[str, Callable[[Status, Event], Status]] = {

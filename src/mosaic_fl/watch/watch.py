@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.files import write_atomic
-from mosaic_fl.watch.event import Event, Fact, Kind, clean, parse, read_events
+from mosaic_fl.files import read_if_there, write_atomic
+from mosaic_fl.stopwatch import CLIENTS
+from mosaic_fl.watch.event import MAX_EVENTS, Event, Fact, Kind, clean, parse, read_events
 from mosaic_fl.watch.status import Status, apply, fold
 from mosaic_fl.watch.words import sentence
 
@@ -89,7 +90,7 @@ class Watch:
 
     def listen(self, stage: str, client: int, done: int, total: int) -> None:
         """A `monitor.Listener` that tells the progress of the server's own stages."""
-        if client < 0:
+        if client < 0 and stage != CLIENTS:  # of which the exchange tells
             self.tell("stage_progress", stage=stage, done=done, total=total)
 
     def close(self) -> None:
@@ -114,7 +115,7 @@ class Watch:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             events = read_events(path)
-            content = path.read_bytes() if path.exists() else b""
+            content = read_if_there(path, MAX_EVENTS) or b""
             if content and not content.endswith(b"\n"):
                 whole, _, last = content.rpartition(b"\n")
                 with path.open("r+b") as file:

@@ -26,6 +26,7 @@ from mosaic_fl.models.loading import load_into
 from mosaic_fl.states import State
 
 REQUEST, RESULT, EXPERTS = "request", "result", "experts"
+MAX_DIGITS = 10  # of a client's number
 MAX_LATENT = 100_000  # units of a layer that a request may ask for
 
 
@@ -67,6 +68,8 @@ def decode(name: str, body: bytes, client: int) -> tuple[Work, Config]:
     """(the work that `name` asks of `client`, its configuration), for bytes from anywhere; raises UsageError."""
     manifest, tensors = container.unpack(body, REQUEST, "request")
     match manifest:
+        case {"settings": dict(settings), "work": dict(said)}:
+            config = _site_config(settings)
         case {"settings": dict(settings), "work": dict(said)}:
             config = _site_config(settings)
             return _work(name, said, tensors, client, config), config
@@ -139,7 +142,8 @@ def _require(config: Config, section: str, settings: dict[str, Any]) -> None:
 def _latent(said: object, tensors: State) -> Latent:
     match said:
         case {"noise": int(noise), "width": int(width), "features": int(features), "weight": float() | int() as weight}:
-            if all(1 <= size <= MAX_LATENT for size in (noise, width, features)) and "labels" in tensors:
+            sizes = all(1 <= size <= MAX_LATENT for size in (noise, width, features))
+            if sizes and is_figure(weight) and "labels" in tensors:
                 return Latent(noise, width, features, tensors["labels"], float(weight), _from("latent", tensors))
     raise UsageError("request: its generator of features is none")
 
@@ -152,7 +156,8 @@ def encode_experts(files: Mapping[int, bytes]) -> bytes:
 def decode_experts(extra: bytes) -> dict[int, bytes]:
     """The inverse of `encode_experts`, clients in increasing order, which is that of the aggregator's inputs."""
     _, tensors = container.unpack(extra, EXPERTS, "request")
-    return dict(sorted((int(name), as_bytes(data)) for name, data in tensors.items() if name.isdecimal()))
+    clients = {name: data for name, data in tensors.items() if name.isdecimal() and len(name) < MAX_DIGITS}
+    return dict(sorted((int(name), as_bytes(data)) for name, data in clients.items()))
 
 
 def encode_result(result: Fitted | Tensor) -> bytes:

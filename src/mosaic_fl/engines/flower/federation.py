@@ -35,6 +35,7 @@ from mosaic_fl.files import sha256
 from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.states import State
+from mosaic_fl.stopwatch import CLIENTS
 
 Value = TypeVar("Value")
 
@@ -54,6 +55,7 @@ class FlowerFederation:
     def __init__(self, exchange: Exchange, config: Config, journal: Journal) -> None:
         self.exchange, self.config, self.journal = exchange, config, journal
         self.received = Received(journal.folder)
+        self.alone = dict[int, Mapping[str, float]]()
         self._members: tuple[Schema, list[str]] | None = None
         self._experts_at: dict[int, str] = {}
         self._after = ""  # which round it is, for the names of stages between rounds
@@ -66,7 +68,8 @@ class FlowerFederation:
             roll.keys = {int(client): key for client, key in kept.info["keys"].items()}
             self._members = roll.schema, list(kept.info["architectures"])
             return
-        self.exchange.gather()
+        with self.journal.clock.stage("join"):
+            self.exchange.gather()
         if roll.members:
             roll.agree()
         self._require("join", len(roll.members), self.exchange.limits.clients)
@@ -103,7 +106,7 @@ class FlowerFederation:
         found = {k: had for k in range(len(self.architectures)) if (had := kept.recall(k)) is not None}
         settled = self.journal.recall(CONTRIBUTED)
         if settled is not None:
-            return [self._settled(client, found).contribution for client in settled.info["clients"]]
+            return self._noted([self._settled(client, found).contribution for client in settled.info["clients"]])
         for client in found:
             self.exchange.tell("received", client, stage="contribute", bytes=kept.size(client), seconds=0.0, kept=True)
         missing = [client for client in range(len(self.architectures)) if client not in found]
@@ -116,12 +119,18 @@ class FlowerFederation:
         work = {client: ContributeTask(client, begin.get(client)) for client in missing}
         limit = self.exchange.limits.contribute
         least = self.exchange.limits.clients - len(found)
-        made = self._ask("contribute", self._requests(work), limit, accept, least) if missing else {}
+        with self.journal.clock.stage(CLIENTS):
+            made = self._ask("contribute", self._requests(work), limit, accept, least) if missing else {}
+        self.journal.listen(CLIENTS, -1, 1, 1)
         everyone = {client: had.contribution for client, had in found.items()} | made
         self._require("contribute", len(everyone), self.exchange.limits.clients)
         clients = sorted(everyone)
         self.journal.keep(CONTRIBUTED, Stage({}, {"clients": clients}))
-        return [everyone[client] for client in clients]
+        return self._noted([everyone[client] for client in clients])
+
+    def _noted(self, contributions: list[Contribution]) -> list[Contribution]:
+        self.alone |= {made.client: made.validation for made in contributions}
+        return contributions
 
     def _settled(self, client: int, found: Mapping[int, Kept]) -> Kept:
         if client not in found:
@@ -159,10 +168,16 @@ class FlowerFederation:
 
     def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
         """The confusion matrices of `clients`, or of all, on their validation splits, of those that answer."""
+        return list(self._judged(architecture, state, clients).values())
+
+    def judge(self, architecture: str, state: State) -> dict[int, Tensor]:
+        """As `evaluate` of all clients, by the number of each that answers."""
+        return self._judged(architecture, state)
+
+    def _judged(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> dict[int, Tensor]:
         asked = range(len(self.architectures)) if clients is None else clients
         work = {k: EvaluateTask(k, architecture, state) for k in asked}
-        found = self._collect(f"evaluate{self._after}", work, self.exchange.limits.evaluate, self._confusion)
-        return list(found.values())
+        return self._collect(f"evaluate{self._after}", work, self.exchange.limits.evaluate, self._confusion)
 
     def fit_fusion(
         self,
@@ -197,11 +212,12 @@ class FlowerFederation:
         self._require(stage, len(fitted), min(len(clients), self.exchange.limits.clients))
         return fitted
 
-    def deliver(self, model: GlobalModel) -> list[Tensor]:
-        """Give every client the global model; returns what `evaluate` does."""
+    def deliver(self, model: GlobalModel) -> dict[int, Tensor]:
+        """Give every client the global model; returns what `judge` does."""
         delivery = Deliver(model.to_bytes())
         work = dict.fromkeys(range(len(self.architectures)), delivery)
-        return list(self._ask("deliver", self._requests(work), self.exchange.limits.evaluate, self._confusion).values())
+        with self.journal.clock.stage("deliver"):
+            return self._ask("deliver", self._requests(work), self.exchange.limits.evaluate, self._confusion)
 
     def close(self) -> None:
         """The run is over: what was kept for a resume of its rounds is no longer needed."""

@@ -24,7 +24,7 @@ from mosaic_fl.engines.flower.limits import DAY, Limits
 from mosaic_fl.engines.local import worker_count
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import Federation
+from mosaic_fl.federation import Engine
 from mosaic_fl.journal import Journal
 from mosaic_fl.models import trust
 from mosaic_fl.monitor import Listener
@@ -35,7 +35,7 @@ PATIENT = Limits(join=600.0, contribute=30 * DAY, fit=30 * DAY, evaluate=30 * DA
 """Nobody is late in a simulation: its clients wait for each other's turn on the machine."""
 
 
-def simulate(config: Config, journal: Journal, work: Callable[[Federation], Done]) -> Done:
+def simulate(config: Config, journal: Journal, work: Callable[[Engine], Done]) -> Done:
     """What `work` returns, done with the clients of `config` on Flower's simulation; raises what it raises.
 
     Raises MosaicError where a client fails: a simulation has nobody to spare.

@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError
 from mosaic_fl.config.experiment import ReadingConfig
 from mosaic_fl.config.section import Section
 from mosaic_fl.config_file import read_toml
-from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.errors import UsageError, shown, unknown
+from mosaic_fl.files import require_path
 
 ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):([0-9]{1,5})$")
 
@@ -74,11 +75,16 @@ def load_site(path: Path) -> SiteFile:
         raise UsageError(f"{path}: {_explain(error, tree)}") from error
     address = ADDRESS.match(site.server.address)
     if not address or not 1 <= int(address[2]) <= 65535 or not _is_name(site.server.host):
-        raise UsageError(f'{path}: server.address is {site.server.address!r}: write it as "mosaic.example.org:8443"')
+        raise UsageError(
+            f'{path}: server.address is {shown(site.server.address)}: write it as "mosaic.example.org:8443"'
+        )
+    _require_path(path, "folder", site.folder)
     for key, there in (
         ("data", site.data), ("schema_file", site.schema_file),
         ("server.certificate", site.server.certificate), ("server.key", site.server.key),
     ):  # fmt: skip
+        if there is not None:
+            _require_path(path, key, there)
         if there is not None and not there.exists():
             raise UsageError(f"{path}: {key} names {there}, which does not exist")
         if there is not None and key != "data" and there.is_dir():
@@ -95,8 +101,16 @@ def load_site(path: Path) -> SiteFile:
 def _at_home(path: Path, key: str, name: str) -> Path:
     try:
         return Path(name).expanduser()
-    except RuntimeError as error:
-        raise UsageError(f"{path}: {key} is {name!r}: there is no such home") from error
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(f"{path}: {key} is {shown(name)}: there is no such home") from error
+
+
+def _require_path(path: Path, key: str, there: Path) -> None:
+    """Raise UsageError that names the site file and the setting for a path that none can be."""
+    try:
+        require_path(there)
+    except UsageError as error:
+        raise UsageError(f"{path}: {key} is no path: {error}") from error
 
 
 def _is_name(host: str) -> bool:
@@ -119,7 +133,9 @@ def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
         fields = ServerPart.model_fields if where.startswith("server.") else SiteFile.model_fields
         return f"{where} is missing: {fields[str(first['loc'][-1])].description}"
     if first["loc"][0] == "classes":  # of two types, of which pydantic names its own
-        return f"classes is {tree['classes']!r}, but it should be how many there are, two or more, or all their names"
+        return (
+            f"classes is {shown(tree['classes'])}, but it should be how many there are, two or more, or all their names"
+        )
     if first["type"].startswith("path_"):
-        return f"{where} is {first['input']!r}, but it should be a path"
-    return f"{where} is {first['input']!r}, but it {first['msg'].replace('Input should', 'should')}"
+        return f"{where} is {shown(first['input'])}, but it should be a path"
+    return f"{where} is {shown(first['input'])}, but it {first['msg'].replace('Input should', 'should')}"

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mosaic_fl.files import sha256, write_atomic
+from mosaic_fl.container import MAX_FILE
+from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_if_there, sha256, write_atomic
 
 
 def write(path: Path, head: dict[str, Any], body: bytes) -> None:
@@ -14,9 +16,13 @@ def write(path: Path, head: dict[str, Any], body: bytes) -> None:
 
 def read(path: Path | None) -> tuple[dict[str, Any], bytes] | None:
     """(head, body) of a file that `write` wrote; None where it is absent or damaged."""
-    if path is None or not path.exists():
+    try:
+        content = None if path is None else read_if_there(path, MAX_FILE)
+    except UsageError:
         return None
-    line, _, body = path.read_bytes().partition(b"\n")
+    if content is None:
+        return None
+    line, _, body = content.partition(b"\n")
     try:
         head = json.loads(line)
         return (head, body) if head.pop("sha256") == sha256(body) else None

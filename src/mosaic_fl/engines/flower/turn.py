@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from mosaic_fl.errors import UsageError
+from mosaic_fl.files import read_text
+
 BUSY = "it is still at work on an earlier request"
 OLD = "a newer request came before its turn"
 
@@ -43,8 +46,8 @@ def _note(path: Path, serial: int) -> None:
 
 def _read(path: Path) -> int:
     try:
-        return int(path.read_text())
-    except (OSError, ValueError):
+        return int(read_text(path))
+    except (UsageError, ValueError):
         return 0
 
 

@@ -1,0 +1,74 @@
+"""The names of classifiers, read without building one: `cnn:16`, `mlp:64:2`, `resnet18`, `timm:NAME`, `module:factory`.
+
+`models` has the networks. This module imports none of them, so a command line is checked before torch is there.
+"""
+
+import re
+from dataclasses import dataclass
+
+from mosaic_fl.errors import UsageError, unknown
+
+MAX_SPEC = 200  # characters of a name that may come from outside
+TIMM = "timm:"  # begins the names of timm's models
+IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+Bounds = tuple[tuple[str, int, int, int], ...]
+"""(name, least, greatest, default) of each number behind a family's name."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a built-in family is written: the bounds of its numbers, and a line of help."""
+
+    bounds: Bounds
+    help: str
+
+
+WIDTH = ("width", 1, 256, 16)
+FORMS = {
+    "cnn": Form((("width", 1, 1024, 16), ("depth", 1, 6, 2)), "convolution blocks, each twice as wide"),
+    "lenet": Form((), "LeNet-5 with ReLU and max pooling, without batch norm"),
+    "mlp": Form((("width", 1, 8192, 64), ("depth", 1, 8, 2)), "fully connected layers"),
+    "resnet8": Form((WIDTH,), "residual network for small images, 8 layers"),
+    "resnet20": Form((WIDTH,), "residual network for small images, 20 layers"),
+    "resnet18": Form((("width", 1, 256, 64),), "residual network, 18 layers"),
+    "resnet34": Form((("width", 1, 256, 64),), "residual network, 34 layers"),
+    "resnet50": Form((("width", 1, 256, 64),), "residual network, 50 layers in bottleneck blocks"),
+    "vit": Form((("width", 1, 1024, 64), ("depth", 1, 24, 4)), "vision transformer, pre-norm, mean of tokens"),
+}
+"""The built-in families by name."""
+
+
+def parse(spec: str) -> tuple[str, list[int]]:
+    """(family, its numbers) of a built-in model's name; raises UsageError for any other, and numbers out of bounds."""
+    if len(spec) > MAX_SPEC:
+        raise UsageError(f"a model name of {len(spec)} characters: at most {MAX_SPEC}")
+    head, *numbers = spec.split(":")
+    if head in FORMS:
+        return head, _numbers(spec, numbers, FORMS[head].bounds)
+    if spec == TIMM.removesuffix(":"):
+        raise UsageError(f"model {spec!r} names a package: write {TIMM}NAME, one of timm.list_models()")
+    if IMPORT_PATH.fullmatch(spec):
+        known = ", ".join([*sorted(FORMS), "timm"])
+        raise UsageError(
+            f"model {spec!r} is neither built in ({known}) nor trusted here: "
+            "name it with --trust, or call mosaic_fl.trust"
+        )
+    raise unknown("model", head, [*FORMS, "timm"])
+
+
+def require_spelt(spec: str) -> None:
+    """Raise UsageError for a name given by this machine's user that is wrong whatever there is to import."""
+    if not spec.startswith(TIMM) and (spec.split(":")[0] in FORMS or not IMPORT_PATH.fullmatch(spec)):
+        parse(spec)
+
+
+def _numbers(spec: str, given: list[str], bounds: Bounds) -> list[int]:
+    if len(given) > len(bounds):
+        form = ":".join([spec.split(":")[0], *(name.upper() for name, *_ in bounds)])
+        raise UsageError(f"model {spec!r} has {len(given)} numbers: the form is {form}")
+    values = [default for *_, default in bounds]
+    for i, (text, (name, least, greatest, _)) in enumerate(zip(given, bounds, strict=False)):
+        if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= greatest:
+            raise UsageError(f"model {spec!r}: {name} {text!r} is not a number in {least}..{greatest}")
+        values[i] = int(text)
+    return values

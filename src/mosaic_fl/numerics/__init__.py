@@ -1,0 +1,1 @@
+"""Devices, random streams, and weights as values: what everything else computes with."""

@@ -1,0 +1,1 @@
+"""A run from data to result: simulated, or from files; its checks and its figures."""

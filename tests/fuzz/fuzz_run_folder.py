@@ -1,0 +1,68 @@
+"""The reader of a run's folder: what `mosaic status` and a resumed run find there."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import fuzz_sealed
+from fuzz_mutation import mutate_text
+from fuzz_reader import Reader, parsed, read_any
+
+from mosaic_fl.engines.flower import stored
+from mosaic_fl.report.kept import kept_lines, read_kept
+from mosaic_fl.report.status import plain
+from mosaic_fl.run_folder import MARKER
+from mosaic_fl.watch.reading import read_status
+from mosaic_fl.watch.watch import EVENTS, STATUS, Watch
+
+RUN_FILES = (MARKER, STATUS, EVENTS, "result.json", "table.json", "0.answer")
+
+
+def _run_files(folder: Path) -> list[bytes]:
+    with Watch(folder, stream=None) as watch:
+        watch.tell("run_started", expected=[0, 1], pid=5, host="h")
+        watch.tell("joined", 0, node="n", architecture="mlp:1", samples=3)
+        watch.tell("stage_started", stage="fit", expected=[0, 1], limit=60.0)
+        watch.tell("left_out", 1, stage="fit", reason="gone")
+    stored.write(folder / "0.answer", {"run": "r", "request": "d", "client": 0}, b"body")
+    marker = {"mosaic_fl": "0", "command": "compare", "inputs": "x", "options": {"seeds": "0,1"}}
+    row = dict.fromkeys(("clients", "alpha", "architectures", "method", "rounds"), 1)
+    table = {"tables": [row], "cells": [{"status": "done"}]}
+    texts = {MARKER: marker, "result.json": {"accuracy": 0.5}, "table.json": table}
+    for name, value in texts.items():
+        (folder / name).write_text(json.dumps(value))
+    return [bytes([place]) + (folder / name).read_bytes() for place, name in enumerate(RUN_FILES)]
+
+
+def _mutate_run_file(data: bytes, others: Sequence[bytes], rng: Random) -> bytes:
+    body = data[1:]
+    value = parsed(body)
+    if value is not None and rng.random() < 0.6:
+        return data[:1] + fuzz_sealed.mutate_manifest_text(value, rng).encode()
+    return data[:1] + mutate_text(body, others, rng)
+
+
+def _read_run_file(data: bytes, folder: Path) -> None:
+    if not (folder / MARKER).exists():
+        _run_files(folder)
+    name = RUN_FILES[data[0] % len(RUN_FILES)]
+    path = folder / name
+    good = path.read_bytes()
+    try:
+        path.write_bytes(data[1:])
+        if name == EVENTS:
+            (folder / STATUS).rename(folder / "status.kept")
+        read_any(lambda: _shown_status(folder), lambda: kept_lines(read_kept(folder), 0.0), lambda: stored.read(path))
+    finally:
+        path.write_bytes(good)
+        if name == EVENTS:
+            (folder / "status.kept").rename(folder / STATUS)
+
+
+def _shown_status(folder: Path) -> object:
+    status = read_status(folder)
+    return None if status is None else (plain(status, 0.0), json.dumps(status.to_json()))
+
+
+RUN_FOLDER = {"run-folder": Reader(_run_files, _mutate_run_file, _read_run_file)}
