@@ -1,0 +1,193 @@
+"""A few steps of each kind of work, in processes such as the run's own, and what they cost."""
+
+import multiprocessing
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import fmean
+
+import torch
+
+from mosaic_fl.engines.workers import one_thread
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.forecast.bench import Bench
+from mosaic_fl.forecast.probes import AT_ONCE, PROBES
+from mosaic_fl.forecast.sizes import generator_spec, parameters, spec_numbers
+from mosaic_fl.forecast.work import Plan, Unit
+
+FEW, GROWTH = 2, 4  # samples at once with which a step of unknown cost is tried first, and how they grow
+GLANCE = 0.1  # seconds of a step that is begun with
+RATE = 1e10  # multiplications a second, roughly; a weight is used about once for each pixel of an image's side
+BACKWARD = 3  # passes that a step of training costs
+REPEATS = 3  # how often about the same is done to time it once: to warm up, and again
+PATIENCE = 60.0  # seconds beyond those planned after which a measurement counts as hung
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one of a unit, and bytes of memory that it takes while it is done."""
+
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The cost of each unit, and how long it took to measure."""
+
+    costs: Mapping[Unit, Cost]
+    seconds: float
+
+
+def measure(plan: Plan, bench: Bench, seconds: float) -> Measured:
+    """The cost of each of the plan's units, measured for about `seconds` in all.
+
+    Clients' work is measured in as many processes at once as the run has workers, so that what they take from each
+    other is in it. They are forked: nothing here changes, no random state and no thread. On an accelerator, and where
+    processes cannot be forked, it is measured here. Raises MosaicError where a measurement fails.
+    """
+    begin, units = time.perf_counter(), plan.units
+    ours = {who: [unit for unit, whose in units.items() if whose == who] for who in ("client", "server")}
+    costs = dict[Unit, Cost]()
+    for who, asked in ours.items():
+        if asked:
+            each = seconds * len(asked) / len(units) / len(asked)
+            threads = 1 if who == "client" else bench.config.run.threads
+            alike = plan.workers if who == "client" else 1
+            costs |= _measured(asked, bench, each, threads, alike)
+    return Measured(costs, time.perf_counter() - begin)
+
+
+def _measured(units: Sequence[Unit], bench: Bench, each: float, threads: int, alike: int) -> dict[Unit, Cost]:
+    if sys.platform != "linux" or bench.device.type != "cpu" or threads > 1:
+        with one_thread():
+            torch.set_num_threads(threads)
+            return _work(units, bench, each)
+    context = multiprocessing.get_context("fork")
+    pairs = [context.Pipe(duplex=False) for _ in range(alike)]
+    workers = [context.Process(target=_child, args=(writer, units, bench, each), daemon=True) for _, writer in pairs]
+    for worker in workers:
+        worker.start()
+    try:
+        answers = [_answer(reader, each * len(units)) for reader, _ in pairs]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.join()
+    return {unit: Cost(fmean(a[unit].seconds for a in answers), max(a[unit].memory for a in answers)) for unit in units}
+
+
+def _answer(reader: Connection, seconds: float) -> dict[Unit, Cost]:
+    if not reader.poll(seconds + PATIENCE):
+        raise MosaicError("a step took too long to be measured")
+    try:
+        answer = reader.recv()
+    except EOFError:
+        raise MosaicError("a process that measured steps died (out of memory?)") from None
+    if isinstance(answer, str):
+        raise MosaicError(answer)
+    costs: dict[Unit, Cost] = answer
+    return costs
+
+
+def _child(writer: Connection, units: Sequence[Unit], bench: Bench, each: float) -> None:
+    torch.set_num_threads(1)
+    try:
+        writer.send(_work(units, bench, each))
+    except Exception as error:  # a user's own network may raise anything
+        writer.send(f"{type(error).__name__}: {error}")
+    writer.close()
+
+
+def _work(units: Sequence[Unit], bench: Bench, each: float) -> dict[Unit, Cost]:
+    if any(unit.kind in ("prototypes", "density") for unit in units):  # what they import is no cost of an image
+        import sklearn.cluster
+        import sklearn.mixture  # noqa: F401
+    start = _anonymous()
+    return {unit: cost_of(unit, bench, each, start) for unit in units}
+
+
+def cost_of(unit: Unit, bench: Bench, seconds: float, start: int = 0) -> Cost:
+    """The cost of one of `unit`, measured for about `seconds`; of its memory, what is more than `start` bytes.
+
+    Of what may be slow a few samples at once come first, then four times as many, and so on up to as many as the run
+    takes at once; where those would be too slow, their cost follows from the last two.
+    """
+    probe, steps = PROBES[unit.kind], unit.kind not in AT_ONCE
+    batch, begin = unit.batch if steps else AT_ONCE[unit.kind], time.perf_counter()
+    n, points = first(unit, bench, batch), list[tuple[int, float, int]]()
+    while True:
+        _forget_peak()
+        last = n == batch
+        spent = probe(unit, bench, n, seconds / (2 if last else 10)) * (1 if steps else n)
+        points.append((n, spent, max(0, _peak() - start)))
+        more = min(GROWTH * n, batch)
+        left = seconds - (time.perf_counter() - begin)
+        if last or (spent * more / n * REPEATS > left and (len(points) > 1 or spent > seconds)):
+            break
+        n = more
+    whole, memory = _extrapolated(points, batch)
+    return Cost(whole / (1 if steps else batch), round(memory))
+
+
+def first(unit: Unit, bench: Bench, batch: int) -> int:
+    """How many samples at once to begin with: all, unless a look at the network's size says that it may be slow."""
+    settings, schema = bench.config.generator, bench.schema
+    if unit.kind in ("generator", "sample"):
+        numbers = spec_numbers(generator_spec(unit.name, settings.latent, settings.width, schema), schema)
+    elif unit.kind in ("meta", "teachers", "fusion", "features", "density"):
+        return batch
+    elif unit.kind == "prior":
+        numbers = prod(schema.shape)
+    else:
+        numbers = parameters(unit.name, schema) * int(dict(unit.changes).get("experts", 1))
+    passes = 1 if unit.kind in AT_ONCE else BACKWARD
+    each = passes * numbers * min(schema.shape[1:]) / RATE
+    n = max(FEW, int(GLANCE / each))
+    return batch if 2 * n >= batch else n
+
+
+def _extrapolated(points: Sequence[tuple[int, float, int]], batch: int) -> tuple[float, float]:
+    """Seconds and bytes at `batch` samples, on the line through the last two of `points` (samples, seconds, bytes).
+
+    Where there is one alone, both are in proportion. More samples never take less, and seconds no more than that.
+    """
+    n, seconds, memory = points[-1]
+    if n == batch:
+        return seconds, memory
+    if len(points) == 1:
+        return seconds * batch / n, memory * batch / n
+    before, less, lower = points[-2]
+    slope = min(max((seconds - less) / (n - before), 0.0), seconds / n)
+    return seconds + slope * (batch - n), memory + max((memory - lower) / (n - before), 0.0) * (batch - n)
+
+
+def _status(*fields: str) -> int:
+    """The sum of these fields of this process's memory, in bytes; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    values = dict(line.split(":", 1) for line in lines if ":" in line)
+    return sum(int(values.get(field, "0 kB").split()[0]) * 1024 for field in fields)
+
+
+def _anonymous() -> int:
+    """Bytes that this process holds and no file does."""
+    return _status("RssAnon")
+
+
+def _peak() -> int:
+    """The most of them since `_forget_peak`."""
+    return _status("VmHWM") - _status("RssFile", "RssShmem")
+
+
+def _forget_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
