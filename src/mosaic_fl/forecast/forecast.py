@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from mosaic_fl.data.schema import Schema
-from mosaic_fl.forecast.measure import Cost, Measured
+from mosaic_fl.forecast.measure import Cost
 from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
 
 PER_BYTE = 5e-9  # seconds to pack, hash, write or read a byte
@@ -60,9 +60,9 @@ class Forecast:
         return asdict(self)
 
 
-def forecast(plan: Plan, measured: Measured, schema: Schema, resident: int, samples: int) -> Forecast:
-    """The plan at these costs, for a process that holds `resident` bytes now; the largest client has `samples`."""
-    costs, stages = measured.costs, dict[str, float]()
+def forecast(plan: Plan, costs: Mapping[Unit, Cost], schema: Schema, resident: int) -> Forecast:
+    """The plan at these costs, for a process that holds `resident` bytes now."""
+    stages = dict[str, float]()
     clock = 0.0
     for phase in plan.phases:
         clock += phase.times * makespan([_seconds(jobs, costs) for jobs in phase.clients.values()], plan.workers)
@@ -81,7 +81,7 @@ def forecast(plan: Plan, measured: Measured, schema: Schema, resident: int, samp
         steps=plan.steps,
         seconds=clock,
         workers=plan.workers,
-        memory=_memory(plan, costs, resident, samples * prod(schema.shape)),
+        memory=_memory(plan, costs, resident, plan.largest * prod(schema.shape)),
         up=plan.up,
         down=plan.down,
         disk=plan.disk,
@@ -151,14 +151,3 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" or count >= 9.95 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
-
-
-def resident_bytes() -> int:
-    """Bytes that this process holds now; 0 where the system does not say."""
-    try:
-        with open("/proc/self/statm") as file:  # noqa: PTH123
-            import os
-
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

@@ -1,11 +1,11 @@
 """A few steps of each kind of work, in processes such as the run's own, and what they cost."""
 
+import contextlib
 import multiprocessing
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import fmean
@@ -16,13 +16,10 @@ from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.probes import AT_ONCE, PROBES
-from mosaic_fl.forecast.sizes import generator_spec, parameters, spec_numbers
-from mosaic_fl.forecast.work import Plan, Unit
+from mosaic_fl.forecast.rough import first
+from mosaic_fl.forecast.work import Unit
 
-FEW, GROWTH = 2, 4  # samples at once with which a step of unknown cost is tried first, and how they grow
-GLANCE = 0.1  # seconds of a step that is begun with
-RATE = 1e10  # multiplications a second, roughly; a weight is used about once for each pixel of an image's side
-BACKWARD = 3  # passes that a step of training costs
+GROWTH = 4  # times as many samples at once as before, where a step is tried with few first
 REPEATS = 3  # how often about the same is done to time it once: to warm up, and again
 PATIENCE = 60.0  # seconds beyond those planned after which a measurement counts as hung
 
@@ -35,31 +32,20 @@ class Cost:
     memory: int
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The cost of each unit, and how long it took to measure."""
-
-    costs: Mapping[Unit, Cost]
-    seconds: float
-
-
-def measure(plan: Plan, bench: Bench, seconds: float) -> Measured:
-    """The cost of each of the plan's units, measured for about `seconds` in all.
+def measure(units: Mapping[Unit, str], workers: int, bench: Bench, seconds: float) -> dict[Unit, Cost]:
+    """The cost of each of `units`, whose values say who does it ("client" or "server"), in about `seconds` in all.
 
     Clients' work is measured in as many processes at once as the run has workers, so that what they take from each
     other is in it. They are forked: nothing here changes, no random state and no thread. On an accelerator, and where
     processes cannot be forked, it is measured here. Raises MosaicError where a measurement fails.
     """
-    begin, units = time.perf_counter(), plan.units
-    ours = {who: [unit for unit, whose in units.items() if whose == who] for who in ("client", "server")}
     costs = dict[Unit, Cost]()
-    for who, asked in ours.items():
+    for who in ("client", "server"):
+        asked = [unit for unit, whose in units.items() if whose == who]
         if asked:
-            each = seconds * len(asked) / len(units) / len(asked)
-            threads = 1 if who == "client" else bench.config.run.threads
-            alike = plan.workers if who == "client" else 1
-            costs |= _measured(asked, bench, each, threads, alike)
-    return Measured(costs, time.perf_counter() - begin)
+            threads, alike = (1, workers) if who == "client" else (bench.config.run.threads, 1)
+            costs |= _measured(asked, bench, seconds / len(units), threads, alike)
+    return costs
 
 
 def _measured(units: Sequence[Unit], bench: Bench, each: float, threads: int, alike: int) -> dict[Unit, Cost]:
@@ -134,23 +120,6 @@ def cost_of(unit: Unit, bench: Bench, seconds: float, start: int = 0) -> Cost:
     return Cost(whole / (1 if steps else batch), round(memory))
 
 
-def first(unit: Unit, bench: Bench, batch: int) -> int:
-    """How many samples at once to begin with: all, unless a look at the network's size says that it may be slow."""
-    settings, schema = bench.config.generator, bench.schema
-    if unit.kind in ("generator", "sample"):
-        numbers = spec_numbers(generator_spec(unit.name, settings.latent, settings.width, schema), schema)
-    elif unit.kind in ("meta", "teachers", "fusion", "features", "density"):
-        return batch
-    elif unit.kind == "prior":
-        numbers = prod(schema.shape)
-    else:
-        numbers = parameters(unit.name, schema) * int(dict(unit.changes).get("experts", 1))
-    passes = 1 if unit.kind in AT_ONCE else BACKWARD
-    each = passes * numbers * min(schema.shape[1:]) / RATE
-    n = max(FEW, int(GLANCE / each))
-    return batch if 2 * n >= batch else n
-
-
 def _extrapolated(points: Sequence[tuple[int, float, int]], batch: int) -> tuple[float, float]:
     """Seconds and bytes at `batch` samples, on the line through the last two of `points` (samples, seconds, bytes).
 
@@ -187,7 +156,5 @@ def _peak() -> int:
 
 
 def _forget_peak() -> None:
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass

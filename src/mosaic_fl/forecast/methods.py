@@ -69,7 +69,7 @@ class Counted:
 def count(of: Federated) -> Counted:
     """The whole work of `of.config.run.method`."""
     config, card, total = of.config, METHODS[of.config.run.method], Counted()
-    method, mosaic = config.run.method, config.run.method == "mosaic"
+    mosaic = config.run.method == "mosaic"
     held = max(1, config.rounds.warm_up) if card.rounds else config.rounds.warm_up if mosaic else 0
     if card.transfer and card.rounds:  # the generators come once, before the rounds
         _contribute(of, total)
@@ -154,10 +154,11 @@ def _server_of_a_round(of: Federated, total: Counted) -> list[Job]:
         steps = student_steps("student", config, name, images.total, config.distill.steps)
         return [*outputs("pool", of.contributors, images.total), *steps]
     if config.run.method in IN_ROUNDS:
+        how = (("experts", experts), ("method", config.run.method))
         made, learnt = settings.epochs * settings.generator_steps, settings.epochs * settings.student_steps
         return [
-            Job("rounds", Unit("synthesis", name, settings.batch_size, (("experts", experts),)), made),
-            Job("rounds", Unit("lesson", name, settings.batch_size, (("experts", experts),)), learnt),
+            Job("rounds", Unit("synthesis", name, settings.batch_size, how), made),
+            Job("rounds", Unit("lesson", name, settings.batch_size, how), learnt),
         ]
     if config.run.method == "fedgen":
         return [Job("rounds", Unit("features", name, settings.batch_size), settings.epochs * settings.generator_steps)]
@@ -201,14 +202,12 @@ def _one_shot(of: Federated, total: Counted) -> list[Job]:
 
 def _synthesis(of: Federated) -> ServerWork:
     """DENSE and Co-Boosting: in each epoch the steps of a new generator, then a student on a pool that grows."""
-    config, settings, schema = of.config, of.config.synthesis, of.schema
-    experts, method = (("experts", len(of.shares)),), of.config.run.method
+    settings, schema, method = of.config.synthesis, of.schema, of.config.run.method
+    experts = (("experts", len(of.shares)), ("method", method))
     passes = sum(ceil(epoch * settings.batch_size / settings.pool_batch) for epoch in range(1, settings.epochs + 1))
     lessons = settings.epochs * settings.student_steps or passes
-    jobs = [
-        Job(method, Unit("synthesis", of.student, settings.batch_size, experts), settings.epochs * settings.generator_steps),
-        Job(method, Unit("lesson", of.student, settings.pool_batch, experts), lessons),
-    ]  # fmt: skip
+    step, made = Unit("synthesis", of.student, settings.batch_size, experts), settings.epochs * settings.generator_steps
+    jobs = [Job(method, step, made), Job(method, Unit("lesson", of.student, settings.pool_batch, experts), lessons)]
     told = len(of.shares) if method == "coboosting" else 1
     stage = pool_bytes(schema, settings.epochs * settings.batch_size, told)
     size = 2 * model_bytes(of.student, schema)

@@ -45,6 +45,7 @@ def plan_run(prepared: Prepared) -> Plan:
         down=round(counted.down),
         disk=counted.disk + PICTURES,
         pools=counted.pools,
+        largest=max(len(site.data) for site in prepared.sites),
         unknown=_unknown(config),
     )
 
@@ -55,7 +56,7 @@ def plan_contribution(site: Site, config: Config, device: torch.device) -> Plan:
     spec = spec_of(share, config, schema, device)
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     phases = [Phase({site.client: contribution(share, config, schema, device)})]
-    return Plan(len(site.data), 1, phases, up=size, disk=size, unknown=_unknown(config))
+    return Plan(len(site.data), 1, phases, up=size, disk=size, largest=len(site.data), unknown=_unknown(config))
 
 
 def plan_distillation(

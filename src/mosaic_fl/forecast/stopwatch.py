@@ -17,7 +17,7 @@ class EnoughError(Exception):
 class Stopwatch:
     """Times steps until `most` of them, or `seconds`, are over; then raises `EnoughError` from `progress`.
 
-    Of steps that are quick beside `seconds`, or nearly so, there are `LEAST` at any rate: one alone may have had to wait.
+    There are more than `LEAST` where they are quick, or nearly so: one alone may have had to wait for others.
     The first step, which warms up and has the set-up in it, counts only where it is the only one.
     """
 

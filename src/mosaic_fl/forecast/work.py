@@ -62,7 +62,8 @@ class Plan:
 
     `images` are read, `clients` take part, `behind` is work of one worker while the server works (the ceiling);
     `workers` processes do the clients' work. `up` and `down` are bytes of all clients, `disk` bytes at most while it
-    runs, `pools` bytes that the server holds at once; `unknown` says what can end earlier than counted.
+    runs, `pools` bytes that the server holds at once, `largest` the images of the largest
+    client; `unknown` says what can end earlier than counted.
     """
 
     images: int
@@ -74,6 +75,7 @@ class Plan:
     down: int = 0
     disk: int = 0
     pools: int = 0
+    largest: int = 0
     unknown: Sequence[str] = ()
 
     @property
