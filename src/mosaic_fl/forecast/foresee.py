@@ -12,7 +12,7 @@ from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.forecast import Forecast, forecast
 from mosaic_fl.forecast.measure import measure
 from mosaic_fl.forecast.plans import plan_contribution, plan_distillation, plan_run
-from mosaic_fl.forecast.rough import rough_seconds
+from mosaic_fl.forecast.rough import budgets, rough_seconds
 from mosaic_fl.forecast.work import Plan
 from mosaic_fl.runs import Prepared
 
@@ -54,7 +54,8 @@ def foresee(plan: Plan, bench: Bench, *, first: bool) -> Forecast | None:
         if rough < LONG:
             return None
         seconds = min(MOST, SHARE * rough)
-    return forecast(plan, measure(plan.units, plan.workers, bench, seconds), bench.schema, resident_bytes())
+    costs = measure(plan.units, plan.workers, bench, budgets(plan, bench, seconds))
+    return forecast(plan, costs, bench.schema, resident_bytes())
 
 
 def resident_bytes() -> int:

@@ -13,7 +13,7 @@ from mosaic_fl.forecast.forecast import Forecast, StageForecast, forecast, makes
 from mosaic_fl.forecast.foresee import resident_bytes
 from mosaic_fl.forecast.measure import Cost, measure
 from mosaic_fl.forecast.methods import Federated, count
-from mosaic_fl.forecast.plans import ceiling
+from mosaic_fl.forecast.plans import ceiling, unknown
 from mosaic_fl.forecast.rough import rough_seconds
 from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
 
@@ -84,7 +84,7 @@ def _setting(grid: Grid, setting: Setting) -> list[Foreseen]:
             phases = [part for phase in counted.phases for part in _unshared(phase, settings, seen)]
             plan = Plan(
                 images, len(sites), phases, workers, (), round(counted.up), round(counted.down), counted.disk,
-                counted.pools, largest,
+                counted.pools, largest, unknown(config),
             )  # fmt: skip
         foreseen.append(Foreseen(cell, plan, bench))
     return foreseen
@@ -115,7 +115,7 @@ def _measured(cells: Sequence[Foreseen], seconds: float) -> dict[Unit, Cost]:
     for each in cells:
         ours = {unit: who for unit, (who, of) in asked.items() if of is each}
         if ours:
-            costs |= measure(ours, each.plan.workers, each.bench, seconds * len(ours) / len(asked))
+            costs |= measure(ours, each.plan.workers, each.bench, dict.fromkeys(ours, seconds / len(asked)))
     return costs
 
 

@@ -16,10 +16,12 @@ from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.probes import AT_ONCE, PROBES
-from mosaic_fl.forecast.rough import first
+from mosaic_fl.forecast.rough import SMALL, first, numbers
 from mosaic_fl.forecast.work import Unit
 
 GROWTH = 4  # times as many samples at once as before, where a step is tried with few first
+COPIES_OF_WEIGHTS = 4  # themselves, their gradients, and two moments
+SLOW = 1.0  # seconds of a step with few samples after which none with more is tried
 REPEATS = 3  # how often about the same is done to time it once: to warm up, and again
 PATIENCE = 60.0  # seconds beyond those planned after which a measurement counts as hung
 
@@ -32,8 +34,8 @@ class Cost:
     memory: int
 
 
-def measure(units: Mapping[Unit, str], workers: int, bench: Bench, seconds: float) -> dict[Unit, Cost]:
-    """The cost of each of `units`, whose values say who does it ("client" or "server"), in about `seconds` in all.
+def measure(units: Mapping[Unit, str], workers: int, bench: Bench, budgets: Mapping[Unit, float]) -> dict[Unit, Cost]:
+    """The cost of each of `units`, whose values say who does it ("client" or "server"), in about `budgets` seconds.
 
     Clients' work is measured in as many processes at once as the run has workers, so that what they take from each
     other is in it. They are forked: nothing here changes, no random state and no thread. On an accelerator, and where
@@ -44,22 +46,24 @@ def measure(units: Mapping[Unit, str], workers: int, bench: Bench, seconds: floa
         asked = [unit for unit, whose in units.items() if whose == who]
         if asked:
             threads, alike = (1, workers) if who == "client" else (bench.config.run.threads, 1)
-            costs |= _measured(asked, bench, seconds / len(units), threads, alike)
+            costs |= _measured(asked, bench, budgets, threads, alike)
     return costs
 
 
-def _measured(units: Sequence[Unit], bench: Bench, each: float, threads: int, alike: int) -> dict[Unit, Cost]:
+def _measured(
+    units: Sequence[Unit], bench: Bench, budgets: Mapping[Unit, float], threads: int, alike: int
+) -> dict[Unit, Cost]:
     if sys.platform != "linux" or bench.device.type != "cpu" or threads > 1:
         with one_thread():
             torch.set_num_threads(threads)
-            return _work(units, bench, each)
+            return _work(units, bench, budgets)
     context = multiprocessing.get_context("fork")
     pairs = [context.Pipe(duplex=False) for _ in range(alike)]
-    workers = [context.Process(target=_child, args=(writer, units, bench, each), daemon=True) for _, writer in pairs]
+    workers = [context.Process(target=_child, args=(writer, units, bench, budgets), daemon=True) for _, writer in pairs]
     for worker in workers:
         worker.start()
     try:
-        answers = [_answer(reader, each * len(units)) for reader, _ in pairs]
+        answers = [_answer(reader, sum(budgets[unit] for unit in units)) for reader, _ in pairs]
     finally:
         for worker in workers:
             worker.kill()
@@ -80,21 +84,21 @@ def _answer(reader: Connection, seconds: float) -> dict[Unit, Cost]:
     return costs
 
 
-def _child(writer: Connection, units: Sequence[Unit], bench: Bench, each: float) -> None:
+def _child(writer: Connection, units: Sequence[Unit], bench: Bench, budgets: Mapping[Unit, float]) -> None:
     torch.set_num_threads(1)
     try:
-        writer.send(_work(units, bench, each))
+        writer.send(_work(units, bench, budgets))
     except Exception as error:  # a user's own network may raise anything
         writer.send(f"{type(error).__name__}: {error}")
     writer.close()
 
 
-def _work(units: Sequence[Unit], bench: Bench, each: float) -> dict[Unit, Cost]:
+def _work(units: Sequence[Unit], bench: Bench, budgets: Mapping[Unit, float]) -> dict[Unit, Cost]:
     if any(unit.kind in ("prototypes", "density") for unit in units):  # what they import is no cost of an image
         import sklearn.cluster
         import sklearn.mixture  # noqa: F401
     start = _anonymous()
-    return {unit: cost_of(unit, bench, each, start) for unit in units}
+    return {unit: cost_of(unit, bench, budgets[unit], start) for unit in units}
 
 
 def cost_of(unit: Unit, bench: Bench, seconds: float, start: int = 0) -> Cost:
@@ -106,6 +110,7 @@ def cost_of(unit: Unit, bench: Bench, seconds: float, start: int = 0) -> Cost:
     probe, steps = PROBES[unit.kind], unit.kind not in AT_ONCE
     batch, begin = unit.batch if steps else AT_ONCE[unit.kind], time.perf_counter()
     n, points = first(unit, bench, batch), list[tuple[int, float, int]]()
+    held = max(0, _anonymous() - start)
     while True:
         _forget_peak()
         last = n == batch
@@ -113,23 +118,26 @@ def cost_of(unit: Unit, bench: Bench, seconds: float, start: int = 0) -> Cost:
         points.append((n, spent, max(0, _peak() - start)))
         more = min(GROWTH * n, batch)
         left = seconds - (time.perf_counter() - begin)
-        if last or (spent * more / n * REPEATS > left and (len(points) > 1 or spent > seconds)):
+        if last or (spent * more / n * REPEATS > left and (len(points) > 1 or spent > SLOW)):
             break
         n = more
-    whole, memory = _extrapolated(points, batch)
+    weights = 0 if unit.kind in SMALL else COPIES_OF_WEIGHTS * 4 * numbers(unit, bench)
+    whole, memory = _extrapolated(points, batch, held + weights)
     return Cost(whole / (1 if steps else batch), round(memory))
 
 
-def _extrapolated(points: Sequence[tuple[int, float, int]], batch: int) -> tuple[float, float]:
+def _extrapolated(points: Sequence[tuple[int, float, int]], batch: int, fixed: int) -> tuple[float, float]:
     """Seconds and bytes at `batch` samples, on the line through the last two of `points` (samples, seconds, bytes).
 
-    Where there is one alone, both are in proportion. More samples never take less, and seconds no more than that.
+    Where there is one alone, both are in proportion, but for `fixed` bytes, which are there for any number. More
+    samples never take less, and seconds no more than in proportion.
     """
     n, seconds, memory = points[-1]
     if n == batch:
         return seconds, memory
     if len(points) == 1:
-        return seconds * batch / n, memory * batch / n
+        same = min(fixed, memory)
+        return seconds * batch / n, same + (memory - same) * batch / n
     before, less, lower = points[-2]
     slope = min(max((seconds - less) / (n - before), 0.0), seconds / n)
     return seconds + slope * (batch - n), memory + max((memory - lower) / (n - before), 0.0) * (batch - n)

@@ -46,7 +46,7 @@ def plan_run(prepared: Prepared) -> Plan:
         disk=counted.disk + PICTURES,
         pools=counted.pools,
         largest=max(len(site.data) for site in prepared.sites),
-        unknown=_unknown(config),
+        unknown=unknown(config),
     )
 
 
@@ -56,7 +56,7 @@ def plan_contribution(site: Site, config: Config, device: torch.device) -> Plan:
     spec = spec_of(share, config, schema, device)
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     phases = [Phase({site.client: contribution(share, config, schema, device)})]
-    return Plan(len(site.data), 1, phases, up=size, disk=size, largest=len(site.data), unknown=_unknown(config))
+    return Plan(len(site.data), 1, phases, up=size, disk=size, largest=len(site.data), unknown=unknown(config))
 
 
 def plan_distillation(
@@ -93,5 +93,6 @@ def ceiling(shares: Sequence[Share], config: Config, student: str) -> list[Job]:
     return [Job("centralised", unit, steps), Job("centralised", Unit("forward", student), looks)]
 
 
-def _unknown(config: Config) -> list[str]:
+def unknown(config: Config) -> list[str]:
+    """Why less may be done than what the settings say, in words."""
     return [PATIENCE] if config.train.patience and config.data.validation else []

@@ -24,26 +24,39 @@ def first(unit: Unit, bench: Bench, batch: int) -> int:
 
 def per_image(unit: Unit, bench: Bench) -> float:
     """Seconds of one image of the unit, roughly."""
-    settings, schema = bench.config.generator, bench.schema
     if unit.kind in SMALL:
         return LEAST_IMAGE
+    passes, side = 1 if unit.kind in AT_ONCE else BACKWARD, min(bench.schema.shape[1:])
+    return LEAST_IMAGE + passes * numbers(unit, bench) * side / RATE
+
+
+def numbers(unit: Unit, bench: Bench) -> int:
+    """Numbers in the unit's networks; of a picture in the kind that has none."""
+    settings, schema = bench.config.generator, bench.schema
     if unit.kind in ("generator", "sample"):
-        numbers = spec_numbers(generator_spec(unit.name, settings.latent, settings.width, schema), schema)
-    elif unit.kind == "prior":
-        numbers = prod(schema.shape)
-    else:
-        numbers = parameters(unit.name, schema) * int(dict(unit.changes).get("experts", 1))
-    passes = 1 if unit.kind in AT_ONCE else BACKWARD
-    return LEAST_IMAGE + passes * numbers * min(schema.shape[1:]) / RATE
+        return spec_numbers(generator_spec(unit.name, settings.latent, settings.width, schema), schema)
+    if unit.kind == "prior":
+        return prod(schema.shape)
+    return parameters(unit.name, schema) * int(dict(unit.changes).get("experts", 1))
 
 
 def rough_seconds(plan: Plan, bench: Bench) -> float:
     """Seconds that the plan takes on one worker, roughly."""
-    total = 0.0
-    for phase in plan.phases:
-        for job in phase.jobs:
-            total += phase.times * job.count * _one(job.unit, bench)
-    return total + sum(job.count * _one(job.unit, bench) for job in plan.behind)
+    return sum(_rough(plan, bench).values())
+
+
+def budgets(plan: Plan, bench: Bench, seconds: float) -> dict[Unit, float]:
+    """How long to measure each of the plan's units: half of `seconds` for all alike, half by what they cost in all."""
+    units, rough = plan.units, _rough(plan, bench)
+    total = sum(rough[unit] for unit in units) or 1.0
+    return {unit: seconds / 2 * (1 / len(units) + rough[unit] / total) for unit in units}
+
+
+def _rough(plan: Plan, bench: Bench) -> dict[Unit, float]:
+    seconds = dict[Unit, float]()
+    for times, job in [(p.times, job) for p in plan.phases for job in p.jobs] + [(1, job) for job in plan.behind]:
+        seconds[job.unit] = seconds.get(job.unit, 0.0) + times * job.count * _one(job.unit, bench)
+    return seconds
 
 
 def _one(unit: Unit, bench: Bench) -> float:

@@ -21,6 +21,7 @@ NAMES = {
     torch.bool: "BOOL",
 }  # fmt: skip
 ENVELOPE = 330  # characters around a manifest: format, version, kind, SHA-256, and their escapes
+THIN = 0.6  # share of the clusters that hold enough samples, where they hold just enough on average
 
 
 def packed(shapes: Shapes, manifest: int = 0) -> int:
@@ -86,14 +87,23 @@ def spec_numbers(spec: GeneratorSpec, schema: Schema) -> int:
     return sum(prod(shape) for _, _, shape in generator_outline(spec, schema))
 
 
+def prototypes(count: int, config: PrototypesConfig) -> float:
+    """About how many prototypes a class of `count` samples has: clusters that are hardly filled are often dropped."""
+    clusters = min(config.per_class, count // config.min_cluster)
+    if not clusters:
+        return 0.0
+    filled = count / clusters / config.min_cluster - 1  # 0: as many as it must hold on average
+    return clusters * (THIN + (1 - THIN) * min(1.0, filled))
+
+
 def contribution_bytes(
     architecture: str, schema: Schema, counts: Sequence[int], config: PrototypesConfig, spec: GeneratorSpec | None
 ) -> int:
-    """Bytes of the contribution of a client with `counts` training samples a class; of its prototypes at most."""
+    """Bytes of the contribution of a client with `counts` training samples a class."""
     shapes = {"class_counts": (torch.int64, (schema.num_classes,))} | dict(
         model_shapes(architecture, schema, "expert/")
     )
-    rows = sum(min(config.per_class, count // config.min_cluster) for count in counts)
+    rows = round(sum(prototypes(count, config) for count in counts))
     width = feature_size(architecture, schema)
     shapes |= {
         "prototypes/features": (torch.float32, (rows, width)),

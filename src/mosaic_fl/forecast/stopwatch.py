@@ -7,6 +7,7 @@ from statistics import median
 import torch
 
 LEAST, SLOW = 3, 4
+ENDLESS = 3.0  # seconds of a first step after which there is no second
 
 
 class EnoughError(Exception):
@@ -32,7 +33,9 @@ class Stopwatch:
             torch.cuda.synchronize()
         self.marks.append(time.perf_counter())
         spent, done = self.marks[-1] - self.start, len(self.marks)
-        if done > self.most or spent > SLOW * self.seconds or (done > LEAST and spent > self.seconds):
+        enough = done > LEAST and spent > self.seconds
+        slow = spent > SLOW * self.seconds and (done > 1 or spent > ENDLESS)
+        if done > self.most or enough or slow:
             raise EnoughError
 
     def log(self, step: int, **figures: float) -> None:
