@@ -190,8 +190,8 @@ def test_a_short_run_has_no_first_line() -> None:
 
 def test_a_step_that_fails_is_told() -> None:
     bench = Bench(Config(), Schema((1, 8, 8), ("a", "b")), torch.device("cpu"), ["mlp:8"])
+    unit = Unit("train", "nothing_of_the_kind", 8)
     with pytest.raises(MosaicError, match="nothing_of_the_kind"):
-        unit = Unit("train", "nothing_of_the_kind", 8)
         measure({unit: "client"}, 2, bench, {unit: 0.1})
 
 
