@@ -23,11 +23,13 @@ from mosaic_fl.forecast.sizes import model_bytes, prototypes
 from mosaic_fl.forecast.stopwatch import EnoughError, Stopwatch
 from mosaic_fl.forecast.work import Plan, Unit
 from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.methods import METHODS
 from mosaic_fl.models import build
 from mosaic_fl.monitor import Recorder
 from mosaic_fl.notes import Note
 from mosaic_fl.optimisation import copy_state
-from mosaic_fl.runs import prepare
+from mosaic_fl.presets import preset_config
+from mosaic_fl.runs import prepare, run
 
 # 100 samples at two clients alike: 50 each, all for training.
 TWO = {
@@ -81,6 +83,18 @@ def test_rounds_count_all_their_steps_and_bytes() -> None:
     model = model_bytes("mlp:8", Schema((1, 8, 8), tuple("0123456789")))
     assert plan.steps == 3 * 2 * 5
     assert (plan.up, plan.down) == (3 * 2 * model, 3 * 2 * model + 2 * model)  # and the result, to each
+
+
+@pytest.mark.parametrize("method", ["mosaic", "fedgen", "fedcvae", "heterofl", "fens", "best_local"])
+def test_the_bytes_that_travel_are_those_foreseen(tmp_path: Path, method: str) -> None:
+    few = {"rounds.warm_up": 2, "rounds.steps": 2, "train.max_steps": 5, "distill.pool": 60, "meta.samples": 60}
+    same = {"run.method": method, "run.workers": 1, "data.validation": 0.2, "models.clients": ["cnn:8"]}
+    named = {"models.student": "cnn:8", "models.ratios": [1.0, 0.5], "prototypes.per_class": 0}
+    config = preset_config("default", METHODS[method].defaults).with_values(TWO | few | same | named)
+    prepared = prepare(config)
+    plan, result = plan_run(prepared), run(prepared, tmp_path / "run")
+    assert plan.up == pytest.approx(sum(result["bytes_up"]), rel=0.05)
+    assert plan.down == pytest.approx(sum(result["bytes_down"]), rel=0.05)
 
 
 def test_half_of_the_clients_in_each_round_is_half_of_the_steps() -> None:

@@ -23,7 +23,7 @@ GROWTH = 4  # times as many samples at once as before, where a step is tried wit
 COPIES_OF_WEIGHTS = 4  # themselves, their gradients, and two moments
 SLOW = 1.0  # seconds of a step with few samples after which none with more is tried
 REPEATS = 3  # how often about the same is done to time it once: to warm up, and again
-PATIENCE = 60.0  # seconds beyond those planned after which a measurement counts as hung
+PATIENCE = 180.0  # seconds beyond those planned after which a measurement counts as hung
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,19 @@ from mosaic_fl.forecast.server import (
     student_steps,
     transfer,
 )
-from mosaic_fl.forecast.sizes import contribution_bytes, model_bytes, packed
+from mosaic_fl.forecast.sizes import (
+    contribution_bytes,
+    decoder_bytes,
+    feature_size,
+    model_bytes,
+    normalised,
+    packed,
+    shapes_of,
+    spec_numbers,
+)
 from mosaic_fl.forecast.work import Job, Phase, Unit
+from mosaic_fl.generators.base import GeneratorSpec
+from mosaic_fl.generators.latent import LatentGenerator
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import local_settings, round_half_up
 from mosaic_fl.methods.outcome import ALL_MODELS
@@ -75,6 +86,10 @@ def count(of: Federated) -> Counted:
         _contribute(of, total)
     if held:
         _rounds(of, total, held, _server_of_a_round(of, total))
+        if mosaic:  # what the rounds end with goes down, too, and clients contribute what they train on from there
+            widths = _widths(of)
+            of = replace(of, shares=[replace(s, architecture=widths.get(s.client, s.architecture)) for s in of.shares])
+            total.down += sum(model_bytes(s.architecture, of.schema) for s in of.shares)
     if not card.rounds:
         _contribute(of, total)
         total.phases.append(Phase(server=_one_shot(of, total)))
@@ -123,7 +138,26 @@ def _rounds(
     total.phases.append(Phase(clients=looks, times=times))
     total.up += times * sum(sizes)
     total.down += times * sum(sizes)
+    if widths and normalised(of.shares[0].architecture, schema):  # the full model's statistics are measured once more
+        measured = times + 1 if config.run.method == "dfrd" else 1
+        total.down += measured * len(of.shares) * model_bytes(of.shares[0].architecture, schema)
+    _beside_the_model(of, total, times, asked)
     total.disk += 2 * sum({name: model_bytes(name, schema) for name in {s.architecture for s in of.shares}}.values())
+
+
+def _beside_the_model(of: Federated, total: Counted, times: int, asked: int) -> None:
+    """What else the server of a method keeps from round to round, or sends."""
+    settings, method = of.config.synthesis, of.config.run.method
+    if method == "fedgen" and times > 1:
+        features = feature_size(of.shares[0].architecture, of.schema)
+        with torch.random.fork_rng(devices=[]):
+            latent = LatentGenerator(settings.latent, settings.width, of.schema.num_classes, features)
+        size = packed(shapes_of(latent.state_dict()))
+        total.down += (times - 1) * asked * size
+        total.disk += size
+    if method in IN_ROUNDS:
+        spec = GeneratorSpec("cdcgan", settings.latent, settings.width)
+        total.disk += 4 * spec_numbers(spec, of.schema) * (2 if method == "dfrd" else 1)
 
 
 def _widths(of: Federated) -> dict[int, str]:
@@ -182,7 +216,8 @@ def _one_shot(of: Federated, total: Counted) -> list[Job]:
         stage = pool_bytes(schema, images.total, 0)
         steps = student_steps("student", plain, of.student, images.total, plain.distill.steps)
         work = ServerWork([*images.jobs, *steps], stage + size, round(COPIES * stage))
-        total.up -= sum(models)  # no classifier is sent
+        specs = [spec_of(share, config, schema, of.device) for share in of.shares]
+        total.up = sum(decoder_bytes(spec, schema) for spec in specs if spec is not None)  # and no classifier
         total.down += experts * size
     elif method in ONE_SHOT_SERVERS:
         work = _synthesis(of)

@@ -87,6 +87,18 @@ def spec_numbers(spec: GeneratorSpec, schema: Schema) -> int:
     return sum(prod(shape) for _, _, shape in generator_outline(spec, schema))
 
 
+def decoder_bytes(spec: GeneratorSpec, schema: Schema) -> int:
+    """Bytes of a generator alone, without the density that was fitted to it, as FedCVAE's clients send it."""
+    outline = generator_outline(spec, schema)
+    shapes = {f"generator/{n}": (dtype, shape) for n, dtype, shape in outline if not n.startswith("density.")}
+    return packed(shapes, _described(schema) + 100)
+
+
+def normalised(architecture: str, schema: Schema) -> bool:
+    """Whether a classifier keeps running statistics."""
+    return any(name.endswith("running_mean") for name, _, _ in model_outline(architecture, schema))
+
+
 def prototypes(count: int, config: PrototypesConfig) -> float:
     """About how many prototypes a class of `count` samples has: clusters that are hardly filled are often dropped."""
     clusters = min(config.per_class, count // config.min_cluster)
