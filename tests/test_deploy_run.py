@@ -151,7 +151,7 @@ def test_a_failure_of_the_app_is_this_commands(tmp_path: Path, code: int, kind: 
     (tmp_path / "failure.json").write_text(json.dumps({"error": "1 of 2 clients joined", "exit_code": code}))
     plan = ServerPlan(Config(), tmp_path, 2, 2, "127.0.0.1", 1)
     with Processes() as processes, pytest.raises(MosaicError, match="^1 of 2 clients joined$") as caught:
-        _wait(plan, commands(plan, {}, 1), processes, None)
+        _wait(plan, commands(plan, {}, 1), processes, None, lambda: None)
     assert type(caught.value) is kind
 
 
@@ -160,7 +160,7 @@ def test_a_process_that_ends_by_itself_is_named(tmp_path: Path) -> None:
     with Processes() as processes:
         processes.start("hub", Command(("/bin/sh", "-c", "echo no luck")), tmp_path / "log")
         with pytest.raises(MosaicError, match="^hub ended by itself: no luck; go on with --resume"):
-            _wait(plan, commands(plan, {}, 1), processes, None)
+            _wait(plan, commands(plan, {}, 1), processes, None, lambda: None)
 
 
 def test_grandchildren_that_will_not_end_are_ended(tmp_path: Path) -> None:

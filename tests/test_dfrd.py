@@ -85,6 +85,7 @@ def test_partial_participation(digits: Dataset) -> None:
 def test_wrong_wishes_are_found_before_any_work(digits: Dataset) -> None:
     def check(**values: object) -> None:
         config = Config().with_values({k.replace("_", ".", 1): v for k, v in values.items()})
+        METHODS["dfrd"].settings(config)
         check_dfrd(config, digits.schema, ["vit:8:1"], "vit:8:1")
 
     check()

@@ -49,7 +49,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "contribution": Contribution.load,
     "global model": GlobalModel.load,
     "toml": read_toml,
-    "parquet": lambda path: read_parquet(path),
+    "parquet": read_parquet,
     "text": read_text,
 }
 

@@ -66,8 +66,12 @@ def test_of_a_costly_network_only_a_few_images_are_tried() -> None:
     trial = Trial.of(schema, "cnn:1:1", GeneratorSpec("dcgan", 1, 1))
     images, at_once = trial.images(117_132)  # bytes; it took 88 s
     assert 1 <= images <= 10
-    assert at_once * max(trial.expert.largest, trial.generator.largest) <= 2**22
+    assert at_once * max(trial.expert.largest, trial.generator.largest) <= 2**20 + 117_132 // 8
     Contribution.from_bytes(sealed("cnn:1:1", (1, 1024, 1024), 1000, ("dcgan", 1, 1)))
+    # Of one whose maps are too large, none.
+    wide = image_schema((16, 1024, 1024), ("a", "b"))
+    assert Trial.of(wide, "cnn:1:1", GeneratorSpec("dcgan", 1, 1)).images(100_000)[0] == 0
+    Contribution.from_bytes(sealed("cnn:1:1", wide.shape, 2, ("dcgan", 1, 1)))
     # Of a cheap one every class is tried.
     assert (
         Trial.of(image_schema((1, 8, 8), tuple("0123456789")), "cnn:8", GeneratorSpec("dcgan", 4, 8)).images(60_000)[0]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.sources import load_test
 from mosaic_fl.devices import find_device
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.evaluation import figures
 from mosaic_fl.files import sha256, write_atomic
 from mosaic_fl.journal import Journal
@@ -24,6 +27,40 @@ from mosaic_fl.run_folder import claim, finished
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
 from mosaic_fl.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """All that a distillation needs, checked before any work; `inputs` is the hash of the contributions."""
+
+    contributions: list[Contribution]
+    config: Config
+    device: torch.device
+    student: str
+    test: Dataset | None
+    sources: list[Path]
+    inputs: str
+
+    @property
+    def schema(self) -> Schema:
+        """What all clients' samples are."""
+        return self.contributions[0].schema
+
+
+def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | None = None) -> Distillation:
+    """Read and check the contributions in `paths`; raises UsageError as `distill_files` does."""
+    if config.models.student:
+        trust(config.models.student)  # before contributions of the same architecture are built
+    contributions = compatible([Contribution.load(path) for path in paths])
+    schema, device = contributions[0].schema, find_device(config.run.device)
+    student = trust(config.models.student or default_student(schema))
+    check(student, schema)
+    held_out = load_test(test, schema, config.data) if test else None
+    check_one_exchange(config)
+    config = config.with_values({"models.student": student})
+    check_distillation(config, schema, [c.architecture for c in contributions])
+    inputs = sha256(*(c.to_bytes() for c in contributions))
+    return Distillation(contributions, config, device, student, held_out, [*paths, *([test] if test else [])], inputs)
 
 
 def distill_files(
@@ -45,19 +82,24 @@ def distill_files(
     distillation, nothing is done again. With it, the stages are deleted, unless `keep_stages`.
     """
     stopwatch = stopwatch or Stopwatch()
-    if config.models.student:
-        trust(config.models.student)  # before contributions of the same architecture are built
     with stopwatch.stage("load"):
-        contributions = compatible([Contribution.load(path) for path in paths])
-    schema, device = contributions[0].schema, find_device(config.run.device)
-    student = trust(config.models.student or default_student(schema))
-    check(student, schema)
-    held_out = load_test(test, schema, config.data) if test else None
-    check_one_exchange(config)
-    config = config.with_values({"models.student": student})
-    check_distillation(config, schema, [c.architecture for c in contributions])
-    inputs = sha256(*(c.to_bytes() for c in contributions))
-    claim(out, "distill", inputs, config, [*paths, *([test] if test else [])], resume=resume, force=force)
+        prepared = prepare_distillation(paths, config, test)
+    claim(out, "distill", prepared.inputs, prepared.config, prepared.sources, resume=resume, force=force)
+    return distill_prepared(prepared, out, listen, keep_stages=keep_stages, stopwatch=stopwatch)
+
+
+def distill_prepared(
+    prepared: Distillation,
+    out: Path,
+    listen: Listener = deaf,
+    *,
+    keep_stages: bool = False,
+    stopwatch: Stopwatch | None = None,
+) -> dict[str, Any]:
+    """As `distill_files` once its files are read and `out` is claimed."""
+    stopwatch = stopwatch or Stopwatch()
+    contributions, config, device = prepared.contributions, prepared.config, prepared.device
+    student, held_out = prepared.student, prepared.test
     tested_on = sha256(held_out.images.numpy().tobytes(), held_out.labels.numpy().tobytes()) if held_out else None
     torch.set_num_threads(config.run.threads)
     journal = Journal(out, listen, stopwatch)
@@ -70,7 +112,7 @@ def distill_files(
     content = distilled.model.to_bytes()
     write_atomic(out / "global_model.safetensors", content)
     outcome = Outcome(
-        distilled.model, [len(c.to_bytes()) for c in contributions], [len(content)] * len(paths), distilled
+        distilled.model, [len(c.to_bytes()) for c in contributions], [len(content)] * len(contributions), distilled
     )
     result: dict[str, Any] = {
         "method": "mosaic",

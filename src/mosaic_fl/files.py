@@ -177,6 +177,16 @@ def require_writable(path: Path) -> None:
         raise UsageError(_refusal(path, error)) from error
 
 
+def require_place(path: Path) -> None:
+    """Raise UsageError where `require_writable` would, as far as that can be seen without writing anything."""
+    place = path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    number = errno.ENOTDIR if not place.is_dir() else 0 if os.access(place, os.W_OK | os.X_OK) else errno.EACCES
+    if number:
+        raise UsageError(_refusal(path, OSError(number, os.strerror(number))))
+
+
 def _refusal(path: Path, error: OSError) -> str:
     way_out = "free some space, or choose another --out" if error.errno in FULL else "choose another --out"
     return f"cannot write {path}: {error.strerror}; {way_out}"

@@ -11,7 +11,7 @@ from typing import Any
 from mosaic_fl.config import Config
 from mosaic_fl.config_file import from_toml, to_toml
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import read_bytes, remove_partial, require_writable, write_atomic
+from mosaic_fl.files import read_bytes, remove_partial, require_place, require_writable, write_atomic
 from mosaic_fl.folder_lock import occupy
 
 MARKER = "inputs.json"  # written first and deleted last: what carries it is ours
@@ -53,24 +53,30 @@ def claim(
     *,
     resume: bool,
     force: bool,
+    dry_run: bool = False,
 ) -> None:
     """Make `folder` the place of this run of `command`, whose data has the hash `inputs`, and write its `config.toml`.
 
     `options` are those of the command that are no settings and yet make the run what it is, as they were given. With
     `resume`, a run of the same command, inputs, options and settings there is gone on with. With `force`, the files of
-    the run that is there are deleted, and nothing else is. Raises UsageError where the folder holds something and
-    neither was said, is no run's or another run's, holds one of `sources`, the files that this run reads, has a damaged
-    marker, cannot be written, or is where another process works; MosaicError where it cannot be emptied.
+    the run that is there are deleted, and nothing else is. A `dry_run` finds what is wrong, and changes nothing.
+    Raises UsageError where the folder holds something and neither was said, is no run's or another run's, holds one of
+    `sources`, the files that this run reads, has a damaged marker, cannot be written, or is where another process
+    works; MosaicError where it cannot be emptied.
     """
     found, marker = require_open(folder, resume=resume, force=force)
-    require_writable(folder / MARKER)
+    (require_place if dry_run else require_writable)(folder / MARKER)
     occupy(folder)
     ours = {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
     try:
         if found and force:
-            _delete(folder, sources)
+            _require_outside(folder, sources)
         elif found:
             _require_same(folder, found, marker, ours, config)
+        if dry_run:
+            return
+        if found and force:
+            _delete(folder)
         remove_partial(folder)
     except OSError as error:
         raise MosaicError(f"cannot empty {folder}: {error.strerror}") from error
@@ -125,10 +131,13 @@ def _marker(folder: Path) -> dict[str, Any] | None:
     return content if whole else None
 
 
-def _delete(folder: Path, sources: Sequence[Path]) -> None:
+def _require_outside(folder: Path, sources: Sequence[Path]) -> None:
     for source in sources:
         if source.exists() and folder.resolve() in source.resolve().parents:
             raise UsageError(f"{folder} holds {source}, which this run reads: choose another --out")
+
+
+def _delete(folder: Path) -> None:
     for name in OURS:
         path = folder / name
         if path.is_dir() and not path.is_symlink():

@@ -1,5 +1,6 @@
 """Whether received networks give finite outputs, tried as far as that is cheap: what it costs is counted before."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from mosaic_fl.models.registry import outline
 AT_ONCE = 128  # images, at most
 # For a small file next to nothing, for a large one what reading its bytes excuses.
 SECONDS, BYTES_A_SECOND = 0.25, 2**24
-MAP_VALUES, VALUES_A_BYTE = 2**21, 1 / 8
+MAP_VALUES, VALUES_A_BYTE = 2**20, 1 / 8
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Trial:
 
         At most one of each class; none where the first would cost too much.
         """
-        largest = max(self.expert.largest, self.generator.largest, 1)
+        largest = max(self.expert.largest, self.generator.largest, math.prod(self.schema.shape))
         at_once = min(int((MAP_VALUES + VALUES_A_BYTE * size) // largest), AT_ONCE)
         if not at_once:
             return 0, 1
@@ -63,7 +64,8 @@ class Trial:
             generator.check()
         count, at_once = self.images(size)
         rng = torch.Generator().manual_seed(0)
-        for labels in torch.arange(count).split(at_once):
+        for start in range(0, count, at_once):
+            labels = torch.arange(start, min(start + at_once, count))
             images = torch.zeros(len(labels), *self.schema.shape)
             if generator is not None:
                 images = generator(torch.randn(len(labels), generator.spec.latent, generator=rng), labels)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
+from mosaic_fl.cli.forecasting import DryRun, announce, show
 from mosaic_fl.cli.options import Force, Preset, Resume, Settings, given_settings, names, require_words
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
@@ -53,6 +54,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="folder of the comparison")] = Path("runs/compare"),
     resume: Resume = False,
     force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Compare methods: the same clients, data, models, budgets and seeds."""
     asked = {
@@ -90,11 +92,17 @@ def compare(
         print(f"{len(grid.cells())} cells, {len(plan.barred)} of them cannot run")
         return
     from mosaic_fl.engines.local import worker_count
+    from mosaic_fl.forecast.grid import foresee_grid
 
     config = grid.base().with_values({"models.clients": list(plan.models), "models.student": plan.student})
     sources = [Path(config.data.name)]
-    claim(out, "compare", plan.inputs, config, sources, grid.options(), resume=resume, force=force)
-    _run(plan, out, asked_jobs or worker_count(0, len(grid.settings()), plan.device))
+    options, at_once = grid.options(), asked_jobs or worker_count(0, len(grid.settings()), plan.device)
+    claim(out, "compare", plan.inputs, config, sources, options, resume=resume, force=force, dry_run=dry_run)
+    if dry_run:
+        show(foresee_grid(plan, at_once))
+        return
+    announce(lambda: foresee_grid(plan, at_once, first=True), resume=resume)
+    _run(plan, out, at_once)
 
 
 def _run(plan: Any, out: Path, jobs: int) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from mosaic_fl.cli.forecasting import DryRun, announce, show
 from mosaic_fl.cli.options import (
     ConfigFile,
     Device,
@@ -23,10 +24,10 @@ from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.data.places import existing, is_data
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import require_file, require_writable, write_atomic
+from mosaic_fl.files import require_file, require_place, require_writable, write_atomic
 from mosaic_fl.model_names import require_spelt
 from mosaic_fl.notes import note
-from mosaic_fl.run_folder import require_open
+from mosaic_fl.run_folder import claim, require_open
 
 # Of the settings that say what a simulation reads, those for a site too.
 READ = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
@@ -54,13 +55,14 @@ def contribute(
     device: Device = None,
     settings: Settings = None,
     force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """At a client: train on private data and write the one file that leaves the site."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
     options |= reading
     config = configure(file, options, settings)
     require_spelt(model)
-    require_free(out, force, data)
+    require_free(out, force, data, dry_run=dry_run)
     federation = number_or_names(classes, classes_file)
     existing(data)
     simulated = [name for name in given_settings(settings) if name.startswith(("data.", "partition."))]
@@ -71,6 +73,7 @@ def contribute(
     from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.devices import find_device
     from mosaic_fl.engines.workers import one_thread
+    from mosaic_fl.forecast.foresee import foresee_contribution
     from mosaic_fl.models import check, trust
     from mosaic_fl.monitor import Recorder
     from mosaic_fl.report.benefit import own_figure
@@ -83,7 +86,11 @@ def contribute(
         samples = load_own(data, config.data, federation, schema)
     spec = trust(model)
     check(spec, samples.schema)
-    place = find_device(config.run.device)
+    place, site = find_device(config.run.device), Site(client, samples, spec)
+    if dry_run:
+        show(foresee_contribution(site, config, place))
+        return
+    announce(lambda: foresee_contribution(site, config, place, first=True))
     with Display([("train", 1.0), ("generator", 1.5)], console, stopwatch=stopwatch) as display, one_thread():
 
         def listen(stage: str, client: int, done: int, total: int) -> None:
@@ -93,7 +100,7 @@ def contribute(
         start = common_start(config, spec, samples.schema)
         told = partial(Recorder, client=client, listen=listen)
         with stopwatch.stage(CLIENTS):
-            made = make(Site(client, samples, spec), config, place, told, start)
+            made = make(site, config, place, told, start)
         display.hear(CLIENTS, -1, 1, 1)
     content = made.to_bytes()
     write_atomic(out, content)
@@ -118,6 +125,7 @@ def distill(
     keep_stages: KeepStages = False,
     resume: Resume = False,
     force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """At the server: contributions in, one global model out; no data is seen."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
@@ -130,26 +138,27 @@ def distill(
         existing(test)
     require_open(out, resume=resume, force=force)
     let_in(trusted)
-    from mosaic_fl.distilling import distill_files
+    from mosaic_fl.distilling import distill_prepared, prepare_distillation
+    from mosaic_fl.forecast.foresee import foresee_distillation
     from mosaic_fl.report.benefit import benefit_lines
+    from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.tables import percent, seconds_line
     from mosaic_fl.stopwatch import Stopwatch
 
     stages, console, stopwatch = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)], Console(stderr=True), Stopwatch()
+    count = f"{len(contributions)} contribution{'s' * (len(contributions) > 1)}"
+    with stopwatch.stage("load"), waiting(console, f"reading {count}"):
+        prepared = prepare_distillation(contributions, config, test)
+    settled, sources = prepared.config, prepared.sources
+    claim(out, "distill", prepared.inputs, settled, sources, resume=resume, force=force, dry_run=dry_run)
+    if dry_run:
+        show(foresee_distillation(prepared))
+        return
+    announce(lambda: foresee_distillation(prepared, first=True), resume=resume)
     with Display(stages, console, stopwatch=stopwatch) as display:
-        display.say(f"distilling {len(contributions)} contribution{'s' * (len(contributions) > 1)}")
-        result = distill_files(
-            contributions,
-            config,
-            out,
-            test,
-            display.hear,
-            resume=resume,
-            force=force,
-            keep_stages=keep_stages,
-            stopwatch=stopwatch,
-        )
+        display.say(f"distilling {count}")
+        result = distill_prepared(prepared, out, display.hear, keep_stages=keep_stages, stopwatch=stopwatch)
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*benefit_lines(result), sep="\n")
@@ -181,7 +190,7 @@ def let_in(trusted: list[str] | None) -> None:
         trust_own(spec)
 
 
-def require_free(path: Path, force: bool, *sources: Path) -> None:
+def require_free(path: Path, force: bool, *sources: Path, dry_run: bool = False) -> None:
     """Raise UsageError before any work where writing `path` would destroy something, or is not possible.
 
     What is in one of `sources`, which are read, is not even overwritten with `force`.
@@ -194,4 +203,4 @@ def require_free(path: Path, force: bool, *sources: Path) -> None:
             raise UsageError(f"{path} is what this command reads: choose another --out")
     if path.exists() and not force:
         raise UsageError(f"{path} exists: add --force to overwrite it, or choose another --out")
-    require_writable(path)
+    (require_place if dry_run else require_writable)(path)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from mosaic_fl.cli.forecasting import DryRun
 from mosaic_fl.cli.options import (
     ConfigFile,
     Device,
@@ -57,6 +58,7 @@ def run(
     keep_stages: KeepStages = False,
     resume: Resume = False,
     force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Simulate a federation: private data at clients to one global model."""
     options = {
@@ -87,7 +89,7 @@ def run(
     with waiting(Console(stderr=True), "starting"):  # torch begins here: all that words can get wrong is checked
         from mosaic_fl.cli.simulate import simulate
 
-    simulate(config, out, asked, resume=resume, force=force, keep_stages=keep_stages)
+    simulate(config, out, asked, resume=resume, force=force, keep_stages=keep_stages, dry_run=dry_run)
 
 
 def config(

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from mosaic_fl.cli.forecasting import announce, show
 from mosaic_fl.config import Config, DistillConfig
 from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.partition import class_table
+from mosaic_fl.forecast.foresee import foresee_run
 from mosaic_fl.journal import round_name
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import ONE_MODEL, SAMPLES_OR_PRIOR
@@ -32,14 +34,26 @@ STAGES = {"train": 1.0, "generator": 1.5, "centralised": 1.0, "meta": 1.5, "pool
 
 
 def simulate(
-    config: Config, out: Path, asked: Collection[str], *, resume: bool, force: bool, keep_stages: bool = False
+    config: Config,
+    out: Path,
+    asked: Collection[str],
+    *,
+    resume: bool,
+    force: bool,
+    keep_stages: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Prepare, run, draw and print; see `runs`. `asked` are the settings that the user gave by options."""
     console, stopwatch = Console(stderr=True), Stopwatch()
     with stopwatch.stage("load"), waiting(console, f"loading {config.data.name} and spreading it over the clients"):
         prepared = prepare(config)
     _advise(config, prepared, asked)
-    claim(out, "run", prepared.inputs, prepared.config, [Path(config.data.name)], resume=resume, force=force)
+    sources = [Path(config.data.name)]
+    claim(out, "run", prepared.inputs, prepared.config, sources, resume=resume, force=force, dry_run=dry_run)
+    if dry_run:
+        show(foresee_run(prepared))
+        return
+    announce(lambda: foresee_run(prepared, first=True), resume=resume)
     with Display(_plan(prepared), console, clients=len(prepared.sites), stopwatch=stopwatch) as display:
         result = run(prepared, out, display.hear, stopwatch, keep_stages=keep_stages)
     _draw(prepared, out, result)

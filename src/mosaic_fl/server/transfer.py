@@ -44,22 +44,31 @@ def strong_generators(contributions: Sequence[Contribution], config: DistillConf
     The kind says whether small generators draw it well. Not where prior samples have to help them, nor where a
     generator cannot be asked for a class: its label is then one expert's word.
     """
-    schema = contributions[0].schema
-    if not schema.kind.drawn_well or has_prior(config, schema):
+    if not suits_generators(config, contributions[0].schema):
         return False
     return all(c.generator_spec is None or c.generator_spec.conditional for c in contributions)
 
 
+def suits_generators(config: DistillConfig, schema: Schema) -> bool:
+    """Whether samples of conditional generators would be good enough alone for such samples and settings."""
+    return schema.kind.drawn_well and not has_prior(config, schema)
+
+
 def pool_size(contributions: Sequence[Contribution], config: DistillConfig) -> int:
-    """`config.pool`; 0 is 40,000 of strong generators, whose new samples teach more than another look at old ones.
+    """How many samples the generators of these contributions give: see `pool_samples`."""
+    schema, few = contributions[0].schema, config.pool or config.fresh
+    return pool_samples(config, schema, len(contributions), strong=not few and strong_generators(contributions, config))
+
+
+def pool_samples(config: DistillConfig, schema: Schema, clients: int, *, strong: bool) -> int:
+    """`config.pool`; 0 is 40,000 of `strong` generators, whose new samples teach more than another look at old ones.
 
     Of large images, or many experts' float32 outputs on them, it is as many as a gibibyte holds. It is 16,000 at least,
     and where generators are weak or new samples come with each step anyway (docs/notes/labels-and-teacher.md).
     """
-    if config.pool or config.fresh or not strong_generators(contributions, config):
+    if config.pool or config.fresh or not strong:
         return config.pool or WEAK_POOL
-    schema = contributions[0].schema
-    each = prod(schema.shape) + 4 * len(contributions) * schema.num_classes
+    each = prod(schema.shape) + 4 * clients * schema.num_classes
     return max(WEAK_POOL, min(STRONG_POOL, LARGEST_POOL // each))
 
 

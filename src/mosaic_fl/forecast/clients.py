@@ -1,0 +1,97 @@
+"""The clients' work, counted: local training, a generator, and what else a contribution takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, log2
+from typing import Any
+
+import torch
+
+from mosaic_fl.client.choice import pick_family
+from mosaic_fl.client.contribute import Site, split
+from mosaic_fl.client.training import steps_for
+from mosaic_fl.config import Config
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.forecast.sizes import contribution_bytes, generator_spec
+from mosaic_fl.forecast.work import Job, Unit
+from mosaic_fl.generators.base import GeneratorSpec
+
+TASK = 0.02  # seconds to send a task and its answer, and to build its network
+FIT = 2.0  # how often a contribution's bytes are written or read
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a client has: `counts` training samples a class, `held` validation samples, its architecture."""
+
+    client: int
+    architecture: str
+    counts: tuple[int, ...]
+    held: int
+
+    @property
+    def samples(self) -> int:
+        """Training samples."""
+        return sum(self.counts)
+
+
+def share_of(site: Site, config: Config) -> Share:
+    """The client's share as its training will see it."""
+    train, validation = split(site, config)
+    return Share(site.client, site.architecture, tuple(train.class_counts().tolist()), len(validation))
+
+
+def training(
+    stage: str, share: Share, architecture: str, config: Config, changes: Mapping[str, Any] | None = None
+) -> list[Job]:
+    """Local training of `architecture` with `changes` to `[train]`, and the looks at the validation split."""
+    changes = dict(changes or {})
+    settings = config.train.model_copy(update=changes)
+    steps = steps_for(share.samples, settings)
+    looks = (ceil(steps / settings.check_every) + 1) * share.held
+    kept = tuple(sorted((key, value) for key, value in changes.items() if key not in ("min_steps", "max_steps")))
+    step = Unit("train", architecture, rung(share.samples, settings.batch_size), kept)
+    return [Job(stage, step, steps), Job(stage, Unit("forward", architecture), looks)]
+
+
+def contribution(share: Share, config: Config, schema: Schema, device: torch.device) -> list[Job]:
+    """All that a client does for its contribution."""
+    jobs = training("train", share, share.architecture, config)
+    spec = spec_of(share, config, schema, device)
+    if spec is not None:
+        steps, batch = generator_steps(share, config), rung(share.samples, config.generator.batch_size)
+        jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))
+        if spec.family == "cvae":  # one pass of its encoder, and the density of what that says
+            jobs.append(Job("generator", Unit("density"), share.samples))
+    jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
+    size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
+    return [*jobs, Job("generator", Unit("packing"), FIT * size), Job("generator", Unit("fixed"), TASK)]
+
+
+def spec_of(share: Share, config: Config, schema: Schema, device: torch.device) -> GeneratorSpec | None:
+    """The generator that the client trains; None where it trains none."""
+    family, _ = pick_family(config.generator, share.samples, schema, device)
+    if family == "none":
+        return None
+    return generator_spec(family, config.generator.latent, config.generator.width, schema)
+
+
+def generator_steps(share: Share, config: Config) -> int:
+    """Steps of the client's generator."""
+    settings = config.generator
+    if not settings.epochs:
+        return settings.steps
+    return max(1, round(settings.epochs * ceil(share.samples / settings.batch_size)))
+
+
+def rung(samples: int, batch: int) -> int:
+    """The samples in a step of `batch`: all, or of a smaller client the nearest power of two.
+
+    So clients of every size share a few measurements.
+    """
+    return batch if samples >= batch else max(2, 2 ** round(log2(max(2, samples))))
+
+
+def in_order(shares: Sequence[Share]) -> list[Share]:
+    """As workers take them: the largest first."""
+    return sorted(shares, key=lambda share: -(share.samples + share.held))

@@ -1,0 +1,166 @@
+"""How each kind of work is measured: the run's own code for it, on a few images."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from mosaic_fl.client.fusion import train_aggregator
+from mosaic_fl.client.prototypes import prototypes
+from mosaic_fl.client.training import train_classifier
+from mosaic_fl.forecast.bench import STEPS, Bench, watched
+from mosaic_fl.forecast.serving import features_probe, lesson_probe, synthesis_probe
+from mosaic_fl.forecast.sizes import generator_spec
+from mosaic_fl.forecast.work import Kind, Unit
+from mosaic_fl.generators.base import build as build_generator
+from mosaic_fl.models.fusion import Aggregator
+from mosaic_fl.models.inference import logits
+from mosaic_fl.monitor import Recorder
+from mosaic_fl.registries import GENERATORS
+from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.meta import build_meta
+from mosaic_fl.server.meta_training import train_meta
+from mosaic_fl.server.student import Lesson, train_student
+from mosaic_fl.server.teachers import Teachers
+
+Probe = Callable[[Unit, Bench, int, float], float]
+"""(unit, bench, samples at once, seconds to spend) -> seconds of one step, or of one image for what has no steps."""
+
+
+def train_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
+    """A step of a client's classifier."""
+    data, model = bench.data(max(2, batch)), bench.model(unit.name)
+    always = {"batch_size": max(2, batch), "min_steps": STEPS, "max_steps": STEPS}
+    settings = bench.config.train.model_copy(update=dict(unit.changes) | always)
+    nothing = data.subset([])
+    return watched(
+        lambda watch: train_classifier(model, data, nothing, settings, bench.stream, bench.device, watch), seconds
+    )
+
+
+def generator_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
+    """A step of a client's generator."""
+    data = bench.data(max(2, batch))
+    update = {"family": unit.name, "batch_size": max(2, batch), "steps": STEPS}
+    settings = bench.config.generator.model_copy(update=update)
+    expert, train = bench.model(bench.experts[0]), GENERATORS[unit.name].train
+    return watched(lambda watch: train(data, expert, settings, bench.stream, bench.device, watch), seconds)
+
+
+def forward_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
+    """An image through a classifier, without gradients."""
+    model, samples = bench.model(unit.name).to(bench.device), bench.data(n).samples
+    return _each(lambda m: logits(model, samples[slice(m)], bench.device), n)
+
+
+def sample_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
+    """A sample of a generator."""
+    settings = bench.config.generator
+    with bench.stream.ambient():
+        spec = generator_spec(unit.name, settings.latent, settings.width, bench.schema)
+        generator = build_generator(spec, bench.schema).to(bench.device).eval()
+    labels, rng = torch.arange(n) % bench.schema.num_classes, bench.stream.torch()
+    return _each(lambda m: bench.schema.kind.to_rest(generator.sample(labels[:m], rng)).cpu(), n)
+
+
+def prior_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
+    """A prior image, mixed with another."""
+    kind, settings = bench.schema.kind, bench.config.distill
+    pool = bench.data(n).samples.only
+
+    def draw(m: int) -> object:
+        drawn = kind.prior(kind.prior_source(settings.prior), m, bench.stream)
+        return kind.mixed(drawn, pool, settings, bench.config.run.seed)
+
+    return _each(draw, n)
+
+
+def prototypes_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
+    """An image of a client on its way to prototypes."""
+    model, data = bench.model(unit.name).eval(), bench.data(n)
+    every = torch.arange(n)
+    return _each(lambda m: prototypes(model, data.subset(every[:m]), bench.config.prototypes, bench.stream), n)
+
+
+def density_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
+    """An image of a client on its way to the density of a variational auto-encoder."""
+    settings = bench.config.generator.model_copy(update={"steps": 1, "batch_size": 2})
+    data, every = bench.data(n), torch.arange(n)
+    expert, train = bench.model(bench.experts[0]), GENERATORS["cvae"].train
+    return _each(lambda m: train(data.subset(every[:m]), expert, settings, bench.stream, bench.device, Recorder()), n)
+
+
+def meta_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
+    """A step of the meta model."""
+    experts = int(dict(unit.changes)["experts"])
+    settings = bench.config.meta.model_copy(update={"batch_size": batch, "steps": STEPS, "holdout": 0.01})
+    outputs, labels = bench.outputs(2 * batch, experts), torch.arange(2 * batch) % bench.schema.num_classes
+    weights = torch.full((experts, bench.schema.num_classes), 1 / experts)
+    return watched(
+        lambda watch: train_meta(outputs, labels, weights, settings, bench.config.run.seed, bench.device, watch),
+        seconds,
+    )
+
+
+def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
+    """What a teacher says of an image; "evened" is the bias of the class-evened one."""
+    outputs, classes = bench.outputs(n, unit.batch), bench.schema.num_classes
+    even = torch.full((unit.batch, classes), 1 / unit.batch)
+    with bench.stream.ambient():
+        meta = build_meta(even, bench.config.meta) if unit.name == "meta" else None
+    teachers = Teachers(MixtureOfExperts((), even, torch.full((unit.batch, classes), 1 / classes)), meta)
+    if unit.name == "evened":
+        return _each(lambda m: teachers.evened_over(outputs[:m]), n)
+    return _each(lambda m: teachers.log_probabilities(unit.name, outputs[:m]), n)
+
+
+def student_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
+    """A step of the student."""
+    data, student = bench.data(2 * max(2, batch)), bench.model(unit.name)
+    lesson = Lesson(data.samples, data.labels, bench.outputs(len(data), 1)[:, 0].log_softmax(1))
+    update = {"batch_size": max(2, batch), "steps": STEPS, "holdout": 0.0}
+    settings = bench.config.distill.model_copy(update=update)
+    return watched(lambda watch: train_student(student, lesson, settings, bench.stream, bench.device, watch), seconds)
+
+
+def fusion_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
+    """A step of FENS's aggregator."""
+    experts, classes = int(dict(unit.changes)["experts"]), bench.schema.num_classes
+    outputs, labels = bench.outputs(batch, experts), torch.arange(batch) % classes
+    settings = bench.config.meta.model_copy(update={"steps": STEPS, "batch_size": batch})
+    with bench.stream.ambient():
+        aggregator = Aggregator(experts, classes, settings.width)
+    return watched(
+        lambda watch: train_aggregator(aggregator, outputs, labels, settings, bench.stream, bench.device, watch),
+        seconds,
+    )
+
+
+def _each(work: Callable[[int], object], n: int) -> float:
+    """Seconds an image of `work` on n of them, once it is warm."""
+    work(min(2, n))
+    start = time.perf_counter()
+    work(n)
+    return (time.perf_counter() - start) / n
+
+
+PROBES: dict[Kind, Probe] = {
+    "train": train_probe,
+    "generator": generator_probe,
+    "forward": forward_probe,
+    "sample": sample_probe,
+    "prior": prior_probe,
+    "prototypes": prototypes_probe,
+    "density": density_probe,
+    "meta": meta_probe,
+    "teachers": teachers_probe,
+    "student": student_probe,
+    "synthesis": synthesis_probe,
+    "lesson": lesson_probe,
+    "features": features_probe,
+    "fusion": fusion_probe,
+}
+AT_ONCE: dict[Kind, int] = {
+    "forward": 128, "sample": 128, "prior": 64, "prototypes": 128, "density": 128, "teachers": 2048,
+}  # fmt: skip
+"""Images that are measured at once, of work without steps."""

@@ -1,0 +1,132 @@
+"""How many bytes a value takes as a file, known from its shapes alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import prod
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import PrototypesConfig
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.generators.base import GeneratorSpec
+from mosaic_fl.generators.base import build as build_generator
+from mosaic_fl.generators.flow import flow_spec
+from mosaic_fl.models import build
+
+Shapes = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
+NAMES = {
+    torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.uint8: "U8",
+    torch.bool: "BOOL",
+}  # fmt: skip
+ENVELOPE = 330  # characters around a manifest: format, version, kind, SHA-256, and their escapes
+THIN = 0.6  # share of the clusters that hold enough samples, where they hold just enough on average
+
+
+def packed(shapes: Shapes, manifest: int = 0) -> int:
+    """Bytes of `container.pack` of tensors of these shapes, with a manifest of so many characters."""
+    header, at = ENVELOPE + manifest, 0
+    for name, (dtype, shape) in sorted(shapes.items()):
+        end = at + prod(shape) * dtype.itemsize
+        entry = {"dtype": NAMES.get(dtype, "F32"), "shape": list(shape), "data_offsets": [at, end]}
+        header, at = header + len(json.dumps({name: entry}, separators=(",", ":"))) - 1, end
+    return 8 + header + at
+
+
+def shapes_of(state: Mapping[str, Tensor], prefix: str = "") -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """The types and shapes of a state's tensors, their names behind `prefix`."""
+    return {prefix + name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
+
+
+@lru_cache(maxsize=256)
+def model_outline(architecture: str, schema: Schema) -> tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]:
+    """(name, type, shape) of each tensor of the classifier's state, in their order."""
+    with torch.random.fork_rng(devices=[]):
+        state = build(architecture, schema).state_dict()
+    return tuple((name, tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items())
+
+
+@lru_cache(maxsize=256)
+def feature_size(architecture: str, schema: Schema) -> int:
+    """d, of the penultimate features of the classifier."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        return int(build(architecture, schema).eval().features(torch.zeros(2, *schema.shape)).shape[1])
+
+
+def model_shapes(architecture: str, schema: Schema, prefix: str = "") -> Shapes:
+    """The shapes of a classifier's state."""
+    return {prefix + name: (dtype, shape) for name, dtype, shape in model_outline(architecture, schema)}
+
+
+def parameters(architecture: str, schema: Schema) -> int:
+    """Numbers in a classifier's state."""
+    return sum(prod(shape) for _, _, shape in model_outline(architecture, schema))
+
+
+def model_bytes(architecture: str, schema: Schema) -> int:
+    """Bytes of a global model's file."""
+    return packed(model_shapes(architecture, schema), _described(schema) + len(architecture))
+
+
+def generator_spec(family: str, latent: int, width: int, schema: Schema) -> GeneratorSpec:
+    """The specification of a generator that a client would train."""
+    return flow_spec(schema, width) if family == "flow" else GeneratorSpec(family, latent, width)
+
+
+@lru_cache(maxsize=64)
+def generator_outline(spec: GeneratorSpec, schema: Schema) -> tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]:
+    """(name, type, shape) of each tensor of the generator's state."""
+    with torch.random.fork_rng(devices=[]):
+        state = build_generator(spec, schema).state_dict()
+    return tuple((name, tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items())
+
+
+def spec_numbers(spec: GeneratorSpec, schema: Schema) -> int:
+    """Numbers in a generator's state."""
+    return sum(prod(shape) for _, _, shape in generator_outline(spec, schema))
+
+
+def decoder_bytes(spec: GeneratorSpec, schema: Schema) -> int:
+    """Bytes of a generator alone, without the density that was fitted to it, as FedCVAE's clients send it."""
+    outline = generator_outline(spec, schema)
+    shapes = {f"generator/{n}": (dtype, shape) for n, dtype, shape in outline if not n.startswith("density.")}
+    return packed(shapes, _described(schema) + 100)
+
+
+def normalised(architecture: str, schema: Schema) -> bool:
+    """Whether a classifier keeps running statistics."""
+    return any(name.endswith("running_mean") for name, _, _ in model_outline(architecture, schema))
+
+
+def prototypes(count: int, config: PrototypesConfig) -> float:
+    """About how many prototypes a class of `count` samples has: clusters that are hardly filled are often dropped."""
+    clusters = min(config.per_class, count // config.min_cluster)
+    if not clusters:
+        return 0.0
+    filled = count / clusters / config.min_cluster - 1  # 0: as many as it must hold on average
+    return clusters * (THIN + (1 - THIN) * min(1.0, filled))
+
+
+def contribution_bytes(
+    architecture: str, schema: Schema, counts: Sequence[int], config: PrototypesConfig, spec: GeneratorSpec | None
+) -> int:
+    """Bytes of the contribution of a client with `counts` training samples a class."""
+    shapes = {"class_counts": (torch.int64, (schema.num_classes,))} | dict(
+        model_shapes(architecture, schema, "expert/")
+    )
+    rows = round(sum(prototypes(count, config) for count in counts))
+    width = feature_size(architecture, schema)
+    shapes |= {
+        "prototypes/features": (torch.float32, (rows, width)),
+        "prototypes/labels": (torch.int64, (rows,)),
+        "prototypes/sizes": (torch.int64, (rows,)),
+    }
+    if spec is not None:
+        shapes |= {f"generator/{name}": (dtype, shape) for name, dtype, shape in generator_outline(spec, schema)}
+    return packed(shapes, _described(schema) + 350)
+
+
+def _described(schema: Schema) -> int:
+    """Characters of a schema in a manifest, whose quotes are escaped twice."""
+    return len(json.dumps(json.dumps(json.dumps(schema.to_json()))))
