@@ -21,10 +21,10 @@ from mosaic_fl.data.sources import load
 from mosaic_fl.domains.dataset import image_dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.federation import FitJob
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import FitJob
 from mosaic_fl.models import build
-from mosaic_fl.states import copy_state
+from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.storage.journal import Journal
 
 MODEL, STEPS, BATCH, CLIENTS = "cnn:16", 200, 64, 10
 

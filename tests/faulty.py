@@ -9,13 +9,13 @@ from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import FitJob, Fitted, Start
-from mosaic_fl.journal import Journal
-from mosaic_fl.states import State
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.numerics.states import State
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 QUESTIONS = ("contribute", "fit", "statistics", "evaluate", "fit_fusion")

@@ -13,10 +13,10 @@ from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.roll import Roll
-from mosaic_fl.journal import Journal
 from mosaic_fl.models import build
-from mosaic_fl.randomness import Stream
-from mosaic_fl.states import copy_state
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 QUICK = {

@@ -10,9 +10,9 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.federation import FitJob, Fitted
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import FitJob, Fitted
 from mosaic_fl.methods.outcome import Method, Outcome
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 QUICK = {

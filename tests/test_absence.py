@@ -7,12 +7,10 @@ import torch
 from torch import Tensor
 
 from faulty import CPU, FaultyFederation, Lost, everywhere, nobody, same, three
-from mosaic_fl import container
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import averaging_rounds
 from mosaic_fl.methods.dense import dense
 from mosaic_fl.methods.dense import distil as dense_distil
@@ -28,10 +26,12 @@ from mosaic_fl.methods.sending import of_each, others, sent_size
 from mosaic_fl.methods.width import heterofl, static_batch_norm
 from mosaic_fl.models import build
 from mosaic_fl.models.fusion import Aggregator
-from mosaic_fl.monitor import Recorder
+from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.distill import distill
 from mosaic_fl.server.experts import MixtureOfExperts
-from mosaic_fl.states import State, copy_state
+from mosaic_fl.storage import container
+from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.training.monitor import Recorder
 
 NORM = "body.2."  # the normalisation of an mlp
 

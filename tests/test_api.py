@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import mosaic_fl
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import Contribution
 
 FEW = {
     "train.max_steps": 10, "train.min_steps": 5, "generator.steps": 5, "generator.latent": 4, "generator.width": 4,

@@ -106,8 +106,8 @@ def test_an_existing_folder_is_never_overwritten(capsys: pytest.CaptureFixture[s
 
 def test_resuming_with_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
     from mosaic_fl.config import Config
-    from mosaic_fl.run_folder import claim
-    from mosaic_fl.runs import prepare
+    from mosaic_fl.run.runner import prepare
+    from mosaic_fl.storage.run_folder import claim
 
     prepared = prepare(Config())
     claim(Path("run"), "run", prepared.inputs, prepared.config, resume=False, force=False)
@@ -165,7 +165,7 @@ def test_help_of_run_fits_a_screen(capsys: pytest.CaptureFixture[str], monkeypat
 
 def test_config_prints_every_setting_and_reads_it_back(capsys: pytest.CaptureFixture[str]) -> None:
     from mosaic_fl.config import Config
-    from mosaic_fl.config_file import from_toml
+    from mosaic_fl.config.toml import from_toml
 
     with pytest.raises(SystemExit):
         main(["config", "--set", "distill.steps=7"])

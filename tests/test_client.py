@@ -9,8 +9,8 @@ from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.models import build
-from mosaic_fl.monitor import Recorder
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.training.monitor import Recorder
 
 CPU = torch.device("cpu")
 QUICK = Config().with_values(

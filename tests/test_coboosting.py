@@ -11,7 +11,6 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.coboosting import coboosting, generator_loss, hard_loss, harden, reweigh, weighted_logits
 from mosaic_fl.methods.outcome import Outcome
@@ -19,6 +18,7 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts
 from mosaic_fl.server.synthesis.student import learn
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 QUICK = {

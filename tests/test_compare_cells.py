@@ -9,8 +9,8 @@ import torch
 
 from mosaic_fl.compare.cell_journal import CellJournal, Cost
 from mosaic_fl.engines.shared import SharedFederation
-from mosaic_fl.journal import Advance, Stage
-from mosaic_fl.monitor import Monitor
+from mosaic_fl.storage.journal import Advance, Stage
+from mosaic_fl.training.monitor import Monitor
 
 
 class Clock:

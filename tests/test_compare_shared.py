@@ -13,10 +13,10 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.shared import SharedFederation, digest
 from mosaic_fl.engines.tasks import ContributeTask
-from mosaic_fl.federation import FitJob, Fitted, Start
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.models import build
-from mosaic_fl.states import copy_state
+from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.storage.journal import Journal
 
 QUICK = {
     "train.max_steps": 8, "train.min_steps": 8, "generator.steps": 3, "generator.width": 4, "run.workers": 1

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from mosaic_fl import container
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.storage import container
 
 TENSORS = {
     "a": torch.arange(6, dtype=torch.float32).view(2, 3),

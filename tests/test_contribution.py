@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from mosaic_fl import container
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import KIND, Contribution
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.monitor import Recorder
-from mosaic_fl.randomness import Stream
+from mosaic_fl.exchange.contribution import KIND, Contribution
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.storage import container
+from mosaic_fl.training.monitor import Recorder
 
 QUICK = {
     "train.max_steps": 5,

@@ -11,8 +11,8 @@ from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators import GeneratorSpec
 from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, train_vae
-from mosaic_fl.monitor import Recorder
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.training.monitor import Recorder
 
 NOBODY = torch.nn.Identity()  # a classifier that is not asked
 CPU = torch.device("cpu")

@@ -11,8 +11,8 @@ from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator, train_gan
 from mosaic_fl.models import Classifier
 from mosaic_fl.models import build as build_model
 from mosaic_fl.models.classifier import Wrapped
-from mosaic_fl.monitor import Recorder
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.training.monitor import Recorder
 
 CPU = torch.device("cpu")
 FAMILIES = ["dcgan", "cdcgan"]

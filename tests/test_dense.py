@@ -13,18 +13,18 @@ from mosaic_fl.domains.image import Image
 from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.generators.base import central
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.dense import dense, generator_loss
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import build
 from mosaic_fl.models.inference import accuracy
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
 from mosaic_fl.server.synthesis.losses import disagree, fools, masked_divergence
 from mosaic_fl.server.synthesis.pool import SyntheticPool, recall
 from mosaic_fl.server.synthesis.upsampling import UpsamplingGenerator
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 QUICK = {

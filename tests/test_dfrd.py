@@ -9,13 +9,13 @@ import torch
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import nested
 from mosaic_fl.methods.dfrd import AVERAGED, GENERATOR, check_dfrd, dfrd, generator_objective, moving_average
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.width import fedrolex
 from mosaic_fl.server.synthesis.losses import fools
+from mosaic_fl.storage.journal import Journal
 from rounds import check_a_method, run, same_jobs, weights
 
 A, B = [math.log(3), 0.0], [0.0, math.log(3)]  # says class 0, or 1, with probability ¾

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from command import QUICK, finish, mosaic, start
-from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.exchange.global_model import GlobalModel
 
 DEMO = ["run", "--data", "digits", "--clients", "3", "--alpha", "0.5", "--centralised", *QUICK]
 
@@ -267,7 +267,7 @@ def test_mosaic_on_sub_models_of_several_widths(tmp_path: Path) -> None:
     rounds = ["--rounds", "2", "--finetune-rounds", "1", "--set", "rounds.kind=fedrolex", "--set", "rounds.steps=10"]
     words = ["run", "--models", "cnn:4", "--student", "cnn:4", "--clients", "3", "--split", "iid", *rounds, *QUICK]
     mosaic(*words, "--set", "models.ratios=[1.0,0.5,0.25]", "--workers", "2", "--out", "a", cwd=tmp_path)
-    from mosaic_fl.contribution import Contribution
+    from mosaic_fl.exchange.contribution import Contribution
 
     kept = sorted((tmp_path / "a" / "contributions").glob("*.contribution"))
     assert [Contribution.load(path).architecture for path in kept] == ["cnn:4", "cnn:2", "cnn:1"]

@@ -14,11 +14,11 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation, worker_count
 from mosaic_fl.engines.workers import Workers
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import FitJob, Start
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import FitJob, Start
 from mosaic_fl.models import build, trust
-from mosaic_fl.randomness import Stream
-from mosaic_fl.states import copy_state
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 QUICK = {

@@ -9,7 +9,6 @@ from mosaic_fl.config import MetaConfig
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build
-from mosaic_fl.monitor import Recorder
 from mosaic_fl.server.experts import (
     MixtureOfExperts,
     class_balanced,
@@ -23,6 +22,7 @@ from mosaic_fl.server.experts import (
 from mosaic_fl.server.meta import build_meta
 from mosaic_fl.server.meta_training import meta_log_probabilities, train_meta
 from mosaic_fl.server.teachers import Teachers
+from mosaic_fl.training.monitor import Recorder
 
 COUNTS = torch.tensor([[30, 0, 0], [10, 5, 0]])
 

@@ -8,8 +8,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import Fitted
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import Fitted
 from mosaic_fl.methods.averaging import (
     local_settings,
     participants,
@@ -18,6 +17,7 @@ from mosaic_fl.methods.averaging import (
     weighted_average,
 )
 from mosaic_fl.methods.fedavg import fedavg
+from mosaic_fl.storage.journal import Journal
 
 
 def fitted(client: int, samples: int, weight: float, batches: int) -> Fitted:

@@ -16,13 +16,13 @@ from mosaic_fl.methods.outcome import Method
 from mosaic_fl.methods.rounds import load_model
 from mosaic_fl.methods.settings import check_student_steps
 from mosaic_fl.models import build
-from mosaic_fl.monitor import Recorder
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.experts import class_weights
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts
 from mosaic_fl.server.synthesis.generator import draw, new_generator
 from mosaic_fl.server.synthesis.losses import expert_distance, label_weighted
-from mosaic_fl.states import copy_state
+from mosaic_fl.training.monitor import Recorder
 from rounds import CPU, check_a_method, run, weights
 
 COUNTS = torch.tensor([[30, 0, 5], [10, 20, 0]])

@@ -15,16 +15,16 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import FitJob, Fitted
+from mosaic_fl.exchange.federation import FitJob, Fitted
 from mosaic_fl.generators.latent import Latent, LatentGenerator
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.fedgen import check_head, feature_size, fedgen, train_generator
 from mosaic_fl.models import build, trust
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.synthesis.losses import expert_cross_entropy, mode_seeking
-from mosaic_fl.states import copy_state
 from rounds import Listening, run, same_jobs, weights
 
 

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mosaic_fl import container
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.config import Config, MetaConfig
@@ -16,15 +15,16 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.tasks import OutputsTask
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.fens import fens
 from mosaic_fl.methods.sending import sent_size
 from mosaic_fl.models.fusion import Aggregator, load_aggregator
 from mosaic_fl.models.inference import accuracy
-from mosaic_fl.monitor import Recorder
-from mosaic_fl.randomness import Stream
-from mosaic_fl.states import copy_state
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.storage import container
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Recorder
 
 CPU = torch.device("cpu")
 QUICK = {

@@ -11,8 +11,8 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.generators.flow import SAMPLING_STEPS, FlowGenerator, flow_loss, flow_spec, sinusoids, train_flow
 from mosaic_fl.models.loading import load_into
-from mosaic_fl.monitor import Recorder
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.training.monitor import Recorder
 
 NOBODY = torch.nn.Identity()  # a classifier that is not asked
 CPU = torch.device("cpu")

@@ -16,7 +16,7 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.wire import Answer, pack_answer, unpack_answer
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.states import copy_state
+from mosaic_fl.numerics.states import copy_state
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.wire import Answer, pack_answer, unpack_answer
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import FitJob
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import FitJob
+from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.storage.journal import Journal
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def nan(answer: Answer) -> Answer:
 
     from safetensors.torch import load, save
 
-    from mosaic_fl import container
+    from mosaic_fl.storage import container
 
     header = json.loads(answer.body[8 : 8 + int.from_bytes(answer.body[:8], "little")])
     text = json.loads(header["__metadata__"]["mosaic-fl"])["content"]

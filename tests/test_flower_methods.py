@@ -17,9 +17,9 @@ from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.roll import Roll
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.storage.journal import Journal
 from rounds import CPU, QUICK
 
 TINY = {**QUICK, "meta.steps": 3, "prototypes.per_class": 1, "partition.clients": 3}

@@ -29,7 +29,7 @@ from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.wire import Answer, Request, pack_answer, pack_request, unpack_answer, unpack_request
 from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.generators.latent import Latent
 
 STATE = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3])}

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_fl import folder_lock
 from mosaic_fl.errors import UsageError
-from mosaic_fl.folder_lock import occupied, occupy
+from mosaic_fl.storage import folder_lock
+from mosaic_fl.storage.folder_lock import occupied, occupy
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nobody is kept out there")
-HOLD = (
-    "import sys, time; from pathlib import Path; from mosaic_fl.folder_lock import occupy; occupy(Path(sys.argv[1])); "
-)
+HOLD = "import sys, time; from pathlib import Path; from mosaic_fl.storage.folder_lock import occupy; occupy(Path(sys.argv[1])); "
 WAIT = "print('mine', flush=True); time.sleep(600)"
 
 

@@ -9,9 +9,11 @@ import torch
 from command import QUICK, fails, mosaic
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config, PrototypesConfig
+from mosaic_fl.config.presets import preset_config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import MosaicError
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.forecast import foresee as foreseeing
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.clients import rung
@@ -22,14 +24,12 @@ from mosaic_fl.forecast.plans import plan_contribution, plan_run
 from mosaic_fl.forecast.sizes import model_bytes, prototypes
 from mosaic_fl.forecast.stopwatch import EnoughError, Stopwatch
 from mosaic_fl.forecast.work import Plan, Unit
-from mosaic_fl.global_model import GlobalModel
 from mosaic_fl.methods import METHODS
 from mosaic_fl.models import build
-from mosaic_fl.monitor import Recorder
 from mosaic_fl.notes import Note
-from mosaic_fl.presets import preset_config
-from mosaic_fl.runs import prepare, run
-from mosaic_fl.states import copy_state
+from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.run.runner import prepare, run
+from mosaic_fl.training.monitor import Recorder
 
 # 100 samples at two clients alike: 50 each, all for training.
 TWO = {

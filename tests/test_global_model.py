@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import mosaic_fl
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.dataset import Splits, image_dataset
 from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.global_model import Evaluation, GlobalModel
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import Evaluation, GlobalModel
 from mosaic_fl.models import build, trust
 
 COLOUR = image_schema((3, 4, 5), ("cat", "dog", "owl"))

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from mosaic_fl import devices
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.models import build as build_model
 from mosaic_fl.models.inference import logits
+from mosaic_fl.numerics import devices
 
 SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import remove_partial, sha256, write_atomic
-from mosaic_fl.journal import Journal, Stage, round_name
-from mosaic_fl.monitor import Monitor
+from mosaic_fl.storage.files import remove_partial, sha256, write_atomic
+from mosaic_fl.storage.journal import Journal, Stage, round_name
+from mosaic_fl.training.monitor import Monitor
 
 
 def work(calls: list[str], name: str = "a"):

@@ -7,17 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl import container
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import FitJob, Fitted
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import FitJob, Fitted
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.fedbn import fedbn, mean_normalisation, normalisation_entries
@@ -25,7 +23,9 @@ from mosaic_fl.methods.fedprox import fedprox
 from mosaic_fl.methods.fedrs import fedrs
 from mosaic_fl.methods.outcome import Method, Outcome
 from mosaic_fl.models import build, trust
-from mosaic_fl.states import State
+from mosaic_fl.numerics.states import State
+from mosaic_fl.storage import container
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 NORM = {"body.1.weight", "body.1.bias", "body.1.running_mean", "body.1.running_var", "body.1.num_batches_tracked"}

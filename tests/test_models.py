@@ -12,7 +12,7 @@ from mosaic_fl.models import build, check, default_models, default_student, fami
 from mosaic_fl.models.convolutional import CNN
 from mosaic_fl.models.residual import BasicBlock, ResidualBlock, ResNet, ZeroPadShortcut
 from mosaic_fl.models.transformer import MAX_TOKENS, VisionTransformer, patch_grid
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 DIGITS, MNIST, CIFAR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
 SPECS = ["cnn", "cnn:8:3", "mlp", "mlp:16:1", "vit:16:2", "resnet8", "resnet20:4", "resnet18:8", "resnet34:4"]

@@ -13,7 +13,6 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.coboosting import reweigh
 from mosaic_fl.methods.one_shot import PARTS, parts_of
@@ -21,6 +20,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import trust
 from mosaic_fl.server.synthesis.generator import fit_batch
 from mosaic_fl.server.synthesis.student import learn
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 

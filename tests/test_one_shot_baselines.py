@@ -9,19 +9,19 @@ from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.fedcvae import fedcvae
 from mosaic_fl.methods.outcome import Method
 from mosaic_fl.methods.references import best_local, class_weighted, mean_logits, mean_probabilities
 from mosaic_fl.methods.sending import others, sent_size
+from mosaic_fl.numerics.states import State
 from mosaic_fl.server.pool import Pool, Sampler
-from mosaic_fl.states import State
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 QUICK = {

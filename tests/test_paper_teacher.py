@@ -7,20 +7,20 @@ import torch
 
 from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution, Prototypes
+from mosaic_fl.config.presets import PRESETS, preset_config
 from mosaic_fl.domains.dataset import image_dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.methods.mosaic import _warm_up
 from mosaic_fl.models import build
-from mosaic_fl.presets import PRESETS, preset_config
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.states import copy_state
+from mosaic_fl.storage.journal import Journal
 
 SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
 

@@ -5,14 +5,14 @@ import torch
 
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.monitor import Recorder
-from mosaic_fl.randomness import Stream
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.pool import Pool, Sampler, sheet
+from mosaic_fl.training.monitor import Recorder
 
 CPU = torch.device("cpu")
 

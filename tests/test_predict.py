@@ -20,10 +20,10 @@ from image_files import grey, png
 from mosaic_fl.cli.main import main
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.models import trust
-from mosaic_fl.predicting import Prediction
-from mosaic_fl.prediction_files import Table, choose_format
+from mosaic_fl.run.predicting import Prediction
+from mosaic_fl.run.prediction_files import Table, choose_format
 
 NAMES = ("dark", "bright", "neither")
 # A picture of brightness b has the logits (−b, b, 0) for b in −1..1 from black to white.
@@ -394,7 +394,7 @@ def test_rows_are_written_while_pictures_are_read(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 20 pictures in batches of 4, never more than 4 are decoded and not yet written."""
-    from mosaic_fl import predicting
+    from mosaic_fl.run import predicting
 
     monkeypatch.setattr(predicting, "images_at_once", lambda device: 4)
     decoded, most = [0], [0]
@@ -439,7 +439,7 @@ def test_where_writing_fails_nothing_is_left(capsys: pytest.CaptureFixture[str],
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mosaic_fl.predicting.logits", interrupted)
+    monkeypatch.setattr("mosaic_fl.run.predicting.logits", interrupted)
     before = sorted(os.listdir())
     _, err = predict(capsys, "--out", "p.csv", code=1)
     assert err == "mosaic: interrupted\n"

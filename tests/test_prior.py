@@ -9,7 +9,7 @@ from mosaic_fl.domains.image.prior import check_prior, cutmix, hybrids, prior_im
 from mosaic_fl.domains.image.prior.photographs import crops, photograph, shares
 from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 MADE = ["photos", "procedural"]

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from mosaic_fl.report.progress import Display, Stage, time_left
-from mosaic_fl.stopwatch import Stopwatch
+from mosaic_fl.storage.stopwatch import Stopwatch
 
 
 class Clock:

@@ -1,6 +1,6 @@
 import torch
 
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 
 def test_the_same_name_gives_the_same_draws() -> None:

@@ -10,7 +10,7 @@ import pytest
 from command import fails
 from image_files import write
 from mosaic_fl.cli.main import main
-from mosaic_fl.contribution import Contribution
+from mosaic_fl.exchange.contribution import Contribution
 from situations import both, dirs, files, listing, table
 
 FEW = ["--generator", "none", *(f"--set=train.{name}_steps=2" for name in ("max", "min"))]

@@ -15,20 +15,20 @@ import mosaic_fl
 from command import fails
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import TrainConfig
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.deploy.prepare import check_data
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import UsageError
-from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.models import build, check, families, own, trust, trust_own
 from mosaic_fl.models.endings import find_ending, most_probable
 from mosaic_fl.models.trainable import check_training
-from mosaic_fl.monitor import Recorder
 from mosaic_fl.notes import Note
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.training.monitor import Recorder
 
 SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from command import fails
-from mosaic_fl import container
-from mosaic_fl.config_file import read_toml
-from mosaic_fl.contribution import Contribution
+from mosaic_fl.config.toml import read_toml
 from mosaic_fl.data.reading import read_parquet, read_pictures
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_bytes, read_if_there, read_text, require_path
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.report.kept import read_kept
-from mosaic_fl.run_folder import MARKER
+from mosaic_fl.storage import container
+from mosaic_fl.storage.files import read_bytes, read_if_there, read_text, require_path
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.storage.run_folder import MARKER
 from mosaic_fl.watch.reading import read_status
 
 # --- what is no file -------------------------------------------------------------------------------------------------

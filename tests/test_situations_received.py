@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from mosaic_fl import container
-from mosaic_fl.contribution import KIND, Contribution, Prototypes
 from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import KIND, Contribution, Prototypes
+from mosaic_fl.exchange.trial import Trial
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models import build
 from mosaic_fl.models.registry import outline
 from mosaic_fl.report.tables import class_table
-from mosaic_fl.trial import Trial
+from mosaic_fl.storage import container
 
 
 def sealed(

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mosaic_fl.journal import Journal
-from mosaic_fl.stopwatch import CLIENTS, Stopwatch
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.storage.stopwatch import CLIENTS, Stopwatch
 
 
 class Clock:

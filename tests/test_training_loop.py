@@ -9,9 +9,9 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.monitor import Recorder
 from mosaic_fl.training.hooks import BestWeights, average, every, log_generator, progress, schedule
 from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.monitor import Recorder
 from mosaic_fl.training.optimisers import averaged
 from mosaic_fl.training.steps import PlainStep
 

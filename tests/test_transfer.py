@@ -5,18 +5,18 @@ import pytest
 import torch
 
 from mosaic_fl.config import Config, DistillConfig
-from mosaic_fl.contribution import Contribution, Prototypes
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.generators import GeneratorSpec
 from mosaic_fl.generators import build as build_generator
-from mosaic_fl.journal import Journal
 from mosaic_fl.models import build
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server import transfer
 from mosaic_fl.server.distill import distill
 from mosaic_fl.server.transfer import pool_size, strong_generators, transfer_set
-from mosaic_fl.states import copy_state
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 GREY, COLOUR = image_schema((1, 8, 8), ("a", "b")), image_schema((3, 8, 8), ("a", "b"))

@@ -6,7 +6,7 @@ import torch
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 
 def numbered(counts: list[int]) -> Dataset:

@@ -14,7 +14,7 @@ from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.submodel import Window, extract, indices, merge
 from mosaic_fl.models.width import CUTTABLE, RATIOS, narrow
-from mosaic_fl.states import State
+from mosaic_fl.numerics.states import State
 
 CPU = torch.device("cpu")
 # 10×7 colour images: the cnn's head sees several pixels a channel, and its pooling windows do not divide them.

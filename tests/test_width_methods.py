@@ -7,18 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from mosaic_fl import container
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import FitJob, Fitted
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import FitJob, Fitted
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.mosaic import check_mosaic
 from mosaic_fl.methods.outcome import Outcome
@@ -26,7 +24,9 @@ from mosaic_fl.methods.width import fedrolex, held_rows, heterofl, static_batch_
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import merge
 from mosaic_fl.models.width import RATIOS
-from mosaic_fl.states import State
+from mosaic_fl.numerics.states import State
+from mosaic_fl.storage import container
+from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
 

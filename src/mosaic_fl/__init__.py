@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mosaic_fl.api import contribute, distill
-    from mosaic_fl.contribution import Contribution
     from mosaic_fl.data.arrays import from_arrays, from_dataset
     from mosaic_fl.domains.dataset import Dataset
     from mosaic_fl.domains.schema import Schema
     from mosaic_fl.errors import MosaicError, UsageError
-    from mosaic_fl.global_model import Evaluation, GlobalModel
+    from mosaic_fl.exchange.contribution import Contribution
+    from mosaic_fl.exchange.global_model import Evaluation, GlobalModel
     from mosaic_fl.models import trust
     from mosaic_fl.notes import Note
 
@@ -35,9 +35,9 @@ __all__ = [
 
 # Imported when first used: torch takes seconds, and `mosaic --help` needs none of it.
 _HOMES = {
-    "Contribution": "contribution",
-    "Evaluation": "global_model",
-    "GlobalModel": "global_model",
+    "Contribution": "exchange.contribution",
+    "Evaluation": "exchange.global_model",
+    "GlobalModel": "exchange.global_model",
     "Dataset": "domains.dataset",
     "MosaicError": "errors",
     "Note": "notes",

@@ -11,19 +11,19 @@ from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.client.contribute import contribute as contribute_site
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_one_exchange
-from mosaic_fl.contribution import MAX_CLIENT, Contribution
 from mosaic_fl.data.arrays import from_arrays
-from mosaic_fl.devices import find_device
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import UsageError
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.contribution import MAX_CLIENT, Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.models import check, trust
-from mosaic_fl.monitor import Recorder
+from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.distill import distill as distill_contributions
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Recorder
 
 Model = str | Callable[..., nn.Module]
 """A name such as `cnn:16`, or a callable that returns a module from images in −1..1 to logits."""

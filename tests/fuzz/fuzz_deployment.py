@@ -20,7 +20,7 @@ from mosaic_fl.deploy import bundle, certificates, checks
 from mosaic_fl.engines.flower import codec, wire
 from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.engines.tasks import ContributeTask, FitTask
-from mosaic_fl.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 
 
 def _sites(_folder: Path) -> list[bytes]:

@@ -18,17 +18,17 @@ from fuzz_run_folder import RUN_FOLDER
 from PIL import Image
 
 from mosaic_fl.config import Config, ReadingConfig
-from mosaic_fl.config_file import from_toml, to_toml
-from mosaic_fl.contribution import Contribution, Prototypes
+from mosaic_fl.config.toml import from_toml, to_toml
 from mosaic_fl.data.decoding import decode as decode_pictures
 from mosaic_fl.data.picture import PictureForm
 from mosaic_fl.data.sources import load_file
 from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.exchange.contribution import Contribution, Prototypes
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.models import build
+from mosaic_fl.storage.journal import Journal, Stage
 
 SCHEMA = image_schema((1, 4, 4), ("a", "b"))
 NETWORKS = (

@@ -10,13 +10,13 @@ import torch
 from fuzz_mutation import dumps, mutate_bytes, mutate_json, odd_value
 from torch import nn
 
-from mosaic_fl.container import FORMAT
 from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.files import sha256
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models import build
+from mosaic_fl.storage.container import FORMAT
+from mosaic_fl.storage.files import sha256
 
 TYPES = {
     "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64, "U8": torch.uint8,

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import require_path
+from mosaic_fl.storage.files import require_path
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -15,7 +15,7 @@ from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.report.heartbeat import Heartbeat, clock, waiting
-from mosaic_fl.run_folder import claim, require_open
+from mosaic_fl.storage.run_folder import claim, require_open
 
 # The grid that a GPU would run: full sets, more clients, the paper's network.
 FULL = {
@@ -165,8 +165,8 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
 
 def _write(plan: Any, out: Path, results: Any) -> None:
     from mosaic_fl.compare.table import blocks, to_csv, to_json
-    from mosaic_fl.files import write_atomic
     from mosaic_fl.report.comparison import to_markdown
+    from mosaic_fl.storage.files import write_atomic
 
     tables = blocks(plan.grid, results)
     for name, content in (("md", to_markdown(tables)), ("csv", to_csv(tables)), ("json", to_json(tables, results))):

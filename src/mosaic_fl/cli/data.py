@@ -91,8 +91,8 @@ def _describe(config: Config, classes: int | list[str] | None, out: Path | None,
         require_free(out, force, Path(name))
     from mosaic_fl.data.schema_file import schema_text
     from mosaic_fl.data.sources import load, load_file
-    from mosaic_fl.files import write_atomic
     from mosaic_fl.report.tables import class_table
+    from mosaic_fl.storage.files import write_atomic
 
     own = Path(name).expanduser().exists()
     if classes is not None and not own:

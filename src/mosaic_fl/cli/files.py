@@ -22,12 +22,12 @@ from mosaic_fl.cli.options import (
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
+from mosaic_fl.config.model_names import require_spelt
 from mosaic_fl.data.places import existing, is_data
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import require_file, require_place, require_writable, write_atomic
-from mosaic_fl.model_names import require_spelt
 from mosaic_fl.notes import note
-from mosaic_fl.run_folder import claim, require_open
+from mosaic_fl.storage.files import require_file, require_place, require_writable, write_atomic
+from mosaic_fl.storage.run_folder import claim, require_open
 
 # Of the settings that say what a simulation reads, those for a site too.
 READ = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
@@ -71,15 +71,15 @@ def contribute(
     from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make
     from mosaic_fl.data.schema_file import load_own
-    from mosaic_fl.devices import find_device
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.forecast.foresee import foresee_contribution
     from mosaic_fl.models import check, trust
-    from mosaic_fl.monitor import Recorder
+    from mosaic_fl.numerics.devices import find_device
     from mosaic_fl.report.benefit import own_figure
     from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
-    from mosaic_fl.stopwatch import CLIENTS, Stopwatch
+    from mosaic_fl.storage.stopwatch import CLIENTS, Stopwatch
+    from mosaic_fl.training.monitor import Recorder
 
     console, stopwatch = Console(stderr=True), Stopwatch()
     with waiting(console, f"reading {data}"):
@@ -138,13 +138,13 @@ def distill(
         existing(test)
     require_open(out, resume=resume, force=force)
     let_in(trusted)
-    from mosaic_fl.distilling import distill_prepared, prepare_distillation
     from mosaic_fl.forecast.foresee import foresee_distillation
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.tables import percent, seconds_line
-    from mosaic_fl.stopwatch import Stopwatch
+    from mosaic_fl.run.file_exchange import distill_prepared, prepare_distillation
+    from mosaic_fl.storage.stopwatch import Stopwatch
 
     stages, console, stopwatch = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)], Console(stderr=True), Stopwatch()
     count = f"{len(contributions)} contribution{'s' * (len(contributions) > 1)}"

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from mosaic_fl.config import Config
-from mosaic_fl.config_file import from_toml, read_toml
-from mosaic_fl.devices import require_known
+from mosaic_fl.config.model_names import require_spelt
+from mosaic_fl.config.presets import preset_config
+from mosaic_fl.config.toml import from_toml, read_toml
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
-from mosaic_fl.model_names import require_spelt
 from mosaic_fl.notes import note
-from mosaic_fl.presets import preset_config
+from mosaic_fl.numerics.devices import require_known
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="settings; options override it")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting of mosaic config")]

@@ -14,8 +14,8 @@ from mosaic_fl.cli.options import Force, configure
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.files import require_file
 from mosaic_fl.notes import note
+from mosaic_fl.storage.files import require_file
 
 
 @reads_images("label_column", "channels", "image_size", "skip_broken")
@@ -38,10 +38,10 @@ def predict(
         require_file(model)
     existing(data)
     from mosaic_fl.data.inputs import read_inputs
-    from mosaic_fl.devices import find_device
-    from mosaic_fl.global_model import GlobalModel, model_file
-    from mosaic_fl.predicting import model_form, predictions
-    from mosaic_fl.prediction_files import WRITERS, Table, choose_format
+    from mosaic_fl.exchange.global_model import GlobalModel, model_file
+    from mosaic_fl.numerics.devices import find_device
+    from mosaic_fl.run.predicting import model_form, predictions
+    from mosaic_fl.run.prediction_files import WRITERS, Table, choose_format
 
     writer = WRITERS[choose_format(format, out.suffix if out else None)]
     file = model_file(model)
@@ -78,7 +78,7 @@ def _tell_broken(broken: list[str], total: int, data: Path) -> None:
 def _opened(out: Path | None) -> Iterator[Any]:
     """Where rows go: the file `out`, which is whole or absent, or the screen."""
     if out is not None:
-        from mosaic_fl.files import atomic_file
+        from mosaic_fl.storage.files import atomic_file
 
         with atomic_file(out) as file:
             yield file

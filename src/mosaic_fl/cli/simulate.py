@@ -10,23 +10,23 @@ from rich.console import Console
 
 from mosaic_fl.cli.forecasting import announce, show
 from mosaic_fl.config import Config, DistillConfig
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.partition import class_table
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.forecast.foresee import foresee_run
-from mosaic_fl.journal import round_name
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import ONE_MODEL, SAMPLES_OR_PRIOR
 from mosaic_fl.notes import note
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.report.benefit import benefit_lines
 from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
 from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
-from mosaic_fl.run_folder import claim
-from mosaic_fl.runs import Prepared, prepare, run
+from mosaic_fl.run.runner import Prepared, prepare, run
 from mosaic_fl.server.pool import sheet
-from mosaic_fl.stopwatch import Stopwatch
+from mosaic_fl.storage.journal import round_name
+from mosaic_fl.storage.run_folder import claim
+from mosaic_fl.storage.stopwatch import Stopwatch
 
 DRAWN = 4  # generated samples shown a client and class
 # Seconds of one step beside another's, roughly: only the first guess of the progress display.

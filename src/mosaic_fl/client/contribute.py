@@ -11,17 +11,17 @@ from mosaic_fl.client.choice import pick_family
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config, GeneratorConfig
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.registries import GENERATORS
-from mosaic_fl.states import State, copy_state
+from mosaic_fl.training.monitor import Monitor
 
 
 @dataclass(frozen=True)

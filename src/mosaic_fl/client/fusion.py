@@ -10,11 +10,11 @@ from mosaic_fl.config import MetaConfig
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.models.fusion import Aggregator
 from mosaic_fl.models.inference import accuracy
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import progress
 from mosaic_fl.training.loop import descend
+from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import adamw
 from mosaic_fl.training.steps import PlainStep
 

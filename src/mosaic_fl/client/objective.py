@@ -9,7 +9,7 @@ from mosaic_fl.domains.samples import Inputs
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 
 class LatentTerm:

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 
 from mosaic_fl.config import PrototypesConfig
-from mosaic_fl.contribution import Prototypes
-from mosaic_fl.devices import images_at_once
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.exchange.contribution import Prototypes
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.devices import images_at_once
+from mosaic_fl.numerics.randomness import Stream
 
 
 @torch.no_grad()

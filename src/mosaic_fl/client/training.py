@@ -15,11 +15,11 @@ from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
 from mosaic_fl.models.trainable import trainable
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import BestWeights, every, progress, require_finite, schedule
 from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import adamw, cosine
 from mosaic_fl.training.steps import PlainStep
 

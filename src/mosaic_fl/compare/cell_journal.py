@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mosaic_fl.engines.shared import SharedFederation
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_bytes, write_atomic
-from mosaic_fl.journal import Advance, Journal, Stage
-from mosaic_fl.monitor import Listener, deaf
+from mosaic_fl.storage.files import read_bytes, write_atomic
+from mosaic_fl.storage.journal import Advance, Journal, Stage
+from mosaic_fl.training.monitor import Listener, deaf
 
 
 @dataclass(frozen=True)

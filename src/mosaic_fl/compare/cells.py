@@ -20,13 +20,13 @@ from mosaic_fl.compare.plan import Plan
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.shared import SharedFederation
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.evaluation import figures
-from mosaic_fl.files import read_bytes, write_atomic
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.monitor import Listener, deaf
+from mosaic_fl.run.evaluation import figures
+from mosaic_fl.storage.files import read_bytes, write_atomic
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Listener, deaf
 
 
 @dataclass(frozen=True)

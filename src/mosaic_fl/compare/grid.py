@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.presets import preset_config
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.methods import METHODS, Card
-from mosaic_fl.presets import preset_config
 from mosaic_fl.registries import PARTITIONS
 
 CENTRALISED = "centralised"

@@ -19,7 +19,7 @@ from mosaic_fl.compare.plan import Plan
 from mosaic_fl.engines.workers import die_with_parent
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.models.own import admitted
-from mosaic_fl.monitor import Listener, deaf
+from mosaic_fl.training.monitor import Listener, deaf
 
 LOOK = 1.0  # seconds between two looks at which cells have their file
 _plan: Plan | None = None

@@ -10,15 +10,15 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.compare.grid import CENTRALISED, Cell, Grid, Setting, needs
 from mosaic_fl.config import Config
 from mosaic_fl.data.sources import load
-from mosaic_fl.devices import find_device
 from mosaic_fl.domains.dataset import Splits
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import sha256
 from mosaic_fl.methods import METHODS
-from mosaic_fl.runs import architectures, fingerprint
-from mosaic_fl.site_checks import check_sites
+from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.run.runner import architectures, fingerprint
+from mosaic_fl.run.site_checks import check_sites
+from mosaic_fl.storage.files import sha256
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_bytes, write_atomic
+from mosaic_fl.storage.files import read_bytes, write_atomic
 
 LIST = "mosaic-split.json"  # names the files that an export wrote, and may delete
 NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet")

@@ -12,8 +12,8 @@ from mosaic_fl.data.parquet import as_parquet
 from mosaic_fl.data.places import IMAGE_SUFFIXES
 from mosaic_fl.data.reading import IMAGE_COLUMNS
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import require_file
 from mosaic_fl.notes import note
+from mosaic_fl.storage.files import require_file
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "filepath", "path", "image_path", "image_file")
 AT_ONCE = 64  # rows of a Parquet file whose bytes are in memory

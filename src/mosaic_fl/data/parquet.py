@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import require_file
+from mosaic_fl.storage.files import require_file
 
 # What a file may claim: a few bytes of a compressed column can stand for terabytes.
 MAX_ROWS, MAX_BYTES = 2**24, 2**27  # of a small file; a row more for each byte of a large one, and 64 bytes

@@ -22,7 +22,7 @@ from torch import Tensor
 from mosaic_fl.config import PartitionConfig
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.errors import UsageError
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.registries import PARTITIONS
 
 Indices = npt.NDArray[np.int64]

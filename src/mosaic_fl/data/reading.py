@@ -20,8 +20,8 @@ from mosaic_fl.data.parquet import as_parquet, read_table
 from mosaic_fl.data.places import IMAGE_SUFFIXES
 from mosaic_fl.data.rows import READING, Rows, choose_column
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import require_file
 from mosaic_fl.notes import note
+from mosaic_fl.storage.files import require_file
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")

@@ -10,7 +10,7 @@ from mosaic_fl.data.sources import load_file
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema, image_of, image_schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_bytes
+from mosaic_fl.storage.files import read_bytes
 
 MAX_BYTES = 4 * 2**20  # 10,000 class names of 400 bytes each
 

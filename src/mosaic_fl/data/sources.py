@@ -26,7 +26,7 @@ from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
 from mosaic_fl.domains.schema import Schema, image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 # The share and the stream of a test set that the data set does not bring: the same for every run's seed.
 TEST_SHARE = 0.2

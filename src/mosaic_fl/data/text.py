@@ -4,7 +4,7 @@ import codecs
 from pathlib import Path
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_bytes
+from mosaic_fl.storage.files import read_bytes
 
 
 def read_text(path: Path, most: int) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 # 0.29 · 100 is 28.999… in binary: without this, `floor` would give one sample less than a reader expects.
 _ROUNDING = 1e-9

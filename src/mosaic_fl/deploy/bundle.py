@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.files import write_atomic
+from mosaic_fl.storage.files import write_atomic
 
 CLIENT_APP = "mosaic_fl.engines.flower.client_app:app"
 SERVER_APP = "mosaic_fl.deploy.server_app:app"

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_bytes, write_atomic
+from mosaic_fl.storage.files import read_bytes, write_atomic
 
 AUTHORITY_DAYS, SERVER_DAYS = 3650, 730
 BACKDATED = datetime.timedelta(days=1)  # so that a clock that is behind accepts a certificate made just now

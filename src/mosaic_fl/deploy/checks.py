@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY, MAX_KEY, read_certificate, read_private_key
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_bytes
+from mosaic_fl.storage.files import read_bytes
 
 NIST = ("secp256r1", "secp384r1", "secp521r1")  # the curves that Flower takes
 RENEW = "mosaic deploy keys server --force renews it"

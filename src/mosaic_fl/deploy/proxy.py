@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from mosaic_fl.deploy.processes import Command, as_words
-from mosaic_fl.files import write_atomic
+from mosaic_fl.storage.files import write_atomic
 
 # The calls of a node whose key is registered. `register-node` and `unregister-node` are not among them: nodes are
 # registered on the server's machine. /v1/control starts runs and registers keys, /v1/runtime serves running apps.

@@ -20,13 +20,13 @@ from mosaic_fl.deploy.gate import LOG, write_gate
 from mosaic_fl.deploy.logs import Tail
 from mosaic_fl.deploy.plan import ServerPlan, check_plan, check_port
 from mosaic_fl.deploy.processes import Child, Command, Processes, call, ended_by_sigterm, free_port, last_line
-from mosaic_fl.deployed import Deployment
+from mosaic_fl.deploy.serving import Deployment
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import read_bytes, sha256
-from mosaic_fl.folder_lock import occupy
 from mosaic_fl.notes import note
-from mosaic_fl.run_folder import claim, finished
+from mosaic_fl.storage.files import read_bytes, sha256
+from mosaic_fl.storage.folder_lock import occupy
+from mosaic_fl.storage.run_folder import claim, finished
 
 STARTING = 60.0  # seconds that a process has until it listens
 LOOK = 0.3  # seconds between looks at the run's folder

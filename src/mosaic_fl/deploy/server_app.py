@@ -6,7 +6,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from mosaic_fl.deployed import RUN_VARIABLE, serve
+from mosaic_fl.deploy.serving import RUN_VARIABLE, serve
 
 app = ServerApp()
 

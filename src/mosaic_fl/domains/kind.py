@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
 from mosaic_fl.errors import UsageError
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.registries import KINDS
 
 

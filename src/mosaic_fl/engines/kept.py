@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosaic_fl.container import MAX_FILE
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.engines.tasks import Done
-from mosaic_fl.files import read_if_there, sha256, write_atomic
-from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.storage.container import MAX_FILE
+from mosaic_fl.storage.files import read_if_there, sha256, write_atomic
+from mosaic_fl.storage.journal import Journal, Stage
 
 
 @dataclass(frozen=True)

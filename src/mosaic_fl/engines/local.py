@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.kept import KeptContributions
 from mosaic_fl.engines.tasks import (
@@ -29,10 +28,11 @@ from mosaic_fl.engines.tasks import (
 )
 from mosaic_fl.engines.workers import InProcess, Workers
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import FitJob, Fitted, Start
-from mosaic_fl.journal import Journal, Stage
-from mosaic_fl.states import State
-from mosaic_fl.stopwatch import CLIENTS
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.numerics.states import State
+from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.storage.stopwatch import CLIENTS
 
 
 def worker_count(asked: int, tasks: int, device: torch.device) -> int:

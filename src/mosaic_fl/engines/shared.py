@@ -14,16 +14,16 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from mosaic_fl import container
 from mosaic_fl.config import Config, Reader
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.tasks import BARE
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import FitJob, Fitted, Start
-from mosaic_fl.files import sha256
-from mosaic_fl.journal import Journal
-from mosaic_fl.states import State
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.numerics.states import State
+from mosaic_fl.storage import container
+from mosaic_fl.storage.files import sha256
+from mosaic_fl.storage.journal import Journal
 
 Answer = TypeVar("Answer")
 

@@ -13,19 +13,19 @@ from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.dataset import pooled
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.federation import FitJob, Fitted, Start
-from mosaic_fl.journal import round_name
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.fusion import load_aggregator
 from mosaic_fl.models.inference import logits
 from mosaic_fl.models.loading import load_into
-from mosaic_fl.monitor import Listener, Recorder
-from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State, copy_state
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state
+from mosaic_fl.storage.journal import round_name
+from mosaic_fl.training.monitor import Listener, Recorder
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 
 from mosaic_fl.engines.tasks import Done, Task, Workplace
 from mosaic_fl.models.own import admitted
-from mosaic_fl.monitor import Listener
+from mosaic_fl.training.monitor import Listener
 
 REPORT_EVERY = 0.1  # seconds between two progress messages of a worker
 _place: Workplace | None = None

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution, Prototypes
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.forecast.stopwatch import EnoughError, Stopwatch
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.randomness import Stream
-from mosaic_fl.states import copy_state
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
 
 Result = TypeVar("Result")
 STEPS = 100_000  # asked of work that a stopwatch ends

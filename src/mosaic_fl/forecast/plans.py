@@ -8,15 +8,15 @@ import torch
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.client.training import steps_for
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import worker_count
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.forecast.clients import Share, contribution, rung, share_of, spec_of
 from mosaic_fl.forecast.methods import Federated, count
 from mosaic_fl.forecast.server import Contributor, distillation, outputs
 from mosaic_fl.forecast.sizes import contribution_bytes, model_bytes
 from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
-from mosaic_fl.runs import Prepared
+from mosaic_fl.run.runner import Prepared
 
 PICTURES = 250_000  # bytes of a run's pictures, its result, its settings and its curves
 DRAWING = 1.5  # seconds for them

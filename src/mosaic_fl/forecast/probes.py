@@ -15,13 +15,13 @@ from mosaic_fl.forecast.work import Kind, Unit
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.fusion import Aggregator
 from mosaic_fl.models.inference import logits
-from mosaic_fl.monitor import Recorder
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.meta import build_meta
 from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
+from mosaic_fl.training.monitor import Recorder
 
 Probe = Callable[[Unit, Bench, int, float], float]
 """(unit, bench, samples at once, seconds to spend) -> seconds of one step, or of one image for what has no steps."""

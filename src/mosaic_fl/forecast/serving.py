@@ -9,11 +9,11 @@ from mosaic_fl.config import Config
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.work import Unit
 from mosaic_fl.generators.latent import LatentGenerator
-from mosaic_fl.journal import Stage
 from mosaic_fl.methods import coboosting, dense, dfrd, fedftg, fedgen
-from mosaic_fl.monitor import Recorder
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts
 from mosaic_fl.server.synthesis.generator import new_generator
+from mosaic_fl.storage.journal import Stage
+from mosaic_fl.training.monitor import Recorder
 
 MORE = 3  # steps by which two measurements differ
 

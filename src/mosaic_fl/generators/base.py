@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.devices import AT_ONCE, images_at_once
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.numerics.devices import AT_ONCE, images_at_once
 from mosaic_fl.registries import GENERATORS
 
 MAX_WIDTH = 1024  # that a received specification may ask for

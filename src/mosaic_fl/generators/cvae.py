@@ -8,17 +8,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mosaic_fl.config import GeneratorConfig
-from mosaic_fl.devices import images_at_once
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.density import ClassMixture
 from mosaic_fl.generators.family import Family
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.devices import images_at_once
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import every, log_generator, progress, schedule
 from mosaic_fl.training.loop import descend
+from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import cosine
 from mosaic_fl.training.steps import PlainStep
 

@@ -26,11 +26,11 @@ from mosaic_fl.generators.losses import (
     diversity,
     entropy,
 )
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import average, every, progress, require_finite
 from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import averaged
 from mosaic_fl.training.steps import PlainStep
 

@@ -17,11 +17,11 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.family import Family
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import average, every, log_generator, progress, schedule
 from mosaic_fl.training.loop import descend
+from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import averaged, cosine
 from mosaic_fl.training.steps import PlainStep
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mosaic_fl.states import State
+from mosaic_fl.numerics.states import State
 
 
 class LatentGenerator(nn.Module):

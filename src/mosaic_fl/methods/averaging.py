@@ -10,12 +10,12 @@ from torch import Tensor
 from mosaic_fl.config import RoundsConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import Federation, FitJob, Fitted
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal, Stage, round_name
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State, weighted_sum
+from mosaic_fl.exchange.federation import Federation, FitJob, Fitted
+from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, weighted_sum
+from mosaic_fl.storage.journal import Journal, Stage, round_name
+from mosaic_fl.training.monitor import Monitor
 
 States = dict[str, State]
 """One set of weights an architecture."""

@@ -11,9 +11,9 @@ if TYPE_CHECKING:  # all of it takes torch, which takes seconds
     import torch
 
     from mosaic_fl.domains.schema import Schema
-    from mosaic_fl.federation import Federation
-    from mosaic_fl.journal import Journal
+    from mosaic_fl.exchange.federation import Federation
     from mosaic_fl.methods.outcome import Outcome
+    from mosaic_fl.storage.journal import Journal
 
     Method = Callable[[Federation, Config, torch.device, Journal], Outcome]
     Check = Callable[[Config, Schema, Sequence[str], str], None]

@@ -28,21 +28,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.contribution import Contribution
-from mosaic_fl.federation import Federation
-from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.methods.one_shot import one_shot
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.experts import TINY
 from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
 from mosaic_fl.server.synthesis.pupil import Pupil
 from mosaic_fl.server.synthesis.student import learn
-from mosaic_fl.states import copy_state
+from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.training.monitor import Monitor
 
 PIXEL = 2.0  # from pixels in 0..1, in which perturbations are measured, to pixels in −1..1
 # Of the authors' code:

@@ -26,15 +26,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.contribution import Contribution
-from mosaic_fl.federation import Federation
-from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.methods.one_shot import one_shot
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.experts import mean_logits
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
@@ -42,7 +41,8 @@ from mosaic_fl.server.synthesis.losses import disagree, masked_divergence
 from mosaic_fl.server.synthesis.pool import recall
 from mosaic_fl.server.synthesis.pupil import Pupil
 from mosaic_fl.server.synthesis.student import learn
-from mosaic_fl.states import copy_state
+from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.training.monitor import Monitor
 
 
 def dense(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

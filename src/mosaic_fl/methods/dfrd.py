@@ -26,10 +26,9 @@ from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.federation import Federation
+from mosaic_fl.exchange.federation import Federation
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.base import Generator
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import States, local_settings, traffic
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.rounds import (
@@ -46,15 +45,16 @@ from mosaic_fl.methods.sending import delivered
 from mosaic_fl.methods.width import assign, check_ratios, partial_sizes, static_batch_norm, train_parts, with_statistics
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.width import narrow
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state, weighted_sum
 from mosaic_fl.server.experts import class_weights
 from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import adam, draw, improve, new_generator
 from mosaic_fl.server.synthesis.losses import fools, label_weighted, masked_divergence, mode_seeking
 from mosaic_fl.server.synthesis.student import sgd
-from mosaic_fl.states import State, copy_state, weighted_sum
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.steps import PlainStep
 
 GENERATOR, AVERAGED = "generator", "averaged"

@@ -6,15 +6,15 @@ from typing import Any
 import torch
 
 from mosaic_fl.config import Config
-from mosaic_fl.federation import Federation
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import Federation
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import averaging_rounds, packed_sizes, shared_architecture, traffic
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
-from mosaic_fl.randomness import Stream
-from mosaic_fl.states import copy_state
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.storage.journal import Journal
 
 
 def fedavg(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

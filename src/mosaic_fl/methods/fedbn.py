@@ -18,11 +18,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from mosaic_fl import container
 from mosaic_fl.config import Config
-from mosaic_fl.federation import Federation, FitJob
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.exchange.federation import Federation, FitJob
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import (
     local_settings,
     packed_sizes,
@@ -35,9 +33,11 @@ from mosaic_fl.methods.averaging import (
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State, copy_state, weighted_sum
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state, weighted_sum
+from mosaic_fl.storage import container
+from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.training.monitor import Monitor
 
 NORMALISATION = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),

@@ -20,20 +20,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.samples import from_tensors, to_tensors
-from mosaic_fl.federation import Federation
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import Federation
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.density import ClassMixture
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import of_each, sent_size
 from mosaic_fl.models import build, default_student
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.transfer import transfer_set
-from mosaic_fl.states import copy_state
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Monitor
 
 FIELD = "sample/"  # begins the names of the samples' fields in the pool's stage
 

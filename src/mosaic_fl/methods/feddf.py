@@ -19,11 +19,10 @@ from typing import Any
 import torch
 
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.samples import from_tensors, to_tensors
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.federation import Federation
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.methods.averaging import States
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.rounds import (
@@ -37,13 +36,14 @@ from mosaic_fl.methods.rounds import (
     train_equal,
 )
 from mosaic_fl.methods.sending import sent_size
-from mosaic_fl.monitor import Monitor, Recorder
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.experts import MixtureOfExperts, class_priors, class_weights, mean_logits
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.transfer import UNLABELLED, transfer_set
-from mosaic_fl.states import State, copy_state
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Monitor, Recorder
 
 
 def feddf(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

@@ -32,9 +32,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.federation import Federation
+from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.generators.base import Generator
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import States
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.rounds import (
@@ -48,15 +47,16 @@ from mosaic_fl.methods.rounds import (
     train_equal,
 )
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.experts import TINY, class_weights
 from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
 from mosaic_fl.server.synthesis.generator import adam, draw, improve, new_generator
 from mosaic_fl.server.synthesis.losses import expert_cross_entropy, expert_distance, label_weighted, mode_seeking
 from mosaic_fl.server.synthesis.student import sgd
-from mosaic_fl.states import copy_state
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.steps import PlainStep
 
 GENERATOR = "generator"

@@ -19,12 +19,10 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.container import pack
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import Federation
+from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.generators.latent import Latent, LatentGenerator
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods.averaging import States
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.rounds import (
@@ -39,12 +37,14 @@ from mosaic_fl.methods.rounds import (
 )
 from mosaic_fl.models import build
 from mosaic_fl.models.loading import load_into
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.experts import class_weights
 from mosaic_fl.server.synthesis.generator import draw, improve
 from mosaic_fl.server.synthesis.losses import expert_cross_entropy, mode_seeking
-from mosaic_fl.states import State, copy_state
+from mosaic_fl.storage.container import pack
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Monitor
 
 GENERATOR, LABELS = "generator", "labels"
 WEIGHT_DECAY = 1e-2  # of the generator, in the authors' code

@@ -8,10 +8,10 @@ the same number of passes or steps. With μ = 0 this is FedAvg.
 import torch
 
 from mosaic_fl.config import Config
-from mosaic_fl.federation import Federation
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.methods.fedavg import averaged_model
 from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.storage.journal import Journal
 
 
 def fedprox(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

@@ -14,19 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl import container
 from mosaic_fl.config import Config
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import Federation
-from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.methods.averaging import participants, traffic, weighted_average
 from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.methods.sending import of_each, sent_size
 from mosaic_fl.models.fusion import Aggregator, load_aggregator
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.experts import MixtureOfExperts
-from mosaic_fl.states import State, copy_state
+from mosaic_fl.storage import container
+from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.training.monitor import Monitor
 
 
 def fens(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

@@ -15,9 +15,8 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.federation import Federation, Start
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import Federation, Start
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import (
     States,
     averaging_rounds,
@@ -32,10 +31,11 @@ from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, stati
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import extract, indices
 from mosaic_fl.models.width import narrow
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.distill import distill
-from mosaic_fl.states import State, copy_state
+from mosaic_fl.storage.journal import Journal
 
 BY_GROUP = "say rounds.kind = fedavg, which averages within each architecture"
 

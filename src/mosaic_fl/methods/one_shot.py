@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config, SynthesisConfig
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.federation import Federation
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import Federation
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import of_each
-from mosaic_fl.monitor import Monitor
 from mosaic_fl.server.distill import compatible
+from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.training.monitor import Monitor
 
 PARTS = 20  # of the server's epochs, so that a twentieth is lost where it is killed
 LARGEST = 2**30  # bytes of images, and of logits for them, that are written at the end of a part

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.samples import Samples
-from mosaic_fl.federation import Federation
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import Federation
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.server.distill import Distilled
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.storage.journal import Journal
 
 
 @dataclass(frozen=True)

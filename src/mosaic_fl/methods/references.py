@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import Federation
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import Federation
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.methods.sending import of_each, others, sent_size
-from mosaic_fl.monitor import Monitor
 from mosaic_fl.server import experts
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Monitor
 
 
 def best_local(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

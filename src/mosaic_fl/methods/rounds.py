@@ -9,10 +9,9 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.federation import Federation, FitJob, Fitted
+from mosaic_fl.exchange.federation import Federation, FitJob, Fitted
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.latent import Latent
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal, Stage
 from mosaic_fl.methods.averaging import (
     States,
     flat,
@@ -30,9 +29,10 @@ from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State, copy_state
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state
+from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.training.monitor import Monitor
 
 GLOBAL = "global"
 """Where a method's memory keeps the weights of the global model."""

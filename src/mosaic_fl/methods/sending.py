@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from mosaic_fl import container
-from mosaic_fl.contribution import Contribution
-from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.storage import container
 
 
 def sent_size(contribution: Contribution, *, expert: bool, generator: bool = False, counts: bool = True) -> int:

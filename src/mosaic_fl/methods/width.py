@@ -14,13 +14,11 @@ from typing import Any
 
 import torch
 
-from mosaic_fl import container
 from mosaic_fl.config import Config, RoundsConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import Federation, FitJob, Fitted
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal, Stage
+from mosaic_fl.exchange.federation import Federation, FitJob, Fitted
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import (
     answers,
     local_settings,
@@ -34,9 +32,11 @@ from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import Windows, extract, indices, merge
 from mosaic_fl.models.width import RATIOS, Ratio, narrow
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
-from mosaic_fl.states import State, copy_state, weighted_sum
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state, weighted_sum
+from mosaic_fl.storage import container
+from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.training.monitor import Monitor
 
 
 def heterofl(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

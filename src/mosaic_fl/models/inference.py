@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.devices import images_at_once
 from mosaic_fl.domains.samples import Samples
+from mosaic_fl.numerics.devices import images_at_once
 
 
 @torch.no_grad()

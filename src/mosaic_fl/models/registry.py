@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from mosaic_fl.container import TYPES
+from mosaic_fl.config.model_names import FORMS, IMPORT_PATH, MAX_SPEC, TIMM, Bounds, parse
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.model_names import FORMS, IMPORT_PATH, MAX_SPEC, TIMM, Bounds, parse
 from mosaic_fl.models.classifier import Classifier, Wrapped
 from mosaic_fl.models.maps import Work, measure, require_small
 from mosaic_fl.models.own import Factory, admit, admit_package, import_factory, is_admitted, is_own, make_own, reason
 from mosaic_fl.models.trainable import check_training
+from mosaic_fl.storage.container import TYPES
 
 MAX_PARAMETERS = 500_000_000  # of a model that is built in or timm's: 2 GB in float32
 PACKAGE = "timm"

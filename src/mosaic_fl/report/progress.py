@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mosaic_fl.report.heartbeat import Heartbeat, clock
-from mosaic_fl.stopwatch import CLIENTS, Stopwatch
+from mosaic_fl.storage.stopwatch import CLIENTS, Stopwatch
 
 SERVER, CEILING = -1, -2  # who works beside the clients: the server, and the ceiling's training beside it
 OF_CLIENTS = ("train", "generator")  # the parts of the time in which the run waits for contributions

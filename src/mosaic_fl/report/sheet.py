@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mosaic_fl.files import write_atomic
+from mosaic_fl.storage.files import write_atomic
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes

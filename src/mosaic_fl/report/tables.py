@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from mosaic_fl.journal import ROUND
+from mosaic_fl.storage.journal import ROUND
 
 NONE = "–"
 GLOBAL_MODEL = "the one global model"

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.samples import from_tensors, to_tensors
 from mosaic_fl.errors import UsageError
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.models import build, default_student
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.meta import build_meta
 from mosaic_fl.server.meta_training import train_meta
@@ -26,7 +25,8 @@ from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe, o
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.server.transfer import strong_generators, transfer_set
-from mosaic_fl.states import copy_state
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Monitor
 
 FIELD = "sample/"  # begins the names of the pool's fields in its stage
 Product = tuple[dict[str, Tensor], dict[str, Any]]

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import logits
-from mosaic_fl.states import weighted_sum
+from mosaic_fl.numerics.states import weighted_sum
 
 TINY = 1e-12
 EVENING_STEPS = 50

@@ -5,12 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mosaic_fl.config import MetaConfig
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.meta import build_meta
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import BestWeights, average, every, progress, schedule
 from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import adamw, averaged, cosine
 from mosaic_fl.training.steps import PlainStep
 

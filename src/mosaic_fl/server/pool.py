@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mosaic_fl.contribution import Contribution
-from mosaic_fl.devices import AT_ONCE
 from mosaic_fl.domains.samples import Samples, concatenate, from_network
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import logits
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.devices import AT_ONCE
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.experts import class_weights
 
 DRAWS = 20  # rounds of rejection sampling for an unconditional generator

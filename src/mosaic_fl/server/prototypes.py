@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.server.experts import MixtureOfExperts
 
 

@@ -12,13 +12,13 @@ from mosaic_fl.domains.samples import Samples
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
 from mosaic_fl.models.trainable import trainable
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.losses import jensen_shannon, kl_divergence
 from mosaic_fl.server.transfer import UNLABELLED
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import BestWeights, average, every, progress, require_finite, schedule
 from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import adamw, averaged, cosine
 from mosaic_fl.training.steps import PlainStep
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.randomness import Stream
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.pool import Sampler
 
 UNLABELLED = -1

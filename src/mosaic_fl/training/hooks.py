@@ -7,9 +7,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.states import State, copy_state
+from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.training.loop import Hook, StepTaken
+from mosaic_fl.training.monitor import Monitor
 
 
 def schedule(scheduler: LRScheduler) -> Hook:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from mosaic_fl.files import read_if_there
+from mosaic_fl.storage.files import read_if_there
 
 Kind = Literal[
     "run_started",  # facts: expected (clients), pid, host

@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_if_there, require_path
+from mosaic_fl.storage.files import read_if_there, require_path
 from mosaic_fl.watch.event import read_events
 from mosaic_fl.watch.status import Status, fold
 from mosaic_fl.watch.watch import EVENTS, STATUS

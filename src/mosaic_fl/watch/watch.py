@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.files import read_if_there, write_atomic
-from mosaic_fl.stopwatch import CLIENTS
+from mosaic_fl.storage.files import read_if_there, write_atomic
+from mosaic_fl.storage.stopwatch import CLIENTS
 from mosaic_fl.watch.event import MAX_EVENTS, Event, Fact, Kind, clean, parse, read_events
 from mosaic_fl.watch.status import Status, apply, fold
 from mosaic_fl.watch.words import sentence

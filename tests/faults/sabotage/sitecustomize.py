@@ -60,7 +60,7 @@ def _sabotage() -> None:
 def _stage(request) -> str:  # type: ignore[no-untyped-def]
     if request.task != "fit":
         return str(request.task)
-    from mosaic_fl import container
+    from mosaic_fl.storage import container
 
     return f"fit {container.unpack(request.body, 'request', 'request')[0]['work']['round']}"
 
@@ -72,7 +72,7 @@ def _nan(body: bytes) -> bytes:
     import torch
     from safetensors.torch import load, save
 
-    from mosaic_fl import container
+    from mosaic_fl.storage import container
 
     header = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])
     text = json.loads(header["__metadata__"]["mosaic-fl"])["content"]

@@ -8,8 +8,8 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.family import Family
-from mosaic_fl.monitor import Monitor
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.training.monitor import Monitor
 
 
 class Normal(Generator):

@@ -10,7 +10,7 @@ from mosaic_fl.config import DistillConfig
 from mosaic_fl.domains.image.augmentation import augmented
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.errors import UsageError
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 # Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.
 MAX_CHANNELS, MAX_SIDE = 16, 1024

@@ -17,7 +17,6 @@ import torch
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
 from mosaic_fl.engines.flower.memory import Memory
@@ -26,9 +25,10 @@ from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import ContributeTask, Done, EvaluateTask, FusionTask, OutputsTask, Workplace
 from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import sha256, write_atomic
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.monitor import deaf
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.storage.files import sha256, write_atomic
+from mosaic_fl.training.monitor import deaf
 
 HELLO = "hello"
 MISSING = "missing"

@@ -8,12 +8,12 @@ from typing import Any
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.data.schema_file import load_own
-from mosaic_fl.devices import find_device
 from mosaic_fl.engines.flower.app import make_app
 from mosaic_fl.engines.flower.client import Desk
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import trust, trust_own
+from mosaic_fl.numerics.devices import find_device
 
 
 def site_desk(node_config: Any) -> Desk:

@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mosaic_fl import container
 from mosaic_fl.config import Config, validate
-from mosaic_fl.contribution import MAX_COUNT, Contribution
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.flower.wire import is_figure
 from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask, StatisticsTask
 from mosaic_fl.errors import UsageError
-from mosaic_fl.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution
+from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models import build
 from mosaic_fl.models.loading import load_into
-from mosaic_fl.states import State
+from mosaic_fl.numerics.states import State
+from mosaic_fl.storage import container
 
 REQUEST, RESULT, EXPERTS = "request", "result", "experts"
 MAX_DIGITS = 10  # of a client's number

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from mosaic_fl.config import Config
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.flower.client import MISSING
 from mosaic_fl.engines.flower.codec import (
@@ -30,12 +29,13 @@ from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.kept import Kept, KeptContributions
 from mosaic_fl.engines.tasks import ContributeTask, Done, EvaluateTask, FitTask, StatisticsTask
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.federation import FitJob, Fitted, Start
-from mosaic_fl.files import sha256
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal, Stage
-from mosaic_fl.states import State
-from mosaic_fl.stopwatch import CLIENTS
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.numerics.states import State
+from mosaic_fl.storage.files import sha256
+from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.storage.stopwatch import CLIENTS
 
 Value = TypeVar("Value")
 

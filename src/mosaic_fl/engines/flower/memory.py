@@ -9,12 +9,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mosaic_fl import container
 from mosaic_fl.engines.flower import stored
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import Done
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import remove_partial, sha256
+from mosaic_fl.storage import container
+from mosaic_fl.storage.files import remove_partial, sha256
 
 log = logging.getLogger("mosaic_fl.client")
 STAYS = frozenset({"contribute"})

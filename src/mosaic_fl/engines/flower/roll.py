@@ -8,12 +8,12 @@ from importlib.metadata import version
 
 from flwr.app import Message, MessageType
 
-from mosaic_fl.contribution import MAX_COUNT
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.flower.client import HELLO
 from mosaic_fl.engines.flower.hub import Grid, nodes, pull, push
 from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_request, unpack_answer
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import MAX_COUNT
 from mosaic_fl.models import check
 
 HELLO_SECONDS = 120.0  # for an answer to a hello, before it is said again

@@ -24,10 +24,10 @@ from mosaic_fl.engines.flower.limits import DAY, Limits
 from mosaic_fl.engines.local import worker_count
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.federation import Engine
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.models import trust
-from mosaic_fl.monitor import Listener
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Listener
 
 Done = TypeVar("Done")
 
@@ -118,8 +118,8 @@ class VirtualDesk:
         self.tree = tree
 
     def __call__(self, node_config: Any) -> Any:
-        from mosaic_fl.devices import find_device
         from mosaic_fl.engines.flower.client import Desk
+        from mosaic_fl.numerics.devices import find_device
 
         config, client = validate(self.tree), int(node_config["partition-id"])
         logging.getLogger("mosaic_fl.client").setLevel(logging.WARNING)

@@ -9,9 +9,9 @@ from pydantic import Field, ValidationError
 
 from mosaic_fl.config.experiment import ReadingConfig
 from mosaic_fl.config.section import Section
-from mosaic_fl.config_file import read_toml
+from mosaic_fl.config.toml import read_toml
 from mosaic_fl.errors import UsageError, shown, unknown
-from mosaic_fl.files import require_path
+from mosaic_fl.storage.files import require_path
 
 ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):([0-9]{1,5})$")
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mosaic_fl.container import MAX_FILE
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_if_there, sha256, write_atomic
+from mosaic_fl.storage.container import MAX_FILE
+from mosaic_fl.storage.files import read_if_there, sha256, write_atomic
 
 
 def write(path: Path, head: dict[str, Any], body: bytes) -> None:

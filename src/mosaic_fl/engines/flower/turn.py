@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_text
+from mosaic_fl.storage.files import read_text
 
 BUSY = "it is still at work on an earlier request"
 OLD = "a newer request came before its turn"

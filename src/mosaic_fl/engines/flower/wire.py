@@ -13,7 +13,7 @@ from typing import Any
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import sha256
+from mosaic_fl.storage.files import sha256
 
 PROTOCOL = 1
 """Changes with any change of what is sent; two ends of different numbers refuse each other."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mosaic_fl.config import SynthesisConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec, build
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.synthesis.upsampling import UpsamplingGenerator
 from mosaic_fl.training.loop import StepTaken, descend
 from mosaic_fl.training.steps import PlainStep

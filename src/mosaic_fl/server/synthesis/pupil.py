@@ -7,9 +7,9 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.synthesis.pool import SyntheticPool
 from mosaic_fl.server.synthesis.student import new_student, sgd
-from mosaic_fl.states import copy_state
 
 WEIGHT, MOMENTUM = "student/", "momentum/"  # before the names of the student's weights, and the optimiser's buffers
 

@@ -10,7 +10,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.models import build, default_student
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.trainable import trainable
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.training.steps import PlainStep
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.image.prior.draws import log_uniform, part, uniform
 from mosaic_fl.errors import UsageError
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 LEAST_AREA, MOST_AREA = 0.1, 0.6
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 
 def part(stream: Stream, name: str) -> Stream:

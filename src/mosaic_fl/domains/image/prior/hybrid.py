@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.image.prior.draws import part, uniform
 from mosaic_fl.errors import UsageError
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 BLUR = 4  # pixels over which "afar" averages: what the conditional VAE leaves out on 32×32 images
 LEAST, MOST = 0.3, 1.5  # strength of the detail, times its own

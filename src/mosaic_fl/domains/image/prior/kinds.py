@@ -11,7 +11,7 @@ from mosaic_fl.domains.image.prior.draws import part
 from mosaic_fl.domains.image.prior.photographs import Photograph, detailed_crops, shares, shipped
 from mosaic_fl.domains.image.prior.procedural import procedural
 from mosaic_fl.errors import UsageError, unknown
-from mosaic_fl.randomness import Stream
+from mosaic_fl.numerics.randomness import Stream
 
 KINDS = ("photos", "procedural", "none")
 

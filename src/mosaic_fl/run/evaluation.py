@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.inference import accuracy, recall

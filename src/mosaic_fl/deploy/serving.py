@@ -12,11 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mosaic_fl.benefit import own_data, taking_part
 from mosaic_fl.config import Config
-from mosaic_fl.config_file import from_toml
+from mosaic_fl.config.toml import from_toml
 from mosaic_fl.data.sources import load_test
-from mosaic_fl.devices import find_device
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.exchange import MAX_ANSWER, Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
@@ -24,13 +22,15 @@ from mosaic_fl.engines.flower.hub import Grid
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.roll import Roll
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.evaluation import figures
-from mosaic_fl.files import read_bytes, read_text, write_atomic
-from mosaic_fl.journal import Journal
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust, trust_own
+from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.run.benefit import own_data, taking_part
+from mosaic_fl.run.evaluation import figures
+from mosaic_fl.storage.files import read_bytes, read_text, write_atomic
+from mosaic_fl.storage.journal import Journal
 from mosaic_fl.watch import Watch, serve_metrics
 
 RUN_VARIABLE = "MOSAIC_RUN"

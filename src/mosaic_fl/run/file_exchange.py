@@ -8,25 +8,25 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.benefit import taking_part
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_one_exchange
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.data.sources import load_test
-from mosaic_fl.devices import find_device
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.evaluation import figures
-from mosaic_fl.files import sha256, write_atomic
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust
-from mosaic_fl.monitor import Listener, deaf
 from mosaic_fl.notes import note
-from mosaic_fl.run_folder import claim, finished
+from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.run.benefit import taking_part
+from mosaic_fl.run.evaluation import figures
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
-from mosaic_fl.stopwatch import Stopwatch
+from mosaic_fl.storage.files import sha256, write_atomic
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.storage.run_folder import claim, finished
+from mosaic_fl.storage.stopwatch import Stopwatch
+from mosaic_fl.training.monitor import Listener, deaf
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from mosaic_fl import container
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import write_atomic
-from mosaic_fl.monitor import Listener, Monitor, Recorder, deaf
-from mosaic_fl.stopwatch import Stopwatch
+from mosaic_fl.storage import container
+from mosaic_fl.storage.files import write_atomic
+from mosaic_fl.storage.stopwatch import Stopwatch
+from mosaic_fl.training.monitor import Listener, Monitor, Recorder, deaf
 
 KIND = "stage"
 ROUND = "round-"  # begins the name of a stage that goes on from the one before it

@@ -9,18 +9,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mosaic_fl import container
 from mosaic_fl.data.arrays import from_arrays, pixels_of
-from mosaic_fl.devices import find_device
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_bytes, require_path, write_atomic
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits, recall
 from mosaic_fl.models.loading import load_into, require_fit
 from mosaic_fl.models.registry import build
+from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.storage import container
+from mosaic_fl.storage.files import read_bytes, require_path, write_atomic
 
 KIND = "global model"
 FILE = "global_model.safetensors"  # its name in the folder of a run

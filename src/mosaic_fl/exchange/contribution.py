@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mosaic_fl import container
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.trial import Trial
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into, share_into
 from mosaic_fl.models.registry import build as build_model
 from mosaic_fl.models.registry import is_foreign
-from mosaic_fl.states import State
-from mosaic_fl.trial import Trial
+from mosaic_fl.numerics.states import State
+from mosaic_fl.storage import container
 
 KIND = "contribution"
 # Bounds on what a received manifest may claim.

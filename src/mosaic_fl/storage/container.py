@@ -14,8 +14,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mosaic_fl.errors import MosaicError, UsageError, shown
-from mosaic_fl.files import read_bytes as read_file
-from mosaic_fl.files import sha256, write_atomic
+from mosaic_fl.storage.files import read_bytes as read_file
+from mosaic_fl.storage.files import sha256, write_atomic
 
 FORMAT = "mosaic-fl"
 VERSION = 1

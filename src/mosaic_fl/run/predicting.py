@@ -15,12 +15,12 @@ from mosaic_fl.data.decoding import tell_remarks
 from mosaic_fl.data.inputs import Input, Inputs
 from mosaic_fl.data.opening import Pixels
 from mosaic_fl.data.picture import PictureForm, Remark, picture_form, read_picture
-from mosaic_fl.devices import images_at_once
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.global_model import GlobalModel
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.models.inference import logits
+from mosaic_fl.numerics.devices import images_at_once
 
 BATCH_BYTES = 2**24  # of pixels at rest, four times as many in use
 

@@ -12,7 +12,7 @@ from tomlkit.items import Item
 
 from mosaic_fl.config import Config, validate
 from mosaic_fl.errors import UsageError
-from mosaic_fl.files import read_bytes
+from mosaic_fl.storage.files import read_bytes
 
 COMMENT_COLUMN = 34  # where comments start, so that they stand below one another
 MAX_TOML = 4 * 2**20  # bytes: ten thousand class names of 200 letters are 2 MB

@@ -9,30 +9,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mosaic_fl.benefit import own_data, taking_part
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.data.sources import load
-from mosaic_fl.devices import find_device
 from mosaic_fl.domains.dataset import Splits
 from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.sites import spread
-from mosaic_fl.evaluation import figures
-from mosaic_fl.federation import Engine
-from mosaic_fl.files import sha256, write_atomic
-from mosaic_fl.global_model import GlobalModel
-from mosaic_fl.journal import Journal
+from mosaic_fl.exchange.federation import Engine
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_models, default_student, trust
-from mosaic_fl.monitor import Listener, deaf
 from mosaic_fl.notes import note
-from mosaic_fl.run_folder import finished
-from mosaic_fl.site_checks import check_sites
-from mosaic_fl.stopwatch import Stopwatch
+from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.run.benefit import own_data, taking_part
+from mosaic_fl.run.evaluation import figures
+from mosaic_fl.run.site_checks import check_sites
+from mosaic_fl.storage.files import sha256, write_atomic
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.storage.run_folder import finished
+from mosaic_fl.storage.stopwatch import Stopwatch
+from mosaic_fl.training.monitor import Listener, deaf
 
 
 @dataclass(frozen=True)

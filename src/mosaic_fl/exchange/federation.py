@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from mosaic_fl.contribution import Contribution
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.latent import Latent
-from mosaic_fl.states import State
+from mosaic_fl.numerics.states import State
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from mosaic_fl.config import Config
-from mosaic_fl.config_file import from_toml, to_toml
+from mosaic_fl.config.toml import from_toml, to_toml
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.files import read_bytes, remove_partial, require_place, require_writable, write_atomic
-from mosaic_fl.folder_lock import occupy
+from mosaic_fl.storage.files import read_bytes, remove_partial, require_place, require_writable, write_atomic
+from mosaic_fl.storage.folder_lock import occupy
 
 MARKER = "inputs.json"  # written first and deleted last: what carries it is ours
 OURS = (
