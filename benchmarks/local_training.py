@@ -19,7 +19,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.data.partition import partition
 from mosaic_fl.data.sources import load
 from mosaic_fl.domains.dataset import image_dataset
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.exchange.federation import FitJob
 from mosaic_fl.models import build

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from mosaic_fl.domains.dataset import Dataset, image_dataset
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 
 
 @pytest.fixture(autouse=True)

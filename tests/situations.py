@@ -17,7 +17,7 @@ import pytest
 from image_files import folder, grey, png, write
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.sources import load, load_file, load_test
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import Note
 

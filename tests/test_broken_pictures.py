@@ -7,8 +7,8 @@ import pytest
 
 from image_files import grey, png, read, write
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.decoding import decode
 from mosaic_fl.data.sources import load_file
+from mosaic_fl.domains.image.decoding import decode
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import Note
 

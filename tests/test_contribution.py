@@ -7,7 +7,7 @@ import torch
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import KIND, Contribution
 from mosaic_fl.numerics.randomness import Stream

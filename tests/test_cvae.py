@@ -7,7 +7,7 @@ import torch
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators import GeneratorSpec
 from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, train_vae

@@ -11,7 +11,7 @@ import pytest
 
 from image_files import grey, png, read, write
 from mosaic_fl.data.sources import load_file, load_images
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 
 

@@ -16,7 +16,7 @@ from mosaic_fl.data.export import save_parquet
 from mosaic_fl.data.parts import locate
 from mosaic_fl.data.sources import load_file, load_images, load_test
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 
 

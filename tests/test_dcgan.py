@@ -4,7 +4,7 @@ from torch import nn
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset, image_dataset
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator, train_gan

@@ -10,7 +10,8 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image import Image
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.generators.base import central
 from mosaic_fl.methods import METHODS

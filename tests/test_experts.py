@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mosaic_fl.config import MetaConfig
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build
 from mosaic_fl.server.experts import (

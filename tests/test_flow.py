@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset, image_dataset
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.generators.flow import SAMPLING_STEPS, FlowGenerator, flow_loss, flow_spec, sinusoids, train_flow

@@ -13,7 +13,7 @@ from flwr.app import Message
 from flower_grid import Fault, InProcessGrid, Node, settled
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.domains.dataset import Dataset, image_dataset
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.roll import Roll

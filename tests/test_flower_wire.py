@@ -11,7 +11,7 @@ pytest.importorskip("flwr", reason="the flower extra is not installed")
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from mosaic_fl.config import Config
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.engines.flower.codec import (
     Deliver,
     FitFusion,

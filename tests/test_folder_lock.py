@@ -14,7 +14,12 @@ from mosaic_fl.storage import folder_lock
 from mosaic_fl.storage.folder_lock import occupied, occupy
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nobody is kept out there")
-HOLD = "import sys, time; from pathlib import Path; from mosaic_fl.storage.folder_lock import occupy; occupy(Path(sys.argv[1])); "
+HOLD = """
+import sys, time
+from pathlib import Path
+from mosaic_fl.storage.folder_lock import occupy
+occupy(Path(sys.argv[1]))
+"""
 WAIT = "print('mine', flush=True); time.sleep(600)"
 
 

@@ -11,7 +11,8 @@ from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config, PrototypesConfig
 from mosaic_fl.config.presets import preset_config
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.forecast import foresee as foreseeing

@@ -11,7 +11,8 @@ from torch import nn
 
 import mosaic_fl
 from mosaic_fl.domains.dataset import Splits, image_dataset
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import Evaluation, GlobalModel

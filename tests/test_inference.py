@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.samples import Samples
-from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.models import build as build_model
 from mosaic_fl.models.inference import logits

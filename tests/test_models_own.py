@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build, check, own, trust
 from mosaic_fl.models.classifier import Classifier, Wrapped

@@ -9,8 +9,8 @@ from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.config import Config
 from mosaic_fl.config.presets import PRESETS, preset_config
 from mosaic_fl.domains.dataset import image_dataset
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.samples import Samples
-from mosaic_fl.domains.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes

@@ -23,7 +23,7 @@ MEMORY = 256  # MiB
 READ = """
 import json, resource, sys, time
 from pathlib import Path
-from mosaic_fl.data.picture import PictureForm, read_picture
+from mosaic_fl.domains.image.picture import PictureForm, read_picture
 from mosaic_fl.errors import UsageError
 grown = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 grey = PictureForm(1, 32, pixel_range=(0, 1), to_grey=True)
@@ -159,8 +159,8 @@ def test_it_is_refused_in_a_moment(outcomes: dict[str, tuple[str, float, float]]
 
 
 def test_a_large_photograph_is_read_at_a_half_of_its_size(tmp_path: Path) -> None:
-    from mosaic_fl.data.decoding import decode
-    from mosaic_fl.data.picture import PictureForm
+    from mosaic_fl.domains.image.decoding import decode
+    from mosaic_fl.domains.image.picture import PictureForm
 
     file = tmp_path / "x.jpg"
     Image.new("L", (12_000, 6_000), 99).save(file)

@@ -18,7 +18,7 @@ from torch import nn
 from command import fails
 from image_files import grey, png
 from mosaic_fl.cli.main import main
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.models import trust

@@ -12,7 +12,8 @@ from image_files import folder, grey, png, write
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.schema_file import load_own, read_schema, schema_text
 from mosaic_fl.deploy.prepare import check_data
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.errors import UsageError
 

@@ -18,7 +18,7 @@ from mosaic_fl.config import TrainConfig
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.deploy.prepare import check_data
 from mosaic_fl.domains.dataset import Dataset, image_dataset
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution

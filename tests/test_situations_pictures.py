@@ -19,10 +19,10 @@ from PIL import Image
 from command import fails
 from image_files import grey, png, write
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.decoding import Decoded, decode
-from mosaic_fl.data.picture import PictureForm
 from mosaic_fl.data.sources import load_images, load_test
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.decoding import Decoded, decode
+from mosaic_fl.domains.image.picture import PictureForm
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import Note
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import KIND, Contribution, Prototypes
 from mosaic_fl.exchange.trial import Trial

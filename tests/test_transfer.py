@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mosaic_fl.config import Config, DistillConfig
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.generators import GeneratorSpec

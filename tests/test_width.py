@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier

@@ -11,7 +11,7 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution

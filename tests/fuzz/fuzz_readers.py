@@ -19,10 +19,11 @@ from PIL import Image
 
 from mosaic_fl.config import Config, ReadingConfig
 from mosaic_fl.config.toml import from_toml, to_toml
-from mosaic_fl.data.decoding import decode as decode_pictures
-from mosaic_fl.data.picture import PictureForm
 from mosaic_fl.data.sources import load_file
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.decoding import decode as decode_pictures
+from mosaic_fl.domains.image.picture import PictureForm
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.base import GeneratorSpec

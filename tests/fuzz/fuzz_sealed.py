@@ -10,7 +10,7 @@ import torch
 from fuzz_mutation import dumps, mutate_bytes, mutate_json, odd_value
 from torch import nn
 
-from mosaic_fl.domains.schema import image_schema
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator

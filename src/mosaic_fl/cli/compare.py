@@ -15,7 +15,7 @@ from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.report.heartbeat import Heartbeat, clock, waiting
-from mosaic_fl.storage.run_folder import claim, require_open
+from mosaic_fl.run.folder import claim, require_open
 
 # The grid that a GPU would run: full sets, more clients, the paper's network.
 FULL = {
@@ -107,8 +107,9 @@ def compare(
 
 def _run(plan: Any, out: Path, jobs: int) -> None:
     """Run the grid, tell of each cell, and print the tables; raises MosaicError in the end if a cell failed."""
-    from mosaic_fl.compare.cells import Results, run_grid, seconds_left
+    from mosaic_fl.compare.cells import Results, seconds_left
     from mosaic_fl.compare.grid import Cell
+    from mosaic_fl.compare.run_grid import run_grid
     from mosaic_fl.compare.table import blocks
     from mosaic_fl.report.comparison import comparison_picture, comparison_tables
 

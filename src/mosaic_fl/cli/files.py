@@ -26,8 +26,8 @@ from mosaic_fl.config.model_names import require_spelt
 from mosaic_fl.data.places import existing, is_data
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
+from mosaic_fl.run.folder import claim, require_open
 from mosaic_fl.storage.files import require_file, require_place, require_writable, write_atomic
-from mosaic_fl.storage.run_folder import claim, require_open
 
 # Of the settings that say what a simulation reads, those for a site too.
 READ = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))

@@ -1,4 +1,4 @@
-"""Running a grid: each cell alike, each finished one a file, the work at clients shared within a setting.
+"""The cells of a grid: each run alike, each finished one a file, the work at clients shared within a setting.
 
 A cell that is killed goes on where it was.
 """
@@ -55,41 +55,10 @@ After = Callable[[Cell, Results], None]
 Tell = Callable[[Cell, Result], None]
 
 
-def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1, listen: Listener = deaf) -> dict[Cell, Result]:
-    """Run what has no file in `folder`/cells yet; call `after(cell, all results so far)` after each cell that ran.
-
-    A cell that fails is reported in its result and tried again when the grid is resumed; the others go on. `jobs`
-    settings run at once, each in a process of its own; accuracies and bytes are the same for any number of them;
-    seconds are a clock's. `listen` hears of the work as it goes on; of several jobs, how many settings are
-    done. Raises MosaicError where such a process dies.
-    """
-    results = {cell: Result("cannot", reason) for cell, reason in plan.barred.items()}
-    results |= {cell: kept for cell in plan.runnable if (kept := recall(folder, cell)) is not None}
-    left = list[Setting]()
-    for setting in plan.grid.settings():
-        if set(plan.cells(setting)) - results.keys():
-            left.append(setting)
-        else:  # killed after its last cell, it has left what nobody will use
-            shutil.rmtree(_shared(folder, setting), ignore_errors=True)
-
-    def tell(cell: Cell, result: Result) -> None:
-        results[cell] = result
-        after(cell, results)
-
-    if min(jobs, len(left)) > 1:
-        from mosaic_fl.compare.jobs import run_settings
-
-        run_settings(plan, left, folder, tell, min(jobs, len(left)), listen)
-    else:
-        for setting in left:
-            run_setting(plan, setting, folder, tell, listen)
-    return results
-
-
 def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell, listen: Listener = deaf) -> None:
     """Run the cells of a setting that have no file yet, with the work at clients shared; tell of each that ran."""
     torch.set_num_threads(plan.grid.base().run.threads)
-    shared, complete = _shared(folder, setting), True
+    shared, complete = shared_folder(folder, setting), True
     for cell in plan.cells(setting):
         if recall(folder, cell) is not None:
             continue
@@ -173,7 +142,7 @@ def _centralised(plan: Plan, engine: LocalFederation, begin: float) -> Result:
     return Result("done", accuracy=measured["accuracy"], models_served=1, server_seconds=spent, seconds=now)
 
 
-def _shared(folder: Path, setting: Setting) -> Path:
+def shared_folder(folder: Path, setting: Setting) -> Path:
     return folder / "shared" / setting.name
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mosaic_fl.data.labels import in_classes, read_labels
 from mosaic_fl.domains.dataset import Dataset, image_dataset
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 
 CHANNELS = (1, 3, 4)

@@ -12,10 +12,10 @@ import numpy as np
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.labels import tell_alike
 from mosaic_fl.data.names import in_order, listed
-from mosaic_fl.data.places import IMAGE_SUFFIXES
 from mosaic_fl.data.rows import READING, Rows
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
+from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
 
 # Files that a system leaves in every folder.
 _LITTER = {"thumbs.db", "desktop.ini", "icon\r"}

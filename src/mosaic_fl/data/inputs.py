@@ -7,13 +7,13 @@ from typing import Any
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
-from mosaic_fl.data.opening import Picture
 from mosaic_fl.data.parquet import as_parquet
-from mosaic_fl.data.places import IMAGE_SUFFIXES
 from mosaic_fl.data.reading import IMAGE_COLUMNS
+from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.storage.files import require_file
+from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "filepath", "path", "image_path", "image_file")
 AT_ONCE = 64  # rows of a Parquet file whose bytes are in memory

@@ -4,10 +4,8 @@ import re
 from pathlib import Path
 
 from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = {
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".pnm", ".ppm",
-}  # fmt: skip
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 

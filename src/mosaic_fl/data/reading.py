@@ -15,13 +15,13 @@ from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
 from mosaic_fl.data.labels import Labels, read_labels
 from mosaic_fl.data.names import in_order, listed
-from mosaic_fl.data.opening import Picture
 from mosaic_fl.data.parquet import as_parquet, read_table
-from mosaic_fl.data.places import IMAGE_SUFFIXES
 from mosaic_fl.data.rows import READING, Rows, choose_column
+from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.storage.files import require_file
+from mosaic_fl.storage.pictures import IMAGE_SUFFIXES, image_files
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -85,12 +85,6 @@ def read_pictures(path: Path, reading: ReadingConfig = READING) -> list[Picture]
     table = _table(path, wanted)
     with as_parquet(str(path)):
         return _pictures(table, wanted(table.schema)[0], str(path))
-
-
-def image_files(folder: Path) -> list[Path]:
-    """All image files in `folder` and below that are not hidden, sorted by path."""
-    images = [file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
-    return sorted(file for file in images if not any(part.startswith(".") for part in file.relative_to(folder).parts))
 
 
 def _table(file: Path, wanted: Callable[[Any], Sequence[str]]) -> Any:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.labels import Labels, by_name
 from mosaic_fl.data.names import in_order, listed, shown
-from mosaic_fl.data.opening import Picture
+from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError, unknown
 
 READING = ReadingConfig()  # the defaults

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.picture import CHANNELS
 from mosaic_fl.data.sources import load_file
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.domains.schema import Schema, image_of, image_schema
+from mosaic_fl.domains.image.picture import CHANNELS
+from mosaic_fl.domains.image.schema import image_of, image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import read_bytes
 

@@ -11,19 +11,20 @@ from torch import Tensor
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.agreement import common_classes
 from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_csv
-from mosaic_fl.data.decoding import decode
 from mosaic_fl.data.folders import read_folder
 from mosaic_fl.data.hub import read_hub
 from mosaic_fl.data.labels import in_classes
 from mosaic_fl.data.names import class_names, listed
 from mosaic_fl.data.parts import Place, locate
-from mosaic_fl.data.picture import picture_form
 from mosaic_fl.data.places import HUB_NAME, at_home, existing, is_lost_path, no_source
 from mosaic_fl.data.reading import read_parquet, read_pictures
 from mosaic_fl.data.rows import READING, Rows, join
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
-from mosaic_fl.domains.schema import Schema, image_schema
+from mosaic_fl.domains.image.decoding import decode
+from mosaic_fl.domains.image.form import picture_form
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream

@@ -24,9 +24,9 @@ from mosaic_fl.deploy.serving import Deployment
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.notes import note
+from mosaic_fl.run.folder import claim, finished
 from mosaic_fl.storage.files import read_bytes, sha256
 from mosaic_fl.storage.folder_lock import occupy
-from mosaic_fl.storage.run_folder import claim, finished
 
 STARTING = 60.0  # seconds that a process has until it listens
 LOOK = 0.3  # seconds between looks at the run's folder

@@ -54,7 +54,7 @@ def import_all() -> None:
     import torch
 
     import mosaic_fl.engines.flower.client_app  # noqa: F401
-    from mosaic_fl.domains.schema import image_schema
+    from mosaic_fl.domains.image.schema import image_schema
     from mosaic_fl.models import check
 
     check("cnn:4", image_schema((1, 8, 8), ("0", "1")))

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 from unicodedata import category
 
-from mosaic_fl.domains.image import Image
-from mosaic_fl.domains.image.kind import Fit
 from mosaic_fl.domains.kind import Kind, kind_from_json
 from mosaic_fl.errors import UsageError
 
@@ -89,12 +87,14 @@ class Schema:
         return f"the classes {ours}, not {theirs}"
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, the inverse of `from_json`; of images alone in the form of version 1."""
-        if set(self.fields) == {Image.name} and self.kind.name == Image.name:
-            kind = self.kind.to_json()
-            return {"kind": kind.pop("kind"), "shape": kind.pop("shape"), "classes": list(self.classes), **kind}
+        """As JSON values, the inverse of `from_json`; one field of its kind's name in the form of version 1."""
         fields = {name: kind.to_json() for name, kind in self.fields.items()}
-        return {"fields": fields, "classes": list(self.classes)}
+        if set(fields) != {next(iter(self.fields.values())).name}:
+            return {"fields": fields, "classes": list(self.classes)}
+        kind = fields.popitem()[1]
+        order: tuple[str, ...] = ("kind", "shape")  # as in version 1, byte for byte
+        first = {key: kind.pop(key) for key in order if key in kind}
+        return {**first, "classes": list(self.classes), **kind}
 
     @classmethod
     def from_json(cls, value: object) -> "Schema":
@@ -102,22 +102,9 @@ class Schema:
         match value:
             case {"fields": dict(fields), "classes": list(names)} if len(fields) <= MAX_FIELDS:
                 return cls({name: kind_from_json(kind) for name, kind in fields.items()}, tuple(names))
-            case {"kind": "image", "classes": list(names), **kind}:
-                return cls({Image.name: Image.from_json({"kind": "image", **kind})}, tuple(names))
+            case {"kind": str(name), "classes": list(names), **rest}:
+                return cls({name: kind_from_json({"kind": name, **rest})}, tuple(names))
         raise UsageError("it is no schema: that has fields of kinds known here, or images, and a list of class names")
-
-
-def image_schema(shape: tuple[int, int, int], classes: tuple[str, ...], fit: Fit = "pad") -> Schema:
-    """The schema of samples that are one image of `shape` (channels, height, width)."""
-    return Schema({Image.name: Image(shape, fit)}, classes)
-
-
-def image_of(schema: Schema) -> Image:
-    """The images that samples of this schema are; raises UsageError where they are something else."""
-    kind = schema.kind
-    if not isinstance(kind, Image):
-        raise UsageError(f"samples are {kind.summary}, where images are needed")
-    return kind
 
 
 def _require_plain(what: str, name: object) -> None:

@@ -20,11 +20,11 @@ from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.run.benefit import taking_part
 from mosaic_fl.run.evaluation import figures
+from mosaic_fl.run.folder import claim, finished
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal
-from mosaic_fl.storage.run_folder import claim, finished
 from mosaic_fl.storage.stopwatch import Stopwatch
 from mosaic_fl.training.monitor import Listener, deaf
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.decoding import tell_remarks
 from mosaic_fl.data.inputs import Input, Inputs
-from mosaic_fl.data.opening import Pixels
-from mosaic_fl.data.picture import PictureForm, Remark, picture_form, read_picture
+from mosaic_fl.domains.image.decoding import tell_remarks
+from mosaic_fl.domains.image.form import picture_form
+from mosaic_fl.domains.image.opening import Pixels
+from mosaic_fl.domains.image.picture import PictureForm, Remark, read_picture
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError

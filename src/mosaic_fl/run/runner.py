@@ -27,10 +27,10 @@ from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.run.benefit import own_data, taking_part
 from mosaic_fl.run.evaluation import figures
+from mosaic_fl.run.folder import finished
 from mosaic_fl.run.site_checks import check_sites
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal
-from mosaic_fl.storage.run_folder import finished
 from mosaic_fl.storage.stopwatch import Stopwatch
 from mosaic_fl.training.monitor import Listener, deaf
 

@@ -1,22 +1,19 @@
 """The kind `image`: 8-bit pixels at rest, float32 in −1..1 in a network."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
 from mosaic_fl.domains.image.augmentation import augmented
+from mosaic_fl.domains.image.bounds import FITS, MAX_CHANNELS, MAX_SIDE, Fit
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.randomness import Stream
 
-# Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.
-MAX_CHANNELS, MAX_SIDE = 16, 1024
 COLOUR = 3  # channels of photographs
-Fit = Literal["pad", "crop", "stretch"]  # how a picture that is no square becomes one
-FITS: tuple[str, ...] = get_args(Fit)
 SMALL, MEDIUM = 16, 40  # pixels of the shorter side: digits; MNIST and CIFAR
 
 

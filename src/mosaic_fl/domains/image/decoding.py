@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mosaic_fl.data.opening import BrokenPictureError, Picture, Pixels
-from mosaic_fl.data.picture import PictureForm, Remark, read_picture
+from mosaic_fl.domains.image.opening import BrokenPictureError, Picture, Pixels
+from mosaic_fl.domains.image.picture import PictureForm, Remark, read_picture
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 

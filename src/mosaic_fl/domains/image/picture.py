@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.opening import (
+from mosaic_fl.domains.image.bounds import MAX_SIDE, Fit
+from mosaic_fl.domains.image.opening import (
     CLEAR,
     DEEP,
     BrokenPictureError,
@@ -18,8 +18,6 @@ from mosaic_fl.data.opening import (
     open_picture,
     stated_white,
 )
-from mosaic_fl.domains.image.kind import MAX_SIDE, Fit
-from mosaic_fl.domains.schema import Schema, image_of
 from mosaic_fl.errors import UsageError
 
 CHANNELS = {"auto": None, "grey": 1, "colour": 3}
@@ -54,22 +52,6 @@ class PictureForm:
         if self.pixel_range and not (len(self.pixel_range) == 2 and self.pixel_range[0] < self.pixel_range[1]):
             given = ",".join(f"{value:g}" for value in self.pixel_range)
             raise UsageError(f"pixel_range is {given}: give two numbers, black and a greater white, as 0,4095")
-
-
-def picture_form(reading: ReadingConfig, schema: Schema | None = None) -> PictureForm:
-    """The form that `reading` asks for; where there is a `schema`, its channels, and its fit unless one is given.
-
-    Raises UsageError for a pixel range that is none, and for channels that are not the schema's.
-    """
-    channels = CHANNELS[reading.channels]
-    fit: Fit = reading.fit if reading.fit != "auto" else "pad"
-    if schema is not None:
-        image = image_of(schema)
-        if channels not in (None, image.shape[0]):
-            raise UsageError(f"--channels {reading.channels}: the images of this federation have {image.shape[0]}")
-        channels = image.shape[0]
-        fit = reading.fit if reading.fit != "auto" else image.fit
-    return PictureForm(channels, reading.image_size, fit, reading.pixel_range, reading.channels == "grey")
 
 
 def read_picture(picture: Picture, form: PictureForm, place: str) -> tuple[Pixels, set[Remark]]:

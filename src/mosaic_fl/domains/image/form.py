@@ -1,0 +1,23 @@
+"""How pictures are to be read: what the user asks for, and what the schema says."""
+
+from mosaic_fl.config import ReadingConfig
+from mosaic_fl.domains.image.bounds import Fit
+from mosaic_fl.domains.image.picture import CHANNELS, PictureForm
+from mosaic_fl.domains.image.schema import image_of
+from mosaic_fl.domains.schema import Schema
+
+
+def picture_form(reading: ReadingConfig, schema: Schema | None = None) -> PictureForm:
+    """The form that `reading` asks for; where there is a `schema`, its channels, and its fit unless one is given.
+
+    Raises UsageError for a pixel range that is none, and for channels that are not the schema's.
+    """
+    channels = CHANNELS[reading.channels]
+    fit: Fit = reading.fit if reading.fit != "auto" else "pad"
+    if schema is not None:
+        image = image_of(schema)
+        if channels not in (None, image.shape[0]):
+            raise UsageError(f"--channels {reading.channels}: the images of this federation have {image.shape[0]}")
+        channels = image.shape[0]
+        fit = reading.fit if reading.fit != "auto" else image.fit
+    return PictureForm(channels, reading.image_size, fit, reading.pixel_range, reading.channels == "grey")
