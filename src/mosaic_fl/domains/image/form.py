@@ -5,6 +5,7 @@ from mosaic_fl.domains.image.bounds import Fit
 from mosaic_fl.domains.image.picture import CHANNELS, PictureForm
 from mosaic_fl.domains.image.schema import image_of
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
 
 
 def picture_form(reading: ReadingConfig, schema: Schema | None = None) -> PictureForm:
