@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mosaic_fl.data.partition import Partition
     from mosaic_fl.domains.kind import Kind
     from mosaic_fl.generators.family import Family
+    from mosaic_fl.methods.card import Card
     from mosaic_fl.server.teachers import Teacher
 
 KINDS: "Registry[type[Kind]]" = Registry(
@@ -58,3 +59,30 @@ TEACHERS: "Registry[Teacher]" = Registry(
     },
 )
 """Ways to turn the experts' outputs into one prediction, by the name that `distill.teacher` takes."""
+
+METHODS: "Registry[Card]" = Registry(
+    "method",
+    "mosaic_fl.methods",
+    {
+        "mosaic": "mosaic_fl.methods.cards:MOSAIC",
+        "fedavg": "mosaic_fl.methods.cards:FEDAVG",
+        "fedprox": "mosaic_fl.methods.cards:FEDPROX",
+        "fedbn": "mosaic_fl.methods.cards:FEDBN",
+        "fedrs": "mosaic_fl.methods.cards:FEDRS",
+        "heterofl": "mosaic_fl.methods.cards:HETEROFL",
+        "fedrolex": "mosaic_fl.methods.cards:FEDROLEX",
+        "fedgen": "mosaic_fl.methods.cards:FEDGEN",
+        "feddf": "mosaic_fl.methods.cards:FEDDF",
+        "fedftg": "mosaic_fl.methods.cards:FEDFTG",
+        "dfrd": "mosaic_fl.methods.cards:DFRD",
+        "dense": "mosaic_fl.methods.cards:DENSE",
+        "coboosting": "mosaic_fl.methods.cards:COBOOSTING",
+        "fedcvae": "mosaic_fl.methods.cards:FEDCVAE",
+        "fens": "mosaic_fl.methods.cards:FENS",
+        "best_local": "mosaic_fl.methods.cards:BEST_LOCAL",
+        "mean_logits": "mosaic_fl.methods.cards:MEAN_LOGITS",
+        "mean_probabilities": "mosaic_fl.methods.cards:MEAN_PROBABILITIES",
+        "class_weighted": "mosaic_fl.methods.cards:CLASS_WEIGHTED",
+    },
+)
+"""Methods, by the name that `run.method` takes, in the order of tables."""

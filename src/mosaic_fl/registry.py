@@ -12,7 +12,7 @@ it gives what is built in, or what the user of this machine has named before.
 import importlib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mosaic_fl.errors import UsageError, unknown
 
@@ -39,6 +39,12 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     def __contains__(self, name: object) -> bool:
         return name in self._built_in or name in self._loaded or name in self._foreign()
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """The entry, or `default` where there is none of that name."""
+        if name not in self:
+            return default
+        return self[name]
+
     def __getitem__(self, name: str) -> Entry:
         """The entry that the user of this machine names; raises UsageError for a name that there is none of."""
         if name not in self._loaded:
@@ -54,6 +60,10 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     def register(self, name: str, entry: Entry) -> None:
         """Add an entry for this process, or put another one in its place."""
         self._loaded[name] = entry
+
+    def forget(self) -> None:
+        """Forget what was imported or registered, as before the first name was asked for."""
+        self._loaded.clear()
 
     def _load(self, name: str) -> Entry:
         if name in self._built_in:

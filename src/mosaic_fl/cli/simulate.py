@@ -72,13 +72,13 @@ def _advise(config: Config, prepared: Prepared, asked: Collection[str]) -> None:
     if idle := [said for name, said in _without_effect(config).items() if name in asked]:
         note(f"{METHODS[config.run.method].title} has no use for {', '.join(idle)}")
     hard = not prepared.splits.train.schema.kind.drawn_well
-    if config.run.method == "mosaic" and hard and config.distill == DistillConfig():
+    if METHODS[config.run.method].fuses and hard and config.distill == DistillConfig():
         note("colour images: for photographs, --preset natural does better (docs/notes)")
 
 
 def _without_effect(config: Config) -> dict[str, str]:
     """The settings that a user would look for in the result and the method has no use for, as they stand."""
-    card, mosaic = METHODS[config.run.method], config.run.method == "mosaic"
+    card = METHODS[config.run.method]
     student = config.run.centralised or not (card.reference or card.serves != ONE_MODEL)
     if card.equal_architectures:  # its one architecture is the student's only where the clients' were not said
         student = config.models.student in (config.models.clients or [config.models.student])
@@ -88,9 +88,9 @@ def _without_effect(config: Config) -> dict[str, str]:
         "models.student": (config.models.student, student),
         "generator.family": (generator, bool(card.transfer)),
         "distill.prior": (prior, card.transfer == SAMPLES_OR_PRIOR),
-        "rounds.warm_up": (config.rounds.warm_up, mosaic or card.rounds or "rounds.warm_up" in card.defaults),
-        "rounds.fine_tune": (config.rounds.fine_tune, mosaic),
-        "distill.choose": (config.distill.choose, mosaic),
+        "rounds.warm_up": (config.rounds.warm_up, card.fuses or card.rounds or "rounds.warm_up" in card.defaults),
+        "rounds.fine_tune": (config.rounds.fine_tune, card.fuses),
+        "distill.choose": (config.distill.choose, card.fuses),
     }
     return {name: f"{name} = {str(value).lower()}" for name, (value, used) in switched.items() if value and not used}
 
@@ -106,19 +106,19 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
     card = METHODS[config.run.method]
     if card.rounds:
         return rounds[:before] or [(round_name(0), local)]
-    distils, fuses = not card.reference and card.serves == ONE_MODEL, config.run.method == "mosaic"
+    distils = not card.reference and card.serves == ONE_MODEL
     steps = {
         "train": local,
         "generator": len(prepared.sites) * config.generator.steps / workers if config.generator.family != "none" else 0,
-        "meta": config.meta.steps if fuses and config.meta.kind != "none" else 0,
+        "meta": config.meta.steps if card.fuses and config.meta.kind != "none" else 0,
         "pool": int(distils),
         "student": config.distill.steps if distils else 0,
         "centralised": config.distill.steps if config.run.centralised else 0,
     }
     one_shot = [(stage, STAGES[stage] * count) for stage, count in steps.items() if count]
-    if config.run.method == "fens":  # rounds of an aggregator on what the clients sent: a step or two each
+    if card.aggregates:  # rounds of an aggregator on what the clients sent: a step or two each
         return [*one_shot, *((name, 1.0) for name, _ in rounds[:before] or [(round_name(0), local)])]
-    return [*rounds[:before], *one_shot, *rounds[before:]] if fuses else one_shot
+    return [*rounds[:before], *one_shot, *rounds[before:]] if card.fuses else one_shot
 
 
 def _draw(prepared: Prepared, out: Path, result: dict[str, object]) -> None:

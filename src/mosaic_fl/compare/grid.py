@@ -13,12 +13,6 @@ from mosaic_fl.registries import PARTITIONS
 CENTRALISED = "centralised"
 """The student trained on the pooled data: a reference line, and no federated method."""
 ROUNDS = ("rounds.warm_up", "rounds.steps")
-WARMED = ("mosaic",)
-"""One-shot methods that can have rounds of averaging before: with R rounds, R−1 of them and the one exchange.
-
-Where rounds have a number of steps, half of the rounds' steps go to averaging and the others to the exchange, whose
-experts would hardly differ from the average else (docs/notes/baselines.md): as many steps in all, in fewer exchanges.
-"""
 Architectures = Literal["equal", "mixed"]
 AXES = {
     "run.method": "methods",
@@ -214,7 +208,9 @@ class Grid:
         if rounds == 1 and has_rounds(method):
             kind = "train" if config.rounds.optimiser == "auto" else config.rounds.optimiser
             return config.with_values({"rounds.steps": 0, "rounds.optimiser": kind})
-        if method in WARMED and steps:  # no more steps in all than anybody's
+        # Half of the rounds' steps go to averaging and the others to the exchange, whose experts would hardly differ
+        # from the average else (docs/notes/baselines.md).
+        if card and card.fuses and steps:  # no more steps in all than anybody's
             averaging = rounds // 2
             rest = (rounds - averaging) * steps
             last = {"train.min_steps": rest, "train.max_steps": rest}
@@ -230,7 +226,7 @@ def known_methods() -> list[str]:
 def has_rounds(method: str) -> bool:
     """Whether more rounds change what the method does."""
     card = METHODS.get(method)
-    return method in WARMED or (card is not None and card.rounds)
+    return card is not None and (card.rounds or card.fuses)
 
 
 def _aggregating(method: str) -> list[str]:

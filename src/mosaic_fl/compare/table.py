@@ -23,8 +23,6 @@ USUAL_SPLIT = Config().partition.split
 FIRST = "mosaic"  # what the others are measured against, where it ran
 REAL_DATA = "not data-free"
 CHOSEN = "chosen on validation splits"
-CUT = ("heterofl", "fedrolex")  # clients of several widths always, and where `rounds.kind` says so:
-CUT_IF_ASKED = ("mosaic", "dfrd")
 
 
 @dataclass(frozen=True)
@@ -183,12 +181,14 @@ def kind_of(method: str) -> str:
 
 def caveat_of(method: str, config: Config) -> str:
     """What sets the conditions of a cell apart from the others', in words; empty where nothing does."""
-    chosen = method == "best_local" or (method == "mosaic" and config.distill.choose)
-    cut_too = method in CUT_IF_ASKED and config.rounds.kind != "fedavg" and config.rounds.warm_up > 0
+    card = METHODS.get(method)
+    if card is None:
+        return ""
+    asked = config.rounds.kind != "fedavg" and config.rounds.warm_up > 0
     parts = [
         REAL_DATA if kind_of(method) == "real data" else "",
-        CHOSEN if chosen else "",
-        _widths(config) if method in CUT or cut_too else "",
+        CHOSEN if card.chooses or (card.fuses and config.distill.choose) else "",
+        _widths(config) if card.widths == "always" or (card.widths and asked) else "",
     ]
     return "; ".join(filter(None, parts))
 

@@ -4,30 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from mosaic_fl.config.names import PartitionName
+from mosaic_fl.config.names import MethodName, PartitionName
 from mosaic_fl.config.section import Reader, ReadSection, Section
-
-MethodName = Literal[
-    "mosaic",
-    "fedavg",
-    "fedprox",
-    "fedbn",
-    "fedrs",
-    "heterofl",
-    "fedrolex",
-    "fedgen",
-    "feddf",
-    "fedftg",
-    "dfrd",
-    "dense",
-    "coboosting",
-    "fedcvae",
-    "fens",
-    "best_local",
-    "mean_logits",
-    "mean_probabilities",
-    "class_weighted",
-]
 
 
 class RunConfig(ReadSection):

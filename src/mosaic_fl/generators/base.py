@@ -65,12 +65,17 @@ class Generator(nn.Module):
 
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
         """(module, its inputs for a batch of two, how often it runs for a sample): where its work is done."""
-        device = next(self.parameters()).device
+        device = self.device
         return (
             self,
             (torch.zeros(2, self.spec.latent, device=device), torch.zeros(2, dtype=torch.int64, device=device)),
             1,
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; those of one that was not trained by gradients are buffers."""
+        return next(iter([*self.parameters(), *self.buffers()])).device
 
     @torch.no_grad()
     def sample(self, labels: Tensor, rng: torch.Generator, batch: int = AT_ONCE) -> Tensor:
@@ -78,7 +83,7 @@ class Generator(nn.Module):
 
         The draws are the CPU's, and the same however few a device then takes at once.
         """
-        device = next(self.parameters()).device
+        device = self.device
         was_training = self.training
         self.eval()
         images, few = list[Tensor](), images_at_once(device)

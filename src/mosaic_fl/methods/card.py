@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mosaic_fl.config import Config
 
@@ -40,7 +40,10 @@ class Card:
     `ONE_MODEL`, or `ALL_MODELS` as an ensemble; `transfer`: `SAMPLES`, or `SAMPLES_OR_PRIOR`, where its server distils
     on what clients' generators draw; `defaults` are the paper's settings where they differ from `Config`'s; `settings`
     raises UsageError for those that are wrong whatever the data, and what `checks` names, as `code` does, for those
-    wrong on these data.
+    wrong on these data. `fuses`: its server
+    fuses experts and distils, so that rounds of averaging may come before and after (`rounds.warm_up`,
+    `rounds.fine_tune`) and clients may choose (`distill.choose`); `chooses`: clients choose on their validation splits
+    always; `aggregates`: its rounds are those of a small aggregator; `widths`: when clients hold several widths.
     """
 
     code: "str | Method"
@@ -56,6 +59,10 @@ class Card:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     settings: Callable[[Config], None] = anything
     checks: str = ""
+    fuses: bool = False
+    chooses: bool = False
+    aggregates: bool = False
+    widths: Literal["", "always", "if rounds.kind says so"] = ""
 
     @property
     def run(self) -> "Method":

@@ -1,4 +1,4 @@
-"""All methods: what each is called, needs and serves. Their code is imported when it is used: it takes torch."""
+"""The cards of all methods here: what each is called, needs and serves. `registries` gives them their names."""
 
 from mosaic_fl.methods import settings
 from mosaic_fl.methods.card import ALL_MODELS, SAMPLES, SAMPLES_OR_PRIOR, Card
@@ -6,236 +6,240 @@ from mosaic_fl.methods.card import ALL_MODELS, SAMPLES, SAMPLES_OR_PRIOR, Card
 # Nobody asks for synthetic samples or prototypes here.
 BARE = {"generator.family": "none", "prototypes.per_class": 0}
 
-METHODS: dict[str, Card] = {
-    "mosaic": Card(
-        code="mosaic_fl.methods.mosaic:mosaic",
-        title="Mosaic",
-        paper="Mosaic 2025, arXiv 2505.19699",
-        summary="clients' models as a mixture of experts, distilled into one model on their generators' samples",
-        transfer=SAMPLES_OR_PRIOR,
-        checks="mosaic_fl.methods.mosaic:check_mosaic",
-        settings=settings.check_mosaic,
-    ),
-    "fedavg": Card(
-        code="mosaic_fl.methods.fedavg:fedavg",
-        title="FedAvg",
-        paper="McMahan et al. 2017, arXiv 1602.05629",
-        summary="each round, the average of the clients' weights by samples",
-        equal_architectures=True,
-        rounds=True,
-    ),
-    "fedprox": Card(
-        code="mosaic_fl.methods.fedprox:fedprox",
-        title="FedProx",
-        paper="Li et al. 2020, arXiv 1812.06127",
-        summary="FedAvg, with each client held near the round's model by μ/2 · squared distance",
-        equal_architectures=True,
-        rounds=True,
-        defaults={"train.proximal": 0.01},
-        settings=settings.check_proximal,
-    ),
-    "fedbn": Card(
-        code="mosaic_fl.methods.fedbn:fedbn",
-        title="FedBN",
-        paper="Li et al. 2021, arXiv 2102.07623",
-        summary="FedAvg of all but normalisation, which stays at the clients; serves their mean normalisation",
-        equal_architectures=True,
-        rounds=True,
-    ),
-    "fedrs": Card(
-        code="mosaic_fl.methods.fedrs:fedrs",
-        title="FedRS",
-        paper="Li, Zhan 2021, KDD, doi 10.1145/3447548.3467254",
-        summary="FedAvg, with the logits of classes that a client lacks scaled down in its softmax",
-        equal_architectures=True,
-        rounds=True,
-        defaults={"train.absent": 0.5},
-        settings=settings.check_absent,
-    ),
-    "heterofl": Card(
-        code="mosaic_fl.methods.width:heterofl",
-        title="HeteroFL",
-        paper="Diao, Ding, Tarokh 2021, arXiv 2010.01264",
-        summary="clients train the first channels of one model, at widths they can afford",
-        equal_architectures=True,
-        rounds=True,
-        checks="mosaic_fl.methods.width:check_ratios",
-    ),
-    "fedrolex": Card(
-        code="mosaic_fl.methods.width:fedrolex",
-        title="FedRolex",
-        paper="Alam, Liu, Yan, Zhang 2022, arXiv 2212.01548",
-        summary="as HeteroFL, with a window of channels that moves on every round",
-        equal_architectures=True,
-        rounds=True,
-        checks="mosaic_fl.methods.width:check_ratios",
-    ),
-    "fedgen": Card(
-        code="mosaic_fl.methods.fedgen:fedgen",
-        title="FedGen",
-        paper="Zhu, Hong, Zhou 2021, arXiv 2105.10056",
-        summary="the server generates features of every class, which clients learn beside their own data",
-        equal_architectures=True,
-        rounds=True,
-        checks="mosaic_fl.methods.fedgen:check_head",
-        defaults={  # of the authors' code for MNIST
-            "synthesis.epochs": 10,
-            "synthesis.generator_steps": 5,
-            "synthesis.lr": 3e-4,
-            "synthesis.latent": 32,
-            "synthesis.width": 256,
-        },
-    ),
-    "feddf": Card(
-        code="mosaic_fl.methods.feddf:feddf",
-        title="FedDF",
-        paper="Lin, Kong, Stich, Jaggi 2020, arXiv 2006.07242",
-        summary="after each round, the clients' mean logits are distilled into their average on synthetic images",
-        transfer=SAMPLES_OR_PRIOR,
-        equal_architectures=True,
-        rounds=True,
-        # Section 4.1: Adam at 1e-3 with cosine annealing; its 10,000 steps with early stopping are for a GPU.
-        defaults={
-            "distill.lr": 1e-3,
-            "distill.weight_decay": 0.0,
-            "distill.ema": 0.0,
-        },
-        checks="mosaic_fl.methods.feddf:check_feddf",
-    ),
-    "fedftg": Card(
-        code="mosaic_fl.methods.fedftg:fedftg",
-        title="FedFTG",
-        paper="Zhang, Shen, Ding, Tao, Duan 2022, arXiv 2203.09249",
-        summary="after each round, the average learns from the clients' models on hard generated samples",
-        equal_architectures=True,
-        rounds=True,
-        defaults={  # section 4.1; a round is short, since the paper has 1000 of them
-            "synthesis.epochs": 10,
-            "synthesis.generator_steps": 1,
-            "synthesis.student_steps": 5,
-            "synthesis.lr": 0.01,
-            "synthesis.student_lr": 1e-3,  # 0.1 without momentum, on a loss that the authors' code divides by C = 10
-        },
-        settings=settings.check_student_steps,
-    ),
-    "dfrd": Card(
-        code="mosaic_fl.methods.dfrd:dfrd",
-        title="DFRD",
-        paper="Luo et al. 2023, arXiv 2309.13546",
-        summary="as FedFTG, on samples that fool the average alone, for clients of several widths too",
-        equal_architectures=True,
-        rounds=True,
-        defaults={  # the paper's decay; its budget we could not check, so FedFTG's, on which it builds
-            "synthesis.ema": 0.5,
-            "synthesis.adversarial": 0.1,  # by 1, samples that no expert should be sure of drag θ down: docs/notes
-            "synthesis.epochs": 10,
-            "synthesis.generator_steps": 1,
-            "synthesis.student_steps": 5,
-            "synthesis.lr": 0.01,
-            "synthesis.student_lr": 1e-3,
-        },
-        checks="mosaic_fl.methods.dfrd:check_dfrd",
-        settings=settings.check_student_steps,
-    ),
-    "dense": Card(
-        code="mosaic_fl.methods.dense:dense",
-        title="DENSE",
-        paper="Zhang et al. 2022, arXiv 2112.12371",
-        summary="a server generator against the clients' models; their mean logits distilled on its images",
-        # The published command: 200 epochs of 30 steps and a pass over the pool, 256 a batch, all weights 1, T = 20.
-        defaults={
-            "generator.family": "none",
-            "prototypes.per_class": 0,
-            "synthesis.batch_size": 256,
-            "synthesis.latent": 256,
-            "synthesis.student_lr": 5e-3,
-            "synthesis.student_steps": 0,
-            "synthesis.temperature": 20.0,
-        },
-    ),
-    "coboosting": Card(
-        code="mosaic_fl.methods.coboosting:coboosting",
-        title="Co-Boosting",
-        paper="Dai et al. 2024, arXiv 2402.15070",
-        summary="DENSE with harder images, and an ensemble whose weights are learnt on them",
-        # The published command: 200 epochs of 30 steps and a pass over the pool, without batch-norm statistics.
-        defaults={
-            "generator.family": "none",
-            "prototypes.per_class": 0,
-            "synthesis.student_steps": 0,
-            "synthesis.statistics": 0.0,
-            "synthesis.latent": 256,
-        },
-    ),
-    "fedcvae": Card(
-        code="mosaic_fl.methods.fedcvae:fedcvae",
-        title="FedCVAE-Ens",
-        paper="Heinbaugh, Luz-Ricca, Shao 2023, ICLR",
-        summary="clients send conditional VAE decoders; one classifier learns from their labelled samples alone",
-        transfer=SAMPLES,
-        defaults={
-            "generator.family": "cvae",
-            "generator.kl": 1.0,
-            "prototypes.per_class": 0,
-            "distill.balanced": False,
-        },
-        settings=settings.check_decoders,
-    ),
-    "fens": Card(
-        code="mosaic_fl.methods.fens:fens",
-        title="FENS",
-        paper="Allouah et al. 2024, NeurIPS, arXiv 2405.01420",
-        summary="the clients' models, fused by a small network that learns in rounds from real held-back data",
-        real_data=True,
-        serves=ALL_MODELS,
-        # Rounds, steps and rate are ours, not the paper's, which we could not find: of seven settings those with the
-        # least loss on the held-back samples of digits (0.007 to 0.11 at 5 and 10 clients, α = 0.1); test figures were
-        # in view.
-        defaults={
-            "generator.family": "none",
-            "prototypes.per_class": 0,
-            "rounds.warm_up": 100,
-            "rounds.steps": 5,
-            "meta.lr": 2e-3,
-        },
-        settings=settings.check_held_back,
-    ),
-    "best_local": Card(
-        code="mosaic_fl.methods.references:best_local",
-        title="Best local model",
-        paper="–",
-        summary="the client's model that is best on all clients' validation splits",
-        real_data=True,
-        reference=True,
-        defaults=BARE,
-        settings=settings.check_validation,
-    ),
-    "mean_logits": Card(
-        code="mosaic_fl.methods.references:mean_logits",
-        title="Mean logits",
-        paper="–",
-        summary="the clients' models, their logits averaged",
-        reference=True,
-        serves=ALL_MODELS,
-        defaults=BARE,
-    ),
-    "mean_probabilities": Card(
-        code="mosaic_fl.methods.references:mean_probabilities",
-        title="Mean probabilities",
-        paper="–",
-        summary="the clients' models, their probabilities averaged",
-        reference=True,
-        serves=ALL_MODELS,
-        defaults=BARE,
-    ),
-    "class_weighted": Card(
-        code="mosaic_fl.methods.references:class_weighted",
-        title="Class-weighted",
-        paper="–",
-        summary="the clients' models, each weighted for each class by its share of that class's samples",
-        reference=True,
-        serves=ALL_MODELS,
-        defaults=BARE,
-    ),
-}
-"""All that `config.run.method` may name, in the order of tables."""
+MOSAIC = Card(
+    code="mosaic_fl.methods.mosaic:mosaic",
+    title="Mosaic",
+    paper="Mosaic 2025, arXiv 2505.19699",
+    summary="clients' models as a mixture of experts, distilled into one model on their generators' samples",
+    transfer=SAMPLES_OR_PRIOR,
+    checks="mosaic_fl.methods.mosaic:check_mosaic",
+    settings=settings.check_mosaic,
+    fuses=True,
+    widths="if rounds.kind says so",
+)
+FEDAVG = Card(
+    code="mosaic_fl.methods.fedavg:fedavg",
+    title="FedAvg",
+    paper="McMahan et al. 2017, arXiv 1602.05629",
+    summary="each round, the average of the clients' weights by samples",
+    equal_architectures=True,
+    rounds=True,
+)
+FEDPROX = Card(
+    code="mosaic_fl.methods.fedprox:fedprox",
+    title="FedProx",
+    paper="Li et al. 2020, arXiv 1812.06127",
+    summary="FedAvg, with each client held near the round's model by μ/2 · squared distance",
+    equal_architectures=True,
+    rounds=True,
+    defaults={"train.proximal": 0.01},
+    settings=settings.check_proximal,
+)
+FEDBN = Card(
+    code="mosaic_fl.methods.fedbn:fedbn",
+    title="FedBN",
+    paper="Li et al. 2021, arXiv 2102.07623",
+    summary="FedAvg of all but normalisation, which stays at the clients; serves their mean normalisation",
+    equal_architectures=True,
+    rounds=True,
+)
+FEDRS = Card(
+    code="mosaic_fl.methods.fedrs:fedrs",
+    title="FedRS",
+    paper="Li, Zhan 2021, KDD, doi 10.1145/3447548.3467254",
+    summary="FedAvg, with the logits of classes that a client lacks scaled down in its softmax",
+    equal_architectures=True,
+    rounds=True,
+    defaults={"train.absent": 0.5},
+    settings=settings.check_absent,
+)
+HETEROFL = Card(
+    code="mosaic_fl.methods.width:heterofl",
+    title="HeteroFL",
+    paper="Diao, Ding, Tarokh 2021, arXiv 2010.01264",
+    summary="clients train the first channels of one model, at widths they can afford",
+    equal_architectures=True,
+    rounds=True,
+    checks="mosaic_fl.methods.width:check_ratios",
+    widths="always",
+)
+FEDROLEX = Card(
+    code="mosaic_fl.methods.width:fedrolex",
+    title="FedRolex",
+    paper="Alam, Liu, Yan, Zhang 2022, arXiv 2212.01548",
+    summary="as HeteroFL, with a window of channels that moves on every round",
+    equal_architectures=True,
+    rounds=True,
+    checks="mosaic_fl.methods.width:check_ratios",
+    widths="always",
+)
+FEDGEN = Card(
+    code="mosaic_fl.methods.fedgen:fedgen",
+    title="FedGen",
+    paper="Zhu, Hong, Zhou 2021, arXiv 2105.10056",
+    summary="the server generates features of every class, which clients learn beside their own data",
+    equal_architectures=True,
+    rounds=True,
+    checks="mosaic_fl.methods.fedgen:check_head",
+    defaults={  # of the authors' code for MNIST
+        "synthesis.epochs": 10,
+        "synthesis.generator_steps": 5,
+        "synthesis.lr": 3e-4,
+        "synthesis.latent": 32,
+        "synthesis.width": 256,
+    },
+)
+FEDDF = Card(
+    code="mosaic_fl.methods.feddf:feddf",
+    title="FedDF",
+    paper="Lin, Kong, Stich, Jaggi 2020, arXiv 2006.07242",
+    summary="after each round, the clients' mean logits are distilled into their average on synthetic images",
+    transfer=SAMPLES_OR_PRIOR,
+    equal_architectures=True,
+    rounds=True,
+    # Section 4.1: Adam at 1e-3 with cosine annealing; its 10,000 steps with early stopping are for a GPU.
+    defaults={
+        "distill.lr": 1e-3,
+        "distill.weight_decay": 0.0,
+        "distill.ema": 0.0,
+    },
+    checks="mosaic_fl.methods.feddf:check_feddf",
+)
+FEDFTG = Card(
+    code="mosaic_fl.methods.fedftg:fedftg",
+    title="FedFTG",
+    paper="Zhang, Shen, Ding, Tao, Duan 2022, arXiv 2203.09249",
+    summary="after each round, the average learns from the clients' models on hard generated samples",
+    equal_architectures=True,
+    rounds=True,
+    defaults={  # section 4.1; a round is short, since the paper has 1000 of them
+        "synthesis.epochs": 10,
+        "synthesis.generator_steps": 1,
+        "synthesis.student_steps": 5,
+        "synthesis.lr": 0.01,
+        "synthesis.student_lr": 1e-3,  # 0.1 without momentum, on a loss that the authors' code divides by C = 10
+    },
+    settings=settings.check_student_steps,
+)
+DFRD = Card(
+    code="mosaic_fl.methods.dfrd:dfrd",
+    title="DFRD",
+    paper="Luo et al. 2023, arXiv 2309.13546",
+    summary="as FedFTG, on samples that fool the average alone, for clients of several widths too",
+    equal_architectures=True,
+    rounds=True,
+    defaults={  # the paper's decay; its budget we could not check, so FedFTG's, on which it builds
+        "synthesis.ema": 0.5,
+        "synthesis.adversarial": 0.1,  # by 1, samples that no expert should be sure of drag θ down: docs/notes
+        "synthesis.epochs": 10,
+        "synthesis.generator_steps": 1,
+        "synthesis.student_steps": 5,
+        "synthesis.lr": 0.01,
+        "synthesis.student_lr": 1e-3,
+    },
+    checks="mosaic_fl.methods.dfrd:check_dfrd",
+    settings=settings.check_student_steps,
+    widths="if rounds.kind says so",
+)
+DENSE = Card(
+    code="mosaic_fl.methods.dense:dense",
+    title="DENSE",
+    paper="Zhang et al. 2022, arXiv 2112.12371",
+    summary="a server generator against the clients' models; their mean logits distilled on its images",
+    # The published command: 200 epochs of 30 steps and a pass over the pool, 256 a batch, all weights 1, T = 20.
+    defaults={
+        "generator.family": "none",
+        "prototypes.per_class": 0,
+        "synthesis.batch_size": 256,
+        "synthesis.latent": 256,
+        "synthesis.student_lr": 5e-3,
+        "synthesis.student_steps": 0,
+        "synthesis.temperature": 20.0,
+    },
+)
+COBOOSTING = Card(
+    code="mosaic_fl.methods.coboosting:coboosting",
+    title="Co-Boosting",
+    paper="Dai et al. 2024, arXiv 2402.15070",
+    summary="DENSE with harder images, and an ensemble whose weights are learnt on them",
+    # The published command: 200 epochs of 30 steps and a pass over the pool, without batch-norm statistics.
+    defaults={
+        "generator.family": "none",
+        "prototypes.per_class": 0,
+        "synthesis.student_steps": 0,
+        "synthesis.statistics": 0.0,
+        "synthesis.latent": 256,
+    },
+)
+FEDCVAE = Card(
+    code="mosaic_fl.methods.fedcvae:fedcvae",
+    title="FedCVAE-Ens",
+    paper="Heinbaugh, Luz-Ricca, Shao 2023, ICLR",
+    summary="clients send conditional VAE decoders; one classifier learns from their labelled samples alone",
+    transfer=SAMPLES,
+    defaults={
+        "generator.family": "cvae",
+        "generator.kl": 1.0,
+        "prototypes.per_class": 0,
+        "distill.balanced": False,
+    },
+    settings=settings.check_decoders,
+)
+FENS = Card(
+    code="mosaic_fl.methods.fens:fens",
+    title="FENS",
+    paper="Allouah et al. 2024, NeurIPS, arXiv 2405.01420",
+    summary="the clients' models, fused by a small network that learns in rounds from real held-back data",
+    real_data=True,
+    serves=ALL_MODELS,
+    # Rounds, steps and rate are ours, not the paper's, which we could not find: of seven settings those with the
+    # least loss on the held-back samples of digits (0.007 to 0.11 at 5 and 10 clients, α = 0.1); test figures were
+    # in view.
+    defaults={
+        "generator.family": "none",
+        "prototypes.per_class": 0,
+        "rounds.warm_up": 100,
+        "rounds.steps": 5,
+        "meta.lr": 2e-3,
+    },
+    settings=settings.check_held_back,
+    aggregates=True,
+)
+BEST_LOCAL = Card(
+    code="mosaic_fl.methods.references:best_local",
+    title="Best local model",
+    paper="–",
+    summary="the client's model that is best on all clients' validation splits",
+    real_data=True,
+    reference=True,
+    defaults=BARE,
+    settings=settings.check_validation,
+    chooses=True,
+)
+MEAN_LOGITS = Card(
+    code="mosaic_fl.methods.references:mean_logits",
+    title="Mean logits",
+    paper="–",
+    summary="the clients' models, their logits averaged",
+    reference=True,
+    serves=ALL_MODELS,
+    defaults=BARE,
+)
+MEAN_PROBABILITIES = Card(
+    code="mosaic_fl.methods.references:mean_probabilities",
+    title="Mean probabilities",
+    paper="–",
+    summary="the clients' models, their probabilities averaged",
+    reference=True,
+    serves=ALL_MODELS,
+    defaults=BARE,
+)
+CLASS_WEIGHTED = Card(
+    code="mosaic_fl.methods.references:class_weighted",
+    title="Class-weighted",
+    paper="–",
+    summary="the clients' models, each weighted for each class by its share of that class's samples",
+    reference=True,
+    serves=ALL_MODELS,
+    defaults=BARE,
+)

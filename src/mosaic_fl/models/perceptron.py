@@ -1,5 +1,6 @@
-"""`mlp:WIDTH:DEPTH`, a multilayer perceptron on flattened images."""
+"""`mlp:WIDTH:DEPTH`, a multilayer perceptron on flattened samples of any kind with one shape."""
 
+import math
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -15,14 +16,13 @@ class MLP(Classifier):
 
     def __init__(self, schema: Schema, width: int = 64, depth: int = 2) -> None:
         super().__init__()
-        channels, height, side = schema.shape
-        sizes = [channels * height * side, *[width] * depth]
+        sizes = [math.prod(schema.shape), *[width] * depth]
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU()]
         self.body = nn.Sequential(nn.Flatten(), *layers)
         self.head = nn.Linear(width, schema.num_classes)
 
-    def features(self, images: Tensor) -> Tensor:
-        hidden: Tensor = self.body(images)
+    def features(self, inputs: Tensor) -> Tensor:
+        hidden: Tensor = self.body(inputs)
         return hidden

@@ -25,8 +25,10 @@ def check_generators(config: Config, sites: Sequence[Site], device: torch.device
 
     Prior images can stand for generators where both will do; a meta model that learns from samples needs samples.
     """
-    transfer, schema = METHODS[config.run.method].transfer, sites[0].data.schema
-    prior, meta = transfer == SAMPLES_OR_PRIOR, config.run.method == "mosaic" and asks_meta(config)
+    card, schema = METHODS[config.run.method], sites[0].data.schema
+    transfer = card.transfer
+    prior = transfer == SAMPLES_OR_PRIOR
+    meta = card.fuses and asks_meta(config)
     if not transfer or (prior and has_prior(config.distill, schema) and not meta):
         return
     most = 0
@@ -45,7 +47,8 @@ def check_generators(config: Config, sites: Sequence[Site], device: torch.device
 
 def check_validation(config: Config, sites: Sequence[Site]) -> None:
     """Raise UsageError where no client holds a sample back, and the method asks for its word on those."""
-    card, chooses = METHODS[config.run.method], config.run.method == "mosaic" and config.distill.choose
+    card = METHODS[config.run.method]
+    chooses = card.fuses and config.distill.choose
     if not (card.real_data or chooses) or any(len(split(site, config)[1]) for site in sites):
         return
     raise UsageError(

@@ -91,7 +91,7 @@ class Sampler:
             labels = torch.multinomial(self.counts[k].float(), share, replacement=True, generator=rng)
             samples = self._drawn(generator, labels, rng)
             if k in self.judges:
-                labels = logits(self.judges[k], samples, next(generator.parameters()).device).argmax(1)
+                labels = logits(self.judges[k], samples, generator.device).argmax(1)
             parts.append(Pool(samples, labels, self.clients[[k] * share]))
         labels = torch.cat([part.labels for part in parts])
         sources = torch.cat([part.sources for part in parts])
@@ -123,7 +123,7 @@ class Sampler:
                 return
             batch = min(MOST_AT_ONCE, max(256, 2 * len(open_places)))
             samples = self._drawn(generator, torch.zeros(batch, dtype=torch.int64), rng)
-            shown = logits(self.judges[k], samples, next(generator.parameters()).device).argmax(1)
+            shown = logits(self.judges[k], samples, generator.device).argmax(1)
             for label in shown.unique().tolist():
                 places = open_places[labels[open_places] == label]
                 candidates = (shown == label).nonzero().flatten()

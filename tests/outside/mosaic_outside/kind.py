@@ -62,6 +62,10 @@ class Readings:
     def default_student(self) -> str:
         return "mlp:32"
 
+    @property
+    def summary(self) -> str:
+        return f"{self.sensors} readings"
+
     def difference(self, other: Kind) -> str:
         return f"{self.sensors} readings, not {other.shape[0] if other.name == self.name else other.name}"
 
