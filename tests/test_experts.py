@@ -7,6 +7,7 @@ import torch
 
 from mosaic_fl.config import MetaConfig
 from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build
 from mosaic_fl.server.experts import (
@@ -138,10 +139,12 @@ def test_an_expert_whose_outputs_are_not_finite_is_named() -> None:
     with torch.no_grad():
         experts[1].head.weight.fill_(3e38)
         experts[1].head.bias.fill_(3e38)
-    images, weights = torch.full((3, 1, 2, 2), 255, dtype=torch.uint8), torch.ones(2, 2)
-    assert MixtureOfExperts(experts[:1], weights[:1], weights[:1], (4,)).outputs(images).isfinite().all()
+    kinds = image_schema((1, 2, 2), ("a", "b")).fields
+    samples = Samples(kinds, {"image": torch.full((3, 1, 2, 2), 255, dtype=torch.uint8)})
+    weights = torch.ones(2, 2)
+    assert MixtureOfExperts(experts[:1], weights[:1], weights[:1], (4,)).outputs(samples).isfinite().all()
     with torch.no_grad():
         for parameter in experts[1].body.parameters():
             parameter.fill_(1.0)
     with pytest.raises(UsageError, match="the expert of client 7 gives non-finite outputs: leave its contribution out"):
-        MixtureOfExperts(experts, weights, weights, (4, 7)).outputs(images)
+        MixtureOfExperts(experts, weights, weights, (4, 7)).outputs(samples)

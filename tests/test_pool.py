@@ -126,5 +126,5 @@ def test_a_generator_whose_images_are_not_finite_is_named(pair: list[Contributio
         with torch.no_grad():
             for parameter in generator.parameters():
                 parameter.fill_(float("nan"))
-    with pytest.raises(UsageError, match=r"a generator \(cvae\) gives non-finite images"):
+    with pytest.raises(UsageError, match=r"a generator \(cvae\) gives non-finite samples"):
         sampler.draw(20, Stream(0, "p"))

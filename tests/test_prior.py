@@ -16,11 +16,6 @@ SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 MADE = ["photos", "procedural"]
 
 
-def schema(*shape: int) -> Schema:
-    channels, height, width = shape
-    return image_schema((channels, height, width), ("a", "b"))
-
-
 def save(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
@@ -41,24 +36,24 @@ def user_images(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 1, 1), (2, 12, 20), (5, 33, 7)])
 def test_as_many_pictures_as_asked_for_in_the_schema_of_the_data(kind: str, shape: tuple[int, int, int]) -> None:
     for n in (0, 1, 7):
-        images = prior_images(kind, n, schema(*shape), Stream(0, "prior"))
+        images = prior_images(kind, n, shape, Stream(0, "prior"))
         assert images.shape == (n, *shape)
         assert images.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("kind", MADE)
 def test_the_stream_alone_decides(kind: str) -> None:
-    first, again, other = (prior_images(kind, 40, schema(1, 8, 8), Stream(seed, "prior")) for seed in (0, 0, 1))
+    first, again, other = (prior_images(kind, 40, (1, 8, 8), Stream(seed, "prior")) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     with Stream(5, "elsewhere").ambient():
-        assert torch.equal(first, prior_images(kind, 40, schema(1, 8, 8), Stream(0, "prior")))
+        assert torch.equal(first, prior_images(kind, 40, (1, 8, 8), Stream(0, "prior")))
 
 
 @pytest.mark.parametrize("kind", MADE)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pictures_are_not_alike(kind: str, shape: tuple[int, int, int]) -> None:
-    images = prior_images(kind, 300, schema(*shape), Stream(0, "prior")).float()
+    images = prior_images(kind, 300, shape, Stream(0, "prior")).float()
     assert images.std(0).min() > 45  # of any pixel over the set; uniform noise has 74
     assert images.flatten(1).std(1).median() > 25  # within a picture: few are flat
     brightness = images.mean((1, 2, 3))
@@ -68,24 +63,24 @@ def test_pictures_are_not_alike(kind: str, shape: tuple[int, int, int]) -> None:
 
 
 def test_colours_are_in_every_channel() -> None:
-    images = prior_images("photos", 300, schema(3, 16, 16), Stream(0, "prior")).float()
+    images = prior_images("photos", 300, (3, 16, 16), Stream(0, "prior")).float()
     means = images.mean((0, 2, 3))
     assert means.max() - means.min() < 15  # permuted: no channel is the sky's
     assert (images[:, 0] - images[:, 1]).abs().mean() > 10
 
 
 def test_no_prior_is_no_picture() -> None:
-    assert prior_images("none", 100, schema(3, 32, 32), Stream(0, "prior")).shape == (0, 3, 32, 32)
+    assert prior_images("none", 100, (3, 32, 32), Stream(0, "prior")).shape == (0, 3, 32, 32)
 
 
 def test_a_folder_of_images_of_many_sizes(user_images: Path) -> None:
     check_prior(str(user_images))
     for shape in SHAPES:
-        images = prior_images(str(user_images), 60, schema(*shape), Stream(0, "prior"))
+        images = prior_images(str(user_images), 60, shape, Stream(0, "prior"))
         assert images.shape == (60, *shape)
         assert len(images.flatten(1).unique(dim=0)) > 50
-    one = prior_images(str(user_images), 1, schema(1, 8, 8), Stream(0, "prior"))
-    assert torch.equal(one, prior_images(str(user_images), 1, schema(1, 8, 8), Stream(0, "prior")))
+    one = prior_images(str(user_images), 1, (1, 8, 8), Stream(0, "prior"))
+    assert torch.equal(one, prior_images(str(user_images), 1, (1, 8, 8), Stream(0, "prior")))
 
 
 def test_a_kind_that_is_not_known(tmp_path: Path) -> None:
@@ -94,7 +89,7 @@ def test_a_kind_that_is_not_known(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'foto'.*photos.*folder"):
         check_prior("foto")
     with pytest.raises(UsageError, match="procedural"):
-        prior_images("", 1, schema(1, 8, 8), Stream(0, "prior"))
+        prior_images("", 1, (1, 8, 8), Stream(0, "prior"))
     with pytest.raises(UsageError, match="has no images"):
         check_prior(str(tmp_path))
     (tmp_path / "a.png").write_bytes(b"broken")

@@ -70,8 +70,6 @@ def decode(name: str, body: bytes, client: int) -> tuple[Work, Config]:
     match manifest:
         case {"settings": dict(settings), "work": dict(said)}:
             config = _site_config(settings)
-        case {"settings": dict(settings), "work": dict(said)}:
-            config = _site_config(settings)
             return _work(name, said, tensors, client, config), config
     raise UsageError("request: its manifest is not one of a request")
 
