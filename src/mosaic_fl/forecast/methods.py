@@ -35,7 +35,7 @@ from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.latent import LatentGenerator
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import local_settings, round_half_up
-from mosaic_fl.methods.outcome import ALL_MODELS
+from mosaic_fl.methods.card import ALL_MODELS
 from mosaic_fl.methods.width import assign
 from mosaic_fl.models.width import narrow
 
