@@ -101,8 +101,21 @@ def test_non_finite_values_are_neither_written_nor_read(value: float) -> None:
 
 @pytest.mark.parametrize("kind", [torch.int32, torch.float64])
 def test_types_that_are_not_read_are_not_written(kind: torch.dtype) -> None:
-    with pytest.raises(MosaicError, match=rf"a type that is not sent: 'w' is {kind}"):
+    with pytest.raises(MosaicError, match=rf"a form that is not sent: 'w' is {kind}"):
         container.pack("stage", {}, {"w": torch.ones(2, dtype=kind)})
+
+
+def test_a_tensor_of_more_dimensions_than_arrays_have_is_refused() -> None:
+    # numpy, by which bytes within a tensor are taken out, stops at 64.
+    with pytest.raises(MosaicError, match="'w' has 17 dimensions"):
+        container.pack("stage", {}, {"w": torch.ones((1,) * 17)})
+    content, tensor = (
+        json.dumps({"format": "mosaic-fl", "version": 1, "kind": "stage", "manifest": {}}),
+        torch.ones((1,) * 70),
+    )
+    envelope = {"content": content, "sha256": container._digest(content, {"w": tensor})}
+    with pytest.raises(UsageError, match="'w' has 70 dimensions"):
+        container.unpack(save({"w": tensor}, {"mosaic-fl": json.dumps(envelope)}), "stage", "x")
 
 
 def test_half_a_character_in_the_manifest_is_refused() -> None:

@@ -23,7 +23,7 @@ from mosaic_fl.forecast.foresee import foresee_run
 from mosaic_fl.forecast.measure import _extrapolated, measure
 from mosaic_fl.forecast.plans import plan_contribution, plan_run
 from mosaic_fl.forecast.sizes import model_bytes, prototypes
-from mosaic_fl.forecast.stopwatch import EnoughError, Stopwatch
+from mosaic_fl.forecast.steptimer import EnoughError, StepTimer
 from mosaic_fl.forecast.work import Plan, Unit
 from mosaic_fl.methods import METHODS
 from mosaic_fl.models import build
@@ -163,13 +163,13 @@ def test_a_cost_goes_on_in_a_line() -> None:
     assert _extrapolated([(8, 2.0, 40)], 8, 0) == (2.0, 40)
 
 
-def test_a_stopwatch_leaves_the_first_step_out() -> None:
-    watch = Stopwatch(60.0, most=3, start=0.0, marks=[5.0, 6.0, 8.0])
+def test_a_step_timer_leaves_the_first_step_out() -> None:
+    watch = StepTimer(60.0, most=3, start=0.0, marks=[5.0, 6.0, 8.0])
     assert watch.step_seconds == 1.5
     with pytest.raises(EnoughError):
         watch.progress(4, 100)
-    assert Stopwatch(60.0, start=1.0, marks=[5.0]).step_seconds == 4.0
-    assert Stopwatch(60.0).step_seconds == 0.0
+    assert StepTimer(60.0, start=1.0, marks=[5.0]).step_seconds == 4.0
+    assert StepTimer(60.0).step_seconds == 0.0
 
 
 def test_the_line_says_it_all() -> None:

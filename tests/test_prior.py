@@ -7,8 +7,6 @@ from PIL import Image
 
 from mosaic_fl.domains.image.prior import check_prior, cutmix, hybrids, prior_images
 from mosaic_fl.domains.image.prior.photographs import crops, photograph, shares
-from mosaic_fl.domains.image.schema import image_schema
-from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.randomness import Stream
 

@@ -26,7 +26,7 @@ from mosaic_fl.config.model_names import require_spelt
 from mosaic_fl.data.places import existing, is_data
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
-from mosaic_fl.run.folder import claim, require_open
+from mosaic_fl.run.folder import claim, finished, require_open
 from mosaic_fl.storage.files import require_file, require_place, require_writable, write_atomic
 
 # Of the settings that say what a simulation reads, those for a site too.
@@ -155,7 +155,8 @@ def distill(
     if dry_run:
         show(foresee_distillation(prepared))
         return
-    announce(lambda: foresee_distillation(prepared, first=True), resume=resume)
+    if finished(out) is None:
+        announce(lambda: foresee_distillation(prepared, first=True), resume=resume)
     with Display(stages, console, stopwatch=stopwatch) as display:
         display.say(f"distilling {count}")
         result = distill_prepared(prepared, out, display.hear, keep_stages=keep_stages, stopwatch=stopwatch)

@@ -22,7 +22,7 @@ from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
 from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
-from mosaic_fl.run.folder import claim
+from mosaic_fl.run.folder import claim, finished
 from mosaic_fl.run.runner import Prepared, prepare, run
 from mosaic_fl.server.pool import sheet
 from mosaic_fl.storage.journal import round_name
@@ -53,7 +53,8 @@ def simulate(
     if dry_run:
         show(foresee_run(prepared))
         return
-    announce(lambda: foresee_run(prepared, first=True), resume=resume)
+    if finished(out) is None:
+        announce(lambda: foresee_run(prepared, first=True), resume=resume)
     with Display(_plan(prepared), console, clients=len(prepared.sites), stopwatch=stopwatch) as display:
         result = run(prepared, out, display.hear, stopwatch, keep_stages=keep_stages)
     _draw(prepared, out, result)

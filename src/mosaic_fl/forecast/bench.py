@@ -13,14 +13,14 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution, Prototypes
-from mosaic_fl.forecast.stopwatch import EnoughError, Stopwatch
+from mosaic_fl.forecast.steptimer import EnoughError, StepTimer
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
 
 Result = TypeVar("Result")
-STEPS = 100_000  # asked of work that a stopwatch ends
+STEPS = 100_000  # asked of work that a step timer ends
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Bench:
         ]
 
 
-def watched(work: Callable[[Stopwatch], object], seconds: float) -> float:
-    """Seconds of a step of `work`, which a stopwatch ends."""
-    watch = Stopwatch(seconds)
+def watched(work: Callable[[StepTimer], object], seconds: float) -> float:
+    """Seconds of a step of `work`, which a step timer ends."""
+    watch = StepTimer(seconds)
     with suppress(EnoughError):
         work(watch)
     return watch.step_seconds

@@ -21,6 +21,7 @@ FORMAT = "mosaic-fl"
 VERSION = 1
 MAX_HEADER = 16 * 2**20
 MAX_FILE = 8 * 2**30
+MAX_DIMENSIONS = 16  # of a tensor: a network's have five at most, and numpy takes 64
 TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 
 
@@ -36,7 +37,7 @@ def pack(kind: str, manifest: dict[str, Any], tensors: dict[str, Tensor]) -> byt
         for name, tensor in sorted(tensors.items())
     }
     if strange := _strange(plain):
-        raise MosaicError(f"the {kind} has a tensor of a type that is not sent: {strange}")
+        raise MosaicError(f"the {kind} has a tensor of a form that is not sent: {strange}")
     broken = _not_finite(plain)
     if broken:
         raise MosaicError(f"the {kind} has non-finite values in {broken!r}: training diverged; lower the learning rate")
@@ -133,7 +134,13 @@ def _digest(text: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _strange(tensors: dict[str, Tensor]) -> str | None:
-    return next((f"{shown(name)} is {t.dtype}" for name, t in tensors.items() if t.dtype not in TYPES), None)
+    """What is wrong with the first tensor that is not one of the format's, or None."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in TYPES:
+            return f"{shown(name)} is {tensor.dtype}"
+        if tensor.ndim > MAX_DIMENSIONS:
+            return f"{shown(name)} has {tensor.ndim} dimensions"
+    return None
 
 
 def _not_finite(tensors: dict[str, Tensor]) -> str | None:

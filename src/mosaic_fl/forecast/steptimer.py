@@ -11,11 +11,11 @@ ENDLESS = 3.0  # seconds of a first step after which there is no second
 
 
 class EnoughError(Exception):
-    """Raised by a stopwatch out of the work that it times."""
+    """Raised by a step timer out of the work that it times."""
 
 
 @dataclass
-class Stopwatch:
+class StepTimer:
     """Times steps until `most` of them, or `seconds`, are over; then raises `EnoughError` from `progress`.
 
     There are more than `LEAST` where they are quick, or nearly so: one alone may have had to wait for others.
