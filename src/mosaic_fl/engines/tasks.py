@@ -22,6 +22,7 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.fusion import load_aggregator
 from mosaic_fl.models.inference import logits
 from mosaic_fl.models.loading import load_into
+from mosaic_fl.models.registry import is_foreign
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.storage.journal import round_name
@@ -56,7 +57,7 @@ Task = Callable[[Workplace], Done]
 def _loaded(architecture: str, state: State, schema: Schema) -> Classifier:
     """The classifier with the weights that a task brings."""
     with torch.random.fork_rng(devices=[]):
-        return load_into(lambda: build(architecture, schema), state, "global weights")
+        return load_into(lambda: build(architecture, schema), state, "global weights", foreign=is_foreign(architecture))
 
 
 BARE = {"generator.family": "none", "prototypes.per_class": 0}

@@ -1,6 +1,7 @@
 """A contribution: all that leaves a client, as a value and as a file."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ class Contribution:
 
         Raises UsageError where they do not fit.
         """
-        load = load_into if is_foreign(self.architecture) else share_into
+        load = partial(load_into, foreign=True) if is_foreign(self.architecture) else share_into
         with torch.random.fork_rng(devices=[]):
             return load(lambda: build_model(self.architecture, self.schema), self.expert, self._name)
 

@@ -11,15 +11,21 @@ from mosaic_fl.errors import UsageError, shown
 M = TypeVar("M", bound=nn.Module)
 
 
-def load_into(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M:
-    """The module that `build` makes, with the weights `state`, in eval mode.
+def load_into(build: Callable[[], M], state: dict[str, Tensor], source: str, *, foreign: bool = False) -> M:
+    """The module that `build` makes, with a copy of the weights `state`, in eval mode.
 
-    Names, shapes and types are compared on the meta device first, so that a manifest which promises a huge network
-    allocates nothing. Raises UsageError that names `source` and the first tensor that does not fit.
+    Names, shapes and types are compared on the meta device, so that a manifest which promises a huge network allocates
+    nothing. The module takes its weights there: no random ones are drawn that would be written over. One that is
+    `foreign` may hold tensors that are not in its state, and is built with memory as well. Raises UsageError that names
+    `source` and the first tensor that does not fit.
     """
-    _outline(build, state, source)
-    module = build()
-    module.load_state_dict(state)
+    module = _outline(build, state, source)
+    if foreign:
+        module = build()
+        module.load_state_dict(state)
+        return module.eval()
+    module.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module.eval()
 
 

@@ -1,7 +1,8 @@
 """A client's task as bytes that the server sends, and its result as bytes that come back.
 
 The server says what to do and with which weights and settings; which data and which model of its own is the client's
-to know. Settings from the network go through the same validation as a user's.
+to know. Settings from mosaic_fl.models.registry import is_foreign
+from the network go through the same validation as a user's.
 """
 
 import math
@@ -22,6 +23,7 @@ from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models import build
 from mosaic_fl.models.loading import load_into
+from mosaic_fl.models.registry import is_foreign
 from mosaic_fl.numerics.states import State
 from mosaic_fl.storage import container
 
@@ -214,7 +216,7 @@ def decode_fused(body: bytes, client: int, sent: State) -> Fitted:
 def probe(architecture: str, schema: Schema, state: State) -> None:
     """Raise UsageError unless the weights fit the classifier and give finite outputs: an average would spread them."""
     with torch.random.fork_rng(devices=[]):
-        model = load_into(lambda: build(architecture, schema), state, "answer")
+        model = load_into(lambda: build(architecture, schema), state, "answer", foreign=is_foreign(architecture))
     images = torch.linspace(-1, 1, 2 * math.prod(schema.shape)).view(2, *schema.shape)
     if not bool(model(images).isfinite().all()):
         raise UsageError("answer: its weights give non-finite outputs")
