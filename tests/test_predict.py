@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,94 +10,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from PIL import Image
-from torch import nn
 
 from command import fails
 from image_files import grey, png
-from mosaic_fl.cli.main import main
-from mosaic_fl.domains.image.schema import image_schema
-from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.models import trust
-from mosaic_fl.run.predicting import Prediction
-from mosaic_fl.run.prediction_files import Table, choose_format
-
-NAMES = ("dark", "bright", "neither")
-# A picture of brightness b has the logits (−b, b, 0) for b in −1..1 from black to white.
-DARK = [0.665241, 0.090031, 0.244728]  # softmax of (1, −1, 0): e, 1/e and 1 over their sum
-BRIGHT = [0.090031, 0.665241, 0.244728]
-
-
-def mean_of(channels: int) -> nn.Module:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 3))
-
-
-def grey_mean() -> nn.Module:
-    return mean_of(1)
-
-
-def colour_mean() -> nn.Module:
-    return mean_of(3)
-
-
-def five_channels() -> nn.Module:
-    return mean_of(5)
-
-
-def brightness(channels: int = 1, side: tuple[int, int] = (4, 4), names: tuple[str, ...] = NAMES) -> GlobalModel:
-    """A model of a picture's mean brightness."""
-    factory = {1: grey_mean, 3: colour_mean, 5: five_channels}[channels]
-    weight = torch.tensor([[-1.0], [1.0], [0.0]]).expand(3, channels) / channels
-    state = {"module.2.weight": weight.clone(), "module.2.bias": torch.zeros(3)}
-    return GlobalModel(trust(factory), image_schema((channels, *side), names), state)
+from prediction_cases import (
+    BLACK,
+    BRIGHT,
+    BROKEN,
+    DARK,
+    NAMES,
+    WHITE,
+    brightness,
+    parquet,
+    pictures,
+    predict,
+    rows,
+)
 
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     brightness().save("m.safetensors")
-
-
-def pictures(root: str = "new", **files: bytes) -> Path:
-    """A folder with these files, `__` in a name for a folder's end and `_` for a full stop."""
-    for name, content in files.items():
-        path = Path(root, name.replace("__", "/").replace("_", "."))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return Path(root)
-
-
-BLACK, WHITE = png(grey(0)), png(grey(255))
-BROKEN = b"no picture"
-
-
-def predict(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> tuple[str, str]:
-    """stdout and stderr of `mosaic predict m.safetensors --data new` with `words` more, or others of these."""
-    given = list(map(str, words))
-    if not given or given[0].startswith("--"):
-        given = ["m.safetensors", *given]
-    if "--data" not in given:
-        given += ["--data", "new"]
-    with pytest.raises(SystemExit) as ended:
-        main(["predict", *given])
-    out, err = capsys.readouterr()
-    assert ended.value.code == code, err
-    assert "Traceback" not in err
-    return out, err
-
-
-def rows(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in predict(capsys, *words, code=code)[0].splitlines()]
-
-
-def parquet(where: str, images: list[bytes | None], **columns: list[Any]) -> Path:
-    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    names = columns.pop("paths", [None] * len(images))
-    cells = pa.array([{"bytes": b, "path": n} for b, n in zip(images, names, strict=True)], kind)
-    pq.write_table(pa.table({"image": cells, **columns}), where)
-    return Path(where)
 
 
 def test_a_folder_gives_a_row_a_file_with_its_path_in_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,132 +149,6 @@ def test_where_all_are_broken_the_rows_are_there_and_the_end_is_a_fault(capsys: 
     assert [row["file"] for row in csv.DictReader(io.StringIO(Path("p.csv").read_text()))] == ["a.png", "b.png"]
 
 
-def read_back(path: str) -> list[dict[str, Any]]:
-    if path.endswith(".parquet"):
-        return pq.read_table(path).to_pylist()
-    text = Path(path).read_text()
-    return (
-        list(csv.DictReader(io.StringIO(text))) if path.endswith(".csv") else [json.loads(x) for x in text.splitlines()]
-    )
-
-
-@pytest.mark.parametrize(
-    ("out", "words"),
-    [
-        ("p.csv", []), ("p.CSV", []), ("p.jsonl", []), ("p.json", []), ("p.parquet", []), ("p", []),
-        ("p", ["--format", "csv"]), ("p.json", ["--format", "parquet"]),
-    ],
-)  # fmt: skip
-def test_every_format_holds_the_same(out: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    pictures(a_png=BLACK, b_png=BROKEN)
-    expected = rows(capsys, "--probabilities")
-    shown, _ = predict(capsys, "--probabilities", "--out", out, *words)
-    assert shown == ""
-    kind = words[1] if words else choose_format(None, Path(out).suffix)
-    Path(out).rename(f"q.{kind}")
-    found = read_back(f"q.{kind}")
-    if kind != "jsonl":
-        columns = ["image", "file", "class", "name", "probability", *(f"probability:{n}" for n in NAMES), "error"]
-        assert list(found[0]) == columns
-        expected = [{column: row.get(column) for column in columns} for row in expected]
-    if kind == "csv":
-        expected = [{k: "" if v is None else str(v) for k, v in row.items()} for row in expected]
-    assert found == expected
-
-
-def test_csv_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
-    pictures(a_png=BLACK)
-    out, _ = predict(capsys, "--format", "csv")
-    assert out.splitlines() == ["image,file,class,name,probability,error", "0,a.png,0,dark,0.665241,"]
-
-
-NASTY = ["comma, quote\" and 'quote.png", "line\nfeed.png", "return\rfeed.png", "=1+1.png", "ü.png", "a\\b.png"]
-
-
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_any_name_of_a_file_survives(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    pictures()
-    Path("new").mkdir()
-    for name in NASTY:
-        Path("new", name).write_bytes(BLACK)
-    predict(capsys, "--out", f"p.{kind}")
-    if kind == "csv":
-        with open("p.csv", encoding="utf-8", newline="") as file:
-            found = [row["file"] for row in csv.DictReader(file)]
-    else:
-        found = [row["file"] for row in (
-            pq.read_table("p.parquet").to_pylist() if kind == "parquet"
-            else map(json.loads, Path("p.jsonl").read_text().splitlines())
-        )]  # fmt: skip
-    assert sorted(found) == sorted(NASTY)
-
-
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_a_name_that_is_no_text_survives(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    pictures()
-    Path("new").mkdir()
-    Path("new", os.fsdecode(b"caf\xe9.png")).write_bytes(BLACK)
-    predict(capsys, "--out", f"p.{kind}")
-    if kind == "csv":
-        assert b"caf\xe9.png" in Path("p.csv").read_bytes()
-    elif kind == "jsonl":
-        assert os.fsencode(json.loads(Path("p.jsonl").read_text())["file"]) == b"caf\xe9.png"
-    else:
-        assert pq.read_table("p.parquet")["file"].to_pylist() == ["caf\\udce9.png"]
-
-
-def test_a_name_that_is_no_text_survives_a_pipe(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    pictures(x_png=BLACK)
-    Path("new/x.png").rename(os.fsdecode(b"new/caf\xe9.png"))
-    for words in ([], ["--format", "csv"]):
-        with pytest.raises(SystemExit) as ended:
-            main(["predict", "m.safetensors", "--data", "new", *words])
-        assert ended.value.code == 0
-    assert capsysbinary.readouterr().out.splitlines()[-1] == b"0,caf\xe9.png,0,dark,0.665241,"
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["--format", "xml"], "unknown --format 'xml': known: csv, jsonl, parquet"),
-        (["--format", "parquet"], "--format parquet is not for the screen: add --out FILE.parquet"),
-        (["--out", "p.xlsx"], "--out ends in '.xlsx': end it in .csv, .jsonl or .parquet, or say --format"),
-        (["--out", "new"], "new is a folder: --out names a file"),
-        (["--out", "there.csv"], "there.csv exists: add --force"),
-        (["--out", "m.safetensors", "--force", "--format", "csv"], "is what this command reads"),
-        (["--data", "nowhere"], "nowhere does not exist"),
-        (["--data", "empty"], "empty has neither images"),
-        (["--data", "none.csv"], "none.csv has no column file or"),
-        (["--data", "header.csv"], "header.csv has no rows"),
-        (["--data", "zero.csv"], "zero.csv is neither UTF-8 nor UTF-16"),
-        (["--data", "long.csv"], "line 2 of long.csv is no line of a table: field larger than field limit"),
-        (["--data", "latin.csv"], "latin.csv is neither UTF-8 nor UTF-16"),
-        (["--data", "none.parquet"], "none.parquet has no rows"),
-        (["--data", "bad.parquet"], "bad.parquet cannot be read as Parquet"),
-        (["--data", "fifo"], "fifo is neither a file nor a folder"),
-        (["--device", "tpu"], "device 'tpu' is not available"),
-        (["--trust", "no_such_package:x"], "no_such_package"),
-    ],
-)
-def test_what_is_wrong_is_told_before_any_work(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    pictures(a_png=BLACK)
-    Path("there.csv").write_text("")
-    Path("empty").mkdir()
-    Path("none.csv").write_text("x,y\n1,2\n")
-    Path("header.csv").write_text("file\n")
-    Path("zero.csv").write_bytes(b"\0")
-    Path("long.csv").write_text(f"file\n{'x' * 200_000}\n")
-    Path("latin.csv").write_bytes(b"file\ncaf\xe9.png\n")
-    Path("bad.parquet").write_bytes(b"PAR1")
-    parquet("none.parquet", [])
-    os.mkfifo("fifo")
-    before = sorted(os.listdir())
-    given = words if "--data" in words else [*words, "--data", "new"]
-    assert told in fails(capsys, "predict", "m.safetensors", *given)
-    assert sorted(os.listdir()) == before
-    assert Path("there.csv").read_text() == ""
-
-
 def test_the_folder_of_a_run_is_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     pictures(a_png=BLACK)
     Path("run").mkdir()
@@ -417,33 +225,6 @@ def test_rows_are_written_while_pictures_are_read(
         assert prediction.probabilities[1] == pytest.approx(BRIGHT[1] if written % 3 else DARK[1], abs=1e-5)
     assert decoded[0] == 20
     assert most[0] == 4
-
-
-def test_the_first_of_equals_is_the_class() -> None:
-    table = Table(("a", "b"), rows=True, every=False)
-    row = table.row(Prediction(3, "", 7, (0.5, 0.5)))
-    assert row == {
-        "image": 3, "file": None, "row": 7, "class": 0, "name": "a", "probability": 0.5, "error": None,
-    }  # fmt: skip
-
-
-def test_a_format_that_is_none() -> None:
-    with pytest.raises(UsageError, match="did you mean csv"):
-        choose_format("cvs", None)
-    assert choose_format(None, None) == "jsonl"
-
-
-def test_where_writing_fails_nothing_is_left(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-    pictures(a_png=BLACK, b_png=WHITE)
-
-    def interrupted(*_: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("mosaic_fl.run.predicting.logits", interrupted)
-    before = sorted(os.listdir())
-    _, err = predict(capsys, "--out", "p.csv", code=1)
-    assert err == "mosaic: interrupted\n"
-    assert sorted(os.listdir()) == before
 
 
 def test_a_tiff_of_16_bits_needs_its_range(capsys: pytest.CaptureFixture[str]) -> None:
