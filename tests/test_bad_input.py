@@ -88,7 +88,7 @@ def test_wrong_toml(capsys: pytest.CaptureFixture[str]) -> None:
     Path("b.toml").write_text("[train]\nlearning_rate = 1\n")
     assert "b.toml: unknown setting 'train.learning_rate'" in fails(capsys, "run", "b.toml")
     Path("c.toml").write_text('[run]\nmethod = ["mosaic"]\n')
-    assert "c.toml: unknown run.method" in fails(capsys, "config", "c.toml")
+    assert "c.toml: run.method is ['mosaic'], but it should be text" in fails(capsys, "config", "c.toml")
 
 
 def test_a_file_that_is_no_data_set(capsys: pytest.CaptureFixture[str]) -> None:

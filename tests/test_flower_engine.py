@@ -22,6 +22,7 @@ from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.federation import FitJob
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.registries import GENERATORS
 from mosaic_fl.storage.journal import Journal
 
 
@@ -243,7 +244,7 @@ def test_a_client_that_was_killed_reuses_its_classifier(
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "train_classifier", counted)
-        patch.setattr(module, "train_vae", killed)
+        patch.setitem(GENERATORS, "cvae", replace(GENERATORS["cvae"], train=killed))
         clients = bench.open()
         with pytest.raises(KeyboardInterrupt):
             clients.contribute()

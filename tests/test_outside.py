@@ -101,7 +101,7 @@ def test_a_package_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch:
 
 def test_names_come_in_their_order_and_once() -> None:
     registry: Registry[object] = Registry("thing", "mosaic_fl.things", {"b": "os:sep", "a": "os:curdir"})
-    registry.register("c", 3)
-    registry.register("a", 1)
+    registry["c"] = 3
+    registry["a"] = 1
     assert list(registry) == ["b", "a", "c"]
     assert (len(registry), registry["a"], registry["c"], registry.get("d"), "b" in registry) == (3, 1, 3, None, True)

@@ -10,7 +10,7 @@ it gives what is built in, or what the user of this machine has named before.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +19,7 @@ from mosaic_fl.errors import UsageError, unknown
 Entry = TypeVar("Entry")
 
 
-class Registry(Mapping[str, Entry], Generic[Entry]):
+class Registry(MutableMapping[str, Entry], Generic[Entry]):
     """Entries by name, imported when first asked for."""
 
     def __init__(self, what: str, group: str, built_in: Mapping[str, str]) -> None:
@@ -57,9 +57,13 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             return self[name]
         raise unknown(self.what, name, [*self._built_in, *self._loaded])
 
-    def register(self, name: str, entry: Entry) -> None:
+    def __setitem__(self, name: str, entry: Entry) -> None:
         """Add an entry for this process, or put another one in its place."""
         self._loaded[name] = entry
+
+    def __delitem__(self, name: str) -> None:
+        """Take an entry of this process away; one that is built in, or of a package, is there again."""
+        del self._loaded[name]
 
     def forget(self) -> None:
         """Forget what was imported or registered, as before the first name was asked for."""
