@@ -53,7 +53,7 @@ from pathlib import Path
 from mosaic_fl.cli.simulate import simulate
 from mosaic_fl.config import Config
 from mosaic_fl.forecast.foresee import foresee_run
-from mosaic_fl.run.runner import prepare
+from mosaic_fl.runs.runner import prepare
 config = Config().with_values(json.loads(sys.argv[1]))
 print(json.dumps(foresee_run(prepare(config)).to_json()), flush=True)
 simulate(config, Path(sys.argv[2]), (), resume=False, force=True)

@@ -22,7 +22,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("method", ["mosaic", "mean_logits", "fedavg"])
 def test_a_run_without_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    monkeypatch.setattr("mosaic_fl.run.runner.LocalFederation", partial(FaultyFederation, lost=everywhere(1)))
+    monkeypatch.setattr("mosaic_fl.runs.runner.LocalFederation", partial(FaultyFederation, lost=everywhere(1)))
     words = ["--models", "mlp:4:1", "--student", "mlp:4:1", "--clients", "3", "--alpha", "100", "--workers", "1"]
     shown = mosaic("run", "--method", method, *words, *SETTINGS, "--out", "a", cwd=tmp_path)
     figures = json.loads((tmp_path / "a" / "result.json").read_text())
@@ -44,7 +44,7 @@ def test_nobody_to_evaluate_is_no_validation_accuracy_in_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = [("evaluate", 0, None), ("evaluate", 1, None)]
-    monkeypatch.setattr("mosaic_fl.run.runner.LocalFederation", partial(FaultyFederation, lost=lost))
+    monkeypatch.setattr("mosaic_fl.runs.runner.LocalFederation", partial(FaultyFederation, lost=lost))
     words = ["--method", "fedavg", "--models", "mlp:4:1", "--clients", "2", "--alpha", "100", *SETTINGS]
     mosaic("run", *words, "--out", "a", cwd=tmp_path)
     assert json.loads((tmp_path / "a" / "result.json").read_text())["validation_accuracy"] is None

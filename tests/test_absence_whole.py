@@ -9,7 +9,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.run.evaluation import figures
+from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.storage.journal import Journal, round_name
 
 WIDTHS = {"models_ratios": [1.0, 0.5, 0.25]}

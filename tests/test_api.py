@@ -60,7 +60,7 @@ def test_numpy_s_numbers_and_names_are_as_good(digits: Dataset) -> None:
 
 def test_labelled_images_bring_their_own_classes(digits: Dataset) -> None:
     for more in ({"classes": 12}, {"labels": digits.labels}, {"value_range": (0, 1)}):
-        with pytest.raises(UsageError, match="an Dataset has labels, classes and values of its own"):
+        with pytest.raises(UsageError, match="a Dataset has labels, classes and values of its own"):
             mosaic_fl.contribute(digits, model="mlp:4", client=0, settings=FEW, **more)  # type: ignore[arg-type]
 
 

@@ -106,8 +106,8 @@ def test_an_existing_folder_is_never_overwritten(capsys: pytest.CaptureFixture[s
 
 def test_resuming_with_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
     from mosaic_fl.config import Config
-    from mosaic_fl.run.folder import claim
-    from mosaic_fl.run.runner import prepare
+    from mosaic_fl.runs.folder import claim
+    from mosaic_fl.runs.runner import prepare
 
     prepared = prepare(Config())
     claim(Path("run"), "run", prepared.inputs, prepared.config, resume=False, force=False)

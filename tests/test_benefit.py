@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mosaic_fl.report.benefit import benefit_lines, own_figure
-from mosaic_fl.run.benefit import own_data, taking_part
+from mosaic_fl.runs.benefit import own_data, taking_part
 
 
 def confusion(right: int, wrong: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from command import fails, mosaic, start
 from grids import COMPARE, SOME, figures
 from mosaic_fl.cli.compare import clock, numbers
 from mosaic_fl.cli.main import main
-from mosaic_fl.compare.grid import Setting, known_methods
+from mosaic_fl.comparison.grid import Setting, known_methods
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.federation import Federation, FitJob, Fitted
 from mosaic_fl.methods import METHODS, Card

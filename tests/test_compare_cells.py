@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from mosaic_fl.compare.cell_journal import CellJournal, Cost
+from mosaic_fl.comparison.cell_journal import CellJournal, Cost
 from mosaic_fl.engines.shared import SharedFederation
 from mosaic_fl.storage.journal import Advance, Stage
 from mosaic_fl.training.monitor import Monitor
@@ -19,7 +19,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.waited, self.seconds = 100.0, 0.0, [0.0, 0.0]
         self.killed_in = -1
-        monkeypatch.setattr("mosaic_fl.compare.cell_journal.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("mosaic_fl.comparison.cell_journal.time.perf_counter", lambda: self.now)
 
     def ask(self, *seconds: float) -> None:
         """The clients work at once; who asked waits for the slower one."""

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mosaic_fl.compare.cells import Result, seconds_left
-from mosaic_fl.compare.grid import CENTRALISED, Cell, Grid, Setting, known_methods
-from mosaic_fl.compare.plan import make_plan
+from mosaic_fl.comparison.cells import Result, seconds_left
+from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting, known_methods
+from mosaic_fl.comparison.plan import make_plan
 from mosaic_fl.config import Config
 from mosaic_fl.errors import UsageError
 

@@ -13,9 +13,9 @@ import torch
 
 from command import fails, mosaic
 from grids import COMPARE, SOME, figures
-from mosaic_fl.compare.grid import Grid
-from mosaic_fl.compare.jobs import context_for, longest_first
-from mosaic_fl.compare.plan import make_plan
+from mosaic_fl.comparison.grid import Grid
+from mosaic_fl.comparison.jobs import context_for, longest_first
+from mosaic_fl.comparison.plan import make_plan
 from mosaic_fl.methods import METHODS
 from mosaic_fl.models.own import admitted
 
@@ -87,7 +87,7 @@ def test_spawned_processes_give_the_same_figures(here: Path, monkeypatch: pytest
         monkeypatch.delitem(admitted().factories, name)
     words = [*COMPARE, "--methods", "mosaic", "--seeds", "0", "--out", "grid"]  # two settings: equal and mixed
     with monkeypatch.context() as patch:
-        patch.setattr("mosaic_fl.compare.jobs.context_for", lambda *_: multiprocessing.get_context("spawn"))
+        patch.setattr("mosaic_fl.comparison.jobs.context_for", lambda *_: multiprocessing.get_context("spawn"))
         mosaic(*words, "--jobs", "2", cwd=here.parent)
     spawned = figures(here)
     mosaic(*words, "--workers", "1", "--force", cwd=here.parent)

@@ -29,7 +29,7 @@ from mosaic_fl.methods import METHODS
 from mosaic_fl.models import build
 from mosaic_fl.notes import Note
 from mosaic_fl.numerics.states import copy_state
-from mosaic_fl.run.runner import prepare, run
+from mosaic_fl.runs.runner import prepare, run
 from mosaic_fl.training.monitor import Recorder
 
 # 100 samples at two clients alike: 50 each, all for training.

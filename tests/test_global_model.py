@@ -150,7 +150,7 @@ def test_labelled_images_are_read_by_name() -> None:
         ((np.zeros((2, 4, 5), np.uint8),), "images come without labels"),
         ((np.zeros((2, 4, 5), np.uint8), [0]), "1 labels"),
         ((np.zeros((2, 4, 5), np.uint8), [0, 3]), "3"),
-        ((image_dataset(pixels(1, GREY), torch.zeros(1, dtype=torch.int64), GREY), [0]), "an Dataset has labels"),
+        ((image_dataset(pixels(1, GREY), torch.zeros(1, dtype=torch.int64), GREY), [0]), "a Dataset has labels"),
         (("test.parquet", [0]), "is no array of images"),
     ],
 )

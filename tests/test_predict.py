@@ -202,7 +202,7 @@ def test_rows_are_written_while_pictures_are_read(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 20 pictures in batches of 4, never more than 4 are decoded and not yet written."""
-    from mosaic_fl.run import predicting
+    from mosaic_fl.runs import predicting
 
     monkeypatch.setattr(predicting, "images_at_once", lambda device: 4)
     decoded, most = [0], [0]

@@ -13,8 +13,8 @@ import pytest
 from command import fails
 from mosaic_fl.cli.main import main
 from mosaic_fl.errors import UsageError
-from mosaic_fl.run.predicting import Prediction
-from mosaic_fl.run.prediction_files import Table, choose_format
+from mosaic_fl.runs.predicting import Prediction
+from mosaic_fl.runs.prediction_files import Table, choose_format
 from prediction_cases import (
     BLACK,
     BROKEN,
@@ -180,7 +180,7 @@ def test_where_writing_fails_nothing_is_left(capsys: pytest.CaptureFixture[str],
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mosaic_fl.run.predicting.logits", interrupted)
+    monkeypatch.setattr("mosaic_fl.runs.predicting.logits", interrupted)
     before = sorted(os.listdir())
     _, err = predict(capsys, "--out", "p.csv", code=1)
     assert err == "mosaic: interrupted\n"

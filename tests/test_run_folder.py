@@ -7,7 +7,7 @@ import pytest
 
 from mosaic_fl.config import Config
 from mosaic_fl.errors import UsageError
-from mosaic_fl.run.folder import MARKER, OURS, claim
+from mosaic_fl.runs.folder import MARKER, OURS, claim
 
 CONFIG = Config()
 

@@ -8,7 +8,7 @@ import pytest
 from command import QUICK, fails, mosaic
 from mosaic_fl.config import Config
 from mosaic_fl.errors import UsageError
-from mosaic_fl.run.runner import prepare
+from mosaic_fl.runs.runner import prepare
 
 # 40 samples at 2 clients: at most 30 at either, and fewer once its validation split is held out.
 SMALL = {"data.max_train": 40, "partition.clients": 2, "partition.alpha": 10.0, "data.validation": 0.3}

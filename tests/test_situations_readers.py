@@ -14,7 +14,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.report.kept import read_kept
-from mosaic_fl.run.folder import MARKER
+from mosaic_fl.runs.folder import MARKER
 from mosaic_fl.storage import container
 from mosaic_fl.storage.files import read_bytes, read_if_there, read_text, require_path
 from mosaic_fl.storage.journal import Journal

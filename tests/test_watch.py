@@ -16,7 +16,7 @@ import pytest
 
 from command import ENVIRONMENT
 from mosaic_fl.errors import UsageError
-from mosaic_fl.run.folder import OURS
+from mosaic_fl.runs.folder import OURS
 from mosaic_fl.watch import Event, Status, Watch, apply, serve_metrics
 from mosaic_fl.watch import watch as module
 from mosaic_fl.watch.event import clean, parse, read_events

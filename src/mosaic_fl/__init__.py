@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosaic_fl.api import contribute, distill
+    from mosaic_fl.api import Run, compare, contribute, distill, run
     from mosaic_fl.data.arrays import from_arrays, from_dataset
     from mosaic_fl.domains.dataset import Dataset
     from mosaic_fl.domains.schema import Schema
@@ -23,13 +23,16 @@ __all__ = [
     "GlobalModel",
     "MosaicError",
     "Note",
+    "Run",
     "Schema",
     "UsageError",
     "__version__",
+    "compare",
     "contribute",
     "distill",
     "from_arrays",
     "from_dataset",
+    "run",
     "trust",
 ]
 
@@ -43,10 +46,13 @@ _HOMES = {
     "Note": "notes",
     "Schema": "domains.schema",
     "UsageError": "errors",
+    "Run": "api",
+    "compare": "api",
     "contribute": "api",
     "distill": "api",
     "from_arrays": "data.arrays",
     "from_dataset": "data.arrays",
+    "run": "api",
     "trust": "models",
 }
 

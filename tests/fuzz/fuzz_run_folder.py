@@ -12,7 +12,7 @@ from fuzz_reader import Reader, parsed, read_any
 from mosaic_fl.engines.flower import stored
 from mosaic_fl.report.kept import kept_lines, read_kept
 from mosaic_fl.report.status import plain
-from mosaic_fl.run.folder import MARKER
+from mosaic_fl.runs.folder import MARKER
 from mosaic_fl.watch.reading import read_status
 from mosaic_fl.watch.watch import EVENTS, STATUS, Watch
 

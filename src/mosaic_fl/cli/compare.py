@@ -15,7 +15,7 @@ from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.report.heartbeat import Heartbeat, clock, waiting
-from mosaic_fl.run.folder import claim, require_open
+from mosaic_fl.runs.folder import claim, require_open
 
 # The grid that a GPU would run: full sets, more clients, the paper's network.
 FULL = {
@@ -61,7 +61,7 @@ def compare(
         "data": data, "clients": clients, "alpha": alpha, "rounds": rounds, "models": models, "student": student
     }  # fmt: skip
     said = USUAL | (FULL if full else {}) | {name: value for name, value in asked.items() if value is not None}
-    from mosaic_fl.compare.grid import Grid, known_methods
+    from mosaic_fl.comparison.grid import Grid, known_methods
 
     asked_jobs = 0 if jobs == "auto" else count("jobs", jobs)
     grid = Grid(
@@ -82,7 +82,7 @@ def compare(
     if not list_only:
         require_open(out, resume=resume, force=force)
     with waiting(Console(stderr=True), f"loading {base.data.name} and checking {len(grid.cells())} cells"):
-        from mosaic_fl.compare.plan import make_plan  # torch begins here
+        from mosaic_fl.comparison.plan import make_plan  # torch begins here
 
         plan = make_plan(grid)
     if list_only:
@@ -107,10 +107,10 @@ def compare(
 
 def _run(plan: Any, out: Path, jobs: int) -> None:
     """Run the grid, tell of each cell, and print the tables; raises MosaicError in the end if a cell failed."""
-    from mosaic_fl.compare.cells import Results, seconds_left
-    from mosaic_fl.compare.grid import Cell
-    from mosaic_fl.compare.run_grid import run_grid
-    from mosaic_fl.compare.table import blocks
+    from mosaic_fl.comparison.cells import Results, seconds_left
+    from mosaic_fl.comparison.grid import Cell
+    from mosaic_fl.comparison.run_grid import run_grid
+    from mosaic_fl.comparison.table import blocks
     from mosaic_fl.report.comparison import comparison_picture, comparison_tables
 
     begin, redraw_at = time.monotonic(), 0.0
@@ -165,7 +165,7 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
 
 
 def _write(plan: Any, out: Path, results: Any) -> None:
-    from mosaic_fl.compare.table import blocks, to_csv, to_json
+    from mosaic_fl.comparison.table import blocks, to_csv, to_json
     from mosaic_fl.report.comparison import to_markdown
     from mosaic_fl.storage.files import write_atomic
 

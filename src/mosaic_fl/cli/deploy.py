@@ -14,7 +14,7 @@ from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
 from mosaic_fl.methods import METHODS
 from mosaic_fl.notes import note
-from mosaic_fl.run.folder import require_open
+from mosaic_fl.runs.folder import require_open
 
 app = App("A federation over a network: docs/deploy.md.")
 keys = App("Make keys and certificates.")

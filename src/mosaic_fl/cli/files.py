@@ -26,7 +26,7 @@ from mosaic_fl.config.model_names import require_spelt
 from mosaic_fl.data.places import existing, is_data
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
-from mosaic_fl.run.folder import claim, finished, require_open
+from mosaic_fl.runs.folder import claim, finished, require_open
 from mosaic_fl.storage.files import require_file, require_place, require_writable, write_atomic
 
 # Of the settings that say what a simulation reads, those for a site too.
@@ -143,7 +143,7 @@ def distill(
     from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.tables import percent, seconds_line
-    from mosaic_fl.run.file_exchange import distill_prepared, prepare_distillation
+    from mosaic_fl.runs.file_exchange import distill_prepared, prepare_distillation
     from mosaic_fl.storage.stopwatch import Stopwatch
 
     stages, console, stopwatch = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)], Console(stderr=True), Stopwatch()

@@ -40,8 +40,8 @@ def predict(
     from mosaic_fl.data.inputs import read_inputs
     from mosaic_fl.exchange.global_model import GlobalModel, model_file
     from mosaic_fl.numerics.devices import find_device
-    from mosaic_fl.run.predicting import model_form, predictions
-    from mosaic_fl.run.prediction_files import WRITERS, Table, choose_format
+    from mosaic_fl.runs.predicting import model_form, predictions
+    from mosaic_fl.runs.prediction_files import WRITERS, Table, choose_format
 
     writer = WRITERS[choose_format(format, out.suffix if out else None)]
     file = model_file(model)

@@ -25,7 +25,7 @@ from mosaic_fl.config.toml import to_toml
 from mosaic_fl.data.places import require_source
 from mosaic_fl.methods import METHODS
 from mosaic_fl.report.heartbeat import waiting
-from mosaic_fl.run.folder import require_open
+from mosaic_fl.runs.folder import require_open
 
 
 @reads_images()

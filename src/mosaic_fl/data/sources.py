@@ -31,7 +31,7 @@ from mosaic_fl.numerics.randomness import Stream
 
 # The share and the stream of a test set that the data set does not bring: the same for every run's seed.
 TEST_SHARE = 0.2
-_TEST_STREAM = Stream(0, "test-split")
+TEST_STREAM = Stream(0, "test-split")
 
 
 def load(config: DataConfig, seed: int) -> Splits:
@@ -50,7 +50,7 @@ def load(config: DataConfig, seed: int) -> Splits:
     if bare := np.flatnonzero(train.class_counts() == 0).tolist():
         raise UsageError(f"no image of class {names[bare[0]]} of {train_rows.source} can be read: repair some")
     if test_rows is None:
-        train, test = hold_out(train, TEST_SHARE, _TEST_STREAM)
+        train, test = hold_out(train, TEST_SHARE, TEST_STREAM)
     else:
         test = _image_data(test_rows, train.schema.classes, config, train.schema)
     if not len(test):

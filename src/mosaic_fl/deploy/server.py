@@ -24,7 +24,7 @@ from mosaic_fl.deploy.serving import Deployment
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.notes import note
-from mosaic_fl.run.folder import claim, finished
+from mosaic_fl.runs.folder import claim, finished
 from mosaic_fl.storage.files import read_bytes, sha256
 from mosaic_fl.storage.folder_lock import occupy
 

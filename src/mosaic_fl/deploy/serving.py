@@ -27,8 +27,8 @@ from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust, trust_own
 from mosaic_fl.numerics.devices import find_device
-from mosaic_fl.run.benefit import own_data, taking_part
-from mosaic_fl.run.evaluation import figures
+from mosaic_fl.runs.benefit import own_data, taking_part
+from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.storage.files import read_bytes, read_text, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.watch import Watch, serve_metrics

@@ -129,12 +129,12 @@ class GlobalModel:
         """
         if isinstance(images, Dataset):
             if labels is not None or value_range is not None:
-                raise UsageError("an Dataset has labels and values of its own: give them where it is made")
+                raise UsageError("a Dataset has labels and values of its own: give them where it is made")
             answers = _numbers(images, self.schema.classes)
             outputs = self.logits(images, device)
         else:
             if labels is None:
-                raise UsageError("images come without labels: give labels=, or an Dataset")
+                raise UsageError("images come without labels: give labels=, or a Dataset")
             outputs = self.logits(images, device, value_range=value_range)
             blanks = np.zeros((len(outputs), 1, 1), np.uint8)
             answers = from_arrays(blanks, labels, self.schema.classes).labels

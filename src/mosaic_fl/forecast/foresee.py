@@ -13,8 +13,8 @@ from mosaic_fl.forecast.measure import measure
 from mosaic_fl.forecast.plans import plan_contribution, plan_distillation, plan_run
 from mosaic_fl.forecast.rough import budgets, rough_seconds
 from mosaic_fl.forecast.work import Plan
-from mosaic_fl.run.file_exchange import Distillation
-from mosaic_fl.run.runner import Prepared
+from mosaic_fl.runs.file_exchange import Distillation
+from mosaic_fl.runs.runner import Prepared
 
 LONG = 10.0  # seconds, roughly, below which a run is done before its forecast would be read
 SHARE, MOST = 0.05, 2.0  # of a long run's seconds, and seconds at most, that its forecast may take

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mosaic_fl.compare.grid import CENTRALISED, Cell, Setting
-from mosaic_fl.compare.plan import Plan as Grid
+from mosaic_fl.comparison.grid import CENTRALISED, Cell, Setting
+from mosaic_fl.comparison.plan import Plan as Grid
 from mosaic_fl.engines.local import worker_count
 from mosaic_fl.engines.shared import client_settings, digest
 from mosaic_fl.forecast.bench import Bench

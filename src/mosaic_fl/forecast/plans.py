@@ -16,7 +16,7 @@ from mosaic_fl.forecast.methods import Federated, count
 from mosaic_fl.forecast.server import Contributor, distillation, outputs
 from mosaic_fl.forecast.sizes import contribution_bytes, model_bytes
 from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
-from mosaic_fl.run.runner import Prepared
+from mosaic_fl.runs.runner import Prepared
 
 PICTURES = 250_000  # bytes of a run's pictures, its result, its settings and its curves
 DRAWING = 1.5  # seconds for them

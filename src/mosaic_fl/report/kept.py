@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.run.folder import MARKER
+from mosaic_fl.runs.folder import MARKER
 from mosaic_fl.storage.files import read_bytes, read_if_there, require_path
 from mosaic_fl.storage.folder_lock import occupied
 from mosaic_fl.watch.words import span

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from mosaic_fl.client.contribute import Site
-from mosaic_fl.compare.grid import CENTRALISED, Cell, Grid, Setting, needs
+from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting, needs
 from mosaic_fl.config import Config
 from mosaic_fl.data.sources import load
 from mosaic_fl.domains.dataset import Splits
@@ -16,8 +16,8 @@ from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
 from mosaic_fl.numerics.devices import find_device
-from mosaic_fl.run.runner import architectures, fingerprint
-from mosaic_fl.run.site_checks import check_sites
+from mosaic_fl.runs.runner import architectures, fingerprint
+from mosaic_fl.runs.site_checks import check_sites
 from mosaic_fl.storage.files import sha256
 
 
@@ -56,11 +56,14 @@ class Plan:
         return spread(config, self.splits[cell.setting.seed], config.models.clients)
 
 
-def make_plan(grid: Grid) -> Plan:
-    """Load the data and check every cell; raises UsageError where something is wrong, or no cell can run."""
+def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
+    """Load the data, unless it is given, and check every cell.
+
+    Raises UsageError where something is wrong, or no cell can run.
+    """
     base = grid.base()
     device = find_device(base.run.device)
-    splits = _load(grid, base)
+    splits = _load(grid, base) if data is None else dict.fromkeys(grid.seeds, data)
     schema = splits[grid.seeds[0]].train.schema
     models, student = architectures(base, schema)
     if "mixed" in grid.architectures and len(set(models)) < 2:

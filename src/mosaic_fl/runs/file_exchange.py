@@ -18,9 +18,9 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
-from mosaic_fl.run.benefit import taking_part
-from mosaic_fl.run.evaluation import figures
-from mosaic_fl.run.folder import claim, finished
+from mosaic_fl.runs.benefit import taking_part
+from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.folder import claim, finished
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
 from mosaic_fl.storage.files import sha256, write_atomic

@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from mosaic_fl.compare.cells import After, Result, recall, run_setting, shared_folder
-from mosaic_fl.compare.grid import Cell, Setting
-from mosaic_fl.compare.jobs import run_settings
-from mosaic_fl.compare.plan import Plan
+from mosaic_fl.comparison.cells import After, Result, recall, run_setting, shared_folder
+from mosaic_fl.comparison.grid import Cell, Setting
+from mosaic_fl.comparison.jobs import run_settings
+from mosaic_fl.comparison.plan import Plan
 from mosaic_fl.training.monitor import Listener, deaf
 
 

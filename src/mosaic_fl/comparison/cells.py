@@ -14,16 +14,16 @@ from typing import Literal
 
 import torch
 
-from mosaic_fl.compare.cell_journal import CellJournal
-from mosaic_fl.compare.grid import CENTRALISED, Cell, Setting
-from mosaic_fl.compare.plan import Plan
+from mosaic_fl.comparison.cell_journal import CellJournal
+from mosaic_fl.comparison.grid import CENTRALISED, Cell, Setting
+from mosaic_fl.comparison.plan import Plan
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.shared import SharedFederation
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.run.evaluation import figures
+from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.storage.files import read_bytes, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Listener, deaf

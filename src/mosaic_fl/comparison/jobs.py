@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.compare.cells import Result, Tell, recall, run_setting
-from mosaic_fl.compare.grid import Cell, Setting
-from mosaic_fl.compare.plan import Plan
+from mosaic_fl.comparison.cells import Result, Tell, recall, run_setting
+from mosaic_fl.comparison.grid import Cell, Setting
+from mosaic_fl.comparison.plan import Plan
 from mosaic_fl.engines.workers import die_with_parent
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.models.own import admitted

@@ -11,8 +11,8 @@ from itertools import product
 from statistics import fmean, stdev
 from typing import Any
 
-from mosaic_fl.compare.cells import Result, Results
-from mosaic_fl.compare.grid import CENTRALISED, LOCAL, Cell, Grid, Setting
+from mosaic_fl.comparison.cells import Result, Results
+from mosaic_fl.comparison.grid import CENTRALISED, LOCAL, Cell, Grid, Setting
 from mosaic_fl.config import Config
 from mosaic_fl.methods import METHODS
 from mosaic_fl.registries import PARTITIONS

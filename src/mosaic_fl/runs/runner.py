@@ -25,10 +25,10 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
-from mosaic_fl.run.benefit import own_data, taking_part
-from mosaic_fl.run.evaluation import figures
-from mosaic_fl.run.folder import finished
-from mosaic_fl.run.site_checks import check_sites
+from mosaic_fl.runs.benefit import own_data, taking_part
+from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.folder import finished
+from mosaic_fl.runs.site_checks import check_sites
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.storage.stopwatch import Stopwatch
@@ -47,10 +47,13 @@ class Prepared:
     inputs: str
 
 
-def prepare(config: Config) -> Prepared:
-    """Load the data, split it, and check every name in the configuration; raises UsageError."""
+def prepare(config: Config, splits: Splits | None = None) -> Prepared:
+    """Load the data, unless `splits` are given, spread it, and check every name in the configuration.
+
+    Raises UsageError.
+    """
     device = find_device(config.run.device)
-    splits = load(config.data, config.run.seed)
+    splits = load(config.data, config.run.seed) if splits is None else splits
     models, student = architectures(config, splits.train.schema)
     card = METHODS[config.run.method]
     if card.equal_architectures:

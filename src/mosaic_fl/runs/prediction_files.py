@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Protocol
 
 from mosaic_fl.errors import UsageError, unknown
-from mosaic_fl.run.predicting import Prediction
+from mosaic_fl.runs.predicting import Prediction
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", "": "jsonl", ".parquet": "parquet"}
 DIGITS = 6  # of a probability
