@@ -134,3 +134,9 @@ def test_a_deeply_nested_header_is_refused() -> None:
     header = b"[" * 100_000
     with pytest.raises(UsageError, match="not a mosaic-fl file"):
         container.unpack(len(header).to_bytes(8, "little") + header, "stage", "f")
+
+
+def test_half_a_character_within_the_manifest_is_refused() -> None:
+    assert container.unpack(container.pack("stage", {"a": "\U0001f431"}, {}), "stage", "x")[0] == {"a": "\U0001f431"}
+    with pytest.raises(UsageError, match="its manifest is not JSON"):
+        container.unpack(container.pack("stage", {"a": "\ud800"}, {}), "stage", "x")

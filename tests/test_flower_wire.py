@@ -221,3 +221,12 @@ def test_the_least_number_of_clients() -> None:
 def test_a_head_is_json_that_any_reader_takes() -> None:
     head = pack_answer(Answer("r", "d", 0, facts={"schema": {"a": [1]}}))["head"]["json"]
     assert json.loads(head)["facts"] == {"schema": {"a": [1]}}
+
+
+@pytest.mark.parametrize("name", ["run", "task"])
+def test_half_a_character_in_a_request_is_refused(name: str) -> None:
+    # JSON can write it; the request's digest, a file and a log cannot.
+    head = {"protocol": 1, "run": "r", "task": "fit", "client": 1, "serial": 0}
+    assert unpack_request(content(json.dumps(head | {name: "\U0001f431"}))).client == 1  # two halves, one whole
+    with pytest.raises(UsageError, match="its head is not JSON"):
+        unpack_request(content(json.dumps(head | {name: "\ud800"})))

@@ -12,18 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from fuzz_deployment import DEPLOYMENT
-from fuzz_mutation import mutate_bytes, mutate_text
+from fuzz_mutation import dumps, mutate_bytes, mutate_text
 from fuzz_reader import Reader, parsed, read_any, written
 from fuzz_run_folder import RUN_FOLDER
 from PIL import Image
 
 from mosaic_fl.config import Config, ReadingConfig
 from mosaic_fl.config.toml import from_toml, to_toml
+from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.sources import load_file
 from mosaic_fl.domains.image.decoding import decode as decode_pictures
 from mosaic_fl.domains.image.picture import PictureForm
 from mosaic_fl.domains.image.schema import image_schema
-from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.base import GeneratorSpec
@@ -136,10 +136,11 @@ def _schemas(_folder: Path) -> list[bytes]:
 _GREY = image_schema((3, 32, 32), tuple(map(str, range(100))))
 
 
-def _read_schema(data: bytes, _folder: Path) -> None:
+def _read_schema(data: bytes, folder: Path) -> None:
     value = parsed(data)
     value = value if isinstance(value, dict) else {}
-    read_any(lambda: Schema.from_json(value.get("schema")), lambda: GeneratorSpec.from_json(value.get("generator")))
+    path = written(folder / "schema.json", dumps(value.get("schema")).encode() if value else data)
+    read_any(lambda: read_schema(path), lambda: GeneratorSpec.from_json(value.get("generator")))
 
 
 def _mutate_json_text(data: bytes, others: Sequence[bytes], rng: Random) -> bytes:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from mosaic_fl import received_json
 from mosaic_fl.errors import MosaicError, UsageError, shown
 from mosaic_fl.storage.files import read_bytes as read_file
 from mosaic_fl.storage.files import sha256, write_atomic
@@ -56,8 +57,8 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
     envelope = _envelope(data, source)
     text, digest = envelope["content"], envelope["sha256"]
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = received_json.loads(text)
+    except ValueError as error:
         raise UsageError(f"{source}: its manifest is not JSON") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{source}: not a {FORMAT} file")

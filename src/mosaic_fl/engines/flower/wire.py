@@ -12,6 +12,7 @@ from typing import Any
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
+from mosaic_fl import received_json
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import sha256
 
@@ -140,8 +141,8 @@ def _unpack(content: RecordDict) -> tuple[dict[str, Any], bytes, bytes]:
     if not isinstance(text, str) or len(text) > MAX_HEAD or not all(isinstance(array, Array) for array in arrays):
         raise UsageError("its head or its body is of a wrong kind")
     try:
-        head = json.loads(text)
-    except (ValueError, RecursionError):
+        head = received_json.loads(text)
+    except ValueError:
         raise UsageError("its head is not JSON") from None
     if not isinstance(head, dict):
         raise UsageError("its head is not a JSON object")
