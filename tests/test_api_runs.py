@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mosaic_fl
-from mosaic_fl.domains.dataset import Dataset, image_dataset
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 
@@ -60,7 +60,7 @@ def test_what_is_wrong_is_told_before_any_work(few: Dataset) -> None:
         mosaic_fl.run("fedavgg", few)
     other = image_schema((1, 8, 8), tuple("abcdefghij"))
     with pytest.raises(UsageError, match="the test data have the classes a, b"):
-        mosaic_fl.run("fedavg", few, image_dataset(few.samples, few.labels, other))
+        mosaic_fl.run("fedavg", few, Dataset(few.samples, few.labels, other))
     lonely = few.subset(torch.tensor([0, 1, 2]))
     with pytest.raises(UsageError, match="too few to set a fifth aside"):
         mosaic_fl.run("fedavg", lonely)

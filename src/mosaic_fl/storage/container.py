@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mosaic_fl import received_json
 from mosaic_fl.errors import MosaicError, UsageError, shown
+from mosaic_fl.storage import received_json
 from mosaic_fl.storage.files import read_bytes as read_file
 from mosaic_fl.storage.files import sha256, write_atomic
 

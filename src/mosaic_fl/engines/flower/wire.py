@@ -12,8 +12,8 @@ from typing import Any
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from mosaic_fl import received_json
 from mosaic_fl.errors import UsageError
+from mosaic_fl.storage import received_json
 from mosaic_fl.storage.files import sha256
 
 PROTOCOL = 1
