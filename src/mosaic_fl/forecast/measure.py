@@ -17,11 +17,12 @@ from mosaic_fl.errors import MosaicError
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.probes import AT_ONCE, PROBES
 from mosaic_fl.forecast.rough import SMALL, first, numbers
+from mosaic_fl.forecast.steptimer import ENDLESS
 from mosaic_fl.forecast.work import Unit
 
 GROWTH = 4  # times as many samples at once as before, where a step is tried with few first
 COPIES_OF_WEIGHTS = 4  # themselves, their gradients, and two moments
-SLOW = 1.0  # seconds of a step with few samples after which none with more is tried
+SLOW = 0.5  # seconds of a step after which only twice as many samples are tried
 REPEATS = 3  # how often about the same is done to time it once: to warm up, and again
 PATIENCE = 180.0  # seconds beyond those planned after which a measurement counts as hung
 
@@ -104,7 +105,7 @@ def _work(units: Sequence[Unit], bench: Bench, budgets: Mapping[Unit, float]) ->
 def cost_of(unit: Unit, bench: Bench, seconds: float, start: int = 0) -> Cost:
     """The cost of one of `unit`, measured for about `seconds`; of its memory, what is more than `start` bytes.
 
-    Of what may be slow a few samples at once come first, then four times as many, and so on up to as many as the run
+    Of what may be slow a few samples at once come first, then two or four times as many, up to as many as the run
     takes at once; where those would be too slow, their cost follows from the last two.
     """
     probe, steps = PROBES[unit.kind], unit.kind not in AT_ONCE
@@ -116,9 +117,9 @@ def cost_of(unit: Unit, bench: Bench, seconds: float, start: int = 0) -> Cost:
         last = n == batch
         spent = probe(unit, bench, n, seconds / (2 if last else 10)) * (1 if steps else n)
         points.append((n, spent, max(0, _peak() - start)))
-        more = min(GROWTH * n, batch)
+        more = min((2 if spent > SLOW else GROWTH) * n, batch)
         left = seconds - (time.perf_counter() - begin)
-        if last or (spent * more / n * REPEATS > left and (len(points) > 1 or spent > SLOW)):
+        if last or (spent * more / n * REPEATS > left and (len(points) > 1 or spent > ENDLESS)):
             break
         n = more
     weights = 0 if unit.kind in SMALL else COPIES_OF_WEIGHTS * 4 * numbers(unit, bench)

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean
 
 import torch
 
@@ -43,8 +43,8 @@ class StepTimer:
 
     @property
     def step_seconds(self) -> float:
-        """The median of the steps after the first, or the first; 0 where none was done."""
+        """The mean of the steps after the first, or the first; 0 where none was done."""
         steps = [after - before for before, after in zip(self.marks, self.marks[1:], strict=False)]
         if steps:
-            return median(steps)
+            return fmean(steps)
         return self.marks[0] - self.start if self.marks else 0.0
