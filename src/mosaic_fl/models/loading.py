@@ -24,8 +24,14 @@ def load_into(build: Callable[[], M], state: dict[str, Tensor], source: str, *, 
         module = build()
         module.load_state_dict(state)
         return module.eval()
-    module.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = {name: tensor.stride() for name, tensor in module.state_dict().items()}  # sums round as in what was built
+    module.load_state_dict(
+        {
+            name: torch.empty_strided(tensor.shape, layout[name], dtype=tensor.dtype).copy_(tensor)
+            for name, tensor in state.items()
+        },
+        assign=True,
+    )
     return module.eval()
 
 
