@@ -35,7 +35,6 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--alpha", "-1"], ["partition.alpha", "-1"]),
         (["--alpha", "nan"], ["partition.alpha"]),
         (["--clients", "0"], ["partition.clients"]),
-        (["--clients", "x"], ["partition.clients is 'x', but it should be a whole number"]),
         (["--clients", "2.5"], ["partition.clients is '2.5', but it should be a whole number"]),
         (["--set", "distill.choose=maybe"], ["distill.choose is 'maybe', but it should be true or false"]),
         (["--set", "models.clients=3"], ["models.clients is 3, but it should be a list"]),
