@@ -18,13 +18,13 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.forecast import foresee as foreseeing
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.clients import rung
-from mosaic_fl.forecast.forecast import Forecast, duration, makespan, size
+from mosaic_fl.forecast.forecast import TOOLS, TOUCHED, Forecast, duration, forecast, makespan, size
 from mosaic_fl.forecast.foresee import foresee_run
-from mosaic_fl.forecast.measure import _extrapolated, measure
+from mosaic_fl.forecast.measure import Asked, Cost, _extrapolated, measure
 from mosaic_fl.forecast.plans import plan_contribution, plan_run
 from mosaic_fl.forecast.sizes import model_bytes, prototypes
 from mosaic_fl.forecast.steptimer import EnoughError, StepTimer
-from mosaic_fl.forecast.work import Plan, Unit
+from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
 from mosaic_fl.methods import METHODS
 from mosaic_fl.models import build
 from mosaic_fl.notes import Note
@@ -151,6 +151,21 @@ def test_tasks_are_taken_by_who_is_free() -> None:
     assert makespan([], 2) == 0
 
 
+def test_memory_is_that_of_the_greediest_clients_side_by_side() -> None:
+    large, small = Unit("train", "large", 8), Unit("train", "small", 8)
+    clients = {0: [Job("train", small, 1)], 1: [Job("train", large, 1)], 2: [Job("train", small, 1)]}
+    costs = {large: Cost(1.0, 500), small: Cost(1.0, 100)}
+    plans = [Plan(1, 3, [Phase(clients)], workers=n, largest=7) for n in (1, 2)]
+    alone, beside = (forecast(plan, costs, Schema((1, 2, 2), ("a", "b")), 1000).memory for plan in plans)
+    assert alone == 1000 + TOOLS + 500 + 7 * 4
+    assert beside == 1000 + TOOLS + 500 + 100 + 2 * (7 * 4 + TOUCHED)
+
+
+def test_no_more_images_are_tried_than_there_are() -> None:
+    images = Unit("forward", "mlp:8")
+    assert Plan(1, 1, [Phase({0: [Job("train", images, 5.5)]}, [Job("pool", images, 3)])]).most == {images: 6}
+
+
 def test_small_clients_share_measurements() -> None:
     assert [rung(n, 64) for n in (1, 3, 50, 63, 64, 1000)] == [2, 4, 64, 64, 64, 64]
 
@@ -207,7 +222,7 @@ def test_a_step_that_fails_is_told() -> None:
     bench = Bench(Config(), image_schema((1, 8, 8), ("a", "b")), torch.device("cpu"), ["mlp:8"])
     unit = Unit("train", "nothing_of_the_kind", 8)
     with pytest.raises(MosaicError, match="nothing_of_the_kind"):
-        measure({unit: "client"}, 2, bench, {unit: 0.1})
+        measure({unit: Asked("client", 0.1, 8)}, 2, bench)
 
 
 def test_the_first_line_changes_no_result(

@@ -122,14 +122,20 @@ def _each(unit: Unit, costs: Mapping[Unit, Cost]) -> float:
 
 def _memory(plan: Plan, costs: Mapping[Unit, Cost], resident: int, data: int) -> int:
     """The most bytes of all processes: while the clients work, or while the server does and the workers wait."""
-    whose = plan.units
-    client = max((costs[unit].memory for unit, who in whose.items() if who == "client"), default=0)
-    server = max((costs[unit].memory for unit, who in whose.items() if who == "server"), default=0)
-    alone = plan.workers == 1
-    worker = client + data + (0 if alone else TOUCHED)
-    working = plan.workers * worker
+    each, server, alone = dict[int, int](), 0, plan.workers == 1
+    for phase in plan.phases:
+        server = max(server, _largest(phase.server, costs))
+        for client, jobs in phase.clients.items():
+            each[client] = max(each.get(client, 0), _largest(jobs, costs))
+    ceiling = [_largest(plan.behind, costs)] if plan.behind else []
+    at_once = sorted([*each.values(), *ceiling])[-plan.workers :]  # the most greedy of them side by side
+    working = sum(at_once) + len(at_once) * (data + (0 if alone else TOUCHED))
     waiting = (0 if alone else round(IDLE * working)) + server + plan.pools
     return resident + TOOLS + max(working, waiting)
+
+
+def _largest(jobs: Sequence[Job], costs: Mapping[Unit, Cost]) -> int:
+    return max((costs[job.unit].memory for job in jobs if job.unit in costs), default=0)
 
 
 def counted(n: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.forecast import Forecast, forecast
-from mosaic_fl.forecast.measure import measure
+from mosaic_fl.forecast.measure import Asked, measure
 from mosaic_fl.forecast.plans import plan_contribution, plan_distillation, plan_run
 from mosaic_fl.forecast.rough import budgets, rough_seconds
 from mosaic_fl.forecast.work import Plan
@@ -54,7 +54,9 @@ def foresee(plan: Plan, bench: Bench, *, first: bool) -> Forecast | None:
         if rough < LONG:
             return None
         seconds = min(MOST, SHARE * rough)
-    costs = measure(plan.units, plan.workers, bench, budgets(plan, bench, seconds))
+    spend, most = budgets(plan, bench, seconds), plan.most
+    asked = {unit: Asked(who, spend[unit], most[unit]) for unit, who in plan.units.items()}
+    costs = measure(asked, plan.workers, bench)
     return forecast(plan, costs, bench.schema, resident_bytes())
 
 

@@ -11,7 +11,7 @@ from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.clients import share_of
 from mosaic_fl.forecast.forecast import Forecast, StageForecast, forecast, makespan
 from mosaic_fl.forecast.foresee import resident_bytes
-from mosaic_fl.forecast.measure import Cost, measure
+from mosaic_fl.forecast.measure import Asked, Cost, measure
 from mosaic_fl.forecast.methods import Federated, count
 from mosaic_fl.forecast.plans import ceiling, unknown
 from mosaic_fl.forecast.rough import rough_seconds
@@ -107,15 +107,17 @@ def _unshared(phase: Phase, settings: Mapping[str, object], seen: Seen) -> list[
 
 def _measured(cells: Sequence[Foreseen], seconds: float) -> dict[Unit, Cost]:
     """The costs of all cells' units, each measured with the settings of the first cell that has it."""
-    asked = dict[Unit, tuple[str, Foreseen]]()
+    firsts, most = dict[Unit, tuple[str, Foreseen]](), dict[Unit, int]()
     for each in cells:
         for unit, who in each.plan.units.items():
-            asked.setdefault(unit, (who, each))
-    costs = dict[Unit, Cost]()
+            firsts.setdefault(unit, (who, each))
+        for unit, images in each.plan.most.items():
+            most[unit] = max(most.get(unit, 0), images)
+    costs, spend = dict[Unit, Cost](), seconds / max(1, len(firsts))
     for each in cells:
-        ours = {unit: who for unit, (who, of) in asked.items() if of is each}
+        ours = {unit: Asked(who, spend, most[unit]) for unit, (who, of) in firsts.items() if of is each}
         if ours:
-            costs |= measure(ours, each.plan.workers, each.bench, dict.fromkeys(ours, seconds / len(asked)))
+            costs |= measure(ours, each.plan.workers, each.bench)
     return costs
 
 

@@ -35,8 +35,17 @@ class Cost:
     memory: int
 
 
-def measure(units: Mapping[Unit, str], workers: int, bench: Bench, budgets: Mapping[Unit, float]) -> dict[Unit, Cost]:
-    """The cost of each of `units`, whose values say who does it ("client" or "server"), in about `budgets` seconds.
+@dataclass(frozen=True)
+class Asked:
+    """Who does a unit ("client" or "server"), the seconds to spend on it, and how many there are at most in one go."""
+
+    who: str
+    seconds: float
+    most: int
+
+
+def measure(asked: Mapping[Unit, Asked], workers: int, bench: Bench) -> dict[Unit, Cost]:
+    """The cost of each of the units that are `asked` for.
 
     Clients' work is measured in as many processes at once as the run has workers, so that what they take from each
     other is in it. They are forked: nothing here changes, no random state and no thread. On an accelerator, and where
@@ -44,32 +53,30 @@ def measure(units: Mapping[Unit, str], workers: int, bench: Bench, budgets: Mapp
     """
     costs = dict[Unit, Cost]()
     for who in ("client", "server"):
-        asked = [unit for unit, whose in units.items() if whose == who]
-        if asked:
+        ours = {unit: each for unit, each in asked.items() if each.who == who}
+        if ours:
             threads, alike = (1, workers) if who == "client" else (bench.config.run.threads, 1)
-            costs |= _measured(asked, bench, budgets, threads, alike)
+            costs |= _measured(ours, bench, threads, alike)
     return costs
 
 
-def _measured(
-    units: Sequence[Unit], bench: Bench, budgets: Mapping[Unit, float], threads: int, alike: int
-) -> dict[Unit, Cost]:
+def _measured(asked: Mapping[Unit, Asked], bench: Bench, threads: int, alike: int) -> dict[Unit, Cost]:
     if sys.platform != "linux" or bench.device.type != "cpu" or threads > 1:
         with one_thread():
             torch.set_num_threads(threads)
-            return _work(units, bench, budgets)
+            return _work(asked, bench)
     context = multiprocessing.get_context("fork")
     pairs = [context.Pipe(duplex=False) for _ in range(alike)]
-    workers = [context.Process(target=_child, args=(writer, units, bench, budgets), daemon=True) for _, writer in pairs]
+    workers = [context.Process(target=_child, args=(writer, asked, bench), daemon=True) for _, writer in pairs]
     for worker in workers:
         worker.start()
     try:
-        answers = [_answer(reader, sum(budgets[unit] for unit in units)) for reader, _ in pairs]
+        answers = [_answer(reader, sum(each.seconds for each in asked.values())) for reader, _ in pairs]
     finally:
         for worker in workers:
             worker.kill()
             worker.join()
-    return {unit: Cost(fmean(a[unit].seconds for a in answers), max(a[unit].memory for a in answers)) for unit in units}
+    return {unit: Cost(fmean(a[unit].seconds for a in answers), max(a[unit].memory for a in answers)) for unit in asked}
 
 
 def _answer(reader: Connection, seconds: float) -> dict[Unit, Cost]:
@@ -85,31 +92,32 @@ def _answer(reader: Connection, seconds: float) -> dict[Unit, Cost]:
     return costs
 
 
-def _child(writer: Connection, units: Sequence[Unit], bench: Bench, budgets: Mapping[Unit, float]) -> None:
+def _child(writer: Connection, asked: Mapping[Unit, Asked], bench: Bench) -> None:
     torch.set_num_threads(1)
     try:
-        writer.send(_work(units, bench, budgets))
+        writer.send(_work(asked, bench))
     except Exception as error:  # a user's own network may raise anything
         writer.send(f"{type(error).__name__}: {error}")
     writer.close()
 
 
-def _work(units: Sequence[Unit], bench: Bench, budgets: Mapping[Unit, float]) -> dict[Unit, Cost]:
-    if any(unit.kind in ("prototypes", "density") for unit in units):  # what they import is no cost of an image
+def _work(asked: Mapping[Unit, Asked], bench: Bench) -> dict[Unit, Cost]:
+    if any(unit.kind in ("prototypes", "density") for unit in asked):  # what they import is no cost of an image
         import sklearn.cluster
         import sklearn.mixture  # noqa: F401
     start = _anonymous()
-    return {unit: cost_of(unit, bench, budgets[unit], start) for unit in units}
+    return {unit: cost_of(unit, bench, each, start) for unit, each in asked.items()}
 
 
-def cost_of(unit: Unit, bench: Bench, seconds: float, start: int = 0) -> Cost:
-    """The cost of one of `unit`, measured for about `seconds`; of its memory, what is more than `start` bytes.
+def cost_of(unit: Unit, bench: Bench, asked: Asked, start: int = 0) -> Cost:
+    """The cost of one of `unit`, measured as `asked`; of its memory, what is more than `start` bytes.
 
     Of what may be slow a few samples at once come first, then two or four times as many, up to as many as the run
     takes at once; where those would be too slow, their cost follows from the last two.
     """
     probe, steps = PROBES[unit.kind], unit.kind not in AT_ONCE
-    batch, begin = unit.batch if steps else AT_ONCE[unit.kind], time.perf_counter()
+    batch = unit.batch if steps else max(1, min(AT_ONCE[unit.kind], asked.most))
+    seconds, begin = asked.seconds, time.perf_counter()
     n, points = first(unit, bench, batch), list[tuple[int, float, int]]()
     held = max(0, _anonymous() - start)
     while True:

@@ -90,6 +90,14 @@ class Plan:
         return {unit: who for unit, who in asked.items() if unit.kind not in ("fixed", "packing")}
 
     @property
+    def most(self) -> dict[Unit, int]:
+        """The largest count of each unit in one job: of what is counted by image, more are never there at once."""
+        most = dict[Unit, int]()
+        for _, unit, count in self._counted():
+            most[unit] = max(most.get(unit, 0), ceil(count))
+        return most
+
+    @property
     def steps(self) -> int:
         """Steps of training, of all clients and the server."""
         return sum(self.steps_by_stage().values())
