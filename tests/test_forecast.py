@@ -156,7 +156,7 @@ def test_memory_is_that_of_the_greediest_clients_side_by_side() -> None:
     clients = {0: [Job("train", small, 1)], 1: [Job("train", large, 1)], 2: [Job("train", small, 1)]}
     costs = {large: Cost(1.0, 500), small: Cost(1.0, 100)}
     plans = [Plan(1, 3, [Phase(clients)], workers=n, largest=7) for n in (1, 2)]
-    alone, beside = (forecast(plan, costs, Schema((1, 2, 2), ("a", "b")), 1000).memory for plan in plans)
+    alone, beside = (forecast(plan, costs, image_schema((1, 2, 2), ("a", "b")), 1000).memory for plan in plans)
     assert alone == 1000 + TOOLS + 500 + 7 * 4
     assert beside == 1000 + TOOLS + 500 + 100 + 2 * (7 * 4 + TOUCHED)
 
