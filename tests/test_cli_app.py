@@ -143,10 +143,14 @@ def test_a_flag_may_be_given_twice(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended.value.code == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["methods", "data --data digits --clients 2"])
+@pytest.mark.parametrize("words", ["methods", "data --data digits --clients 2", "--help"])
 @pytest.mark.parametrize("closed", [False, True], ids=["cut off", "closed"])
-def test_a_standard_output_that_is_gone_is_no_error(words: str, closed: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_standard_output_that_is_gone_is_no_error(
+    words: str, closed: bool, unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of `mosaic … | true`, and of a service manager that gives its programs none."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     command = [sys.executable, "-m", "mosaic_fl.cli.main", *words.split()]
     if closed:
         command = ["sh", "-c", '"$@" >&-', "sh", *command]

@@ -55,10 +55,14 @@ def main(arguments: list[str] | None = None) -> None:
     words = words or ["--help"]
     words = (["--debug"] if debug else []) + [word for word in words if word != "--debug"]
     try:
-        sys.exit(_run(words, debug))
+        try:
+            code = _run(words, debug)
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has gone: `mosaic predict … | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         sys.exit(0)
+    sys.exit(code)
 
 
 def _run(words: list[str], debug: bool) -> int:
