@@ -1,9 +1,9 @@
 """Forecasts beside what then happened: time, memory, bytes and disk of six settings, as ratios forecast / happened.
 
-    python benchmarks/forecast.py [--data ../shared/data] [--only demo,large] [--out benchmarks/out/forecast]
+    python benchmarks/forecast.py [--data ../shared/data] [--only demo,mnist] [--out benchmarks/out/forecast]
 
 Each setting runs in a process of its own, forecast and run back to back, so that both see the same load. Without
---data, the settings on MNIST and CIFAR-10 are of procedural pictures of those sizes. Done in ten minutes on two cores.
+--data, the settings on MNIST and CIFAR-10 are of procedural pictures of those sizes.
 """
 
 import argparse

@@ -25,7 +25,7 @@ from mosaic_fl.deploy.proxy import Face, command, public_pem
 CALL = "/v1/fleet/pull-messages"
 # What must not pass: Flower's other calls and pages, and other ways to write one that passes.
 OTHERS = [
-    "/", "/docs", "/openapi.json", "/health/", "/mosaic/hello/", "/mosaic/hello?x", "*", "",
+    "/", "/docs", "/openapi.json", "/health", "/mosaic/hello/", "/mosaic/hello?x", "*", "",
     "/v1/control/start-run", "/v1/control/register-node", "/v1/control/list-runs?x=/v1/fleet/pull-messages",
     "/v1/runtime/acquire-task", "/v1/runtime/responses", "/v1/runtime/pull-messages",
     "/v1/fleet/register-node", "/v1/fleet/unregister-node", "/v1/fleet", "/v1/fleet/",
@@ -43,6 +43,7 @@ class Hub(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     came: list[tuple[str, str, dict[str, str], bytes]]  # method, path, headers, body
+    answer = b"hub"
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -51,9 +52,9 @@ class Hub(BaseHTTPRequestHandler):
         self.send_response(422)
         for name, value in (("Content-Type", "text/x"), ("flwr-package-name", "hub"), ("X-Secret", "s")):
             self.send_header(name, value)
-        self.send_header("Content-Length", "3")
+        self.send_header("Content-Length", str(len(self.answer)))
         self.end_headers()
-        self.wfile.write(b"hub")
+        self.wfile.write(self.answer)
 
     do_GET = do_POST  # noqa: N815
 

@@ -14,7 +14,7 @@ pytest.importorskip("flwr")
 from flower_processes import wait_for
 from mosaic_fl.deploy.processes import Processes, free_port
 from mosaic_fl.deploy.proxy import LARGEST
-from proxy_bench import CALL, Bench, proxied, start_proxy
+from proxy_bench import CALL, Bench, Hub, proxied, start_proxy
 
 HEAD, EXCHANGE = 1.0, 2.0  # seconds: short, to see them end
 
@@ -108,14 +108,34 @@ def _seconds_of_dripping(connection: socket.socket, begin: bytes, drip: bytes = 
         return time.monotonic() - started
 
 
-def test_idle_connections_keep_nobody_out(hasty: Bench) -> None:
+def test_who_reads_slowly_gets_the_whole_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time is that of the exchange, not of a head: a line of 56 kB a second needs 90 s for 5 MiB."""
+    monkeypatch.setattr(Hub, "answer", bytes(range(256)) * (16 << 12))  # 16 MiB: more than the system's buffers hold
+    face = replace(bench.face, port=free_port(), head=HEAD, exchange=60.0)
+    with Processes() as processes:
+        slow = replace(bench, face=face, proxy=start_proxy(processes, face, bench.folder))
+        with slow.connect() as connection:
+            connection.sendall(f"{slow.head()}Content-Length: 0\r\n\r\n".encode())
+            time.sleep(2 * HEAD)
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            assert response.read() == Hub.answer
+
+
+def test_idle_connections_keep_nobody_out(bench: Bench) -> None:
     """Where there are too many, the one that has been idle for longest goes; who is at work stays."""
-    working = hasty.connect()
-    working.sendall(f"{hasty.head()}Content-Length: 4\r\n\r\nab".encode())
+    face = replace(bench.face, port=free_port(), head=60.0, exchange=60.0, connections=4)
+    with Processes() as processes:
+        _too_many_at(replace(bench, face=face, proxy=start_proxy(processes, face, bench.folder)))
+
+
+def _too_many_at(proxy: Bench) -> None:
+    working = proxy.connect()
+    working.sendall(f"{proxy.head()}Content-Length: 4\r\n\r\nab".encode())
     time.sleep(0.2)
-    idle = [hasty.connect() for _ in range(12)]
-    wait_for(lambda: sum(map(_is_open, idle)) <= 3, HEAD * 0.8, "all but three idle ones have been cut")
-    assert hasty.ask("POST", CALL, hasty.signed())[0] == 422
+    idle = [proxy.connect() for _ in range(12)]
+    wait_for(lambda: sum(map(_is_open, idle)) <= 3, 20, "all but three idle ones have been cut")
+    assert proxy.ask("POST", CALL, proxy.signed())[0] == 422
     working.sendall(b"cd")
     response = http.client.HTTPResponse(working)
     response.begin()
@@ -166,5 +186,6 @@ def test_strangers_fill_no_log(bench: Bench) -> None:
         connection.sendall(b"nonsense\r\n\r\n")
         connection.recv(1000)
     socket.create_connection(("127.0.0.1", bench.face.port)).close()
+    assert bench.ask("GET", "/mosaic/hello")[0] == 200  # by now it has seen both
     assert bench.proxy.output() == ""
     assert bench.proxy.process.poll() is None

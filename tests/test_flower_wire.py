@@ -26,7 +26,15 @@ from mosaic_fl.engines.flower.codec import (
     encode_result,
 )
 from mosaic_fl.engines.flower.limits import Limits
-from mosaic_fl.engines.flower.wire import Answer, Request, pack_answer, pack_request, unpack_answer, unpack_request
+from mosaic_fl.engines.flower.wire import (
+    PROTOCOL,
+    Answer,
+    Request,
+    pack_answer,
+    pack_request,
+    unpack_answer,
+    unpack_request,
+)
 from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
@@ -226,7 +234,7 @@ def test_a_head_is_json_that_any_reader_takes() -> None:
 @pytest.mark.parametrize("name", ["run", "task"])
 def test_half_a_character_in_a_request_is_refused(name: str) -> None:
     # JSON can write it; the request's digest, a file and a log cannot.
-    head = {"protocol": 1, "run": "r", "task": "fit", "client": 1, "serial": 0}
+    head = {"protocol": PROTOCOL, "run": "r", "task": "fit", "client": 1, "serial": 0}
     assert unpack_request(content(json.dumps(head | {name: "\U0001f431"}))).client == 1  # two halves, one whole
     with pytest.raises(UsageError, match="its head is not JSON"):
         unpack_request(content(json.dumps(head | {name: "\ud800"})))

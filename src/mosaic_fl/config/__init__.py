@@ -1,4 +1,4 @@
-"""Every knob of a run: typed, validated, one section per stage. See `config_file` for TOML."""
+"""Every knob of a run: typed, validated, one section per stage. See `toml` for files."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What passes the proxy: ten calls of a registered node, by their exact names, and two pages; all else is refused.
+"""What passes the proxy: ten calls of a registered node, by their exact names; one page it has itself; no more.
 
 A request is refused by its head alone, before its body is read: a stranger can make this process keep no body. What
 passes is written anew for the hub, with an address from the list here, a body of known length and the headers that a
@@ -27,10 +27,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
-HEALTH = "/health"
 CALLS = {f"/v1/fleet/{call}".encode(): f"/v1/fleet/{call}" for call in FLEET}
-PAGES = {HELLO.encode(), HEALTH.encode()}
+PAGE = HELLO.encode()
 PUBLIC_KEY, SIGNATURE, TIMESTAMP = b"flwr-public-key", b"flwr-signature", b"flwr-timestamp"
+PIECE = 64 << 10  # bytes of an answer that are sent at once: the next ones wait until a slow client has taken these
 HUB_TIMES = httpx.Timeout(300.0, connect=10.0, pool=60.0)  # seconds
 # The hub closes an idle connection after 5 s: it must not be taken up again at that moment.
 HUB_CONNECTIONS = httpx.Limits(max_connections=128, max_keepalive_connections=16, keepalive_expiry=3.0)
@@ -50,7 +50,10 @@ class Answer:
         more = [(b"content-length", str(len(self.body)).encode())]
         more += [] if self.stays else [(b"connection", b"close")]
         await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers, *more]})
-        await send({"type": "http.response.body", "body": self.body})
+        for start in range(0, len(self.body), PIECE):
+            piece = self.body[start : start + PIECE]
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
 
 
 class _TooLargeError(Exception):
@@ -85,17 +88,15 @@ class ProxyApp:
         await answer.send(send)
 
     async def _let_in(self, scope: Scope, receive: Receive) -> Answer:
-        """The answer to a request for one of `CALLS` or `PAGES`."""
+        """The answer to a request for one of `CALLS` or `PAGE`."""
         path = scope["raw_path"]
-        if path == HELLO.encode():
+        if path == PAGE:
             return self.hello
-        if path == HEALTH.encode():
-            return await self._ask_hub("GET", HEALTH, [], b"")
         if not self.is_clients(scope["headers"]):
             detail = json.dumps({"detail": "no signature of a client's key that this server knows"})
             return Answer(401, detail.encode(), ((b"content-type", b"application/json"),))
         passed = [(name, value) for name, value in scope["headers"] if _is_passed(name)]
-        return await self._ask_hub("POST", CALLS[path], passed, await _body(scope["headers"], receive))
+        return await self._ask_hub(CALLS[path], passed, await _body(scope["headers"], receive))
 
     def is_clients(self, headers: Headers) -> bool:
         """Whether a registered key has signed the request's time, which the hub compares with its own clock.
@@ -113,9 +114,9 @@ class ProxyApp:
             return False
         return True
 
-    async def _ask_hub(self, method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> Answer:
+    async def _ask_hub(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> Answer:
         try:
-            reply = await self.hub.request(method, path, headers=headers, content=body)
+            reply = await self.hub.post(path, headers=headers, content=body)
         except httpx.HTTPError as error:
             if not self.silent:  # once, however many ask
                 print(f"the hub does not answer: {type(error).__name__} {error}", file=sys.stderr, flush=True)
@@ -132,7 +133,7 @@ def refusal(scope: Scope) -> Answer | None:
     The path is compared as it was sent, byte for byte: nothing in it is decoded, joined or left out before.
     """
     path = scope["raw_path"]
-    if scope["query_string"] or path not in CALLS.keys() | PAGES:
+    if scope["query_string"] or path not in CALLS.keys() | {PAGE}:
         return Answer(403)
     # The parser bounds a head that comes in pieces, not one that comes at once.
     if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEAD:

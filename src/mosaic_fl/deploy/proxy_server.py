@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mosaic_fl.deploy.proxy import LONGEST_HEAD, Face
-from mosaic_fl.deploy.proxy_app import ProxyApp
+from mosaic_fl.deploy.proxy_app import PIECE, ProxyApp
 
 KEEP_ALIVE = 8  # seconds that an idle connection stays: a node closes it after 5, a request's head has 10
 GOODBYE = 1  # seconds for exchanges under way when this process is ended
@@ -33,6 +33,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Its TLS handshake is done. Where there are too many, the one that has been idle for longest goes."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(PIECE)  # an answer is complete when all but this has left
         self._wait_for_a_request()
         if len(self.connections) > self.face.connections:
             idle = min(self.connections, key=lambda other: getattr(other, "begin", 0.0))

@@ -27,6 +27,7 @@ from mosaic_fl.notes import note
 from mosaic_fl.runs.folder import claim, finished
 from mosaic_fl.storage.files import read_bytes, sha256
 from mosaic_fl.storage.folder_lock import occupy
+from mosaic_fl.storage.journal import Journal
 
 STARTING = 60.0  # seconds that a process has until it listens
 LOOK = 0.3  # seconds between looks at the run's folder
@@ -91,6 +92,7 @@ def serve(plan: ServerPlan, *, resume: bool, force: bool, beat: Callable[[], Non
     claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
     if (ended := finished(plan.out)) is not None:
         note(f"{plan.out} has its result already: nothing is done again")
+        _remove_messages(plan)  # of a run that was killed between its result and its end
         return ended
     hub_port = _hub_port(plan)
     _write(plan, known, hub_port)
@@ -99,7 +101,7 @@ def serve(plan: ServerPlan, *, resume: bool, force: bool, beat: Callable[[], Non
     with ended_by_sigterm(), Processes() as processes:
         _start(plan, steps, processes, hub_port)
         result = _wait(plan, steps, processes, before, beat)
-    _remove_database(plan)  # it holds what clients sent
+    _remove_messages(plan)
     return result
 
 
@@ -135,6 +137,12 @@ def _write_face(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> None
     clients = {mark: proxy.public_pem(path) for mark, path in known.items()}
     own = (str(keys / CERTIFICATE), str(keys / KEY))
     proxy.Face(plan.host, plan.port, *own, hub_port, str(loopback / CA), clients).write(plan.flower / "proxy.json")
+
+
+def _remove_messages(plan: ServerPlan) -> None:
+    """Of a run that has ended: what clients sent is in Flower's database and in the stages."""
+    _remove_database(plan)
+    Journal(plan.out).clear()
 
 
 def _remove_database(plan: ServerPlan) -> None:

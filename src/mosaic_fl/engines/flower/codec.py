@@ -1,8 +1,7 @@
 """A client's task as bytes that the server sends, and its result as bytes that come back.
 
 The server says what to do and with which weights and settings; which data and which model of its own is the client's
-to know. Settings from mosaic_fl.models.registry import is_foreign
-from the network go through the same validation as a user's.
+to know. Settings from the network go through the same validation as a user's.
 """
 
 import math

@@ -16,7 +16,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.storage import received_json
 from mosaic_fl.storage.files import sha256
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Changes with any change of what is sent; two ends of different numbers refuse each other."""
 MAX_HEAD = 2**21  # characters of JSON
 MAX_REASON, MAX_TEXT = 300, 200
