@@ -74,6 +74,8 @@ def test_a_kind_from_outside_is_contributed_distilled_and_predicted() -> None:
     model = mosaic_fl.distill(received, student="mlp:16", settings=settings)
     fresh = site(0, 1, 2)
     assert model.evaluate(fresh).accuracy > 0.9
+    with pytest.raises(UsageError, match="samples of the kind readings, and arrays are images: give a Dataset"):
+        model.predict(torch.zeros(2, 3))
 
 
 def test_a_received_name_imports_nothing() -> None:

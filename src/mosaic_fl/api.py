@@ -57,7 +57,7 @@ def contribute(
     """At a client: train on private data; the result is all that leaves.
 
     `images` uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`; `labels` (n,) in
-    0..C−1; or an `Dataset` alone. `classes`: how many the whole federation has, or their names. `client` is another
+    0..C−1; or a `Dataset` alone. `classes`: how many the whole federation has, or their names. `client` is another
     number at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}; of `[data]`, which says
     what a simulation reads, `validation` counts alone. `seed` (0) and `device` (auto) are short for two of them. Raises
     UsageError for data or settings that cannot be used, MosaicError where training diverges.
