@@ -18,6 +18,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import Evaluation, GlobalModel
 from mosaic_fl.models import build, trust
+from mosaic_fl.storage import container
 
 COLOUR = image_schema((3, 4, 5), ("cat", "dog", "owl"))
 GREY = image_schema((1, 4, 5), ("cat", "dog", "owl"))
@@ -138,6 +139,13 @@ def test_samples_of_another_form_are_refused() -> None:
 def test_a_device_that_is_not_here(device: Any) -> None:
     with pytest.raises(UsageError, match="is not available here"):
         model_of(GREY).predict(pixels(1, GREY), device)
+
+
+def test_a_file_whose_schema_is_none_is_named(tmp_path: Path) -> None:
+    model = model_of(GREY)
+    container.write(tmp_path / "a.file", "global model", {"architecture": "mlp:4", "schema": {}}, model.state)
+    with pytest.raises(UsageError, match=r"a\.file: it is no schema"):
+        GlobalModel.load(tmp_path / "a.file")
 
 
 def test_an_evaluation_by_hand() -> None:

@@ -179,8 +179,8 @@ class GlobalModel:
         manifest, state = container.unpack(data, KIND, source)
         match manifest:
             case {"architecture": str(architecture), "schema": schema}:
-                model = cls(architecture, Schema.from_json(schema), state)
                 try:
+                    model = cls(architecture, Schema.from_json(schema), state)
                     require_fit(lambda: build(architecture, model.schema), state, "global model")
                 except UsageError as error:
                     raise UsageError(f"{source}: {error}") from error
