@@ -2,24 +2,27 @@
 
 import importlib
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 import mosaic_fl
-from command import QUICK, fails, mosaic
+from command import ENVIRONMENT, QUICK, fails, finish, mosaic, start
+from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.registries import GENERATORS, KINDS, METHODS, PARTITIONS
+from mosaic_fl.registries import GENERATORS, KINDS, METHODS, PARTITIONS, name_generator
 from mosaic_fl.registry import Registry
 
 OUTSIDE = Path(__file__).parent / "outside"
+WAY = 'say --set generator.family=normal, or generator = "normal" in the site\'s file'
 FEW = ["--clients", "2", "--models", "mlp:8", "--workers", "1", "--set", "data.max_train=200", *QUICK]
 
 
@@ -80,11 +83,79 @@ def test_a_kind_from_outside_is_contributed_distilled_and_predicted() -> None:
 
 def test_a_received_name_imports_nothing() -> None:
     """Only what is built in, or was named by the user of this machine."""
-    with pytest.raises(UsageError, match="unknown generator 'normal'"):
+    with pytest.raises(UsageError, match="'normal' is of another package, .* here: say --set generator.family=normal"):
         GENERATORS.received("normal")
+    with pytest.raises(UsageError, match="unknown generator 'nromal'"):
+        GENERATORS.received("nromal")
     assert "mosaic_outside.generator" not in sys.modules
     assert GENERATORS["normal"].conditional
     assert GENERATORS.received("normal") is GENERATORS["normal"]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """`mosaic` as a process of its own, which has named nothing yet and finds the package."""
+    path = os.pathsep.join([str(OUTSIDE), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", path)
+    return lambda *words: finish(start(*words, cwd=tmp_path))
+
+
+def test_a_file_s_generator_is_named_at_the_server(
+    tmp_path: Path, elsewhere: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mosaic("data", "--export", "sites", "--clients", "2", "--set", "data.max_train=200", cwd=tmp_path)
+    files = []
+    for client in range(2):
+        files.append(tmp_path / f"{client}.contribution")
+        words = ["--data", f"sites/client-{client:03d}.parquet", "--client", str(client), "--out", files[-1].name]
+        mosaic("contribute", "--model", "mlp:8", "--generator", "normal", *words, *QUICK, cwd=tmp_path)
+    GENERATORS.forget()
+    message = fails(capsys, "distill", *files, "--out", tmp_path / "refused")
+    assert message.endswith(WAY), message
+    elsewhere("distill", *files, "--student", "mlp:8", "--set", "generator.family=normal", *QUICK, "--out", "global")
+    assert json.loads((tmp_path / "global" / "result.json").read_text())["clients"] == 2
+
+
+def test_a_run_of_several_processes_names_it_in_each(elsewhere: Callable[..., str], tmp_path: Path) -> None:
+    """The workers make contributions, and this process reads them."""
+    few = ["--clients", "2", "--student", "mlp:8", "--set", "data.max_train=200", *QUICK]
+    elsewhere("run", "--method", "mean_logits", "--generator", "normal", "--workers", "2", *few, "--out", "run")
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["models_served"] == 2
+    few += ["--methods", "mean_logits", "--architectures", "equal", "--seeds", "0", "--set", "run.workers=2"]
+    elsewhere("compare", *few, "--set", "mean_logits:generator.family=normal", "--out", "grid")
+    assert json.loads((tmp_path / "grid" / "table.json").read_text())["cells"][0]["status"] == "done"
+
+
+def test_a_server_lets_a_site_import_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("flwr", reason="the flower extra is not installed")
+    from mosaic_fl.engines.flower.codec import decode, encode
+    from mosaic_fl.engines.flower.site import load_site
+    from mosaic_fl.engines.tasks import ContributeTask
+
+    asked = encode(ContributeTask(0), Config().with_values({"generator.family": "normal"}))
+    with pytest.raises(UsageError, match=f"^request: .*{WAY}$"):
+        decode("contribute", asked, 0)
+    assert "mosaic_outside.generator" not in sys.modules
+    (tmp_path / "data").mkdir()
+    lines = ["client = 0", 'data = "data"', 'model = "mlp:4"', 'generator = "normal"', "[server]", 'address = "a:1"']
+    (tmp_path / "site.toml").write_text("\n".join(lines))
+    assert load_site(tmp_path / "site.toml").generator == "normal"
+    (tmp_path / "wrong.toml").write_text("\n".join(lines).replace("normal", "nromal"))
+    with pytest.raises(UsageError, match="wrong.toml: unknown generator 'nromal': did you mean normal"):
+        load_site(tmp_path / "wrong.toml")
+    name_generator("normal")
+    assert decode("contribute", asked, 0)[1].generator.family == "normal"
+
+
+def test_a_simulation_s_clients_name_it_themselves() -> None:
+    """They are one machine's, whose user has named it; each of Ray's processes makes its clients anew."""
+    pytest.importorskip("ray", reason="the flower extra is not installed")
+    from mosaic_fl.engines.flower.simulation import VirtualDesk
+
+    values = {"generator.family": "normal", "data.max_train": 200, "partition.clients": 2, "models.clients": ["mlp:4"]}
+    desk = VirtualDesk(Config().with_values({**values, "models.student": "mlp:4"}).model_dump(mode="json"))
+    assert desk({"partition-id": 1}).site().client == 1
+    assert GENERATORS.received("normal").conditional
 
 
 def test_an_unknown_name_is_told_with_those_of_other_packages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,8 +28,22 @@ GENERATORS: "Registry[Family]" = Registry(
         "cdcgan": "mosaic_fl.generators.dcgan:CONDITIONAL",
         "flow": "mosaic_fl.generators.flow:FAMILY",
     },
+    'say --set generator.family={name}, or generator = "{name}" in the site\'s file',
 )
 """Families of generators, by the name that `generator.family` takes."""
+
+NO_FAMILY = ("auto", "none")
+"""What else `generator.family` takes: one that is built in, as the client's data are, or no generator."""
+
+
+def name_generator(family: str) -> None:
+    """Import the generator that this machine's user names in `generator.family`, so that received bytes may name it.
+
+    Raises UsageError where its package cannot be imported.
+    """
+    if family not in NO_FAMILY:
+        _ = GENERATORS[family]
+
 
 PARTITIONS: "Registry[Partition]" = Registry(
     "split",

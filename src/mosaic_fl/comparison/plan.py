@@ -16,6 +16,7 @@ from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.runner import architectures, fingerprint
 from mosaic_fl.runs.site_checks import check_sites
 from mosaic_fl.storage.files import sha256
@@ -108,8 +109,10 @@ def _wrong(plan: Plan, cell: Cell, schema: Schema) -> str:
     if cell.method == CENTRALISED:
         return ""
     card, config = METHODS[cell.method], plan.config(cell)
-    return needs(card, cell.setting) or _reason(
-        partial(card.check, config, schema, config.models.clients, plan.student)
+    return (
+        needs(card, cell.setting)
+        or _reason(partial(name_generator, config.generator.family))
+        or _reason(partial(card.check, config, schema, config.models.clients, plan.student))
     )
 
 

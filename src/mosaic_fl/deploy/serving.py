@@ -27,6 +27,7 @@ from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust, trust_own
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import own_data, taking_part
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.storage.files import read_bytes, read_text, write_atomic
@@ -115,6 +116,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
         trust_own(spec)
     if config.models.student:
         trust(config.models.student)  # before clients of the same architecture join
+    name_generator(config.generator.family)
     journal = Journal(folder, watch.listen)
     roll = Roll(grid, _identity(folder), deployment.clients, watch.tell, time.monotonic)
     exchange = Exchange(grid, roll, deployment.limits, watch.tell, max_answer=deployment.max_answer)

@@ -18,6 +18,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.folder import claim, finished
@@ -51,6 +52,7 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     """Read and check the contributions in `paths`; raises UsageError as `distill_files` does."""
     if config.models.student:
         trust(config.models.student)  # before contributions of the same architecture are built
+    name_generator(config.generator.family)
     contributions = compatible([Contribution.load(path) for path in paths])
     schema, device = contributions[0].schema, find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))

@@ -25,6 +25,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import own_data, taking_part
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.folder import finished
@@ -53,6 +54,7 @@ def prepare(config: Config, splits: Splits | None = None) -> Prepared:
     Raises UsageError.
     """
     device = find_device(config.run.device)
+    name_generator(config.generator.family)
     splits = load(config.data, config.run.seed) if splits is None else splits
     models, student = architectures(config, splits.train.schema)
     card = METHODS[config.run.method]
