@@ -55,6 +55,19 @@ def test_several_methods_on_the_same_data(few: Dataset) -> None:
     assert all(0 <= row["accuracy"] <= 1 for row in rows)
 
 
+def test_the_user_s_threads_are_theirs_again(few: Dataset) -> None:
+    settings = {name: value for name, value in FEW.items() if not name.startswith("partition")}
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        mosaic_fl.run("mean_logits", few, settings=FEW)
+        assert torch.get_num_threads() == before + 1
+        mosaic_fl.compare(["mean_logits"], few, clients=2, alphas=[1.0], settings=settings)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_what_is_wrong_is_told_before_any_work(few: Dataset) -> None:
     with pytest.raises(UsageError, match="unknown run.method 'fedavgg': did you mean fedavg"):
         mosaic_fl.run("fedavgg", few)

@@ -140,8 +140,8 @@ def run(
     """
     defaults = METHODS[method].defaults if method in METHODS else {}
     config = _config({**defaults, **(settings or {}), "run.method": method}, seed, None)
-    prepared = prepare(config, _splits(train, test))
-    with ExitStack() as stack:
+    with one_thread(), ExitStack() as stack:
+        prepared = prepare(config, _splits(train, test))
         folder = Path(out) if out is not None else Path(stack.enter_context(TemporaryDirectory()))
         claim(folder, "run", prepared.inputs, prepared.config, resume=False, force=False)
         result = run_prepared(prepared, folder)
@@ -167,8 +167,8 @@ def compare(
     `mosaic compare`: `accuracy` as a fraction, bytes and seconds. Arguments as in `run`. Raises UsageError.
     """
     grid = Grid(methods, (clients,), alphas, architectures, rounds, seeds, values=settings or {})
-    plan = make_plan(grid, _splits(train, test))
-    with TemporaryDirectory() as folder:
+    with one_thread(), TemporaryDirectory() as folder:
+        plan = make_plan(grid, _splits(train, test))
         results = run_grid(plan, Path(folder), lambda *_: None)
     return [
         {**asdict(cell.setting), "method": cell.method, "rounds": cell.rounds, **asdict(result)}
