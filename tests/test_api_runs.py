@@ -9,6 +9,7 @@ import mosaic_fl
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.storage.folder_lock import occupied
 
 FEW = {
     "partition.clients": 2, "partition.alpha": 1.0, "train.max_steps": 40, "train.min_steps": 40, "run.workers": 1,
@@ -28,6 +29,7 @@ def test_a_run_gives_the_model_its_figures_and_the_same_again(few: Dataset, tmp_
     assert (ran.result["method"], ran.result["clients"], ran.result["data"]) == ("fedavg", 2, "digits")
     assert repr(ran).startswith("Run(FedAvg, accuracy 0.")
     assert (tmp_path / "run" / "result.json").exists()
+    assert occupied(tmp_path / "run") is False  # the notebook lives on, and the command may go on with it
     again = mosaic_fl.run("fedavg", few, settings=FEW)
     assert again.model is not None
     assert again.model.to_bytes() == ran.model.to_bytes()

@@ -35,6 +35,7 @@ from mosaic_fl.runs.runner import run as run_prepared
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.distill import distill as distill_contributions
+from mosaic_fl.storage.folder_lock import vacate
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Recorder
 
@@ -143,6 +144,7 @@ def run(
     with one_thread(), ExitStack() as stack:
         prepared = prepare(config, _splits(train, test))
         folder = Path(out) if out is not None else Path(stack.enter_context(TemporaryDirectory()))
+        stack.callback(vacate)
         claim(folder, "run", prepared.inputs, prepared.config, resume=False, force=False)
         result = run_prepared(prepared, folder)
         file = folder / "global_model.safetensors"
