@@ -1,13 +1,12 @@
 """A client's whole work: private data in, one contribution out."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mosaic_fl.client.choice import pick_family
+from mosaic_fl.client.choice import generator_steps, pick_family
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config, GeneratorConfig
@@ -110,10 +109,6 @@ def _train_generator(
     family, why = pick_family(settings, len(train), train.schema, device)
     if family == "none":
         return None, why
-    changes: dict[str, object] = {"family": family}
-    if settings.epochs:
-        a_pass = math.ceil(len(train) / settings.batch_size)
-        changes["steps"] = max(1, round(settings.epochs * a_pass))
-    settings = settings.model_copy(update=changes)
+    settings = settings.model_copy(update={"family": family, "steps": generator_steps(settings, len(train))})
     stream = Stream(config.run.seed, "generator", site.client)
     return GENERATORS[family].train(train, expert, settings, stream, device, monitor), why

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.client.choice import pick_family
+from mosaic_fl.client.choice import generator_steps, pick_family
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.client.training import steps_for
 from mosaic_fl.config import Config
@@ -59,7 +59,8 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
     jobs = training("train", share, share.architecture, config)
     spec = spec_of(share, config, schema, device)
     if spec is not None:
-        steps, batch = generator_steps(share, config), rung(share.samples, config.generator.batch_size)
+        batch = rung(share.samples, config.generator.batch_size)
+        steps = generator_steps(config.generator, share.samples)
         jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))
         if spec.family == "cvae":  # one pass of its encoder, and the density of what that says
             jobs.append(Job("generator", Unit("density"), share.samples))
@@ -74,14 +75,6 @@ def spec_of(share: Share, config: Config, schema: Schema, device: torch.device) 
     if family == "none":
         return None
     return generator_spec(family, config.generator.latent, config.generator.width, schema)
-
-
-def generator_steps(share: Share, config: Config) -> int:
-    """Steps of the client's generator."""
-    settings = config.generator
-    if not settings.epochs:
-        return settings.steps
-    return max(1, round(settings.epochs * ceil(share.samples / settings.batch_size)))
 
 
 def rung(samples: int, batch: int) -> int:
