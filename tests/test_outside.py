@@ -12,14 +12,17 @@ import torch
 
 import mosaic_fl
 from command import ENVIRONMENT, QUICK, fails, finish, mosaic, start
+from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.forecast.foresee import foresee_contribution
 from mosaic_fl.registries import GENERATORS, KINDS, METHODS, PARTITIONS, name_generator
 from mosaic_fl.registry import Registry
+from mosaic_fl.training.monitor import Recorder
 
 OUTSIDE = Path(__file__).parent / "outside"
 WAY = 'say --set generator.family=normal, or generator = "normal" in the site\'s file'
@@ -124,6 +127,18 @@ def test_a_run_of_several_processes_names_it_in_each(elsewhere: Callable[..., st
     few += ["--methods", "mean_logits", "--architectures", "equal", "--seeds", "0", "--set", "run.workers=2"]
     elsewhere("compare", *few, "--set", "mean_logits:generator.family=normal", "--out", "grid")
     assert json.loads((tmp_path / "grid" / "table.json").read_text())["cells"][0]["status"] == "done"
+
+
+def test_the_forecast_asks_the_family_what_it_would_train(digits: Dataset) -> None:
+    """Also in a process that has named it nowhere yet, and whatever the family's latent is."""
+    values = {"generator.family": "normal", "train.max_steps": 5, "prototypes.per_class": 0}
+    config, site = Config().with_values(values), Site(0, digits.subset(range(200)), "mlp:8")
+    cpu = torch.device("cpu")
+    foreseen = foresee_contribution(site, config, cpu)
+    assert foreseen is not None
+    made = contribute(site, config, cpu, lambda stage: Recorder())
+    assert made.generator_spec == GENERATORS["normal"].spec(config.generator, made.schema)
+    assert foreseen.up == pytest.approx(len(made.to_bytes()), rel=0.02)
 
 
 def test_a_server_lets_a_site_import_nothing(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.forecast.sizes import contribution_bytes, generator_spec
 from mosaic_fl.forecast.work import Job, Unit
 from mosaic_fl.generators.base import GeneratorSpec
+from mosaic_fl.registries import GENERATORS
 
 TASK = 0.02  # seconds to send a task and its answer, and to build its network
 FIT = 2.0  # how often a contribution's bytes are written or read
@@ -62,8 +63,8 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
         batch = rung(share.samples, config.generator.batch_size)
         steps = generator_steps(config.generator, share.samples)
         jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))
-        if spec.family == "cvae":  # one pass of its encoder, and the density of what that says
-            jobs.append(Job("generator", Unit("density"), share.samples))
+        if GENERATORS[spec.family].fits_density:
+            jobs.append(Job("generator", Unit("density", spec.family), share.samples))
     jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     return [*jobs, Job("generator", Unit("packing"), FIT * size), Job("generator", Unit("fixed"), TASK)]
@@ -74,7 +75,7 @@ def spec_of(share: Share, config: Config, schema: Schema, device: torch.device) 
     family, _ = pick_family(config.generator, share.samples, schema, device)
     if family == "none":
         return None
-    return generator_spec(family, config.generator.latent, config.generator.width, schema)
+    return generator_spec(family, config.generator, schema)
 
 
 def rung(samples: int, batch: int) -> int:
