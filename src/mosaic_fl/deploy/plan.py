@@ -13,14 +13,11 @@ from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY
 from mosaic_fl.deploy.checks import check_server_keys, client_public_keys, is_loopback
 from mosaic_fl.deploy.flower import program
 from mosaic_fl.deploy.gate import require_known_flower
-from mosaic_fl.engines.flower.limits import Limits
+from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import check_name, trust, trust_own
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
-
-MAX_ANSWER = 2**30
-"""Bytes of a client's answer that are read, unless `--max-answer` says otherwise."""
 
 
 @dataclass(frozen=True)

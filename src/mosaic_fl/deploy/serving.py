@@ -16,10 +16,10 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.toml import from_toml
 from mosaic_fl.data.sources import load_test
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.engines.flower.exchange import MAX_ANSWER, Exchange
+from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.hub import Grid
-from mosaic_fl.engines.flower.limits import Limits
+from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
 from mosaic_fl.engines.flower.roll import Roll
 from mosaic_fl.errors import MosaicError, UsageError, in_one_line
 from mosaic_fl.methods import METHODS
