@@ -26,7 +26,7 @@ def few(digits: Dataset) -> Dataset:
 def test_a_run_gives_the_model_its_figures_and_the_same_again(few: Dataset, tmp_path: Path) -> None:
     ran = mosaic_fl.run("fedavg", few, settings=FEW, out=tmp_path / "run")
     assert ran.model is not None
-    assert (ran.result["method"], ran.result["clients"], ran.result["data"]) == ("fedavg", 2, "digits")
+    assert (ran.result["method"], ran.result["clients"], ran.result["data"]) == ("fedavg", 2, "arrays")
     assert repr(ran).startswith("Run(FedAvg, accuracy 0.")
     assert (tmp_path / "run" / "result.json").exists()
     assert occupied(tmp_path / "run") is False  # the notebook lives on, and the command may go on with it
