@@ -11,6 +11,7 @@ import torch
 import mosaic_fl
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import Note
 
@@ -154,6 +155,26 @@ def test_fewer_classes_than_two(few: Dataset, classes: int) -> None:
 def test_a_range_that_is_none(few: Dataset, value_range: Any) -> None:
     with pytest.raises(UsageError, match="value_range is .*: give two numbers, .black, white."):
         from_arrays(few.images / 255, few.labels, 10, value_range)
+
+
+def test_a_data_set_of_something_else(few: Dataset) -> None:
+    for samples, labels in ((few.images, few.labels), (few.samples, few.labels.tolist()), (few.samples, None)):
+        with pytest.raises(UsageError, match="a Dataset is of Samples and a tensor of labels, not .*: from_arrays"):
+            Dataset(samples, labels, few.schema)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="samples have the fields picture, not image"):
+        Samples(few.schema.fields, {"picture": few.images})
+
+
+def test_a_subset_by_truth_values(few: Dataset) -> None:
+    """They are no numbers of samples: 0 and 1, again and again."""
+    even = few.labels % 2 == 0
+    for mask in (even, even.numpy(), even.tolist()):
+        assert torch.equal(few.subset(mask).labels, few.labels[even])
+    for wrong in (even[:10], [0.5], torch.tensor([1.0])):
+        with pytest.raises(UsageError, match="indices are .*: give whole numbers, or 200 truth values"):
+            few.subset(wrong)  # type: ignore[arg-type]
+    assert few.subset(range(3)).labels.tolist() == few.subset(np.array([0, 1, 2], np.uint8)).labels.tolist()
+    assert len(few.subset([])) == 0
 
 
 def test_a_tensor_without_values(few: Dataset) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -82,6 +83,32 @@ def test_a_kind_from_outside_is_contributed_distilled_and_predicted() -> None:
     assert model.evaluate(fresh).accuracy > 0.9
     with pytest.raises(UsageError, match="samples of the kind readings, and arrays are images: give a Dataset"):
         model.predict(torch.zeros(2, 3))
+
+
+def test_a_kind_in_memory_is_named_by_who_has_it() -> None:
+    """Its class was imported by its user, and not by the name of its entry point; so may one that has none."""
+    from mosaic_outside.kind import Readings  # type: ignore[import-not-found]
+
+    class Sensors(Readings):  # type: ignore[misc]
+        name: ClassVar[str] = "sensors"
+
+        @classmethod
+        def from_json(cls, value: object) -> "Sensors":
+            assert isinstance(value, dict)
+            return cls(value["sensors"])
+
+    labels = torch.arange(2).repeat(50)
+    few = {"partition.clients": 2, "run.workers": 1, "models.student": "mlp:4", "train.max_steps": 3, "rounds.steps": 3}
+    for kind in (Readings(3), Sensors(3)):
+        schema = Schema({kind.name: kind}, ("x", "y"))
+        data = Dataset(Samples(schema.fields, {kind.name: torch.zeros(100, 3)}), labels, schema)
+        model = mosaic_fl.run("fedavg", data, settings=few).model
+        assert model is not None
+        assert model.schema.fields == schema.fields
+        with pytest.raises(UsageError, match="makes images, and samples are 3 readings"):
+            mosaic_fl.run("dense", data, settings=few | {"synthesis.epochs": 1})
+        with pytest.raises(UsageError, match="generator cvae draws samples of the kind image, not .*family"):
+            mosaic_fl.contribute(data, model="mlp:4", client=0, settings={"train.max_steps": 3})
 
 
 def test_a_received_name_imports_nothing() -> None:

@@ -42,6 +42,7 @@ from mosaic_fl.methods import METHODS
 from mosaic_fl.models import check, trust
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.registries import name_kinds
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.runner import prepare
 from mosaic_fl.runs.runner import run as run_prepared
@@ -90,6 +91,7 @@ def contribute(
     else:
         data = from_arrays(images, labels, classes, value_range)
     require_data("images", data)
+    name_kinds(data.schema)
     if idle := without_use(settings or (), "partition."):
         note(f"contribute learns from all the data that it is given: it has no use for {idle}")
     architecture = trust(model)
@@ -215,6 +217,7 @@ def compare(
 def _splits(train: Dataset, test: Dataset | None) -> Splits:
     """The data of a simulation; raises UsageError where test data are of another schema."""
     require_data("train", train)
+    name_kinds(train.schema)
     if test is not None:
         require_data("test", test)
         if test.schema != train.schema:

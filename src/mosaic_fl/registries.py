@@ -10,12 +10,16 @@ from mosaic_fl.registry import Registry
 if TYPE_CHECKING:
     from mosaic_fl.data.partition import Partition
     from mosaic_fl.domains.kind import Kind
+    from mosaic_fl.domains.schema import Schema
     from mosaic_fl.generators.family import Family
     from mosaic_fl.methods.card import Card
     from mosaic_fl.server.teachers import Teacher
 
 KINDS: "Registry[type[Kind]]" = Registry(
-    "kind of sample", "mosaic_fl.kinds", {"image": "mosaic_fl.domains.image:Image"}
+    "kind of sample",
+    "mosaic_fl.kinds",
+    {"image": "mosaic_fl.domains.image:Image"},
+    'call mosaic_fl.registries.KINDS["{name}"] first',
 )
 """Kinds of samples, by the name that a schema gives."""
 
@@ -43,6 +47,15 @@ def name_generator(family: str) -> None:
     """
     if family not in NO_FAMILY:
         _ = GENERATORS[family]
+
+
+def name_kinds(schema: "Schema") -> None:
+    """Let received bytes name the kinds of samples that this machine's user has in memory, whoever wrote them."""
+    for kind in schema.fields.values():
+        if kind.name in KINDS:
+            _ = KINDS[kind.name]
+        else:
+            KINDS[kind.name] = type(kind)
 
 
 PARTITIONS: "Registry[Partition]" = Registry(

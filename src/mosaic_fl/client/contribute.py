@@ -14,7 +14,7 @@ from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.generators.base import Generator
+from mosaic_fl.generators.base import Generator, require_drawn
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.randomness import Stream
@@ -98,7 +98,9 @@ def _check_generator(
 ) -> None:
     family, _ = pick_family(settings, samples, schema, device)
     if family != "none":
-        GENERATORS[family].check(settings, samples, schema, expert)
+        of_family = GENERATORS[family]
+        require_drawn(family, schema)
+        of_family.check(settings, samples, schema, expert)
 
 
 def _train_generator(
