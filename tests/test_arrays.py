@@ -117,7 +117,7 @@ GOOD = np.zeros((3, 4, 4), np.uint8)
         (GOOD, [0, 1, 10**12], {}, "there can be at most 10000"),
         (GOOD, [0, 0, 0], {}, "1 classes: a classifier needs 2"),
         (GOOD, [0, 1, 1], {"classes": ["a", "a"]}, "'a' comes 2 times"),
-        (GOOD, [0, 1, 1], {"classes": [0, 1]}, "class name '0': names are text"),
+        (GOOD, [0, 1, 1], {"classes": [0, 1]}, "class name 0 is no text"),
         (GOOD, [0, 1, 1], {"classes": np.array(["a", "a"])}, "'a' comes 2 times"),
     ],
 )

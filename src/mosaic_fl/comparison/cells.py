@@ -23,6 +23,7 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.storage.files import read_bytes, write_atomic
 from mosaic_fl.storage.journal import Journal
@@ -79,6 +80,7 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
     Its finished stages are in `half`, where it finds them if it was killed.
     """
     begin, config = time.perf_counter(), plan.config(cell)
+    name_generator(config.generator.family)  # of several jobs, each is a process of its own
     test = plan.splits[cell.setting.seed].test
     with LocalFederation(plan.sites(cell), config, plan.device, Journal(None, listen)) as engine:
         if cell.method == CENTRALISED:

@@ -46,14 +46,17 @@ def prepare_here(site: SiteFile) -> None:
 
 
 def check_data(site: SiteFile) -> None:
-    """Raise UsageError unless the site's data can be read and its model be built for it."""
+    """Raise UsageError unless the site's data can be read, its model be built for it, and its generator imported."""
     from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.experts.naming import check
     from mosaic_fl.models import trust, trust_own
     from mosaic_fl.numerics.devices import find_device
+    from mosaic_fl.registries import name_generator
 
     for spec in site.trust:
         trust_own(spec)
+    if site.generator:
+        name_generator(site.generator)
     samples = load_own(site.data, site, site.classes, site.schema_file)
     check(trust(site.model), samples.schema)
     find_device(site.device)

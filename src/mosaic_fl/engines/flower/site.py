@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from mosaic_fl.config.experiment import ReadingConfig
+from mosaic_fl.config.names import UNKNOWN, GeneratorName
 from mosaic_fl.config.section import Section
 from mosaic_fl.config.toml import read_toml
 from mosaic_fl.errors import UsageError, shown, unknown
@@ -49,6 +50,7 @@ class SiteFile(ReadingConfig):
     )
     device: str = Field("auto", description="auto, cpu, cuda")
     trust: tuple[str, ...] = Field((), description="what the global model may be of: timm, or module:factory of yours")
+    generator: GeneratorName | None = Field(None, description="one of another package that the server may ask for")
     server: ServerPart
 
 
@@ -136,6 +138,8 @@ def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
         return (
             f"classes is {shown(tree['classes'])}, but it should be how many there are, two or more, or all their names"
         )
+    if first["type"] == UNKNOWN:
+        return str(unknown(where, str(first["input"]), first["ctx"]["known"]))
     if first["type"].startswith("path_"):
         return f"{where} is {shown(first['input'])}, but it should be a path"
     return f"{where} is {shown(first['input'])}, but it {first['msg'].replace('Input should', 'should')}"
