@@ -12,7 +12,16 @@ HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
 def is_data(path: Path) -> bool:
     """Whether a file of that name is taken for data where its folder is read."""
-    return path.suffix.lower() in {*IMAGE_SUFFIXES, ".parquet"}
+    return path.suffix.lower() in {*IMAGE_SUFFIXES, *TABLE_SUFFIXES}
+
+
+def reads(source: Path, path: Path) -> bool:
+    """Whether who reads `source`, a file, a folder or how the names of tables begin, may read the file `path`."""
+    source = at_home(source)
+    if source.exists():
+        return path.samefile(source) or (is_data(path) and source.resolve() in path.resolve().parents)
+    begun = path.suffix.lower() in TABLE_SUFFIXES and path.name.startswith(source.name)
+    return begun and path.resolve().parent == source.resolve().parent
 
 
 def existing(path: str | Path) -> Path:
