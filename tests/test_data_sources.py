@@ -1,6 +1,7 @@
 """Data sets by name and path: what is read is what was written."""
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,20 @@ class TestImagesToPredict:
         file = write(tmp_path / "x.parquet", [0, 1])
         assert load_images(file, image_schema((1, 8, 8), NAMES)).shape == (2, 1, 8, 8)
         assert load_test(file, image_schema((1, 8, 8), NAMES)).images.shape == (2, 1, 8, 8)
+
+    @pytest.mark.parametrize("size", [4, 5])
+    def test_another_size_is_not_used_and_that_is_told(self, tmp_path: Path, size: int) -> None:
+        file, reading = write(tmp_path / "x.parquet", [0, 1]), ReadingConfig(image_size=5)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            data = load_test(file, image_schema((1, size, size), NAMES), reading)
+        assert data.images.shape == (2, 1, size, size)
+        notes = [f"{file} is read as the model takes it, 4×4 pixels: not by --image-size 5"] * (size == 4)
+        assert [str(warning.message) for warning in told] == notes
+
+    def test_for_a_model_of_no_squares_no_size_is_a_way_out(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="are 1×4×4, not 1×8×6: resize them yourself"):
+            load_test(write(tmp_path / "x.parquet", [0, 1]), image_schema((1, 8, 6), NAMES))
 
     def test_of_a_folder_the_test_files_measure_a_model(self, tmp_path: Path) -> None:
         write(tmp_path / "d-train.parquet", [0, 1, 0])

@@ -19,7 +19,7 @@ from mosaic_fl.cli.options import (
     configure,
     given_settings,
 )
-from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.config.model_names import require_spelt
@@ -136,6 +136,7 @@ def distill(
         require_file(path)
     if test:
         existing(test)
+    tell_idle(reading, test)
     require_open(out, resume=resume, force=force)
     let_in(trusted)
     from mosaic_fl.forecast.foresee import foresee_distillation

@@ -87,9 +87,12 @@ def load_file(
 def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING) -> Dataset:
     """Labelled test images that a model of `schema` is measured on, resized to its image size, grey where it is.
 
-    Of a folder in parts, the test part. Classes that have names are found by name. Raises UsageError as `load_file`
-    does.
+    Of a folder in parts, the test part. Classes that have names are found by name. Another image size in `reading` has
+    no use, which is told. Raises UsageError as `load_file` does.
     """
+    _, height, width = schema.shape
+    if reading.image_size and (height, width) != (reading.image_size, reading.image_size):
+        note(f"{path} is read as the model takes it, {height}×{width} pixels: not by --image-size {reading.image_size}")
     if schema.shape[0] == 1 and reading.channels == "auto":  # as in a prediction
         reading = reading.model_copy(update={"channels": "grey"})
     return _client_data(_test_rows(path, reading), schema.classes, as_schema(reading, schema), schema)
@@ -197,9 +200,8 @@ def _image_data(rows: Rows, names: tuple[str, ...], reading: ReadingConfig, sche
 def _check_shape(images: Tensor, shape: tuple[int, ...], source: str) -> None:
     if tuple(images.shape[1:]) != shape:
         found, wanted = ("×".join(map(str, s)) for s in (images.shape[1:], shape))
-        raise UsageError(
-            f"the images of {source} are {found}, not {wanted}: resize with --image-size N (data.image_size)"
-        )
+        way_out = "resize with --image-size N (data.image_size)" if shape[1] == shape[2] else "resize them yourself"
+        raise UsageError(f"the images of {source} are {found}, not {wanted}: {way_out}")
 
 
 def _subset(data: Dataset, most: int, stream: Stream) -> Dataset:
