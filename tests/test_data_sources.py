@@ -1,11 +1,13 @@
 """Data sets by name and path: what is read is what was written."""
 
 import io
+import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -80,6 +82,16 @@ class TestParquet:
     def test_class_names_come_from_the_metadata(self, tmp_path: Path) -> None:
         file = write(tmp_path / "all.parquet", [0, 1] * 5, names=["cat", "dog"])
         assert read(file).train.schema.classes == ("cat", "dog")
+
+    @pytest.mark.parametrize("wrap", [lambda of: {"feature": of, "_type": "List"}, lambda of: [of]])
+    def test_class_names_of_labels_in_lists_of_one(self, tmp_path: Path, wrap: Any) -> None:
+        """As `datasets` has them for a data set of several labels, which may have one each."""
+        file = write(tmp_path / "all.parquet", [[1], [0]])
+        features = {"label": wrap({"names": ["owl", "cat"], "_type": "ClassLabel"})}
+        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+        pq.write_table(pq.read_table(file).replace_schema_metadata(metadata), file)
+        assert load_file(file).schema.classes == ("owl", "cat")
+        assert load_file(file, classes=["cat", "owl"]).labels.tolist() == [0, 1]
 
     def test_grey_pictures_have_one_channel_and_one_coloured_picture_makes_three(self, tmp_path: Path) -> None:
         red = png(np.array([[[255, 0, 0]] * 4] * 4, np.uint8))

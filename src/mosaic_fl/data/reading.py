@@ -215,8 +215,12 @@ def _class_names(table: Any, label: str) -> tuple[str, ...] | None:
         features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
         for part in label.split(".") if label not in features else [label]:
             features = features[part]
+        if isinstance(features, list):  # labels in lists of one, as older versions write it
+            features = features[0]
+        elif "feature" in features:
+            features = features["feature"]
         names = tuple(map(str, features["names"]))
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
         return None
     if len(names) != len(set(names)):
         raise UsageError(f"its metadata name two classes alike: {listed(in_order(names))}")
