@@ -51,7 +51,7 @@ def predict(
     loaded, place = GlobalModel.load(file), find_device(device)
     settings = configure(None, reading, None).data
     form = model_form(loaded.schema, settings)
-    inputs = read_inputs(data.expanduser(), settings)
+    inputs = read_inputs(data, settings)
     total = 0
     broken = list[str]()
     with _opened(out) as stream:

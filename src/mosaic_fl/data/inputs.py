@@ -8,7 +8,9 @@ from typing import Any
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
 from mosaic_fl.data.parquet import as_parquet
+from mosaic_fl.data.places import existing
 from mosaic_fl.data.reading import IMAGE_COLUMNS
+from mosaic_fl.data.rows import READING
 from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
@@ -41,17 +43,16 @@ class Inputs:
     tabular: bool
 
 
-def read_inputs(path: Path, reading: ReadingConfig) -> Inputs:
+def read_inputs(path: str | Path, reading: ReadingConfig = READING) -> Inputs:
     """The pictures of a folder (with all below it, sorted), a Parquet file (or a folder of them), a list, or one file.
 
     A list is a CSV or TSV file with a column of file names, relative to its folder. A row of a Parquet file has the
     name in its column of file names, else the path beside its image. Told: files of a folder that are no images.
     Raises UsageError where there are none, and for a file that cannot be read.
     """
+    path = existing(path)
     if path.is_dir():
         return _folder(path, reading)
-    if not path.is_file():
-        raise UsageError(f"{path} {'is neither a file nor a folder' if path.exists() else 'does not exist'}")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return Inputs(str(path), iter([Input(path.name, None, path)]), tabular=False)
     if path.suffix.lower() in CSV_SUFFIXES:
@@ -140,7 +141,3 @@ def _column(present: Sequence[str], wanted: str, usual: Sequence[str], source: s
         f"{source} has no column {wanted or ' or '.join(usual)}; it has {', '.join(present) or 'none'}: "
         "name one with --image-column"
     )
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
