@@ -16,6 +16,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.storage.files import require_file
 from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
+from mosaic_fl.storage.walk import walk
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "filepath", "path", "image_path", "image_file")
 AT_ONCE = 64  # rows of a Parquet file whose bytes are in memory
@@ -62,7 +63,9 @@ def read_inputs(path: str | Path, reading: ReadingConfig = READING) -> Inputs:
 
 
 def _folder(folder: Path, reading: ReadingConfig) -> Inputs:
-    files = [file for file in sorted(folder.rglob("*")) if not _is_hidden(file.relative_to(folder)) and file.is_file()]
+    found = walk(folder)
+    files = found.files
+    found.tell()
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if images:
         if others := [str(file.relative_to(folder)) for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]:
@@ -72,10 +75,6 @@ def _folder(folder: Path, reading: ReadingConfig) -> Inputs:
     if tables := [file for file in files if file.suffix.lower() == ".parquet"]:
         return _parquet(tables, str(folder), reading)
     raise UsageError(f"{folder} has neither images ({', '.join(sorted(IMAGE_SUFFIXES))}) nor Parquet files")
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _parquet(files: Sequence[Path], source: str, reading: ReadingConfig) -> Inputs:
