@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.columns import choose_image, column_of, image_cells, is_text, kind_of, names, root
 from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
 from mosaic_fl.data.parquet import as_parquet
 from mosaic_fl.data.places import existing
-from mosaic_fl.data.reading import IMAGE_COLUMNS
 from mosaic_fl.data.rows import READING
 from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError
@@ -91,52 +90,28 @@ def _parquet(files: Sequence[Path], source: str, reading: ReadingConfig) -> Inpu
 
 def _parquet_columns(file: Path, reading: ReadingConfig) -> tuple[str, str | None, int]:
     """The column of images, that of file names if there is one, and how many rows there are."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     require_file(file)
     with as_parquet(str(file)):
         parquet = pq.ParquetFile(file)
         schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-    image = _column(schema.names, reading.image_column, IMAGE_COLUMNS, str(file))
-    kind = schema.field(image).type
-    if not (_is_image(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise UsageError(f"column {image} of {file} is {kind}, not images (a struct of bytes and path)")
-    texts = [name for name in schema.names if name != image and _is_text(schema.field(name).type)]
-    return image, next((name for name in FILE_COLUMNS if name in texts), None), rows
+        image = choose_image(schema, reading, str(file))
+        texts = [name for name in names(schema) if name != image and is_text(kind_of(schema, name))]
+    called = [name for usual in FILE_COLUMNS for name in sorted(texts, key=usual.__ne__) if name.casefold() == usual]
+    return image, called[0] if called else None, rows
 
 
 def _parquet_rows(file: Path, image: str, name: str | None, otherwise: str) -> Iterator[Input]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with as_parquet(str(file)), pq.ParquetFile(file) as parquet:
+        stored = list(dict.fromkeys(root(parquet.schema_arrow, column) for column in (image, name) if column))
         row = 0
-        for batch in parquet.iter_batches(AT_ONCE, columns=[image, *([name] if name else [])]):
-            names = batch.column(name).to_pylist() if name else [None] * len(batch)
-            for cell, called in zip(batch.column(image).to_pylist(), names, strict=True):
-                content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
-                picture = content if isinstance(content, bytes) else None
-                yield Input(str(called or path or otherwise), row, picture)
+        for batch in parquet.iter_batches(AT_ONCE, columns=stored):
+            table = pa.Table.from_batches([batch])
+            titles = column_of(table, name).to_pylist() if name else [None] * len(table)
+            for (content, path), title in zip(image_cells(table, image), titles, strict=True):
+                yield Input(str(title or path or otherwise), row, content)
                 row += 1
-
-
-def _is_image(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _column(present: Sequence[str], wanted: str, usual: Sequence[str], source: str) -> str:
-    for name in [wanted] if wanted else usual:
-        if name in present:
-            return name
-    raise UsageError(
-        f"{source} has no column {wanted or ' or '.join(usual)}; it has {', '.join(present) or 'none'}: "
-        "name one with --image-column"
-    )
