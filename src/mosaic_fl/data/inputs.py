@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.columns import choose_image, column_of, image_cells, is_text, kind_of, names, root
 from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
-from mosaic_fl.data.parquet import as_parquet
+from mosaic_fl.data.parquet import open_parquet, rows_at_once
 from mosaic_fl.data.places import existing
 from mosaic_fl.data.rows import READING
 from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
-from mosaic_fl.storage.files import require_file
 from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
 from mosaic_fl.storage.walk import walk
 
@@ -76,42 +76,62 @@ def _folder(folder: Path, reading: ReadingConfig) -> Inputs:
     raise UsageError(f"{folder} has neither images ({', '.join(sorted(IMAGE_SUFFIXES))}) nor Parquet files")
 
 
+@dataclass(frozen=True)
+class _Table:
+    """A Parquet file: its columns of images and, if there is one, of file names, its rows, and how many at once."""
+
+    file: Path
+    image: str
+    title: str | None
+    rows: int
+    at_once: int
+
+
 def _parquet(files: Sequence[Path], source: str, reading: ReadingConfig) -> Inputs:
-    columns = [_parquet_columns(file, reading) for file in files]  # all, before any work
-    if not any(rows for *_, rows in columns):
+    tables = [_table(file, reading) for file in files]  # all, before any work
+    if not any(table.rows for table in tables):
         raise UsageError(f"{source} has no rows")
 
     def items() -> Iterator[Input]:
-        for file, (image, name, _) in zip(files, columns, strict=True):
-            yield from _parquet_rows(file, image, name, file.name if len(files) > 1 else "")
+        for table in tables:
+            yield from _rows(table, table.file.name if len(files) > 1 else "")
 
     return Inputs(source, items(), tabular=True)
 
 
-def _parquet_columns(file: Path, reading: ReadingConfig) -> tuple[str, str | None, int]:
-    """The column of images, that of file names if there is one, and how many rows there are."""
-    import pyarrow.parquet as pq
-
-    require_file(file)
-    with as_parquet(str(file)):
-        parquet = pq.ParquetFile(file)
+def _table(file: Path, reading: ReadingConfig) -> _Table:
+    with open_parquet(file) as parquet:
         schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
         image = choose_image(schema, reading, str(file))
-        texts = [name for name in names(schema) if name != image and is_text(kind_of(schema, name))]
-    called = [name for usual in FILE_COLUMNS for name in sorted(texts, key=usual.__ne__) if name.casefold() == usual]
-    return image, called[0] if called else None, rows
+        title = _title(schema, image)
+        at_once = rows_at_once(file, parquet, _stored(schema, image, title), AT_ONCE)
+    return _Table(file, image, title, rows, at_once)
 
 
-def _parquet_rows(file: Path, image: str, name: str | None, otherwise: str) -> Iterator[Input]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _title(schema: Any, image: str) -> str | None:
+    """The column of file names, of the usual ones in any case, if there is one."""
+    texts = [name for name in names(schema) if name != image and is_text(kind_of(schema, name))]
+    for usual in FILE_COLUMNS:
+        if alike := [name for name in texts if name.casefold() == usual]:
+            return usual if usual in alike else alike[0]
+    return None
 
-    with as_parquet(str(file)), pq.ParquetFile(file) as parquet:
-        stored = list(dict.fromkeys(root(parquet.schema_arrow, column) for column in (image, name) if column))
+
+def _rows(table: _Table, otherwise: str) -> Iterator[Input]:
+    """The rows of a file; those without a name are called `otherwise`."""
+    with open_parquet(table.file) as parquet:
+        import pyarrow as pa
+
         row = 0
-        for batch in parquet.iter_batches(AT_ONCE, columns=stored):
-            table = pa.Table.from_batches([batch])
-            titles = column_of(table, name).to_pylist() if name else [None] * len(table)
-            for (content, path), title in zip(image_cells(table, image), titles, strict=True):
+        stored = _stored(parquet.schema_arrow, table.image, table.title)
+        for batch in parquet.iter_batches(table.at_once, columns=stored):
+            some = pa.Table.from_batches([batch])
+            titles = column_of(some, table.title).to_pylist() if table.title else [None] * len(some)
+            for (content, path), title in zip(image_cells(some, table.image), titles, strict=True):
                 yield Input(str(title or path or otherwise), row, content)
                 row += 1
+
+
+def _stored(schema: Any, *columns: str | None) -> list[str]:
+    """The stored columns in which these lie."""
+    return list(dict.fromkeys(root(schema, column) for column in columns if column))
