@@ -154,6 +154,18 @@ def test_a_broken_picture_is_a_row_with_its_error_and_not_the_end(capsys: pytest
     ]
 
 
+def test_how_far_it_is_is_said_every_minute_and_not_among_the_rows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mosaic_fl.report.heartbeat.EVERY", 0.0)
+    pictures(a_png=BLACK, b_png=WHITE)
+    out, err = predict(capsys)
+    assert len(out.splitlines()) == 2
+    assert err.splitlines() == [
+        "predicting · 1 of 2 · 0:00 elapsed, about 0:00 left", "predicting · 2 of 2 · 0:00 elapsed"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("where", ["list", "parquet"])
 def test_a_picture_that_is_missing_is_a_row_with_its_error(where: str, capsys: pytest.CaptureFixture[str]) -> None:
     pictures(a_png=BLACK)

@@ -36,10 +36,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Pictures of `source`, read while they are asked for; `tabular` where each has a row."""
+    """`total` pictures of `source`, read while they are asked for; `tabular` where each has a row."""
 
     source: str
     items: Iterator[Input]
+    total: int
     tabular: bool
 
 
@@ -54,10 +55,10 @@ def read_inputs(path: str | Path, reading: ReadingConfig = READING) -> Inputs:
     if path.is_dir():
         return _folder(path, reading)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return Inputs(str(path), iter([Input(path.name, None, path)]), tabular=False)
+        return Inputs(str(path), iter([Input(path.name, None, path)]), 1, tabular=False)
     if path.suffix.lower() in CSV_SUFFIXES:
         listed = read_files(path, reading)
-        return Inputs(str(path), (Input(name, None, file) for name, file in listed), tabular=False)
+        return Inputs(str(path), (Input(name, None, file) for name, file in listed), len(listed), tabular=False)
     return _parquet([path], str(path), reading)
 
 
@@ -70,7 +71,8 @@ def _folder(folder: Path, reading: ReadingConfig) -> Inputs:
         if others := [str(file.relative_to(folder)) for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]:
             more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
             note(f"files of {folder} that are no images and are not read: {', '.join(others[:NAMED])}{more}")
-        return Inputs(str(folder), (Input(str(f.relative_to(folder)), None, f) for f in images), tabular=False)
+        items = (Input(str(file.relative_to(folder)), None, file) for file in images)
+        return Inputs(str(folder), items, len(images), tabular=False)
     if tables := [file for file in files if file.suffix.lower() == ".parquet"]:
         return _parquet(tables, str(folder), reading)
     raise UsageError(f"{folder} has neither images ({', '.join(sorted(IMAGE_SUFFIXES))}) nor Parquet files")
@@ -89,14 +91,15 @@ class _Table:
 
 def _parquet(files: Sequence[Path], source: str, reading: ReadingConfig) -> Inputs:
     tables = [_table(file, reading) for file in files]  # all, before any work
-    if not any(table.rows for table in tables):
+    total = sum(table.rows for table in tables)
+    if not total:
         raise UsageError(f"{source} has no rows")
 
     def items() -> Iterator[Input]:
         for table in tables:
             yield from _rows(table, table.file.name if len(files) > 1 else "")
 
-    return Inputs(source, items(), tabular=True)
+    return Inputs(source, items(), total, tabular=True)
 
 
 def _table(file: Path, reading: ReadingConfig) -> _Table:
