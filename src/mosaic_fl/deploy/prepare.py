@@ -57,7 +57,7 @@ def check_data(site: SiteFile) -> None:
 
     for spec in site.trust:
         trust_own(spec)
-    samples = load_own(site.data, site, site.classes, site.schema_file)
+    samples = load_own(site.data, site, site.federation(), site.schema_file)
     check(trust(site.model), samples.schema)
     find_device(site.device)
 

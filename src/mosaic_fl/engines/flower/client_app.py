@@ -34,7 +34,7 @@ def open_site(site: SiteFile) -> Site:
     """
     for spec in site.trust:
         trust_own(spec)
-    data = load_own(site.data, site, site.classes, site.schema_file)
+    data = load_own(site.data, site, site.federation(), site.schema_file)
     return Site(site.client, data, trust(site.model))
 
 
