@@ -14,7 +14,7 @@ from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_csv
 from mosaic_fl.data.folders import read_folder
 from mosaic_fl.data.hub import read_hub
 from mosaic_fl.data.labels import in_classes
-from mosaic_fl.data.names import class_names, listed
+from mosaic_fl.data.names import class_names
 from mosaic_fl.data.parts import Place, locate
 from mosaic_fl.data.places import HUB_NAME, at_home, existing, is_lost_path, no_source
 from mosaic_fl.data.reading import read_parquet
@@ -38,11 +38,11 @@ def load(config: DataConfig, seed: int) -> Splits:
     """The training and test images of `config.name`; `seed` draws `max_train` and `max_test` samples of them.
 
     The name is `digits`; a folder with *train*.parquet and *test*.parquet, or the beginning of such names
-    (`data/mnist`); one Parquet file, or a CSV that lists files and labels; a folder of images, one sub-folder a
-    class, or of such folders called train, test or validation; or hub:ORG/NAME. Where there is no test set, a
-    validation set serves as one, or a fifth of each class becomes it. Images keep their channels (1 grey, 3 RGB) and
-    size, or get `config.image_size` pixels a side. Raises UsageError for what is no data set, for images of different
-    sizes, for a class that the training data or the names lack, and for a class only in the test set.
+    (`data/mnist`); one Parquet file, or a CSV that lists files and labels; a folder of images, one sub-folder a class,
+    or of such folders called train, test or validation, which may have lists, too; or hub:ORG/NAME. Where there is no
+    test set, a validation set serves as one, or a fifth of each class becomes it. Images keep their channels (1 grey, 3
+    RGB) and size, or get `config.image_size` pixels a side. Raises UsageError for what is no data set, for images of
+    different sizes, for a class that the training data or the names lack, and for a class only in the test set.
     """
     train_rows, test_rows = common_classes(*_rows(config.name, config))
     names = train_rows.names or ()
@@ -79,7 +79,7 @@ def load_file(
     place = _existing_place(path, reading)
     files = place.training()
     if place.parts:
-        note(f"of {path}, the training part is read: {listed([file.name for file in files])}")
+        note(f"of {path}, the training part is read: {place.names(files)}")
         place.tell_unread("validation", "test")
     return _client_data(_read(files, place, reading), schema.classes if schema else classes, reading, schema)
 
@@ -111,7 +111,7 @@ def _test_rows(path: str | Path, reading: ReadingConfig) -> Rows:
     if not files:
         files = place.training()
         if place.parts:
-            note(f"{path} has no test part: the training part is measured on: {listed([file.name for file in files])}")
+            note(f"{path} has no test part: the training part is measured on: {place.names(files)}")
     return _read(files, place, reading)
 
 
@@ -119,7 +119,7 @@ def _read(files: Sequence[Path], place: Place, reading: ReadingConfig) -> Rows:
     """The rows of the table files of one data set, or of an image folder."""
     rows = join([_read_one(file, reading) for file in files], str(place.path))
     if place.path.is_dir() and all(file.suffix.lower() in CSV_SUFFIXES for file in files):
-        place.tell_unlisted(rows)
+        place.tell_unlisted(files, rows)
     return rows
 
 
