@@ -40,13 +40,13 @@ def leaves(schema: Any) -> list[str]:
     """The columns, structs other than images as their fields."""
     import pyarrow as pa
 
-    found = list[str]()
+    columns = list[str]()
     for column in schema:
         if pa.types.is_struct(column.type) and not is_image(column.type):
-            found += [f"{column.name}.{field.name}" for field in column.type]
+            columns += [f"{column.name}.{field.name}" for field in column.type]
         else:
-            found.append(column.name)
-    return found
+            columns.append(column.name)
+    return columns
 
 
 def root(schema: Any, name: str) -> str:
@@ -58,10 +58,10 @@ def kind_of(schema: Any, name: str) -> Any:
     """The type of a column's values, those of a dictionary decoded."""
     import pyarrow as pa
 
-    stored = root(schema, name)
-    kind = schema.field(stored).type
-    if stored != name:
-        kind = kind.field(name.removeprefix(f"{stored}.")).type
+    column = root(schema, name)
+    kind = schema.field(column).type
+    if column != name:
+        kind = kind.field(name.removeprefix(f"{column}.")).type
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
@@ -84,10 +84,10 @@ def column_of(table: Any, name: str) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    stored = root(table.schema, name)
-    column = table[stored]
-    if stored != name:
-        column = pc.struct_field(column, name.removeprefix(f"{stored}."))
+    whole = root(table.schema, name)
+    column = table[whole]
+    if whole != name:
+        column = pc.struct_field(column, name.removeprefix(f"{whole}."))
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column
@@ -97,7 +97,8 @@ def image_cells(table: Any, name: str) -> list[tuple[bytes | None, str | None]]:
     """What each row of a column of images holds: the bytes of a file, and the path that it had."""
     cells = []
     for cell in column_of(table, name).to_pylist():
-        content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
+        path = cell.get("path") if isinstance(cell, dict) else None
         cells.append((content if isinstance(content, bytes) else None, str(path) if path else None))
     return cells
 

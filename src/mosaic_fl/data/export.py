@@ -64,9 +64,9 @@ def require_free(folder: Path, source: Path, *, force: bool) -> None:
         raise UsageError(f"{folder} is a file: --export names a folder")
     source = at_home(source)
     ours = _ours(folder)
-    begun = not source.exists() and any(reads(source, path) for path in ours if path.exists())
+    beginning = not source.exists() and any(reads(source, path) for path in ours if path.exists())
     place = source if source.is_dir() else source.parent
-    if (source.exists() or begun) and folder.resolve() == place.resolve():
+    if (source.exists() or beginning) and folder.resolve() == place.resolve():
         raise UsageError(f"{folder} holds {source}, which is to be split: choose another --export")
     if any(folder.iterdir()) and not force:
         raise UsageError(f"{folder} is not empty: add --force to write into it, or choose another --export")

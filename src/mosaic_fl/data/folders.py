@@ -32,17 +32,17 @@ class ClassFolder:
     """A folder with all that is in it and below."""
 
     path: Path
-    found: Walk
+    content: Walk
 
     @cached_property
     def images(self) -> list[Path]:
         """The image files, by their names."""
-        return [file for file in self.found.files if file.suffix.lower() in IMAGE_SUFFIXES]
+        return [file for file in self.content.files if file.suffix.lower() in IMAGE_SUFFIXES]
 
     @cached_property
     def others(self) -> list[Path]:
         """All other files, but for those that a system leaves everywhere."""
-        kinds = (file for file in self.found.files if file.suffix.lower() not in IMAGE_SUFFIXES)
+        kinds = (file for file in self.content.files if file.suffix.lower() not in IMAGE_SUFFIXES)
         return [file for file in kinds if file.name.lower() not in _LITTER]
 
     @property
@@ -108,7 +108,7 @@ def _tell(folder: Path, children: list[ClassFolder], held: list[ClassFolder]) ->
     if back := [path.name for path in folder.iterdir() if leads_back(path) and not path.name.startswith(".")]:
         note(f"no class of {folder}, as links to what it lies in: {listed(sorted(back))}")
     for child in children:
-        child.found.tell()
+        child.content.tell()
     for child in held:
         if child.inner:
             note(f"{child.path} is one class with all its folders: {listed(child.inner)}")

@@ -63,9 +63,9 @@ def read_inputs(path: str | Path, reading: ReadingConfig = READING) -> Inputs:
 
 
 def _folder(folder: Path, reading: ReadingConfig) -> Inputs:
-    found = walk(folder)
-    files = found.files
-    found.tell()
+    content = walk(folder)
+    files = content.files
+    content.tell()
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if images:
         if others := [str(file.relative_to(folder)) for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]:
@@ -104,10 +104,11 @@ def _parquet(files: Sequence[Path], source: str, reading: ReadingConfig) -> Inpu
 
 def _table(file: Path, reading: ReadingConfig) -> _Table:
     with open_parquet(file) as parquet:
-        schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+        schema = parquet.schema_arrow
+        rows = parquet.metadata.num_rows
         image = choose_image(schema, reading, str(file))
         title = _title(schema, image)
-        at_once = rows_at_once(file, parquet, _stored(schema, image, title), AT_ONCE)
+        at_once = rows_at_once(file, parquet, _roots(schema, image, title), AT_ONCE)
     return _Table(file, image, title, rows, at_once)
 
 
@@ -126,8 +127,8 @@ def _rows(table: _Table, otherwise: str) -> Iterator[Input]:
         import pyarrow as pa
 
         row = 0
-        stored = _stored(parquet.schema_arrow, table.image, table.title)
-        for batch in parquet.iter_batches(table.at_once, columns=stored):
+        columns = _roots(parquet.schema_arrow, table.image, table.title)
+        for batch in parquet.iter_batches(table.at_once, columns=columns):
             some = pa.Table.from_batches([batch])
             titles = column_of(some, table.title).to_pylist() if table.title else [None] * len(some)
             for (content, path), title in zip(image_cells(some, table.image), titles, strict=True):
@@ -135,6 +136,6 @@ def _rows(table: _Table, otherwise: str) -> Iterator[Input]:
                 row += 1
 
 
-def _stored(schema: Any, *columns: str | None) -> list[str]:
+def _roots(schema: Any, *columns: str | None) -> list[str]:
     """The stored columns in which these lie."""
     return list(dict.fromkeys(root(schema, column) for column in columns if column))

@@ -12,9 +12,9 @@ from typing import BinaryIO
 from mosaic_fl.data.thrift import I32, I64, ThriftReader, TooShortError
 
 # The fields that matter of a page's header, and of the summary: row groups, their columns, the metadata of these.
-_UNFOLDED = 2
-_STORED = 3
-_HEADER = {_UNFOLDED: I32, _STORED: I32}
+_EXTENT = 2  # unfolded
+_LENGTH = 3  # as it lies in the file
+_HEADER = {_EXTENT: I32, _LENGTH: I32}
 _GROUPS = 4
 _COLUMNS = 1
 _METADATA = 3
@@ -49,8 +49,8 @@ def chunks(file: BinaryIO) -> Iterator[Chunk]:
     file.seek(end - END - length)
     left = end
     for group in _parse(file.read(length)).get(_GROUPS, []):
-        for column, stored in enumerate(group.get(_COLUMNS, [])):
-            metadata = stored.get(_METADATA, {})
+        for column, chunk in enumerate(group.get(_COLUMNS, [])):
+            metadata = chunk.get(_METADATA, {})
             if metadata.get(_VALUES):
                 start = metadata.get(_DATA, 0)
                 if 0 < (dictionary := metadata.get(_DICTIONARY, 0)) < start:
@@ -65,9 +65,9 @@ def page_sizes(file: BinaryIO, chunk: Chunk) -> Iterator[int]:
     """How many bytes each page of a chunk unfolds to; raises ValueError for a header that is none."""
     start = chunk.start
     while start < chunk.start + chunk.size:
-        unfolded, stored, length = _header(file, start)
-        yield unfolded
-        start += length + stored
+        extent, length, header = _header(file, start)
+        yield extent
+        start += header + length
 
 
 def _parse(summary: bytes) -> "dict[int, list[dict[int, list[dict[int, dict[int, int]]]]]]":
@@ -88,9 +88,9 @@ def _header(file: BinaryIO, start: int) -> tuple[int, int, int]:
             continue
         except ValueError as error:
             raise ValueError(f"a page whose header has {error}") from error
-        unfolded = sizes.get(_UNFOLDED, -1)
-        stored = sizes.get(_STORED, -1)
-        if not (0 <= unfolded < 2**31 and 0 <= stored < 2**31):
+        extent = sizes.get(_EXTENT, -1)
+        length = sizes.get(_LENGTH, -1)
+        if not (0 <= extent < 2**31 and 0 <= length < 2**31):
             raise ValueError("a page whose header has no size")
-        return unfolded, stored, reader.place
+        return extent, length, reader.place
     raise ValueError("a page whose header has no end")

@@ -25,7 +25,9 @@ def read_table(file: Path, wanted: Callable[[Any], Sequence[str]]) -> Any:
         import pyarrow as pa
 
         columns = list(wanted(parquet.schema_arrow))
-        batches, total, size = list[Any](), 0, file.stat().st_size
+        batches = list[Any]()
+        total = 0
+        size = file.stat().st_size
         for batch in parquet.iter_batches(rows_at_once(file, parquet, columns, BATCH), columns=columns):
             total += batch.nbytes
             _require_bytes(file, total, size)
@@ -50,18 +52,21 @@ def rows_at_once(file: Path, parquet: Any, columns: Sequence[str], most: int) ->
     Nothing is unfolded to find out. Raises UsageError for more rows or bytes than a file of its size can mean, and for
     a summary or a page that cannot be understood.
     """
-    size, summary = file.stat().st_size, parquet.metadata
+    size = file.stat().st_size
+    summary = parquet.metadata
     if (rows := summary.num_rows) > MAX_ROWS + size:
         raise UsageError(f"{file} claims {rows:,} rows in {size:,} bytes: split it into several files")
     paths = [f"{parquet.schema.column(number).path}." for number in range(summary.num_columns)]
-    wanted = {number for number, path in enumerate(paths) if path.startswith(tuple(f"{name}." for name in columns))}
-    total, largest = 0, 1
+    numbers = {number for number, path in enumerate(paths) if path.startswith(tuple(f"{name}." for name in columns))}
+    total = 0
+    largest = 1
     with open_file(file) as stream:
         try:
             for chunk in chunks(stream):
-                if chunk.column in wanted:
-                    unfolded = sum(page_sizes(stream, chunk))
-                    total, largest = total + unfolded, max(largest, unfolded)
+                if chunk.column in numbers:
+                    extent = sum(page_sizes(stream, chunk))
+                    total += extent
+                    largest = max(largest, extent)
                     _require_bytes(file, total, size)
         except ValueError as error:
             raise UsageError(f"{file} is damaged: it has {error}") from error

@@ -20,8 +20,8 @@ def reads(source: Path, path: Path) -> bool:
     source = at_home(source)
     if _exists(source):
         return path.samefile(source) or (is_data(path) and source.resolve() in path.resolve().parents)
-    begun = path.suffix.lower() in TABLE_SUFFIXES and path.name.startswith(source.name)
-    return begun and path.resolve().parent == source.resolve().parent
+    beginning = path.suffix.lower() in TABLE_SUFFIXES and path.name.startswith(source.name)
+    return beginning and path.resolve().parent == source.resolve().parent
 
 
 def existing(path: str | Path) -> Path:

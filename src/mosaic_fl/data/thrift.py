@@ -48,15 +48,15 @@ class ThriftReader:
         if self._structs > CONTAINED:
             raise ValueError("too many parts")
         fields = dict[int, Any]()
-        seen = set[int]()
+        earlier = set[int]()
         field = 0
         while first := self._byte():
             kind = first & 15
             step = first >> 4
             field = field + step if step else self._number()
-            if not 0 < field < FIELDS or field in seen:
+            if not 0 < field < FIELDS or field in earlier:
                 raise ValueError("a strange field")
-            seen.add(field)
+            earlier.add(field)
             if kind in _BOOLEANS:
                 continue
             if field in shape and kind == _kind_of(shape[field]):

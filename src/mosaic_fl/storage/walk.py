@@ -41,15 +41,18 @@ def walk(folder: Path) -> Walk:
     Each folder is read once, by its own path where it has one here, and never one that a link to it lies in. Raises
     UsageError where a folder cannot be listed.
     """
-    files, again, lost, links = list[Path](), list[Path](), list[Path](), list[Path]()
+    files = list[Path]()
+    again = list[Path]()
+    lost = list[Path]()
+    links = list[Path]()
     try:
-        seen = _around(folder)
+        read = _around(folder)
         places = [folder]
         while places or links:
             if not places:  # all that needs no link is read
                 link = links.pop(0)
-                (again if _identity(link) in seen else places).append(link)
-                seen.add(_identity(link))
+                (again if _identity(link) in read else places).append(link)
+                read.add(_identity(link))
                 continue
             place = places.pop()
             for entry in _visible(place):
@@ -57,8 +60,8 @@ def walk(folder: Path) -> Walk:
                 if entry.is_symlink():
                     (links if path.is_dir() else files if path.is_file() else lost).append(path)
                 elif entry.is_dir():
-                    (again if _identity(path) in seen else places).append(path)
-                    seen.add(_identity(path))
+                    (again if _identity(path) in read else places).append(path)
+                    read.add(_identity(path))
                 elif entry.is_file():
                     files.append(path)
     except OSError as error:

@@ -22,9 +22,9 @@ SQUEEZED = 512  # side of a photograph that is too large; crops are of 400 pixel
 
 def files(folder: Path) -> list[Path]:
     """The image files in `folder` and below, sorted by path; raises UsageError where there are none."""
-    found = walk(folder)
-    found.tell()
-    images = [file for file in found.files if file.suffix.lower() in IMAGE_SUFFIXES]
+    content = walk(folder)
+    content.tell()
+    images = [file for file in content.files if file.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise UsageError(f"{folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return images
