@@ -13,11 +13,12 @@ from image_files import write
 from mosaic_fl.config import Config
 from mosaic_fl.config.toml import to_toml
 from mosaic_fl.deploy import serving
+from mosaic_fl.deploy.logs import Tail
 from mosaic_fl.deploy.prepare import prepare
 from mosaic_fl.deploy.serving import Deployment, serve
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import UsageError
-from mosaic_fl.notes import note
+from mosaic_fl.notes import note, printed
 
 pytest.importorskip("flwr")
 
@@ -49,3 +50,13 @@ def test_a_server_s_notes_are_lines_that_its_command_shows(
     monkeypatch.setattr(serving, "_run", run)
     serve(None, tmp_path)  # type: ignore[arg-type]
     assert "\nmosaic: note: a remark\n" in f"\n{capsys.readouterr().err}"
+
+
+def test_a_note_that_was_told_is_not_told_again_by_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What test data a server reads is looked at before it starts, and read by its app."""
+    tail = Tail(tmp_path / "log")
+    (tmp_path / "log").write_text("mosaic: note: a remark\nmosaic: note: another\nmosaic: a line\nno line\n")
+    with printed():
+        note("a remark")
+        assert len(tail.relay()) == 4
+    assert capsys.readouterr().err == "mosaic: note: a remark\nmosaic: note: another\nmosaic: a line\n"
