@@ -10,7 +10,7 @@ from rich.console import Console
 from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
-from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.data.places import existing
 from mosaic_fl.engines.flower.limits import MAX_ANSWER
 from mosaic_fl.methods import METHODS
@@ -91,6 +91,7 @@ def server(
     METHODS[config.run.method].settings(config)
     if test:
         existing(test)
+    tell_idle(reading, test)
     if not show:
         require_open(out, resume=resume, force=force)
     _need_flower()

@@ -6,16 +6,21 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mosaic_fl.data.labels import in_classes, read_labels
 from mosaic_fl.domains.dataset import Dataset, image_dataset
+from mosaic_fl.domains.image.opening import DEEP
+from mosaic_fl.domains.image.picture import plain_pixels
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, shown
+from mosaic_fl.notes import note
 
 CHANNELS = (1, 3, 4)
 LEAST = 2  # classes that there is anything to tell apart of
+LEVELS = {"1", "L", "RGB", "RGBA", *DEEP}  # modes of PIL images whose numbers are levels of grey or colours
 
 Array = npt.NDArray[Any]
 
@@ -72,8 +77,9 @@ def from_dataset(
     """Labelled images from an object whose items are (image, label), read once, in order.
 
     An image is an array or tensor (h, w), (channels, h, w) or (h, w, channels), or a PIL image, all of one
-    shape. `classes`, `value_range` and the errors are those of `from_arrays`; torchvision's `ToTensor`, for
-    one, gives floats of value range (0, 1).
+    shape; one whose numbers are no levels, as those of a palette, becomes grey or RGB as a file does. `classes`,
+    `value_range` and the errors are those of `from_arrays`; torchvision's `ToTensor`, for one, gives floats of value
+    range (0, 1).
     """
     images, labels = [], []
     for row in range(len(dataset)):
@@ -81,7 +87,7 @@ def from_dataset(
             image, label = dataset[row]
         except (TypeError, ValueError) as error:
             raise UsageError(f"sample {row} of the data set is not (image, label)") from error
-        images.append(_array(image))
+        images.append(_array(image, _place(row)))
         labels.append(_array(label))
         if images[row].shape != images[0].shape:
             raise UsageError(
@@ -150,11 +156,29 @@ def _bounds(value_range: Any) -> tuple[float, float]:
     return low, high
 
 
-def _array(values: Any) -> Array:
+def _array(values: Any, place: str = "a picture") -> Array:
+    if isinstance(values, list | tuple) and any(isinstance(value, Image.Image) for value in values):
+        values = [_levels(value, _place(row)) for row, value in enumerate(values)]
+    values = _levels(values, place)
     try:
         return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
-    except (TypeError, ValueError, RuntimeError) as error:  # nested lists of unequal lengths, a type that numpy lacks
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OSError,
+    ) as error:  # nested lists of unequal lengths, a type that numpy lacks
         raise UsageError(f"images and labels must be arrays of one shape: {error}") from error
+
+
+def _levels(value: Any, place: str) -> Any:
+    """What is no PIL image, or is one whose numbers are levels, as it is; another as the levels that it shows."""
+    if not isinstance(value, Image.Image) or value.mode in LEVELS:
+        return value
+    pixels, remarks = plain_pixels(value, place)
+    for remark in remarks & {"on white", "on black"}:
+        note(f"pictures of mode {value.mode} are partly transparent: laid {remark}")
+    return pixels
 
 
 def _as_uint8(pixels: Array, value_range: tuple[float, float] | None) -> npt.NDArray[np.uint8]:

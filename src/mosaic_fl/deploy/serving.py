@@ -26,6 +26,7 @@ from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust, trust_own
+from mosaic_fl.notes import printed
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import own_data, taking_part
@@ -87,7 +88,8 @@ def serve(grid: Grid, folder: Path) -> None:
         deployment, config = Deployment.load(folder), from_toml(folder / "config.toml")
         with Watch(folder, json_logs=deployment.json_logs) as watch:
             try:
-                with serve_metrics(watch, deployment.metrics_port) if deployment.metrics_port else nullcontext():
+                port = deployment.metrics_port
+                with serve_metrics(watch, port) if port else nullcontext(), printed():  # the command shows such lines
                     watch.tell("run_started", expected=list(range(deployment.clients)))
                     result = _run(grid, folder, deployment, config, watch)
                     write_atomic(folder / RESULT, json.dumps(result, indent=2) + "\n")

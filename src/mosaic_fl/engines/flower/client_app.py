@@ -37,7 +37,7 @@ def open_site(site: SiteFile) -> Site:
         trust_own(spec)
     if site.generator:
         name_generator(site.generator)
-    data = load_own(site.data, site, site.classes, site.schema_file)
+    data = load_own(site.data, site, site.federation(), site.schema_file)
     return Site(site.client, data, trust(site.model))
 
 
