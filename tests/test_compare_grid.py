@@ -2,7 +2,7 @@
 
 import pytest
 
-from mosaic_fl.comparison.cells import Result, seconds_left
+from mosaic_fl.comparison.cells import CellResult, seconds_left
 from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting, known_methods
 from mosaic_fl.comparison.plan import make_plan
 from mosaic_fl.config import Config
@@ -168,10 +168,10 @@ def test_seconds_left_are_those_of_the_nearest_cells() -> None:
     setting, other = Setting(5, 0.1, "equal", 0), Setting(5, 0.1, "equal", 1)
     assert seconds_left([Cell(setting, "mosaic", 1)], {}) is None
     results = {
-        Cell(setting, "mosaic", 1): Result("done", seconds=10),
-        Cell(setting, "fedavg", 1): Result("done", seconds=2),
-        Cell(setting, "fedavg", 20): Result("done", seconds=36),
-        Cell(setting, "fedbn", 1): Result("failed", seconds=1000),
+        Cell(setting, "mosaic", 1): CellResult("done", seconds=10),
+        Cell(setting, "fedavg", 1): CellResult("done", seconds=2),
+        Cell(setting, "fedavg", 20): CellResult("done", seconds=36),
+        Cell(setting, "fedbn", 1): CellResult("failed", seconds=1000),
     }
     left = [Cell(other, "fedavg", 20), Cell(other, "fedavg", 5), Cell(other, "heterofl", 1)]
     # The same method and rounds: 36; the same method: (2 + 36)/2; none alike: (10 + 2 + 36)/3.

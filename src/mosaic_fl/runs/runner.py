@@ -1,7 +1,6 @@
 """A simulated run from data to result, in a folder that can be taken up again."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,11 @@ from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_models, default_student, trust
-from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
-from mosaic_fl.runs.benefit import own_data, taking_part
+from mosaic_fl.runs.benefit import benefit
+from mosaic_fl.runs.ending import conclude, ended_before
 from mosaic_fl.runs.evaluation import figures
-from mosaic_fl.runs.folder import finished
+from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.site_checks import check_sites
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal
@@ -88,13 +87,10 @@ def run(
     The test set is touched once, at the end. The same configuration gives the same figures, killed and resumed or not.
     A run that has its result does nothing again. With it, the stages are deleted, unless `keep_stages`.
     """
+    if (ended := ended_before(folder, keep_stages=keep_stages)) is not None:
+        return ended
     config, device = prepared.config, prepared.device
     journal = Journal(folder, listen, stopwatch)
-    if (ended := finished(folder)) is not None:
-        if not keep_stages:
-            journal.clear()
-        note(f"{folder} has its result already: nothing is done again")
-        return ended
 
     def work(federation: Engine) -> Worked:
         torch.set_num_threads(config.run.threads)  # here, because it counts for the thread that works
@@ -108,14 +104,9 @@ def run(
     with journal.clock.stage("measure"):
         clients = len(prepared.sites)
         measured = figures(outcome, prepared.splits.test, ceiling, list(confusions.values()), device, clients)
-        measured["own_data"] = own_data(alone, confusions, clients)
-        measured["taking_part"] = taking_part(measured)
-    result = {**_described(prepared, outcome), **measured, "seconds": journal.clock.report()}
-    journal.write_metrics()
-    write_atomic(folder / "result.json", json.dumps(result, indent=2) + "\n")
-    if not keep_stages:
-        journal.clear()
-    return result
+        measured |= benefit(measured, alone, confusions, clients)
+    result = simulated(config, prepared.sites, outcome, measured, journal.clock.report())
+    return conclude(result, journal, keep_stages=keep_stages)
 
 
 Worked = tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]]]
@@ -143,25 +134,25 @@ def _on_engine(
     return *worked, ceiling
 
 
-def _described(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
-    config = prepared.config
-    counts = [site.data.class_counts() for site in prepared.sites]
-    return {
-        "method": config.run.method,
-        "title": METHODS[config.run.method].title,
-        "data": config.data.name,
-        "clients": len(prepared.sites),
-        "split": config.partition.split,
-        "alpha": config.partition.alpha,
-        "seed": config.run.seed,
-        "models": [site.architecture for site in prepared.sites],
-        "student": outcome.model.architecture if outcome.model else None,
-        "models_served": outcome.models_served,
-        "samples": [len(site.data) for site in prepared.sites],
-        "classes_held": [int((c > 0).sum()) for c in counts],
-        "bytes_up": outcome.bytes_up,
-        "bytes_down": outcome.bytes_down,
-    }
+def simulated(
+    config: Config,
+    sites: Sequence[Site],
+    outcome: Outcome,
+    measured: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> Result:
+    """The result of a method on simulated clients, with the figures `measured`."""
+    return Result(
+        "simulation",
+        config,
+        [site.architecture for site in sites],
+        outcome,
+        measured,
+        seconds,
+        data=config.data.name,
+        samples=[len(site.data) for site in sites],
+        classes_held=[int((site.data.class_counts() > 0).sum()) for site in sites],
+    )
 
 
 def fingerprint(splits: Splits) -> str:
