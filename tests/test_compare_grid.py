@@ -3,9 +3,9 @@
 import pytest
 
 from mosaic_fl.comparison.cells import CellResult, seconds_left
-from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting, known_methods
+from mosaic_fl.comparison.grid import CENTRALISED, LOCAL, Cell, Grid, Setting, known_methods
 from mosaic_fl.comparison.plan import make_plan
-from mosaic_fl.config import Config
+from mosaic_fl.config import Config, Reader
 from mosaic_fl.errors import UsageError
 
 SMALL = {"data.max_train": 120, "data.max_test": 40, "run.workers": 1}
@@ -162,6 +162,11 @@ def test_mixed_architectures_are_at_least_two() -> None:
         make_plan(Grid(["mosaic"], [2], values={**SMALL, "models.clients": ["cnn:8"]}))
     with pytest.raises(UsageError, match="unknown model 'cmn'"):
         make_plan(Grid(["mosaic"], [2], values={**SMALL, "models.student": "cmn:8"}))
+
+
+def test_what_a_site_trains_by_is_the_clients_work() -> None:
+    trained_by = {name for name, section in Config.sections().items() if Reader.TRAINING in section.readers}
+    assert {f"{name}." for name in trained_by - {"run", "data"}} == set(LOCAL) - {"rounds."}
 
 
 def test_seconds_left_are_those_of_the_nearest_cells() -> None:

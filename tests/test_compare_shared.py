@@ -67,6 +67,16 @@ def test_in_two_steps_a_contribution_is_the_same_and_its_classifier_is_trained_o
     assert all(more > less for more, less in zip(whole.seconds, bare.seconds, strict=True))
 
 
+def test_the_engine_keeps_its_own_journal_whatever_is_shared(digits: Dataset, tmp_path: Path) -> None:
+    federation = clients(digits, tmp_path)
+    engine = federation.engine
+    own, submit, used = engine.journal, engine.workers.submit, list[Journal]()
+    engine.workers.submit = lambda task: used.append(engine.journal) or submit(task)  # type: ignore[method-assign, func-returns-value]
+    federation.contribute()
+    assert [journal is own for journal in used] == [True] * 4
+    assert not own.done
+
+
 @pytest.mark.parametrize(
     "more", [{"train_lr": 1e-3}, {"generator_steps": 4}, {"run_seed": 1}, {"data_validation": 0.2}]
 )

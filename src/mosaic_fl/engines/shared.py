@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from mosaic_fl.config import Config, Reader
+from mosaic_fl.config.client import BARE
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.engines.tasks import BARE
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
@@ -76,11 +76,11 @@ class SharedFederation:
 
     def _contribute(self, start: Mapping[int, Start] | None) -> list[Contribution]:
         """In two steps: the classifiers, which hardly any method trains otherwise, and what else is asked for."""
-        rest = ("generator", "prototypes")
+        rest = {setting.partition(".")[0] for setting in BARE}
         bare = {name: values for name, values in self._client.items() if name not in rest}
         trained = self._kept("classifiers", bare, start, bare=True)
         asked = self.engine.config
-        if asked.with_values(BARE) == asked:
+        if asked.with_values(dict(BARE)) == asked:
             return trained
         return self._kept("whole", self._client, start, trained=trained)
 
@@ -88,11 +88,8 @@ class SharedFederation:
         self, name: str, settings: Mapping[str, Any], start: Mapping[int, Start] | None, **how: Any
     ) -> list[Contribution]:
         key = digest([name, self._sites, settings, dict(start or {}), self.engine.place.device.type])
-        own, self.engine.journal = self.engine.journal, Journal(self.folder / f"{name}-{key[:16]}")
-        try:  # the engine finds in the journal what is there, and keeps there what is not
-            return self.engine.contribute(start, **how)
-        finally:
-            self.engine.journal = own
+        journal = Journal(self.folder / f"{name}-{key[:16]}")
+        return self.engine.contribute(start, journal=journal, **how)
 
     def _fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         paths = {job.client: self._path(job, round) for job in jobs}

@@ -13,6 +13,7 @@ from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config
+from mosaic_fl.config.client import BARE
 from mosaic_fl.domains.dataset import pooled
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
@@ -60,10 +61,6 @@ def _loaded(architecture: str, state: State, schema: Schema) -> Classifier:
         return load_into(lambda: build(architecture, schema), state, "global weights", foreign=is_foreign(architecture))
 
 
-BARE = {"generator.family": "none", "prototypes.per_class": 0}
-"""Settings with which a contribution is the classifier alone."""
-
-
 @dataclass(frozen=True)
 class ContributeTask:
     """Bytes of the contribution of client `client`, which trains on from `start` where that is given.
@@ -85,7 +82,7 @@ class ContributeTask:
         site, state = place.sites[self.client], None
         if self.start is not None:
             site, state = replace(site, architecture=self.start.architecture), self.start.state
-        config = place.config.with_values(BARE) if self.bare else place.config
+        config = place.config.with_values(dict(BARE)) if self.bare else place.config
         made = contribute(site, config, place.device, monitor, state, self.trained)
         metrics = [
             {"client": self.client, "part": stage, **figures}

@@ -1,10 +1,8 @@
 """The cards of all methods here: what each is called, needs and serves. `registries` gives them their names."""
 
+from mosaic_fl.config.client import BARE
 from mosaic_fl.methods import settings
 from mosaic_fl.methods.card import ALL_MODELS, SAMPLES, SAMPLES_OR_PRIOR, Card
-
-# Nobody asks for synthetic samples or prototypes here.
-BARE = {"generator.family": "none", "prototypes.per_class": 0}
 
 MOSAIC = Card(
     code="mosaic_fl.methods.mosaic:mosaic",

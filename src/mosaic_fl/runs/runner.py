@@ -92,7 +92,7 @@ def run(
     config, device = prepared.config, prepared.device
     journal = Journal(folder, listen, stopwatch)
 
-    def work(federation: Engine) -> Worked:
+    def work(federation: Engine, journal: Journal) -> Worked:
         torch.set_num_threads(config.run.threads)  # here, because it counts for the thread that works
         outcome = METHODS[config.run.method].run(federation, config, device, journal)
         if outcome.model is None:
@@ -114,7 +114,7 @@ Worked = tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]]]
 
 
 def _on_engine(
-    prepared: Prepared, journal: Journal, work: Callable[[Engine], Worked]
+    prepared: Prepared, journal: Journal, work: Callable[[Engine, Journal], Worked]
 ) -> tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]], GlobalModel | None]:
     """`work` done with the clients on the engine that the configuration names, and the ceiling if it asks for one."""
     config = prepared.config
@@ -128,7 +128,7 @@ def _on_engine(
         with LocalFederation(prepared.sites, config, prepared.device, journal) as federation:
             if config.run.centralised:
                 federation.plan_ceiling(prepared.student, config.distill.steps)
-            worked = worked or work(federation)
+            worked = worked or work(federation, journal)
             if config.run.centralised:
                 ceiling = GlobalModel(prepared.student, federation.schema, federation.ceiling())
     return *worked, ceiling

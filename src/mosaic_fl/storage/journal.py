@@ -1,5 +1,6 @@
 """The memory of a run: a stage that is finished is kept on disk and never done again."""
 
+import copy
 import json
 import shutil
 import time
@@ -61,6 +62,12 @@ class Journal:
             listen(stage, client, done, total)
 
         self.listen: Listener = tell
+
+    def through(self, wrap: Callable[[Listener], Listener]) -> "Journal":
+        """The same journal with `wrap(listen)` for its listener, which may end the work that it hears of."""
+        other = copy.copy(self)
+        other.listen = wrap(self.listen)
+        return other
 
     def stage(self, name: str, compute: Callable[[Monitor], tuple[dict[str, Tensor], dict[str, Any]]]) -> Stage:
         """What `compute(monitor)` returns as (tensors, JSON values), now or when it was first asked for."""
