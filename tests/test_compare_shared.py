@@ -10,8 +10,10 @@ import torch
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.engines import digests
+from mosaic_fl.engines.digests import Digests, digest
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.engines.shared import SharedFederation, digest
+from mosaic_fl.engines.shared import SharedFederation
 from mosaic_fl.engines.tasks import ContributeTask
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.models import build
@@ -162,6 +164,16 @@ def test_a_digest_is_of_all_fields_and_of_content() -> None:
     assert len({digest(v) for v in ([1, [2]], [[1], 2], [1, 2], "1", 1, 1.0, True, None)}) == 8
     with pytest.raises(TypeError):
         digest(_Job(0, "mlp:8", state, teacher=object()))
+
+
+def test_a_tensors_bytes_are_hashed_once_for_all_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed, of_tensor = list[torch.Tensor](), digests._of_tensor
+    monkeypatch.setattr(digests, "_of_tensor", lambda tensor: hashed.append(tensor) or of_tensor(tensor))
+    state = {"w": torch.ones(3), "b": torch.ones(3)}
+    several = Digests()
+    made = [several.of(FitJob(client, "mlp:8", state)) for client in range(3)]
+    assert len(hashed) == 2
+    assert made == [digest(FitJob(client, "mlp:8", state)) for client in range(3)]
 
 
 @dataclass(frozen=True)
