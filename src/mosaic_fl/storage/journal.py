@@ -125,12 +125,15 @@ class Journal:
 
     def keep(self, name: str, stage: Stage) -> None:
         """Remember a finished stage."""
+        self._write(name, stage)
+        self.write_metrics()
+        self._write_seconds()
+
+    def _write(self, name: str, stage: Stage) -> None:
         self.done[name] = stage
         if self.folder is not None:
             manifest = {"info": stage.info, "seconds": stage.seconds, "metrics": stage.metrics}
             container.write(self._path(name), KIND, manifest, stage.tensors)
-            self.write_metrics()
-            self._write_seconds()
 
     def write_metrics(self) -> None:
         """Write the curves of all finished stages: at the end once more, since a kill may have come between."""
@@ -150,7 +153,7 @@ class Journal:
         """Forget the tensors of a finished stage that later ones have made useless; its figures stay."""
         stage = self.recall(name)
         if stage is not None and stage.tensors:
-            self.keep(name, replace(stage, tensors={}))
+            self._write(name, replace(stage, tensors={}))
 
     def _half(self, name: str) -> tuple[Stage, int]:
         """What the finished parts of an unfinished stage left, and how many they are."""
