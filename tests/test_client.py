@@ -3,11 +3,11 @@ import torch
 
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.client.prototypes import prototypes
-from mosaic_fl.client.training import score, steps_for, train_classifier
 from mosaic_fl.config import Config, PrototypesConfig, TrainConfig
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.experts.training import score, steps_for, train_classifier
 from mosaic_fl.models import build
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Recorder

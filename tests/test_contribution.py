@@ -40,7 +40,7 @@ def test_round_trip_is_exact(made: Contribution, tmp_path: Path) -> None:
     back = Contribution.load(tmp_path / "a.contribution")
     assert back.to_bytes() == made.to_bytes()
     images = torch.rand(4, 1, 8, 8)
-    assert torch.equal(back.build_expert()(images), made.build_expert()(images))
+    assert torch.equal(back.build_network()(images), made.build_network()(images))
     labels = torch.tensor([0, 1])
     before, after = made.build_generator(), back.build_generator()
     assert before is not None

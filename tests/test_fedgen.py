@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mosaic_fl.client.objective import LatentTerm, Objective
 from mosaic_fl.config import Config, SynthesisConfig, TrainConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.federation import FitJob, Fitted
+from mosaic_fl.experts.objective import LatentTerm, Objective
 from mosaic_fl.generators.latent import Latent, LatentGenerator
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.fedavg import fedavg

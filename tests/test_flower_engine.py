@@ -230,7 +230,7 @@ def test_a_server_that_was_killed_asks_nobody_twice(sites: list[Site], tmp_path:
 def test_a_client_that_was_killed_reuses_its_classifier(
     sites: list[Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local: dict[str, Any]
 ) -> None:
-    from mosaic_fl.client import contribute as module
+    from mosaic_fl.experts import network as module
 
     bench = Bench(sites, tmp_path)
     real, trained = module.train_classifier, list[str]()

@@ -40,7 +40,7 @@ def test_the_command_lists_every_method(tmp_path: Path) -> None:
     by_name = {line.split()[0]: lines[i : i + 3] for i, line in enumerate(lines) if not line.startswith(" ")}
     assert list(by_name) == list(METHODS)
     assert "FedProx (Li et al. 2020, arXiv 1812.06127)" in by_name["fedprox"][0]
-    assert "needs equal architectures, rounds; serves one model" in by_name["fedprox"][2]
+    assert "needs equal architectures, rounds, experts' weights; serves one model" in by_name["fedprox"][2]
     assert "needs real held-back data; serves all clients' models" in by_name["fens"][2]
     assert "needs nothing more" in by_name["mosaic"][2]
     assert "a line to measure against" in by_name["best_local"][0]
@@ -65,7 +65,9 @@ def test_the_command_lists_them_as_json(tmp_path: Path) -> None:
         "aggregates": True,
         "widths": "",
         "defaults": dict(METHODS["fens"].defaults),
+        "requires": [],
     }
+    assert cards["fedftg"]["requires"] == ["gradients", "weights"]
 
 
 def test_help_waits_for_no_heavy_import() -> None:

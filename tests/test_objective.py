@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.client.choice import pick_family
-from mosaic_fl.client.objective import Objective
 from mosaic_fl.config import Config, GeneratorConfig, TrainConfig
 from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.experts.objective import Objective
 from mosaic_fl.models.classifier import Classifier
 
 LOGITS = torch.tensor([[0.0, math.log(2), math.log(4)]])

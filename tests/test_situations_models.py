@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 import mosaic_fl
-from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import TrainConfig
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.training import train_classifier
 from mosaic_fl.models import build, check, families, own, trust
 from mosaic_fl.models.endings import find_ending, most_probable
 from mosaic_fl.models.trainable import check_training

@@ -26,6 +26,7 @@ from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_CLIENT, Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.methods import METHODS
 from mosaic_fl.models import check, trust
 from mosaic_fl.numerics.devices import find_device
@@ -73,7 +74,7 @@ def contribute(
         data = from_arrays(images, labels, classes, value_range)
     config = _config(settings, seed, device)
     architecture = trust(model)
-    check(architecture, data.schema)
+    check_expert(architecture, data.schema)
     with one_thread():
         site = Site(number, data, architecture)
         start, place = common_start(config, architecture, data.schema), find_device(config.run.device)

@@ -10,6 +10,7 @@ from mosaic_fl.registry import Registry
 if TYPE_CHECKING:
     from mosaic_fl.data.partition import Partition
     from mosaic_fl.domains.kind import Kind
+    from mosaic_fl.experts.kind import ExpertKind
     from mosaic_fl.generators.family import Family
     from mosaic_fl.methods.card import Card
     from mosaic_fl.server.teachers import Teacher
@@ -30,6 +31,11 @@ GENERATORS: "Registry[Family]" = Registry(
     },
 )
 """Families of generators, by the name that `generator.family` takes."""
+
+EXPERTS: "Registry[ExpertKind]" = Registry(
+    "kind of expert", "mosaic_fl.experts", {"network": "mosaic_fl.experts.network:NETWORK"}
+)
+"""Kinds of clients' models, by what their names begin with; a name that begins with none of them is a network's."""
 
 PARTITIONS: "Registry[Partition]" = Registry(
     "split",

@@ -39,6 +39,11 @@ class Registry(MutableMapping[str, Entry], Generic[Entry]):
     def __contains__(self, name: object) -> bool:
         return name in self._built_in or name in self._loaded or name in self._foreign()
 
+    @property
+    def named(self) -> list[str]:
+        """The names that a received one may mean: what is built in, and what the user of this machine has named."""
+        return [*self._built_in, *self._loaded]
+
     def get(self, name: str, default: Any = None) -> Any:
         """The entry, or `default` where there is none of that name."""
         if name not in self:
@@ -53,9 +58,9 @@ class Registry(MutableMapping[str, Entry], Generic[Entry]):
 
     def received(self, name: str) -> Entry:
         """The entry that a received name means; raises UsageError where that is neither built in nor named here."""
-        if name in self._loaded or name in self._built_in:
+        if name in self.named:
             return self[name]
-        raise unknown(self.what, name, [*self._built_in, *self._loaded])
+        raise unknown(self.what, name, self.named)
 
     def __setitem__(self, name: str, entry: Entry) -> None:
         """Add an entry for this process, or put another one in its place."""

@@ -73,8 +73,9 @@ def contribute(
     from mosaic_fl.client.contribute import contribute as make
     from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.engines.workers import one_thread
+    from mosaic_fl.experts.naming import check
     from mosaic_fl.forecast.foresee import foresee_contribution
-    from mosaic_fl.models import check, trust
+    from mosaic_fl.models import trust
     from mosaic_fl.numerics.devices import find_device
     from mosaic_fl.report.benefit import own_figure
     from mosaic_fl.report.heartbeat import waiting

@@ -22,7 +22,8 @@ def methods(
         return
     width = max(len(card["name"]) for card in cards) + 2
     for card in cards:
-        needs = ", ".join(words for key, words in NEEDS.items() if card[key]) or "nothing more"
+        offered = [f"experts' {capability}" for capability in card["requires"]]
+        needs = ", ".join([*(words for key, words in NEEDS.items() if card[key]), *offered]) or "nothing more"
         by = card["paper"] if not card["reference"] else "a line to measure against"
         print(f"{card['name']:<{width}}{card['title']} ({by})")
         print(f"{'':<{width}}{card['summary']}")
@@ -33,6 +34,11 @@ def described() -> list[dict[str, Any]]:
     """What the cards of all methods say, by the names of their fields, and each method's `name`."""
     told = [field.name for field in fields(Card) if field.name not in CODE]
     return [
-        {"name": name, **{key: getattr(card, key) for key in told}, "defaults": dict(card.defaults)}
+        {
+            "name": name,
+            **{key: getattr(card, key) for key in told},
+            "defaults": dict(card.defaults),
+            "requires": sorted(capability.name.lower() for capability in card.requires),
+        }
         for name, card in METHODS.items()
     ]

@@ -99,7 +99,7 @@ def _without_effect(config: Config) -> dict[str, str]:
 
 def _plan(prepared: Prepared) -> list[tuple[str, float]]:
     """The run's stages with a first guess of what each costs."""
-    from mosaic_fl.client.training import steps_for
+    from mosaic_fl.experts.training import steps_for
 
     config, workers = prepared.config, 2 if prepared.config.run.workers != 1 else 1
     local = sum(steps_for(len(site.data), config.train) for site in prepared.sites) / workers

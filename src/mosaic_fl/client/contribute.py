@@ -11,13 +11,15 @@ from torch import Tensor
 
 from mosaic_fl.client.choice import pick_family
 from mosaic_fl.client.prototypes import prototypes
-from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config, GeneratorConfig
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
+from mosaic_fl.experts.capability import Capability
+from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
@@ -61,32 +63,41 @@ def contribute(
     before any training, where the generator that is asked for cannot be had.
     """
     train, validation = split(site, config)
+    kind = kind_of(site.architecture)
     with Stream(config.run.seed, "init", site.client).ambient():
-        expert = build(site.architecture, train.schema)
-    _check_generator(config.generator, len(train), train.schema, expert, device)
-    if start is not None:
-        expert.load_state_dict(dict(start))
-    if trained is not None:
-        expert.load_state_dict(trained.expert)
-        expert.eval()
-        figures = trained.validation
-    else:
+        expert = kind.make(site.architecture, train.schema)
+    network = expert if isinstance(expert, Classifier) else None
+    _check_generator(config.generator, len(train), train.schema, network, device)
+    weights = start if trained is None else trained.expert
+    if weights is not None and network is not None:
+        network.load_state_dict(dict(weights))
+        network.eval()
+    elif trained is not None:
+        expert = trained.build_expert()
+    if trained is None:
         stream = Stream(config.run.seed, "train", site.client)
-        done = train_classifier(expert, train, validation, config.train, stream, device, monitor("train"))
-        figures = done.validation
-    generator, note = _train_generator(site, train, expert, config, device, monitor("generator"))
+        figures = kind.fit(expert, train, validation, config.train, stream, device, monitor("train"))
+    else:
+        figures = trained.validation
+    generator, note = _train_generator(site, train, network, config, device, monitor("generator"))
     return Contribution(
         client=site.client,
         schema=train.schema,
         architecture=site.architecture,
-        expert=copy_state(expert),
+        expert=kind.state(expert),
         class_counts=train.class_counts(),
-        prototypes=prototypes(expert, train, config.prototypes, Stream(config.run.seed, "prototypes", site.client)),
+        prototypes=_prototypes(site, train, network, config),
         validation=figures,
         generator_spec=generator.spec if generator else None,
         generator=copy_state(generator) if generator else None,
         generator_note=note,
     )
+
+
+def _prototypes(site: Site, train: Dataset, expert: Classifier | None, config: Config) -> Prototypes:
+    if expert is None:
+        return no_prototypes()
+    return prototypes(expert, train, config.prototypes, Stream(config.run.seed, "prototypes", site.client))
 
 
 def common_start(config: Config, architecture: str, schema: Schema) -> State | None:
@@ -106,15 +117,21 @@ def split(site: Site, config: Config) -> tuple[Dataset, Dataset]:
 
 
 def _check_generator(
-    settings: GeneratorConfig, samples: int, schema: Schema, expert: Classifier, device: torch.device
+    settings: GeneratorConfig, samples: int, schema: Schema, expert: Classifier | None, device: torch.device
 ) -> None:
     family, _ = pick_family(settings, samples, schema, device)
-    if family != "none":
-        GENERATORS[family].check(settings, samples, schema, expert)
+    if family == "none":
+        return
+    if expert is None and GENERATORS[family].learns_from_expert:
+        raise UsageError(
+            f"generator {family} needs {Capability.GRADIENTS} of the client's model, which is no network: say "
+            "generator.family = cvae"
+        )
+    GENERATORS[family].check(settings, samples, schema, expert)
 
 
 def _train_generator(
-    site: Site, train: Dataset, expert: Classifier, config: Config, device: torch.device, monitor: Monitor
+    site: Site, train: Dataset, expert: Classifier | None, config: Config, device: torch.device, monitor: Monitor
 ) -> tuple[Generator | None, str]:
     """(generator, why this one) or (None, why there is none)."""
     settings = config.generator

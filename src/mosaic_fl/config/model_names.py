@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.registries import EXPERTS
 
 MAX_SPEC = 200  # characters of a name that may come from outside
 TIMM = "timm:"  # begins the names of timm's models
@@ -45,6 +46,12 @@ def parse(spec: str) -> tuple[str, list[int]]:
     head, *numbers = spec.split(":")
     if head in FORMS:
         return head, _numbers(spec, numbers, FORMS[head].bounds)
+    if head in EXPERTS.named and head != "network":
+        raise UsageError(f"model {spec!r} is no network, which is needed here: take one, as cnn:16")
+    if head in EXPERTS and head != "network":
+        raise UsageError(
+            f"model {spec!r} is of a package that is imported only where you let it in: name it with --trust {head}"
+        )
     if spec == TIMM.removesuffix(":"):
         raise UsageError(f"model {spec!r} names a package: write {TIMM}NAME, one of timm.list_models()")
     if IMPORT_PATH.fullmatch(spec):
@@ -53,12 +60,13 @@ def parse(spec: str) -> tuple[str, list[int]]:
             f"model {spec!r} is neither built in ({known}) nor trusted here: "
             "name it with --trust, or call mosaic_fl.trust"
         )
-    raise unknown("model", head, [*FORMS, "timm"])
+    raise unknown("model", head, [*FORMS, "timm", *(name for name in EXPERTS if name != "network")])
 
 
 def require_spelt(spec: str) -> None:
     """Raise UsageError for a name given by this machine's user that is wrong whatever there is to import."""
-    if not spec.startswith(TIMM) and (spec.split(":")[0] in FORMS or not IMPORT_PATH.fullmatch(spec)):
+    head = spec.split(":")[0]
+    if not spec.startswith(TIMM) and (head in FORMS or not (IMPORT_PATH.fullmatch(spec) or head in EXPERTS)):
         parse(spec)
 
 

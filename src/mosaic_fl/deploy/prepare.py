@@ -48,7 +48,8 @@ def prepare_here(site: SiteFile) -> None:
 def check_data(site: SiteFile) -> None:
     """Raise UsageError unless the site's data can be read and its model be built for it."""
     from mosaic_fl.data.schema_file import load_own
-    from mosaic_fl.models import check, trust, trust_own
+    from mosaic_fl.experts.naming import check
+    from mosaic_fl.models import trust, trust_own
     from mosaic_fl.numerics.devices import find_device
 
     for spec in site.trust:

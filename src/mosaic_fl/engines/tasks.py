@@ -11,15 +11,16 @@ from torch import Tensor
 from mosaic_fl.client.contribute import Site, contribute, split
 from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.statistics import batch_statistics
-from mosaic_fl.client.training import train_classifier
 from mosaic_fl.config import Config
 from mosaic_fl.config.client import BARE
 from mosaic_fl.domains.dataset import pooled
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.experts.naming import kind_of
+from mosaic_fl.experts.network import NETWORK
+from mosaic_fl.experts.training import train_classifier
 from mosaic_fl.models import build
 from mosaic_fl.models.fusion import load_aggregator
-from mosaic_fl.models.inference import logits
 from mosaic_fl.models.network import Network, load_network
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
@@ -137,8 +138,10 @@ class EvaluateTask:
         classes = validation.schema.num_classes
         if not len(validation):
             return Done(torch.zeros(classes, classes, dtype=torch.int64), 0.0)
-        model = place.network.load(self.architecture, validation.schema, self.state, WEIGHTS)
-        predicted = logits(model.to(place.device), validation.samples, place.device).argmax(1)
+        kind = kind_of(self.architecture)
+        load = place.network.load if kind is NETWORK else kind.load
+        expert = load(self.architecture, validation.schema, self.state, "the model to judge")
+        predicted = expert.log_probabilities(validation.samples, place.device).argmax(1)
         cells: Tensor = torch.bincount(validation.labels * classes + predicted, minlength=classes**2)
         return Done(cells.view(classes, classes), time.perf_counter() - start)
 
@@ -156,8 +159,8 @@ class OutputsTask:
         if not len(validation):
             shape = (0, len(self.contributions), validation.schema.num_classes)
             return Done((torch.zeros(shape), validation.labels), 0.0)
-        experts = (c.build_expert().to(place.device) for c in self.contributions)
-        outputs = torch.stack([logits(expert, validation.samples, place.device) for expert in experts], 1)
+        experts = (c.build_expert() for c in self.contributions)
+        outputs = torch.stack([expert.log_probabilities(validation.samples, place.device) for expert in experts], 1)
         return Done((outputs, validation.labels), time.perf_counter() - start)
 
 

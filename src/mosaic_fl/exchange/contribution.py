@@ -1,7 +1,6 @@
 """A contribution: all that leaves a client, as a value and as a file."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ from torch import Tensor
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.trial import Trial
+from mosaic_fl.experts.kind import Expert
+from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.loading import load_into, share_into
-from mosaic_fl.models.registry import build as build_model
-from mosaic_fl.models.registry import is_foreign
+from mosaic_fl.models.loading import load_into
 from mosaic_fl.numerics.states import State
 from mosaic_fl.storage import container
 
@@ -35,11 +34,18 @@ class Prototypes:
     sizes: Tensor
 
 
+def no_prototypes() -> Prototypes:
+    """None, of an expert without features."""
+    empty = torch.zeros(0, dtype=torch.int64)
+    return Prototypes(torch.zeros(0, 0), empty, empty)
+
+
 @dataclass(frozen=True, repr=False)
 class Contribution:
     """What one client gives to the federation (docs/method.md, steps 1, 2 and 4).
 
-    `expert` is the state of the classifier `architecture`; `class_counts` (C,) its training samples a class;
+    `expert` is what the client's model called `architecture` has learnt, its weights where it is a network;
+    `class_counts` (C,) its training samples a class;
     `generator` the state of `generator_spec`, both None where the client sends none; `generator_note` says why there is
     none, or why it is of this family;
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split,
@@ -70,14 +76,16 @@ class Contribution:
         """Which generator there is and why, as in "cvae (generator.family says so)"."""
         return f"{self.generator_spec.family if self.generator_spec else 'none'} ({self.generator_note})"
 
-    def build_expert(self) -> Classifier:
-        """The client's classifier with these weights, in eval mode, not to be trained.
+    def build_expert(self) -> Expert:
+        """The client's expert, not to be trained; raises UsageError where what it has learnt does not fit."""
+        return kind_of(self.architecture).load(self.architecture, self.schema, self.expert, self._name)
 
-        Raises UsageError where they do not fit.
-        """
-        load = partial(load_into, foreign=True) if is_foreign(self.architecture) else share_into
-        with torch.random.fork_rng(devices=[]):
-            return load(lambda: build_model(self.architecture, self.schema), self.expert, self._name)
+    def build_network(self) -> Classifier:
+        """The same for who needs a network's capabilities; raises UsageError where it is none."""
+        expert = self.build_expert()
+        if not isinstance(expert, Classifier):
+            raise UsageError(f"{self._name} is {self.architecture!r}, where a network is needed")
+        return expert
 
     def build_generator(self) -> Generator | None:
         """The client's generator with its weights, in eval mode, or None; raises UsageError where they do not fit."""

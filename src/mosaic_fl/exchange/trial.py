@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import torch
 
+from mosaic_fl.domains.samples import from_network
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.kind import Expert
+from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.generators.base import Generator, GeneratorSpec, build
-from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.maps import Work, measure, require_small
-from mosaic_fl.models.registry import outline
 
 AT_ONCE = 128  # images, at most
 # For a small file next to nothing, for a large one what reading its bytes excuses.
@@ -37,7 +38,7 @@ class Trial:
             module, inputs, passes = network.one_pass()
             generator = measure(module, *inputs)[1].times(passes)
             require_small(f"its generator {spec.family}", network, generator)
-        expert = outline(architecture, schema)
+        expert = kind_of(architecture).outline(architecture, schema)
         return cls(schema, expert.work, generator, expert.features)
 
     def images(self, size: int) -> tuple[int, int]:
@@ -55,7 +56,7 @@ class Trial:
         return min(count, self.schema.num_classes), at_once
 
     @torch.no_grad()
-    def run(self, expert: Classifier, generator: Generator | None, size: int) -> None:
+    def run(self, expert: Expert, generator: Generator | None, size: int) -> None:
         """Raise UsageError where the networks, of `size` bytes of weights, give what is not finite.
 
         What is too costly to be tried here shows where it is used: experts and generators are watched there.
@@ -71,5 +72,6 @@ class Trial:
                 images = generator(torch.randn(len(labels), generator.spec.latent, generator=rng), labels)
                 if not bool(images.isfinite().all()):
                     raise UsageError("its generator gives non-finite images")
-            if not bool(expert(images).isfinite().all()):
+            answers = expert.log_probabilities(from_network(self.schema.fields, images))
+            if not bool(answers.isfinite().all()):
                 raise UsageError("its expert gives non-finite outputs")

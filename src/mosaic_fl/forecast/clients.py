@@ -9,9 +9,9 @@ import torch
 
 from mosaic_fl.client.choice import pick_family
 from mosaic_fl.client.contribute import Site, split
-from mosaic_fl.client.training import steps_for
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.sizes import contribution_bytes, generator_spec
 from mosaic_fl.forecast.work import Job, Unit
 from mosaic_fl.generators.base import GeneratorSpec

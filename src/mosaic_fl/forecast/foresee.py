@@ -1,12 +1,16 @@
 """Forecasts of the commands: plan, measure, add up."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
+from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.kind import no_outline
+from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.forecast import Forecast, forecast
 from mosaic_fl.forecast.measure import Asked, measure
@@ -23,6 +27,8 @@ CAREFUL = 4.0  # seconds of measurement where nothing follows
 
 def foresee_run(prepared: Prepared, *, first: bool = False) -> Forecast | None:
     """What `mosaic run` will take; None where it is the `first` line of a run too short to need one."""
+    if not networks_alone([site.architecture for site in prepared.sites], first=first):
+        return None
     train, experts = prepared.splits.train, [site.architecture for site in prepared.sites]
     bench = Bench(prepared.config, train.schema, prepared.device, experts, train)
     return foresee(plan_run(prepared), bench, first=first)
@@ -30,17 +36,29 @@ def foresee_run(prepared: Prepared, *, first: bool = False) -> Forecast | None:
 
 def foresee_contribution(site: Site, config: Config, device: torch.device, *, first: bool = False) -> Forecast | None:
     """What `mosaic contribute` will take; see `foresee_run`."""
+    if not networks_alone([site.architecture], first=first):
+        return None
     bench = Bench(config, site.data.schema, device, [site.architecture], site.data)
     return foresee(plan_contribution(site, config, device), bench, first=first)
 
 
 def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Forecast | None:
     """What `mosaic distill` will take; see `foresee_run`."""
+    if not networks_alone([c.architecture for c in prepared.contributions], first=first):
+        return None
     contributions, schema = prepared.contributions, prepared.schema
     bench = Bench(prepared.config, schema, prepared.device, [c.architecture for c in contributions], prepared.test)
     test = len(prepared.test) if prepared.test else 0
     plan = plan_distillation(contributions, prepared.config, schema, prepared.student, test)
     return foresee(plan, bench, first=first)
+
+
+def networks_alone(experts: Sequence[str], *, first: bool) -> bool:
+    """Whether all experts are networks, whose cost is counted; raises UsageError where a user asks to know it first."""
+    strange = [name for name in experts if kind_of(name).outline is no_outline]
+    if strange and not first:
+        raise UsageError(f"--dry-run cannot tell what model {strange[0]!r} takes: it is no network; run it without")
+    return not strange
 
 
 def foresee(plan: Plan, bench: Bench, *, first: bool) -> Forecast | None:

@@ -11,7 +11,7 @@ from mosaic_fl.engines.shared import bare_settings, client_settings
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.clients import share_of
 from mosaic_fl.forecast.forecast import Forecast, StageForecast, forecast, makespan
-from mosaic_fl.forecast.foresee import resident_bytes
+from mosaic_fl.forecast.foresee import networks_alone, resident_bytes
 from mosaic_fl.forecast.measure import Asked, Cost, measure
 from mosaic_fl.forecast.methods import Federated, count
 from mosaic_fl.forecast.plans import ceiling, unknown
@@ -38,6 +38,8 @@ class Foreseen:
 def foresee_grid(grid: Grid, jobs: int, *, first: bool = False) -> Forecast | None:
     """What `mosaic compare` will take with so many settings at once; None for a short one's `first` line."""
     cells = [cell for setting in grid.grid.settings() for cell in _setting(grid, setting)]
+    if not networks_alone([name for each in cells for name in each.bench.experts], first=first):
+        return None
     rough = sum(rough_seconds(each.plan, each.bench) for each in cells)
     if first and rough < LONG:
         return None

@@ -6,11 +6,11 @@ from math import ceil
 import torch
 
 from mosaic_fl.client.contribute import Site
-from mosaic_fl.client.training import steps_for
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import worker_count
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.clients import Share, contribution, rung, share_of, spec_of
 from mosaic_fl.forecast.methods import Federated, count
 from mosaic_fl.forecast.server import Contributor, distillation, outputs

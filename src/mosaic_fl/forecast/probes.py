@@ -7,7 +7,7 @@ import torch
 
 from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.prototypes import prototypes
-from mosaic_fl.client.training import train_classifier
+from mosaic_fl.experts.training import train_classifier
 from mosaic_fl.forecast.bench import STEPS, Bench, watched
 from mosaic_fl.forecast.serving import features_probe, lesson_probe, synthesis_probe
 from mosaic_fl.forecast.sizes import generator_spec

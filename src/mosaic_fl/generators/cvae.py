@@ -112,7 +112,7 @@ LOG_EVERY = 100
 
 def train_vae(
     data: Dataset,
-    expert: nn.Module,
+    expert: nn.Module | None,
     config: GeneratorConfig,
     stream: Stream,
     device: torch.device,

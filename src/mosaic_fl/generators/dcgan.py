@@ -7,7 +7,7 @@ better in the discriminator, which leaves every sample independent of its batch.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -127,7 +127,7 @@ NO_TERM = "no term of the generator's loss has a weight: set generator.adversari
 
 def train_gan(
     data: Dataset,
-    expert: nn.Module,
+    expert: nn.Module | None,
     config: GeneratorConfig,
     stream: Stream,
     device: torch.device,
@@ -152,6 +152,8 @@ def train_gan(
         PlainStep(torch.optim.Adam(network.parameters(), lr=config.lr, betas=BETAS, fused=True))
         for network in (generator, judge)
     )
+    if expert is None:
+        raise UsageError("a DCGAN learns from the gradients of its client's classifier, and there is none")
     with _frozen(expert, device), BatchStatistics(expert) as statistics:
         terms = _Terms(expert, statistics, data.class_counts().nonzero().flatten().to(device), config, len(data))
         if not (config.adversarial or terms.asks_expert):
@@ -247,8 +249,11 @@ def _frozen(expert: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 UNCONDITIONAL = Family(
-    conditional=False, kinds=frozenset({"image"}), build=DCGANGenerator, train=train_gan, check=check_terms
+    conditional=False,
+    kinds=frozenset({"image"}),
+    build=DCGANGenerator,
+    train=train_gan,
+    check=check_terms,
+    learns_from_expert=True,
 )
-CONDITIONAL = Family(
-    conditional=True, kinds=frozenset({"image"}), build=DCGANGenerator, train=train_gan, check=check_terms
-)
+CONDITIONAL = replace(UNCONDITIONAL, conditional=True)

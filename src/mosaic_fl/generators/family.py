@@ -21,7 +21,7 @@ class Train(Protocol):
     def __call__(
         self,
         data: Dataset,
-        expert: nn.Module,
+        expert: nn.Module | None,
         config: GeneratorConfig,
         stream: Stream,
         device: torch.device,
@@ -29,8 +29,8 @@ class Train(Protocol):
     ) -> Generator:
         """A generator fitted to `data`, on the CPU in eval mode.
 
-        `expert` is the client's classifier, which comes back as it was. Raises MosaicError where the loss is no longer
-        finite.
+        `expert` is the client's classifier, which comes back as it was; None where its model is no network, which only
+        families that have no `learns_from_expert` are asked. Raises MosaicError where the loss is no longer finite.
         """
 
 
@@ -45,7 +45,7 @@ class Family:
     `conditional`: labels steer what is drawn; `kinds`: the kinds of samples that it draws; `max_latent`: the largest
     latent that a received specification may ask for; `build` makes the network, freshly initialised; `train` fits it at
     a client; `check` raises UsageError, before any training, where it could not be trained on `samples` samples of a
-    schema with a client's classifier (None: not known yet).
+    schema with a client's classifier (None: not known yet); `learns_from_expert`: it needs the gradients of that.
     """
 
     conditional: bool
@@ -54,3 +54,4 @@ class Family:
     train: Train
     check: Callable[[GeneratorConfig, int, Schema, nn.Module | None], None] = no_check
     max_latent: int = 1024
+    learns_from_expert: bool = False

@@ -210,7 +210,7 @@ LOG_EVERY = 100
 
 def train_flow(
     data: Dataset,
-    expert: nn.Module,
+    expert: nn.Module | None,
     config: GeneratorConfig,
     stream: Stream,
     device: torch.device,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mosaic_fl.config import Config
+from mosaic_fl.experts.capability import Capability
 
 if TYPE_CHECKING:  # all of it takes torch, which takes seconds
     import torch
@@ -43,7 +44,8 @@ class Card:
     wrong on these data. `fuses`: its server
     fuses experts and distils, so that rounds of averaging may come before and after (`rounds.warm_up`,
     `rounds.fine_tune`) and clients may choose (`distill.choose`); `chooses`: clients choose on their validation splits
-    always; `aggregates`: its rounds are those of a small aggregator; `widths`: when clients hold several widths.
+    always; `aggregates`: its rounds are those of a small aggregator; `requires`: what every client's expert must offer
+    beside log-probabilities; `widths`: when clients hold several widths.
     """
 
     code: "str | Method"
@@ -62,6 +64,7 @@ class Card:
     fuses: bool = False
     chooses: bool = False
     aggregates: bool = False
+    requires: frozenset[Capability] = frozenset()
     widths: Literal["", "always", "if rounds.kind says so"] = ""
 
     @property
@@ -77,7 +80,10 @@ class Card:
 
         `models` are the clients' architectures, `student` is the global model's.
         """
+        from mosaic_fl.experts.naming import require
+
         self.settings(config)
+        require(models, self.requires, self.title)
         if self.checks:
             _function(self.checks)(config, schema, models, student)
 

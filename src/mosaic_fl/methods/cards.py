@@ -1,8 +1,12 @@
 """The cards of all methods here: what each is called, needs and serves. `registries` gives them their names."""
 
 from mosaic_fl.config.client import BARE
+from mosaic_fl.experts.capability import Capability
 from mosaic_fl.methods import settings
 from mosaic_fl.methods.card import ALL_MODELS, SAMPLES, SAMPLES_OR_PRIOR, Card
+
+AVERAGES = frozenset({Capability.WEIGHTS})
+INVERTS = frozenset({Capability.GRADIENTS})  # a generator at the server learns through the experts
 
 MOSAIC = Card(
     code="mosaic_fl.methods.mosaic:mosaic",
@@ -20,6 +24,7 @@ FEDAVG = Card(
     title="FedAvg",
     paper="McMahan et al. 2017, arXiv 1602.05629",
     summary="each round, the average of the clients' weights by samples",
+    requires=AVERAGES,
     equal_architectures=True,
     rounds=True,
 )
@@ -28,6 +33,7 @@ FEDPROX = Card(
     title="FedProx",
     paper="Li et al. 2020, arXiv 1812.06127",
     summary="FedAvg, with each client held near the round's model by μ/2 · squared distance",
+    requires=AVERAGES,
     equal_architectures=True,
     rounds=True,
     defaults={"train.proximal": 0.01},
@@ -38,6 +44,7 @@ FEDBN = Card(
     title="FedBN",
     paper="Li et al. 2021, arXiv 2102.07623",
     summary="FedAvg of all but normalisation, which stays at the clients; serves their mean normalisation",
+    requires=AVERAGES,
     equal_architectures=True,
     rounds=True,
 )
@@ -46,6 +53,7 @@ FEDRS = Card(
     title="FedRS",
     paper="Li, Zhan 2021, KDD, doi 10.1145/3447548.3467254",
     summary="FedAvg, with the logits of classes that a client lacks scaled down in its softmax",
+    requires=AVERAGES,
     equal_architectures=True,
     rounds=True,
     defaults={"train.absent": 0.5},
@@ -56,6 +64,7 @@ HETEROFL = Card(
     title="HeteroFL",
     paper="Diao, Ding, Tarokh 2021, arXiv 2010.01264",
     summary="clients train the first channels of one model, at widths they can afford",
+    requires=AVERAGES,
     equal_architectures=True,
     rounds=True,
     checks="mosaic_fl.methods.width:check_ratios",
@@ -66,6 +75,7 @@ FEDROLEX = Card(
     title="FedRolex",
     paper="Alam, Liu, Yan, Zhang 2022, arXiv 2212.01548",
     summary="as HeteroFL, with a window of channels that moves on every round",
+    requires=AVERAGES,
     equal_architectures=True,
     rounds=True,
     checks="mosaic_fl.methods.width:check_ratios",
@@ -76,6 +86,7 @@ FEDGEN = Card(
     title="FedGen",
     paper="Zhu, Hong, Zhou 2021, arXiv 2105.10056",
     summary="the server generates features of every class, which clients learn beside their own data",
+    requires=AVERAGES | {Capability.FEATURES},
     equal_architectures=True,
     rounds=True,
     checks="mosaic_fl.methods.fedgen:check_head",
@@ -92,6 +103,7 @@ FEDDF = Card(
     title="FedDF",
     paper="Lin, Kong, Stich, Jaggi 2020, arXiv 2006.07242",
     summary="after each round, the clients' mean logits are distilled into their average on synthetic images",
+    requires=AVERAGES,
     transfer=SAMPLES_OR_PRIOR,
     equal_architectures=True,
     rounds=True,
@@ -108,6 +120,7 @@ FEDFTG = Card(
     title="FedFTG",
     paper="Zhang, Shen, Ding, Tao, Duan 2022, arXiv 2203.09249",
     summary="after each round, the average learns from the clients' models on hard generated samples",
+    requires=AVERAGES | INVERTS,
     equal_architectures=True,
     rounds=True,
     defaults={  # section 4.1; a round is short, since the paper has 1000 of them
@@ -124,6 +137,7 @@ DFRD = Card(
     title="DFRD",
     paper="Luo et al. 2023, arXiv 2309.13546",
     summary="as FedFTG, on samples that fool the average alone, for clients of several widths too",
+    requires=AVERAGES | INVERTS,
     equal_architectures=True,
     rounds=True,
     defaults={  # the paper's decay; its budget we could not check, so FedFTG's, on which it builds
@@ -144,6 +158,7 @@ DENSE = Card(
     title="DENSE",
     paper="Zhang et al. 2022, arXiv 2112.12371",
     summary="a server generator against the clients' models; their mean logits distilled on its images",
+    requires=INVERTS,
     # The published command: 200 epochs of 30 steps and a pass over the pool, 256 a batch, all weights 1, T = 20.
     defaults={
         "generator.family": "none",
@@ -160,6 +175,7 @@ COBOOSTING = Card(
     title="Co-Boosting",
     paper="Dai et al. 2024, arXiv 2402.15070",
     summary="DENSE with harder images, and an ensemble whose weights are learnt on them",
+    requires=INVERTS,
     # The published command: 200 epochs of 30 steps and a pass over the pool, without batch-norm statistics.
     defaults={
         "generator.family": "none",
@@ -208,6 +224,7 @@ BEST_LOCAL = Card(
     title="Best local model",
     paper="–",
     summary="the client's model that is best on all clients' validation splits",
+    requires=AVERAGES,
     real_data=True,
     reference=True,
     defaults=BARE,

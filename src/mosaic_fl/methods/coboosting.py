@@ -75,7 +75,7 @@ def distil(
     pupil = Pupil(config, schema, device, before.tensors, told=nothing, weight_decay=STUDENT_DECAY)
     student, pool = pupil.student, pupil.pool
     weights = before.tensors.get(WEIGHTS, torch.full((len(contributions),), 1 / len(contributions))).to(device)
-    experts = FrozenExperts([c.build_expert() for c in contributions], device)
+    experts = FrozenExperts([c.build_network() for c in contributions], device)
     for epoch in epochs:
         rng = Stream(seed, "coboosting", round=epoch).torch()
         z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)

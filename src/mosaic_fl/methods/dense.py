@@ -66,7 +66,7 @@ def distil(
     held_classes = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
     pupil = Pupil(config, schema, device, before.tensors, told=torch.empty(0, schema.num_classes))
     student, pool = pupil.student, pupil.pool
-    f = FrozenExperts([c.build_expert() for c in contributions], device)
+    f = FrozenExperts([c.build_network() for c in contributions], device)
     loss = partial(generator_loss, experts=f, student=student, settings=settings)
     for epoch in epochs:
         rng = Stream(seed, "dense", round=epoch).torch()

@@ -17,6 +17,8 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.federation import Federation, Start
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.capability import Capability
+from mosaic_fl.experts.naming import require
 from mosaic_fl.methods.averaging import (
     States,
     averaging_rounds,
@@ -142,6 +144,8 @@ def _fine_tune(
 def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
     """Raise UsageError for settings with which the method would fail after its clients have trained."""
     contributed = models
+    if config.rounds.warm_up or config.rounds.fine_tune:
+        require(models, {Capability.WEIGHTS}, "averaging (rounds.warm_up, rounds.fine_tune)")
     if config.rounds.kind != "fedavg" and config.rounds.warm_up:
         full = shared_architecture(models, config.rounds.kind, BY_GROUP)
         held = assign(full, config.models.ratios, config.partition.clients)

@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from mosaic_fl.domains.samples import Samples
+from mosaic_fl.models.inference import logits
 
 
 class Classifier(nn.Module):
@@ -22,6 +26,10 @@ class Classifier(nn.Module):
         """Logits (n, C)."""
         logits: Tensor = self.head(self.features(inputs))
         return logits
+
+    def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+        """Logits float32 (n, C) on the CPU, which are log-probabilities up to a constant a sample."""
+        return logits(self.to(device), samples, device)
 
 
 class Wrapped(Classifier):

@@ -22,6 +22,7 @@ from mosaic_fl.models.classifier import Classifier, Wrapped
 from mosaic_fl.models.maps import Work, measure, require_small
 from mosaic_fl.models.own import Factory, admit, admit_package, import_factory, is_admitted, is_own, make_own, reason
 from mosaic_fl.models.trainable import check_training
+from mosaic_fl.registries import EXPERTS
 from mosaic_fl.storage.container import TYPES
 
 MAX_PARAMETERS = 500_000_000  # of a model that is built in or timm's: 2 GB in float32
@@ -64,22 +65,26 @@ def trust(spec: str | Factory) -> str:
     import path `package.module:factory` of one; it takes nothing, or the `Schema`. `timm:NAME`, or `timm` alone,
     lets in all that timm lists. Only for names given by the user of this machine: this is the one place that
     imports what a name says, and that lets timm be imported. Names of built-in models pass through. Raises
-    UsageError where the import fails or finds no such callable.
+    UsageError where the import fails or finds no such callable. A kind of expert that another package registers is let
+    in by its name.
     """
     if not isinstance(spec, str):
         return admit(spec)
     head = spec.split(":")[0]
     if head == PACKAGE:
         admit_package(PACKAGE)
+    if head not in FORMS and head in EXPERTS:
+        EXPERTS[head]  # a received one of this name is read from now on
+        return spec
     if head in (*FORMS, PACKAGE) or is_own(spec) or not IMPORT_PATH.fullmatch(spec):
         return spec
     return admit(import_factory(spec), spec)
 
 
 def trust_own(spec: str) -> None:
-    """`trust` for what --trust names: module:factory, timm:NAME or timm; raises UsageError for anything else."""
+    """`trust` for what --trust names: module:factory, timm:NAME, timm, or a kind of expert; UsageError for others."""
     trust(spec)
-    if not is_own(spec) and spec.split(":")[0] != PACKAGE:
+    if not is_own(spec) and spec.split(":")[0] not in (PACKAGE, *EXPERTS):
         raise UsageError(f"--trust {spec!r}: write MODULE:FACTORY")
 
 

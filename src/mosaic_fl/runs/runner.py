@@ -21,6 +21,7 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture
 from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.runs.benefit import benefit
@@ -69,8 +70,9 @@ def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
     """(those of the clients in turn, the student's), each checked on `schema`; raises UsageError."""
     models = [trust(spec) for spec in config.models.clients] or list(default_models(schema))
     student = trust(config.models.student or default_student(schema))
-    for spec in {*models, student}:
-        check(spec, schema)
+    for spec in set(models):
+        check_expert(spec, schema)
+    check(student, schema)
     return models, student
 
 

@@ -6,6 +6,8 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_teacher
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.capability import Capability
+from mosaic_fl.experts.naming import kind_of, require
 from mosaic_fl.models.registry import is_foreign
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.transfer import has_prior
@@ -21,7 +23,12 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
             f"experts.kind = class_average averages weights, so all clients need one architecture and width, not "
             f"{', '.join(kinds)}: give them one (--models, models.ratios), or say experts.kind = clients"
         )
-    headless = len(kinds) > 1 or is_foreign(kinds[0])
+    family = config.generator.family
+    if family not in ("auto", "none") and GENERATORS[family].learns_from_expert:
+        require(kinds, {Capability.GRADIENTS}, f"generator {family}")
+    if config.experts.kind == "class_average":
+        require(kinds, {Capability.WEIGHTS}, "experts.kind = class_average")
+    headless = len(kinds) > 1 or is_foreign(kinds[0]) or Capability.FEATURES not in kind_of(kinds[0]).capabilities
     if headless and config.meta.kind != "none" and config.meta.source == "prototypes":
         raise UsageError(
             f"meta.source = prototypes needs one built-in architecture at all clients, not {', '.join(kinds)}: "

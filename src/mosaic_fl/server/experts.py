@@ -1,6 +1,7 @@
 """The mixture of experts over the clients' own models, and its fixed gates.
 
-Expert outputs are logits (n, K, C) of n samples, K experts and C classes throughout.
+Expert outputs (n, K, C), of n samples, K experts and C classes, are logits throughout: log-probabilities up to a
+constant a sample and expert.
 """
 
 import math
@@ -13,8 +14,7 @@ from torch import Tensor
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.inference import logits
+from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.states import weighted_sum
 
 TINY = 1e-12
@@ -42,13 +42,13 @@ def class_priors(counts: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MixtureOfExperts:
-    """K classifiers, with `weights` (K, C): which expert knows which class how well, and `priors` (K, C), their bias.
+    """K experts, with `weights` (K, C): which expert knows which class how well, and `priors` (K, C), their bias.
 
     `of` makes one expert a client, of any architectures; `class_average` one a class, as the paper does. `owners` are
     the numbers of the clients whose the experts are, in their order; empty where no one client owns them.
     """
 
-    experts: tuple[Classifier, ...]
+    experts: tuple[Expert, ...]
     weights: Tensor
     priors: Tensor
     owners: tuple[int, ...] = ()
@@ -86,7 +86,7 @@ class MixtureOfExperts:
 
         Raises UsageError for an expert whose outputs are not finite: one that was too costly to be tried when it came.
         """
-        outputs = torch.stack([logits(expert.to(device), samples, device) for expert in self.experts], 1)
+        outputs = torch.stack([expert.log_probabilities(samples, device) for expert in self.experts], 1)
         if not bool(outputs.isfinite().all()):
             broken = next(k for k in range(len(self.experts)) if not bool(outputs[:, k].isfinite().all()))
             whose = f"the expert of client {self.owners[broken]}" if self.owners else f"expert {broken}"

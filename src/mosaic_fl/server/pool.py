@@ -9,9 +9,8 @@ from torch import Tensor
 from mosaic_fl.domains.samples import Samples, concatenate, from_network
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.experts.kind import Expert
 from mosaic_fl.generators.base import Generator
-from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.inference import logits
 from mosaic_fl.numerics.devices import AT_ONCE
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.experts import class_weights
@@ -41,10 +40,10 @@ class Sampler:
         self.kinds = contributions[0].schema.fields
         self.clients = torch.tensor([c.client for c in contributions])
         self.generators = [c.build_generator() for c in contributions]
-        self.judges: dict[int, Classifier] = {}
+        self.judges: dict[int, Expert] = {}
         for k, generator in enumerate(self.generators):
             if generator is not None and not generator.to(device).conditional:
-                self.judges[k] = contributions[k].build_expert().to(device)
+                self.judges[k] = contributions[k].build_expert()
 
     def draw(self, n: int, stream: Stream) -> Pool:
         """n samples: classes drawn evenly, and within a class from each client's generator in proportion to w[k, c].
@@ -91,7 +90,7 @@ class Sampler:
             labels = torch.multinomial(self.counts[k].float(), share, replacement=True, generator=rng)
             samples = self._drawn(generator, labels, rng)
             if k in self.judges:
-                labels = logits(self.judges[k], samples, generator.device).argmax(1)
+                labels = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
             parts.append(Pool(samples, labels, self.clients[[k] * share]))
         labels = torch.cat([part.labels for part in parts])
         sources = torch.cat([part.sources for part in parts])
@@ -123,7 +122,7 @@ class Sampler:
                 return
             batch = min(MOST_AT_ONCE, max(256, 2 * len(open_places)))
             samples = self._drawn(generator, torch.zeros(batch, dtype=torch.int64), rng)
-            shown = logits(self.judges[k], samples, generator.device).argmax(1)
+            shown = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
             for label in shown.unique().tolist():
                 places = open_places[labels[open_places] == label]
                 candidates = (shown == label).nonzero().flatten()

@@ -14,7 +14,7 @@ from mosaic_fl.engines.flower.hub import Grid, nodes, pull, push
 from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_request, unpack_answer
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT
-from mosaic_fl.models import check
+from mosaic_fl.experts.naming import check
 
 HELLO_SECONDS = 120.0  # for an answer to a hello, before it is said again
 SKEW_SECONDS = 600.0  # by how much a client's clock may differ

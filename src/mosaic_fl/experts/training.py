@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mosaic_fl.client.objective import LatentTerm, Objective
 from mosaic_fl.config import TrainConfig
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.experts.kind import Expert
+from mosaic_fl.experts.objective import LatentTerm, Objective
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.inference import accuracy, logits
+from mosaic_fl.models.inference import accuracy
 from mosaic_fl.models.trainable import trainable
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
@@ -90,12 +91,12 @@ def train_classifier(
 
 
 def score(
-    model: Classifier, data: Dataset, device: torch.device, loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    expert: Expert, data: Dataset, device: torch.device, loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
 ) -> dict[str, float]:
-    """`samples`, and where there are any, `accuracy` in 0..1 and `loss`, of logits and labels, in nats."""
+    """`samples`, and where there are any, `accuracy` in 0..1 and `loss`, of log-probabilities and labels, in nats."""
     if not len(data):
         return {"samples": 0}
-    outputs = logits(model, data.samples, device)
+    outputs = expert.log_probabilities(data.samples, device)
     return {
         "samples": len(data),
         "accuracy": accuracy(outputs, data.labels),
