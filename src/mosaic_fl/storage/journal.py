@@ -126,7 +126,7 @@ class Journal:
     def keep(self, name: str, stage: Stage) -> None:
         """Remember a finished stage."""
         self._write(name, stage)
-        self.write_metrics()
+        self.write_metrics(lasting=False)  # at the end once more
         self._write_seconds()
 
     def _write(self, name: str, stage: Stage) -> None:
@@ -135,10 +135,10 @@ class Journal:
             manifest = {"info": stage.info, "seconds": stage.seconds, "metrics": stage.metrics}
             container.write(self._path(name), KIND, manifest, stage.tensors)
 
-    def write_metrics(self) -> None:
+    def write_metrics(self, *, lasting: bool = True) -> None:
         """Write the curves of all finished stages: at the end once more, since a kill may have come between."""
         if self.folder is not None:
-            write_atomic(self.folder / "metrics.jsonl", self._metrics())
+            write_atomic(self.folder / "metrics.jsonl", self._metrics(), lasting=lasting)
 
     def clear(self) -> None:
         """Delete the files of all stages: the run has its result. Its figures, curves and contributions stay."""
@@ -147,7 +147,7 @@ class Journal:
 
     def _write_seconds(self) -> None:
         if self.folder is not None:
-            write_atomic(self.folder / SECONDS, json.dumps(self.clock.seconds()) + "\n")
+            write_atomic(self.folder / SECONDS, json.dumps(self.clock.seconds()) + "\n", lasting=False)
 
     def _shed(self, name: str) -> None:
         """Forget the tensors of a finished stage that later ones have made useless; its figures stay."""
