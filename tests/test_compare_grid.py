@@ -2,10 +2,10 @@
 
 import pytest
 
-from mosaic_fl.comparison.cells import Result, seconds_left
-from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting, known_methods
+from mosaic_fl.comparison.cells import CellResult, seconds_left
+from mosaic_fl.comparison.grid import CENTRALISED, LOCAL, Cell, Grid, Setting, known_methods
 from mosaic_fl.comparison.plan import make_plan
-from mosaic_fl.config import Config
+from mosaic_fl.config import Config, Reader
 from mosaic_fl.errors import UsageError
 
 SMALL = {"data.max_train": 120, "data.max_test": 40, "run.workers": 1}
@@ -164,14 +164,19 @@ def test_mixed_architectures_are_at_least_two() -> None:
         make_plan(Grid(["mosaic"], [2], values={**SMALL, "models.student": "cmn:8"}))
 
 
+def test_what_a_site_trains_by_is_the_clients_work() -> None:
+    trained_by = {name for name, section in Config.sections().items() if Reader.TRAINING in section.readers}
+    assert {f"{name}." for name in trained_by - {"run", "data"}} == set(LOCAL) - {"rounds."}
+
+
 def test_seconds_left_are_those_of_the_nearest_cells() -> None:
     setting, other = Setting(5, 0.1, "equal", 0), Setting(5, 0.1, "equal", 1)
     assert seconds_left([Cell(setting, "mosaic", 1)], {}) is None
     results = {
-        Cell(setting, "mosaic", 1): Result("done", seconds=10),
-        Cell(setting, "fedavg", 1): Result("done", seconds=2),
-        Cell(setting, "fedavg", 20): Result("done", seconds=36),
-        Cell(setting, "fedbn", 1): Result("failed", seconds=1000),
+        Cell(setting, "mosaic", 1): CellResult("done", seconds=10),
+        Cell(setting, "fedavg", 1): CellResult("done", seconds=2),
+        Cell(setting, "fedavg", 20): CellResult("done", seconds=36),
+        Cell(setting, "fedbn", 1): CellResult("failed", seconds=1000),
     }
     left = [Cell(other, "fedavg", 20), Cell(other, "fedavg", 5), Cell(other, "heterofl", 1)]
     # The same method and rounds: 36; the same method: (2 + 36)/2; none alike: (10 + 2 + 36)/3.

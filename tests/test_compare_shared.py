@@ -10,8 +10,10 @@ import torch
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.engines import digests
+from mosaic_fl.engines.digests import Digests, digest
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.engines.shared import SharedFederation, digest
+from mosaic_fl.engines.shared import SharedFederation
 from mosaic_fl.engines.tasks import ContributeTask
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.models import build
@@ -65,6 +67,16 @@ def test_in_two_steps_a_contribution_is_the_same_and_its_classifier_is_trained_o
     assert [task.trained is not None for task in asked] == [True, True]
     assert made == [c.to_bytes() for c in whole.engine.contribute()]  # all at once, kept nowhere before
     assert all(more > less for more, less in zip(whole.seconds, bare.seconds, strict=True))
+
+
+def test_the_engine_keeps_its_own_journal_whatever_is_shared(digits: Dataset, tmp_path: Path) -> None:
+    federation = clients(digits, tmp_path)
+    engine = federation.engine
+    own, submit, used = engine.journal, engine.workers.submit, list[Journal]()
+    engine.workers.submit = lambda task: used.append(engine.journal) or submit(task)  # type: ignore[method-assign, func-returns-value]
+    federation.contribute()
+    assert [journal is own for journal in used] == [True] * 4
+    assert not own.done
 
 
 @pytest.mark.parametrize(
@@ -152,6 +164,16 @@ def test_a_digest_is_of_all_fields_and_of_content() -> None:
     assert len({digest(v) for v in ([1, [2]], [[1], 2], [1, 2], "1", 1, 1.0, True, None)}) == 8
     with pytest.raises(TypeError):
         digest(_Job(0, "mlp:8", state, teacher=object()))
+
+
+def test_a_tensors_bytes_are_hashed_once_for_all_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed, of_tensor = list[torch.Tensor](), digests._of_tensor
+    monkeypatch.setattr(digests, "_of_tensor", lambda tensor: hashed.append(tensor) or of_tensor(tensor))
+    state = {"w": torch.ones(3), "b": torch.ones(3)}
+    several = Digests()
+    made = [several.of(FitJob(client, "mlp:8", state)) for client in range(3)]
+    assert len(hashed) == 2
+    assert made == [digest(FitJob(client, "mlp:8", state)) for client in range(3)]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from mosaic_fl.comparison.cells import Result
+from mosaic_fl.comparison.cells import CellResult
 from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting
 from mosaic_fl.comparison.table import blocks, caveat_of, holm, kind_of, paired, to_csv, to_json
 from mosaic_fl.config import Config
@@ -24,17 +24,17 @@ def at(kind: str, seed: int) -> Setting:
     return Setting(2, 0.1, kind, seed)  # type: ignore[arg-type]
 
 
-def done(accuracy: float) -> Result:
-    return Result("done", "", accuracy, 1, 2e6, 5e5, 3.0, 120.4, 9.0)
+def done(accuracy: float) -> CellResult:
+    return CellResult("done", "", accuracy, 1, 2e6, 5e5, 3.0, 120.4, 9.0)
 
 
-def results() -> dict[Cell, Result]:
+def results() -> dict[Cell, CellResult]:
     found = {}
     for seed, (mosaic, fedavg) in enumerate([(0.90, 0.80), (0.94, 0.81), (0.92, 0.82)]):
         found[Cell(at("equal", seed), "mosaic", 1)] = done(mosaic)
         found[Cell(at("equal", seed), "fedavg", 1)] = done(fedavg)
-        found[Cell(at("mixed", seed), "fedavg", 1)] = Result("cannot", "needs equal architectures")
-    found[Cell(at("equal", 0), CENTRALISED, 1)] = Result("done", "", 0.99, 1, server_seconds=4.0)
+        found[Cell(at("mixed", seed), "fedavg", 1)] = CellResult("cannot", "needs equal architectures")
+    found[Cell(at("equal", 0), CENTRALISED, 1)] = CellResult("done", "", 0.99, 1, server_seconds=4.0)
     return found
 
 
@@ -208,7 +208,7 @@ def test_without_mosaic_the_best_honest_one_model_method_is_measured_against(mon
 
 
 def test_a_failed_cell_says_why() -> None:
-    found = results() | {Cell(at("equal", 2), "fedavg", 1): Result("failed", "out of memory")}
+    found = results() | {Cell(at("equal", 2), "fedavg", 1): CellResult("failed", "out of memory")}
     row = blocks(GRID, found)[0].rows[1]
     assert (row.seeds, row.note) == (2, "2 of 3 seeds; failed: out of memory")
 

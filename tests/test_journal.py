@@ -20,6 +20,16 @@ def work(calls: list[str], name: str = "a"):
     return compute
 
 
+def test_a_journal_through_another_listener_is_the_same_journal(tmp_path: Path) -> None:
+    heard, calls = list[str](), list[str]()
+    journal = Journal(tmp_path, lambda stage, *_: heard.append(f"own {stage}"))
+    other = journal.through(lambda listen: lambda stage, *more: (heard.append(f"first {stage}"), listen(stage, *more)))
+    other.stage("a", work(calls))
+    journal.stage("a", work(calls))
+    assert (calls, heard) == (["a"], ["first a", "own a", "own a"])
+    assert journal.clock is other.clock
+
+
 def test_a_finished_stage_is_never_done_again(tmp_path: Path) -> None:
     calls: list[str] = []
     first = Journal(tmp_path).stage("a", work(calls))

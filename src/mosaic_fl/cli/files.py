@@ -26,7 +26,8 @@ from mosaic_fl.config.model_names import require_spelt
 from mosaic_fl.data.places import existing, reads
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
-from mosaic_fl.runs.folder import claim, finished, require_open
+from mosaic_fl.runs.folder import claim, require_open
+from mosaic_fl.runs.result import finished
 from mosaic_fl.storage.files import require_file, require_place, require_writable, write_atomic
 
 # Of the settings that say what a simulation reads, those for a site too.

@@ -22,7 +22,8 @@ from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
 from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
-from mosaic_fl.runs.folder import claim, finished
+from mosaic_fl.runs.folder import claim
+from mosaic_fl.runs.result import finished
 from mosaic_fl.runs.runner import Prepared, prepare, run
 from mosaic_fl.server.pool import sheet
 from mosaic_fl.storage.journal import round_name

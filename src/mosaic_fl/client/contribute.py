@@ -1,7 +1,9 @@
 """A client's whole work: private data in, one contribution out."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.config import Config, GeneratorConfig
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
@@ -22,6 +25,7 @@ from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.registries import GENERATORS
+from mosaic_fl.storage.files import sha256
 from mosaic_fl.training.monitor import Monitor
 
 
@@ -32,6 +36,13 @@ class Site:
     client: int
     data: Dataset
     architecture: str
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what its answers depend on: its architecture, and its data with their schema."""
+        tensors = (*to_tensors(self.data.samples, "").values(), self.data.labels)
+        about = json.dumps([self.architecture, self.data.schema.to_json()])
+        return sha256(about.encode(), *(tensor.contiguous().reshape(-1).numpy().data for tensor in tensors))
 
 
 def contribute(

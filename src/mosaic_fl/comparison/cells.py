@@ -25,13 +25,14 @@ from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.runner import simulated
 from mosaic_fl.storage.files import read_bytes, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Listener, deaf
 
 
 @dataclass(frozen=True)
-class Result:
+class CellResult:
     """What became of a cell: figures where it is `done`, and else the `reason` in words.
 
     `accuracy` is a fraction of the test set, `bytes_up` and `bytes_down` are means a client and None where nothing
@@ -51,9 +52,9 @@ class Result:
     seconds: float = 0.0
 
 
-Results = Mapping[Cell, Result]
+Results = Mapping[Cell, CellResult]
 After = Callable[[Cell, Results], None]
-Tell = Callable[[Cell, Result], None]
+Tell = Callable[[Cell, CellResult], None]
 
 
 def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell, listen: Listener = deaf) -> None:
@@ -74,31 +75,37 @@ def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell, listen: 
         shutil.rmtree(shared, ignore_errors=True)
 
 
-def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener = deaf) -> Result:
+def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener = deaf) -> CellResult:
     """Run one cell, which finds and leaves its clients' answers in `shared`; raises what the method raises.
 
     Its finished stages are in `half`, where it finds them if it was killed.
     """
-    begin, config = time.perf_counter(), plan.config(cell)
+    begin = time.perf_counter()
+    config = plan.config(cell)
     name_generator(config.generator.family)  # of several jobs, each is a process of its own
-    test = plan.splits[cell.setting.seed].test
-    with LocalFederation(plan.sites(cell), config, plan.device, Journal(None, listen)) as engine:
+    sites = plan.sites(cell)
+    with LocalFederation(sites, config, plan.device, Journal(None, listen)) as engine:
         if cell.method == CENTRALISED:
-            return _centralised(plan, engine, begin)
-        federation, method = SharedFederation(engine, shared), METHODS[cell.method].run
-        journal = CellJournal(half, federation, listen)
-        outcome = method(federation, config, plan.device, journal)
-        cost = journal.cost
-        return Result(
-            "done",
-            accuracy=figures(outcome, test, None, [], plan.device)["accuracy"],
-            models_served=outcome.models_served,
-            bytes_up=_mean(outcome.bytes_up),
-            bytes_down=_mean(outcome.bytes_down),
-            client_seconds=fmean(cost.clients),
-            server_seconds=cost.server,
-            seconds=time.perf_counter() - begin,
-        )
+            outcome, server = _centralised(plan, engine)
+            clients = None
+        else:
+            federation = SharedFederation(engine, shared)
+            journal = CellJournal(half, federation, listen)
+            outcome = METHODS[cell.method].run(federation, config, plan.device, journal)
+            cost = journal.cost
+            clients, server = fmean(cost.clients), cost.server
+        measured = figures(outcome, plan.splits[cell.setting.seed].test, None, [], plan.device)
+    result = simulated(config, sites, outcome, measured, {})
+    return CellResult(
+        "done",
+        accuracy=result.accuracy,
+        models_served=result.models_served,
+        bytes_up=_mean(result.bytes_up),
+        bytes_down=_mean(result.bytes_down),
+        client_seconds=clients,
+        server_seconds=server,
+        seconds=time.perf_counter() - begin,
+    )
 
 
 def seconds_left(left: Sequence[Cell], results: Results) -> float | None:
@@ -118,30 +125,26 @@ def seconds_left(left: Sequence[Cell], results: Results) -> float | None:
     return sum(map(guess, left))
 
 
-def _attempt(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener) -> Result:
+def _attempt(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener) -> CellResult:
     begin = time.perf_counter()
     try:
         return run_cell(plan, cell, shared, half, listen)
     except Exception as error:  # whatever one method does, the hours that the others took are not lost
         known = isinstance(error, MosaicError | RuntimeError)
         reason = " ".join(str(error if known else f"{type(error).__name__}: {error}").split())
-        return Result("failed", reason or type(error).__name__, seconds=time.perf_counter() - begin)
+        return CellResult("failed", reason or type(error).__name__, seconds=time.perf_counter() - begin)
 
 
 def _mean(values: Sequence[int]) -> float | None:
     return fmean(values) if values else None
 
 
-def _centralised(plan: Plan, engine: LocalFederation, begin: float) -> Result:
-    """The student on the pooled data, for as many steps as a distilled one, or as a client's training has if more."""
+def _centralised(plan: Plan, engine: LocalFederation) -> tuple[Outcome, float]:
+    """(the pooled data's student, seconds), for as many steps as a distilled one, or a client's training if more."""
     start = time.perf_counter()
     engine.plan_ceiling(plan.student, engine.config.distill.steps)
     model = GlobalModel(plan.student, engine.schema, engine.ceiling())
-    spent = time.perf_counter() - start
-    test = plan.splits[engine.config.run.seed].test
-    measured = figures(Outcome(model, [], []), test, None, [], plan.device)
-    now = time.perf_counter() - begin
-    return Result("done", accuracy=measured["accuracy"], models_served=1, server_seconds=spent, seconds=now)
+    return Outcome(model, [], []), time.perf_counter() - start
 
 
 def shared_folder(folder: Path, setting: Setting) -> Path:
@@ -152,10 +155,10 @@ def _path(folder: Path, cell: Cell) -> Path:
     return folder / "cells" / f"{cell.name}.json"
 
 
-def recall(folder: Path, cell: Cell) -> Result | None:
+def recall(folder: Path, cell: Cell) -> CellResult | None:
     """The finished cell's result; None where its file is not there, or damaged."""
     try:
-        result = Result(**json.loads(read_bytes(_path(folder, cell))))
+        result = CellResult(**json.loads(read_bytes(_path(folder, cell))))
     except (UsageError, ValueError, TypeError, RecursionError):
         return None
     return result if result.status == "done" and isinstance(result.accuracy, float) else None

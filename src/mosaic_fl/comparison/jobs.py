@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.comparison.cells import Result, Tell, recall, run_setting
+from mosaic_fl.comparison.cells import CellResult, Tell, recall, run_setting
 from mosaic_fl.comparison.grid import Cell, Setting
 from mosaic_fl.comparison.plan import Plan
 from mosaic_fl.engines.workers import die_with_parent
@@ -86,9 +86,9 @@ def _start(plan: Any, factories: Any) -> None:
     _plan = plan
 
 
-def _run(setting: Setting, folder: Path) -> list[tuple[Cell, Result]]:
+def _run(setting: Setting, folder: Path) -> list[tuple[Cell, CellResult]]:
     assert _plan is not None
-    ran = list[tuple[Cell, Result]]()
+    ran = list[tuple[Cell, CellResult]]()
     run_setting(_plan, setting, folder, lambda cell, result: ran.append((cell, result)))
     return ran
 

@@ -3,14 +3,14 @@
 import shutil
 from pathlib import Path
 
-from mosaic_fl.comparison.cells import After, Result, recall, run_setting, shared_folder
+from mosaic_fl.comparison.cells import After, CellResult, recall, run_setting, shared_folder
 from mosaic_fl.comparison.grid import Cell, Setting
 from mosaic_fl.comparison.jobs import run_settings
 from mosaic_fl.comparison.plan import Plan
 from mosaic_fl.training.monitor import Listener, deaf
 
 
-def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1, listen: Listener = deaf) -> dict[Cell, Result]:
+def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1, listen: Listener = deaf) -> dict[Cell, CellResult]:
     """Run what has no file in `folder`/cells yet; call `after(cell, all results so far)` after each cell that ran.
 
     A cell that fails is reported in its result and tried again when the grid is resumed; the others go on. `jobs`
@@ -18,7 +18,7 @@ def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1, listen: List
     seconds are a clock's. `listen` hears of the work as it goes on; of several jobs, how many settings are
     done. Raises MosaicError where such a process dies.
     """
-    results = {cell: Result("cannot", reason) for cell, reason in plan.barred.items()}
+    results = {cell: CellResult("cannot", reason) for cell, reason in plan.barred.items()}
     results |= {cell: kept for cell in plan.runnable if (kept := recall(folder, cell)) is not None}
     left = list[Setting]()
     for setting in plan.grid.settings():
@@ -27,7 +27,7 @@ def run_grid(plan: Plan, folder: Path, after: After, jobs: int = 1, listen: List
         else:  # killed after its last cell, it has left what nobody will use
             shutil.rmtree(shared_folder(folder, setting), ignore_errors=True)
 
-    def tell(cell: Cell, result: Result) -> None:
+    def tell(cell: Cell, result: CellResult) -> None:
         results[cell] = result
         after(cell, results)
 

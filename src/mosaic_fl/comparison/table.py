@@ -11,7 +11,7 @@ from itertools import product
 from statistics import fmean, stdev
 from typing import Any
 
-from mosaic_fl.comparison.cells import Result, Results
+from mosaic_fl.comparison.cells import CellResult, Results
 from mosaic_fl.comparison.grid import CENTRALISED, LOCAL, Cell, Grid, Setting
 from mosaic_fl.config import Config
 from mosaic_fl.methods import METHODS
@@ -244,10 +244,10 @@ def _reference(rows: Iterable[Row]) -> str:
     return max(one, key=lambda row: row.accuracy or 0.0).method if one else ""
 
 
-def _row(method: str, found: Sequence[Result | None], rounds: int, caveat: str) -> Row:
+def _row(method: str, found: Sequence[CellResult | None], rounds: int, caveat: str) -> Row:
     done = [r for r in found if r is not None and r.status == "done"]
 
-    def mean(figure: Callable[[Result], float | None]) -> float | None:
+    def mean(figure: Callable[[CellResult], float | None]) -> float | None:
         values = [value for r in done if (value := figure(r)) is not None]
         return fmean(values) if values else None
 
@@ -269,7 +269,7 @@ def _row(method: str, found: Sequence[Result | None], rounds: int, caveat: str) 
     )
 
 
-def _note(found: Sequence[Result | None]) -> str:
+def _note(found: Sequence[CellResult | None]) -> str:
     """What is missing, in words: the first reason, and how many seeds there are where some are not."""
     reasons = [f"failed: {r.reason}" if r.status == "failed" else r.reason for r in found if r and r.status != "done"]
     done = sum(r is not None and r.status == "done" for r in found)

@@ -1,11 +1,15 @@
 """The client's work: classifier, generator, prototypes."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
 from mosaic_fl.config.names import GeneratorName
 from mosaic_fl.config.section import Reader, ReadSection
+
+BARE: Mapping[str, Any] = {"generator.family": "none", "prototypes.per_class": 0}
+"""Settings with which what a client sends is its classifier alone: what else their sections say has no effect then."""
 
 
 class TrainConfig(ReadSection):

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.client import BARE
 from mosaic_fl.errors import unknown
 
-# What a method's card says that it does not ask for, no preset brings back.
-UNUSED = ("generator.family", "prototypes.per_class")
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # Colour photographs, of which small generators draw blur: what docs/notes/natural-images.md found best.
@@ -84,5 +83,6 @@ def preset_config(name: str, below: Mapping[str, Any] | None = None) -> Config:
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     below = dict(below or {})
-    unused = {key: below[key] for key in UNUSED if key in below}
+    # What a method's card says that it does not ask for, no preset brings back.
+    unused = {key: below[key] for key in BARE if key in below}
     return Config().with_values({**below, **PRESETS[name], **unused})

@@ -23,8 +23,9 @@ from mosaic_fl.deploy.processes import Child, Command, Processes, call, ended_by
 from mosaic_fl.deploy.serving import Deployment
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.notes import note
-from mosaic_fl.runs.folder import claim, finished
+from mosaic_fl.runs.ending import ended_before
+from mosaic_fl.runs.folder import claim
+from mosaic_fl.runs.result import FILE, finished
 from mosaic_fl.storage.files import read_bytes, sha256
 from mosaic_fl.storage.folder_lock import occupy
 from mosaic_fl.storage.journal import Journal
@@ -90,13 +91,12 @@ def serve(plan: ServerPlan, *, resume: bool, force: bool, beat: Callable[[], Non
     options = {"clients": str(plan.clients), "test": str(plan.test) if plan.test else ""}
     sources = [path for path in (plan.test, plan.keys, plan.clients_keys) if path]
     claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
-    if (ended := finished(plan.out)) is not None:
-        note(f"{plan.out} has its result already: nothing is done again")
+    if (ended := ended_before(plan.out)) is not None:
         _remove_messages(plan)  # of a run that was killed between its result and its end
         return ended
     hub_port = _hub_port(plan)
     _write(plan, known, hub_port)
-    before = _stamp(plan.out / "result.json")
+    before = _stamp(plan.out / FILE)
     steps = commands(plan, known, hub_port)
     with ended_by_sigterm(), Processes() as processes:
         _start(plan, steps, processes, hub_port)
@@ -213,7 +213,7 @@ def _wait(
     beat: Callable[[], None],
 ) -> dict[str, Any]:
     """Wait for this start's result.json or failure.json, telling what the app tells."""
-    result, failure = plan.out / "result.json", plan.out / "failure.json"
+    failure = plan.out / "failure.json"
     tail = Tail(plan.flower / "serverapp.log", SAID)
     ask_at, ended_at = time.monotonic() + ASK, None
     while True:
@@ -222,8 +222,8 @@ def _wait(
         beat()
         if said := _read(failure):
             raise (UsageError if said.get("exit_code") == 2 else MosaicError)(str(said.get("error")))
-        if _stamp(result) not in (None, before) and (said := _read(result)):
-            return said
+        if _stamp(plan.out / FILE) not in (None, before) and (result := finished(plan.out)) is not None:
+            return result
         if child := processes.dead():
             raise MosaicError(f"{child.name} ended by itself: {last_line(child.output())}; go on with --resume")
         if ended_at is not None and time.monotonic() - ended_at > GRACE:

@@ -4,6 +4,7 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,8 +30,10 @@ from mosaic_fl.models import check, default_student, trust, trust_own
 from mosaic_fl.notes import printed
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
-from mosaic_fl.runs.benefit import own_data, taking_part
+from mosaic_fl.runs.benefit import benefit
+from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.result import Result
 from mosaic_fl.storage.files import read_bytes, read_text, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.watch import Watch, serve_metrics
@@ -38,7 +41,7 @@ from mosaic_fl.watch import Watch, serve_metrics
 RUN_VARIABLE = "MOSAIC_RUN"
 """The environment variable that names the run's folder to Flower's server process."""
 log = logging.getLogger("mosaic_fl.server")
-SETTINGS, RESULT, FAILURE, IDENTITY = "deployment.json", "result.json", "failure.json", "run-id"
+SETTINGS, FAILURE, IDENTITY = "deployment.json", "failure.json", "run-id"
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,7 @@ def serve(grid: Grid, folder: Path) -> None:
                 port = deployment.metrics_port
                 with serve_metrics(watch, port) if port else nullcontext(), printed():  # the command shows such lines
                     watch.tell("run_started", expected=list(range(deployment.clients)))
-                    result = _run(grid, folder, deployment, config, watch)
-                    write_atomic(folder / RESULT, json.dumps(result, indent=2) + "\n")
-                    Journal(folder).clear()  # no resume needs its stages any more
+                    _run(grid, folder, deployment, config, watch)
                     watch.tell("run_finished")
             except Exception as error:
                 watch.tell("run_failed", reason=in_one_line(error))
@@ -106,7 +107,7 @@ def serve(grid: Grid, folder: Path) -> None:
             write_atomic(folder / FAILURE, json.dumps({"error": in_one_line(error), "exit_code": code}) + "\n")
 
 
-def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch: Watch) -> dict[str, Any]:
+def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch: Watch) -> None:
     device = find_device(config.run.device)
     for spec in deployment.trusted:
         trust_own(spec)
@@ -126,13 +127,10 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     if outcome.model is not None:
         write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
         confusions = federation.deliver(outcome.model)
-    result = _described(config, federation, outcome, watch)
-    result |= _figures(outcome, test, list(confusions.values()), device)
-    result["own_data"] = own_data(federation.alone, confusions, len(federation.architectures))
-    result["taking_part"] = taking_part(result)
+    measured = _figures(outcome, test, list(confusions.values()), device)
+    measured |= benefit(measured, federation.alone, confusions, len(federation.architectures))
     federation.close()
-    journal.write_metrics()
-    return result | {"seconds": journal.clock.report()}
+    conclude(_deployed(config, federation, outcome, measured, watch), journal)
 
 
 def _settled(config: Config, federation: FlowerFederation) -> Config:
@@ -146,22 +144,21 @@ def _settled(config: Config, federation: FlowerFederation) -> Config:
     return config.with_values({"models.clients": models, "models.student": student})
 
 
-def _described(config: Config, federation: FlowerFederation, outcome: Outcome, watch: Watch) -> dict[str, Any]:
-    samples = {client: member.samples for client, member in sorted(federation.exchange.roll.members.items())}
-    return {
-        "method": config.run.method,
-        "title": METHODS[config.run.method].title,
-        "data": "at the clients",
-        "clients": len(federation.architectures),
-        "seed": config.run.seed,
-        "models": list(federation.architectures),
-        "student": outcome.model.architecture if outcome.model else None,
-        "models_served": outcome.models_served,
-        "samples": [samples.get(client, 0) for client in range(len(federation.architectures))],
-        "bytes_up": outcome.bytes_up,
-        "bytes_down": outcome.bytes_down,
-        "left_out": watch.status.left_out_json(),  # of all starts of the run
-    }
+def _deployed(
+    config: Config, federation: FlowerFederation, outcome: Outcome, measured: Mapping[str, Any], watch: Watch
+) -> Result:
+    samples = {client: member.samples for client, member in federation.exchange.roll.members.items()}
+    return Result(
+        "deployment",
+        config,
+        list(federation.architectures),
+        outcome,
+        measured,
+        federation.journal.clock.report(),
+        data="at the clients",
+        samples=[samples.get(client, 0) for client in range(len(federation.architectures))],
+        left_out=watch.status.left_out_json(),  # of all starts of the run
+    )
 
 
 def _figures(outcome: Outcome, test: Dataset | None, confusions: list[Tensor], device: torch.device) -> dict[str, Any]:

@@ -81,20 +81,24 @@ class LocalFederation:
         self,
         start: Mapping[int, Start] | None = None,
         *,
+        journal: Journal | None = None,
         bare: bool = False,
         trained: Sequence[Contribution] | None = None,
     ) -> list[Contribution]:
         """Every client's contribution, made now or found in the journal; raises the first fault after all are done.
 
-        `bare` and `trained` are for who makes them in two steps: see `ContributeTask`.
+        `journal` is another than the engine's own, for contributions that outlive the run. `bare` and `trained` are for
+        who makes them in two steps: see `ContributeTask`.
         """
         begin, known = start or {}, {c.client: c for c in trained or ()}
-        with self.journal.clock.stage(CLIENTS):
-            recalled = {client: self._recall(client) for client in range(len(self.sites))}
+        where = self.journal if journal is None else journal
+        kept = KeptContributions(where)
+        with where.clock.stage(CLIENTS):
+            recalled = {client: self._recall(client, kept) for client in range(len(self.sites))}
             missing = [client for client, contribution in recalled.items() if contribution is None]
             tasks = {k: ContributeTask(k, begin.get(k), bare, known.get(k)) for k in missing}
-            recalled |= self._collect(tasks)
-        self.journal.listen(CLIENTS, -1, 1, 1)
+            recalled |= self._collect(tasks, kept)
+        where.listen(CLIENTS, -1, 1, 1)
         return [made for _, made in sorted(recalled.items()) if made is not None]
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
@@ -177,7 +181,7 @@ class LocalFederation:
             self.seconds[client] += one.seconds
         return [one.value for one in done.values()]
 
-    def _collect(self, tasks: dict[int, ContributeTask]) -> dict[int, Contribution | None]:
+    def _collect(self, tasks: dict[int, ContributeTask], kept: KeptContributions) -> dict[int, Contribution | None]:
         """Run the tasks, keep each result as soon as it is there, and only then raise the first fault."""
         futures = {self.workers.submit(tasks[k]): k for k in self._by_size(list(tasks))}
         self._start_ceiling()
@@ -187,7 +191,7 @@ class LocalFederation:
         for future in in_order:
             try:
                 done = self._result(future)
-                made[futures[future]] = self._keep(futures[future], done)
+                made[futures[future]] = self._keep(futures[future], done, kept)
             except MosaicError as fault:
                 faults.append(type(fault)(f"client {futures[future]}: {fault}"))
             except Exception as fault:  # out of memory, or whatever a user's own model raises: the others go on
@@ -197,24 +201,20 @@ class LocalFederation:
             raise faults[0]
         return made
 
-    def _keep(self, client: int, done: Done) -> Contribution:
+    def _keep(self, client: int, done: Done, kept: KeptContributions) -> Contribution:
         made = Contribution.from_bytes(done.value, f"contribution of client {client}")
         self.seconds[client] += done.seconds
-        self._kept.keep(client, done)
+        kept.keep(client, done)
         self.alone[client] = made.validation
         return made
 
-    def _recall(self, client: int) -> Contribution | None:
-        found = self._kept.recall(client)
+    def _recall(self, client: int, kept: KeptContributions) -> Contribution | None:
+        found = kept.recall(client)
         if found is None:
             return None
         self.seconds[client] += found.seconds
         self.alone[client] = found.contribution.validation
         return found.contribution
-
-    @property
-    def _kept(self) -> KeptContributions:
-        return KeptContributions(self.journal)  # whoever shares this engine's work changes the journal
 
     @staticmethod
     def _result(future: "Future[Done]") -> Done:

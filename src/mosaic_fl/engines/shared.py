@@ -6,23 +6,21 @@ Every answer is what the clients would have given, bit for bit, and its cost is 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from pydantic import BaseModel
 from torch import Tensor
 
 from mosaic_fl.config import Config, Reader
+from mosaic_fl.config.client import BARE
+from mosaic_fl.engines.digests import Digests, digest
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.engines.tasks import BARE
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.numerics.states import State
 from mosaic_fl.storage import container
-from mosaic_fl.storage.files import sha256
 from mosaic_fl.storage.journal import Journal
 
 Answer = TypeVar("Answer")
@@ -41,7 +39,8 @@ class SharedFederation:
         self.engine, self.folder, self.waited = engine, folder, 0.0
         self._found = dict.fromkeys(engine.seconds, 0.0)
         # A site is its number, its architecture and its samples.
-        self._sites, self._client = [digest(site) for site in engine.sites], client_settings(engine.config)
+        self._sites = [digest(site) for site in engine.sites]
+        self._client = client_settings(engine.config)
 
     @property
     def seconds(self) -> list[float]:
@@ -76,26 +75,28 @@ class SharedFederation:
 
     def _contribute(self, start: Mapping[int, Start] | None) -> list[Contribution]:
         """In two steps: the classifiers, which hardly any method trains otherwise, and what else is asked for."""
-        rest = ("generator", "prototypes")
-        bare = {name: values for name, values in self._client.items() if name not in rest}
-        trained = self._kept("classifiers", bare, start, bare=True)
+        digests = Digests()
+        trained = self._kept("classifiers", bare_settings(self._client), start, digests, bare=True)
         asked = self.engine.config
-        if asked.with_values(BARE) == asked:
+        if asked.with_values(dict(BARE)) == asked:
             return trained
-        return self._kept("whole", self._client, start, trained=trained)
+        return self._kept("whole", self._client, start, digests, trained=trained)
 
     def _kept(
-        self, name: str, settings: Mapping[str, Any], start: Mapping[int, Start] | None, **how: Any
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        start: Mapping[int, Start] | None,
+        digests: Digests,
+        **how: Any,
     ) -> list[Contribution]:
-        key = digest([name, self._sites, settings, dict(start or {}), self.engine.place.device.type])
-        own, self.engine.journal = self.engine.journal, Journal(self.folder / f"{name}-{key[:16]}")
-        try:  # the engine finds in the journal what is there, and keeps there what is not
-            return self.engine.contribute(start, **how)
-        finally:
-            self.engine.journal = own
+        key = digests.of([name, self._sites, settings, dict(start or {}), self.engine.place.device.type])
+        journal = Journal(self.folder / f"{name}-{key[:16]}")
+        return self.engine.contribute(start, journal=journal, **how)
 
     def _fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
-        paths = {job.client: self._path(job, round) for job in jobs}
+        digests = Digests()  # clients mostly begin with the same weights
+        paths = {job.client: self._path(job, round, digests) for job in jobs}
         answers = {job.client: kept for job in jobs if (kept := self._recall(paths[job.client])) is not None}
         missing = [job for job in jobs if job.client not in answers]
         before = dict(self.engine.seconds)
@@ -104,10 +105,11 @@ class SharedFederation:
             self._keep(paths[fitted.client], fitted, self.engine.seconds[fitted.client] - before[fitted.client])
         return [answers[job.client] for job in jobs if job.client in answers]
 
-    def _path(self, job: FitJob, round: int) -> Path | None:
+    def _path(self, job: FitJob, round: int, digests: Digests) -> Path | None:
         """Where the answer is kept; None where the job holds what has no content to tell it by."""
         try:
-            key = digest(["fit", self._sites[job.client], self._client, job, round, self.engine.place.device.type])
+            kind = self.engine.place.device.type
+            key = digests.of(["fit", self._sites[job.client], self._client, job, round, kind])
         except TypeError:
             return None
         return self.folder / "fits" / f"{key[:32]}.safetensors"
@@ -145,27 +147,10 @@ def client_settings(config: Config) -> dict[str, Any]:
     return config.site_settings(frozenset({Reader.TRAINING}))
 
 
-def digest(value: Any) -> str:
-    """SHA-256 of a value's content: tensors, dataclasses, mappings (in any order), sequences and plain values.
-
-    Two values have one digest if they are equal, types and shapes included. Raises TypeError for anything else.
-    """
-    if isinstance(value, Tensor):
-        plain = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        return sha256(f"tensor {value.dtype} {list(value.shape)}".encode(), plain.numpy().tobytes())
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: getattr(value, field.name) for field in fields(value)}
-        return sha256(type(value).__qualname__.encode(), digest(parts).encode())
-    if isinstance(value, BaseModel):
-        return sha256(type(value).__qualname__.encode(), digest(value.model_dump()).encode())
-    if isinstance(value, Mapping):
-        items = sorted((digest(key), digest(item)) for key, item in value.items())
-        return sha256(b"mapping", *(part.encode() for pair in items for part in pair))
-    if isinstance(value, list | tuple):
-        return sha256(b"sequence", *(digest(item).encode() for item in value))
-    if value is None or isinstance(value, str | int | float | bytes):
-        return sha256(type(value).__name__.encode(), repr(value).encode())
-    raise TypeError(f"a {type(value).__name__} has no content to tell it by")
+def bare_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a client's `settings` that its classifier depends on, which it would also train for others' sake."""
+    rest = {setting.partition(".")[0] for setting in BARE}
+    return {name: values for name, values in settings.items() if name not in rest}
 
 
 def _is_tensor(value: Any) -> bool:

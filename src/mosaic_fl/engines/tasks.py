@@ -12,17 +12,16 @@ from mosaic_fl.client.contribute import Site, contribute, split
 from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.config import Config
+from mosaic_fl.config.client import BARE
 from mosaic_fl.domains.dataset import pooled
-from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.experts.naming import kind_of
+from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.experts.training import train_classifier
 from mosaic_fl.models import build
-from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.fusion import load_aggregator
-from mosaic_fl.models.loading import load_into
-from mosaic_fl.models.registry import is_foreign
+from mosaic_fl.models.network import Network, load_network
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.storage.journal import round_name
@@ -33,13 +32,15 @@ from mosaic_fl.training.monitor import Listener, Recorder
 class Workplace:
     """What every task sees: the sites by their clients' numbers, the configuration, the device, who hears of progress.
 
-    Over a network there is one site, whatever its number.
+    Over a network there is one site, whatever its number. Tasks that train or measure weights do it in `network`, one
+    after the other.
     """
 
     sites: Mapping[int, Site]
     config: Config
     device: torch.device
     listen: Listener
+    network: Network = field(default_factory=Network)
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,7 @@ class Done:
 
 
 Task = Callable[[Workplace], Done]
-
-
-def _loaded(architecture: str, state: State, schema: Schema) -> Classifier:
-    """The classifier with the weights that a task brings."""
-    with torch.random.fork_rng(devices=[]):
-        return load_into(lambda: build(architecture, schema), state, "global weights", foreign=is_foreign(architecture))
-
-
-BARE = {"generator.family": "none", "prototypes.per_class": 0}
-"""Settings with which a contribution is the classifier alone."""
+WEIGHTS = "global weights"  # what a task brings, in errors
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,7 @@ class ContributeTask:
         site, state = place.sites[self.client], None
         if self.start is not None:
             site, state = replace(site, architecture=self.start.architecture), self.start.state
-        config = place.config.with_values(BARE) if self.bare else place.config
+        config = place.config.with_values(dict(BARE)) if self.bare else place.config
         made = contribute(site, config, place.device, monitor, state, self.trained)
         metrics = [
             {"client": self.client, "part": stage, **figures}
@@ -105,7 +97,7 @@ class FitTask:
     def __call__(self, place: Workplace) -> Done:
         start, config, job = time.perf_counter(), place.config, self.job
         train, validation = split(place.sites[job.client], config)
-        model = _loaded(job.architecture, job.state, train.schema)
+        model = place.network.load(job.architecture, train.schema, job.state, WEIGHTS)
         stream = Stream(config.run.seed, "fit", job.client, self.round)
         recorder = Recorder(round_name(self.round), job.client, place.listen)
         settings = config.train.model_copy(update=dict(job.settings))
@@ -125,7 +117,7 @@ class StatisticsTask:
     def __call__(self, place: Workplace) -> Done:
         start = time.perf_counter()
         train, _ = split(place.sites[self.client], place.config)
-        model = _loaded(self.architecture, self.state, train.schema)
+        model = load_network(self.architecture, train.schema, self.state, WEIGHTS)  # its layers are changed
         found = batch_statistics(model, train, place.device)
         samples = len(train) if found else 0  # nothing was measured
         fitted = Fitted(self.client, found, samples, {}, train.class_counts())
@@ -146,7 +138,9 @@ class EvaluateTask:
         classes = validation.schema.num_classes
         if not len(validation):
             return Done(torch.zeros(classes, classes, dtype=torch.int64), 0.0)
-        expert = kind_of(self.architecture).load(self.architecture, validation.schema, self.state, "the model to judge")
+        kind = kind_of(self.architecture)
+        load = place.network.load if kind is NETWORK else kind.load
+        expert = load(self.architecture, validation.schema, self.state, "the model to judge")
         predicted = expert.log_probabilities(validation.samples, place.device).argmax(1)
         cells: Tensor = torch.bincount(validation.labels * classes + predicted, minlength=classes**2)
         return Done(cells.view(classes, classes), time.perf_counter() - start)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from mosaic_fl.engines.parcel import Parcel
 from mosaic_fl.engines.tasks import Done, Task, Workplace
 from mosaic_fl.models.own import admitted
 from mosaic_fl.training.monitor import Listener
@@ -81,7 +82,7 @@ class Workers:
 
     def submit(self, task: Task) -> "Future[Done]":
         """The result of a task that some worker will do."""
-        return self.pool.submit(_run, task)
+        return self.pool.submit(_run, Parcel(task))
 
     def close(self) -> None:
         """End all workers now, whatever they do."""
@@ -124,9 +125,10 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-def _run(task: Task) -> Done:
+def _run(task: Any) -> Any:
+    """What the task gives; both are in parcels on the way alone."""
     assert _place is not None
-    return task(_place)
+    return Parcel(task(_place))
 
 
 def _read(news: "SimpleQueue[Any]", listen: Listener) -> None:

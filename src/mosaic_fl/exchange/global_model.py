@@ -18,8 +18,9 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits, recall
-from mosaic_fl.models.loading import load_into, require_fit
-from mosaic_fl.models.registry import build, is_foreign
+from mosaic_fl.models.loading import require_fit
+from mosaic_fl.models.network import load_network
+from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.storage import container
 from mosaic_fl.storage.files import read_bytes, require_path, write_atomic
@@ -75,13 +76,7 @@ class GlobalModel:
 
     def module(self) -> Classifier:
         """The classifier in eval mode on the CPU: float32 (n, channels, height, width) in −1..1 -> logits (n, C)."""
-        with torch.random.fork_rng(devices=[]):
-            return load_into(
-                lambda: build(self.architecture, self.schema),
-                self.state,
-                "global model",
-                foreign=is_foreign(self.architecture),
-            )
+        return load_network(self.architecture, self.schema, self.state, "global model")
 
     def logits(
         self, images: Images, device: torch.device | str = "cpu", *, value_range: tuple[float, float] | None = None

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -31,13 +32,7 @@ class Trial:
     @classmethod
     def of(cls, schema: Schema, architecture: str, spec: GeneratorSpec | None) -> "Trial":
         """Counted on the meta device; raises UsageError for networks that cannot be, or whose maps are too large."""
-        generator = Work(0, 0, 0, 0)
-        if spec is not None:
-            with torch.device("meta"):
-                network = build(spec, schema).eval()
-            module, inputs, passes = network.one_pass()
-            generator = measure(module, *inputs)[1].times(passes)
-            require_small(f"its generator {spec.family}", network, generator)
+        generator = Work(0, 0, 0, 0) if spec is None else _work(spec, schema)
         expert = kind_of(architecture).outline(architecture, schema)
         return cls(schema, expert.work, generator, expert.features)
 
@@ -75,3 +70,14 @@ class Trial:
             answers = expert.log_probabilities(from_network(self.schema.fields, images))
             if not bool(answers.isfinite().all()):
                 raise UsageError("its expert gives non-finite outputs")
+
+
+@lru_cache(maxsize=64)
+def _work(spec: GeneratorSpec, schema: Schema) -> Work:
+    """What a sample costs a generator that `spec` describes; raises UsageError where its maps are too large."""
+    with torch.device("meta"):
+        network = build(spec, schema).eval()
+    module, inputs, passes = network.one_pass()
+    work = measure(module, *inputs)[1].times(passes)
+    require_small(f"its generator {spec.family}", network, work)
+    return work

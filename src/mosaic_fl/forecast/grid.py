@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from mosaic_fl.comparison.grid import CENTRALISED, Cell, Setting
 from mosaic_fl.comparison.plan import Plan as Grid
+from mosaic_fl.engines.digests import digest
 from mosaic_fl.engines.local import worker_count
-from mosaic_fl.engines.shared import client_settings, digest
+from mosaic_fl.engines.shared import bare_settings, client_settings
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.clients import share_of
 from mosaic_fl.forecast.forecast import Forecast, StageForecast, forecast, makespan
@@ -94,7 +95,7 @@ def _setting(grid: Grid, setting: Setting) -> list[Foreseen]:
 
 def _unshared(phase: Phase, settings: Mapping[str, object], seen: Seen) -> list[Phase]:
     """The phase without what is kept of earlier cells: contributions, and the fits of a first round."""
-    bare = digest({name: values for name, values in settings.items() if name not in ("generator", "prototypes")})
+    bare = digest(bare_settings(settings))
     whole, stages = digest(settings), {job.stage for jobs in phase.clients.values() for job in jobs}
     if not stages <= {*OF_A_CONTRIBUTION, "rounds"} or not stages:
         return [phase]

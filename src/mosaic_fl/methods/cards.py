@@ -1,11 +1,9 @@
 """The cards of all methods here: what each is called, needs and serves. `registries` gives them their names."""
 
+from mosaic_fl.config.client import BARE
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.methods import settings
 from mosaic_fl.methods.card import ALL_MODELS, SAMPLES, SAMPLES_OR_PRIOR, Card
-
-# Nobody asks for synthetic samples or prototypes here.
-BARE = {"generator.family": "none", "prototypes.per_class": 0}
 
 AVERAGES = frozenset({Capability.WEIGHTS})
 INVERTS = frozenset({Capability.GRADIENTS})  # a generator at the server learns through the experts

@@ -28,8 +28,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.loading import load_into
-from mosaic_fl.models.registry import is_foreign
+from mosaic_fl.models.network import load_network
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.storage.journal import Journal, Stage
@@ -123,10 +122,7 @@ def all_rounds(config: Config) -> range:
 
 def load_model(architecture: str, schema: Schema, state: State) -> Classifier:
     """The classifier with these weights, in eval mode."""
-    with torch.random.fork_rng(devices=[]):
-        return load_into(
-            lambda: build(architecture, schema), state, "client's weights", foreign=is_foreign(architecture)
-        )
+    return load_network(architecture, schema, state, "client's weights")
 
 
 def equal_outcome(

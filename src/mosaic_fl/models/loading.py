@@ -46,6 +46,17 @@ def share_into(build: Callable[[], M], state: dict[str, Tensor], source: str) ->
     return module.eval().requires_grad_(False)
 
 
+def load_again(module: M, state: dict[str, Tensor], source: str) -> M:
+    """`module`, which had other weights, with a copy of the weights `state`, in eval mode on the CPU, no gradients.
+
+    Raises UsageError as `load_into` does.
+    """
+    _require_same(module, state, source)
+    module.zero_grad(set_to_none=True)
+    module.load_state_dict(state)
+    return module.cpu().eval()
+
+
 def require_fit(build: Callable[[], M], state: dict[str, Tensor], source: str) -> None:
     """Raise UsageError as `load_into` does; nothing is allocated."""
     with torch.random.fork_rng(devices=[]):
@@ -56,6 +67,12 @@ def _outline(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M
     """The module without memory; raises UsageError unless `state` fits it."""
     with torch.device("meta"):
         module = build()
+    _require_same(module, state, source)
+    return module
+
+
+def _require_same(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Raise UsageError unless `state` has the names, shapes and types of the module's."""
     expected = {name: (t.shape, t.dtype) for name, t in module.state_dict().items()}
     for name in sorted(expected.keys() | state.keys()):
         if name not in state or name not in expected:
@@ -67,4 +84,3 @@ def _outline(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M
                 f"{source}: weight {shown(name)} is {state[name].dtype} {shown(tuple(state[name].shape))}, "
                 f"the model has {expected[name][1]} {tuple(expected[name][0])}"
             )
-    return module

@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mosaic_fl.errors import UsageError
 from mosaic_fl.runs.folder import MARKER
+from mosaic_fl.runs.result import FILE, read_result
 from mosaic_fl.storage.files import read_bytes, read_if_there, require_path
 from mosaic_fl.storage.folder_lock import occupied
 from mosaic_fl.watch.words import span
@@ -56,11 +58,11 @@ def read_kept(folder: Path) -> Kept:
         raise UsageError(f"{folder / MARKER} is damaged or no run's: name what --out was") from error
     stages = sorted((_written(path), path.stem) for path in folder.glob("stages/*.safetensors"))
     contributions, cells = list(folder.glob("contributions/*.contribution")), list(folder.glob("cells/*.json"))
-    result, latest = folder / "result.json", [folder / MARKER, folder / "table.json", *contributions, *cells]
-    times = [_written(path) for path in (*latest, result)] + [time for time, _ in stages]
-    accuracy, grid = _accuracy(result), _grid(folder / "table.json", marker)
-    names = tuple(name for _, name in stages) or _timed(result)
-    ended = result.exists() if grid is None else grid.left == 0
+    latest = [folder / MARKER, folder / "table.json", *contributions, *cells, folder / FILE]
+    times = [_written(path) for path in latest] + [time for time, _ in stages]
+    result, grid = read_result(folder), _grid(folder / "table.json", marker)
+    accuracy, names = _accuracy(result or {}), tuple(name for _, name in stages) or _timed(result or {})
+    ended = result is not None if grid is None else grid.left == 0
     told = str(marker.get("command", "run")), ended, names, len(contributions), len(cells), max(times), accuracy
     runnable, failed = (None, 0) if grid is None else (grid.runnable, grid.failed)
     return Kept(*told, runnable=runnable, failed=failed, at_work=occupied(folder))
@@ -99,14 +101,14 @@ def _written(path: Path) -> float:
         return 0.0
 
 
-def _accuracy(result: Path) -> float | None:
-    value = _content(result).get("accuracy") if result.exists() else None
+def _accuracy(result: Mapping[str, Any]) -> float | None:
+    value = result.get("accuracy")
     return float(value) if isinstance(value, (int, float)) and abs(value) <= 1 else None
 
 
-def _timed(result: Path) -> tuple[str, ...]:
+def _timed(result: Mapping[str, Any]) -> tuple[str, ...]:
     """The stages of a run that has its result, whose files are gone with it, as the result times them."""
-    seconds = _content(result).get("seconds") if result.exists() else None
+    seconds = result.get("seconds")
     names = seconds if isinstance(seconds, dict) else {}
     return tuple(str(name) for name in names if name not in ("load", "measure", "other", "total"))
 

@@ -31,6 +31,17 @@ def _site(figures: Mapping[str, float], confusion: Tensor | None) -> dict[str, A
     return {"samples": samples, "alone": figures.get("accuracy"), "together": together}
 
 
+def benefit(
+    figures: Mapping[str, Any],
+    alone: Mapping[int, Mapping[str, float]],
+    confusions: Mapping[int, Tensor],
+    clients: int,
+) -> dict[str, Any]:
+    """`own_data` and `taking_part`, beside the other `figures` of a run whose clients were asked what they see."""
+    own = {"own_data": own_data(alone, confusions, clients)}
+    return own | {"taking_part": taking_part({**figures, **own})}
+
+
 def taking_part(result: Mapping[str, Any]) -> dict[str, Any]:
     """`test` and `own`: how many sites `gain`, `lose`, are the `same` or `unknown`, and each one's `points`.
 

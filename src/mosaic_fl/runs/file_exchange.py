@@ -1,6 +1,5 @@
 """From contribution files to a folder with the global model: the server's side of the file exchange."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import taking_part
+from mosaic_fl.runs.ending import conclude, ended_before
 from mosaic_fl.runs.evaluation import figures
-from mosaic_fl.runs.folder import finished
+from mosaic_fl.runs.result import Result, finished
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
 from mosaic_fl.storage.files import sha256, write_atomic
@@ -84,49 +84,37 @@ def distill_prepared(
     """
     stopwatch = stopwatch or Stopwatch()
     contributions, config, device = prepared.contributions, prepared.config, prepared.device
-    student, held_out = prepared.student, prepared.test
+    held_out = prepared.test
     tested_on = sha256(held_out.images.numpy().tobytes(), held_out.labels.numpy().tobytes()) if held_out else None
+    if (ended := ended_before(out, keep_stages=keep_stages, tested_on=tested_on)) is not None:
+        return ended
     torch.set_num_threads(config.run.threads)
     journal = Journal(out, listen, stopwatch)
-    if (ended := finished(out)) is not None:
-        if ended.get("tested_on") == tested_on:
-            if not keep_stages:
-                journal.clear()
-            note(f"{out} has its result already: nothing is done again")
-            return ended
-        if journal.recall("student") is None:
-            differs = "not on these test data" if held_out is not None else "with test data"
-            note(
-                f"{out} has its result, but {differs}, and its stages are gone: it is distilled again; --keep-stages "
-                "leaves them for another --test"
-            )
+    if finished(out) is not None and journal.recall("student") is None:
+        differs = "not on these test data" if held_out is not None else "with test data"
+        note(
+            f"{out} has its result, but {differs}, and its stages are gone: it is distilled again; --keep-stages "
+            "leaves them for another --test"
+        )
     distilled = distill(contributions, config, device, journal)
     content = distilled.model.to_bytes()
     write_atomic(out / "global_model.safetensors", content)
     outcome = Outcome(
         distilled.model, [len(c.to_bytes()) for c in contributions], [len(content)] * len(contributions), distilled
     )
-    result: dict[str, Any] = {
-        "method": "mosaic",
-        "clients": len(contributions),
-        "contributors": [c.client for c in contributions],
-        "seed": config.run.seed,
-        "models": [c.architecture for c in contributions],
-        "student": student,
-        "tested_on": tested_on,
-        "accuracy": None,
-        "teacher_accuracy": None,
-        "holdout": distilled.holdout,
-        "bytes_up": outcome.bytes_up,
-        "bytes_down": outcome.bytes_down,
-    }
+    measured: dict[str, Any] = {"accuracy": None, "teacher_accuracy": None, "holdout": distilled.holdout}
     if held_out is not None:
         with stopwatch.stage("measure"):
-            result |= figures(outcome, held_out, None, [], device)
-        result["taking_part"] = taking_part(result)
-    result["seconds"] = journal.clock.report()
-    journal.write_metrics()
-    write_atomic(out / "result.json", json.dumps(result, indent=2) + "\n")
-    if not keep_stages:
-        journal.clear()
-    return result
+            measured = figures(outcome, held_out, None, [], device)
+        measured["taking_part"] = taking_part(measured)
+    result = Result(
+        "files",
+        config,
+        [c.architecture for c in contributions],
+        outcome,
+        measured,
+        journal.clock.report(),
+        contributors=[c.client for c in contributions],
+        tested_on=tested_on,
+    )
+    return conclude(result, journal, keep_stages=keep_stages)

@@ -109,18 +109,6 @@ def require_open(folder: Path, *, resume: bool, force: bool) -> tuple[Set[str], 
     return found, marker or {}
 
 
-def finished(folder: Path) -> dict[str, Any] | None:
-    """The content of `result.json` of a run that has ended; None where it has not, or what it made is gone."""
-    try:
-        result = json.loads((folder / "result.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(result, dict) or "seconds" not in result:
-        return None
-    served = result.get("student") is None or (folder / "global_model.safetensors").is_file()
-    return result if served else None
-
-
 def _marker(folder: Path) -> dict[str, Any] | None:
     """The content of the folder's marker, or None where it has none."""
     try:

@@ -1,7 +1,6 @@
 """A simulated run from data to result, in a folder that can be taken up again."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,17 @@ from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.models import check, default_models, default_student, trust
-from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
-from mosaic_fl.runs.benefit import own_data, taking_part
+from mosaic_fl.runs.benefit import benefit
+from mosaic_fl.runs.ending import conclude, ended_before
 from mosaic_fl.runs.evaluation import figures
-from mosaic_fl.runs.folder import finished
+from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.site_checks import check_sites
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal
@@ -98,15 +97,12 @@ def run(
     The test set is touched once, at the end. The same configuration gives the same figures, killed and resumed or not.
     A run that has its result does nothing again. With it, the stages are deleted, unless `keep_stages`.
     """
+    if (ended := ended_before(folder, keep_stages=keep_stages)) is not None:
+        return ended
     config, device = prepared.config, prepared.device
     journal = Journal(folder, listen, stopwatch)
-    if (ended := finished(folder)) is not None:
-        if not keep_stages:
-            journal.clear()
-        note(f"{folder} has its result already: nothing is done again")
-        return ended
 
-    def work(federation: Engine) -> Worked:
+    def work(federation: Engine, journal: Journal) -> Worked:
         torch.set_num_threads(config.run.threads)  # here, because it counts for the thread that works
         outcome = METHODS[config.run.method].run(federation, config, device, journal)
         if outcome.model is None:
@@ -118,14 +114,9 @@ def run(
     with journal.clock.stage("measure"):
         clients = len(prepared.sites)
         measured = figures(outcome, prepared.splits.test, ceiling, list(confusions.values()), device, clients)
-        measured["own_data"] = own_data(alone, confusions, clients)
-        measured["taking_part"] = taking_part(measured)
-    result = {**_described(prepared, outcome), **measured, "seconds": journal.clock.report()}
-    journal.write_metrics()
-    write_atomic(folder / "result.json", json.dumps(result, indent=2) + "\n")
-    if not keep_stages:
-        journal.clear()
-    return result
+        measured |= benefit(measured, alone, confusions, clients)
+    result = simulated(config, prepared.sites, outcome, measured, journal.clock.report())
+    return conclude(result, journal, keep_stages=keep_stages)
 
 
 Worked = tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]]]
@@ -133,7 +124,7 @@ Worked = tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]]]
 
 
 def _on_engine(
-    prepared: Prepared, journal: Journal, work: Callable[[Engine], Worked]
+    prepared: Prepared, journal: Journal, work: Callable[[Engine, Journal], Worked]
 ) -> tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]], GlobalModel | None]:
     """`work` done with the clients on the engine that the configuration names, and the ceiling if it asks for one."""
     config = prepared.config
@@ -147,31 +138,31 @@ def _on_engine(
         with LocalFederation(prepared.sites, config, prepared.device, journal) as federation:
             if config.run.centralised:
                 federation.plan_ceiling(prepared.student, config.distill.steps)
-            worked = worked or work(federation)
+            worked = worked or work(federation, journal)
             if config.run.centralised:
                 ceiling = GlobalModel(prepared.student, federation.schema, federation.ceiling())
     return *worked, ceiling
 
 
-def _described(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
-    config = prepared.config
-    counts = [site.data.class_counts() for site in prepared.sites]
-    return {
-        "method": config.run.method,
-        "title": METHODS[config.run.method].title,
-        "data": config.data.name,
-        "clients": len(prepared.sites),
-        "split": config.partition.split,
-        "alpha": config.partition.alpha,
-        "seed": config.run.seed,
-        "models": [site.architecture for site in prepared.sites],
-        "student": outcome.model.architecture if outcome.model else None,
-        "models_served": outcome.models_served,
-        "samples": [len(site.data) for site in prepared.sites],
-        "classes_held": [int((c > 0).sum()) for c in counts],
-        "bytes_up": outcome.bytes_up,
-        "bytes_down": outcome.bytes_down,
-    }
+def simulated(
+    config: Config,
+    sites: Sequence[Site],
+    outcome: Outcome,
+    measured: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> Result:
+    """The result of a method on simulated clients, with the figures `measured`."""
+    return Result(
+        "simulation",
+        config,
+        [site.architecture for site in sites],
+        outcome,
+        measured,
+        seconds,
+        data=config.data.name,
+        samples=[len(site.data) for site in sites],
+        classes_held=[int((site.data.class_counts() > 0).sum()) for site in sites],
+    )
 
 
 def fingerprint(splits: Splits) -> str:

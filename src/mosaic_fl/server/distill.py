@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -64,10 +65,10 @@ def distill(
 ) -> Distilled:
     """Mixture of experts -> meta model -> transfer set -> student; each a stage of `journal`.
 
-    The student begins with the weights that `start` has for its architecture, if any (the paper's pre-federated
-    model). With a `judge` and `config.distill.choose` some short students decide how the real one is taught. The order
-    of the contributions does not matter. Raises UsageError where they are none, do not share one schema, two come from
-    one client, or there is nothing to distil on.
+    Each expert and each generator is built once. The student begins with the weights that `start` has for its
+    architecture, if any (the paper's pre-federated model). With a `judge` and `config.distill.choose` some short
+    students decide how the real one is taught. The order of the contributions does not matter. Raises UsageError where
+    they are none, do not share one schema, two come from one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
     schema, seed, settings = contributions[0].schema, config.run.seed, config.distill
@@ -75,12 +76,13 @@ def distill(
     clients = MixtureOfExperts.of(contributions)
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
-    teachers = Teachers(mixture, _meta_model(contributions, mixture, config, device, journal))
+    sampler = cache(lambda: Sampler(contributions, device, clients.experts))
+    teachers = Teachers(mixture, _meta_model(contributions, mixture, sampler, config, device, journal))
     shared = overlap(clients.weights) if strong_generators(contributions, settings) else 1.0
     given = given_recipe(settings, teachers.best, shared)
 
     def gather(monitor: Monitor) -> Product:
-        made = transfer_set(contributions, settings, seed, device)
+        made = transfer_set(contributions, settings, seed, device, sampler)
         outputs = mixture.outputs(made.samples, device)
         evened = teachers.evened_over(outputs)
         used = sorted({teachers.best, "class_weighted", given.teacher, *settings.candidates})
@@ -92,8 +94,7 @@ def distill(
 
     def fresh(recipe: Recipe) -> Callable[[int], Lesson]:
         """Batches of new samples, as the paper draws them: one a step, each asked of the teacher once."""
-        sampler = Sampler(contributions, device)
-        draw = sampler.draw if settings.balanced else sampler.draw_as_they_come
+        draw = sampler().draw if settings.balanced else sampler().draw_as_they_come
 
         def at(step: int) -> Lesson:
             made = draw(settings.batch_size, Stream(seed, "fresh", round=step))
@@ -103,6 +104,8 @@ def distill(
         return at
 
     pool = journal.stage("pool", gather)
+    if not settings.fresh:
+        sampler.cache_clear()  # nothing is drawn any more
     teachers = replace(teachers, bias=pool.tensors["bias"])
     labelled = bool((pool.tensors["labels"] >= 0).any())
 
@@ -141,6 +144,7 @@ def distill(
 def _meta_model(
     contributions: Sequence[Contribution],
     mixture: MixtureOfExperts,
+    sampler: Callable[[], Sampler],
     config: Config,
     device: torch.device,
     journal: Journal,
@@ -153,7 +157,7 @@ def _meta_model(
     def learn(monitor: Monitor) -> Product:
         if from_samples:
             stream = Stream(config.run.seed, "meta-samples")
-            drawn = Sampler(contributions, device).draw(config.meta.samples, stream)
+            drawn = sampler().draw(config.meta.samples, stream)
             outputs, labels = mixture.outputs(drawn.samples, device), drawn.labels
         else:
             outputs, labels = prototype_outputs(contributions, mixture)

@@ -31,8 +31,13 @@ class Pool:
 class Sampler:
     """The clients' generators, built once, to draw from again and again."""
 
-    def __init__(self, contributions: Sequence[Contribution], device: torch.device) -> None:
-        """Raises UsageError where no contribution has a generator."""
+    def __init__(
+        self, contributions: Sequence[Contribution], device: torch.device, experts: Sequence[Expert] | None = None
+    ) -> None:
+        """`experts` are those of the contributions, where these are built already; here they only give their word.
+
+        Raises UsageError where no contribution has a generator.
+        """
         self.counts = torch.stack([c.class_counts * (c.generator is not None) for c in contributions])
         if not int(self.counts.sum()):
             reasons = "; ".join(f"client {c.client}: {c.generator_note}" for c in contributions)
@@ -43,7 +48,7 @@ class Sampler:
         self.judges: dict[int, Expert] = {}
         for k, generator in enumerate(self.generators):
             if generator is not None and not generator.to(device).conditional:
-                self.judges[k] = contributions[k].build_expert()
+                self.judges[k] = contributions[k].build_expert() if experts is None else experts[k]
 
     def draw(self, n: int, stream: Stream) -> Pool:
         """n samples: classes drawn evenly, and within a class from each client's generator in proportion to w[k, c].

@@ -1,6 +1,6 @@
 """The transfer set: what the student is distilled on, samples and prior samples (docs/method.md, lessons 4, 6, 7)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -73,13 +73,18 @@ def pool_samples(config: DistillConfig, schema: Schema, clients: int, *, strong:
 
 
 def transfer_set(
-    contributions: Sequence[Contribution], config: DistillConfig, seed: int, device: torch.device
+    contributions: Sequence[Contribution],
+    config: DistillConfig,
+    seed: int,
+    device: torch.device,
+    sampler: Callable[[], Sampler] | None = None,
 ) -> TransferSet:
     """`pool_size` generator samples and `config.prior_pool` prior images, the latter mixed with the former.
 
     A share `config.hybrid` of the prior images are hybrids, a share `config.cutmix` of the others hold a patch of a
     sample; a share `config.plain` of the samples are there unmixed as well. A mixed image has no label. Where no client
-    has a generator the prior images stand alone; where there are none either, that is a UsageError.
+    has a generator the prior images stand alone; where there are none either, that is a UsageError. `sampler` gives the
+    contributions' sampler, where there is one.
     """
     schema = contributions[0].schema
     source = schema.kind.prior_source(config.prior)
@@ -87,9 +92,9 @@ def transfer_set(
     nowhere = torch.full((count,), UNLABELLED)
     if count and all(c.generator is None for c in contributions):
         return TransferSet(_prior(schema, source, count, seed), nowhere, nowhere)
-    sampler, stream = Sampler(contributions, device), Stream(seed, "pool")
-    draw = sampler.draw if config.balanced else sampler.draw_as_they_come
-    pool = draw(pool_size(contributions, config), stream)
+    generators = sampler() if sampler else Sampler(contributions, device)
+    draw = generators.draw if config.balanced else generators.draw_as_they_come
+    pool = draw(pool_size(contributions, config), Stream(seed, "pool"))
     if not count:
         return TransferSet(pool.samples, pool.labels, pool.sources)
     name = next(iter(schema.fields))

@@ -133,18 +133,19 @@ def remove_partial(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
+def write_atomic(path: Path, data: bytes | str, *, lasting: bool = True) -> None:
     """Write `data` to `path`: a reader, or a process killed half-way, sees all of it or nothing.
 
-    Raises MosaicError where the disk is full, read-only or otherwise refuses.
+    What is not `lasting` is not waited for: a machine that loses its power may leave an empty file. Raises MosaicError
+    where the disk is full, read-only or otherwise refuses.
     """
     content = data.encode() if isinstance(data, str) else data
-    with atomic_file(path) as file:
+    with atomic_file(path, lasting=lasting) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
     """A file to be written within the block, which is at `path` once the block has ended, and nowhere if it fails.
 
     Raises MosaicError where the disk is full, read-only or otherwise refuses.
@@ -156,7 +157,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    os.fsync(file.fileno())
             os.chmod(name, 0o666 & ~_umask())
             os.replace(name, path)
         except BaseException:

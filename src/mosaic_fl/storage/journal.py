@@ -1,5 +1,6 @@
 """The memory of a run: a stage that is finished is kept on disk and never done again."""
 
+import copy
 import json
 import shutil
 import time
@@ -62,6 +63,12 @@ class Journal:
 
         self.listen: Listener = tell
 
+    def through(self, wrap: Callable[[Listener], Listener]) -> "Journal":
+        """The same journal with `wrap(listen)` for its listener, which may end the work that it hears of."""
+        other = copy.copy(self)
+        other.listen = wrap(self.listen)
+        return other
+
     def stage(self, name: str, compute: Callable[[Monitor], tuple[dict[str, Tensor], dict[str, Any]]]) -> Stage:
         """What `compute(monitor)` returns as (tensors, JSON values), now or when it was first asked for."""
         return self.parts(name, 1, lambda _before, _part, monitor: compute(monitor))
@@ -118,17 +125,20 @@ class Journal:
 
     def keep(self, name: str, stage: Stage) -> None:
         """Remember a finished stage."""
+        self._write(name, stage)
+        self.write_metrics(lasting=False)  # at the end once more
+        self._write_seconds()
+
+    def _write(self, name: str, stage: Stage) -> None:
         self.done[name] = stage
         if self.folder is not None:
             manifest = {"info": stage.info, "seconds": stage.seconds, "metrics": stage.metrics}
             container.write(self._path(name), KIND, manifest, stage.tensors)
-            self.write_metrics()
-            self._write_seconds()
 
-    def write_metrics(self) -> None:
+    def write_metrics(self, *, lasting: bool = True) -> None:
         """Write the curves of all finished stages: at the end once more, since a kill may have come between."""
         if self.folder is not None:
-            write_atomic(self.folder / "metrics.jsonl", self._metrics())
+            write_atomic(self.folder / "metrics.jsonl", self._metrics(), lasting=lasting)
 
     def clear(self) -> None:
         """Delete the files of all stages: the run has its result. Its figures, curves and contributions stay."""
@@ -137,13 +147,13 @@ class Journal:
 
     def _write_seconds(self) -> None:
         if self.folder is not None:
-            write_atomic(self.folder / SECONDS, json.dumps(self.clock.seconds()) + "\n")
+            write_atomic(self.folder / SECONDS, json.dumps(self.clock.seconds()) + "\n", lasting=False)
 
     def _shed(self, name: str) -> None:
         """Forget the tensors of a finished stage that later ones have made useless; its figures stay."""
         stage = self.recall(name)
         if stage is not None and stage.tensors:
-            self.keep(name, replace(stage, tensors={}))
+            self._write(name, replace(stage, tensors={}))
 
     def _half(self, name: str) -> tuple[Stage, int]:
         """What the finished parts of an unfinished stage left, and how many they are."""

@@ -4,8 +4,9 @@ The server says what to do and with which weights and settings; which data and w
 to know. Settings from the network go through the same validation as a user's.
 """
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.generators.latent import Latent
-from mosaic_fl.models import build
-from mosaic_fl.models.loading import load_into
-from mosaic_fl.models.registry import is_foreign
+from mosaic_fl.models.network import load_network
 from mosaic_fl.numerics.states import State
 from mosaic_fl.registries import GENERATORS, NO_FAMILY
 from mosaic_fl.storage import container
@@ -64,6 +63,14 @@ def encode(work: Work, config: Config) -> bytes:
     """The body of a request; the client's number is not in it, so that equal work of two clients is equal bytes."""
     said, tensors = _said(work)
     return container.pack(REQUEST, {"settings": config.site_settings(), "work": said}, tensors)
+
+
+def kind_of(work: Work) -> Hashable:
+    """What two works have in common whose bodies are the same, as long as both are there."""
+    if isinstance(work, Deliver):
+        return NAMES[Deliver], id(work)
+    said, tensors = _said(work)
+    return NAMES[type(work)], json.dumps(said), tuple((name, id(tensor)) for name, tensor in tensors.items())
 
 
 def decode(name: str, body: bytes, client: int) -> tuple[Work, Config]:
@@ -224,8 +231,7 @@ def decode_fused(body: bytes, client: int, sent: State) -> Fitted:
 @torch.no_grad()
 def probe(architecture: str, schema: Schema, state: State) -> None:
     """Raise UsageError unless the weights fit the classifier and give finite outputs: an average would spread them."""
-    with torch.random.fork_rng(devices=[]):
-        model = load_into(lambda: build(architecture, schema), state, "answer", foreign=is_foreign(architecture))
+    model = load_network(architecture, schema, state, "answer")
     images = torch.linspace(-1, 1, 2 * math.prod(schema.shape)).view(2, *schema.shape)
     if not bool(model(images).isfinite().all()):
         raise UsageError("answer: its weights give non-finite outputs")

@@ -19,7 +19,7 @@ from mosaic_fl.errors import MosaicError, UsageError
 Value = TypeVar("Value")
 
 RAISED = (1, 2, 7)  # Flower's codes for an app that cannot be loaded or has raised: asking again changes nothing
-POLL = 0.5  # seconds between two looks at what has come
+SOON, POLL = 0.02, 0.5  # seconds between the first two looks at what has come, and at most
 LARGE = 2**24  # bytes of an answer, of which no copy is to linger
 
 
@@ -87,6 +87,7 @@ class Exchange:
         """
         self.tell("stage_started", stage=stage, expected=list(requests), limit=limit)
         asked, taken, over = Asked(self, stage, requests, limit, least), dict[int, Value](), False
+        pause = SOON
         while not over:
             self.roll.look()
             over = asked.over()  # before the last replies are pulled, so that none which came in time is lost
@@ -98,7 +99,8 @@ class Exchange:
                     taken[client] = value
             over = over or not asked.open
             if not over:
-                self.sleep(POLL)
+                self.sleep(pause)
+                pause = min(POLL, 2 * pause)
         self.unanswered |= asked.sent
         for client, reason in asked.missing().items():
             self.silent[client] = self.silent.get(client, 0) + 1

@@ -1,6 +1,6 @@
 """The clients of one run, reached over Flower's grid."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from mosaic_fl.engines.flower.codec import (
     decode_fused,
     encode,
     encode_experts,
+    kind_of,
     probe,
 )
 from mosaic_fl.engines.flower.exchange import Exchange
@@ -270,14 +271,14 @@ class FlowerFederation:
     def _requests(
         self, work: Mapping[int, Work], extra: Mapping[int, bytes] = MappingProxyType({})
     ) -> dict[int, Request]:
-        """A request for each client's work; equal bytes are made and kept once."""
-        run, seen, made = self.exchange.roll.run, dict[bytes, bytes](), dict[int, bytes]()
+        """A request for each client's work; that of equal work is made, hashed and kept once."""
+        made = dict[Hashable, Request]()
         requests = {}
         for client, one in work.items():
-            if id(one) not in made:
-                body = encode(one, self.config)
-                made[id(one)] = seen.setdefault(body, body)
-            requests[client] = Request(run, NAMES[type(one)], client, made[id(one)], extra.get(client, b""))
+            kind = kind_of(one)
+            if kind not in made:
+                made[kind] = Request(self.exchange.roll.run, NAMES[type(one)], client, encode(one, self.config))
+            requests[client] = made[kind].said_to(client, extra.get(client, b""))
         return requests
 
     def _require(self, stage: str, count: int, least: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from mosaic_fl.client.contribute import Site
 from mosaic_fl.engines.flower import stored
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import Done
@@ -25,15 +26,16 @@ RUNS = 4  # runs whose work is kept
 
 @dataclass(frozen=True)
 class Memory:
-    """What a client kept of one request; `site` says on which data and with which model it was done.
+    """What a client kept of one request, done at `site` by the `version` of this code.
 
-    Without a `folder` nothing is kept. What is damaged is as good as absent; what cannot be kept, because a disk is
-    full, is logged, for the work is done all the same.
+    Without a `folder` nothing is kept, and the site's data are not hashed. What is damaged is as good as absent; what
+    cannot be kept, because a disk is full, is logged, for the work is done all the same.
     """
 
     folder: Path | None
     request: Request
-    site: str
+    site: Site
+    version: str
 
     def answer(self) -> Answer | None:
         """The finished answer, if it is there."""
@@ -51,7 +53,7 @@ class Memory:
         if path.parent.exists():
             remove_partial(path.parent)
         head = {name: value for name, value in asdict(answer).items() if name != "body"}
-        stored.write(path, head, answer.body)
+        stored.write(path, head, answer.body, answer.body_digest)
         if self.request.task not in STAYS:
             _forget(sorted(path.parent.glob(f"{self.request.task}-*.answer"), key=_age)[:-LATEST])
         _forget(sorted(path.parent.parent.iterdir(), key=_age)[:-RUNS])
@@ -91,12 +93,19 @@ class Memory:
 
     def _outputs(self, experts: str) -> Path | None:
         run = self._run
-        return None if run is None else run / f"{sha256(experts.encode(), self.site.encode())[:32]}.outputs"
+        return None if run is None else run / f"{sha256(experts.encode(), self._worked_by)[:32]}.outputs"
 
     def _path(self, kind: str) -> Path | None:
-        key = sha256(self.request.digest.encode(), self.site.encode())[:32]
         run = self._run
-        return None if run is None else run / f"{self.request.task}-{key}.{kind}"
+        if run is None:
+            return None
+        key = sha256(self.request.digest.encode(), self._worked_by)[:32]
+        return run / f"{self.request.task}-{key}.{kind}"
+
+    @property
+    def _worked_by(self) -> bytes:
+        """What an answer depends on beside its request: it is not given again where that has changed."""
+        return sha256(self.site.digest.encode(), self.version.encode()).encode()
 
     @property
     def _run(self) -> Path | None:

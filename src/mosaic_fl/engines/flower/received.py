@@ -25,7 +25,7 @@ class Received:
         path = self._path(request)
         if path is not None:
             head = {name: value for name, value in asdict(answer).items() if name != "body"}
-            stored.write(path, head, answer.body)
+            stored.write(path, head, answer.body, answer.body_digest)
 
     def turn(self) -> None:
         """A new round begins: answers from before the last one go."""

@@ -36,10 +36,11 @@ PATIENT = Limits(join=600.0, contribute=30 * DAY, fit=30 * DAY, evaluate=30 * DA
 """Nobody is late in a simulation: its clients wait for each other's turn on the machine."""
 
 
-def simulate(config: Config, journal: Journal, work: Callable[[Engine], Done]) -> Done:
+def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal], Done]) -> Done:
     """What `work` returns, done with the clients of `config` on Flower's simulation; raises what it raises.
 
-    Raises MosaicError where a client fails: a simulation has nobody to spare.
+    `work` is given `journal` as well, in a form that ends it after Ctrl-C. Raises MosaicError where a client fails: a
+    simulation has nobody to spare.
     """
     require()
     require("ray")
@@ -53,8 +54,7 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine], Done]) -
 
     clients, outcome = config.partition.clients, list[Done]()
     faults, stop = list[BaseException](), threading.Event()
-    app, heard = ServerApp(), journal.listen
-    journal.listen = stoppable(heard, stop)
+    app, stopping = ServerApp(), journal.through(lambda listen: stoppable(listen, stop))
 
     def sleep(seconds: float) -> None:
         if stop.wait(seconds):
@@ -64,9 +64,9 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine], Done]) -
     def main(grid: Grid, context: Context) -> None:
         try:
             roll = Roll(grid, "simulation", clients, tell, time.monotonic)
-            federation = FlowerFederation(Exchange(grid, roll, PATIENT, tell, sleep=sleep), config, journal)
+            federation = FlowerFederation(Exchange(grid, roll, PATIENT, tell, sleep=sleep), config, stopping)
             federation.open()
-            outcome.append(work(federation))
+            outcome.append(work(federation, stopping))
             federation.close()
         except BaseException as fault:  # Flower would end the process with it
             faults.append(fault)
@@ -81,7 +81,6 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine], Done]) -
             faults.append(MosaicError(f"Flower's simulation ended with {error}"))
         finally:  # Ctrl-C reaches this thread alone; the method's own would work on
             stop.set()
-            journal.listen = heard
     if faults:
         raise faults[0]
     return outcome[0]

@@ -9,9 +9,9 @@ from mosaic_fl.storage.container import MAX_FILE
 from mosaic_fl.storage.files import read_if_there, sha256, write_atomic
 
 
-def write(path: Path, head: dict[str, Any], body: bytes) -> None:
-    """Write the file, whole or not at all."""
-    write_atomic(path, json.dumps({**head, "sha256": sha256(body)}).encode() + b"\n" + body)
+def write(path: Path, head: dict[str, Any], body: bytes, digest: str = "") -> None:
+    """Write the file, whole or not at all; `digest` is the body's SHA-256, where that is known."""
+    write_atomic(path, json.dumps({**head, "sha256": digest or sha256(body)}).encode() + b"\n" + body)
 
 
 def read(path: Path | None) -> tuple[dict[str, Any], bytes] | None:

@@ -5,7 +5,7 @@ Flower's making, so it may be large. Equal bodies to several clients are one obj
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 from typing import Any
@@ -44,6 +44,12 @@ class Request:
         """What tells this request from all others to this client; the same when it is said again."""
         return sha256(self.run.encode(), self.task.encode(), self.body)
 
+    def said_to(self, client: int, extra: bytes = b"") -> "Request":
+        """The same request to another client, with its own `extra`; the body, which may be large, is hashed once."""
+        other = replace(self, client=client, extra=extra)
+        other.__dict__["digest"] = self.digest
+        return other
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -61,6 +67,11 @@ class Answer:
     facts: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
     body: bytes = b""
+
+    @cached_property
+    def body_digest(self) -> str:
+        """SHA-256 of the body."""
+        return sha256(self.body)
 
 
 def pack_request(request: Request) -> RecordDict:
@@ -82,7 +93,7 @@ def unpack_request(content: RecordDict) -> Request:
 def pack_answer(answer: Answer) -> RecordDict:
     """The content of a message that answers."""
     head = {name: value for name, value in asdict(answer).items() if name != "body"}
-    return _pack({"protocol": PROTOCOL, **head, "sha256": sha256(answer.body)}, answer.body)
+    return _pack({"protocol": PROTOCOL, **head, "sha256": answer.body_digest}, answer.body)
 
 
 def unpack_answer(content: RecordDict) -> Answer:
@@ -105,10 +116,11 @@ def unpack_answer(content: RecordDict) -> Answer:
             "reason": str(reason),
             "sha256": str(digest),
         } if is_figure(seconds) and seconds >= 0 and all(_is_line(line) for line in metrics):
-            if sha256(body) != digest:
-                raise UsageError("truncated or altered on the way: its SHA-256 does not match")
             said = "".join(c for c in reason[:MAX_REASON] if c.isprintable())
-            return Answer(run, request, client, float(seconds), metrics, facts, said, body)
+            answer = Answer(run, request, client, float(seconds), metrics, facts, said, body)
+            if answer.body_digest != digest:
+                raise UsageError("truncated or altered on the way: its SHA-256 does not match")
+            return answer
     raise UsageError("it is not an answer of mosaic-fl")
 
 
