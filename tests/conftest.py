@@ -1,6 +1,10 @@
 """What several tests use."""
 
+import importlib
 import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 # No test may reach a network, whatever a library would like to look up.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -12,6 +16,7 @@ import torch
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.registries import EXPERTS, GENERATORS, KINDS, METHODS, PARTITIONS
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +40,15 @@ def digits() -> Dataset:
 def schema() -> Schema:
     """8×8 grey images of three classes."""
     return image_schema((1, 8, 8), ("a", "b", "c"))
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The package of somebody else is installed: its folder is on the path, with what says its entry points."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "outside"))
+    importlib.invalidate_caches()
+    yield
+    for registry in (METHODS, GENERATORS, KINDS, PARTITIONS, EXPERTS):
+        registry.forget()
+    for name in [name for name in sys.modules if name.startswith("mosaic_outside")]:
+        del sys.modules[name]

@@ -8,16 +8,30 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from PIL import Image
+from torch import Tensor
 
-from mosaic_fl.config import DataConfig
+from mosaic_fl.config import DataConfig, ReadingConfig
+from mosaic_fl.data.inputs import read_inputs
 from mosaic_fl.data.sources import load
 from mosaic_fl.domains.dataset import Splits
+from mosaic_fl.domains.image.picture import read_picture
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.runs.predicting import model_form
 
 
 def read(name: str | Path, seed: int = 0, **settings: Any) -> Splits:
     """`load` with these settings."""
     return load(DataConfig(name=str(name), **settings), seed)
+
+
+def to_predict(path: str | Path, schema: Schema, reading: ReadingConfig | None = None) -> Tensor:
+    """The pictures of `path` as a model of that schema takes them."""
+    reading = reading or ReadingConfig()
+    form = model_form(schema, reading)
+    items = read_inputs(path, reading).items
+    return torch.stack([torch.tensor(read_picture(item.picture, form, item.file)[0]) for item in items])
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -9,6 +9,7 @@ import mosaic_fl
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.storage.folder_lock import occupied
 
 FEW = {
     "partition.clients": 2, "partition.alpha": 1.0, "train.max_steps": 40, "train.min_steps": 40, "run.workers": 1,
@@ -25,9 +26,10 @@ def few(digits: Dataset) -> Dataset:
 def test_a_run_gives_the_model_its_figures_and_the_same_again(few: Dataset, tmp_path: Path) -> None:
     ran = mosaic_fl.run("fedavg", few, settings=FEW, out=tmp_path / "run")
     assert ran.model is not None
-    assert (ran.result["method"], ran.result["clients"], ran.result["data"]) == ("fedavg", 2, "digits")
+    assert (ran.result["method"], ran.result["clients"], ran.result["data"]) == ("fedavg", 2, "arrays")
     assert repr(ran).startswith("Run(FedAvg, accuracy 0.")
     assert (tmp_path / "run" / "result.json").exists()
+    assert occupied(tmp_path / "run") is False  # the notebook lives on, and the command may go on with it
     again = mosaic_fl.run("fedavg", few, settings=FEW)
     assert again.model is not None
     assert again.model.to_bytes() == ran.model.to_bytes()
@@ -53,6 +55,19 @@ def test_several_methods_on_the_same_data(few: Dataset) -> None:
         ("fedavg", "done"), ("mean_logits", "done"), ("centralised", "done"),
     ]  # fmt: skip
     assert all(0 <= row["accuracy"] <= 1 for row in rows)
+
+
+def test_the_user_s_threads_are_theirs_again(few: Dataset) -> None:
+    settings = {name: value for name, value in FEW.items() if not name.startswith("partition")}
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        mosaic_fl.run("mean_logits", few, settings=FEW)
+        assert torch.get_num_threads() == before + 1
+        mosaic_fl.compare(["mean_logits"], few, clients=2, alphas=[1.0], settings=settings)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_is_wrong_is_told_before_any_work(few: Dataset) -> None:

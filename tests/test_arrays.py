@@ -1,5 +1,6 @@
 """A user's own arrays: layouts, value ranges, and errors that name the first bad sample."""
 
+import io
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mosaic_fl.data.arrays import from_arrays, from_dataset
+from mosaic_fl.data.arrays import from_arrays, from_dataset, pixels_of
+from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import Note
 
 BYTES = np.arange(2 * 3 * 5 * 7, dtype=np.uint8).reshape(2, 3, 5, 7)
 
@@ -117,7 +120,7 @@ GOOD = np.zeros((3, 4, 4), np.uint8)
         (GOOD, [0, 1, 10**12], {}, "there can be at most 10000"),
         (GOOD, [0, 0, 0], {}, "1 classes: a classifier needs 2"),
         (GOOD, [0, 1, 1], {"classes": ["a", "a"]}, "'a' comes 2 times"),
-        (GOOD, [0, 1, 1], {"classes": [0, 1]}, "class name '0': names are text"),
+        (GOOD, [0, 1, 1], {"classes": [0, 1]}, "class name 0 is no text"),
         (GOOD, [0, 1, 1], {"classes": np.array(["a", "a"])}, "'a' comes 2 times"),
     ],
 )
@@ -145,6 +148,34 @@ class TestDataset:
         pictures = [(Image.new("L", (7, 5), 9), 0), (Image.new("L", (7, 5), 8), 1)]
         assert from_dataset(pictures).images[:, 0, 4, 6].tolist() == [9, 8]
         assert from_dataset([(Image.new("RGB", (7, 5)), 1)], 2).schema.shape == (3, 5, 7)
+
+    @pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr", "HSV", "RGBX", "RGBa"])
+    def test_pil_images_whose_numbers_are_no_levels_are_read_as_files_are(self, mode: str) -> None:
+        red = Image.new("RGB", (7, 5), (200, 0, 0))
+        picture = red.convert("RGBA").convert(mode) if mode == "RGBa" else red.convert(mode)
+        for data in (from_dataset([(picture, 1)], 2), from_arrays([picture, red], [0, 1])):
+            assert data.schema.shape == (3, 5, 7)
+            levels = data.images[0, :, 2, 3].tolist()
+            assert levels == pytest.approx([200, 0, 0], abs=5), levels
+        schema = image_schema((3, 5, 7), ("a", "b"))
+        assert pixels_of([picture], schema)[0, :, 2, 3].tolist() == levels
+
+    def test_pil_images_with_transparency_are_laid_on_white(self) -> None:
+        for mode, shape in (("LA", (1, 5, 7)), ("PA", (3, 5, 7))):
+            picture = Image.new("LA", (7, 5), (9, 0))
+            picture.putpixel((1, 0), (9, 255))
+            picture = picture if mode == "LA" else picture.convert("RGBA").convert("PA")
+            with pytest.warns(Note, match=f"of mode {mode} are partly transparent: laid on white"):
+                data = from_dataset([(picture, 1)], 2)
+            assert data.schema.shape == shape
+            assert data.images[0, 0, 0, :2].tolist() == [255, 9]
+
+    @pytest.mark.parametrize("mode", ["P", "RGB"])
+    def test_a_pil_image_that_cannot_be_decoded_is_one_line(self, mode: str) -> None:
+        file = io.BytesIO()
+        Image.effect_noise((70, 50), 50).convert(mode).save(file, "PNG")
+        with pytest.raises(UsageError, match="truncated"):
+            from_dataset([(Image.open(io.BytesIO(file.getvalue()[:-60])), 1)], 2)
 
     @pytest.mark.parametrize(
         ("items", "message"),

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mosaic_fl.client.choice import generator_steps
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.config import Config, PrototypesConfig, TrainConfig
@@ -8,6 +9,7 @@ from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.experts.training import score, steps_for, train_classifier
+from mosaic_fl.forecast.plans import plan_contribution
 from mosaic_fl.models import build
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Recorder
@@ -40,6 +42,21 @@ def classifier(data: Dataset, spec: str = "mlp:32") -> torch.nn.Module:
 )
 def test_steps(samples: int, steps: int) -> None:
     assert steps_for(samples, TrainConfig(epochs=10, batch_size=64, min_steps=50, max_steps=500)) == steps
+
+
+def test_a_generator_s_passes_are_as_many_steps_in_training_as_in_the_forecast(digits: Dataset) -> None:
+    """3 passes over 100 samples of 2 batches; a tiny share of a pass is a step; without passes the steps count."""
+    for epochs, steps in ((3.0, 6), (0.01, 1), (0.0, 10)):
+        config = QUICK.with_values({"generator.epochs": epochs, "data.validation": 0.0})
+        assert generator_steps(config.generator, 100) == steps
+        site, totals = Site(0, digits.subset(range(100)), "mlp:4"), dict[str, int]()
+
+        def hear(stage: str, _: int, done: int, total: int, totals: dict[str, int] = totals) -> None:
+            totals[stage] = total
+
+        contribute(site, config, CPU, lambda stage, hear=hear: Recorder(stage, listen=hear))  # type: ignore[misc]
+        assert totals["generator"] == steps
+        assert plan_contribution(site, config, CPU).steps_by_stage()["generator"] == steps
 
 
 def test_training_learns_real_digits(digits: Dataset) -> None:

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from image_files import grey, read, write
+from image_files import folder, grey, png, read, write
 from mosaic_fl.data.hub import rows_of_splits
 from mosaic_fl.errors import UsageError
 
@@ -55,6 +57,23 @@ class TestHub:
         assert splits.train.labels.tolist() == [0, 1, 1]
         assert splits.train.images[:, 0, 0, 0].tolist() == [0, 1, 2]
         assert splits.test.labels.tolist() == [1]
+
+    def test_an_image_folder_is_read(self, tmp_path: Path) -> None:
+        folder(tmp_path / "repository" / "train", cat=1, dog=2)
+        folder(tmp_path / "repository" / "test", cat=1, dog=1)
+        splits = read(f"hub:{tmp_path / 'repository'}")
+        assert splits.train.class_counts().tolist() == [1, 2]
+
+    def test_a_table_opens_no_file_of_this_machine(self, tmp_path: Path) -> None:
+        """A path in it is somebody else's word."""
+        (tmp_path / "private.png").write_bytes(png(grey(5)))
+        cells = [{"bytes": None, "path": str(tmp_path / "private.png")}] * 2
+        table = pa.table({"image": pa.array(cells, pa.struct({"bytes": pa.binary(), "path": pa.string()}))})
+        (tmp_path / "repository").mkdir()
+        for part in ("train", "test"):
+            pq.write_table(table.append_column("label", pa.array([0, 1])), tmp_path / "repository" / f"{part}.parquet")
+        with pytest.raises(UsageError, match="row 0 of hub:.* has no image"):
+            read(f"hub:{tmp_path / 'repository'}")
 
     def test_only_formats_that_cannot_unpickle(self, tmp_path: Path) -> None:
         (tmp_path / "train.csv").write_text("image,label\nx.png,1\n")

@@ -1,20 +1,23 @@
 """Data sets by name and path: what is read is what was written."""
 
 import io
+import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
-from image_files import folder, grey, png, read, write
+from image_files import folder, grey, png, read, to_predict, write
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.data.parts import locate
-from mosaic_fl.data.sources import load_file, load_images, load_test
+from mosaic_fl.data.sources import load_file, load_test
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
@@ -79,6 +82,16 @@ class TestParquet:
     def test_class_names_come_from_the_metadata(self, tmp_path: Path) -> None:
         file = write(tmp_path / "all.parquet", [0, 1] * 5, names=["cat", "dog"])
         assert read(file).train.schema.classes == ("cat", "dog")
+
+    @pytest.mark.parametrize("wrap", [lambda of: {"feature": of, "_type": "List"}, lambda of: [of]])
+    def test_class_names_of_labels_in_lists_of_one(self, tmp_path: Path, wrap: Any) -> None:
+        """As `datasets` has them for a data set of several labels, which may have one each."""
+        file = write(tmp_path / "all.parquet", [[1], [0]])
+        features = {"label": wrap({"names": ["owl", "cat"], "_type": "ClassLabel"})}
+        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+        pq.write_table(pq.read_table(file).replace_schema_metadata(metadata), file)
+        assert load_file(file).schema.classes == ("owl", "cat")
+        assert load_file(file, classes=["cat", "owl"]).labels.tolist() == [0, 1]
 
     def test_grey_pictures_have_one_channel_and_one_coloured_picture_makes_three(self, tmp_path: Path) -> None:
         red = png(np.array([[[255, 0, 0]] * 4] * 4, np.uint8))
@@ -199,14 +212,27 @@ class TestImagesToPredict:
         file = write(tmp_path / "x.parquet", [0, 1])
         flat = folder(tmp_path / "images", a=2)
         for source in (file, flat, flat / "a"):
-            assert load_images(source, image_schema((1, 4, 4), NAMES))[:, 0, 0, 0].tolist() == [0, 1]
-        assert load_images(flat / "a" / "001.png", image_schema((1, 4, 4), NAMES)).shape == (1, 1, 4, 4)
-        assert load_images(file, image_schema((3, 6, 6), NAMES)).shape == (2, 3, 6, 6)
+            assert to_predict(source, image_schema((1, 4, 4), NAMES))[:, 0, 0, 0].tolist() == [0, 1]
+        assert to_predict(flat / "a" / "001.png", image_schema((1, 4, 4), NAMES)).shape == (1, 1, 4, 4)
 
     def test_square_images_are_resized_to_the_models_size(self, tmp_path: Path) -> None:
         file = write(tmp_path / "x.parquet", [0, 1])
-        assert load_images(file, image_schema((1, 8, 8), NAMES)).shape == (2, 1, 8, 8)
+        assert to_predict(file, image_schema((1, 8, 8), NAMES)).shape == (2, 1, 8, 8)
         assert load_test(file, image_schema((1, 8, 8), NAMES)).images.shape == (2, 1, 8, 8)
+
+    @pytest.mark.parametrize("size", [4, 5])
+    def test_another_size_is_not_used_and_that_is_told(self, tmp_path: Path, size: int) -> None:
+        file, reading = write(tmp_path / "x.parquet", [0, 1]), ReadingConfig(image_size=5)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            data = load_test(file, image_schema((1, size, size), NAMES), reading)
+        assert data.images.shape == (2, 1, size, size)
+        notes = [f"{file} is read as the model takes it, 4×4 pixels: not by --image-size 5"] * (size == 4)
+        assert [str(warning.message) for warning in told] == notes
+
+    def test_for_a_model_of_no_squares_no_size_is_a_way_out(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="are 1×4×4, not 1×8×6: resize them yourself"):
+            load_test(write(tmp_path / "x.parquet", [0, 1]), image_schema((1, 8, 6), NAMES))
 
     def test_of_a_folder_the_test_files_measure_a_model(self, tmp_path: Path) -> None:
         write(tmp_path / "d-train.parquet", [0, 1, 0])
@@ -215,14 +241,7 @@ class TestImagesToPredict:
         assert len(load_file(tmp_path)) == 3
 
     def test_labels_play_no_part(self, tmp_path: Path) -> None:
-        assert len(load_images(write(tmp_path / "x.parquet", ["?", "?"]), image_schema((1, 4, 4), NAMES))) == 2
-
-    @pytest.mark.parametrize(
-        ("shape", "message"), [((1, 8, 6), "are 1×4×4, not 1×8×6"), ((4, 4, 4), "1 or 3 channels, but 4")]
-    )
-    def test_the_shape_must_be_the_models(self, tmp_path: Path, shape: Any, message: str) -> None:
-        with pytest.raises(UsageError, match=message):
-            load_images(write(tmp_path / "x.parquet", [0]), image_schema(shape, NAMES))
+        assert len(to_predict(write(tmp_path / "x.parquet", ["?", "?"]), image_schema((1, 4, 4), NAMES))) == 2
 
 
 class TestExport:

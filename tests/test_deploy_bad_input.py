@@ -10,7 +10,7 @@ from mosaic_fl.cli.main import main
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.deploy.client import REFUSED_FOR, ClientPlan, Supervisor, _accept, _sole
 from mosaic_fl.deploy.flower import environment
-from mosaic_fl.deploy.prepare import prepare
+from mosaic_fl.deploy.prepare import check_data, prepare
 from mosaic_fl.deploy.processes import Processes
 from mosaic_fl.deploy.reach import Answer, UnreachableError
 from mosaic_fl.domains.dataset import Dataset
@@ -241,6 +241,19 @@ def test_a_site_that_names_the_classes_joins(folder: Path) -> None:
     site = _site(folder, f"{GOOD}classes = {names}\n{SERVER}")
     desk = site_desk({"site": str(site)})
     assert desk.site().data.schema.classes == tuple(names)
+
+
+def test_a_site_may_name_the_classes_in_a_file(folder: Path) -> None:
+    site = _site(folder, f'{GOOD}classes_file = "classes.txt"\n{SERVER}')
+    with pytest.raises(UsageError, match=r"classes_file names .*classes\.txt, which does not exist"):
+        load_site(site)
+    (folder / "classes.txt").write_text("9\n8\n7\n6\n5\n4\n3\n2\n1\n0\n")
+    assert site_desk({"site": str(site)}).site().data.schema.classes == tuple("9876543210")
+    (folder / "classes.txt").write_text("0\n1, or more\n")  # with a comma
+    with pytest.raises(UsageError, match=r"class 1 of .* is none of the classes 0, 1, or more"):
+        check_data(load_site(site))
+    with pytest.raises(UsageError, match="classes and classes_file: give one of them"):
+        load_site(_site(folder, f'{GOOD}classes = 10\nclasses_file = "classes.txt"\n{SERVER}'))
 
 
 def test_what_is_wrong_with_data_or_model_is_one_line_whatever_the_model_prints(

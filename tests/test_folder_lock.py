@@ -25,7 +25,7 @@ WAIT = "print('mine', flush=True); time.sleep(600)"
 
 @pytest.fixture(autouse=True)
 def free() -> None:
-    folder_lock._let_go()
+    folder_lock.vacate()
 
 
 def holder(folder: Path, code: str = WAIT) -> "subprocess.Popen[str]":
@@ -58,7 +58,7 @@ def test_what_a_process_started_does_not_keep_the_folder(tmp_path: Path) -> None
     worker = context.Process(target=work)
     worker.start()
     told.wait(60)
-    folder_lock._let_go()
+    folder_lock.vacate()
     end = holder(tmp_path)  # not kept out by the worker
     end.kill()
     end.communicate()

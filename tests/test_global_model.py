@@ -12,11 +12,13 @@ from torch import nn
 import mosaic_fl
 from mosaic_fl.domains.dataset import Splits, image_dataset
 from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import Evaluation, GlobalModel
 from mosaic_fl.models import build, trust
+from mosaic_fl.storage import container
 
 COLOUR = image_schema((3, 4, 5), ("cat", "dog", "owl"))
 GREY = image_schema((1, 4, 5), ("cat", "dog", "owl"))
@@ -108,6 +110,42 @@ def test_images_that_the_model_does_not_take(images: Any, said: dict[str, Any], 
     for use in (model.logits, model.predict, model.predict_proba):
         with pytest.raises(UsageError, match=told):
             use(images, **said)
+
+
+def test_samples_of_another_form_are_refused() -> None:
+    """As arrays of another shape are; how pictures came to their shape is no matter."""
+    model, values = model_of(GREY), pixels(2, GREY)
+    labels = torch.zeros(2, dtype=torch.int64)
+    stretched = image_schema((1, 4, 5), GREY.classes, "stretch")
+    assert torch.equal(model.predict(image_dataset(values, labels, stretched)), model.predict(values))
+    turned = image_schema((1, 5, 4), GREY.classes)  # as many pixels: a perceptron would take them
+    other = image_dataset(values.transpose(2, 3), labels, turned)
+    two = {"left": GREY.kind, "right": GREY.kind}
+    named = {"picture": GREY.kind}
+    for use in (model.logits, model.predict, model.predict_proba, model.evaluate):
+        with pytest.raises(UsageError, match=r"samples are 1×5×4 images, but the model takes 1×4×5 images"):
+            use(other)
+        for kinds in (two, named):
+            samples = Samples(kinds, dict.fromkeys(kinds, values))
+            with pytest.raises(UsageError, match=r"samples have the fields .*, but the model takes image"):
+                use(samples, labels) if use == model.evaluate else use(samples)  # type: ignore[arg-type, operator]
+    with pytest.raises(UsageError, match="1×5×4 images"):
+        model.predict(other.samples)
+    with pytest.raises(UsageError, match="a Dataset has values of its own: leave value_range out"):
+        model.predict(image_dataset(values, labels, GREY), value_range=(0, 1))
+
+
+@pytest.mark.parametrize("device", [torch.device("meta"), torch.device("cuda", 99), None, 99])
+def test_a_device_that_is_not_here(device: Any) -> None:
+    with pytest.raises(UsageError, match="is not available here"):
+        model_of(GREY).predict(pixels(1, GREY), device)
+
+
+def test_a_file_whose_schema_is_none_is_named(tmp_path: Path) -> None:
+    model = model_of(GREY)
+    container.write(tmp_path / "a.file", "global model", {"architecture": "mlp:4", "schema": {}}, model.state)
+    with pytest.raises(UsageError, match=r"a\.file: it is no schema"):
+        GlobalModel.load(tmp_path / "a.file")
 
 
 def test_an_evaluation_by_hand() -> None:

@@ -5,7 +5,7 @@ import threading
 
 from rich.console import Console
 
-from mosaic_fl.report.heartbeat import Heartbeat, clock, waiting
+from mosaic_fl.report.heartbeat import Heartbeat, clock, counting, waiting
 from mosaic_fl.report.progress import Display
 
 
@@ -41,6 +41,27 @@ def test_waiting_says_what_for_at_once_and_ends_its_thread() -> None:
     with waiting(console, "loading digits"):
         assert text.getvalue() == "loading digits\n"
     assert threading.active_count() == before
+
+
+def test_counting_says_how_far_it_is_once_a_minute() -> None:
+    time = Clock()
+    console, text = plain(time)
+    with counting(console, "predicting", 4000) as tell:
+        for time.now, done in ((1.0, 10), (59.0, 900), (60.0, 1000), (61.0, 1010), (125.0, 4000)):
+            tell(done)
+    assert text.getvalue().splitlines() == [
+        "predicting · 1,000 of 4,000 · 1:00 elapsed, about 3:00 left",
+        "predicting · 4,000 of 4,000 · 2:05 elapsed",
+    ]
+
+
+def test_counting_shows_a_line_that_changes_on_a_terminal() -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=80, get_time=Clock())
+    with counting(console, "predicting", 3) as tell:
+        tell(2)
+    assert "predicting · 2 of 3" in text.getvalue()
+    assert text.getvalue().endswith("\x1b[2K")  # the line is gone in the end
 
 
 def test_the_line_of_a_minute_says_what_is_done_and_what_is_left() -> None:

@@ -1,40 +1,33 @@
-"""A package of somebody else adds a method, a generator, kinds of samples and experts, a split: see `tests/outside`."""
+"""A package of somebody else adds a method, a generator, a kind of sample and a split: see `tests/outside`."""
 
-import importlib
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
 import mosaic_fl
-from command import QUICK, fails, mosaic
-from mosaic_fl.domains.dataset import Dataset, image_dataset
-from mosaic_fl.domains.image.schema import image_schema
+from command import ENVIRONMENT, QUICK, fails, finish, mosaic, start
+from mosaic_fl.client.contribute import Site, contribute
+from mosaic_fl.config import Config
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.contribution import Contribution, no_prototypes
-from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.registries import EXPERTS, GENERATORS, KINDS, METHODS, PARTITIONS
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.forecast.foresee import foresee_contribution
+from mosaic_fl.registries import GENERATORS, KINDS, METHODS, name_generator
 from mosaic_fl.registry import Registry
+from mosaic_fl.training.monitor import Recorder
 
 OUTSIDE = Path(__file__).parent / "outside"
+pytestmark = pytest.mark.usefixtures("outside")
+WAY = 'say --set generator.family=normal, or generator = "normal" in the site\'s file'
 FEW = ["--clients", "2", "--models", "mlp:8", "--workers", "1", "--set", "data.max_train=200", *QUICK]
-
-
-@pytest.fixture(autouse=True)
-def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The package is installed for a test: its folder is on the path, with what says its entry points."""
-    monkeypatch.syspath_prepend(str(OUTSIDE))
-    importlib.invalidate_caches()
-    yield
-    for registry in (METHODS, GENERATORS, KINDS, PARTITIONS, EXPERTS):
-        registry.forget()
-    for name in [name for name in sys.modules if name.startswith("mosaic_outside")]:
-        del sys.modules[name]
 
 
 def test_a_method_from_outside_runs_and_is_compared(tmp_path: Path) -> None:
@@ -76,86 +69,123 @@ def test_a_kind_from_outside_is_contributed_distilled_and_predicted() -> None:
     model = mosaic_fl.distill(received, student="mlp:16", settings=settings)
     fresh = site(0, 1, 2)
     assert model.evaluate(fresh).accuracy > 0.9
+    with pytest.raises(UsageError, match="samples of the kind readings, and arrays are images: give a Dataset"):
+        model.predict(torch.zeros(2, 3))
 
 
-MIXED = [
-    "--clients",
-    "2",
-    "--models",
-    "mlp:8,nearest_mean",
-    "--student",
-    "mlp:8",
-    "--set",
-    "data.max_train=400",
-    *QUICK,
-]
+def test_a_kind_in_memory_is_named_by_who_has_it() -> None:
+    """Its class was imported by its user, and not by the name of its entry point; so may one that has none."""
+    from mosaic_outside.kind import Readings  # type: ignore[import-not-found]
 
+    class Sensors(Readings):  # type: ignore[misc]
+        name: ClassVar[str] = "sensors"
 
-def test_an_expert_from_outside_is_distilled_with_networks(tmp_path: Path) -> None:
-    """Of digits, the nearest class mean alone gets nine of ten right; it has no weights, features or gradients."""
-    mosaic("run", *MIXED, "--split", "iid", "--workers", "1", "--out", "run", cwd=tmp_path)
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["models"] == ["mlp:8", "nearest_mean"]
-    assert result["local_accuracy"][1] > 0.8
-    assert result["teacher_accuracy"] > 0.7  # chance is 0.1
-    assert result["accuracy"] > 0.2  # after 100 steps
+        @classmethod
+        def from_json(cls, value: object) -> "Sensors":
+            assert isinstance(value, dict)
+            return cls(value["sensors"])
 
-
-def test_what_an_expert_cannot_do_is_told_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["run", "--models", "nearest_mean", "--student", "mlp:8"]
-    asked = "and model 'nearest_mean' has none: give its client a network, as cnn:16, or choose a method that lives on"
-    for more, who in [
-        (["--method", "dense"], "DENSE needs gradients with respect to samples"),
-        (["--method", "best_local"], "Best local model needs weights that can be averaged and trained on"),
-        (["--rounds", "2"], "averaging (rounds.warm_up, rounds.fine_tune) needs weights that can be averaged"),
-        (["--generator", "dcgan"], "generator dcgan needs gradients with respect to samples"),
-    ]:
-        line = fails(capsys, *words, *more)
-        assert line.startswith(who)
-        assert asked in line
-    line = fails(capsys, "run", "--models", "mlp:8", "--student", "nearest_mean")
-    assert line == "model 'nearest_mean' is no network, which is needed here: take one, as cnn:16"
-
-
-def test_a_received_expert_is_read_where_its_kind_is_let_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    schema = image_schema((1, 4, 4), ("dark", "light"))
-    images = torch.cat([torch.zeros(40, 1, 4, 4), torch.full((40, 1, 4, 4), 255)]).to(torch.uint8)
-    labels = torch.arange(80) // 40
-    made = mosaic_fl.contribute(
-        image_dataset(images, labels, schema), model="nearest_mean", client=0, settings={"generator.steps": 200}
-    )
-    (tmp_path / "0.contribution").write_bytes(made.to_bytes())
-    EXPERTS.forget()  # as at a server that never heard of it
-    words = ["distill", str(tmp_path / "0.contribution"), "--student", "mlp:8", *QUICK]
-    line = fails(capsys, *words, "--out", str(tmp_path / "global"))
-    assert line.endswith("of a package that is imported only where you let it in: name it with --trust nearest_mean")
-    mosaic(*words, "--trust", "nearest_mean", "--out", "global", cwd=tmp_path)
-    model = GlobalModel.load(tmp_path / "global")
-    assert model.predict(images).tolist() == labels.tolist()
-
-
-def test_a_state_that_is_no_expert_is_refused() -> None:
-    """Its kind says what fits; whatever it answers must be finite."""
-    schema = image_schema((1, 4, 4), ("dark", "light"))
-    EXPERTS["nearest_mean"]
-    means = torch.zeros(2, 16)
-    counts, held = torch.tensor([3, 3]), torch.tensor([True, True])
-    for learnt, said in [
-        ({"means": means[:, :5], "held": held}, "these are not the class means of such samples"),
-        ({"means": means + 1e30, "held": held}, "its expert gives non-finite outputs"),
-    ]:
-        sent = Contribution(0, schema, "nearest_mean", learnt, counts, no_prototypes(), {}).to_bytes()
-        with pytest.raises(UsageError, match=said):
-            Contribution.from_bytes(sent)
+    labels = torch.arange(2).repeat(50)
+    few = {"partition.clients": 2, "run.workers": 1, "models.student": "mlp:4", "train.max_steps": 3, "rounds.steps": 3}
+    for kind in (Readings(3), Sensors(3)):
+        schema = Schema({kind.name: kind}, ("x", "y"))
+        data = Dataset(Samples(schema.fields, {kind.name: torch.zeros(100, 3)}), labels, schema)
+        model = mosaic_fl.run("fedavg", data, settings=few).model
+        assert model is not None
+        assert model.schema.fields == schema.fields
+        with pytest.raises(UsageError, match="makes images, and samples are 3 readings"):
+            mosaic_fl.run("dense", data, settings=few | {"synthesis.epochs": 1})
+        with pytest.raises(UsageError, match="generator cvae draws samples of the kind image, not .*family"):
+            mosaic_fl.contribute(data, model="mlp:4", client=0, settings={"train.max_steps": 3})
 
 
 def test_a_received_name_imports_nothing() -> None:
     """Only what is built in, or was named by the user of this machine."""
-    with pytest.raises(UsageError, match="unknown generator 'normal'"):
+    with pytest.raises(UsageError, match="'normal' is of another package, .* here: say --set generator.family=normal"):
         GENERATORS.received("normal")
+    with pytest.raises(UsageError, match="unknown generator 'nromal'"):
+        GENERATORS.received("nromal")
     assert "mosaic_outside.generator" not in sys.modules
     assert GENERATORS["normal"].conditional
     assert GENERATORS.received("normal") is GENERATORS["normal"]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """`mosaic` as a process of its own, which has named nothing yet and finds the package."""
+    path = os.pathsep.join([str(OUTSIDE), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", path)
+    return lambda *words: finish(start(*words, cwd=tmp_path))
+
+
+def test_a_file_s_generator_is_named_at_the_server(
+    tmp_path: Path, elsewhere: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mosaic("data", "--export", "sites", "--clients", "2", "--set", "data.max_train=200", cwd=tmp_path)
+    files = []
+    for client in range(2):
+        files.append(tmp_path / f"{client}.contribution")
+        words = ["--data", f"sites/client-{client:03d}.parquet", "--client", str(client), "--out", files[-1].name]
+        mosaic("contribute", "--model", "mlp:8", "--generator", "normal", *words, *QUICK, cwd=tmp_path)
+    GENERATORS.forget()
+    message = fails(capsys, "distill", *files, "--out", tmp_path / "refused")
+    assert message.endswith(WAY), message
+    elsewhere("distill", *files, "--student", "mlp:8", "--set", "generator.family=normal", *QUICK, "--out", "global")
+    assert json.loads((tmp_path / "global" / "result.json").read_text())["clients"] == 2
+
+
+def test_a_run_of_several_processes_names_it_in_each(elsewhere: Callable[..., str], tmp_path: Path) -> None:
+    """The workers make contributions, and this process reads them."""
+    few = ["--clients", "2", "--student", "mlp:8", "--set", "data.max_train=200", *QUICK]
+    elsewhere("run", "--method", "mean_logits", "--generator", "normal", "--workers", "2", *few, "--out", "run")
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["models_served"] == 2
+    few += ["--methods", "mean_logits", "--architectures", "equal", "--seeds", "0", "--set", "run.workers=2"]
+    elsewhere("compare", *few, "--set", "mean_logits:generator.family=normal", "--out", "grid")
+    assert json.loads((tmp_path / "grid" / "table.json").read_text())["cells"][0]["status"] == "done"
+
+
+def test_the_forecast_asks_the_family_what_it_would_train(digits: Dataset) -> None:
+    """Also in a process that has named it nowhere yet, and whatever the family's latent is."""
+    values = {"generator.family": "normal", "train.max_steps": 5, "prototypes.per_class": 0}
+    config, site = Config().with_values(values), Site(0, digits.subset(range(200)), "mlp:8")
+    cpu = torch.device("cpu")
+    foreseen = foresee_contribution(site, config, cpu)
+    assert foreseen is not None
+    made = contribute(site, config, cpu, lambda stage: Recorder())
+    assert made.generator_spec == GENERATORS["normal"].spec(config.generator, made.schema)
+    assert foreseen.up == pytest.approx(len(made.to_bytes()), rel=0.02)
+
+
+def test_a_server_lets_a_site_import_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("flwr", reason="the flower extra is not installed")
+    from mosaic_fl.engines.flower.codec import decode, encode
+    from mosaic_fl.engines.flower.site import load_site
+    from mosaic_fl.engines.tasks import ContributeTask
+
+    asked = encode(ContributeTask(0), Config().with_values({"generator.family": "normal"}))
+    with pytest.raises(UsageError, match=f"^request: .*{WAY}$"):
+        decode("contribute", asked, 0)
+    assert "mosaic_outside.generator" not in sys.modules
+    (tmp_path / "data").mkdir()
+    lines = ["client = 0", 'data = "data"', 'model = "mlp:4"', 'generator = "normal"', "[server]", 'address = "a:1"']
+    (tmp_path / "site.toml").write_text("\n".join(lines))
+    assert load_site(tmp_path / "site.toml").generator == "normal"
+    (tmp_path / "wrong.toml").write_text("\n".join(lines).replace("normal", "nromal"))
+    with pytest.raises(UsageError, match="wrong.toml: unknown generator 'nromal': did you mean normal"):
+        load_site(tmp_path / "wrong.toml")
+    name_generator("normal")
+    assert decode("contribute", asked, 0)[1].generator.family == "normal"
+
+
+def test_a_simulation_s_clients_name_it_themselves() -> None:
+    """They are one machine's, whose user has named it; each of Ray's processes makes its clients anew."""
+    pytest.importorskip("ray", reason="the flower extra is not installed")
+    from mosaic_fl.engines.flower.simulation import VirtualDesk
+
+    values = {"generator.family": "normal", "data.max_train": 200, "partition.clients": 2, "models.clients": ["mlp:4"]}
+    desk = VirtualDesk(Config().with_values({**values, "models.student": "mlp:4"}).model_dump(mode="json"))
+    assert desk({"partition-id": 1}).site().client == 1
+    assert GENERATORS.received("normal").conditional
 
 
 def test_an_unknown_name_is_told_with_those_of_other_packages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,3 +72,38 @@ def test_what_a_command_reads_is_not_overwritten_even_with_force(
     missing = [*words[:-3], "--data", "nowhere.parquet", "--out", str(private)]
     assert "nowhere.parquet" in fails(capsys, *missing, "--force")
     assert "add --force" in fails(capsys, *missing)
+
+
+def test_no_more_is_a_list_of_labels_or_what_is_named_otherwise(
+    capsys: pytest.CaptureFixture[str], digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CSV in the folder, by way of ~ or the beginning of its name, is data as any other."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Path("ward").mkdir()
+    save_parquet(digits.subset(range(50)), Path("ward/x-train.parquet"))
+    for name in ("labels.csv", "labels.TSV"):
+        Path("ward", name).write_text("file,label\n")
+    describe = ["data", "--describe", "--force", "--data"]
+    for data, out in (
+        ("ward", "ward/labels.csv"),
+        ("ward", "ward/labels.TSV"),
+        ("~/ward", "ward/x-train.parquet"),
+        ("ward/x", "ward/x-train.parquet"),
+    ):
+        before = Path(out).read_bytes()
+        assert f"{out} is what this command reads" in fails(capsys, *describe, data, "--out", out)
+        assert Path(out).read_bytes() == before
+
+
+def test_an_export_is_not_written_over_what_it_splits(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["data", "--clients", "2", "--alpha", "5", "--export", "sites", "--force", "--out", "p.png"]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    for source in ("sites", "~/sites", "~/sites/test.parquet", "sites/client"):
+        assert f"sites holds {source.replace('~', str(tmp_path))}, which is to be split" in fails(
+            capsys, *words, "--data", source
+        )

@@ -68,6 +68,16 @@ def test_prototypes_go_through_every_experts_head() -> None:
         assert torch.allclose(outputs[:, k], expert.head(features))
 
 
+def test_a_client_without_prototypes_has_no_part_in_them() -> None:
+    """Whatever width its empty features are of; its expert has a part in the outputs all the same."""
+    none = Prototypes(torch.zeros(0, 9), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
+    pair = [replace(PAIR[0], prototypes=none), PAIR[1]]
+    outputs, labels = prototype_outputs(pair, MixtureOfExperts.of(pair))
+    everybody, _ = prototype_outputs(PAIR, MixtureOfExperts.of(PAIR))
+    assert labels.tolist() == PAIR[1].prototypes.labels.tolist()
+    assert torch.equal(outputs, everybody[2:])
+
+
 def test_prototypes_need_some_and_one_architecture() -> None:
     none = Prototypes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
     silent = [replace(c, prototypes=none) for c in PAIR]

@@ -86,6 +86,31 @@ def test_a_parquet_file_of_plain_bytes_under_another_name(capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
+    ("name", "words"), [("Image", []), ("IMG", []), ("sample.image", ["--image-column", "sample.image"])]
+)
+def test_the_column_of_images_is_chosen_as_in_training(
+    name: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In any case, or within a struct of several things."""
+    table = pq.read_table(parquet("x.parquet", [BLACK, WHITE], File=["a", "b"], label=[0, 1]))
+    image, titles, labels = table["image"].combine_chunks(), table["File"], table["label"].combine_chunks()
+    column = pa.StructArray.from_arrays([image, labels], ["image", "label"]) if "." in name else image
+    pq.write_table(pa.table({name.partition(".")[0]: column, "File": titles.dictionary_encode()}), "x.parquet")
+    found = rows(capsys, "--data", "x.parquet", *words)
+    assert [(row["file"], row["name"]) for row in found] == [("a", "dark"), ("b", "bright")]
+
+
+def test_two_columns_of_images_are_no_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    image = pq.read_table(parquet("x.parquet", [BLACK]))["image"]
+    pq.write_table(pa.table({"IMAGE": image, "Image": image}), "x.parquet")
+    assert "has the columns IMAGE, Image: say which with --image-column" in fails(
+        capsys, "predict", "m.safetensors", "--data", "x.parquet"
+    )
+    pq.write_table(pa.Table.from_arrays([image, image], ["image", "image"]), "x.parquet")
+    assert "has 2 columns called image" in fails(capsys, "predict", "m.safetensors", "--data", "x.parquet")
+
+
+@pytest.mark.parametrize(
     "text", ["file,label\na.png,x\nb/c.png,y\n", "age;filename\n3;a.png\n4;b/c.png\n", "image\na.png\nb/c.png"]
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -127,6 +152,18 @@ def test_a_broken_picture_is_a_row_with_its_error_and_not_the_end(capsys: pytest
     assert err.splitlines() == [
         f"mosaic: note: 2 of the 4 images of new could not be read: their rows say why, as {found[1]['error']}"
     ]
+
+
+def test_how_far_it_is_is_said_every_minute_and_not_among_the_rows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mosaic_fl.report.heartbeat.EVERY", 0.0)
+    pictures(a_png=BLACK, b_png=WHITE)
+    out, err = predict(capsys)
+    assert len(out.splitlines()) == 2
+    assert err.splitlines() == [
+        "predicting · 1 of 2 · 0:00 elapsed, about 0:00 left", "predicting · 2 of 2 · 0:00 elapsed"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("where", ["list", "parquet"])

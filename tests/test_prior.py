@@ -5,9 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mosaic_fl.domains.image.prior import check_prior, cutmix, hybrids, prior_images
+from mosaic_fl.domains.image.prior import check_prior, cutmix, folder, hybrids, prior_images
 from mosaic_fl.domains.image.prior.photographs import crops, photograph, shares
 from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import Note
 from mosaic_fl.numerics.randomness import Stream
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
@@ -84,6 +85,10 @@ def test_a_folder_of_images_of_many_sizes(user_images: Path) -> None:
 def test_a_kind_that_is_not_known(tmp_path: Path) -> None:
     for kind in (*MADE, "none"):
         check_prior(kind)
+    with pytest.raises(UsageError, match="unknown kind of prior images '~no.such.user/x'"):
+        check_prior("~no.such.user/x")
+    with pytest.raises(UsageError, match="File name too long"):
+        check_prior("x" * 5000)
     with pytest.raises(UsageError, match=r"'foto'.*photos.*folder"):
         check_prior("foto")
     with pytest.raises(UsageError, match="procedural"):
@@ -95,6 +100,32 @@ def test_a_kind_that_is_not_known(tmp_path: Path) -> None:
         check_prior(str(tmp_path))
     with pytest.raises(UsageError, match="is a file: give the folder"):
         check_prior(str(tmp_path / "a.png"))
+
+
+def flat(root: Path, broken: tuple[int, ...] = (), count: int = 6) -> Path:
+    """Pictures of one colour each, 10 · (1 + number), some of which cannot be read."""
+    for i in range(count):
+        save(root / f"{i}.png", np.full((30, 30, 3), 10 * (i + 1), np.uint8))
+        if i in broken:
+            (root / f"{i}.png").write_bytes(b"broken")
+    return root
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_their_crops_come_from_the_next(tmp_path: Path) -> None:
+    some = flat(tmp_path, broken=(0, 2, 5))
+    check_prior(str(some))  # whose first cannot be read
+    for count, expected in ((1, [20]), (3, [20, 40, 50]), (5, [20, 40, 50, 20, 40])):
+        with pytest.warns(Note, match=r"images? of .* left out: .*/0\.png is no image"):
+            images = [round(255 * float(p[0].mean())) for p in folder.photographs(some, folder.files(some), count)]
+        assert images == expected
+    with pytest.warns(Note, match="3 images of .* left out: .*/[025].png is no image"):
+        assert prior_images(str(some), 60, (1, 8, 8), Stream(0, "prior")).shape == (60, 1, 8, 8)
+
+
+def test_a_folder_none_of_whose_pictures_can_be_read(tmp_path: Path) -> None:
+    broken = flat(tmp_path, broken=(0, 1), count=2)
+    with pytest.raises(UsageError, match=r"none of the 2 images of .* can be read: .*0\.png is no image"):
+        check_prior(str(broken))
 
 
 def test_a_crop_of_a_flat_photograph_is_flat_and_of_its_colour() -> None:

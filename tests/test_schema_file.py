@@ -1,5 +1,6 @@
 """What all sites compare: printed, written, read back within bounds, and held against a site's own data."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,19 @@ class TestCommand:
         mosaic("data", "--data", site, "--describe", "--out", file, cwd=tmp_path)
         assert json.loads(file.read_text("utf-8")) == image_schema((1, 4, 4), ("cat", "dog")).to_json()
         assert "exists: add --force" in fails(capsys, "data", "--data", site, "--describe", "--out", file)
+
+    def test_digits_are_those_that_are_built_in(self, tmp_path: Path) -> None:
+        """As in a run: a folder of that name is ./digits."""
+        folder(tmp_path / "digits", a=1, b=1)
+        err = io.StringIO()
+        built_in = json.loads(mosaic("data", "--describe", cwd=tmp_path, err=err))
+        assert "for the file or folder of that name write ./digits" in err.getvalue()
+        own = json.loads(mosaic("data", "--data", "./digits", "--describe", cwd=tmp_path))
+        assert (len(built_in["classes"]), len(own["classes"])) == (10, 2)
+
+    def test_a_home_that_is_none_is_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for name in ("~no.such.user/x", "x" * 5000):
+            fails(capsys, "data", "--describe", "--data", name)
 
     @pytest.mark.parametrize(
         ("words", "message"),

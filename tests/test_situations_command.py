@@ -176,3 +176,13 @@ def test_a_test_set_is_read_by_name_and_refused_where_its_names_do_not_fit(capsy
     line = fails(capsys, *words, "--test", "test.parquet", "--out", "c")
     assert line.startswith("class owl of test.parquet is none of the classes cat, dog")
     assert not Path("c").exists()
+
+
+@pytest.mark.parametrize("words", ["distill x", "deploy server --clients 2 --out y"])
+def test_options_of_images_without_any_have_no_use_and_that_is_told(
+    capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    Path("x").touch()
+    with pytest.raises(SystemExit):  # for want of what else it needs
+        main([*words.split(), "--image-size", "4", "--skip-broken"])
+    assert "mosaic: note: --image-size, --skip-broken without --test: no image is read" in capsys.readouterr().err

@@ -41,7 +41,7 @@ TRAIN_READ = ("the training part is read",)
         "sets", dirs(training_set__a=1, training_set__b=1, test_set__a=1), {"a": 1, "b": 1}, (*TRAIN_READ, "test_set")
     ),
     Situation("test alone", dirs(test__a=2, test__b=1), said=("has test", "no folder called train")),
-    Situation("val and test", dirs(val__a=2, test__b=1), said=("has test, val", "no folder called train")),
+    Situation("val and test", dirs(val__a=2, test__b=1), said=("has val, test", "no folder called train")),
     Situation(
         "beside classes",
         dirs(train__a=1, train__b=1, cat=1),
@@ -50,7 +50,10 @@ TRAIN_READ = ("the training part is read",)
     Situation("a part twice", dirs(val__a=1, train__a=1, valid__b=1), said=("two of them are the same part",)),
     Situation("flat", dirs(train=2, val=2), said=("has the parts train, val, but no class folders in them",)),
     Situation(
-        "flat test", dirs(train__a=1, train__b=1, test=1), {"a": 1, "b": 1}, ("without class folders: test", "read")
+        "flat test",
+        dirs(train__a=1, train__b=1, test=1),
+        {"a": 1, "b": 1},
+        ("without class folders, tables or lists: test", "read"),
     ),
     Situation("vehicles", dirs(train=1, ship=2), {"ship": 2, "train": 1}, ("taken as classes of",)),
     Situation("a class of two words", dirs(**{"test strip": 1, "swab": 2}), {"swab": 2, "test strip": 1}),

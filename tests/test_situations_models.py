@@ -200,6 +200,12 @@ def test_a_softmax_is_seen_behind_any_network(family: str) -> None:
     assert find_ending(model.eval(), schema) == "softmax"
 
 
+def test_a_softmax_is_seen_behind_a_weight_of_one_number() -> None:
+    """The first layer of a mean and a gain has one weight, whose spread is no number."""
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(64, 3), nn.Softmax(1))
+    assert find_ending(model.eval(), image_schema((1, 8, 8), ("a", "b", "c"))) == "softmax"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_two_classes_whose_logits_are_zero_are_logits(seed: int) -> None:
     torch.manual_seed(seed)

@@ -19,6 +19,12 @@ class UsageError(MosaicError):
     exit_code = 2
 
 
+def in_one_line(error: BaseException) -> str:
+    """What went wrong, in one line; of what is not one of ours, its kind as well."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, MosaicError) else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not known: names the nearest known ones, or all of them."""
     names = sorted(known)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+NOTE = "mosaic: note: "  # begins the line of one
+
 
 class Note(UserWarning):
     """Something worth knowing that does not stop the work."""
@@ -32,7 +34,7 @@ def printed() -> Iterator[None]:
                 show(message, category, *where, **options)
             elif (line := " ".join(str(message).split())) not in told:
                 told.add(line)
-                print(f"mosaic: note: {line}", file=sys.stderr, flush=True)
+                print(f"{NOTE}{line}", file=sys.stderr, flush=True)
 
         warnings.simplefilter("always", Note)
         warnings.showwarning = print_note

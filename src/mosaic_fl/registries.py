@@ -10,13 +10,17 @@ from mosaic_fl.registry import Registry
 if TYPE_CHECKING:
     from mosaic_fl.data.partition import Partition
     from mosaic_fl.domains.kind import Kind
+    from mosaic_fl.domains.schema import Schema
     from mosaic_fl.experts.kind import ExpertKind
     from mosaic_fl.generators.family import Family
     from mosaic_fl.methods.card import Card
     from mosaic_fl.server.teachers import Teacher
 
 KINDS: "Registry[type[Kind]]" = Registry(
-    "kind of sample", "mosaic_fl.kinds", {"image": "mosaic_fl.domains.image:Image"}
+    "kind of sample",
+    "mosaic_fl.kinds",
+    {"image": "mosaic_fl.domains.image:Image"},
+    'call mosaic_fl.registries.KINDS["{name}"] first',
 )
 """Kinds of samples, by the name that a schema gives."""
 
@@ -29,13 +33,39 @@ GENERATORS: "Registry[Family]" = Registry(
         "cdcgan": "mosaic_fl.generators.dcgan:CONDITIONAL",
         "flow": "mosaic_fl.generators.flow:FAMILY",
     },
+    'say --set generator.family={name}, or generator = "{name}" in the site\'s file',
 )
 """Families of generators, by the name that `generator.family` takes."""
 
 EXPERTS: "Registry[ExpertKind]" = Registry(
-    "kind of expert", "mosaic_fl.experts", {"network": "mosaic_fl.experts.network:NETWORK"}
+    "kind of expert",
+    "mosaic_fl.experts",
+    {"network": "mosaic_fl.experts.network:NETWORK"},
+    way="name it with --trust {name}",
 )
 """Kinds of clients' models, by what their names begin with; a name that begins with none of them is a network's."""
+
+NO_FAMILY = ("auto", "none")
+"""What else `generator.family` takes: one that is built in, as the client's data are, or no generator."""
+
+
+def name_generator(family: str) -> None:
+    """Import the generator that this machine's user names in `generator.family`, so that received bytes may name it.
+
+    Raises UsageError where its package cannot be imported.
+    """
+    if family not in NO_FAMILY:
+        _ = GENERATORS[family]
+
+
+def name_kinds(schema: "Schema") -> None:
+    """Let received bytes name the kinds of samples that this machine's user has in memory, whoever wrote them."""
+    for kind in schema.fields.values():
+        if kind.name in KINDS:
+            _ = KINDS[kind.name]
+        else:
+            KINDS[kind.name] = type(kind)
+
 
 PARTITIONS: "Registry[Partition]" = Registry(
     "split",

@@ -22,10 +22,14 @@ Entry = TypeVar("Entry")
 class Registry(MutableMapping[str, Entry], Generic[Entry]):
     """Entries by name, imported when first asked for."""
 
-    def __init__(self, what: str, group: str, built_in: Mapping[str, str]) -> None:
-        """`what` the entries are in words, the `group` of entry points, and the import paths of those built in."""
+    def __init__(self, what: str, group: str, built_in: Mapping[str, str], way: str = "") -> None:
+        """`what` the entries are in words, the `group` of entry points, and the import paths of those built in.
+
+        `way` says, for an error, how the user of a machine names the entry `{name}` of another package.
+        """
         self.what = what
         self.group = group
+        self.way = way
         self._built_in = dict(built_in)
         self._loaded: dict[str, Entry] = {}
 
@@ -60,6 +64,9 @@ class Registry(MutableMapping[str, Entry], Generic[Entry]):
         """The entry that a received name means; raises UsageError where that is neither built in nor named here."""
         if name in self.named:
             return self[name]
+        if name in self._foreign():
+            way = f": {self.way.format(name=name)}" if self.way else ""
+            raise UsageError(f"{self.what} {name!r} is of another package, and nobody has named it here{way}")
         raise unknown(self.what, name, self.named)
 
     def __setitem__(self, name: str, entry: Entry) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from mosaic_fl.config import Config, ReadingConfig
 from mosaic_fl.config.toml import from_toml, to_toml
+from mosaic_fl.data.inputs import read_inputs
 from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.sources import load_file
 from mosaic_fl.domains.image.decoding import decode as decode_pictures
@@ -128,6 +129,10 @@ def _read_parquet(data: bytes, folder: Path) -> object:
     return load_file(written(folder / "x.parquet", data), ReadingConfig(), classes=2)
 
 
+def _read_inputs(data: bytes, folder: Path) -> object:
+    return list(read_inputs(written(folder / "x.parquet", data)).items)
+
+
 def _schemas(_folder: Path) -> list[bytes]:
     spec = GeneratorSpec("cvae", 4, 8).to_json()
     return [json.dumps({"schema": schema.to_json(), "generator": spec}).encode() for schema in (SCHEMA, _GREY)]
@@ -156,6 +161,7 @@ READERS: dict[str, Reader] = {
     "toml": Reader(_tomls, mutate_text, lambda data, folder: from_toml(written(folder / "x.toml", data))),
     "picture": Reader(_pictures, mutate_bytes, _read_picture),
     "parquet": Reader(_parquets, mutate_bytes, _read_parquet),
+    "parquet-inputs": Reader(_parquets, mutate_bytes, _read_inputs),
     "schema": Reader(_schemas, _mutate_json_text, _read_schema),
     **DEPLOYMENT,
     **RUN_FOLDER,

@@ -11,7 +11,7 @@ from mosaic_fl.cli.files import number_or_names, require_free
 from mosaic_fl.cli.options import ConfigFile, Seed, Settings, configure
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config import Config
-from mosaic_fl.data.places import require_source
+from mosaic_fl.data.places import is_here, require_source
 from mosaic_fl.errors import UsageError
 
 PICTURE = Path("runs/split.png")  # a look is no result: without --out the last one is drawn over
@@ -49,6 +49,7 @@ def data(
         **reading,
     }
     config = configure(file, options, settings)
+    require_source(config.data.name)
     if describe:
         if split_options := [name for name, value in options.items() if value and name.startswith("partition.")]:
             raise UsageError(f"--describe splits nothing: leave out {', '.join(split_options)}")
@@ -59,7 +60,6 @@ def data(
     if classes is not None or classes_file:
         given = f"--classes {classes}" if classes is not None else f"--classes-file {classes_file}"
         raise UsageError(f"{given} goes with --describe: a data set names its own")
-    require_source(config.data.name)
     if export:
         from mosaic_fl.data import export as export_folder
 
@@ -94,7 +94,7 @@ def _describe(config: Config, classes: int | list[str] | None, out: Path | None,
     from mosaic_fl.report.tables import class_table
     from mosaic_fl.storage.files import write_atomic
 
-    own = Path(name).expanduser().exists()
+    own = is_here(name)
     if classes is not None and not own:
         raise UsageError(f"--classes goes with a file or folder of one client; {name} names its own")
     samples = load_file(name, config.data, classes=classes) if own else load(config.data, config.run.seed).train

@@ -10,8 +10,9 @@ from rich.console import Console
 from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
-from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.data.places import existing
+from mosaic_fl.engines.flower.limits import MAX_ANSWER
 from mosaic_fl.methods import METHODS
 from mosaic_fl.notes import note
 from mosaic_fl.runs.folder import require_open
@@ -20,6 +21,7 @@ app = App("A federation over a network: docs/deploy.md.")
 keys = App("Make keys and certificates.")
 app.add_typer(keys, name="keys")
 
+MB = 2**20  # bytes, as --max-answer counts
 Show = Annotated[bool, typer.Option("--show", help="print the commands and their environment, and end")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="no TLS and no keys: on loopback only")]
 
@@ -71,7 +73,7 @@ def server(
     host: Annotated[str, typer.Option(help="address to listen on")] = "0.0.0.0",  # noqa: S104
     port: Annotated[int, typer.Option(help="the one port that clients reach")] = 8443,
     limit: Annotated[list[str] | None, typer.Option(metavar="STAGE=SECONDS", help="time limits")] = None,
-    max_answer: Annotated[int, typer.Option(min=1, metavar="MB", help="larger answers are refused")] = 1024,
+    max_answer: Annotated[int, typer.Option(min=1, metavar="MB", help="larger answers are refused")] = MAX_ANSWER // MB,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="one JSON object a line")] = False,
     metrics_port: Annotated[int | None, typer.Option(metavar="P", help="Prometheus figures on loopback")] = None,
     insecure: Insecure = False,
@@ -89,6 +91,7 @@ def server(
     METHODS[config.run.method].settings(config)
     if test:
         existing(test)
+    tell_idle(reading, test)
     if not show:
         require_open(out, resume=resume, force=force)
     _need_flower()
@@ -111,7 +114,7 @@ def server(
         test=test.resolve() if test else None,
         limits=read_limits(limit),
         json_logs=json_logs,
-        max_answer=max_answer * 2**20,
+        max_answer=max_answer * MB,
         metrics_port=metrics_port,
         insecure=insecure,
         trusted=tuple(trusted or ()),

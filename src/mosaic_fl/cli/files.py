@@ -19,11 +19,11 @@ from mosaic_fl.cli.options import (
     configure,
     given_settings,
 )
-from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.config.model_names import require_spelt
-from mosaic_fl.data.places import existing, is_data
+from mosaic_fl.data.places import existing, reads
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.runs.folder import claim, require_open
@@ -138,6 +138,7 @@ def distill(
         require_file(path)
     if test:
         existing(test)
+    tell_idle(reading, test)
     require_open(out, resume=resume, force=force)
     let_in(trusted)
     from mosaic_fl.forecast.foresee import foresee_distillation
@@ -201,8 +202,7 @@ def require_free(path: Path, force: bool, *sources: Path, dry_run: bool = False)
     if path.is_dir():
         raise UsageError(f"{path} is a folder: --out names a file")
     for source in sources:
-        inside = is_data(path) and source.resolve() in path.resolve().parents
-        if path.exists() and source.exists() and (inside or path.samefile(source)):
+        if path.exists() and reads(source, path):
             raise UsageError(f"{path} is what this command reads: choose another --out")
     if path.exists() and not force:
         raise UsageError(f"{path} exists: add --force to overwrite it, or choose another --out")

@@ -2,10 +2,10 @@
 
 import io
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -51,27 +51,40 @@ def predict(
     loaded, place = GlobalModel.load(file), find_device(device)
     settings = configure(None, reading, None).data
     form = model_form(loaded.schema, settings)
-    inputs = read_inputs(data.expanduser(), settings)
+    inputs = read_inputs(data, settings)
     total = 0
-    broken = list[str]()
-    with _opened(out) as stream:
+    broken = 0
+    first = ""
+    with _opened(out) as stream, _counting(out, inputs.total) as tell:
         rows = writer(stream, Table(loaded.schema.classes, rows=inputs.tabular, every=probabilities))
         for prediction in predictions(loaded, inputs, form, place):
             rows.write(prediction)
             total += 1
-            if prediction.error:
-                broken.append(prediction.error)
+            broken += bool(prediction.error)
+            first = first or prediction.error
+            tell(total)
         rows.close()
-    _tell_broken(broken, total, data)
+    _tell_broken(broken, first, total, data)
 
 
-def _tell_broken(broken: list[str], total: int, data: Path) -> None:
-    """Note how many images have no prediction; raises MosaicError where none has."""
+def _tell_broken(broken: int, first: str, total: int, data: Path) -> None:
+    """Note how many images have no prediction, and the first one's error; raises MosaicError where none has."""
     if not broken:
         return
-    if len(broken) == total:
-        raise MosaicError(f"none of the {total} images of {data} could be read: {broken[0]}")
-    note(f"{len(broken)} of the {total} images of {data} could not be read: their rows say why, as {broken[0]}")
+    if broken == total:
+        raise MosaicError(f"none of the {total} images of {data} could be read: {first}")
+    note(f"{broken} of the {total} images of {data} could not be read: their rows say why, as {first}")
+
+
+def _counting(out: Path | None, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """How far it is, on stderr, but where rows on a terminal say so."""
+    from rich.console import Console
+
+    from mosaic_fl.report.heartbeat import counting
+
+    if out is None and sys.stdout.isatty():
+        return nullcontext(lambda done: None)
+    return counting(Console(stderr=True), "predicting", total)
 
 
 @contextmanager
@@ -84,7 +97,7 @@ def _opened(out: Path | None) -> Iterator[Any]:
             yield file
         return
     sys.stdout.flush()
-    screen = getattr(sys.stdout, "buffer", None) or _Screen()
+    screen = getattr(sys.stdout, "buffer", None) or _Screen(sys.stdout)
     yield screen
     screen.flush()
 
@@ -92,8 +105,11 @@ def _opened(out: Path | None) -> Iterator[Any]:
 class _Screen(io.RawIOBase):
     """Bytes of whole lines, to a stdout that takes text alone."""
 
+    def __init__(self, text: TextIO) -> None:
+        self.text = text
+
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        return sys.stdout.write(bytes(data).decode("utf-8", "replace"))
+        return self.text.write(bytes(data).decode("utf-8", "replace"))

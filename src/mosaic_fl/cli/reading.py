@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from mosaic_fl.notes import note
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 OPTIONS: dict[str, Any] = {
@@ -50,3 +52,10 @@ def reads_images(*but: str) -> Callable[[Command], Command]:
         return run  # type: ignore[return-value]
 
     return change
+
+
+def tell_idle(reading: dict[str, Any], test: object) -> None:
+    """Note which of these options were given to a command that reads images of its `test` data alone, and has none."""
+    idle = [f"--{name.removeprefix('data.').replace('_', '-')}" for name, value in reading.items() if value]
+    if idle and not test:
+        note(f"{', '.join(idle)} without --test: no image is read")

@@ -1,4 +1,4 @@
-"""Which generator a client trains, and why (`generator.family = auto`)."""
+"""Which generator a client trains, why (`generator.family = auto`), and for how long."""
 
 import math
 
@@ -33,3 +33,10 @@ def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: t
     if samples < FLOW_SAMPLES:
         return "cvae", f"{samples} training samples, too few for a flow (at least {FLOW_SAMPLES})"
     return "flow", f"samples that a VAE draws badly, {samples} of them, and an accelerator"
+
+
+def generator_steps(config: GeneratorConfig, samples: int) -> int:
+    """Steps of training for a client of `samples` training samples: `epochs` passes over them, or else `steps`."""
+    if not config.epochs:
+        return config.steps
+    return max(1, round(config.epochs * math.ceil(samples / config.batch_size)))

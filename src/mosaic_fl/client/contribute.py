@@ -1,7 +1,6 @@
 """A client's whole work: private data in, one contribution out."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mosaic_fl.client.choice import pick_family
+from mosaic_fl.client.choice import generator_steps, pick_family
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.config import Config, GeneratorConfig
 from mosaic_fl.data.validation import hold_out
@@ -20,7 +19,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of
-from mosaic_fl.generators.base import Generator
+from mosaic_fl.generators.base import Generator, require_drawn
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.randomness import Stream
@@ -122,12 +121,14 @@ def _check_generator(
     family, _ = pick_family(settings, samples, schema, device)
     if family == "none":
         return
-    if expert is None and GENERATORS[family].learns_from_expert:
+    of_family = GENERATORS[family]
+    if expert is None and of_family.learns_from_expert:
         raise UsageError(
             f"generator {family} needs {Capability.GRADIENTS} of the client's model, which is no network: say "
             "generator.family = cvae"
         )
-    GENERATORS[family].check(settings, samples, schema, expert)
+    require_drawn(family, schema)
+    of_family.check(settings, samples, schema, expert)
 
 
 def _train_generator(
@@ -138,10 +139,6 @@ def _train_generator(
     family, why = pick_family(settings, len(train), train.schema, device)
     if family == "none":
         return None, why
-    changes: dict[str, object] = {"family": family}
-    if settings.epochs:
-        a_pass = math.ceil(len(train) / settings.batch_size)
-        changes["steps"] = max(1, round(settings.epochs * a_pass))
-    settings = settings.model_copy(update=changes)
+    settings = settings.model_copy(update={"family": family, "steps": generator_steps(settings, len(train))})
     stream = Stream(config.run.seed, "generator", site.client)
     return GENERATORS[family].train(train, expert, settings, stream, device, monitor), why

@@ -23,6 +23,7 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.runner import simulated
 from mosaic_fl.storage.files import read_bytes, write_atomic
@@ -81,6 +82,7 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
     """
     begin = time.perf_counter()
     config = plan.config(cell)
+    name_generator(config.generator.family)  # of several jobs, each is a process of its own
     sites = plan.sites(cell)
     with LocalFederation(sites, config, plan.device, Journal(None, listen)) as engine:
         if cell.method == CENTRALISED:

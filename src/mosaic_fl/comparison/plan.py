@@ -13,9 +13,10 @@ from mosaic_fl.data.sources import load
 from mosaic_fl.domains.dataset import Splits
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.sites import spread
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, in_one_line
 from mosaic_fl.methods import METHODS
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.runner import architectures, fingerprint
 from mosaic_fl.runs.site_checks import check_sites
 from mosaic_fl.storage.files import sha256
@@ -93,7 +94,7 @@ def _barred(plan: Plan, schema: Schema) -> dict[Cell, str]:
         try:
             sites = plan.sites(cells[0])  # the split is the same for all of them
         except UsageError as error:
-            undrawn = _line(error)
+            undrawn = in_one_line(error)
         for cell in cells:
             alike = (cell.method, setting.clients, setting.architectures, cell.rounds)
             if alike not in checked:
@@ -108,8 +109,10 @@ def _wrong(plan: Plan, cell: Cell, schema: Schema) -> str:
     if cell.method == CENTRALISED:
         return ""
     card, config = METHODS[cell.method], plan.config(cell)
-    return needs(card, cell.setting) or _reason(
-        partial(card.check, config, schema, config.models.clients, plan.student)
+    return (
+        needs(card, cell.setting)
+        or _reason(partial(name_generator, config.generator.family))
+        or _reason(partial(card.check, config, schema, config.models.clients, plan.student))
     )
 
 
@@ -125,9 +128,5 @@ def _reason(attempt: Callable[[], object]) -> str:
     try:
         attempt()
     except UsageError as error:
-        return _line(error)
+        return in_one_line(error)
     return ""
-
-
-def _line(error: UsageError) -> str:
-    return " ".join(str(error).split())

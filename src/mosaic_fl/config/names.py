@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from mosaic_fl.registries import GENERATORS, METHODS, PARTITIONS, TEACHERS
+from mosaic_fl.registries import GENERATORS, METHODS, NO_FAMILY, PARTITIONS, TEACHERS
 from mosaic_fl.registry import Registry
 
 UNKNOWN = "unknown_name"
@@ -23,7 +23,7 @@ def _named(registry: Registry[Any], *others: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-GeneratorName = Annotated[str, _named(GENERATORS, "auto", "none")]
+GeneratorName = Annotated[str, _named(GENERATORS, *NO_FAMILY)]
 MethodName = Annotated[str, _named(METHODS)]
 PartitionName = Annotated[str, _named(PARTITIONS)]
 TeacherName = Annotated[str, _named(TEACHERS)]

@@ -1,20 +1,26 @@
 """A user's own arrays or `Dataset`-like object -> labelled images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mosaic_fl.data.labels import in_classes, read_labels
 from mosaic_fl.domains.dataset import Dataset, image_dataset
+from mosaic_fl.domains.image.opening import DEEP
+from mosaic_fl.domains.image.picture import plain_pixels
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, shown
+from mosaic_fl.notes import note
 
 CHANNELS = (1, 3, 4)
+LEAST = 2  # classes that there is anything to tell apart of
+LEVELS = {"1", "L", "RGB", "RGBA", *DEEP}  # modes of PIL images whose numbers are levels of grey or colours
 
 Array = npt.NDArray[Any]
 
@@ -56,7 +62,8 @@ def from_arrays(
     if values.ndim and len(pixels) != len(values):
         raise UsageError(f"there are {len(pixels)} images, but {len(values)} labels")
     source = "the arrays"
-    numbers, names = in_classes(read_labels(values, _place, source), classes, _place, source, "classes=")
+    known = _classes(classes)
+    numbers, names = in_classes(read_labels(values, _place, source), known, _place, source, "classes=")
     _, channels, height, width = pixels.shape
     schema = image_schema((channels, height, width), names)
     return image_dataset(torch.tensor(np.ascontiguousarray(pixels)), torch.tensor(numbers), schema)
@@ -70,8 +77,9 @@ def from_dataset(
     """Labelled images from an object whose items are (image, label), read once, in order.
 
     An image is an array or tensor (h, w), (channels, h, w) or (h, w, channels), or a PIL image, all of one
-    shape. `classes`, `value_range` and the errors are those of `from_arrays`; torchvision's `ToTensor`, for
-    one, gives floats of value range (0, 1).
+    shape; one whose numbers are no levels, as those of a palette, becomes grey or RGB as a file does. `classes`,
+    `value_range` and the errors are those of `from_arrays`; torchvision's `ToTensor`, for one, gives floats of value
+    range (0, 1).
     """
     images, labels = [], []
     for row in range(len(dataset)):
@@ -79,7 +87,7 @@ def from_dataset(
             image, label = dataset[row]
         except (TypeError, ValueError) as error:
             raise UsageError(f"sample {row} of the data set is not (image, label)") from error
-        images.append(_array(image))
+        images.append(_array(image, _place(row)))
         labels.append(_array(label))
         if images[row].shape != images[0].shape:
             raise UsageError(
@@ -118,11 +126,59 @@ def _place(row: int) -> str:
     return f"sample {row}"
 
 
-def _array(values: Any) -> Array:
+def _classes(classes: Any) -> int | list[str] | None:
+    """How many classes there are, or their names in an order that is theirs; raises UsageError for anything else."""
+    if classes is None:
+        return None
+    if isinstance(classes, int | np.integer) and not isinstance(classes, bool):
+        if classes < LEAST:
+            raise UsageError(f"classes is {classes}: give how many there are in the whole federation, {LEAST} or more")
+        return int(classes)
+    if isinstance(classes, str | bytes | bool | Mapping | Set) or not isinstance(classes, Iterable):
+        raise UsageError(f"classes is {shown(classes)}: give how many there are, or a list of their names, in order")
+    names = list(classes)
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"class name {shown(name)} is no text: give the names of all classes as text, in order")
+    return names
+
+
+def _bounds(value_range: Any) -> tuple[float, float]:
+    """The numbers (black, white); raises UsageError for anything else."""
+    try:
+        low, high = (value.item() if isinstance(value, Tensor) else value for value in value_range)
+        if isinstance(value_range, str) or not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"value_range is {shown(value_range)}: give two numbers, (black, white)") from error
+    if not low < high:
+        raise UsageError(f"value_range is ({low}, {high}): black must be a smaller number than white")
+    return low, high
+
+
+def _array(values: Any, place: str = "a picture") -> Array:
+    if isinstance(values, list | tuple) and any(isinstance(value, Image.Image) for value in values):
+        values = [_levels(value, _place(row)) for row, value in enumerate(values)]
+    values = _levels(values, place)
     try:
         return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
-    except (TypeError, ValueError) as error:  # nested lists of unequal lengths, a type that numpy lacks
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OSError,
+    ) as error:  # nested lists of unequal lengths, a type that numpy lacks
         raise UsageError(f"images and labels must be arrays of one shape: {error}") from error
+
+
+def _levels(value: Any, place: str) -> Any:
+    """What is no PIL image, or is one whose numbers are levels, as it is; another as the levels that it shows."""
+    if not isinstance(value, Image.Image) or value.mode in LEVELS:
+        return value
+    pixels, remarks = plain_pixels(value, place)
+    for remark in remarks & {"on white", "on black"}:
+        note(f"pictures of mode {value.mode} are partly transparent: laid {remark}")
+    return pixels
 
 
 def _as_uint8(pixels: Array, value_range: tuple[float, float] | None) -> npt.NDArray[np.uint8]:
@@ -134,9 +190,7 @@ def _as_uint8(pixels: Array, value_range: tuple[float, float] | None) -> npt.NDA
                 "or convert them to uint8"
             )
         return pixels
-    low, high = value_range
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise UsageError(f"value_range is ({low}, {high}): black must be a smaller number than white")
+    low, high = _bounds(value_range)
     if pixels.dtype.kind not in "buif":
         raise UsageError(f"images are {pixels.dtype}: they must be numbers")
     values = pixels.astype(np.promote_types(pixels.dtype, np.float32), copy=False)

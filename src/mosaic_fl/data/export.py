@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from mosaic_fl.data.places import at_home, reads
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import read_bytes, write_atomic
@@ -61,11 +62,14 @@ def require_free(folder: Path, source: Path, *, force: bool) -> None:
         return
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file: --export names a folder")
-    if source.exists() and folder.resolve() == (source if source.is_dir() else source.parent).resolve():
+    source = at_home(source)
+    ours = _ours(folder)
+    beginning = not source.exists() and any(reads(source, path) for path in ours if path.exists())
+    place = source if source.is_dir() else source.parent
+    if (source.exists() or beginning) and folder.resolve() == place.resolve():
         raise UsageError(f"{folder} holds {source}, which is to be split: choose another --export")
     if any(folder.iterdir()) and not force:
         raise UsageError(f"{folder} is not empty: add --force to write into it, or choose another --export")
-    ours = _ours(folder)
     for path in folder.iterdir():
         if (NAME.fullmatch(path.name) or path.name == LIST) and path not in ours:
             raise UsageError(f"{path} is of no earlier split here: choose another --export, or move it yourself")

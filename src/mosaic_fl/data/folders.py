@@ -1,6 +1,5 @@
 """Image folders: a sub-folder is a class, and what cannot be one is told or refused."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from mosaic_fl.data.rows import READING, Rows
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
+from mosaic_fl.storage.walk import Walk, leads_back, walk
 
 # Files that a system leaves in every folder.
 _LITTER = {"thumbs.db", "desktop.ini", "icon\r"}
@@ -29,20 +29,20 @@ _DOCUMENTS = {
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """A folder with all files in it and below, but for the hidden ones, sorted by path."""
+    """A folder with all that is in it and below."""
 
     path: Path
-    files: tuple[Path, ...]
+    content: Walk
 
     @cached_property
     def images(self) -> list[Path]:
         """The image files, by their names."""
-        return [file for file in self.files if file.suffix.lower() in IMAGE_SUFFIXES]
+        return [file for file in self.content.files if file.suffix.lower() in IMAGE_SUFFIXES]
 
     @cached_property
     def others(self) -> list[Path]:
         """All other files, but for those that a system leaves everywhere."""
-        kinds = (file for file in self.files if file.suffix.lower() not in IMAGE_SUFFIXES)
+        kinds = (file for file in self.content.files if file.suffix.lower() not in IMAGE_SUFFIXES)
         return [file for file in kinds if file.name.lower() not in _LITTER]
 
     @property
@@ -59,22 +59,14 @@ class ClassFolder:
 
 def scan(folder: Path) -> ClassFolder:
     """What is in `folder` and below; raises UsageError where it cannot be listed."""
-
-    def refuse(error: OSError) -> None:
-        raise UsageError(f"cannot read {error.filename}: {error.strerror}")
-
-    files = list[Path]()
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(place)
-        files += [here / name for name in names if not name.startswith(".")]
-    return ClassFolder(folder, tuple(sorted(file for file in files if file.is_file())))
+    return ClassFolder(folder, walk(folder))
 
 
 def visible_folders(folder: Path) -> list[Path]:
-    """The sub-folders that are not hidden, sorted."""
+    """The sub-folders that are not hidden, sorted; a link to what `folder` lies in is none."""
     try:
-        return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        children = (child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        return sorted(child for child in children if not leads_back(child))
     except OSError as error:
         raise UsageError(f"cannot read {folder}: {error.strerror}") from error
 
@@ -113,6 +105,10 @@ def _tell(folder: Path, children: list[ClassFolder], held: list[ClassFolder]) ->
     loose = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
     if loose := [file for file in loose if not file.name.startswith(".")]:
         note(f"{len(loose)} image{'s' * (len(loose) != 1)} of {folder} in no class folder, not read: {loose[0].name}")
+    if back := [path.name for path in folder.iterdir() if leads_back(path) and not path.name.startswith(".")]:
+        note(f"no class of {folder}, as links to what it lies in: {listed(sorted(back))}")
+    for child in children:
+        child.content.tell()
     for child in held:
         if child.inner:
             note(f"{child.path} is one class with all its folders: {listed(child.inner)}")

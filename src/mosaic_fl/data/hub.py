@@ -16,6 +16,8 @@ REACH_SECONDS = 10.0
 
 # `datasets` runs no code of a data set (since version 4), but its other readers may unpickle.
 SAFE_FORMATS = ("parquet", "arrow", "imagefolder")
+# Whose pictures lie in files that `datasets` names. What a table of the others names may be any file of this machine.
+OF_FILES = ("imagefolder",)
 
 
 def read_hub(name: str, reading: ReadingConfig = READING) -> tuple[Rows, Rows | None]:
@@ -42,11 +44,16 @@ def read_hub(name: str, reading: ReadingConfig = READING) -> tuple[Rows, Rows | 
         raise UsageError(
             f"hub:{name} cannot be loaded: {_reason(error)}; the path of Parquet files works too"
         ) from error
-    return rows_of_splits(splits, f"hub:{name}", reading)
+    return rows_of_splits(splits, f"hub:{name}", reading, paths=kind in OF_FILES)
 
 
-def rows_of_splits(splits: Any, source: str, reading: ReadingConfig = READING) -> tuple[Rows, Rows | None]:
-    """The (training, test) rows of a `datasets.DatasetDict`; a validation split that serves as test is told."""
+def rows_of_splits(
+    splits: Any, source: str, reading: ReadingConfig = READING, *, paths: bool = False
+) -> tuple[Rows, Rows | None]:
+    """The (training, test) rows of a `datasets.DatasetDict`; a validation split that serves as test is told.
+
+    `paths` allows pictures that lie in files of their own, which `datasets` itself has put there.
+    """
     parts = dict[str, str]()
     for split in sorted(splits, key=lambda split: split not in ("train", "validation", "test")):
         parts.setdefault(part_of(split) or split, split)
@@ -57,13 +64,14 @@ def rows_of_splits(splits: Any, source: str, reading: ReadingConfig = READING) -
         note(f"{source} has no test split: {test} serves as one")
     if unread := [split for split in splits if split not in (parts["train"], test)]:
         note(f"splits of {source} that are not read: {listed(unread)}")
-    return _rows(splits[parts["train"]], source, reading), _rows(splits[test], source, reading) if test else None
+    train = _rows(splits[parts["train"]], source, reading, paths)
+    return train, _rows(splits[test], source, reading, paths) if test else None
 
 
-def _rows(split: Any, source: str, reading: ReadingConfig) -> Rows:
+def _rows(split: Any, source: str, reading: ReadingConfig, paths: bool) -> Rows:
     # The class names are in the features, which the stored table does not always carry.
     table = split.data.table.replace_schema_metadata(split.features.arrow_schema.metadata)
-    return rows_of_table(table, f"{source} ({split.split})", reading, paths=True)
+    return rows_of_table(table, f"{source} ({split.split})", reading, paths=paths)
 
 
 def _reach(repository: str) -> None:

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.columns import choose_image, column_of, image_cells, is_text, kind_of, names, root
 from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
-from mosaic_fl.data.parquet import as_parquet
-from mosaic_fl.data.reading import IMAGE_COLUMNS
+from mosaic_fl.data.parquet import open_parquet, rows_at_once
+from mosaic_fl.data.places import existing
+from mosaic_fl.data.rows import READING
 from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
-from mosaic_fl.storage.files import require_file
 from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
+from mosaic_fl.storage.walk import walk
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "filepath", "path", "image_path", "image_file")
 AT_ONCE = 64  # rows of a Parquet file whose bytes are in memory
@@ -34,113 +36,106 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Pictures of `source`, read while they are asked for; `tabular` where each has a row."""
+    """`total` pictures of `source`, read while they are asked for; `tabular` where each has a row."""
 
     source: str
     items: Iterator[Input]
+    total: int
     tabular: bool
 
 
-def read_inputs(path: Path, reading: ReadingConfig) -> Inputs:
+def read_inputs(path: str | Path, reading: ReadingConfig = READING) -> Inputs:
     """The pictures of a folder (with all below it, sorted), a Parquet file (or a folder of them), a list, or one file.
 
     A list is a CSV or TSV file with a column of file names, relative to its folder. A row of a Parquet file has the
     name in its column of file names, else the path beside its image. Told: files of a folder that are no images.
     Raises UsageError where there are none, and for a file that cannot be read.
     """
+    path = existing(path)
     if path.is_dir():
         return _folder(path, reading)
-    if not path.is_file():
-        raise UsageError(f"{path} {'is neither a file nor a folder' if path.exists() else 'does not exist'}")
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return Inputs(str(path), iter([Input(path.name, None, path)]), tabular=False)
+        return Inputs(str(path), iter([Input(path.name, None, path)]), 1, tabular=False)
     if path.suffix.lower() in CSV_SUFFIXES:
         listed = read_files(path, reading)
-        return Inputs(str(path), (Input(name, None, file) for name, file in listed), tabular=False)
+        return Inputs(str(path), (Input(name, None, file) for name, file in listed), len(listed), tabular=False)
     return _parquet([path], str(path), reading)
 
 
 def _folder(folder: Path, reading: ReadingConfig) -> Inputs:
-    files = [file for file in sorted(folder.rglob("*")) if not _is_hidden(file.relative_to(folder)) and file.is_file()]
+    content = walk(folder)
+    files = content.files
+    content.tell()
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if images:
         if others := [str(file.relative_to(folder)) for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]:
             more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
             note(f"files of {folder} that are no images and are not read: {', '.join(others[:NAMED])}{more}")
-        return Inputs(str(folder), (Input(str(f.relative_to(folder)), None, f) for f in images), tabular=False)
+        items = (Input(str(file.relative_to(folder)), None, file) for file in images)
+        return Inputs(str(folder), items, len(images), tabular=False)
     if tables := [file for file in files if file.suffix.lower() == ".parquet"]:
         return _parquet(tables, str(folder), reading)
     raise UsageError(f"{folder} has neither images ({', '.join(sorted(IMAGE_SUFFIXES))}) nor Parquet files")
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+@dataclass(frozen=True)
+class _Table:
+    """A Parquet file: its columns of images and, if there is one, of file names, its rows, and how many at once."""
+
+    file: Path
+    image: str
+    title: str | None
+    rows: int
+    at_once: int
 
 
 def _parquet(files: Sequence[Path], source: str, reading: ReadingConfig) -> Inputs:
-    columns = [_parquet_columns(file, reading) for file in files]  # all, before any work
-    if not any(rows for *_, rows in columns):
+    tables = [_table(file, reading) for file in files]  # all, before any work
+    total = sum(table.rows for table in tables)
+    if not total:
         raise UsageError(f"{source} has no rows")
 
     def items() -> Iterator[Input]:
-        for file, (image, name, _) in zip(files, columns, strict=True):
-            yield from _parquet_rows(file, image, name, file.name if len(files) > 1 else "")
+        for table in tables:
+            yield from _rows(table, table.file.name if len(files) > 1 else "")
 
-    return Inputs(source, items(), tabular=True)
-
-
-def _parquet_columns(file: Path, reading: ReadingConfig) -> tuple[str, str | None, int]:
-    """The column of images, that of file names if there is one, and how many rows there are."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    require_file(file)
-    with as_parquet(str(file)):
-        parquet = pq.ParquetFile(file)
-        schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-    image = _column(schema.names, reading.image_column, IMAGE_COLUMNS, str(file))
-    kind = schema.field(image).type
-    if not (_is_image(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise UsageError(f"column {image} of {file} is {kind}, not images (a struct of bytes and path)")
-    texts = [name for name in schema.names if name != image and _is_text(schema.field(name).type)]
-    return image, next((name for name in FILE_COLUMNS if name in texts), None), rows
+    return Inputs(source, items(), total, tabular=True)
 
 
-def _parquet_rows(file: Path, image: str, name: str | None, otherwise: str) -> Iterator[Input]:
-    import pyarrow.parquet as pq
+def _table(file: Path, reading: ReadingConfig) -> _Table:
+    with open_parquet(file) as parquet:
+        schema = parquet.schema_arrow
+        rows = parquet.metadata.num_rows
+        image = choose_image(schema, reading, str(file))
+        title = _title(schema, image)
+        at_once = rows_at_once(file, parquet, _roots(schema, image, title), AT_ONCE)
+    return _Table(file, image, title, rows, at_once)
 
-    with as_parquet(str(file)), pq.ParquetFile(file) as parquet:
+
+def _title(schema: Any, image: str) -> str | None:
+    """The column of file names, of the usual ones in any case, if there is one."""
+    texts = [name for name in names(schema) if name != image and is_text(kind_of(schema, name))]
+    for usual in FILE_COLUMNS:
+        if alike := [name for name in texts if name.casefold() == usual]:
+            return usual if usual in alike else alike[0]
+    return None
+
+
+def _rows(table: _Table, otherwise: str) -> Iterator[Input]:
+    """The rows of a file; those without a name are called `otherwise`."""
+    with open_parquet(table.file) as parquet:
+        import pyarrow as pa
+
         row = 0
-        for batch in parquet.iter_batches(AT_ONCE, columns=[image, *([name] if name else [])]):
-            names = batch.column(name).to_pylist() if name else [None] * len(batch)
-            for cell, called in zip(batch.column(image).to_pylist(), names, strict=True):
-                content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
-                picture = content if isinstance(content, bytes) else None
-                yield Input(str(called or path or otherwise), row, picture)
+        columns = _roots(parquet.schema_arrow, table.image, table.title)
+        for batch in parquet.iter_batches(table.at_once, columns=columns):
+            some = pa.Table.from_batches([batch])
+            titles = column_of(some, table.title).to_pylist() if table.title else [None] * len(some)
+            for (content, path), title in zip(image_cells(some, table.image), titles, strict=True):
+                yield Input(str(title or path or otherwise), row, content)
                 row += 1
 
 
-def _is_image(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _column(present: Sequence[str], wanted: str, usual: Sequence[str], source: str) -> str:
-    for name in [wanted] if wanted else usual:
-        if name in present:
-            return name
-    raise UsageError(
-        f"{source} has no column {wanted or ' or '.join(usual)}; it has {', '.join(present) or 'none'}: "
-        "name one with --image-column"
-    )
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _roots(schema: Any, *columns: str | None) -> list[str]:
+    """The stored columns in which these lie."""
+    return list(dict.fromkeys(root(schema, column) for column in columns if column))

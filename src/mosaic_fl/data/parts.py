@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.csv_list import CSV_SUFFIXES, is_list, require_list
+from mosaic_fl.data.csv_list import CSV_SUFFIXES, is_list, read_files, require_list
 from mosaic_fl.data.folders import scan, visible_folders
 from mosaic_fl.data.names import listed
 from mosaic_fl.data.rows import READING, Rows
@@ -51,21 +51,32 @@ class Place:
         """What a model is measured on, of its own or as the validation part, which is told; else empty."""
         if "test" in self.parts or "validation" not in self.parts:
             return self.parts.get("test", [])
-        note(f"{self.path} has no test part: {self.parts['validation'][0].name} serves as one")
+        note(f"{self.path} has no test part: {self.names(self.parts['validation'][:1])} serves as one")
         return self.parts["validation"]
 
-    def tell_unlisted(self, rows: Rows) -> None:
-        """Note how many images of the folder are not among `rows`."""
-        images = {file.resolve() for file in scan(self.path).images}
-        others = [path for paths in self.parts.values() for path in paths if path.suffix.lower() in CSV_SUFFIXES]
+    def lists(self) -> list[Path]:
+        """Its files that list images."""
+        files = [*self.whole, *(file for paths in self.parts.values() for file in paths)]
+        return [file for file in files if file.suffix.lower() in CSV_SUFFIXES]
+
+    def names(self, files: Sequence[Path]) -> str:
+        """How these files are called from the folder on, for a message."""
+        return listed([file.relative_to(self.path) if self.path in file.parents else file.name for file in files])
+
+    def tell_unlisted(self, lists: Sequence[Path], rows: Rows) -> None:
+        """Note how many images of the folder of these lists are not among their `rows`, but for another part's."""
+        folder = lists[0].parent
+        if any(file.parent == folder for paths in self.parts.values() for file in paths if file not in lists):
+            return
+        images = {file.resolve() for file in scan(folder).images}
         images -= {picture.resolve() for picture in rows.pictures if isinstance(picture, Path)}
-        if images and len(others) < 2:
-            note(f"{len(images)} image{'s' * (len(images) != 1)} of {self.path} are in no list: {min(images).name}")
+        if images:
+            note(f"{len(images)} image{'s' * (len(images) != 1)} of {folder} are in no list: {min(images).name}")
 
     def tell_unread(self, *parts: str) -> None:
         """Note which of these parts are not read."""
         if unread := [path for part in parts for path in self.parts.get(part, [])]:
-            note(f"not read of {self.path}: {listed([path.name for path in unread])}")
+            note(f"not read of {self.path}: {self.names(unread)}")
 
 
 def part_of(name: str) -> str | None:
@@ -78,8 +89,9 @@ def part_of(name: str) -> str | None:
 def locate(path: Path, reading: ReadingConfig = READING) -> Place | None:
     """What `path` means: a file, a folder, or the beginning of file names; None where nothing is there.
 
-    A folder is read as its Parquet files, else as its CSV lists, else as image folders. Raises UsageError where more
-    than one data set could be meant, where parts of one lie beside classes, and for what cannot be looked into.
+    A folder is read as its Parquet files, else as its CSV lists, else as image folders, and so is each part. Raises
+    UsageError where more than one data set could be meant, where parts of one lie beside classes, and for what cannot
+    be looked into.
     """
     try:
         return _locate(path, reading)
@@ -97,13 +109,12 @@ def _locate(path: Path, reading: ReadingConfig) -> Place | None:
         return _of_files(path, path.parent, files) if files else None
     if beside := beginning(path):
         note(f"{path} is taken for the folder of that name; not read: {listed([file.name for file in beside])}")
-    if tables := _tables(path, {".parquet"}):
-        rest = [child.name for child in visible_folders(path) if scan(child).images]
-        rest += [file.name for file in _tables(path, CSV_SUFFIXES)]
-        if rest:
-            note(f"{path} is read as its Parquet files; not read: {listed(rest)}")
-        return _of_files(path, path, tables)
-    return _of_lists(path, reading) or _of_folders(path)
+    if tables := _of_tables(path):
+        return tables
+    place = _of_lists(path, reading) or _of_folders(path, reading)
+    if lists := place.lists():
+        note(f"{path} is read as {place.names(lists)} say{'s' * (len(lists) == 1)}")
+    return place
 
 
 def _tables(folder: Path, suffixes: set[str], start: str = "") -> list[Path]:
@@ -166,6 +177,16 @@ def _require_one(path: Path, folder: Path, files: Sequence[Path]) -> None:
     )
 
 
+def _of_tables(path: Path) -> Place | None:
+    """The Parquet files of a folder; what lies beside them is told."""
+    tables = _tables(path, {".parquet"})
+    rest = [child.name for child in visible_folders(path) if scan(child).images] if tables else []
+    rest += [file.name for file in _tables(path, CSV_SUFFIXES)]
+    if tables and rest:
+        note(f"{path} is read as its Parquet files; not read: {listed(rest)}")
+    return _of_files(path, path, tables) if tables else None
+
+
 def _of_lists(path: Path, reading: ReadingConfig) -> Place | None:
     """The CSV files of a folder that list its images, unless its sub-folders are classes."""
     files = _tables(path, CSV_SUFFIXES)
@@ -177,26 +198,24 @@ def _of_lists(path: Path, reading: ReadingConfig) -> Place | None:
         note(f"not read of {path}, as without columns of files and labels: {listed(rest)}")
     if not lists:
         return None
-    parts = [child.name for child in folders if part_of(child.name) and _has_parts(child)]
+    parts = [child.name for child in folders if part_of(child.name) and _has_parts(child, reading)]
     classes = [child.name for child in folders if part_of(child.name) is None and scan(child).images]
     if parts or len(classes) > 1:
         raise UsageError(
             f"{path} holds {lists[0].name}, which lists images and labels, and folders that may be classes or parts "
             f"({listed([*parts, *classes])}): give --data {lists[0]}, or move that file"
         )
-    place = _of_files(path, path, lists)
-    note(f"{path} is read as {listed([file.name for file in lists])} says")
-    return place
+    return _of_files(path, path, lists)
 
 
-def _of_folders(path: Path) -> Place:
+def _of_folders(path: Path, reading: ReadingConfig) -> Place:
     """The parts of an image folder, or the whole, whose sub-folders are classes."""
     children = visible_folders(path)
     named = {child: part for child in children if (part := part_of(child.name)) and _is_part_name(child.name)}
     if not named:
         return Place(path, [path])
-    parts = {child: part for child, part in named.items() if _has_parts(child)}
-    others = [child.name for child in children if child not in named and scan(child).images]
+    parts = {child: part for child, part in named.items() if _has_parts(child, reading)}
+    others = [child for child in children if child not in named and scan(child).images]
     names = [child.name for child in named]
     if not parts and others:
         note(f"taken as classes of {path}, as they hold images and no class folders: {listed(names)}")
@@ -206,19 +225,42 @@ def _of_folders(path: Path) -> Place:
             f"{path} has the parts {listed(names)}, but no class folders in them: put the images of each class into a "
             "folder of its own, or list them in a CSV (file,label)"
         )
-    if others:
-        raise UsageError(
-            f"{path} has {listed(names)}, which are parts of a data set, and {listed(others)}, which may be classes: "
-            f"give one of them, as {next(iter(parts))}, or move the others"
-        )
-    if flat := [child.name for child in named if child not in parts]:
-        note(f"not read of {path}, as without class folders: {listed(flat)}")
     if len(set(parts.values())) < len(parts):
         raise UsageError(f"{path} has {listed(names)}: two of them are the same part; give one, or move the other")
-    place = Place(path, parts={part: _tables(child, {".parquet"}) or [child] for child, part in parts.items()})
-    for child, part in parts.items():
-        _require_one(child, child, place.parts[part])
+    folders = {part: child for part in WORDS for child, own in parts.items() if own == part}
+    place = Place(path, parts={part: _of_part(child, part, reading) for part, child in folders.items()})
+    if strange := [child.name for child in others if not _is_listed(child, place, reading)]:
+        raise UsageError(
+            f"{path} has {listed(names)}, which are parts of a data set, and {listed(strange)}, which may be classes: "
+            f"give one of them, as {next(iter(parts))}, or move the others"
+        )
+    if others:
+        note(f"not read of {path}, but for what its lists name: {listed([child.name for child in others])}")
+    if flat := [child.name for child in named if child not in parts]:
+        note(f"not read of {path}, as without class folders, tables or lists: {listed(flat)}")
     return place
+
+
+def _of_part(folder: Path, part: str, reading: ReadingConfig) -> list[Path]:
+    """What the folder of one part holds: tables, lists, or the folder itself, where its sub-folders are classes.
+
+    Raises UsageError where its tables or lists are those of other parts.
+    """
+    place = _of_tables(folder) or _of_lists(folder, reading) or Place(folder, [folder])
+    files = place.whole or place.parts.get(part, [])
+    if strange := [file.name for other, own in place.parts.items() if other != part for file in own]:
+        raise UsageError(
+            f"{folder} is a part of a data set by its name, and holds those of others by theirs ({listed(strange)}): "
+            f"give --data {folder}, or move them"
+        )
+    return files
+
+
+def _is_listed(folder: Path, place: Place, reading: ReadingConfig) -> bool:
+    """Whether a list of some part names a file in `folder`."""
+    real = folder.resolve()
+    pictures = (picture for file in place.lists() for _, picture in read_files(file, reading) if picture)
+    return any(real in picture.resolve().parents for picture in pictures)
 
 
 def _is_part_name(name: str) -> bool:
@@ -226,9 +268,11 @@ def _is_part_name(name: str) -> bool:
     return len(set(_words(name)) - _FILLERS) == 1
 
 
-def _has_parts(folder: Path) -> bool:
-    """Whether a folder holds class folders, or tables."""
-    return bool(_tables(folder, {".parquet"}) or scan(folder).inner)
+def _has_parts(folder: Path, reading: ReadingConfig) -> bool:
+    """Whether a folder holds class folders, tables, or lists of images."""
+    if _tables(folder, {".parquet"}) or scan(folder).inner:
+        return True
+    return any(is_list(file, reading) for file in _tables(folder, CSV_SUFFIXES))
 
 
 def _words(name: str) -> list[str]:

@@ -12,7 +12,16 @@ HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
 def is_data(path: Path) -> bool:
     """Whether a file of that name is taken for data where its folder is read."""
-    return path.suffix.lower() in {*IMAGE_SUFFIXES, ".parquet"}
+    return path.suffix.lower() in {*IMAGE_SUFFIXES, *TABLE_SUFFIXES}
+
+
+def reads(source: Path, path: Path) -> bool:
+    """Whether who reads `source`, a file, a folder or how the names of tables begin, may read the file `path`."""
+    source = at_home(source)
+    if _exists(source):
+        return path.samefile(source) or (is_data(path) and source.resolve() in path.resolve().parents)
+    beginning = path.suffix.lower() in TABLE_SUFFIXES and path.name.startswith(source.name)
+    return beginning and path.resolve().parent == source.resolve().parent
 
 
 def existing(path: str | Path) -> Path:
@@ -27,12 +36,16 @@ def existing(path: str | Path) -> Path:
     return place
 
 
+def is_here(name: str) -> bool:
+    """Whether `name` means a file or folder of this machine, and nothing that is built in or on the hub."""
+    return not _is_elsewhere(name) and _exists(at_home(name))
+
+
 def require_source(name: str) -> None:
     """Raise UsageError where nothing on this machine or on the hub can have `name`, a simulation's data set."""
-    if name == "digits" or name.startswith("hub:"):
+    if _is_elsewhere(name) or is_here(name):
         return
-    place = at_home(name)
-    if not _exists(place) and not _begun(place) and (is_lost_path(name) or not HUB_NAME.fullmatch(name)):
+    if not _begun(at_home(name)) and (is_lost_path(name) or not HUB_NAME.fullmatch(name)):
         raise no_source(name)
 
 
@@ -56,6 +69,10 @@ def at_home(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UsageError(f"{path} does not exist: there is no such home") from error
+
+
+def _is_elsewhere(name: str) -> bool:
+    return name == "digits" or name.startswith("hub:")
 
 
 def _exists(path: Path) -> bool:

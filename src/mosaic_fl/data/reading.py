@@ -1,4 +1,4 @@
-"""Parquet files and hub data sets -> rows of encoded pictures with labels; pictures alone, to predict.
+"""Parquet files and hub data sets -> rows of encoded pictures with labels.
 
 Parquet is read with pyarrow, not through `datasets`, which would leave a copy of the data in the user's cache. Nothing
 here unpickles or runs what it reads.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
+from mosaic_fl.data.columns import choose_image, column_of, image_cells, is_text, leaves, names, require_single, root
 from mosaic_fl.data.labels import Labels, read_labels
 from mosaic_fl.data.names import in_order, listed
 from mosaic_fl.data.parquet import as_parquet, read_table
@@ -20,10 +20,7 @@ from mosaic_fl.data.rows import READING, Rows, choose_column
 from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
-from mosaic_fl.storage.files import require_file
-from mosaic_fl.storage.pictures import IMAGE_SUFFIXES, image_files
 
-IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 
@@ -62,124 +59,39 @@ def _rows(table: Any, source: str, image: str, label: str, *, paths: bool = Fals
     return Rows(source, pictures, labels.numbers, labels.names, labels.coded)
 
 
-def read_pictures(path: Path, reading: ReadingConfig = READING) -> list[Picture]:
-    """The pictures of a Parquet file or CSV list (row by row), of a folder (by file name) or one image file.
-
-    Raises UsageError where there are none.
-    """
-    if path.is_dir():
-        files = image_files(path)
-        if not files:
-            raise UsageError(f"{path} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        return list(files)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        require_file(path)
-        return [path]
-    if path.suffix.lower() in CSV_SUFFIXES:
-        return [file for _, file in read_files(path, reading)]
-
-    def wanted(schema: Any) -> tuple[str, ...]:
-        columns = _names(schema)
-        return (choose_column(columns, reading.image_column, IMAGE_COLUMNS, "--image-column", str(path)),)
-
-    table = _table(path, wanted)
-    with as_parquet(str(path)):
-        return _pictures(table, wanted(table.schema)[0], str(path))
-
-
 def _table(file: Path, wanted: Callable[[Any], Sequence[str]]) -> Any:
     """The `wanted` columns of a file's schema as a pyarrow table, each struct with all its fields."""
-    return read_table(file, lambda schema: list(dict.fromkeys(_root(schema, column) for column in wanted(schema))))
+    return read_table(file, lambda schema: list(dict.fromkeys(root(schema, column) for column in wanted(schema))))
 
 
 def _columns(schema: Any, reading: ReadingConfig, source: str) -> tuple[str, str]:
     """The names of the columns of images and of labels, with a dot within a struct."""
-    present = _names(schema)
-    image = choose_column(present, reading.image_column, IMAGE_COLUMNS, "--image-column", source)
-    label = choose_column(present, reading.label_column, LABEL_COLUMNS, "--label-column", source)
+    image = choose_image(schema, reading, source)
+    label = choose_column(names(schema), reading.label_column, LABEL_COLUMNS, "--label-column", source)
     if image == label:
         raise UsageError(f"{source}: column {image} cannot be both the image and the label")
-    if twice := [name for name in (image, label) if present.count(name) > 1]:
-        raise UsageError(f"{source} has {present.count(twice[0])} columns called {twice[0]}")
+    require_single(schema, label, source)
     return image, label
 
 
 def _tell_unread(schema: Any, columns: tuple[str, str], source: str) -> None:
-    if unread := [name for name in _leaves(schema) if name not in columns]:
+    if unread := [name for name in leaves(schema) if name not in columns]:
         note(f"columns of {source} that are not read: {listed(unread)}")
 
 
-def _names(schema: Any) -> list[str]:
-    """All columns, and the fields of those that are structs of several things, as `sample.label`."""
-    return list(schema.names) + [name for name in _leaves(schema) if "." in name and name not in schema.names]
-
-
-def _leaves(schema: Any) -> list[str]:
-    """The columns, structs other than images as their fields."""
-    import pyarrow as pa
-
-    leaves = list[str]()
-    for column in schema:
-        if pa.types.is_struct(column.type) and not _is_image(column.type):
-            leaves += [f"{column.name}.{field.name}" for field in column.type]
-        else:
-            leaves.append(column.name)
-    return leaves
-
-
-def _is_image(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
-
-
-def _root(schema: Any, name: str) -> str:
-    return name if name in schema.names else name.partition(".")[0]
-
-
-def _column(table: Any, name: str) -> Any:
-    """A column, or a field of one that is a struct, as one chunked array of values (dictionaries decoded)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    root = _root(table.schema, name)
-    column = table[root]
-    if root != name:
-        column = pc.struct_field(column, name.removeprefix(f"{root}."))
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return column
-
-
 def _pictures(table: Any, name: str, source: str, *, paths: bool = False) -> list[Picture]:
-    import pyarrow as pa
-
-    column = _column(table, name)
-    kind = column.type
-    if _is_image(kind):
-        cells = [cell or {} for cell in column.to_pylist()]
-    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        cells = [{"bytes": cell} for cell in column.to_pylist()]
-    else:
-        raise UsageError(f"column {name} of {source} is {kind}, not images (a struct of bytes and path)")
+    cells = image_cells(table, name)
     if not cells:
         raise UsageError(f"{source} has no rows")
-    pictures: list[Picture] = []
-    for cell in cells:
-        if isinstance(cell.get("bytes"), bytes):
-            pictures.append(cell["bytes"])
-        elif paths and cell.get("path"):
-            pictures.append(Path(cell["path"]))
-        else:
-            pictures.append(None)  # `decode` refuses it, or leaves it out
-    return pictures
+    # `decode` refuses a picture that is nowhere, or leaves it out.
+    return [Path(path) if content is None and paths and path else content for content, path in cells]
 
 
 def _labels(table: Any, name: str, source: str) -> Labels:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    column = _column(table, name)
+    column = column_of(table, name)
     kind = column.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         wrong = [row for row, cell in enumerate(column.to_pylist()) if cell is None or len(cell) != 1]
@@ -191,22 +103,21 @@ def _labels(table: Any, name: str, source: str) -> Labels:
         raise UsageError(f"row {pc.index(pc.is_null(column), True).as_py()} of {source} has no label")
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     plain = numeric or any(is_kind(kind) for is_kind in (pa.types.is_boolean, pa.types.is_decimal))
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    if not (plain or text or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+    if not (plain or is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         raise UsageError(f"labels must be whole numbers 0..C−1 or text, but column {name} of {source} is {kind}")
 
     values = column.to_numpy() if numeric else np.array(column.to_pylist(), object)
     labels = read_labels(np.asarray(values), lambda row: f"row {row} of {source}", source)
-    names = _class_names(table, name)
-    if names is None or labels.names is not None:
+    classes = _class_names(table, name)
+    if classes is None or labels.names is not None:
         return labels
-    wrong = np.flatnonzero((labels.numbers < 0) | (labels.numbers >= len(names))).tolist()
+    wrong = np.flatnonzero((labels.numbers < 0) | (labels.numbers >= len(classes))).tolist()
     if wrong:
         raise UsageError(
-            f"row {wrong[0]} of {source} has label {labels.numbers[wrong[0]]}, but its {len(names)} classes are "
-            f"{listed(names)}"
+            f"row {wrong[0]} of {source} has label {labels.numbers[wrong[0]]}, but its {len(classes)} classes are "
+            f"{listed(classes)}"
         )
-    return Labels(labels.numbers, names)
+    return Labels(labels.numbers, classes)
 
 
 def _class_names(table: Any, label: str) -> tuple[str, ...] | None:
@@ -215,9 +126,13 @@ def _class_names(table: Any, label: str) -> tuple[str, ...] | None:
         features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
         for part in label.split(".") if label not in features else [label]:
             features = features[part]
-        names = tuple(map(str, features["names"]))
-    except (KeyError, TypeError, ValueError, RecursionError):
+        if isinstance(features, list):  # labels in lists of one, as older versions write it
+            features = features[0]
+        elif "feature" in features:
+            features = features["feature"]
+        classes = tuple(map(str, features["names"]))
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
         return None
-    if len(names) != len(set(names)):
-        raise UsageError(f"its metadata name two classes alike: {listed(in_order(names))}")
-    return names
+    if len(classes) != len(set(classes)):
+        raise UsageError(f"its metadata name two classes alike: {listed(in_order(classes))}")
+    return classes

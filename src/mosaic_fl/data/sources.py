@@ -14,10 +14,10 @@ from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_csv
 from mosaic_fl.data.folders import read_folder
 from mosaic_fl.data.hub import read_hub
 from mosaic_fl.data.labels import in_classes
-from mosaic_fl.data.names import class_names, listed
+from mosaic_fl.data.names import class_names
 from mosaic_fl.data.parts import Place, locate
 from mosaic_fl.data.places import HUB_NAME, at_home, existing, is_lost_path, no_source
-from mosaic_fl.data.reading import read_parquet, read_pictures
+from mosaic_fl.data.reading import read_parquet
 from mosaic_fl.data.rows import READING, Rows, join
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
@@ -38,11 +38,11 @@ def load(config: DataConfig, seed: int) -> Splits:
     """The training and test images of `config.name`; `seed` draws `max_train` and `max_test` samples of them.
 
     The name is `digits`; a folder with *train*.parquet and *test*.parquet, or the beginning of such names
-    (`data/mnist`); one Parquet file, or a CSV that lists files and labels; a folder of images, one sub-folder a
-    class, or of such folders called train, test or validation; or hub:ORG/NAME. Where there is no test set, a
-    validation set serves as one, or a fifth of each class becomes it. Images keep their channels (1 grey, 3 RGB) and
-    size, or get `config.image_size` pixels a side. Raises UsageError for what is no data set, for images of different
-    sizes, for a class that the training data or the names lack, and for a class only in the test set.
+    (`data/mnist`); one Parquet file, or a CSV that lists files and labels; a folder of images, one sub-folder a class,
+    or of such folders called train, test or validation, which may have lists, too; or hub:ORG/NAME. Where there is no
+    test set, a validation set serves as one, or a fifth of each class becomes it. Images keep their channels (1 grey, 3
+    RGB) and size, or get `config.image_size` pixels a side. Raises UsageError for what is no data set, for images of
+    different sizes, for a class that the training data or the names lack, and for a class only in the test set.
     """
     train_rows, test_rows = common_classes(*_rows(config.name, config))
     names = train_rows.names or ()
@@ -79,7 +79,7 @@ def load_file(
     place = _existing_place(path, reading)
     files = place.training()
     if place.parts:
-        note(f"of {path}, the training part is read: {listed([file.name for file in files])}")
+        note(f"of {path}, the training part is read: {place.names(files)}")
         place.tell_unread("validation", "test")
     return _client_data(_read(files, place, reading), schema.classes if schema else classes, reading, schema)
 
@@ -87,12 +87,16 @@ def load_file(
 def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING) -> Dataset:
     """Labelled test images that a model of `schema` is measured on, resized to its image size, grey where it is.
 
-    Of a folder in parts, the test part. Classes that have names are found by name. Raises UsageError as `load_file`
-    does.
+    Of a folder in parts, the test part. Classes that have names are found by name. Another image size in `reading` has
+    no use, which is told. Raises UsageError as `load_file` does.
     """
+    _, height, width = schema.shape
+    if reading.image_size and (height, width) != (reading.image_size, reading.image_size):
+        note(f"{path} is read as the model takes it, {height}×{width} pixels: not by --image-size {reading.image_size}")
+    reading = reading.model_copy(update={"image_size": height if height == width else 0})
     if schema.shape[0] == 1 and reading.channels == "auto":  # as in a prediction
         reading = reading.model_copy(update={"channels": "grey"})
-    return _client_data(_test_rows(path, reading), schema.classes, as_schema(reading, schema), schema)
+    return _client_data(_test_rows(path, reading), schema.classes, reading, schema)
 
 
 def check_test(path: str | Path, reading: ReadingConfig = READING) -> None:
@@ -107,7 +111,7 @@ def _test_rows(path: str | Path, reading: ReadingConfig) -> Rows:
     if not files:
         files = place.training()
         if place.parts:
-            note(f"{path} has no test part: the training part is measured on: {listed([file.name for file in files])}")
+            note(f"{path} has no test part: the training part is measured on: {place.names(files)}")
     return _read(files, place, reading)
 
 
@@ -115,7 +119,7 @@ def _read(files: Sequence[Path], place: Place, reading: ReadingConfig) -> Rows:
     """The rows of the table files of one data set, or of an image folder."""
     rows = join([_read_one(file, reading) for file in files], str(place.path))
     if place.path.is_dir() and all(file.suffix.lower() in CSV_SUFFIXES for file in files):
-        place.tell_unlisted(rows)
+        place.tell_unlisted(files, rows)
     return rows
 
 
@@ -123,25 +127,6 @@ def _read_one(file: Path, reading: ReadingConfig) -> Rows:
     if file.is_dir():
         return read_folder(file, reading)
     return read_csv(file, reading) if file.suffix.lower() in CSV_SUFFIXES else read_parquet(file, reading)
-
-
-def as_schema(reading: ReadingConfig, schema: Schema) -> ReadingConfig:
-    """`reading` with the side of the schema's images, where they are squares; 0, which leaves them, where not."""
-    _, height, width = schema.shape
-    return reading.model_copy(update={"image_size": height if height == width else 0})
-
-
-def load_images(path: str | Path, schema: Schema, reading: ReadingConfig = READING) -> Tensor:
-    """Images to predict, uint8 (n, *schema.shape), in the order of a Parquet file's rows or a folder's file names.
-
-    `path` may be one image file, too. Images are resized to the schema's size where that is a square. Raises
-    UsageError where they do not have the schema's shape then.
-    """
-    where, shape = existing(path), schema.shape
-    form = picture_form(as_schema(reading, schema), schema)
-    images = decode(read_pictures(where, reading), str(where), form, skip_broken=reading.skip_broken).images
-    _check_shape(images, shape, str(where))
-    return images
 
 
 def _rows(name: str, reading: ReadingConfig) -> tuple[Rows, Rows | None]:
@@ -197,9 +182,8 @@ def _image_data(rows: Rows, names: tuple[str, ...], reading: ReadingConfig, sche
 def _check_shape(images: Tensor, shape: tuple[int, ...], source: str) -> None:
     if tuple(images.shape[1:]) != shape:
         found, wanted = ("×".join(map(str, s)) for s in (images.shape[1:], shape))
-        raise UsageError(
-            f"the images of {source} are {found}, not {wanted}: resize with --image-size N (data.image_size)"
-        )
+        way_out = "resize with --image-size N (data.image_size)" if shape[1] == shape[2] else "resize them yourself"
+        raise UsageError(f"the images of {source} are {found}, not {wanted}: {way_out}")
 
 
 def _subset(data: Dataset, most: int, stream: Stream) -> Dataset:

@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+from mosaic_fl.notes import NOTE, note
+
 
 class Tail:
     """The lines added to a log since the last look; those that begin as the pattern `meant` says are for the user."""
@@ -29,6 +31,8 @@ class Tail:
         """Show the new lines that are meant for the user; returns all new ones."""
         new = self.lines()
         for line in new:
-            if self.meant.match(line):
+            if line.startswith(NOTE):
+                note(line.removeprefix(NOTE))  # which is told once, should this process have told it
+            elif self.meant.match(line):
                 print(line, file=sys.stderr, flush=True)
         return new

@@ -13,13 +13,11 @@ from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY
 from mosaic_fl.deploy.checks import check_server_keys, client_public_keys, is_loopback
 from mosaic_fl.deploy.flower import program
 from mosaic_fl.deploy.gate import require_known_flower
-from mosaic_fl.engines.flower.limits import Limits
+from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import check_name, trust, trust_own
 from mosaic_fl.numerics.devices import find_device
-
-MAX_ANSWER = 2**30
-"""Bytes of a client's answer that are read, unless `--max-answer` says otherwise."""
+from mosaic_fl.registries import name_generator
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,7 @@ def check_plan(plan: ServerPlan) -> dict[str, Path]:
         trust_own(spec)
     if plan.config.models.student:
         check_name(trust(plan.config.models.student))
+    name_generator(plan.config.generator.family)
     find_device(plan.config.run.device)
     if plan.insecure and not is_loopback(plan.host):
         raise UsageError(f"--insecure sends everything in clear: only with --host 127.0.0.1, not {plan.host}")

@@ -12,17 +12,21 @@ from mosaic_fl.deploy.warm import import_all, require_known_executor
 from mosaic_fl.engines.flower.extra import QUIET
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.notes import NOTE, note, printed
 
 WRONG = 2  # the exit code of a process that found something that the user has to mend
 
 
 def prepare(site: Path) -> None:
-    """Run `prepare_here` in a process of its own.
+    """Run `prepare_here` in a process of its own, whose notes are told.
 
     Raises UsageError with what it found wrong; MosaicError where it ended otherwise.
     """
     words = as_words([sys.executable, "-P", "-m", "mosaic_fl.deploy.prepare", site])
     done = finish(Command(words, QUIET))
+    for line in done.stderr.splitlines():
+        if line.startswith(NOTE):
+            note(line.removeprefix(NOTE))
     said = last_line(done.stderr)  # after whatever a library or the user's own model printed
     if done.returncode == WRONG:
         raise UsageError(said)
@@ -46,22 +50,26 @@ def prepare_here(site: SiteFile) -> None:
 
 
 def check_data(site: SiteFile) -> None:
-    """Raise UsageError unless the site's data can be read and its model be built for it."""
+    """Raise UsageError unless the site's data can be read, its model be built for it, and its generator imported."""
     from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.experts.naming import check
     from mosaic_fl.models import trust, trust_own
     from mosaic_fl.numerics.devices import find_device
+    from mosaic_fl.registries import name_generator
 
     for spec in site.trust:
         trust_own(spec)
-    samples = load_own(site.data, site, site.classes, site.schema_file)
+    if site.generator:
+        name_generator(site.generator)
+    samples = load_own(site.data, site, site.federation(), site.schema_file)
     check(trust(site.model), samples.schema)
     find_device(site.device)
 
 
 if __name__ == "__main__":
     try:
-        prepare_here(load_site(Path(sys.argv[1])))
+        with printed():
+            prepare_here(load_site(Path(sys.argv[1])))
     except UsageError as error:
         print(error, file=sys.stderr)
         sys.exit(WRONG)

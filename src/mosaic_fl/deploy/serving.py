@@ -17,17 +17,19 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.toml import from_toml
 from mosaic_fl.data.sources import load_test
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.engines.flower.exchange import MAX_ANSWER, Exchange
+from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.hub import Grid
-from mosaic_fl.engines.flower.limits import Limits
+from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
 from mosaic_fl.engines.flower.roll import Roll
-from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.errors import MosaicError, UsageError, in_one_line
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust, trust_own
+from mosaic_fl.notes import printed
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
@@ -89,25 +91,20 @@ def serve(grid: Grid, folder: Path) -> None:
         deployment, config = Deployment.load(folder), from_toml(folder / "config.toml")
         with Watch(folder, json_logs=deployment.json_logs) as watch:
             try:
-                with serve_metrics(watch, deployment.metrics_port) if deployment.metrics_port else nullcontext():
+                port = deployment.metrics_port
+                with serve_metrics(watch, port) if port else nullcontext(), printed():  # the command shows such lines
                     watch.tell("run_started", expected=list(range(deployment.clients)))
                     _run(grid, folder, deployment, config, watch)
                     watch.tell("run_finished")
             except Exception as error:
-                watch.tell("run_failed", reason=_line(error))
+                watch.tell("run_failed", reason=in_one_line(error))
                 raise
     except Exception as error:
         if not isinstance(error, MosaicError):
             log.exception("a defect ended the run")
         code = error.exit_code if isinstance(error, MosaicError) else 1
         with suppress(MosaicError):  # a full disk: the command that waits sees the process end
-            write_atomic(folder / FAILURE, json.dumps({"error": _line(error), "exit_code": code}) + "\n")
-
-
-def _line(error: Exception) -> str:
-    """What went wrong, in one line."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, MosaicError) else f"{type(error).__name__}: {text}"
+            write_atomic(folder / FAILURE, json.dumps({"error": in_one_line(error), "exit_code": code}) + "\n")
 
 
 def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch: Watch) -> None:
@@ -116,6 +113,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
         trust_own(spec)
     if config.models.student:
         trust(config.models.student)  # before clients of the same architecture join
+    name_generator(config.generator.family)
     journal = Journal(folder, watch.listen)
     roll = Roll(grid, _identity(folder), deployment.clients, watch.tell, time.monotonic)
     exchange = Exchange(grid, roll, deployment.limits, watch.tell, max_answer=deployment.max_answer)

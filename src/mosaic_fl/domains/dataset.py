@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,10 @@ class Dataset:
     schema: Schema
 
     def __post_init__(self) -> None:
+        given: tuple[Any, Any] = (self.samples, self.labels)  # of a user, whom no type checker warns
+        if not isinstance(given[0], Samples) or not isinstance(given[1], Tensor):
+            kinds = " and ".join(type(each).__name__ for each in given)
+            raise UsageError(f"a Dataset is of Samples and a tensor of labels, not {kinds}: from_arrays makes one")
         if self.samples.kinds != self.schema.fields:
             raise UsageError("the samples are of other fields or kinds than the schema says")
         if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.samples),):
@@ -47,8 +52,18 @@ class Dataset:
         return self.samples.only
 
     def subset(self, indices: Tensor | npt.NDArray[np.int64] | Sequence[int]) -> "Dataset":
-        """The samples at `indices`, in that order."""
-        index = torch.as_tensor(indices, dtype=torch.int64)
+        """The samples at `indices`, in that order, or where truth values, one a sample, are true.
+
+        Raises UsageError for other numbers than whole ones, and another number of truth values.
+        """
+        index = torch.as_tensor(indices)
+        if index.dtype == torch.bool and index.shape == self.labels.shape:
+            index = index.nonzero().flatten()
+        if len(index) and (index.dtype == torch.bool or index.is_floating_point() or index.is_complex()):
+            raise UsageError(
+                f"indices are {index.dtype} {tuple(index.shape)}: give whole numbers, or {len(self)} truth values"
+            )
+        index = index.to(torch.int64)
         return Dataset(self.samples[index], self.labels[index], self.schema)
 
     def class_counts(self) -> Tensor:

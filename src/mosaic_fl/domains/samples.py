@@ -27,6 +27,8 @@ class Samples:
     present: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.values.keys() != self.kinds.keys():
+            raise UsageError(f"samples have the fields {', '.join(self.values)}, not {', '.join(self.kinds)}")
         for name, kind in self.kinds.items():
             kind.check(self.values[name])
         lengths = {len(tensor) for tensor in (*self.values.values(), *self.present.values())}

@@ -1,6 +1,7 @@
 """The one global model: a value, a file, predictions, and how good they are."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from mosaic_fl.data.arrays import from_arrays, pixels_of
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
@@ -58,9 +60,10 @@ class GlobalModel:
     """A classifier's architecture, schema and weights.
 
     Where it takes `images`, these are as in `contribute`: arrays or tensors (n, h, w), (n, channels, h, w) or
-    (n, h, w, channels), uint8 or numbers in `value_range`, the (black, white) values; one image without n; or an
-    `Dataset`. Results are torch's tensors on the CPU (`.numpy()` makes arrays of them), a row an image. Raises
-    UsageError for images of another shape or type, and for a `device` that is not here.
+    (n, h, w, channels), uint8 or numbers in `value_range`, the (black, white) values; one image without n; or a
+    `Dataset` or its samples, of the model's fields and shapes. Results are torch's tensors on the CPU (`.numpy()` makes
+    arrays of them), a row an image. Raises UsageError for images of another shape or type, and for a `device` that is
+    not here.
     """
 
     architecture: str
@@ -84,16 +87,20 @@ class GlobalModel:
                 f"{str(images)!r} is no array of images: read the files first, or use mosaic predict, which reads them"
             )
         samples = self._samples(images, value_range)
-        place = find_device(device) if isinstance(device, str) else device
+        place = find_device(str(device))
         if not len(samples):
             return torch.zeros(0, self.schema.num_classes)
         return logits(self.module().to(place), samples, place)
 
     def _samples(self, images: Images, value_range: tuple[float, float] | None) -> Samples:
-        if isinstance(images, Dataset):
-            return images.samples
-        if isinstance(images, Samples):
-            return images
+        if isinstance(images, Dataset | Samples):
+            if value_range is not None:
+                raise UsageError(f"a {type(images).__name__} has values of its own: leave value_range out")
+            samples = images.samples if isinstance(images, Dataset) else images
+            _require_fields(samples.kinds, self.schema.fields)
+            return samples
+        if (kind := self.schema.kind.name) != "image":
+            raise UsageError(f"the model takes samples of the kind {kind}, and arrays are images: give a Dataset")
         values = pixels_of(images, self.schema, value_range)
         return Samples(self.schema.fields, {next(iter(self.schema.fields)): values})
 
@@ -117,9 +124,9 @@ class GlobalModel:
         *,
         value_range: tuple[float, float] | None = None,
     ) -> Evaluation:
-        """How good the predictions are for labelled images: an `Dataset`, or images with `labels` (n,).
+        """How good the predictions are for labelled images: a `Dataset`, or images with `labels` (n,).
 
-        Labels are numbers 0..C−1; those of an `Dataset` are read by its classes' names, where it has names and not
+        Labels are numbers 0..C−1; those of a `Dataset` are read by its classes' names, where it has names and not
         just numbers. Raises UsageError, too, for labels that are no class of the model's.
         """
         if isinstance(images, Dataset):
@@ -167,13 +174,25 @@ class GlobalModel:
         manifest, state = container.unpack(data, KIND, source)
         match manifest:
             case {"architecture": str(architecture), "schema": schema}:
-                model = cls(architecture, Schema.from_json(schema), state)
                 try:
+                    model = cls(architecture, Schema.from_json(schema), state)
                     require_fit(lambda: build(architecture, model.schema), state, "global model")
                 except UsageError as error:
                     raise UsageError(f"{source}: {error}") from error
                 return model
         raise UsageError(f"{source}: the manifest is not one of a global model")
+
+
+def _require_fields(given: Mapping[str, Kind], taken: Mapping[str, Kind]) -> None:
+    """Raise UsageError unless both have the same fields of the same kinds and shapes.
+
+    How pictures came to their shape (`fit`) is no matter: the network takes them all the same.
+    """
+    if given.keys() != taken.keys():
+        raise UsageError(f"samples have the fields {', '.join(given)}, but the model takes {', '.join(taken)}")
+    for name, kind in taken.items():
+        if (given[name].name, given[name].shape) != (kind.name, kind.shape):
+            raise UsageError(f"samples are {given[name].summary}, but the model takes {kind.summary}")
 
 
 def model_file(path: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.client.choice import pick_family
+from mosaic_fl.client.choice import generator_steps, pick_family
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
@@ -15,6 +15,7 @@ from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.sizes import contribution_bytes, generator_spec
 from mosaic_fl.forecast.work import Job, Unit
 from mosaic_fl.generators.base import GeneratorSpec
+from mosaic_fl.registries import GENERATORS
 
 TASK = 0.02  # seconds to send a task and its answer, and to build its network
 FIT = 2.0  # how often a contribution's bytes are written or read
@@ -59,10 +60,11 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
     jobs = training("train", share, share.architecture, config)
     spec = spec_of(share, config, schema, device)
     if spec is not None:
-        steps, batch = generator_steps(share, config), rung(share.samples, config.generator.batch_size)
+        batch = rung(share.samples, config.generator.batch_size)
+        steps = generator_steps(config.generator, share.samples)
         jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))
-        if spec.family == "cvae":  # one pass of its encoder, and the density of what that says
-            jobs.append(Job("generator", Unit("density"), share.samples))
+        if GENERATORS[spec.family].fits_density:
+            jobs.append(Job("generator", Unit("density", spec.family), share.samples))
     jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     return [*jobs, Job("generator", Unit("packing"), FIT * size), Job("generator", Unit("fixed"), TASK)]
@@ -73,15 +75,7 @@ def spec_of(share: Share, config: Config, schema: Schema, device: torch.device) 
     family, _ = pick_family(config.generator, share.samples, schema, device)
     if family == "none":
         return None
-    return generator_spec(family, config.generator.latent, config.generator.width, schema)
-
-
-def generator_steps(share: Share, config: Config) -> int:
-    """Steps of the client's generator."""
-    settings = config.generator
-    if not settings.epochs:
-        return settings.steps
-    return max(1, round(settings.epochs * ceil(share.samples / settings.batch_size)))
+    return generator_spec(family, config.generator, schema)
 
 
 def rung(samples: int, batch: int) -> int:

@@ -13,7 +13,7 @@ from statistics import fmean
 import torch
 
 from mosaic_fl.engines.workers import one_thread
-from mosaic_fl.errors import MosaicError
+from mosaic_fl.errors import MosaicError, in_one_line
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.probes import AT_ONCE, PROBES
 from mosaic_fl.forecast.rough import SMALL, first, numbers
@@ -64,7 +64,10 @@ def _measured(asked: Mapping[Unit, Asked], bench: Bench, threads: int, alike: in
     if sys.platform != "linux" or bench.device.type != "cpu" or threads > 1:
         with one_thread():
             torch.set_num_threads(threads)
-            return _work(asked, bench)
+            try:
+                return _work(asked, bench)
+            except Exception as error:  # a user's own network may raise anything, as in a process of its own
+                raise MosaicError(in_one_line(error)) from error
     context = multiprocessing.get_context("fork")
     pairs = [context.Pipe(duplex=False) for _ in range(alike)]
     workers = [context.Process(target=_child, args=(writer, asked, bench), daemon=True) for _, writer in pairs]
@@ -97,7 +100,7 @@ def _child(writer: Connection, asked: Mapping[Unit, Asked], bench: Bench) -> Non
     try:
         writer.send(_work(asked, bench))
     except Exception as error:  # a user's own network may raise anything
-        writer.send(f"{type(error).__name__}: {error}")
+        writer.send(in_one_line(error))
     writer.close()
 
 

@@ -31,13 +31,13 @@ from mosaic_fl.forecast.sizes import (
     spec_numbers,
 )
 from mosaic_fl.forecast.work import Job, Phase, Unit
-from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.latent import LatentGenerator
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import local_settings, round_half_up
 from mosaic_fl.methods.card import ALL_MODELS
 from mosaic_fl.methods.width import assign
 from mosaic_fl.models.width import narrow
+from mosaic_fl.server.synthesis.generator import synthesis_spec
 
 ONE_SHOT_SERVERS = ("dense", "coboosting")
 IN_ROUNDS = ("fedftg", "dfrd")
@@ -156,8 +156,7 @@ def _beside_the_model(of: Federated, total: Counted, times: int, asked: int) -> 
         total.down += (times - 1) * asked * size
         total.disk += size
     if method in IN_ROUNDS:
-        spec = GeneratorSpec("cdcgan", settings.latent, settings.width)
-        total.disk += 4 * spec_numbers(spec, of.schema) * (2 if method == "dfrd" else 1)
+        total.disk += 4 * spec_numbers(synthesis_spec(settings), of.schema) * (2 if method == "dfrd" else 1)
 
 
 def _widths(of: Federated) -> dict[int, str]:

@@ -55,9 +55,8 @@ def forward_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
 
 def sample_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     """A sample of a generator."""
-    settings = bench.config.generator
     with bench.stream.ambient():
-        spec = generator_spec(unit.name, settings.latent, settings.width, bench.schema)
+        spec = generator_spec(unit.name, bench.config.generator, bench.schema)
         generator = build_generator(spec, bench.schema).to(bench.device).eval()
     labels, rng = torch.arange(n) % bench.schema.num_classes, bench.stream.torch()
     return _each(lambda m: bench.schema.kind.to_rest(generator.sample(labels[:m], rng)).cpu(), n)
@@ -83,10 +82,10 @@ def prototypes_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
 
 
 def density_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
-    """An image of a client on its way to the density of a variational auto-encoder."""
-    settings = bench.config.generator.model_copy(update={"steps": 1, "batch_size": 2})
+    """An image of a client on its way to the density that ends a generator's training."""
+    settings = bench.config.generator.model_copy(update={"family": unit.name, "steps": 1, "batch_size": 2})
     data, every = bench.data(n), torch.arange(n)
-    expert, train = bench.model(bench.experts[0]), GENERATORS["cvae"].train
+    expert, train = bench.model(bench.experts[0]), GENERATORS[unit.name].train
     return _each(lambda m: train(data.subset(every[:m]), expert, settings, bench.stream, bench.device, Recorder()), n)
 
 

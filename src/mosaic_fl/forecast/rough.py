@@ -34,7 +34,7 @@ def numbers(unit: Unit, bench: Bench) -> int:
     """Numbers in the unit's networks; of a picture in the kind that has none."""
     settings, schema = bench.config.generator, bench.schema
     if unit.kind in ("generator", "sample"):
-        return spec_numbers(generator_spec(unit.name, settings.latent, settings.width, schema), schema)
+        return spec_numbers(generator_spec(unit.name, settings, schema), schema)
     if unit.kind == "prior":
         return prod(schema.shape)
     return parameters(unit.name, schema) * int(dict(unit.changes).get("experts", 1))

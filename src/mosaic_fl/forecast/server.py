@@ -11,6 +11,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.forecast.sizes import model_bytes, packed
 from mosaic_fl.forecast.work import Job, Unit
+from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.meta import build_meta
 from mosaic_fl.server.recipes import candidates
 from mosaic_fl.server.student import CHECKS
@@ -28,6 +29,11 @@ class Contributor:
     architecture: str
     family: str
     samples: int
+
+    @property
+    def rejects(self) -> bool:
+        """Whether its generator cannot be asked for a class: its expert says what a sample shows."""
+        return bool(self.family) and not GENERATORS.received(self.family).conditional
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,11 @@ class TransferImages:
 
 def transfer(config: Config, schema: Schema, contributors: Sequence[Contributor]) -> TransferImages:
     """The transfer set of `server.transfer`."""
-    settings, families = config.distill, {c.family for c in contributors if c.family}
+    settings = config.distill
     prior = settings.prior_pool if has_prior(settings, schema) else 0
-    strong = suits_generators(settings, schema) and "dcgan" not in families
-    drawn = pool_samples(settings, schema, len(contributors), strong=strong) if families else 0
+    strong = suits_generators(settings, schema) and not any(c.rejects for c in contributors)
+    having = any(c.family for c in contributors)
+    drawn = pool_samples(settings, schema, len(contributors), strong=strong) if having else 0
     jobs = drawing("pool", contributors, drawn, balanced=settings.balanced)
     if prior:
         jobs.append(Job("pool", Unit("prior"), prior))
@@ -116,7 +123,7 @@ def drawing(stage: str, contributors: Sequence[Contributor], count: int, *, bala
     jobs, total = list[Job](), sum(c.samples for c in having)
     for (family, architecture), samples in _grouped(having).items():
         n = count * samples / max(1, total)
-        if family == "dcgan":  # its client's expert says what it shows
+        if architecture:  # its client's expert says what it shows
             n *= REJECTED if balanced else 1
             jobs.append(Job(stage, Unit("forward", architecture), n))
         jobs.append(Job(stage, Unit("sample", family), n))
@@ -142,7 +149,8 @@ def pool_bytes(schema: Schema, images: int, teachers: int) -> int:
 
 
 def _grouped(contributors: Sequence[Contributor]) -> Counter[tuple[str, str]]:
+    """Samples by family, and by the architecture that rejects what is drawn, "" where none has to."""
     samples: Counter[tuple[str, str]] = Counter()
     for each in contributors:
-        samples[each.family, each.architecture if each.family == "dcgan" else ""] += each.samples
+        samples[each.family, each.architecture if each.rejects else ""] += each.samples
     return samples

@@ -8,12 +8,12 @@ from math import prod
 import torch
 from torch import Tensor
 
-from mosaic_fl.config import PrototypesConfig
+from mosaic_fl.config import GeneratorConfig, PrototypesConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
-from mosaic_fl.generators.flow import flow_spec
 from mosaic_fl.models import build
+from mosaic_fl.registries import GENERATORS
 
 Shapes = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
 NAMES = {
@@ -69,9 +69,9 @@ def model_bytes(architecture: str, schema: Schema) -> int:
     return packed(model_shapes(architecture, schema), _described(schema) + len(architecture))
 
 
-def generator_spec(family: str, latent: int, width: int, schema: Schema) -> GeneratorSpec:
-    """The specification of a generator that a client would train."""
-    return flow_spec(schema, width) if family == "flow" else GeneratorSpec(family, latent, width)
+def generator_spec(family: str, config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
+    """The specification of a generator of `family` that a client with these settings would train."""
+    return GENERATORS[family].spec(config.model_copy(update={"family": family}), schema)
 
 
 @lru_cache(maxsize=64)

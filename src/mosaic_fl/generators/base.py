@@ -99,11 +99,19 @@ def build(spec: GeneratorSpec, schema: Schema) -> Generator:
 
     Raises UsageError where its family draws no samples of this kind.
     """
-    family = GENERATORS.received(spec.family)
-    if schema.kind.name not in family.kinds:
-        drawn = ", ".join(sorted(family.kinds))
-        raise UsageError(f"generator {spec.family} draws samples of the kind {drawn}, not {schema.kind.name}")
-    return family.build(spec, schema)
+    require_drawn(spec.family, schema)
+    return GENERATORS.received(spec.family).build(spec, schema)
+
+
+def require_drawn(family: str, schema: Schema) -> None:
+    """Raise UsageError unless generators of `family` draw samples of this schema."""
+    kinds = GENERATORS.received(family).kinds
+    if schema.kind.name not in kinds:
+        drawn = ", ".join(sorted(kinds))
+        raise UsageError(
+            f"generator {family} draws samples of the kind {drawn}, not {schema.kind.name}: set generator.family to "
+            "one that does, or to none"
+        )
 
 
 def central(images: Tensor, height: int, width: int) -> Tensor:

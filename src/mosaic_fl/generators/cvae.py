@@ -156,4 +156,4 @@ def _posteriors(encoder: Encoder, data: Dataset) -> tuple[Tensor, Tensor]:
     return torch.cat(means), torch.cat(log_variances)
 
 
-FAMILY = Family(conditional=True, kinds=frozenset({"image"}), build=Decoder, train=train_vae)
+FAMILY = Family(conditional=True, kinds=frozenset({"image"}), build=Decoder, train=train_vae, fits_density=True)

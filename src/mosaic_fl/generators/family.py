@@ -34,6 +34,11 @@ class Train(Protocol):
         """
 
 
+def plain_spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
+    """The sizes that the configuration gives."""
+    return GeneratorSpec(config.family, config.latent, config.width)
+
+
 def no_check(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.Module | None) -> None:
     """Nothing to check."""
 
@@ -45,7 +50,9 @@ class Family:
     `conditional`: labels steer what is drawn; `kinds`: the kinds of samples that it draws; `max_latent`: the largest
     latent that a received specification may ask for; `build` makes the network, freshly initialised; `train` fits it at
     a client; `check` raises UsageError, before any training, where it could not be trained on `samples` samples of a
-    schema with a client's classifier (None: not known yet); `learns_from_expert`: it needs the gradients of that.
+    schema with a client's classifier (None: not known yet); `learns_from_expert`: it needs the gradients of that;
+    `spec` says what a client with these settings, whose
+    `family` is this one, would train; `fits_density`: training ends with a density, fitted to all samples at once.
     """
 
     conditional: bool
@@ -55,3 +62,5 @@ class Family:
     check: Callable[[GeneratorConfig, int, Schema, nn.Module | None], None] = no_check
     max_latent: int = 1024
     learns_from_expert: bool = False
+    spec: Callable[[GeneratorConfig, Schema], GeneratorSpec] = plain_spec
+    fits_density: bool = False

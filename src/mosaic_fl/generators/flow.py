@@ -256,4 +256,5 @@ FAMILY = Family(
     train=train_flow,
     check=check_flow,
     max_latent=MAX_FLOW_LATENT,
+    spec=lambda config, schema: flow_spec(schema, config.width),
 )

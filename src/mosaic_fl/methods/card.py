@@ -9,15 +9,8 @@ from mosaic_fl.config import Config
 from mosaic_fl.experts.capability import Capability
 
 if TYPE_CHECKING:  # all of it takes torch, which takes seconds
-    import torch
-
     from mosaic_fl.domains.schema import Schema
-    from mosaic_fl.exchange.federation import Federation
-    from mosaic_fl.methods.outcome import Outcome
-    from mosaic_fl.storage.journal import Journal
-
-    Method = Callable[[Federation, Config, torch.device, Journal], Outcome]
-    Check = Callable[[Config, Schema, Sequence[str], str], None]
+    from mosaic_fl.methods.outcome import Method
 
 ONE_MODEL, ALL_MODELS = "one model", "all clients' models"
 """What a method may serve."""

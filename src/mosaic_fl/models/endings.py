@@ -63,7 +63,8 @@ def _scale(weight: Tensor) -> float:
     """Noise of this size changes outputs and lets them stay finite in a deep network."""
     if weight.ndim < 2 or not weight.numel():
         return 1.0
-    return max(float(weight.float().std()), math.sqrt(len(weight) / weight.numel()))
+    # Not the estimate, which is NaN of a single number.
+    return max(float(weight.float().std(correction=0)), math.sqrt(len(weight) / weight.numel()))
 
 
 def _tolerance(outputs: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import Self
 
@@ -82,6 +82,34 @@ def waiting(console: Console, what: str) -> Iterator[None]:
         heartbeat.say(what)
         heartbeat.start()
         yield
+
+
+@contextmanager
+def counting(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Say how many of `total` things are done, as the function that it gives is told, and how long the rest will take.
+
+    On a terminal a line that changes; else a line a minute, and none within the first.
+    """
+    begin = console.get_time()
+    done = 0
+
+    def words() -> str:
+        elapsed = console.get_time() - begin
+        left = f", about {clock(elapsed * (total - done) / done)} left" if 0 < done < total else ""
+        return f"{what} · {done:,} of {total:,} · {clock(elapsed)} elapsed{left}"
+
+    heartbeat = Heartbeat(console, words)
+    with console.status(words()) if console.is_interactive else nullcontext() as status:
+
+        def tell(now: int) -> None:
+            nonlocal done
+            done = now
+            if status is None:
+                heartbeat.beat()
+            else:
+                status.update(words())
+
+        yield tell
 
 
 def clock(seconds: float) -> str:

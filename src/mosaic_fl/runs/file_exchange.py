@@ -15,12 +15,13 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust
+from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.ending import conclude, ended_before
 from mosaic_fl.runs.evaluation import figures
-from mosaic_fl.runs.folder import claim
-from mosaic_fl.runs.result import Result
+from mosaic_fl.runs.result import Result, finished
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
 from mosaic_fl.storage.files import sha256, write_atomic
@@ -48,9 +49,14 @@ class Distillation:
 
 
 def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | None = None) -> Distillation:
-    """Read and check the contributions in `paths`; raises UsageError as `distill_files` does."""
+    """Read and check the contributions in `paths`, and labelled `test` data for the final figure alone.
+
+    Raises UsageError for a file that is not a contribution, contributions that do not fit together, and settings that
+    ask clients again.
+    """
     if config.models.student:
         trust(config.models.student)  # before contributions of the same architecture are built
+    name_generator(config.generator.family)
     contributions = compatible([Contribution.load(path) for path in paths])
     schema, device = contributions[0].schema, find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
@@ -63,31 +69,6 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     return Distillation(contributions, config, device, student, held_out, [*paths, *([test] if test else [])], inputs)
 
 
-def distill_files(
-    paths: Sequence[Path],
-    config: Config,
-    out: Path,
-    test: Path | None = None,
-    listen: Listener = deaf,
-    *,
-    resume: bool = False,
-    force: bool = False,
-    keep_stages: bool = False,
-    stopwatch: Stopwatch | None = None,
-) -> dict[str, Any]:
-    """Distil the contributions in `paths` into `out`; returns the content of `result.json`.
-
-    `test` is labelled data for the final figure alone. Raises UsageError before any work for a file that is not a
-    contribution, contributions that do not fit together, and an `out` that is taken. Where `out` has the result of this
-    distillation, nothing is done again. With it, the stages are deleted, unless `keep_stages`.
-    """
-    stopwatch = stopwatch or Stopwatch()
-    with stopwatch.stage("load"):
-        prepared = prepare_distillation(paths, config, test)
-    claim(out, "distill", prepared.inputs, prepared.config, prepared.sources, resume=resume, force=force)
-    return distill_prepared(prepared, out, listen, keep_stages=keep_stages, stopwatch=stopwatch)
-
-
 def distill_prepared(
     prepared: Distillation,
     out: Path,
@@ -96,7 +77,11 @@ def distill_prepared(
     keep_stages: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, Any]:
-    """As `distill_files` once its files are read and `out` is claimed."""
+    """Distil into `out`, which is claimed; returns the content of `result.json`.
+
+    Where `out` has the result of this distillation, nothing is done again. With it, the stages are deleted, unless
+    `keep_stages`; other test data are measured on what the stages give, and without them it is distilled again.
+    """
     stopwatch = stopwatch or Stopwatch()
     contributions, config, device = prepared.contributions, prepared.config, prepared.device
     held_out = prepared.test
@@ -105,6 +90,12 @@ def distill_prepared(
         return ended
     torch.set_num_threads(config.run.threads)
     journal = Journal(out, listen, stopwatch)
+    if finished(out) is not None and journal.recall("student") is None:
+        differs = "not on these test data" if held_out is not None else "with test data"
+        note(
+            f"{out} has its result, but {differs}, and its stages are gone: it is distilled again; --keep-stages "
+            "leaves them for another --test"
+        )
     distilled = distill(contributions, config, device, journal)
     content = distilled.model.to_bytes()
     write_atomic(out / "global_model.safetensors", content)

@@ -16,6 +16,7 @@ from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.sites import spread
+from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods import METHODS
@@ -24,6 +25,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.ending import conclude, ended_before
 from mosaic_fl.runs.evaluation import figures
@@ -50,9 +52,15 @@ class Prepared:
 def prepare(config: Config, splits: Splits | None = None) -> Prepared:
     """Load the data, unless `splits` are given, spread it, and check every name in the configuration.
 
-    Raises UsageError.
+    Raises UsageError, for `splits` on an engine whose clients read the data themselves too.
     """
+    if splits is not None and config.run.engine != "local":
+        raise UsageError(
+            f"run.engine = {config.run.engine}: its clients read the data themselves, and cannot have arrays: leave it "
+            "out, or write the data to files for mosaic run"
+        )
     device = find_device(config.run.device)
+    name_generator(config.generator.family)
     splits = load(config.data, config.run.seed) if splits is None else splits
     models, student = architectures(config, splits.train.schema)
     card = METHODS[config.run.method]

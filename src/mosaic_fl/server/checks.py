@@ -9,7 +9,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of, require
 from mosaic_fl.models.registry import is_foreign
-from mosaic_fl.registries import GENERATORS
+from mosaic_fl.registries import GENERATORS, NO_FAMILY
 from mosaic_fl.server.transfer import has_prior
 
 
@@ -41,7 +41,7 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
 
 def check_transfer(config: Config, schema: Schema) -> None:
     """Raise UsageError where clients with these settings would leave nothing to distil on."""
-    if config.generator.family not in ("auto", "none"):
+    if config.generator.family not in NO_FAMILY:
         GENERATORS[config.generator.family].check(config.generator, 0, schema, None)
     if config.generator.family == "none" and not has_prior(config.distill, schema):
         raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")

@@ -30,5 +30,6 @@ def prototype_outputs(contributions: Sequence[Contribution], mixture: MixtureOfE
             f"meta.source = prototypes needs one built-in architecture at all clients, not {', '.join(kinds)}: "
             "use meta.source = synthetic"
         )
-    features = torch.cat([c.prototypes.features for c in contributions])
+    # Who sent none may say any width of features: nothing at all was checked.
+    features = torch.cat([c.prototypes.features for c in contributions if len(c.prototypes.labels)])
     return torch.stack([head(features) for head in heads if head is not None], 1), labels

@@ -11,7 +11,7 @@ _held: tuple[int, tuple[int, int]] | None = None  # descriptor, and which folder
 
 
 def occupy(folder: Path) -> None:
-    """Keep other processes out of `folder` until this one ends or occupies another folder.
+    """Keep other processes out of `folder` until this one ends, occupies another folder or vacates it.
 
     Raises UsageError where another process has it. A process that dies, in whatever way, leaves it free; those that
     this one starts do not keep it. Where there is no such folder, or the file system or the platform has no locks,
@@ -42,7 +42,7 @@ def occupy(folder: Path) -> None:
         except OSError:  # no locks here
             os.close(descriptor)
             return
-    _let_go()
+    vacate()
     _held = (descriptor, place)
 
 
@@ -65,7 +65,8 @@ def occupied(folder: Path) -> bool | None:
         os.close(descriptor)
 
 
-def _let_go() -> None:
+def vacate() -> None:
+    """Let other processes into the folder that this one occupies, if it does."""
     global _held
     if _held is not None:
         os.close(_held[0])
@@ -73,4 +74,4 @@ def _let_go() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # or a worker that outlives its parent by a moment would keep --resume out
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=vacate)

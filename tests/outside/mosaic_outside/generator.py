@@ -30,6 +30,11 @@ class Normal(Generator):
         return self.mean[labels] + self.spread[labels] * z.view(-1, *self.shape)
 
 
+def spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
+    """As many numbers as a sample has."""
+    return GeneratorSpec("normal", schema.kind.zeros(1)[0].numel(), 1)
+
+
 def train(
     data: Dataset,
     expert: nn.Module,
@@ -39,7 +44,7 @@ def train(
     monitor: Monitor,
 ) -> Normal:
     """The class means and standard deviations of `data`."""
-    made = Normal(GeneratorSpec("normal", data.schema.kind.zeros(1)[0].numel(), 1), data.schema)
+    made = Normal(spec(config, data.schema), data.schema)
     values = data.schema.kind.to_network(data.samples.only)
     for label in data.labels.unique().tolist():
         mine = values[data.labels == label]
@@ -48,4 +53,11 @@ def train(
     return made.eval()
 
 
-NORMAL = Family(conditional=True, kinds=frozenset({"image", "readings"}), build=Normal, train=train, max_latent=100_000)
+NORMAL = Family(
+    conditional=True,
+    kinds=frozenset({"image", "readings"}),
+    build=Normal,
+    train=train,
+    max_latent=100_000,
+    spec=spec,
+)

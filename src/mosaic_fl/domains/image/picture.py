@@ -82,6 +82,18 @@ def read_picture(picture: Picture, form: PictureForm, place: str) -> tuple[Pixel
     return _channels(pixels, form, f"{place} is coloured (mode {mode})", remarks), remarks
 
 
+def plain_pixels(image: Image.Image, place: str) -> tuple[Pixels, set[Remark]]:
+    """An opened picture, uint8 (h, w) grey or (h, w, 3) RGB as of a file, and what is to be told of it.
+
+    Not for one of more than 8 bits a level. Raises BrokenPictureError, by `place`, where it cannot be decoded.
+    """
+    remarks: set[Remark] = set()
+    try:
+        return np.asarray(_opaque(image, remarks)), remarks
+    except Exception as error:  # Pillow raises nearly anything for a broken file
+        raise BrokenPictureError(f"{place} cannot be decoded as an image: {error}") from error
+
+
 def _channels(pixels: Pixels, form: PictureForm, coloured: str, remarks: set[Remark]) -> Pixels:
     """(h, w, 3) -> (1, h, w) where it is grey, or is to be, else (3, h, w)."""
     if form.channels == 3:

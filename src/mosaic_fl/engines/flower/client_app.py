@@ -14,6 +14,7 @@ from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import trust, trust_own
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.registries import name_generator
 
 
 def site_desk(node_config: Any) -> Desk:
@@ -34,7 +35,9 @@ def open_site(site: SiteFile) -> Site:
     """
     for spec in site.trust:
         trust_own(spec)
-    data = load_own(site.data, site, site.classes, site.schema_file)
+    if site.generator:
+        name_generator(site.generator)
+    data = load_own(site.data, site, site.federation(), site.schema_file)
     return Site(site.client, data, trust(site.model))
 
 

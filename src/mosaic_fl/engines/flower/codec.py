@@ -23,6 +23,7 @@ from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.network import load_network
 from mosaic_fl.numerics.states import State
+from mosaic_fl.registries import GENERATORS, NO_FAMILY
 from mosaic_fl.storage import container
 
 REQUEST, RESULT, EXPERTS = "request", "result", "experts"
@@ -83,12 +84,21 @@ def decode(name: str, body: bytes, client: int) -> tuple[Work, Config]:
 
 
 def _site_config(settings: dict[str, Any]) -> Config:
-    """The configuration that a request brings; raises UsageError for settings that no server has a say in."""
+    """The configuration that a request brings; raises UsageError for settings that no server has a say in.
+
+    So it does for a generator of another package that nobody has named here: a server lets a site import nothing.
+    """
     allowed = Config().site_settings()
     for section, values in settings.items():
         if not isinstance(values, dict) or section not in allowed or values.keys() - allowed[section].keys():
             raise UsageError(f"request: it says settings of {str(section)[:40]!r} that are not for a server to say")
-    return validate(settings, "request")
+    config = validate(settings, "request")
+    if (family := config.generator.family) not in NO_FAMILY:
+        try:
+            GENERATORS.received(family)
+        except UsageError as error:
+            raise UsageError(f"request: {error}") from error
+    return config
 
 
 def _said(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:

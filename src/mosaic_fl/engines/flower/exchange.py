@@ -11,7 +11,7 @@ from flwr.app import Message
 from mosaic_fl.engines.flower.asked import Asked
 from mosaic_fl.engines.flower.client import LATER
 from mosaic_fl.engines.flower.hub import Grid
-from mosaic_fl.engines.flower.limits import Limits
+from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
 from mosaic_fl.engines.flower.roll import Roll, Tell, answer_of
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.errors import MosaicError, UsageError
@@ -20,7 +20,6 @@ Value = TypeVar("Value")
 
 RAISED = (1, 2, 7)  # Flower's codes for an app that cannot be loaded or has raised: asking again changes nothing
 SOON, POLL = 0.02, 0.5  # seconds between the first two looks at what has come, and at most
-MAX_ANSWER = 2**30  # bytes of an answer that are read
 LARGE = 2**24  # bytes of an answer, of which no copy is to linger
 
 

@@ -1,4 +1,4 @@
-"""How long the server waits for clients, and how few are enough."""
+"""How long the server waits for clients, how few are enough, and how much each may send."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from mosaic_fl.errors import UsageError, unknown
 
 DAY = 86_400.0
+MAX_ANSWER = 2**30
+"""Bytes of a client's answer that are read, unless `--max-answer` says otherwise."""
 
 
 @dataclass(frozen=True)

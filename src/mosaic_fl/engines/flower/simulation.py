@@ -26,6 +26,7 @@ from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.models import trust
+from mosaic_fl.registries import name_generator
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Listener
 
@@ -132,6 +133,7 @@ def _sites(text: str) -> tuple[Site, ...]:
     config = Config.model_validate_json(text)
     for spec in (*config.models.clients, config.models.student):
         trust(spec)
+    name_generator(config.generator.family)
     return spread(config, load(config.data, config.run.seed), config.models.clients)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from mosaic_fl.config.experiment import ReadingConfig
+from mosaic_fl.config.names import UNKNOWN, GeneratorName
 from mosaic_fl.config.section import Section
 from mosaic_fl.config.toml import read_toml
 from mosaic_fl.errors import UsageError, shown, unknown
@@ -44,12 +45,22 @@ class SiteFile(ReadingConfig):
     classes: Annotated[int, Field(ge=2)] | Annotated[tuple[str, ...], Field(min_length=2)] | None = Field(
         None, description="of the whole federation: how many, or their names"
     )
+    classes_file: Path | None = Field(None, description="their names instead, one a line")
     schema_file: Path | None = Field(
         None, description="the federation's schema, from mosaic data --describe: classes, channels and image size"
     )
     device: str = Field("auto", description="auto, cpu, cuda")
     trust: tuple[str, ...] = Field((), description="what the global model may be of: timm, or module:factory of yours")
+    generator: GeneratorName | None = Field(None, description="one of another package that the server may ask for")
     server: ServerPart
+
+    def federation(self) -> int | tuple[str, ...] | None:
+        """`classes`, or the names in `classes_file`; raises UsageError for a file of none."""
+        if self.classes_file is None:
+            return self.classes
+        from mosaic_fl.data.names import read_names  # which takes torch
+
+        return tuple(read_names(self.classes_file))
 
 
 def load_site(path: Path) -> SiteFile:
@@ -63,7 +74,7 @@ def load_site(path: Path) -> SiteFile:
     tree.setdefault("folder", f"{real.stem}-client")
     server = tree.get("server")
     for table, keys in (
-        (tree, ("data", "folder", "schema_file")),
+        (tree, ("data", "folder", "classes_file", "schema_file")),
         (server if isinstance(server, dict) else {}, ("certificate", "key")),
     ):
         for key in keys:
@@ -78,9 +89,11 @@ def load_site(path: Path) -> SiteFile:
         raise UsageError(
             f'{path}: server.address is {shown(site.server.address)}: write it as "mosaic.example.org:8443"'
         )
+    if site.classes is not None and site.classes_file is not None:
+        raise UsageError(f"{path}: classes and classes_file: give one of them")
     _require_path(path, "folder", site.folder)
     for key, there in (
-        ("data", site.data), ("schema_file", site.schema_file),
+        ("data", site.data), ("classes_file", site.classes_file), ("schema_file", site.schema_file),
         ("server.certificate", site.server.certificate), ("server.key", site.server.key),
     ):  # fmt: skip
         if there is not None:
@@ -136,6 +149,8 @@ def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
         return (
             f"classes is {shown(tree['classes'])}, but it should be how many there are, two or more, or all their names"
         )
+    if first["type"] == UNKNOWN:
+        return str(unknown(where, str(first["input"]), first["ctx"]["known"]))
     if first["type"].startswith("path_"):
         return f"{where} is {shown(first['input'])}, but it should be a path"
     return f"{where} is {shown(first['input'])}, but it {first['msg'].replace('Input should', 'should')}"

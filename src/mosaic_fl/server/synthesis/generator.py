@@ -16,10 +16,15 @@ from mosaic_fl.training.steps import PlainStep
 BETAS = (0.5, 0.999)  # of Adam, as DCGAN's (Radford, Metz & Chintala 2016)
 
 
+def synthesis_spec(settings: SynthesisConfig) -> GeneratorSpec:
+    """The generator that the server keeps: a `cdcgan` of `settings.latent` and `settings.width`."""
+    return GeneratorSpec("cdcgan", settings.latent, settings.width)
+
+
 def new_generator(schema: Schema, settings: SynthesisConfig, stream: Stream) -> Generator:
-    """A `cdcgan` of `settings.latent` and `settings.width`, initialised from `stream`, on the CPU, in train mode."""
+    """The generator of `synthesis_spec`, initialised from `stream`, on the CPU, in train mode."""
     with stream.ambient():
-        return build(GeneratorSpec("cdcgan", settings.latent, settings.width), schema)
+        return build(synthesis_spec(settings), schema)
 
 
 def adam(generator: nn.Module, settings: SynthesisConfig) -> torch.optim.Adam:

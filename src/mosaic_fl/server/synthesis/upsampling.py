@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import central
 
+AXES = 3  # of an image: channels, height, width
 QUARTER = 4  # the first map has a quarter of the image's sides
 INIT = 0.02  # standard deviation of all weights around 0, and of batch norm's scales around 1
 SLOPE = 0.2  # of the leaky ReLU below 0
@@ -20,11 +22,14 @@ class UpsamplingGenerator(nn.Module):
     """z (n, latent) -> images (n, channels, height, width) in −1..1; labels are ignored.
 
     A linear layer to 2·`width` maps of a quarter of the sides, each doubled twice before a convolution, to 2·`width`
-    and to `width`; what exceeds the image is cropped centrally. In train mode the images depend on their batch.
+    and to `width`; what exceeds the image is cropped centrally. In train mode the images depend on their batch. Raises
+    UsageError for samples that have no height and width.
     """
 
     def __init__(self, latent: int, width: int, schema: Schema) -> None:
         super().__init__()
+        if len(schema.shape) != AXES:
+            raise UsageError(f"the server of this method makes images, and samples are {schema.kind.summary}")
         channels, *self.sides = schema.shape
         self.start = [-(-side // QUARTER) for side in self.sides]
         self.enter = nn.Linear(latent, 2 * width * self.start[0] * self.start[1])

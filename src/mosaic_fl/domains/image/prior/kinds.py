@@ -1,5 +1,6 @@
 """Prior images by name: `photos`, `procedural`, `none`, or a folder of the user's own public images."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from mosaic_fl.domains.image.prior.photographs import Photograph, detailed_crops
 from mosaic_fl.domains.image.prior.procedural import procedural
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.storage.files import require_path
 
 KINDS = ("photos", "procedural", "none")
 
@@ -23,9 +25,10 @@ def check_prior(kind: str) -> None:
     """Raise UsageError unless `prior_images` knows `kind`: a name, or a folder with an image that can be read."""
     if kind in KINDS:
         return
-    where = Path(kind).expanduser()
+    where = _at_home(kind)
+    require_path(where)
     if kind and where.is_dir():
-        folder.read(folder.files(where)[0])
+        next(folder.photographs(where, folder.files(where), 1))
     elif where.is_file():
         raise UsageError(f"prior images come from a folder, but {kind} is a file: give the folder it is in")
     else:
@@ -37,7 +40,8 @@ def prior_images(kind: str, n: int, shape: tuple[int, int, int], stream: Stream)
 
     `kind` is "photos" (crops of the two photographs that scikit-learn ships), "procedural" (dead leaves, noise,
     strokes, gratings), "none" (no picture, whatever n) or the path of a folder (crops of up to 500 of its images,
-    drawn at random). Raises UsageError for another kind, and for a file of the folder that cannot be decoded.
+    drawn at random; those that cannot be decoded are left out, which is told). Raises UsageError for another kind, and
+    for a folder none of whose images can be decoded.
     """
     check_prior(kind)
     if kind == "none" or n == 0:
@@ -48,8 +52,15 @@ def prior_images(kind: str, n: int, shape: tuple[int, int, int], stream: Stream)
         rng = part(stream, "procedural").torch()
         made = torch.cat([procedural(size, shape, rng) for size in _blocks(n, shape)])
     else:
-        made = _of_folder(Path(kind).expanduser(), n, shape, part(stream, "folder"))
+        made = _of_folder(_at_home(kind), n, shape, part(stream, "folder"))
     return made[torch.randperm(n, generator=part(stream, "order").torch())]
+
+
+def _at_home(kind: str) -> Path:
+    """The path `kind`, ~ for the home folder where there is such a home."""
+    with suppress(RuntimeError):
+        return Path(kind).expanduser()
+    return Path(kind)
 
 
 def _of_photographs(photographs: tuple[Photograph, ...], n: int, shape: tuple[int, int, int], stream: Stream) -> Tensor:
@@ -62,9 +73,10 @@ def _of_folder(where: Path, n: int, shape: tuple[int, int, int], stream: Stream)
     """Crops of as many images as there are places for, each image decoded once and dropped."""
     rng = stream.torch()
     files = folder.files(where)
-    chosen = torch.randperm(len(files), generator=rng)[: min(n, folder.MOST_FILES)].tolist()
-    numbers = shares(n, len(chosen), rng)
-    return torch.cat([_crops(folder.read(files[i]), m, shape, rng) for i, m in zip(chosen, numbers, strict=True)])
+    order = [files[i] for i in torch.randperm(len(files), generator=rng).tolist()]
+    numbers = shares(n, min(n, len(files), folder.MOST_FILES), rng)
+    images = folder.photographs(where, order, len(numbers))
+    return torch.cat([_crops(image, m, shape, rng) for m, image in zip(numbers, images, strict=True)])
 
 
 def _crops(source: Photograph, n: int, shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
