@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mosaic_fl.deploy.processes import Command, as_words
 from mosaic_fl.errors import UsageError
+from mosaic_fl.extras import remedy
 
 CONNECTION = "mosaic"  # the name of the server's connection in Flower's own configuration
 POLL = "0.25"  # seconds between looks for work inside one machine; Flower's default is 1
@@ -20,7 +21,7 @@ def program(name: str) -> str:
     path = Path(sys.executable).parent / name
     found = str(path) if path.exists() else shutil.which(name)
     if not found:
-        raise UsageError(f"{name} is not installed: pip install 'mosaic-fl[flower]'")
+        raise UsageError(f"{name} is not installed: {remedy('flwr')}")
     return found
 
 

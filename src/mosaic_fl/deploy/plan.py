@@ -17,6 +17,7 @@ from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import check_name, trust, trust_own
 from mosaic_fl.numerics.devices import find_device
+from mosaic_fl.watch import require_metrics
 
 MAX_ANSWER = 2**30
 """Bytes of a client's answer that are read, unless `--max-answer` says otherwise."""
@@ -87,6 +88,7 @@ def check_plan(plan: ServerPlan) -> dict[str, Path]:
     known = {} if plan.insecure else _check_keys(plan)
     check_port(plan.host, plan.port, "--port")
     if plan.metrics_port is not None:
+        require_metrics()
         check_port("127.0.0.1", plan.metrics_port, "--metrics-port")
     return known
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.extras import remedy
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.own import reason
 
@@ -67,6 +68,6 @@ def _import_timm() -> Any:
     ) as error:  # a torchvision of another torch raises the last two
         hint = f"; torchvision must match torch {torch.__version__}" if "torchvision" in str(error) else ""
         raise UsageError(
-            f"timm: models need timm, which cannot be imported ({error}): pip install 'mosaic-fl[timm]'{hint}"
+            f"timm: models need timm, which cannot be imported ({error}): {remedy('timm')}{hint}"
         ) from error
     return timm

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.extras import require
 from mosaic_fl.watch.status import CLIENT_STATES, RUN_STATES
 from mosaic_fl.watch.watch import Watch
 
@@ -36,15 +37,19 @@ class MetricsServer:
         self._server.server_close()
 
 
+def require_metrics() -> None:
+    """Raise UsageError where what serves metrics is not installed."""
+    require("--metrics-port", "prometheus_client")
+
+
 def serve_metrics(watch: Watch, port: int, host: str = "127.0.0.1") -> MetricsServer:
     """Serve the status of `watch` at http://`host`:`port`/metrics from a thread; port 0 is any free one.
 
     Raises UsageError where prometheus-client is not installed, and for an address that cannot be had.
     """
-    try:
-        import prometheus_client
-    except ImportError as error:
-        raise UsageError("metrics need prometheus-client: pip install 'mosaic-fl[flower]'") from error
+    require_metrics()
+    import prometheus_client
+
     registry = prometheus_client.CollectorRegistry()  # not the global one, which tells of this process
     registry.register(_Collector(watch))
     try:
