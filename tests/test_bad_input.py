@@ -59,7 +59,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--nosuch"], ["--nosuch"]),
         (["--preset", "papr"], ["unknown preset", "paper"]),
         (["--preset", "paper", "--models", "cnn:4,mlp:4"], ["experts.kind", "one architecture"]),
-        (["--set", "meta.source=prototypes"], ["meta.source", "one built-in architecture"]),
+        (["--set", "meta.source=prototypes", "--set", "prototypes.per_class=5"], ["meta.source", "one built-in arch"]),
         (["--generator", "none"], ["generator.family is none", "--prior"]),
         (["--prior", "photo"], ["photo", "photos"]),
         (["--set", "distill.fresh=true", "--prior", "photos"], ["distill.fresh"]),

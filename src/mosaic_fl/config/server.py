@@ -62,12 +62,7 @@ class DistillConfig(ReadSection):
     prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: by the data")
     prior_pool: int = Field(16_000, ge=0, description="prior images")
     cutmix: float = Field(0.5, ge=0, le=1, description="share of the prior images mixed with synthetic samples")
-    plain: float = Field(
-        1.0,
-        ge=0,
-        le=1,
-        description="beside prior images: share of the synthetic samples learnt from unmixed",
-    )
+    plain: bool = Field(True, description="beside prior images, learn from the synthetic samples as they are, too")
     hybrid: float = Field(
         0.0, ge=0, le=1, description="share of the prior images whose layout is a synthetic sample's, not mixed further"
     )

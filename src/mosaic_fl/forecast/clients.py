@@ -63,7 +63,8 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
         jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))
         if spec.family == "cvae":  # one pass of its encoder, and the density of what that says
             jobs.append(Job("generator", Unit("density"), share.samples))
-    jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
+    if config.prototypes.per_class:
+        jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     return [*jobs, Job("generator", Unit("packing"), FIT * size), Job("generator", Unit("fixed"), TASK)]
 

@@ -106,7 +106,7 @@ def transfer(config: Config, schema: Schema, contributors: Sequence[Contributor]
     jobs = drawing("pool", contributors, drawn, balanced=settings.balanced)
     if prior:
         jobs.append(Job("pool", Unit("prior"), prior))
-    plain = round(settings.plain * drawn) if prior else drawn
+    plain = drawn if settings.plain or not prior else 0
     return TransferImages(drawn, plain + prior, jobs)
 
 
