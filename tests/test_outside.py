@@ -28,9 +28,9 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The package is installed for a test: its folder is on the path, with what says its entry points."""
     monkeypatch.syspath_prepend(str(OUTSIDE))
     importlib.invalidate_caches()
-    yield
     for registry in (METHODS, GENERATORS, KINDS, PARTITIONS):
-        registry.forget()
+        monkeypatch.setattr(registry, "_loaded", {})
+    yield
     for name in [name for name in sys.modules if name.startswith("mosaic_outside")]:
         del sys.modules[name]
 

@@ -23,8 +23,8 @@ class MetaConfig(ReadSection):
 
     readers = frozenset({Reader.AGGREGATOR, Reader.SERVER})
 
-    kind: Literal["transformer", "mlp", "none"] = Field(
-        "transformer", description="transformer, mlp, or none (the class-weighted ensemble teaches)"
+    kind: Literal["transformer", "none"] = Field(
+        "transformer", description="transformer, or none (the class-weighted ensemble teaches)"
     )
     source: Literal["synthetic", "prototypes"] = Field(
         "synthetic", description="learns from synthetic samples, or prototypes (equal models)"
@@ -36,7 +36,7 @@ class MetaConfig(ReadSection):
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
     width: int = Field(64, ge=4, le=4096, description="embedding size (a multiple of heads)")
-    layers: int = Field(2, ge=1, le=16, description="encoder layers, or hidden layers of the MLP")
+    layers: int = Field(2, ge=1, le=16, description="encoder layers")
     heads: int = Field(4, ge=1, le=64, description="attention heads")
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: none")
 

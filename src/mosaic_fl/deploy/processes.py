@@ -201,7 +201,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def call(command: Command, timeout: float = 60.0) -> str:
+def call(command: Command, timeout: float) -> str:
     """Run a short command to its end; returns its stdout. Raises MosaicError with the last line of what it said."""
     try:
         done = finish(command, timeout)

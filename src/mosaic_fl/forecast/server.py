@@ -11,7 +11,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.forecast.sizes import model_bytes, packed
 from mosaic_fl.forecast.work import Job, Unit
-from mosaic_fl.server.meta import build_meta
+from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.recipes import candidates
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.transfer import has_prior, pool_samples, suits_generators
@@ -84,7 +84,7 @@ def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributo
     jobs.append(Job("meta", Unit("meta", settings.kind, settings.batch_size, (("experts", experts),)), settings.steps))
     jobs.append(Job("meta", Unit("teachers", "meta", experts), looks))
     with torch.random.fork_rng(devices=[]):
-        state = build_meta(torch.ones(experts, schema.num_classes), settings).state_dict()
+        state = MetaTransformer(torch.ones(experts, schema.num_classes), settings).state_dict()
     return jobs, packed({name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()})
 
 

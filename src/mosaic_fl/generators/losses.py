@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils.hooks import RemovableHandle
 
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
-
 
 def adversarial_generator(fake: Tensor) -> Tensor:
     """E[−ln D(G(z))], the non-saturating loss (Goodfellow et al. 2014), from the discriminator's logits (n,)."""

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from mosaic_fl.config import Config
 
 if TYPE_CHECKING:  # all of it takes torch, which takes seconds
-    import torch
-
     from mosaic_fl.domains.schema import Schema
-    from mosaic_fl.exchange.federation import Federation
-    from mosaic_fl.methods.outcome import Outcome
-    from mosaic_fl.storage.journal import Journal
-
-    Method = Callable[[Federation, Config, torch.device, Journal], Outcome]
-    Check = Callable[[Config, Schema, Sequence[str], str], None]
+    from mosaic_fl.methods.outcome import Method
 
 ONE_MODEL, ALL_MODELS = "one model", "all clients' models"
 """What a method may serve."""

@@ -48,7 +48,11 @@ class Distillation:
 
 
 def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | None = None) -> Distillation:
-    """Read and check the contributions in `paths`; raises UsageError as `distill_files` does."""
+    """Read and check the contributions in `paths`; `test` is labelled data for the final figure alone.
+
+    Raises UsageError, before any work, for a file that is no contribution, and for contributions that do not fit
+    together.
+    """
     if config.models.student:
         trust(config.models.student)  # before contributions of the same architecture are built
     contributions = compatible([Contribution.load(path) for path in paths])
@@ -63,31 +67,6 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     return Distillation(contributions, config, device, student, held_out, [*paths, *([test] if test else [])], inputs)
 
 
-def distill_files(
-    paths: Sequence[Path],
-    config: Config,
-    out: Path,
-    test: Path | None = None,
-    listen: Listener = deaf,
-    *,
-    resume: bool = False,
-    force: bool = False,
-    keep_stages: bool = False,
-    stopwatch: Stopwatch | None = None,
-) -> dict[str, Any]:
-    """Distil the contributions in `paths` into `out`; returns the content of `result.json`.
-
-    `test` is labelled data for the final figure alone. Raises UsageError before any work for a file that is not a
-    contribution, contributions that do not fit together, and an `out` that is taken. Where `out` has the result of this
-    distillation, nothing is done again. With it, the stages are deleted, unless `keep_stages`.
-    """
-    stopwatch = stopwatch or Stopwatch()
-    with stopwatch.stage("load"):
-        prepared = prepare_distillation(paths, config, test)
-    claim(out, "distill", prepared.inputs, prepared.config, prepared.sources, resume=resume, force=force)
-    return distill_prepared(prepared, out, listen, keep_stages=keep_stages, stopwatch=stopwatch)
-
-
 def distill_prepared(
     prepared: Distillation,
     out: Path,
@@ -96,7 +75,11 @@ def distill_prepared(
     keep_stages: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, Any]:
-    """As `distill_files` once its files are read and `out` is claimed."""
+    """Distil what was read into `out`, which is claimed; returns the content of `result.json`.
+
+    Where `out` has the result of this distillation, nothing is done again. With it, the stages are deleted, unless
+    `keep_stages`.
+    """
     stopwatch = stopwatch or Stopwatch()
     contributions, config, device = prepared.contributions, prepared.config, prepared.device
     student, held_out = prepared.student, prepared.test

@@ -10,6 +10,8 @@ from mosaic_fl.extras import require
 from mosaic_fl.watch.status import CLIENT_STATES, RUN_STATES
 from mosaic_fl.watch.watch import Watch
 
+HOST = "127.0.0.1"  # whoever is on this machine may ask, and nobody else
+
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
@@ -42,8 +44,8 @@ def require_metrics() -> None:
     require("--metrics-port", "prometheus_client")
 
 
-def serve_metrics(watch: Watch, port: int, host: str = "127.0.0.1") -> MetricsServer:
-    """Serve the status of `watch` at http://`host`:`port`/metrics from a thread; port 0 is any free one.
+def serve_metrics(watch: Watch, port: int) -> MetricsServer:
+    """Serve the status of `watch` at http://127.0.0.1:`port`/metrics from a thread; port 0 is any free one.
 
     Raises UsageError where prometheus-client is not installed, and for an address that cannot be had.
     """
@@ -53,10 +55,10 @@ def serve_metrics(watch: Watch, port: int, host: str = "127.0.0.1") -> MetricsSe
     registry = prometheus_client.CollectorRegistry()  # not the global one, which tells of this process
     registry.register(_Collector(watch))
     try:
-        server, thread = prometheus_client.start_http_server(port, host, registry)
+        server, thread = prometheus_client.start_http_server(port, HOST, registry)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot serve metrics at {host}:{port}: {why}; choose another port, or 0 for any") from error
+        raise UsageError(f"cannot serve metrics at {HOST}:{port}: {why}; choose another port, or 0 for any") from error
     return MetricsServer(server, thread)
 
 
