@@ -25,7 +25,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--data", "no/such/file.parquet"], ["no/such/file.parquet"]),
         (["--models", "cmn:16"], ["unknown model 'cmn'", "cnn"]),
         (["--models", "cnn:0"], ["cnn:0", "1..1024"]),
-        (["--models", "cnn:16,,mlp"], ["empty name"]),
+        (["--models", "cnn:16,,mlp"], ["empty part"]),
         (["--models", "no.such:factory"], ["no.such:factory", "cannot be imported"]),
         (["--student", "resnet19"], ["resnet19", "resnet18"]),
         (["--generator", "cvea"], ["generator.family", "'cvea'", "cvae"]),

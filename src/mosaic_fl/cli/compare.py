@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from mosaic_fl.cli.forecasting import DryRun, announce, show
-from mosaic_fl.cli.options import Force, Preset, Resume, Settings, given_settings, names, require_words
+from mosaic_fl.cli.options import Force, Preset, Resume, Settings, given_settings, names, require_words, words
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
@@ -186,14 +186,6 @@ def _values(said: dict[str, str], workers: str | None) -> dict[str, Any]:
         "run.workers": 0 if workers == "auto" else workers,
     }
     return {key: value for key, value in given.items() if value is not None}
-
-
-def words(option: str, text: str) -> list[str]:
-    """`a,b` -> its parts; raises UsageError for an empty one."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
-        raise UsageError(f"--{option} {text!r} has an empty part: write its parts with commas between them")
-    return parts
 
 
 def numbers(option: str, text: str, kind: Callable[[str], Value]) -> list[Value]:

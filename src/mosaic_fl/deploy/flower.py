@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mosaic_fl.deploy.processes import Command, as_words
+from mosaic_fl.engines.flower.extra import QUIET
 from mosaic_fl.errors import UsageError
 from mosaic_fl.extras import remedy
 
@@ -31,10 +32,8 @@ def environment(home: Path, gate: Path | None = None, more: Mapping[str, str] | 
     With `gate`, PATH is that folder and the system's: a command of Flower's is found in the gate or nowhere.
     """
     own = {
+        **QUIET,
         "FLWR_HOME": str(home),
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": POLL,
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",

@@ -9,24 +9,16 @@ from torch import Tensor, nn
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.extras import remedy
-from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.classifier import Classifier, Wrapped
 from mosaic_fl.models.own import reason
 
 
-class Timm(Classifier):
+class Timm(Wrapped):
     """A timm model; its features are what its head makes before the last layer."""
 
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.module(images)
-        return logits
-
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, inputs: Any) -> Tensor:
         module: Any = self.module
-        features: Tensor = module.forward_head(module.forward_features(images), pre_logits=True)
+        features: Tensor = module.forward_head(module.forward_features(inputs), pre_logits=True)
         return features.flatten(1)
 
 
