@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from image_files import grey, png, read, write
-from mosaic_fl.data.sources import load_file, load_images
+from mosaic_fl.data.sources import load_file, load_test
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 
@@ -117,14 +117,14 @@ class TestBadInput:
         assert "\n" not in str(caught.value)
 
     def test_paths_of_one_client(self, tmp_path: Path) -> None:
-        for call in (load_file, lambda path: load_images(path, image_schema((1, 4, 4), ("a", "b")))):
+        for call in (load_file, lambda path: load_test(path, image_schema((1, 4, 4), ("a", "b")))):
             with pytest.raises(UsageError, match="nowhere does not exist"):
                 call(tmp_path / "nowhere")
 
     def test_paths_that_are_none(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
         simulation = read
-        for call in (load_file, simulation, lambda path: load_images(path, image_schema((1, 4, 4), ("a", "b")))):
+        for call in (load_file, simulation, lambda path: load_test(path, image_schema((1, 4, 4), ("a", "b")))):
             with pytest.raises(UsageError, match="fifo (is neither a file nor a folder|does not exist)"):
                 call(tmp_path / "fifo")
             with pytest.raises(UsageError, match="cannot read x.*: File name too long"):

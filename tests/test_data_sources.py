@@ -14,7 +14,7 @@ from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.data.parts import locate
-from mosaic_fl.data.sources import load_file, load_images, load_test
+from mosaic_fl.data.sources import load_file, load_test
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
@@ -194,18 +194,9 @@ class TestOneClient:
 NAMES = ("a", "b")
 
 
-class TestImagesToPredict:
-    def test_parquet_folder_and_one_file_give_the_same_pixels(self, tmp_path: Path) -> None:
-        file = write(tmp_path / "x.parquet", [0, 1])
-        flat = folder(tmp_path / "images", a=2)
-        for source in (file, flat, flat / "a"):
-            assert load_images(source, image_schema((1, 4, 4), NAMES))[:, 0, 0, 0].tolist() == [0, 1]
-        assert load_images(flat / "a" / "001.png", image_schema((1, 4, 4), NAMES)).shape == (1, 1, 4, 4)
-        assert load_images(file, image_schema((3, 6, 6), NAMES)).shape == (2, 3, 6, 6)
-
+class TestImagesToMeasure:
     def test_square_images_are_resized_to_the_models_size(self, tmp_path: Path) -> None:
         file = write(tmp_path / "x.parquet", [0, 1])
-        assert load_images(file, image_schema((1, 8, 8), NAMES)).shape == (2, 1, 8, 8)
         assert load_test(file, image_schema((1, 8, 8), NAMES)).images.shape == (2, 1, 8, 8)
 
     def test_of_a_folder_the_test_files_measure_a_model(self, tmp_path: Path) -> None:
@@ -214,15 +205,12 @@ class TestImagesToPredict:
         assert load_test(tmp_path, image_schema((1, 4, 4), NAMES)).labels.tolist() == [1]
         assert len(load_file(tmp_path)) == 3
 
-    def test_labels_play_no_part(self, tmp_path: Path) -> None:
-        assert len(load_images(write(tmp_path / "x.parquet", ["?", "?"]), image_schema((1, 4, 4), NAMES))) == 2
-
     @pytest.mark.parametrize(
         ("shape", "message"), [((1, 8, 6), "are 1×4×4, not 1×8×6"), ((4, 4, 4), "1 or 3 channels, but 4")]
     )
     def test_the_shape_must_be_the_models(self, tmp_path: Path, shape: Any, message: str) -> None:
         with pytest.raises(UsageError, match=message):
-            load_images(write(tmp_path / "x.parquet", [0]), image_schema(shape, NAMES))
+            load_test(write(tmp_path / "x.parquet", [0]), image_schema(shape, NAMES))
 
 
 class TestExport:

@@ -19,7 +19,7 @@ from PIL import Image
 from command import fails
 from image_files import grey, png, write
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.sources import load_images, load_test
+from mosaic_fl.data.sources import load_test
 from mosaic_fl.domains.image.decoding import Decoded, decode
 from mosaic_fl.domains.image.picture import PictureForm
 from mosaic_fl.domains.image.schema import image_schema
@@ -240,15 +240,13 @@ class TestAtTheModel:
         schema = image_schema((1, 2, 2), ("a", "b"), fit)
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "x.png").write_bytes(png(np.array([[10, 20, 30, 40]] * 2, np.uint8)))
-        for read_for in (load_images, load_test):
-            with pytest.warns(Note, match="no squares"):
-                data = read_for(tmp_path, schema)
-            assert (data if isinstance(data, torch.Tensor) else data.images)[0, 0].tolist() == rows
+        with pytest.warns(Note, match="no squares"):
+            assert load_test(tmp_path, schema).images[0, 0].tolist() == rows
 
     def test_another_fit_may_be_asked_for(self, tmp_path: Path) -> None:
         file = write(tmp_path / "x.parquet", [0], [png(np.array([[10, 20, 30, 40]] * 2, np.uint8))])
         with pytest.warns(Note, match="cropped"):
-            images = load_images(file, image_schema((1, 2, 2), ("a", "b")), ReadingConfig(fit="crop"))
+            images = load_test(file, image_schema((1, 2, 2), ("a", "b")), ReadingConfig(fit="crop")).images
         assert images[0, 0, 0].tolist() == [20, 30]
 
     def test_coloured_pictures_are_made_grey_for_a_grey_model_and_it_is_said(self, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from command import fails
+from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.toml import read_toml
-from mosaic_fl.data.reading import read_parquet, read_pictures
+from mosaic_fl.data.inputs import read_inputs
+from mosaic_fl.data.reading import read_parquet
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
@@ -76,8 +78,8 @@ def test_the_commands_do_not_wait_for_a_pipe(
 
 def test_a_picture_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.png")
-    with pytest.raises(UsageError, match="it is a pipe"):
-        read_pictures(tmp_path / "x.png")
+    with pytest.raises(UsageError, match="neither a file nor a folder"):
+        read_inputs(tmp_path / "x.png", ReadingConfig())
 
 
 @pytest.mark.parametrize(

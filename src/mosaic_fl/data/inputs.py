@@ -140,7 +140,3 @@ def _column(present: Sequence[str], wanted: str, usual: Sequence[str], source: s
         f"{source} has no column {wanted or ' or '.join(usual)}; it has {', '.join(present) or 'none'}: "
         "name one with --image-column"
     )
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Parquet files and hub data sets -> rows of encoded pictures with labels; pictures alone, to predict.
+"""Parquet files and hub data sets -> rows of encoded pictures with labels.
 
 Parquet is read with pyarrow, not through `datasets`, which would leave a copy of the data in the user's cache. Nothing
 here unpickles or runs what it reads.
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
 from mosaic_fl.data.labels import Labels, read_labels
 from mosaic_fl.data.names import in_order, listed
 from mosaic_fl.data.parquet import as_parquet, read_table
@@ -20,8 +19,6 @@ from mosaic_fl.data.rows import READING, Rows, choose_column
 from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
-from mosaic_fl.storage.files import require_file
-from mosaic_fl.storage.pictures import IMAGE_SUFFIXES, image_files
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -60,31 +57,6 @@ def _rows(table: Any, source: str, image: str, label: str, *, paths: bool = Fals
         pictures = _pictures(table, image, source, paths=paths)
         labels = _labels(table, label, source)
     return Rows(source, pictures, labels.numbers, labels.names, labels.coded)
-
-
-def read_pictures(path: Path, reading: ReadingConfig = READING) -> list[Picture]:
-    """The pictures of a Parquet file or CSV list (row by row), of a folder (by file name) or one image file.
-
-    Raises UsageError where there are none.
-    """
-    if path.is_dir():
-        files = image_files(path)
-        if not files:
-            raise UsageError(f"{path} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        return list(files)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        require_file(path)
-        return [path]
-    if path.suffix.lower() in CSV_SUFFIXES:
-        return [file for _, file in read_files(path, reading)]
-
-    def wanted(schema: Any) -> tuple[str, ...]:
-        columns = _names(schema)
-        return (choose_column(columns, reading.image_column, IMAGE_COLUMNS, "--image-column", str(path)),)
-
-    table = _table(path, wanted)
-    with as_parquet(str(path)):
-        return _pictures(table, wanted(table.schema)[0], str(path))
 
 
 def _table(file: Path, wanted: Callable[[Any], Sequence[str]]) -> Any:

@@ -17,7 +17,7 @@ from mosaic_fl.data.labels import in_classes
 from mosaic_fl.data.names import class_names, listed
 from mosaic_fl.data.parts import Place, locate
 from mosaic_fl.data.places import HUB_NAME, at_home, existing, is_lost_path, no_source
-from mosaic_fl.data.reading import read_parquet, read_pictures
+from mosaic_fl.data.reading import read_parquet
 from mosaic_fl.data.rows import READING, Rows, join
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
@@ -129,19 +129,6 @@ def as_schema(reading: ReadingConfig, schema: Schema) -> ReadingConfig:
     """`reading` with the side of the schema's images, where they are squares; 0, which leaves them, where not."""
     _, height, width = schema.shape
     return reading.model_copy(update={"image_size": height if height == width else 0})
-
-
-def load_images(path: str | Path, schema: Schema, reading: ReadingConfig = READING) -> Tensor:
-    """Images to predict, uint8 (n, *schema.shape), in the order of a Parquet file's rows or a folder's file names.
-
-    `path` may be one image file, too. Images are resized to the schema's size where that is a square. Raises
-    UsageError where they do not have the schema's shape then.
-    """
-    where, shape = existing(path), schema.shape
-    form = picture_form(as_schema(reading, schema), schema)
-    images = decode(read_pictures(where, reading), str(where), form, skip_broken=reading.skip_broken).images
-    _check_shape(images, shape, str(where))
-    return images
 
 
 def _rows(name: str, reading: ReadingConfig) -> tuple[Rows, Rows | None]:

@@ -4,12 +4,9 @@ Random shifts and mirror images are the standard augmentation of CIFAR-10 (He et
 photographs of objects; a mirrored digit is another sign, so grey data stay as they are unless the user says otherwise.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Augmentation = Literal["auto", "none", "flip", "shift", "shift_flip"]
 REACH = 1 / 8  # a shift is at most this part of a side: 4 pixels of 32, as usual on CIFAR-10
 
 
