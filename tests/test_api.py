@@ -21,7 +21,8 @@ FEW = {
 @pytest.fixture(scope="module")
 def pair(digits: Dataset) -> list[Contribution]:
     halves = [digits.subset(range(100)), digits.subset(range(100, 200))]
-    return [mosaic_fl.contribute(half, model="mlp:8", client=k, settings=FEW) for k, half in enumerate(halves)]
+    settings = {**FEW, "prototypes.per_class": 3}
+    return [mosaic_fl.contribute(half, model="mlp:8", client=k, settings=settings) for k, half in enumerate(halves)]
 
 
 @pytest.mark.parametrize(

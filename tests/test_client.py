@@ -181,8 +181,16 @@ def test_one_centre_is_the_class_mean(digits: Dataset) -> None:
 
 def test_a_class_below_the_floor_has_no_prototype(digits: Dataset) -> None:
     rows = torch.cat([(digits.labels == 0).nonzero()[:4], (digits.labels == 1).nonzero()[:9]]).flatten()
-    found = prototypes(classifier(digits).eval(), digits.subset(rows), PrototypesConfig(min_cluster=5), Stream(0, "p"))
+    config = PrototypesConfig(per_class=10, min_cluster=5)
+    found = prototypes(classifier(digits).eval(), digits.subset(rows), config, Stream(0, "p"))
     assert found.labels.tolist() == [1]
+
+
+def test_nobody_sends_prototypes_unasked(digits: Dataset) -> None:
+    found = prototypes(classifier(digits).eval(), digits.subset(range(300)), PrototypesConfig(), Stream(0, "p"))
+    assert found.features.shape == (0, 32)
+    assert not len(found.labels)
+    assert not len(found.sizes)
 
 
 def test_identical_samples_make_one_cluster(digits: Dataset) -> None:

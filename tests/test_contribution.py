@@ -20,6 +20,7 @@ QUICK = {
     "generator.steps": 5,
     "generator.latent": 4,
     "generator.width": 4,
+    "prototypes.per_class": 4,
 }
 
 

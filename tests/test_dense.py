@@ -129,14 +129,15 @@ def test_a_held_model_is_given_back_as_it_was(schema: Schema) -> None:
 
 
 def test_labels_come_only_from_the_classes_that_have_a_share() -> None:
-    _, labels = draw(200, 3, torch.tensor([False, True, True]), torch.Generator().manual_seed(0))
+    shares, rng = torch.tensor([False, True, True]), torch.Generator().manual_seed(0)
+    _, labels = draw(SynthesisConfig(batch_size=200, latent=3), shares, rng, CPU)
     assert labels.unique().tolist() == [1, 2]
 
 
 def test_a_generator_learns_images_that_the_ensemble_knows(digits: Dataset) -> None:
-    settings = SynthesisConfig(generator_steps=60, width=8, latent=16, lr=5e-3)
+    settings = SynthesisConfig(generator_steps=60, width=8, latent=16, lr=5e-3, batch_size=20)
     experts = FrozenExperts([build("mlp:16:1", digits.schema)], CPU)
-    batch = draw(20, 16, torch.ones(10), torch.Generator().manual_seed(0))
+    batch = draw(settings, torch.ones(10), torch.Generator().manual_seed(0), CPU)
 
     def loss(images: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         return nn.functional.cross_entropy(experts(images)[:, 0], labels)

@@ -20,7 +20,7 @@ from mosaic_fl.server.experts import (
     mean_logits,
     mean_probabilities,
 )
-from mosaic_fl.server.meta import build_meta
+from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import meta_log_probabilities, train_meta
 from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.training.monitor import Recorder
@@ -79,16 +79,14 @@ def test_gates_give_log_probabilities() -> None:
         assert gate.isfinite().all()
 
 
-@pytest.mark.parametrize("kind", ["transformer", "mlp"])
-def test_an_untrained_meta_model_is_the_class_weighted_ensemble(kind: str) -> None:
+def test_an_untrained_meta_model_is_the_class_weighted_ensemble() -> None:
     weights = class_weights(COUNTS)
-    model = build_meta(weights, MetaConfig(kind=kind, width=8, heads=2))
+    model = MetaTransformer(weights, MetaConfig(width=8, heads=2))
     outputs = torch.randn(9, 2, 3)
     assert torch.allclose(meta_log_probabilities(model, outputs), class_weighted(outputs, weights), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["transformer", "mlp"])
-def test_a_meta_model_learns_whom_to_believe(kind: str) -> None:
+def test_a_meta_model_learns_whom_to_believe() -> None:
     """Expert 0 always says class 0, expert 1 is right but unsure: only the class-weighted gate falls for it."""
     rng = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 2, (600,), generator=rng)
@@ -97,7 +95,7 @@ def test_a_meta_model_learns_whom_to_believe(kind: str) -> None:
     outputs[torch.arange(600), 1, labels] = 0.3
     weights = class_weights(COUNTS)
     before = (class_weighted(outputs, weights).argmax(1) == labels).float().mean()
-    config = MetaConfig(kind=kind, width=16, heads=2, steps=150, batch_size=64, lr=5e-3, ema=0.9)
+    config = MetaConfig(width=16, heads=2, steps=150, batch_size=64, lr=5e-3, ema=0.9)
     model = train_meta(outputs, labels, weights, config, 0, torch.device("cpu"), Recorder())
     after = (meta_log_probabilities(model, outputs).argmax(1) == labels).float().mean()
     assert before < 0.6
@@ -108,7 +106,7 @@ def test_training_never_ends_worse_than_the_class_weighted_ensemble_on_its_hold_
     labels = torch.arange(40) % 3
     outputs = 10 * torch.nn.functional.one_hot(labels, 3).float()[:, None].repeat(1, 2, 1)
     weights = torch.full((2, 3), 0.5)
-    wild = MetaConfig(kind="mlp", width=8, steps=20, lr=10.0, ema=0.0, batch_size=8)
+    wild = MetaConfig(width=8, steps=20, lr=10.0, ema=0.0, batch_size=8)
     model = train_meta(outputs, labels, weights, wild, 0, torch.device("cpu"), Recorder())
     assert (meta_log_probabilities(model, outputs).argmax(1) == labels).all()
 

@@ -34,10 +34,11 @@ def test_class_level_weights() -> None:
 
 
 def test_labels_are_drawn_in_proportion() -> None:
-    _, labels = draw(40_000, 1, COUNTS.sum(0), Stream(0, "x").torch())
+    _, labels = draw(SynthesisConfig(batch_size=40_000, latent=1), COUNTS.sum(0), Stream(0, "x").torch(), CPU)
     found = torch.bincount(labels, minlength=3) / 40_000
     assert torch.allclose(found, torch.tensor([40, 20, 5]) / 65, atol=0.01)
-    _, labels = draw(1000, 1, torch.tensor([3, 0, 1]), Stream(0, "x").torch())
+    few = SynthesisConfig(batch_size=1000, latent=1)
+    _, labels = draw(few, torch.tensor([3, 0, 1]), Stream(0, "x").torch(), CPU)
     assert 1 not in labels  # nobody holds it
 
 

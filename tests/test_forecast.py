@@ -119,8 +119,9 @@ def test_what_patience_may_end_early_is_said() -> None:
 
 @pytest.mark.parametrize(("model", "family"), [("mlp:8", "cvae"), ("cnn:8", "none"), ("resnet8", "dcgan")])
 def test_a_contribution_has_the_bytes_foreseen(digits: Dataset, model: str, family: str) -> None:
-    values = {"train.max_steps": 1, "generator.steps": 1, "generator.family": family, "prototypes.min_cluster": 2}
-    config, cpu = Config().with_values(values), torch.device("cpu")
+    values = {"train.max_steps": 1, "generator.steps": 1, "generator.family": family}
+    sent = {"prototypes.per_class": 10, "prototypes.min_cluster": 2}
+    config, cpu = Config().with_values(values | sent), torch.device("cpu")
     site = Site(3, digits, model)  # some 160 samples a class: ten clusters of many more than two
     real = len(contribute(site, config, cpu, lambda stage: Recorder()).to_bytes())
     assert plan_contribution(site, config, cpu).up == pytest.approx(real, rel=0.02)
@@ -133,8 +134,8 @@ def test_a_global_model_has_the_bytes_foreseen(schema: Schema) -> None:
 
 
 def test_no_prototypes_take_fewer_bytes(digits: Dataset) -> None:
-    config, site = Config().with_values({"generator.family": "none"}), Site(0, digits, "mlp:8")
-    without = config.model_copy(update={"prototypes": PrototypesConfig(per_class=0)})
+    without, site = Config().with_values({"generator.family": "none"}), Site(0, digits, "mlp:8")
+    config = without.model_copy(update={"prototypes": PrototypesConfig(per_class=10)})
     more = [plan_contribution(site, each, torch.device("cpu")).up for each in (config, without)]
     assert more[0] - more[1] == pytest.approx(10 * 10 * (8 * 4 + 8 + 8), abs=20)  # features, label and size
 

@@ -50,7 +50,7 @@ WORDS = [
     ("run --set distill.step=3", 2, "unknown setting 'distill.step'"),
     ("run --set distill.steps", 2, "SECTION.KEY=VALUE"),
     ("run --models cmn:16", 2, "unknown model 'cmn'"),
-    ("run --models cnn:16,,mlp", 2, "empty name"),
+    ("run --models cnn:16,,mlp", 2, "empty part"),
     ("run --student cnn:0", 2, "'0' is not a number in 1..1024"),
     ("run --student cnn:abc", 2, "'abc' is not a number in 1..1024"),
     ("run --student mlp:8:2:3", 2, "mlp:WIDTH:DEPTH"),

@@ -1,10 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from mosaic_fl.config import Config, DistillConfig
+from mosaic_fl.config.toml import from_toml
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes
@@ -58,12 +60,20 @@ def test_hybrids_come_first_among_the_prior_images() -> None:
 
 
 def test_samples_may_serve_for_mixing_alone() -> None:
-    config = DistillConfig(pool=30, prior="procedural", prior_pool=10, plain=0.0, hybrid=0.5)
+    config = DistillConfig(pool=30, prior="procedural", prior_pool=10, plain=False, hybrid=0.5)
     made = transfer_set([untrained(0)], config, 0, CPU)
     assert made.counts() == {"generators": 0, "prior": 10}
     assert len(made.samples.only) == len(made.labels) == 10
     without_prior = transfer_set([untrained(0)], config.model_copy(update={"prior": "none"}), 0, CPU)
     assert len(without_prior.samples) == 30
+
+
+@pytest.mark.parametrize(("older", "plain"), [(1.0, True), (0.0, False)])
+def test_a_whole_share_of_plain_samples_in_an_older_file_is_read(older: float, plain: bool, tmp_path: Path) -> None:
+    (tmp_path / "older.toml").write_text(f"[distill]\nplain = {older}\n")
+    assert from_toml(tmp_path / "older.toml").distill.plain is plain
+    with pytest.raises(UsageError, match=r"distill.plain is 0.5, but it should be true or false"):
+        Config().with_values({"distill.plain": 0.5})
 
 
 def test_prior_images_alone_where_no_client_has_a_generator() -> None:
@@ -153,10 +163,3 @@ def test_the_student_begins_where_the_rounds_before_left_it() -> None:
     start = {"mlp:4:1": untrained(7).expert}
     model = distill([untrained(0)], config, CPU, Journal(), start).model
     assert torch.allclose(model.state["head.weight"], start["mlp:4:1"]["head.weight"], atol=1e-6)
-
-
-def test_some_plain_samples_are_of_all_clients_alike() -> None:
-    config = DistillConfig(pool=40, prior="procedural", prior_pool=4, plain=0.5, balanced=False)
-    made = transfer_set([untrained(k) for k in range(4)], config, 0, CPU)
-    assert len(made.labels) == 20 + 4
-    assert set(made.sources[:20].tolist()) == {0, 1, 2, 3}

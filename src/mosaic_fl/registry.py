@@ -77,10 +77,6 @@ class Registry(MutableMapping[str, Entry], Generic[Entry]):
         """Take an entry of this process away; one that is built in, or of a package, is there again."""
         del self._loaded[name]
 
-    def forget(self) -> None:
-        """Forget what was imported or registered, as before the first name was asked for."""
-        self._loaded.clear()
-
     def _load(self, name: str) -> Entry:
         if name in self._built_in:
             module, _, attribute = self._built_in[name].partition(":")

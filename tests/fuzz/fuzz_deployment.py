@@ -56,7 +56,7 @@ def _read_keys(data: bytes, folder: Path) -> None:
         lambda: checks.check_client_key(path),
         lambda: checks.client_public_keys(public),
         lambda: certificates.read_private_key(path),
-        lambda: checks.hosts_of(certificates.read_certificate(path)),
+        lambda: certificates.read_certificate(path),
         lambda: checks.check_server_keys(folder),
     )
 

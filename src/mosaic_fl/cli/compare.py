@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from mosaic_fl.cli.forecasting import DryRun, announce, show
-from mosaic_fl.cli.options import Force, Preset, Resume, Settings, given_settings, names, require_words
+from mosaic_fl.cli.options import Force, Preset, Resume, Settings, given_settings, names, require_words, words
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
@@ -112,7 +112,9 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     from mosaic_fl.comparison.run_grid import run_grid
     from mosaic_fl.comparison.table import blocks
     from mosaic_fl.report.comparison import comparison_picture, comparison_tables
+    from mosaic_fl.report.sheet import can_draw
 
+    picture = out / "pictures" / "compare.png" if can_draw() else None
     begin, redraw_at = time.monotonic(), 0.0
     runnable, known, news = plan.runnable, dict[Cell, Any](), ""
 
@@ -141,8 +143,8 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
         nonlocal redraw_at
         known.update(results)
         _write(plan, out, results)
-        if (start := time.monotonic()) > redraw_at:
-            comparison_picture(blocks(plan.grid, results), out / "pictures" / "compare.png")
+        if picture and (start := time.monotonic()) > redraw_at:
+            comparison_picture(blocks(plan.grid, results), picture)
             redraw_at = time.monotonic() + (time.monotonic() - start) / DRAWING
         result, (done, elapsed) = results[cell], spent(results)
         what = f"{100 * result.accuracy:.1f} %" if result.accuracy is not None else f"failed: {result.reason}"
@@ -152,11 +154,12 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     results = run_grid(plan, out, after, jobs, listen)
     _write(plan, out, results)
     tables = blocks(plan.grid, results)
-    comparison_picture(tables, out / "pictures" / "compare.png")
+    if picture:
+        comparison_picture(tables, picture)
     console = Console(file=sys.stdout)
     for table in comparison_tables(tables):
         console.print(table)
-    print(f"Results: {out}/table.md, table.csv, table.json, cells/, pictures/compare.png")
+    print(f"Results: {out}/table.md, table.csv, table.json, cells/{', pictures/compare.png' if picture else ''}")
     failed = {cell: result for cell, result in results.items() if result.status == "failed"}
     if failed:
         cell, result = next(iter(failed.items()))
@@ -183,14 +186,6 @@ def _values(said: dict[str, str], workers: str | None) -> dict[str, Any]:
         "run.workers": 0 if workers == "auto" else workers,
     }
     return {key: value for key, value in given.items() if value is not None}
-
-
-def words(option: str, text: str) -> list[str]:
-    """`a,b` -> its parts; raises UsageError for an empty one."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
-        raise UsageError(f"--{option} {text!r} has an empty part: write its parts with commas between them")
-    return parts
 
 
 def numbers(option: str, text: str, kind: Callable[[str], Value]) -> list[Value]:

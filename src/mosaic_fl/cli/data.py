@@ -13,6 +13,7 @@ from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config import Config
 from mosaic_fl.data.places import is_here, require_source
 from mosaic_fl.errors import UsageError
+from mosaic_fl.report.sheet import can_draw, require_drawing
 
 PICTURE = Path("runs/split.png")  # a look is no result: without --out the last one is drawn over
 
@@ -66,6 +67,7 @@ def data(
         export_folder.require_free(export, Path(config.data.name), force=force)
     if out:
         require_free(out, force, Path(config.data.name))
+        require_drawing()
     from mosaic_fl.data.partition import class_table as count
     from mosaic_fl.data.partition import partition
     from mosaic_fl.data.sources import load
@@ -77,8 +79,9 @@ def data(
     counts, names = count(shards), splits.train.schema.classes
     Console().print(class_table(counts, names))
     picture = out or PICTURE
-    split_picture(counts, names, picture)
-    print(f"Picture: {picture}")
+    if can_draw():
+        split_picture(counts, names, picture)
+        print(f"Picture: {picture}")
     if export:
         export_folder.save_split(shards, splits.test, export)
         print(f"Data: {len(shards)} clients' files and test.parquet in {export}")

@@ -33,6 +33,7 @@ def server_keys(
     force: Annotated[bool, typer.Option("--force", help="renew the certificate; the authority stays")] = False,
 ) -> None:
     """At the server: an authority, a certificate and its key."""
+    _need_flower()
     from mosaic_fl.deploy.certificates import AUTHORITY_DAYS, SERVER_DAYS, make_server_keys
 
     make_server_keys(host.split(","), out, force=force)
@@ -47,6 +48,7 @@ def client_keys(
     force: Annotated[bool, typer.Option("--force", help="make another pair")] = False,
 ) -> None:
     """At a client: its key pair."""
+    _need_flower()
     from mosaic_fl.deploy.certificates import make_client_keys
 
     public = make_client_keys(out, force=force)
@@ -158,5 +160,4 @@ def client(
 def _need_flower() -> None:
     from mosaic_fl.engines.flower.extra import require
 
-    require("flwr")
-    require("cryptography")
+    require("mosaic deploy", "flwr", "cryptography")

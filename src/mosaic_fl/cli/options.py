@@ -92,12 +92,15 @@ def _paper_settings(method: object) -> Mapping[str, Any]:
 
 
 def names(text: str | None) -> list[str] | None:
-    """`cnn:16,mlp:64` -> its parts."""
-    if text is None:
-        return None
+    """The value of --models, `cnn:16,mlp:64` -> its parts."""
+    return None if text is None else words("models", text)
+
+
+def words(option: str, text: str) -> list[str]:
+    """`a,b` -> its parts; raises UsageError for an empty one."""
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise UsageError(f"--models {text!r} has an empty name: write it as cnn:16,mlp:64")
+        raise UsageError(f"--{option} {text!r} has an empty part: write its parts with commas between them")
     return parts
 
 

@@ -23,6 +23,7 @@ from mosaic_fl.cli.options import (
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config.toml import to_toml
 from mosaic_fl.data.places import require_source
+from mosaic_fl.engines.flower.extra import require_simulation
 from mosaic_fl.methods import METHODS
 from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.runs.folder import require_open
@@ -85,6 +86,8 @@ def run(
     asked = {name for name, value in options.items() if value is not None} | given_settings(settings).keys()
     METHODS[config.run.method].settings(config)
     require_source(config.data.name)
+    if config.run.engine == "flower":
+        require_simulation()
     require_open(out, resume=resume, force=force)
     with waiting(Console(stderr=True), "starting"):  # torch begins here: all that words can get wrong is checked
         from mosaic_fl.cli.simulate import simulate

@@ -21,6 +21,7 @@ from mosaic_fl.report.benefit import benefit_lines
 from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
+from mosaic_fl.report.sheet import can_draw
 from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.result import finished
@@ -54,11 +55,13 @@ def simulate(
     if dry_run:
         show(foresee_run(prepared))
         return
+    drawn = can_draw()
     if finished(out) is None:
         announce(lambda: foresee_run(prepared, first=True), resume=resume)
     with Display(_plan(prepared), console, clients=len(prepared.sites), stopwatch=stopwatch) as display:
         result = run(prepared, out, display.hear, stopwatch, keep_stages=keep_stages)
-    _draw(prepared, out, result)
+    if drawn:
+        _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
     print(*benefit_lines(result), sep="\n")
     for line, count in Counter(result.get("generators", ())).items():

@@ -18,7 +18,8 @@ def prototypes(model: Classifier, data: Dataset, config: PrototypesConfig, strea
     The floor protects privacy: the centre of a cluster of one is that sample. Smaller clusters are dropped, and a
     class asks for no more clusters than it could fill. Features are those of `model` in eval mode on the CPU.
     """
-    rows = torch.cat([model.features(part.inputs()) for part in data.samples.split(images_at_once("cpu"))])
+    samples = data.samples if config.per_class else data.samples[:1]  # one says how many features there are
+    rows = torch.cat([model.features(part.inputs()) for part in samples.split(images_at_once("cpu"))])
     centres, labels, sizes = [rows.new_zeros(0, rows.shape[1])], [], []
     for label in data.labels.unique().tolist() if config.per_class else []:
         points = rows[data.labels == label]

@@ -67,5 +67,7 @@ class PrototypesConfig(ReadSection):
 
     readers = frozenset({Reader.TRAINING, Reader.SERVER})
 
-    per_class: int = Field(10, ge=0, le=1000, description="centres a class at most; 0: send none")
+    per_class: int = Field(
+        0, ge=0, le=1000, description="centres a class at most, for meta.source = prototypes; 0: send none"
+    )
     min_cluster: int = Field(5, ge=1, description="least samples behind a centre: a cluster of one is that sample")

@@ -4,7 +4,6 @@
 """
 
 import re
-from dataclasses import dataclass
 
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.registries import EXPERTS
@@ -15,28 +14,19 @@ IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 Bounds = tuple[tuple[str, int, int, int], ...]
 """(name, least, greatest, default) of each number behind a family's name."""
 
-
-@dataclass(frozen=True)
-class Form:
-    """How a built-in family is written: the bounds of its numbers, and a line of help."""
-
-    bounds: Bounds
-    help: str
-
-
 WIDTH = ("width", 1, 256, 16)
-FORMS = {
-    "cnn": Form((("width", 1, 1024, 16), ("depth", 1, 6, 2)), "convolution blocks, each twice as wide"),
-    "lenet": Form((), "LeNet-5 with ReLU and max pooling, without batch norm"),
-    "mlp": Form((("width", 1, 8192, 64), ("depth", 1, 8, 2)), "fully connected layers"),
-    "resnet8": Form((WIDTH,), "residual network for small images, 8 layers"),
-    "resnet20": Form((WIDTH,), "residual network for small images, 20 layers"),
-    "resnet18": Form((("width", 1, 256, 64),), "residual network, 18 layers"),
-    "resnet34": Form((("width", 1, 256, 64),), "residual network, 34 layers"),
-    "resnet50": Form((("width", 1, 256, 64),), "residual network, 50 layers in bottleneck blocks"),
-    "vit": Form((("width", 1, 1024, 64), ("depth", 1, 24, 4)), "vision transformer, pre-norm, mean of tokens"),
+FORMS: dict[str, Bounds] = {
+    "cnn": (("width", 1, 1024, 16), ("depth", 1, 6, 2)),
+    "lenet": (),
+    "mlp": (("width", 1, 8192, 64), ("depth", 1, 8, 2)),
+    "resnet8": (WIDTH,),
+    "resnet20": (WIDTH,),
+    "resnet18": (("width", 1, 256, 64),),
+    "resnet34": (("width", 1, 256, 64),),
+    "resnet50": (("width", 1, 256, 64),),
+    "vit": (("width", 1, 1024, 64), ("depth", 1, 24, 4)),
 }
-"""The built-in families by name."""
+"""The built-in families by name, each with the numbers that may stand behind it."""
 
 
 def parse(spec: str) -> tuple[str, list[int]]:
@@ -45,7 +35,7 @@ def parse(spec: str) -> tuple[str, list[int]]:
         raise UsageError(f"a model name of {len(spec)} characters: at most {MAX_SPEC}")
     head, *numbers = spec.split(":")
     if head in FORMS:
-        return head, _numbers(spec, numbers, FORMS[head].bounds)
+        return head, _numbers(spec, numbers, FORMS[head])
     if head in EXPERTS.named and head != "network":
         raise UsageError(f"model {spec!r} is no network, which is needed here: take one, as cnn:16")
     if head in EXPERTS and head != "network":

@@ -23,7 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "distill.augment": "flip",
         "distill.pool": 8000,
         "distill.prior_pool": 24_000,
-        "distill.plain": 0.0,
+        "distill.plain": False,
         "distill.hybrid": 0.33,
         "distill.cutmix": 0.5,
         "distill.steps": 4000,

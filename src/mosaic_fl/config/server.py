@@ -23,8 +23,8 @@ class MetaConfig(ReadSection):
 
     readers = frozenset({Reader.AGGREGATOR, Reader.SERVER})
 
-    kind: Literal["transformer", "mlp", "none"] = Field(
-        "transformer", description="transformer, mlp, or none (the class-weighted ensemble teaches)"
+    kind: Literal["transformer", "none"] = Field(
+        "transformer", description="transformer, or none (the class-weighted ensemble teaches)"
     )
     source: Literal["synthetic", "prototypes"] = Field(
         "synthetic", description="learns from synthetic samples, or prototypes (equal models)"
@@ -36,7 +36,7 @@ class MetaConfig(ReadSection):
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
     width: int = Field(64, ge=4, le=4096, description="embedding size (a multiple of heads)")
-    layers: int = Field(2, ge=1, le=16, description="encoder layers, or hidden layers of the MLP")
+    layers: int = Field(2, ge=1, le=16, description="encoder layers")
     heads: int = Field(4, ge=1, le=64, description="attention heads")
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: none")
 
@@ -62,12 +62,7 @@ class DistillConfig(ReadSection):
     prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: by the data")
     prior_pool: int = Field(16_000, ge=0, description="prior images")
     cutmix: float = Field(0.5, ge=0, le=1, description="share of the prior images mixed with synthetic samples")
-    plain: float = Field(
-        1.0,
-        ge=0,
-        le=1,
-        description="beside prior images: share of the synthetic samples learnt from unmixed",
-    )
+    plain: bool = Field(True, description="beside prior images, learn from the synthetic samples as they are, too")
     hybrid: float = Field(
         0.0, ge=0, le=1, description="share of the prior images whose layout is a synthetic sample's, not mixed further"
     )

@@ -5,6 +5,7 @@ from typing import Any
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.names import listed
 from mosaic_fl.data.parts import part_of
+from mosaic_fl.data.places import require_hub
 from mosaic_fl.data.reading import rows_of_table
 from mosaic_fl.data.rows import READING, Rows
 from mosaic_fl.errors import UsageError
@@ -27,6 +28,7 @@ def read_hub(name: str, reading: ReadingConfig = READING) -> tuple[Rows, Rows | 
     hub cannot be reached, has no such data set, or has it in a format that is not safe to read.
     With HF_HUB_OFFLINE=1 in the environment a data set in the cache needs no network.
     """
+    require_hub()
     repository, _, configuration = name.partition(":")
     _reach(repository)
     try:

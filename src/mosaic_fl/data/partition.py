@@ -1,14 +1,13 @@
 """One data set -> one shard per client, by the named ways of spreading it (docs/method.md, splits).
 
-`flwr-datasets` does the even splits. The Dirichlet ones are drawn here, because its partitioners
-(version 0.6.1; digits and MNIST, α = 0.01 and 0.1)
+All are drawn here. The partitioners of `flwr-datasets` (version 0.6.1; digits and MNIST, α = 0.01 and 0.1)
 - cut a class at its truncated cumulative shares, which leaves the last client one stray sample of every
   second to fourth class, even when it is full: "who holds which class" is wrong;
 - divide 0 by 0 where every client that wants a class is full: the whole class goes to the last client, and
   `InnerDirichletPartitioner` fails (11 of 20 draws on digits, 4 of 5 on MNIST, at α = 0.01);
 - take 10 ms a draw on MNIST (2 s for `InnerDirichletPartitioner`) where a vectorised one takes 0.2 ms: a
-  thousand draws may be needed.
-Its `PathologicalPartitioner` can leave classes out although the clients have places for all.
+  thousand draws may be needed;
+- can leave classes out although the clients have places for all (`PathologicalPartitioner`).
 """
 
 from collections.abc import Callable, Sequence
@@ -99,14 +98,7 @@ def _require_classes(n: int, classes: int, config: PartitionConfig) -> None:
 
 def _iid(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> list[Indices]:
     """Equal sizes (they differ by one at most) at random."""
-    n, clients = len(labels), config.clients
-    from datasets import Dataset
-    from flwr_datasets.partitioner import IidPartitioner
-
-    rows = Stream(seed, "partition-rows").numpy().permutation(n)
-    partitioner = IidPartitioner(clients)
-    partitioner.dataset = Dataset.from_dict({"row": rows}).with_format("numpy")
-    return [np.asarray(partitioner.load_partition(client)["row"][:], np.int64) for client in range(clients)]
+    return np.array_split(Stream(seed, "partition-rows").numpy().permutation(len(labels)), config.clients)
 
 
 def _quantity_skew(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> list[Indices]:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.extras import require
 from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
@@ -42,11 +43,23 @@ def is_here(name: str) -> bool:
 
 
 def require_source(name: str) -> None:
-    """Raise UsageError where nothing on this machine or on the hub can have `name`, a simulation's data set."""
-    if _is_elsewhere(name) or is_here(name):
+    """Raise UsageError where nothing on this machine or on the hub can have `name`, a simulation's data set.
+
+    Raises UsageError, too, where it can be the hub's alone and what reads that is not installed.
+    """
+    if name == "digits" or is_here(name):
         return
-    if not _begun(at_home(name)) and (is_lost_path(name) or not HUB_NAME.fullmatch(name)):
-        raise no_source(name)
+    if not name.startswith("hub:"):
+        if _begun(at_home(name)):
+            return
+        if is_lost_path(name) or not HUB_NAME.fullmatch(name):
+            raise no_source(name)
+    require_hub()
+
+
+def require_hub() -> None:
+    """Raise UsageError where the packages are not installed that read the Hugging Face hub."""
+    require("a data set of the Hugging Face hub", "datasets", "huggingface_hub")
 
 
 def is_lost_path(name: str) -> bool:

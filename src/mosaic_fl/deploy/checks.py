@@ -47,16 +47,6 @@ def check_dates(path: Path, certificate: x509.Certificate) -> None:
         )
 
 
-def hosts_of(certificate: x509.Certificate) -> list[str]:
-    """The names and addresses that a certificate is for."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
-    return [*names.get_values_for_type(x509.DNSName), *addresses]
-
-
 def check_client_key(path: Path) -> str:
     """The fingerprint of the private key at `path`; raises UsageError where it is no key that Flower takes."""
     try:

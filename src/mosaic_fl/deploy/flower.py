@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mosaic_fl.deploy.processes import Command, as_words
+from mosaic_fl.engines.flower.extra import QUIET
 from mosaic_fl.errors import UsageError
+from mosaic_fl.extras import remedy
 
 CONNECTION = "mosaic"  # the name of the server's connection in Flower's own configuration
 POLL = "0.25"  # seconds between looks for work inside one machine; Flower's default is 1
@@ -20,7 +22,7 @@ def program(name: str) -> str:
     path = Path(sys.executable).parent / name
     found = str(path) if path.exists() else shutil.which(name)
     if not found:
-        raise UsageError(f"{name} is not installed: pip install 'mosaic-fl[flower]'")
+        raise UsageError(f"{name} is not installed: {remedy('flwr')}")
     return found
 
 
@@ -30,10 +32,8 @@ def environment(home: Path, gate: Path | None = None, more: Mapping[str, str] | 
     With `gate`, PATH is that folder and the system's: a command of Flower's is found in the gate or nowhere.
     """
     own = {
+        **QUIET,
         "FLWR_HOME": str(home),
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": POLL,
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",

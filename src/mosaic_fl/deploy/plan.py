@@ -18,6 +18,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.models import check_name, trust, trust_own
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.watch import require_metrics
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def check_plan(plan: ServerPlan) -> dict[str, Path]:
     known = {} if plan.insecure else _check_keys(plan)
     check_port(plan.host, plan.port, "--port")
     if plan.metrics_port is not None:
+        require_metrics()
         check_port("127.0.0.1", plan.metrics_port, "--metrics-port")
     return known
 

@@ -19,6 +19,7 @@ from mosaic_fl.errors import MosaicError
 LAUNCH = Path(__file__).with_name("launch.py")
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h: orphans of our children become our children
 PATIENCE = 10.0  # seconds that a process has to end by itself
+CALLING = 120.0  # seconds that a short command has
 KEPT_LOG = 20 << 20  # bytes: a longer log is put aside as .1 at the next start
 
 
@@ -201,12 +202,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def call(command: Command, timeout: float = 60.0) -> str:
+def call(command: Command) -> str:
     """Run a short command to its end; returns its stdout. Raises MosaicError with the last line of what it said."""
     try:
-        done = finish(command, timeout)
+        done = finish(command, CALLING)
     except subprocess.TimeoutExpired as error:
-        raise MosaicError(f"{command.words[0]} did not end within {timeout:.0f} seconds") from error
+        raise MosaicError(f"{command.words[0]} did not end within {CALLING:.0f} seconds") from error
     if done.returncode:
         raise MosaicError(f"{shlex.join(command.words[:3])} failed: {last_line(done.stderr) or last_line(done.stdout)}")
     return done.stdout

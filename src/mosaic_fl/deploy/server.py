@@ -179,7 +179,7 @@ def _listening(child: Child, host: str, port: int) -> None:
 
 def _answer(command: Command) -> dict[str, Any]:
     """What a `flwr` command said as JSON; raises MosaicError with its message where it failed."""
-    text = call(command, 120.0)
+    text = call(command)
     try:
         said = json.loads(text[text.index("{") :])
     except (ValueError, RecursionError) as error:

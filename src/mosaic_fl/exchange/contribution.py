@@ -17,7 +17,7 @@ from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into
-from mosaic_fl.numerics.states import State
+from mosaic_fl.numerics.states import State, under
 from mosaic_fl.storage import container
 
 KIND = "contribution"
@@ -176,22 +176,18 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
         client=client,
         schema=schema,
         architecture=architecture,
-        expert=_under("expert/", tensors),
+        expert=under("expert/", tensors),
         class_counts=_class_counts(tensors, schema.num_classes),
         prototypes=_prototypes(tensors, schema.num_classes),
         validation=validation,
         generator_spec=spec,
-        generator=None if spec is None else _under("generator/", tensors),
+        generator=None if spec is None else under("generator/", tensors),
         generator_note="".join(c for c in generator_note[:MAX_REASON] if c.isprintable()),
     )
 
 
 def _is_figure(value: object) -> bool:
     return (type(value) is float and isfinite(value)) or (type(value) is int and abs(value) <= MAX_COUNT)
-
-
-def _under(prefix: str, tensors: State) -> State:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _class_counts(tensors: State, classes: int) -> Tensor:

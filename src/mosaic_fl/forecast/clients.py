@@ -65,7 +65,8 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
         jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))
         if GENERATORS[spec.family].fits_density:
             jobs.append(Job("generator", Unit("density", spec.family), share.samples))
-    jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
+    if config.prototypes.per_class:
+        jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     return [*jobs, Job("generator", Unit("packing"), FIT * size), Job("generator", Unit("fixed"), TASK)]
 

@@ -17,7 +17,7 @@ from mosaic_fl.models.fusion import Aggregator
 from mosaic_fl.models.inference import logits
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.experts import MixtureOfExperts
-from mosaic_fl.server.meta import build_meta
+from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
@@ -106,7 +106,7 @@ def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     outputs, classes = bench.outputs(n, unit.batch), bench.schema.num_classes
     even = torch.full((unit.batch, classes), 1 / unit.batch)
     with bench.stream.ambient():
-        meta = build_meta(even, bench.config.meta) if unit.name == "meta" else None
+        meta = MetaTransformer(even, bench.config.meta) if unit.name == "meta" else None
     teachers = Teachers(MixtureOfExperts((), even, torch.full((unit.batch, classes), 1 / classes)), meta)
     if unit.name == "evened":
         return _each(lambda m: teachers.evened_over(outputs[:m]), n)

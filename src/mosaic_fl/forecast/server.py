@@ -12,7 +12,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.forecast.sizes import model_bytes, packed
 from mosaic_fl.forecast.work import Job, Unit
 from mosaic_fl.registries import GENERATORS
-from mosaic_fl.server.meta import build_meta
+from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.recipes import candidates
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.transfer import has_prior, pool_samples, suits_generators
@@ -90,7 +90,7 @@ def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributo
     jobs.append(Job("meta", Unit("meta", settings.kind, settings.batch_size, (("experts", experts),)), settings.steps))
     jobs.append(Job("meta", Unit("teachers", "meta", experts), looks))
     with torch.random.fork_rng(devices=[]):
-        state = build_meta(torch.ones(experts, schema.num_classes), settings).state_dict()
+        state = MetaTransformer(torch.ones(experts, schema.num_classes), settings).state_dict()
     return jobs, packed({name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()})
 
 
@@ -113,7 +113,7 @@ def transfer(config: Config, schema: Schema, contributors: Sequence[Contributor]
     jobs = drawing("pool", contributors, drawn, balanced=settings.balanced)
     if prior:
         jobs.append(Job("pool", Unit("prior"), prior))
-    plain = round(settings.plain * drawn) if prior else drawn
+    plain = drawn if settings.plain or not prior else 0
     return TransferImages(drawn, plain + prior, jobs)
 
 

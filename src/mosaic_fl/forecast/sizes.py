@@ -34,9 +34,9 @@ def packed(shapes: Shapes, manifest: int = 0) -> int:
     return 8 + header + at
 
 
-def shapes_of(state: Mapping[str, Tensor], prefix: str = "") -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-    """The types and shapes of a state's tensors, their names behind `prefix`."""
-    return {prefix + name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """The types and shapes of a state's tensors."""
+    return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
 
 
 @lru_cache(maxsize=256)

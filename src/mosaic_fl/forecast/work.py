@@ -11,7 +11,6 @@ Kind = Literal[
 ]  # fmt: skip
 STEPS: tuple[Kind, ...] = ("train", "generator", "meta", "student", "synthesis", "lesson", "features", "fusion")
 """What counts as a step of training; the other kinds are counted by image, byte or second."""
-SERVER = -1
 
 
 @dataclass(frozen=True)

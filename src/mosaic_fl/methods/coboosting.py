@@ -78,11 +78,11 @@ def distil(
     experts = FrozenExperts([c.build_network() for c in contributions], device)
     for epoch in epochs:
         rng = Stream(seed, "coboosting", round=epoch).torch()
-        z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)
+        z, labels = draw(settings, held_classes, rng, device)
         begin = Stream(seed, "coboosting-generator", round=epoch)
         loss = partial(generator_loss, experts=experts, weights=weights, student=student, settings=settings)
         with held(student), experts if settings.statistics else nullcontext():
-            made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
+            made, fitted = fit_batch(schema, settings, begin, (z, labels), loss)
         step = settings.weight_step * settings.weight_decay**epoch
         for batch in pool.batches(settings.pool_batch, 0, rng):
             weights = reweigh(weights, pupil.told[batch].to(device), pool.labels[batch].to(device), step)

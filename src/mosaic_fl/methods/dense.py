@@ -70,10 +70,10 @@ def distil(
     loss = partial(generator_loss, experts=f, student=student, settings=settings)
     for epoch in epochs:
         rng = Stream(seed, "dense", round=epoch).torch()
-        z, labels = draw(settings.batch_size, settings.latent, held_classes, rng)
+        z, labels = draw(settings, held_classes, rng, device)
         begin = Stream(seed, "dense-generator", round=epoch)
         with held(student), f:
-            made, fitted = fit_batch(schema, settings, begin, (z.to(device), labels.to(device)), loss)
+            made, fitted = fit_batch(schema, settings, begin, (z, labels), loss)
         pupil.show(made, labels, lambda images: mean_logits(f(images)))
         with Stream(seed, "dense-dropout", round=epoch).ambient():
             for batch in pool.batches(settings.pool_batch, settings.student_steps, rng):

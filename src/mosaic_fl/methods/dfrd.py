@@ -19,6 +19,7 @@ embedding beside z, not by the paper's product, so L_div is of z alone; θ keeps
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -130,11 +131,8 @@ def fine_tune(
     weights, shares, rng = class_weights(counts).to(device), counts.sum(0), stream.torch()
     of_student, of_generator = sgd(student, settings), adam(generator, settings)
     sources = [(generator, 1.0)] + ([(old, OLD_SAMPLES)] if old is not None else [])
+    batch = partial(draw, settings, shares, rng, device)
     generator_loss = student_loss = 0.0
-
-    def batch() -> tuple[Tensor, Tensor]:
-        z, labels = draw(settings.batch_size, settings.latent, shares, rng)
-        return z.to(device), labels.to(device)
 
     def loss_of(images: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         teacher = label_weighted(ensemble(images), labels, weights)

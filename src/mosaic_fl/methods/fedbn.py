@@ -34,7 +34,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import delivered
 from mosaic_fl.models import build
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.numerics.states import State, copy_state, weighted_sum
+from mosaic_fl.numerics.states import State, copy_state, under, weighted_sum
 from mosaic_fl.storage import container
 from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.training.monitor import Monitor
@@ -115,8 +115,3 @@ def unpacked(stage: Stage) -> tuple[State, dict[int, State], dict[int, int]]:
     samples = dict(enumerate(stage.info["samples"]))
     own = {client: under(OWN.format(client), stage.tensors) for client in samples}
     return under(SHARED, stage.tensors), own, samples
-
-
-def under(prefix: str, flat: State) -> State:
-    """The entries of `flat` whose names begin with `prefix`, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in flat.items() if name.startswith(prefix)}

@@ -27,6 +27,7 @@ through θ_k and L_cls is the batch's mean α times its mean cross-entropy there
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -102,11 +103,8 @@ def fine_tune(
     device = next(student.parameters()).device
     weights, shares, rng = class_weights(counts).to(device), counts.sum(0), stream.torch()
     of_student, of_generator = sgd(student, settings), adam(generator, settings)
+    batch = partial(draw, settings, shares, rng, device)
     generator_loss = student_loss = 0.0
-
-    def batch() -> tuple[Tensor, Tensor]:
-        z, labels = draw(settings.batch_size, settings.latent, shares, rng)
-        return z.to(device), labels.to(device)
 
     def hard_samples(images: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         outputs = ensemble(images)

@@ -14,6 +14,7 @@ multiplies by 0.98 each round. Left out here: there is the one term of equation 
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -101,11 +102,8 @@ def train_generator(
     proportion to the samples of the clients, whose `counts` (K, C) also give α.
     """
     device = next(generator.parameters()).device
-    weights, shares, rng = class_weights(counts).to(device), counts.sum(0), stream.torch()
-
-    def batch() -> tuple[Tensor, Tensor]:
-        noise, labels = draw(settings.batch_size, settings.latent, shares, rng)
-        return noise.to(device), labels.to(device)
+    weights = class_weights(counts).to(device)
+    batch = partial(draw, settings, counts.sum(0), stream.torch(), device)
 
     def loss(features: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
         outputs = torch.stack([head(features) for head in heads], 1)

@@ -47,7 +47,7 @@ def family(name: str) -> Callable[[Build], Build]:
     """Decorator: register a built-in family under `name`, one of `model_names.FORMS`."""
 
     def register(build: Build) -> Build:
-        _families[name] = Family(build, FORMS[name].bounds)
+        _families[name] = Family(build, FORMS[name])
         return build
 
     return register

@@ -89,8 +89,7 @@ class ResNet(Classifier):
 
     Every stage but the first halves the sides, so 8×8 images end as 1×1 maps after four stages. `project`
     takes 1×1 convolutions as shortcuts where shapes change (option B), otherwise zero padding (option A).
-    Convolutions start as He et al. 2015 (arXiv 1502.01852, equation 14); `zero_init` starts every block as
-    its shortcut by a zero gamma in its last batch norm (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
+    Convolutions start as He et al. 2015 (arXiv 1502.01852, equation 14).
     """
 
     def __init__(
@@ -101,7 +100,6 @@ class ResNet(Classifier):
         width: int,
         *,
         project: bool = True,
-        zero_init: bool = False,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [*convolution(schema.shape[0], width, 3), nn.ReLU(inplace=True)]
@@ -116,8 +114,6 @@ class ResNet(Classifier):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, ResidualBlock) and zero_init:
-                nn.init.zeros_(module.branch[-1].weight)  # type: ignore[arg-type]
 
     def features(self, images: Tensor) -> Tensor:
         maps: Tensor = self.body(images)

@@ -8,24 +8,17 @@ from torch import Tensor, nn
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, unknown
-from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.extras import remedy
+from mosaic_fl.models.classifier import Classifier, Wrapped
 from mosaic_fl.models.own import reason
 
 
-class Timm(Classifier):
+class Timm(Wrapped):
     """A timm model; its features are what its head makes before the last layer."""
 
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.module(images)
-        return logits
-
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, inputs: Any) -> Tensor:
         module: Any = self.module
-        features: Tensor = module.forward_head(module.forward_features(images), pre_logits=True)
+        features: Tensor = module.forward_head(module.forward_features(inputs), pre_logits=True)
         return features.flatten(1)
 
 
@@ -67,6 +60,6 @@ def _import_timm() -> Any:
     ) as error:  # a torchvision of another torch raises the last two
         hint = f"; torchvision must match torch {torch.__version__}" if "torchvision" in str(error) else ""
         raise UsageError(
-            f"timm: models need timm, which cannot be imported ({error}): pip install 'mosaic-fl[timm]'{hint}"
+            f"timm: models need timm, which cannot be imported ({error}): {remedy('timm')}{hint}"
         ) from error
     return timm

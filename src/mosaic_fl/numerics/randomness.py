@@ -30,9 +30,9 @@ class Stream:
         name = f"{self.seed}/{self.stage}/{self.client}/{self.round}"
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1
 
-    def torch(self, device: torch.device | str = "cpu") -> torch.Generator:
-        """A fresh torch generator at this stream's start."""
-        return torch.Generator(device).manual_seed(self.integer())
+    def torch(self) -> torch.Generator:
+        """A fresh torch generator at this stream's start, on the CPU."""
+        return torch.Generator().manual_seed(self.integer())
 
     def numpy(self) -> np.random.Generator:
         """A fresh numpy generator at this stream's start."""

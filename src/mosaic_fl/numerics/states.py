@@ -1,6 +1,6 @@
 """Weights of a module by name: their copy, and their average."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,11 @@ State = dict[str, Tensor]
 def copy_state(model: nn.Module) -> State:
     """The model's state on the CPU, detached from it."""
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def under(prefix: str, flat: Mapping[str, Tensor]) -> State:
+    """The entries of `flat` whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in flat.items() if name.startswith(prefix)}
 
 
 def weighted_sum(states: Sequence[State], weights: Sequence[float]) -> State:

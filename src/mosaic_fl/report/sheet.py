@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mosaic_fl.extras import installed, require
 from mosaic_fl.storage.files import write_atomic
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
@@ -20,7 +21,18 @@ DPI = 160
 POINT = 1 / 72  # inch
 CHARACTER = 0.6  # mean width of a character, in font sizes
 SMALLEST, LEGIBLE, LARGEST = 5.0, 7.0, 9.0  # points: smaller text is left out, or turned to be legible
+DRAWING = "drawing pictures"
 MARGIN, HEAD = 0.25, 0.85  # inches: around a sheet, and above what is drawn
+
+
+def can_draw() -> bool:
+    """Whether pictures can be drawn here; where not, a note says what is missing."""
+    return installed(DRAWING, "matplotlib")
+
+
+def require_drawing() -> None:
+    """Raise UsageError where pictures cannot be drawn here."""
+    require(DRAWING, "matplotlib")
 
 
 def blank_sheet(width: float, height: float, title: str, about: str) -> "Axes":

@@ -15,6 +15,7 @@ GLOBAL_MODEL = "the one global model"
 ENSEMBLE = "ensemble of"
 CEILING = "the ceiling"
 LONGEST_NAME = 12  # characters of a class name in a list of names
+WIDTH = 80  # characters of a terminal
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
@@ -84,8 +85,8 @@ def accuracy_table(result: dict[str, Any]) -> Table:
     return table
 
 
-def class_table(counts: Tensor, names: Sequence[str], width: int = 80) -> Table:
-    """Who holds what: one row a client, one column a class, readable at `width` characters.
+def class_table(counts: Tensor, names: Sequence[str]) -> Table:
+    """Who holds what: one row a client, one column a class, readable at 80 characters.
 
     `counts` is int (clients, classes), `names` one name a class. Where the names do not fit, they are cut;
     where even the counts do not, there is a list of each client's largest classes instead.
@@ -94,7 +95,7 @@ def class_table(counts: Tensor, names: Sequence[str], width: int = 80) -> Table:
     totals = [f"{n:,}" for n in counts.sum(1).tolist()]
     table = _table()
     table.add_column("client", justify="right", style="dim")
-    room = width - 2 - (len("client") + 2) - (max(len("samples"), *map(len, totals)) + 2)
+    room = WIDTH - 2 - (len("client") + 2) - (max(len("samples"), *map(len, totals)) + 2)
     column = room // len(names) - 2
     if column >= digits:
         for name in names:

@@ -18,7 +18,7 @@ from mosaic_fl.models import build, default_student
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.experts import MixtureOfExperts
-from mosaic_fl.server.meta import build_meta
+from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
@@ -165,7 +165,7 @@ def _meta_model(
         return copy_state(model), {}
 
     with torch.random.fork_rng(devices=[]):
-        meta = build_meta(mixture.weights, config.meta)
+        meta = MetaTransformer(mixture.weights, config.meta)
     meta.load_state_dict(journal.stage("meta", learn).tensors)
     return meta.eval()
 

@@ -1,10 +1,8 @@
-"""Meta models: fuse the experts' outputs into one prediction (docs/method.md, lesson 2).
+"""The meta model: fuses the experts' outputs into one prediction (docs/method.md, lesson 2).
 
-They read log-probabilities and the class-count prior only, so architectures and feature spaces do not matter.
-Both add a learned correction to the class-weighted ensemble, which is what they are before any training.
+It reads log-probabilities and the class-count prior only, so architectures and feature spaces do not matter. It adds a
+learned correction to the class-weighted ensemble, which is what it is before any training.
 """
-
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,30 +41,3 @@ class MetaTransformer(nn.Module):
         tokens = self.embed(said) + self.embed_prior(self.prior) + self.who
         correction: Tensor = self.vote(self.encoder(tokens)).sum(1)
         return class_weighted(outputs, self.prior) + correction
-
-
-class MetaMLP(nn.Module):
-    """A multilayer perceptron on all experts' log-probabilities at once; shapes as in `MetaTransformer`."""
-
-    prior: Tensor
-
-    def __init__(self, weights: Tensor, config: MetaConfig) -> None:
-        super().__init__()
-        self.register_buffer("prior", weights)
-        sizes = [2 * weights.numel(), *[config.width] * config.layers]
-        hidden = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
-        self.body = nn.Sequential(*hidden, nn.Linear(config.width, weights.shape[1]))
-        last = self.body[-1]
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-
-    def forward(self, outputs: Tensor) -> Tensor:
-        said = outputs.log_softmax(2).clamp(min=FLOOR) / -FLOOR
-        known = torch.cat([said, said * self.prior], 2).flatten(1)
-        correction: Tensor = self.body(known)
-        return class_weighted(outputs, self.prior) + correction
-
-
-def build_meta(weights: Tensor, config: MetaConfig) -> nn.Module:
-    """The meta model that `config.kind` names (transformer or mlp), freshly initialised from the ambient generator."""
-    return MetaMLP(weights, config) if config.kind == "mlp" else MetaTransformer(weights, config)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mosaic_fl.config import MetaConfig
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.meta import build_meta
+from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import BestWeights, average, every, progress, schedule
 from mosaic_fl.training.loop import StepTaken, descend
@@ -15,6 +15,7 @@ from mosaic_fl.training.optimisers import adamw, averaged, cosine
 from mosaic_fl.training.steps import PlainStep
 
 CHECKS = 20  # looks at the hold-out in one training
+AT_ONCE = 4096  # samples that it is asked of at once
 
 
 def train_meta(
@@ -32,7 +33,7 @@ def train_meta(
     untrained model, that is the class-weighted ensemble, among the candidates. On the CPU in eval mode.
     """
     with Stream(seed, "meta-init").ambient():
-        model = build_meta(weights, config).to(device)
+        model = MetaTransformer(weights, config).to(device)
     rng = Stream(seed, "meta").torch()
     order = torch.randperm(len(labels), generator=rng)
     cut = max(1, round(config.holdout * len(labels)))
@@ -67,6 +68,6 @@ def _loss(model: nn.Module, outputs: Tensor, labels: Tensor) -> float:
 
 
 @torch.no_grad()
-def meta_log_probabilities(model: nn.Module, outputs: Tensor, batch: int = 4096) -> Tensor:
+def meta_log_probabilities(model: nn.Module, outputs: Tensor) -> Tensor:
     """Log-probabilities (n, C) of the meta model for expert logits (n, K, C), on the CPU."""
-    return torch.cat([model(part).log_softmax(1) for part in outputs.split(batch)])
+    return torch.cat([model(part).log_softmax(1) for part in outputs.split(AT_ONCE)])

@@ -82,8 +82,8 @@ def transfer_set(
     """`pool_size` generator samples and `config.prior_pool` prior images, the latter mixed with the former.
 
     A share `config.hybrid` of the prior images are hybrids, a share `config.cutmix` of the others hold a patch of a
-    sample; a share `config.plain` of the samples are there unmixed as well. A mixed image has no label. Where no client
-    has a generator the prior images stand alone; where there are none either, that is a UsageError. `sampler` gives the
+    sample; with `config.plain` the samples are there unmixed as well. A mixed image has no label. Where no client has a
+    generator the prior images stand alone; where there are none either, that is a UsageError. `sampler` gives the
     contributions' sampler, where there is one.
     """
     schema = contributions[0].schema
@@ -98,15 +98,12 @@ def transfer_set(
     if not count:
         return TransferSet(pool.samples, pool.labels, pool.sources)
     name = next(iter(schema.fields))
-    prior = schema.kind.mixed(_prior(schema, source, count, seed).only, pool.samples.only, config, seed)
-    plain = torch.arange(len(pool.labels))
-    if config.plain < 1:  # of all clients alike, however the pool is ordered
-        order = torch.randperm(len(plain), generator=Stream(seed, "plain").torch())
-        plain = order[: round(config.plain * len(plain))]
+    mixed = schema.kind.mixed(_prior(schema, source, count, seed).only, pool.samples.only, config, seed)
+    prior = Samples(schema.fields, {name: mixed})
+    if not config.plain:
+        return TransferSet(prior, nowhere, nowhere)
     return TransferSet(
-        concatenate([pool.samples[plain], Samples(schema.fields, {name: prior})]),
-        torch.cat([pool.labels[plain], nowhere]),
-        torch.cat([pool.sources[plain], nowhere]),
+        concatenate([pool.samples, prior]), torch.cat([pool.labels, nowhere]), torch.cat([pool.sources, nowhere])
     )
 
 

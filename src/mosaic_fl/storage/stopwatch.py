@@ -14,13 +14,14 @@ CLIENTS = "clients"
 class Stopwatch:
     """Seconds by stage since it was made; every moment counts for one stage, that which the run waits for.
 
-    A stage within another takes its time out of the outer one's. `now` gives seconds; `before` are the seconds of
-    earlier processes, which a resumed run has spent, too. Any thread may tell what it `hear`s.
+    A stage within another takes its time out of the outer one's. `now` gives seconds. Any thread may tell what it
+    `hear`s.
     """
 
-    def __init__(self, now: Callable[[], float] = time.perf_counter, before: Mapping[str, float] | None = None) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now, self._lock = now, threading.Lock()
-        self._before, self._spent = dict(before or {}), dict[str, float]()
+        self._before = dict[str, float]()  # of earlier processes, which a resumed run has spent, too
+        self._spent = dict[str, float]()
         self._open = [OTHER]
         self._pieces = dict[int, str]()  # what each client does
         self._heard = ""  # the latest of that

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.extras import require
 from mosaic_fl.watch.status import CLIENT_STATES, RUN_STATES
 from mosaic_fl.watch.watch import Watch
+
+HOST = "127.0.0.1"  # whoever is on this machine may ask, and nobody else
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -36,22 +39,26 @@ class MetricsServer:
         self._server.server_close()
 
 
-def serve_metrics(watch: Watch, port: int, host: str = "127.0.0.1") -> MetricsServer:
-    """Serve the status of `watch` at http://`host`:`port`/metrics from a thread; port 0 is any free one.
+def require_metrics() -> None:
+    """Raise UsageError where what serves metrics is not installed."""
+    require("--metrics-port", "prometheus_client")
+
+
+def serve_metrics(watch: Watch, port: int) -> MetricsServer:
+    """Serve the status of `watch` at http://127.0.0.1:`port`/metrics from a thread; port 0 is any free one.
 
     Raises UsageError where prometheus-client is not installed, and for an address that cannot be had.
     """
-    try:
-        import prometheus_client
-    except ImportError as error:
-        raise UsageError("metrics need prometheus-client: pip install 'mosaic-fl[flower]'") from error
+    require_metrics()
+    import prometheus_client
+
     registry = prometheus_client.CollectorRegistry()  # not the global one, which tells of this process
     registry.register(_Collector(watch))
     try:
-        server, thread = prometheus_client.start_http_server(port, host, registry)
+        server, thread = prometheus_client.start_http_server(port, HOST, registry)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot serve metrics at {host}:{port}: {why}; choose another port, or 0 for any") from error
+        raise UsageError(f"cannot serve metrics at {HOST}:{port}: {why}; choose another port, or 0 for any") from error
     return MetricsServer(server, thread)
 
 

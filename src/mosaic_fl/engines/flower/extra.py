@@ -1,9 +1,8 @@
 """Flower is an extra: found where it is installed, and said plainly where it is not."""
 
-import importlib.util
 import os
 
-from mosaic_fl.errors import UsageError
+from mosaic_fl import extras
 
 QUIET = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",  # or each run installs torch anew, over the one that is here
@@ -13,8 +12,12 @@ QUIET = {
 """Flower's environment everywhere: nothing is installed, asked for or reported behind the user's back."""
 
 
-def require(module: str = "flwr") -> None:
-    """Raise UsageError where the extra is not installed; quieten it where it is."""
-    if importlib.util.find_spec(module) is None:
-        raise UsageError(f"{module} is not installed: pip install 'mosaic-fl[flower]'")
+def require_simulation() -> None:
+    """Raise UsageError where Flower's simulation is not installed; quieten Flower where it is."""
+    require("Flower's simulation", "flwr", "ray")
+
+
+def require(work: str, *packages: str) -> None:
+    """Raise UsageError where `work` needs a package that is not installed; quieten Flower where all are."""
+    extras.require(work, *packages)
     os.environ.update(QUIET)

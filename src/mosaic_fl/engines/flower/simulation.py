@@ -19,7 +19,7 @@ import torch
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config, validate
 from mosaic_fl.data.sources import load
-from mosaic_fl.engines.flower.extra import QUIET, require
+from mosaic_fl.engines.flower.extra import QUIET, require_simulation
 from mosaic_fl.engines.flower.limits import DAY, Limits
 from mosaic_fl.engines.local import worker_count
 from mosaic_fl.engines.sites import spread
@@ -42,8 +42,7 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal],
     `work` is given `journal` as well, in a form that ends it after Ctrl-C. Raises MosaicError where a client fails: a
     simulation has nobody to spare.
     """
-    require()
-    require("ray")
+    require_simulation()
     from flwr.app import Context
     from flwr.serverapp import Grid, ServerApp
     from flwr.simulation import run_simulation

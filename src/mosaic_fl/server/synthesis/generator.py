@@ -32,13 +32,17 @@ def adam(generator: nn.Module, settings: SynthesisConfig) -> torch.optim.Adam:
     return torch.optim.Adam(generator.parameters(), lr=settings.lr, betas=BETAS, fused=True)
 
 
-def draw(n: int, latent: int, shares: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """z (n, latent) standard normal and labels int64 (n,) with probabilities ∝ `shares` (C,) ≥ 0, on the CPU.
+def draw(
+    settings: SynthesisConfig, shares: Tensor, rng: torch.Generator, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """z (`settings.batch_size`, latent) standard normal and labels int64 with probabilities ∝ `shares` (C,) ≥ 0.
 
-    `shares` = Σ_k n_k[c] draws classes as often as the clients hold them, its `> 0` draws those they hold evenly.
+    `shares` = Σ_k n_k[c] draws classes as often as the clients hold them, its `> 0` draws those they hold evenly. Drawn
+    on the CPU, for the same numbers on any `device`.
     """
-    z = torch.randn(n, latent, generator=rng)
-    return z, torch.multinomial(shares.float(), n, replacement=True, generator=rng)
+    n = settings.batch_size
+    z = torch.randn(n, settings.latent, generator=rng)
+    return z.to(device), torch.multinomial(shares.float(), n, replacement=True, generator=rng).to(device)
 
 
 def improve(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.numerics.states import copy_state, under
 from mosaic_fl.server.synthesis.pool import SyntheticPool
 from mosaic_fl.server.synthesis.student import new_student, sgd
 
@@ -56,10 +56,8 @@ class Pupil:
         return weights | momentum | {"values": self.pool.values, "labels": self.pool.labels, "told": self.told}
 
     def _go_on(self, memory: dict[str, Tensor]) -> None:
-        weights = {n.removeprefix(WEIGHT): tensor for n, tensor in memory.items() if n.startswith(WEIGHT)}
-        self.student.load_state_dict(weights)
-        momentum = {int(n.removeprefix(MOMENTUM)): t for n, t in memory.items() if n.startswith(MOMENTUM)}
-        state = {i: {"momentum_buffer": buffer} for i, buffer in momentum.items()}
+        self.student.load_state_dict(under(WEIGHT, memory))
+        state = {int(i): {"momentum_buffer": buffer} for i, buffer in under(MOMENTUM, memory).items()}
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         self.pool.keep(memory["values"], memory["labels"])
         self.told = memory["told"]

@@ -1,0 +1,126 @@
+"""What works without any extra, as where `pip install mosaic-fl` was all, and what names the extra that it lacks."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from command import ENVIRONMENT
+from image_files import folder
+from mosaic_fl.extras import EXTRAS
+
+ABSENT = (*EXTRAS, "flwr_datasets", "pandas", "seaborn", "tqdm", "requests", "httpx", "uvicorn")
+"""What a bare installation has not, and what came with it."""
+PROGRAM = f"""
+import json, sys
+from importlib.machinery import PathFinder
+
+class Bare(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {ABSENT!r} else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Bare
+from mosaic_fl.cli.main import main
+for words in json.loads(sys.argv[1]):
+    try:
+        main(words)
+    except SystemExit as end:
+        if end.code:
+            print("torch" if "torch" in sys.modules else "", file=sys.stderr)
+            sys.exit(end.code)
+"""
+FEW = [
+    word
+    for setting in ("train.min_steps", "train.max_steps", "generator.steps", "meta.steps", "distill.steps")
+    for word in ("--set", f"{setting}=3")
+]
+
+
+def bare(place: Path, *commands: list[str]) -> "subprocess.CompletedProcess[str]":
+    """`mosaic` with each of these words in turn, up to the first that fails, in a Python without any extra."""
+    words = [sys.executable, "-c", PROGRAM, json.dumps(commands)]
+    return subprocess.run(words, cwd=place, env=ENVIRONMENT, text=True, capture_output=True, timeout=240)
+
+
+def test_sites_and_a_server_need_no_extra(tmp_path: Path) -> None:
+    for site in "ab":
+        folder(tmp_path / site, cat=30, dog=30)
+    contribute = ["contribute", "--classes", "cat,dog", "--model", "mlp:4", *FEW]
+    done = bare(
+        tmp_path,
+        [*contribute, "--data", "a", "--client", "0", "--out", "0.contribution"],
+        [*contribute, "--data", "b", "--client", "1", "--out", "1.contribution"],
+        ["distill", "0.contribution", "1.contribution", "--student", "mlp:4", "--test", "a", "--out", "global", *FEW],
+        ["predict", "global", "--data", "b", "--out", "predictions.csv"],
+        ["predict", "global", "--data", "b", "--out", "predictions.parquet"],
+    )
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 61
+    assert "extra" not in done.stderr
+    assert "not installed" not in done.stderr
+
+
+def test_a_simulation_goes_without_pictures_and_says_so(tmp_path: Path) -> None:
+    quick = ["--clients", "2", "--models", "mlp:4", "--student", "mlp:4", "--set", "data.max_train=200", *FEW]
+    done = bare(
+        tmp_path,
+        ["run", *quick, "--split", "iid", "--out", "run"],
+        ["compare", "--methods", "fedavg", *quick[:6], *quick[-12:], "--architectures", "equal", "--seeds", "0"],
+        ["data", "--clients", "2"],
+    )
+    assert done.returncode == 0, done.stderr
+    told = "mosaic: note: drawing pictures needs matplotlib, which is not installed: pip install 'mosaic-fl[report]'"
+    assert done.stderr.splitlines().count(told) == 3
+    assert not list(tmp_path.rglob("*.png"))
+    assert "png" not in done.stdout
+    assert (tmp_path / "run" / "result.json").exists()
+
+
+LACKING = [
+    ("run --data hub:org/name", "the Hugging Face hub needs datasets, which", "hub"),
+    ("data --data org/name", "the Hugging Face hub needs datasets, which", "hub"),
+    ("compare --data org/name", "the Hugging Face hub needs datasets, which", "hub"),
+    ("data --out split.png", "drawing pictures needs matplotlib, which", "report"),
+    ("run --engine flower", "Flower's simulation needs flwr, which", "flower"),
+    ("deploy server --clients 2", "mosaic deploy needs flwr, which", "flower"),
+    ("deploy keys client", "mosaic deploy needs flwr, which", "flower"),
+    ("deploy keys server --host localhost", "mosaic deploy needs flwr, which", "flower"),
+    ("deploy client site.toml", "mosaic deploy needs flwr, which", "flower"),
+]
+
+
+@pytest.mark.parametrize(("words", "told", "extra"), LACKING, ids=[words for words, *_ in LACKING])
+def test_what_needs_an_extra_names_it_before_any_work(words: str, told: str, extra: str, tmp_path: Path) -> None:
+    done = bare(tmp_path, words.split())
+    *lines, torch = done.stderr.splitlines()
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("mosaic: ")
+    assert f"{told} is not installed: pip install 'mosaic-fl[{extra}]'" in lines[0]
+    assert not torch
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_architecture_of_timm_names_its_extra(tmp_path: Path) -> None:
+    folder(tmp_path / "a", cat=30, dog=30)
+    words = "contribute --data a --model timm:resnet18 --client 0 --out 0.contribution"
+    done = bare(tmp_path, words.split())
+    assert done.returncode == 2
+    assert "pip install 'mosaic-fl[timm]'" in done.stderr
+    assert not (tmp_path / "0.contribution").exists()
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    extras = {name: " ".join(packages) for name, packages in project["optional-dependencies"].items()}
+    for package, extra in EXTRAS.items():
+        name = {"ray": "flwr[simulation]"}.get(package, package)  # which brings it
+        names = (name, name.replace("_", "-"))
+        assert any(name in extras[extra] for name in names), package
+        assert not any(base.startswith(names) for base in project["dependencies"]), package
+    for whole in ("all", "dev"):
+        assert all(extra in extras[whole] for extra in set(EXTRAS.values()) - ({"timm"} if whole == "dev" else set()))
