@@ -82,7 +82,8 @@ def contribute(
     what a simulation reads, `validation` counts alone. `seed` (0) and `device` (auto) are short for two of them. Raises
     UsageError for data or settings that cannot be used, MosaicError where training diverges.
     """
-    number, config = client_number(client), _config(settings, seed, device)
+    number = client_number(client)
+    config = _config(settings, seed, device)
     if isinstance(images, Dataset):
         if any(given is not None for given in (labels, classes, value_range)):
             raise UsageError("a Dataset has labels, classes and values of its own: give them where it is made")
@@ -99,7 +100,8 @@ def contribute(
     check_expert(architecture, data.schema)
     with one_thread():
         site = Site(number, data, architecture)
-        start, place = common_start(config, architecture, data.schema), find_device(config.run.device)
+        start = common_start(config, architecture, data.schema)
+        place = find_device(config.run.device)
         return contribute_site(site, config, place, lambda stage: Recorder(stage, number), start)
 
 
@@ -117,7 +119,8 @@ def distill(
     in `contribute`. Raises UsageError where the contributions do not fit together, there is nothing to distil on, or
     settings ask for more than this one exchange.
     """
-    config, contributions = _config(settings, seed, device), compatible(require_contributions(contributions))
+    config = _config(settings, seed, device)
+    contributions = compatible(require_contributions(contributions))
     schema = contributions[0].schema
     if student:
         config = config.with_values({"models.student": trust(student)})

@@ -96,7 +96,8 @@ def compare(
 
     config = grid.base().with_values({"models.clients": list(plan.models), "models.student": plan.student})
     sources = [Path(config.data.name)]
-    options, at_once = grid.options(), asked_jobs or worker_count(0, len(grid.settings()), plan.device)
+    options = grid.options()
+    at_once = asked_jobs or worker_count(0, len(grid.settings()), plan.device)
     claim(out, "compare", plan.inputs, config, sources, options, resume=resume, force=force, dry_run=dry_run)
     if dry_run:
         show(foresee_grid(plan, at_once))
@@ -115,8 +116,11 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     from mosaic_fl.report.sheet import can_draw
 
     picture = out / "pictures" / "compare.png" if can_draw() else None
-    begin, redraw_at = time.monotonic(), 0.0
-    runnable, known, news = plan.runnable, dict[Cell, Any](), ""
+    begin = time.monotonic()
+    redraw_at = 0.0
+    runnable = plan.runnable
+    known = dict[Cell, Any]()
+    news = ""
 
     def spent(results: Results) -> tuple[str, str]:
         """How many cells are done, and the time that took and is left, in words."""
@@ -146,7 +150,8 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
         if picture and (start := time.monotonic()) > redraw_at:
             comparison_picture(blocks(plan.grid, results), picture)
             redraw_at = time.monotonic() + (time.monotonic() - start) / DRAWING
-        result, (done, elapsed) = results[cell], spent(results)
+        result = results[cell]
+        (done, elapsed) = spent(results)
         what = f"{100 * result.accuracy:.1f} %" if result.accuracy is not None else f"failed: {result.reason}"
         heartbeat.say(f"{done} {cell}: {what} in {clock(result.seconds)}; {elapsed}")
 

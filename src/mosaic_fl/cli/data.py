@@ -76,7 +76,8 @@ def data(
 
     splits = load(config.data, config.run.seed)
     shards = partition(splits.train, config.partition, config.run.seed)
-    counts, names = count(shards), splits.train.schema.classes
+    counts = count(shards)
+    names = splits.train.schema.classes
     Console().print(class_table(counts, names))
     picture = out or PICTURE
     if can_draw():
@@ -89,7 +90,8 @@ def data(
 
 def _describe(config: Config, classes: int | list[str] | None, out: Path | None, force: bool) -> None:
     """Print the schema of a client's own data or of a data set, or write it to `out`; figures go to stderr alone."""
-    name, stderr = config.data.name, Console(stderr=True)
+    name = config.data.name
+    stderr = Console(stderr=True)
     if out:
         require_free(out, force, Path(name))
     from mosaic_fl.data.schema_file import schema_text

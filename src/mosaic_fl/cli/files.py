@@ -83,12 +83,14 @@ def contribute(
     from mosaic_fl.storage.stopwatch import CLIENTS, Stopwatch
     from mosaic_fl.training.monitor import Recorder
 
-    console, stopwatch = Console(stderr=True), Stopwatch()
+    console = Console(stderr=True)
+    stopwatch = Stopwatch()
     with waiting(console, f"reading {data}"):
         samples = load_own(data, config.data, federation, schema)
     spec = trust(model)
     check(spec, samples.schema)
-    place, site = find_device(config.run.device), Site(client, samples, spec)
+    place = find_device(config.run.device)
+    site = Site(client, samples, spec)
     if dry_run:
         show(foresee_contribution(site, config, place))
         return
@@ -106,7 +108,8 @@ def contribute(
         display.hear(CLIENTS, -1, 1, 1)
     content = made.to_bytes()
     write_atomic(out, content)
-    size, kept = f"{len(content):,} bytes", f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
+    size = f"{len(content):,} bytes"
+    kept = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
     print(f"{out}: {size} · model {spec} · generator {made.generator_line} · {kept}")
     print(own_figure(made.validation))
 
@@ -149,11 +152,14 @@ def distill(
     from mosaic_fl.runs.file_exchange import distill_prepared, prepare_distillation
     from mosaic_fl.storage.stopwatch import Stopwatch
 
-    stages, console, stopwatch = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)], Console(stderr=True), Stopwatch()
+    stages = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)]
+    console = Console(stderr=True)
+    stopwatch = Stopwatch()
     count = f"{len(contributions)} contribution{'s' * (len(contributions) > 1)}"
     with stopwatch.stage("load"), waiting(console, f"reading {count}"):
         prepared = prepare_distillation(contributions, config, test)
-    settled, sources = prepared.config, prepared.sources
+    settled = prepared.config
+    sources = prepared.sources
     claim(out, "distill", prepared.inputs, settled, sources, resume=resume, force=force, dry_run=dry_run)
     if dry_run:
         show(foresee_distillation(prepared))

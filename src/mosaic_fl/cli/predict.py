@@ -48,7 +48,8 @@ def predict(
     if out:
         require_free(out, force, data, file)
     let_in(trusted)
-    loaded, place = GlobalModel.load(file), find_device(device)
+    loaded = GlobalModel.load(file)
+    place = find_device(device)
     settings = configure(None, reading, None).data
     form = model_form(loaded.schema, settings)
     inputs = read_inputs(data, settings)

@@ -46,7 +46,8 @@ def simulate(
     dry_run: bool = False,
 ) -> None:
     """Prepare, run, draw and print; see `runs`. `asked` are the settings that the user gave by options."""
-    console, stopwatch = Console(stderr=True), Stopwatch()
+    console = Console(stderr=True)
+    stopwatch = Stopwatch()
     with stopwatch.stage("load"), waiting(console, f"loading {config.data.name} and spreading it over the clients"):
         prepared = prepare(config)
     _advise(config, prepared, asked)
@@ -104,9 +105,11 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
     """The run's stages with a first guess of what each costs."""
     from mosaic_fl.experts.training import steps_for
 
-    config, workers = prepared.config, 2 if prepared.config.run.workers != 1 else 1
+    config = prepared.config
+    workers = 2 if prepared.config.run.workers != 1 else 1
     local = sum(steps_for(len(site.data), config.train) for site in prepared.sites) / workers
-    before, after = config.rounds.warm_up, config.rounds.fine_tune
+    before = config.rounds.warm_up
+    after = config.rounds.fine_tune
     rounds = [(round_name(r), local) for r in range(before + after)]
     card = METHODS[config.run.method]
     if card.rounds:
@@ -127,7 +130,8 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
 
 
 def _draw(prepared: Prepared, out: Path, result: dict[str, object]) -> None:
-    pictures, names = out / "pictures", prepared.splits.train.schema.classes
+    pictures = out / "pictures"
+    names = prepared.splits.train.schema.classes
     counts = class_table([site.data for site in prepared.sites])
     split_picture(counts, names, pictures / "split.png")
     accuracy_picture(rows(result), pictures / "accuracy.png")

@@ -35,7 +35,8 @@ def train_aggregator(
     Raises MosaicError where the loss is no longer finite.
     """
     steps = config.steps or math.ceil(len(labels) / config.batch_size)
-    x, y = outputs.to(device), labels.to(device)
+    x = outputs.to(device)
+    y = labels.to(device)
     optimiser = adamw(aggregator.to(device).train().parameters(), config)
     draw = batches(len(labels), config.batch_size, stream.torch())
 

@@ -20,7 +20,9 @@ def prototypes(model: Classifier, data: Dataset, config: PrototypesConfig, strea
     """
     samples = data.samples if config.per_class else data.samples[:1]  # one says how many features there are
     rows = torch.cat([model.features(part.inputs()) for part in samples.split(images_at_once("cpu"))])
-    centres, labels, sizes = [rows.new_zeros(0, rows.shape[1])], [], []
+    centres = [rows.new_zeros(0, rows.shape[1])]
+    labels = []
+    sizes = []
     for label in data.labels.unique().tolist() if config.per_class else []:
         points = rows[data.labels == label]
         clusters = min(config.per_class, len(points) // config.min_cluster)

@@ -39,7 +39,8 @@ class CellJournal(Journal):
 
     def __init__(self, folder: Path, federation: SharedFederation, listen: Listener = deaf) -> None:
         super().__init__(folder, listen)
-        self.federation, self._begin = federation, time.perf_counter()
+        self.federation = federation
+        self._begin = time.perf_counter()
         self._costs = _read(self._file)
         self._missed = dict(self._costs)  # of stages that no one has asked for since
         self._recalled = Cost((0.0,) * len(federation.seconds), 0.0)
@@ -52,7 +53,8 @@ class CellJournal(Journal):
 
     def parts(self, name: str, count: int, compute: Advance) -> Stage:
         """As `Journal.parts`, with the cost of a stage from before a kill added to what this process spent."""
-        outer, recalled = self._before, self._recalled
+        outer = self._before
+        recalled = self._recalled
         self._before = self._spent()
         if self.recall(name) is not None and (cost := self._missed.pop(name, None)) is not None:
             self._recalled += cost
@@ -74,7 +76,8 @@ class CellJournal(Journal):
         """As `Journal._half`; what is done in parts is the server's work alone."""
         half, done = super()._half(name)
         spent = Cost((0.0,) * len(self.federation.seconds), half.seconds)
-        self._recalled, self._before = self._recalled + spent, self._before - spent
+        self._recalled = self._recalled + spent
+        self._before = self._before - spent
         return half, done
 
     @property

@@ -60,7 +60,8 @@ Tell = Callable[[Cell, CellResult], None]
 def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell, listen: Listener = deaf) -> None:
     """Run the cells of a setting that have no file yet, with the work at clients shared; tell of each that ran."""
     torch.set_num_threads(plan.grid.base().run.threads)
-    shared, complete = shared_folder(folder, setting), True
+    shared = shared_folder(folder, setting)
+    complete = True
     for cell in plan.cells(setting):
         if recall(folder, cell) is not None:
             continue
@@ -93,7 +94,8 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
             journal = CellJournal(half, federation, listen)
             outcome = METHODS[cell.method].run(federation, config, plan.device, journal)
             cost = journal.cost
-            clients, server = fmean(cost.clients), cost.server
+            clients = fmean(cost.clients)
+            server = cost.server
         measured = figures(outcome, plan.splits[cell.setting.seed].test, None, [], plan.device)
     result = simulated(config, sites, outcome, measured, {})
     return CellResult(

@@ -90,7 +90,8 @@ def _barred(plan: Plan, schema: Schema) -> dict[Cell, str]:
     barred = {}
     for setting in plan.grid.settings():
         cells = [cell for cell in plan.grid.cells() if cell.setting == setting]
-        sites, undrawn = tuple[Site, ...](), ""
+        sites = tuple[Site, ...]()
+        undrawn = ""
         try:
             sites = plan.sites(cells[0])  # the split is the same for all of them
         except UsageError as error:
@@ -108,7 +109,8 @@ def _wrong(plan: Plan, cell: Cell, schema: Schema) -> str:
     """Why the cell's method cannot run there, in words; empty where it can."""
     if cell.method == CENTRALISED:
         return ""
-    card, config = METHODS[cell.method], plan.config(cell)
+    card = METHODS[cell.method]
+    config = plan.config(cell)
     return (
         needs(card, cell.setting)
         or _reason(partial(name_generator, config.generator.family))

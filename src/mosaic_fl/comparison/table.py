@@ -125,7 +125,8 @@ def paired(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Pair
     differences = [a - b for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
     if not differences:
         return None
-    mean, n = fmean(differences), len(differences)
+    mean = fmean(differences)
+    n = len(differences)
     if n == 1:
         return Paired(mean, None, None, None)
     std = stdev(differences)
@@ -141,7 +142,8 @@ def holm(p: Sequence[float]) -> list[float]:
 
     Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
-    corrected, least = list(p), 0.0
+    corrected = list(p)
+    least = 0.0
     for before, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):
         corrected[place] = least = max(least, min(1.0, (len(p) - before) * p[place]))
     return corrected
@@ -210,7 +212,9 @@ def _widths(config: Config) -> str:
 
 
 def _block(grid: Grid, results: Results, clients: int, alpha: float, kind: str, rounds: int) -> Block:
-    models, plain, accuracies = grid.base().models, dict[str, Row](), dict[str, list[float | None]]()
+    models = grid.base().models
+    plain = dict[str, Row]()
+    accuracies = dict[str, list[float | None]]()
     for method in grid.methods:
         shown = grid.shown(method, rounds)
         at = [Cell(Setting(clients, alpha, kind, seed), method, shown) for seed in grid.seeds]  # type: ignore[arg-type]

@@ -81,7 +81,8 @@ def from_dataset(
     `value_range` and the errors are those of `from_arrays`; torchvision's `ToTensor`, for one, gives floats of value
     range (0, 1).
     """
-    images, labels = [], []
+    images = []
+    labels = []
     for row in range(len(dataset)):
         try:
             image, label = dataset[row]
@@ -108,7 +109,9 @@ def pixels_of(images: npt.ArrayLike | Tensor, schema: Schema, value_range: tuple
     """
     values = _array(images)
     channels, height, width = schema.shape
-    first, last, flat = (channels, height, width), (height, width, channels), (height, width)
+    first = (channels, height, width)
+    last = (height, width, channels)
+    flat = (height, width)
     form = values.shape
     if form in (first, last) or (channels == 1 and form == flat):
         values = values[None]

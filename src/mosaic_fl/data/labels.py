@@ -230,7 +230,8 @@ def _within(values: Array, place: Place) -> Numbers:
 def _whole(values: Array, place: Place) -> Numbers:
     wrong = np.flatnonzero(~np.isfinite(values) | (np.floor(values) != values) | (np.abs(values) > _MOST))
     if len(wrong):
-        row, value = int(wrong[0]), float(values[wrong[0]])
+        row = int(wrong[0])
+        value = float(values[wrong[0]])
         if math.isnan(value):
             raise UsageError(f"{place(row)} has no label")
         raise UsageError(f"{place(row)} has label {value:g}: labels are whole numbers or text")

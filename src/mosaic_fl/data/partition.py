@@ -80,7 +80,8 @@ def class_table(shards: Sequence[Dataset]) -> Tensor:
 
 def _require_least(n: int, classes: int, config: PartitionConfig) -> None:
     """Raise UsageError where there are too few samples for the least that each client is to have."""
-    clients, least = config.clients, config.min_samples
+    clients = config.clients
+    least = config.min_samples
     if clients * least > n:
         raise UsageError(
             f"{clients} clients with at least {least} sample{'s' * (least != 1)} each need {clients * least}, there "
@@ -119,7 +120,8 @@ def _dirichlet_per_class(labels: Indices, classes: int, config: PartitionConfig,
     holds n/K samples gets none of the classes that follow, and everybody has at least `min_samples`.
     `dirichlet_per_class` has no such cap, and everybody has at least one sample.
     """
-    K, counts = config.clients, np.bincount(labels, minlength=classes)
+    K = config.clients
+    counts = np.bincount(labels, minlength=classes)
     capped = config.split == "niid_bench"
     least = config.min_samples if capped else 1
 
@@ -172,7 +174,8 @@ def _pathological(labels: Indices, classes: int, config: PartitionConfig, seed: 
     for client in range(config.clients):
         order = np.lexsort((rng.random(classes), holds.sum(axis=0)))
         holds[client, order[: config.classes_per_client]] = True
-    counts, holders = np.bincount(labels, minlength=classes), holds.sum(axis=0)
+    counts = np.bincount(labels, minlength=classes)
+    holders = holds.sum(axis=0)
     short = np.flatnonzero(counts < holders)
     if len(short):
         c = int(short[0])

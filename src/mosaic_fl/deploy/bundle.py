@@ -13,7 +13,8 @@ from mosaic_fl.storage.files import write_atomic
 
 CLIENT_APP = "mosaic_fl.engines.flower.client_app:app"
 SERVER_APP = "mosaic_fl.deploy.server_app:app"
-NAME, PUBLISHER = "mosaic-fl-app", "mosaic-fl"
+NAME = "mosaic-fl-app"
+PUBLISHER = "mosaic-fl"
 MANIFEST = ".info/CONTENT"  # what `flwr build` adds: names, hashes and sizes
 LIMIT = 64 << 10  # bytes of a file once unpacked: the real one has a few hundred
 
@@ -65,7 +66,8 @@ def verify_bundle(content: bytes) -> None:
 
 def _require_ours(app: dict[str, Any]) -> None:
     ours = tomllib.loads(pyproject())
-    theirs, here = app.get("project", {}), version("mosaic-fl")
+    theirs = app.get("project", {})
+    here = version("mosaic-fl")
     if not isinstance(theirs, dict) or theirs.get("name") != NAME:
         raise refusal("it is another app")
     if theirs.get("version") != here:

@@ -17,16 +17,21 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import read_bytes, write_atomic
 
-AUTHORITY_DAYS, SERVER_DAYS = 3650, 730
+AUTHORITY_DAYS = 3650
+SERVER_DAYS = 730
 BACKDATED = datetime.timedelta(days=1)  # so that a clock that is behind accepts a certificate made just now
-CA, CA_KEY, CERTIFICATE, KEY = "ca.crt", "ca.key", "server.pem", "server.key"
+CA = "ca.crt"
+CA_KEY = "ca.key"
+CERTIFICATE = "server.pem"
+KEY = "server.key"
 CLIENT_KEY = "client.key"
 MAX_KEY = (
     2**18
 )  # bytes of a file with a key or a certificate, which has a few thousand: a long key would be checked for hours
 # RFC 1123, section 2.1, and underscores, which networks of containers have in names; a * stands for one first part.
 _PART = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-HOST, LONGEST_HOST = re.compile(rf"(\*\.)?{_PART}(\.{_PART})*"), 253
+HOST = re.compile(rf"(\*\.)?{_PART}(\.{_PART})*")
+LONGEST_HOST = 253
 
 
 def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False, days: float = SERVER_DAYS) -> None:
@@ -45,7 +50,8 @@ def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False,
     if (folder / CA).exists() != (folder / CA_KEY).exists():
         raise UsageError(f"{folder} holds one of {CA} and {CA_KEY}: put the other one back, or choose another --out")
     if (folder / CA).exists():
-        authority, authority_key = read_certificate(folder / CA), _private_key(folder / CA_KEY)
+        authority = read_certificate(folder / CA)
+        authority_key = _private_key(folder / CA_KEY)
     else:
         authority, authority_key = _authority()
         _write_secret(folder / CA_KEY, _pem(authority_key))
@@ -63,7 +69,8 @@ def make_client_keys(folder: Path, *, force: bool = False) -> Path:
     for path in (private, public):
         _free(path, force)
     key = ec.generate_private_key(ec.SECP384R1())
-    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH
+    encoding = serialization.Encoding.PEM
+    form = serialization.PrivateFormat.OpenSSH
     _write_secret(private, key.private_bytes(encoding, form, serialization.NoEncryption()))
     line = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     write_atomic(public, line + b" mosaic-fl\n")

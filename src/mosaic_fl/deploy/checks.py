@@ -21,7 +21,8 @@ RENEW = "mosaic deploy keys server --force renews it"
 
 def check_server_keys(folder: Path) -> None:
     """Raise UsageError unless `folder` holds a valid certificate, its key, and the authority that signed it."""
-    certificate, authority = read_certificate(folder / CERTIFICATE), read_certificate(folder / CA)
+    certificate = read_certificate(folder / CERTIFICATE)
+    authority = read_certificate(folder / CA)
     for path, read in ((folder / CERTIFICATE, certificate), (folder / CA, authority)):
         check_dates(path, read)
     key = read_private_key(folder / KEY)
@@ -36,7 +37,8 @@ def check_server_keys(folder: Path) -> None:
 def check_dates(path: Path, certificate: x509.Certificate) -> None:
     """Raise UsageError unless the certificate read from `path` is valid now."""
     now = datetime.datetime.now(datetime.UTC)
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    begin = certificate.not_valid_before_utc
+    end = certificate.not_valid_after_utc
     if now > end:
         raise UsageError(
             f"{path} expired on {end:%Y-%m-%d %H:%M} UTC (the clock here says {now:%Y-%m-%d %H:%M}): {RENEW}"

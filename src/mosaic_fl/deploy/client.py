@@ -29,7 +29,9 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds before the next attempt; the last
 REFUSED_FOR = 150.0
 LOCK = "lock"  # the file in a client's folder that shows that it is one
 MISSED = 3  # questions in a row that the server leaves without an answer before it is called gone
-CONNECTED, REFUSED, UNAUTHORISED = "SuperNode ID:", "[code: 2004]", "401"
+CONNECTED = "SuperNode ID:"
+REFUSED = "[code: 2004]"
+UNAUTHORISED = "401"
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def _sole(folder: Path) -> Iterator[None]:
 
 def _first_answer(plan: ClientPlan) -> Answer:
     """What the server says; it has `wait` seconds to be there. Raises UnreachableError (exit code 1) after them."""
-    deadline, pauses = time.monotonic() + plan.wait, _pauses()
+    deadline = time.monotonic() + plan.wait
+    pauses = _pauses()
     while True:
         try:
             return _ask(plan)
@@ -142,12 +145,17 @@ class Supervisor:
     """Keeps one node running and says in plain words what becomes of it."""
 
     def __init__(self, plan: ClientPlan, mark: str | None, processes: Processes) -> None:
-        self.plan, self.mark, self.processes = plan, mark, processes
+        self.plan = plan
+        self.mark = mark
+        self.processes = processes
         self.where = plan.site.server.address
         self.log = plan.site.folder / "logs" / "supernode.log"
         self.refused_since: float | None = None
         self.pauses = _pauses()
-        self.warned, self.known, self.over = "", False, False  # known: it was connected once; over: the server has gone
+        # known: it was connected once; over: the server has gone
+        self.warned = ""
+        self.known = False
+        self.over = False
 
     def run(self) -> None:
         """Start the node again and again; returns only with `once`, when a server that was there has gone."""
@@ -155,7 +163,9 @@ class Supervisor:
             was_connected = self._live()
             self.processes.stop()
             if was_connected:
-                self.known, self.refused_since, self.pauses = True, None, _pauses()
+                self.known = True
+                self.refused_since = None
+                self.pauses = _pauses()
             if self._ends():
                 return
             pause = next(self.pauses)
@@ -170,7 +180,9 @@ class Supervisor:
         tail = Tail(self.log)
         node = self.processes.start("flower-supernode", command(self.plan, free_port()), self.log)
         every = ONCE if self.plan.once else CHECK
-        connected, there, check_at = False, True, time.monotonic() + every
+        connected = False
+        there = True
+        check_at = time.monotonic() + every
         slow_at: float | None = time.monotonic() + SLOW
         while node.process.poll() is None:
             if not connected and any(CONNECTED in line for line in tail.relay()):

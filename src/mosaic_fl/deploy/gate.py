@@ -145,7 +145,8 @@ def enter(role: str, words: list[str]) -> None:
 
 def main() -> None:
     """Run Flower's process of the role named first, with the arguments that follow, behind the gate."""
-    role, words = sys.argv[1], sys.argv[2:]
+    role = sys.argv[1]
+    words = sys.argv[2:]
     if log := os.environ.get(LOG):
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(handle, 1)

@@ -12,7 +12,8 @@ class Tail:
     """The lines added to a log since the last look; those that begin as the pattern `meant` says are for the user."""
 
     def __init__(self, path: Path, meant: str = "mosaic: ") -> None:
-        self.path, self.meant = path, re.compile(meant)
+        self.path = path
+        self.meant = re.compile(meant)
         self.place = path.stat().st_size if path.exists() else 0
         self.rest = b""
 

@@ -121,7 +121,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _sweep(family: set[int]) -> None:
     """End what is left of the processes `family` and what they start; Flower's own end by themselves."""
-    began, asked = time.monotonic(), set[int]()
+    began = time.monotonic()
+    asked = set[int]()
     while True:
         family |= {below for pid in family for below in descendants(pid)}
         left = {pid for pid in family if parent(pid) is not None}

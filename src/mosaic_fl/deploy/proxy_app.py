@@ -29,7 +29,9 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 CALLS = {f"/v1/fleet/{call}".encode(): f"/v1/fleet/{call}" for call in FLEET}
 PAGE = HELLO.encode()
-PUBLIC_KEY, SIGNATURE, TIMESTAMP = b"flwr-public-key", b"flwr-signature", b"flwr-timestamp"
+PUBLIC_KEY = b"flwr-public-key"
+SIGNATURE = b"flwr-signature"
+TIMESTAMP = b"flwr-timestamp"
 PIECE = 64 << 10  # bytes of an answer that are sent at once: the next ones wait until a slow client has taken these
 HUB_TIMES = httpx.Timeout(300.0, connect=10.0, pool=60.0)  # seconds
 # The hub closes an idle connection after 5 s: it must not be taken up again at that moment.
@@ -160,7 +162,8 @@ async def _body(headers: Headers, receive: Receive) -> bytes:
     length = dict(headers).get(b"content-length", b"0")  # digits: the parser has looked
     if int(length) > LARGEST:
         raise _TooLargeError
-    body, more = bytearray(), True
+    body = bytearray()
+    more = True
     while more:
         event = await receive()
         if event["type"] == "http.disconnect":

@@ -16,9 +16,13 @@ from mosaic_fl.errors import MosaicError, UsageError
 HELLO = "/mosaic/hello"  # the server's version and the fingerprints of the clients' keys it knows
 TIMEOUT = 10.0  # seconds for each of connecting, the handshake and the answer
 # Flower takes a signature from 305 s before to 5 s after the server's clock; the answer's date has whole seconds.
-AHEAD, BEHIND = 5.0, 300.0
+AHEAD = 5.0
+BEHIND = 300.0
 # OpenSSL's X509_V_ERR_*
-NOT_YET_VALID, EXPIRED, WRONG_HOST, WRONG_ADDRESS = 9, 10, 62, 64
+NOT_YET_VALID = 9
+EXPIRED = 10
+WRONG_HOST = 62
+WRONG_ADDRESS = 64
 LARGEST = 1 << 20  # bytes of an answer
 
 
@@ -99,7 +103,8 @@ def _get(connection: socket.socket, where: str) -> Answer:
 
 
 def _answer(said: Mapping[str, Any]) -> Answer:
-    version, keys = said.get("mosaic_fl"), said.get("keys")
+    version = said.get("mosaic_fl")
+    keys = said.get("keys")
     return Answer(
         version if isinstance(version, str) else None,
         frozenset(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else None,
@@ -113,7 +118,8 @@ def _require_same_time(date: str, where: str) -> None:
     except (ValueError, TypeError):
         return
     if not -BEHIND < ahead < AHEAD:
-        (minutes, seconds), what = divmod(round(abs(ahead)), 60), "ahead of" if ahead > 0 else "behind"
+        (minutes, seconds) = divmod(round(abs(ahead)), 60)
+        what = "ahead of" if ahead > 0 else "behind"
         raise UsageError(
             f"the clock here is {minutes} min {seconds} s {what} that of {where}, which refuses signatures "
             f"when it is {AHEAD:.0f} s ahead or {BEHIND:.0f} s behind: set it (timedatectl set-ntp true)"

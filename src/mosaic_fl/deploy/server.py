@@ -121,7 +121,8 @@ def _write(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> None:
     Deployment(plan.clients, limits, *told).save(plan.out)
     if not plan.insecure:
         _write_face(plan, known, hub_port)
-    tls, host = plan.tls(), f"[{plan.hub_host}]" if ":" in plan.hub_host else plan.hub_host
+    tls = plan.tls()
+    host = f"[{plan.hub_host}]" if ":" in plan.hub_host else plan.hub_host
     flower.write_connection(home, f"{host}:{hub_port}", tls[2] if tls else None)
     write_bundle(home / NAME)
     write_gate(home / "gate", "server")
@@ -129,7 +130,8 @@ def _write(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> None:
 
 def _write_face(plan: ServerPlan, known: dict[str, Path], hub_port: int) -> None:
     """The hub's own certificate, for loopback alone, and the file of the proxy before it."""
-    loopback, keys = plan.flower / "loopback", plan.keys
+    loopback = plan.flower / "loopback"
+    keys = plan.keys
     assert keys is not None
     shutil.rmtree(loopback, ignore_errors=True)
     make_server_keys(["127.0.0.1", "localhost"], loopback)
@@ -215,7 +217,8 @@ def _wait(
     """Wait for this start's result.json or failure.json, telling what the app tells."""
     failure = plan.out / "failure.json"
     tail = Tail(plan.flower / "serverapp.log", SAID)
-    ask_at, ended_at = time.monotonic() + ASK, None
+    ask_at = time.monotonic() + ASK
+    ended_at = None
     while True:
         time.sleep(LOOK)
         tail.relay()

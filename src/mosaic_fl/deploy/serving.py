@@ -41,7 +41,9 @@ from mosaic_fl.watch import Watch, serve_metrics
 RUN_VARIABLE = "MOSAIC_RUN"
 """The environment variable that names the run's folder to Flower's server process."""
 log = logging.getLogger("mosaic_fl.server")
-SETTINGS, FAILURE, IDENTITY = "deployment.json", "failure.json", "run-id"
+SETTINGS = "deployment.json"
+FAILURE = "failure.json"
+IDENTITY = "run-id"
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Deployment:
             values = json.loads(read_bytes(folder / SETTINGS))
             test = Path(values["test"]) if values["test"] else None
             limits = Limits.of(values["limits"], values["min_clients"])
-            logs, port = bool(values["json_logs"]), values["metrics_port"]
+            logs = bool(values["json_logs"])
+            port = values["metrics_port"]
             trusted = tuple(map(str, values["trusted"]))
             return cls(int(values["clients"]), limits, test, logs, port, int(values["max_answer"]), trusted)
         except (UsageError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -88,7 +91,8 @@ def serve(grid: Grid, folder: Path) -> None:
     """Run the method of `folder`'s configuration over `grid`; writes `result.json`, or `failure.json`; never raises."""
     try:
         (folder / FAILURE).unlink(missing_ok=True)
-        deployment, config = Deployment.load(folder), from_toml(folder / "config.toml")
+        deployment = Deployment.load(folder)
+        config = from_toml(folder / "config.toml")
         with Watch(folder, json_logs=deployment.json_logs) as watch:
             try:
                 port = deployment.metrics_port
@@ -135,7 +139,9 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
 
 def _settled(config: Config, federation: FlowerFederation) -> Config:
     """The configuration with the architectures that are there, checked before any work; raises UsageError."""
-    card, schema, models = METHODS[config.run.method], federation.schema, list(federation.architectures)
+    card = METHODS[config.run.method]
+    schema = federation.schema
+    models = list(federation.architectures)
     student = trust(config.models.student or default_student(schema))
     if card.equal_architectures:
         student = shared_architecture(models, card.title)

@@ -10,7 +10,9 @@ from mosaic_fl.domains.kind import Kind, kind_from_json
 from mosaic_fl.errors import UsageError
 
 # Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.
-MAX_CLASSES, MAX_NAME, MAX_FIELDS = 10_000, 200, 100
+MAX_CLASSES = 10_000
+MAX_NAME = 200
+MAX_FIELDS = 100
 SHOWN = 6  # class names in a `repr`
 UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # kinds of characters that steer a terminal, are none, or end a line
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # that reorder what stands around them

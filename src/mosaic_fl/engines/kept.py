@@ -34,7 +34,8 @@ class KeptContributions:
 
     def recall(self, client: int) -> Kept | None:
         """The client's contribution; None where there is none, or its file is gone or changed."""
-        path, kept = self.path(client), self.journal.recall(_stage(client))
+        path = self.path(client)
+        kept = self.journal.recall(_stage(client))
         if path is None or kept is None:
             return None
         content = read_if_there(path, MAX_FILE)

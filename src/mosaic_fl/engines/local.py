@@ -52,7 +52,9 @@ class LocalFederation:
     """
 
     def __init__(self, sites: Sequence[Site], config: Config, device: torch.device, journal: Journal) -> None:
-        self.sites, self.config, self.journal = tuple(sites), config, journal
+        self.sites = tuple(sites)
+        self.config = config
+        self.journal = journal
         self.alone = dict[int, Mapping[str, float]]()
         self.seconds = dict.fromkeys(range(len(self.sites)), 0.0)
         self.place = Workplace(dict(enumerate(self.sites)), config, device, journal.listen)
@@ -90,7 +92,8 @@ class LocalFederation:
         `journal` is another than the engine's own, for contributions that outlive the run. `bare` and `trained` are for
         who makes them in two steps: see `ContributeTask`.
         """
-        begin, known = start or {}, {c.client: c for c in trained or ()}
+        begin = start or {}
+        known = {c.client: c for c in trained or ()}
         where = self.journal if journal is None else journal
         kept = KeptContributions(where)
         with where.clock.stage(CLIENTS):

@@ -36,7 +36,9 @@ class SharedFederation:
     """
 
     def __init__(self, engine: LocalFederation, folder: Path) -> None:
-        self.engine, self.folder, self.waited = engine, folder, 0.0
+        self.engine = engine
+        self.folder = folder
+        self.waited = 0.0
         self._found = dict.fromkeys(engine.seconds, 0.0)
         # A site is its number, its architecture and its samples.
         self._sites = [digest(site) for site in engine.sites]

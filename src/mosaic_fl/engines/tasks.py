@@ -69,14 +69,17 @@ class ContributeTask:
     trained: Contribution | None = None
 
     def __call__(self, place: Workplace) -> Done:
-        start, recorders = time.perf_counter(), dict[str, Recorder]()
+        start = time.perf_counter()
+        recorders = dict[str, Recorder]()
 
         def monitor(stage: str) -> Recorder:
             return recorders.setdefault(stage, Recorder(stage, self.client, place.listen))
 
-        site, state = place.sites[self.client], None
+        site = place.sites[self.client]
+        state = None
         if self.start is not None:
-            site, state = replace(site, architecture=self.start.architecture), self.start.state
+            site = replace(site, architecture=self.start.architecture)
+            state = self.start.state
         config = place.config.with_values(dict(BARE)) if self.bare else place.config
         made = contribute(site, config, place.device, monitor, state, self.trained)
         metrics = [
@@ -95,7 +98,9 @@ class FitTask:
     round: int
 
     def __call__(self, place: Workplace) -> Done:
-        start, config, job = time.perf_counter(), place.config, self.job
+        start = time.perf_counter()
+        config = place.config
+        job = self.job
         train, validation = split(place.sites[job.client], config)
         model = place.network.load(job.architecture, train.schema, job.state, WEIGHTS)
         stream = Stream(config.run.seed, "fit", job.client, self.round)
@@ -176,7 +181,8 @@ class FusionTask:
     round: int
 
     def __call__(self, place: Workplace) -> Done:
-        start, samples = time.perf_counter(), len(self.labels)
+        start = time.perf_counter()
+        samples = len(self.labels)
         if not samples:
             return Done(Fitted(self.client, self.state, 0, {"samples": 0}), 0.0)
         aggregator = load_aggregator(self.state, *self.outputs.shape[1:])
@@ -195,7 +201,8 @@ class CeilingTask:
     steps: int
 
     def __call__(self, place: Workplace) -> Done:
-        start, config = time.perf_counter(), place.config
+        start = time.perf_counter()
+        config = place.config
         parts = [split(site, config) for site in place.sites.values()]
         train, validation = (pooled([part[i] for part in parts]) for i in (0, 1))
         with Stream(config.run.seed, "student-init").ambient():

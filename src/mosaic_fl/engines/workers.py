@@ -52,7 +52,8 @@ class InProcess:
 class _Lazy(Future[Done]):
     def __init__(self, place: Workplace, task: Task) -> None:
         super().__init__()
-        self.place, self.task = place, task
+        self.place = place
+        self.task = task
 
     def result(self, timeout: float | None = None) -> Done:
         if not self.done():

@@ -22,7 +22,9 @@ from mosaic_fl.storage import container
 
 KIND = "contribution"
 # Bounds on what a received manifest may claim.
-MAX_CLIENT, MAX_COUNT, MAX_REASON = 2**31, 2**40, 500
+MAX_CLIENT = 2**31
+MAX_COUNT = 2**40
+MAX_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Contribution:
 
     def build_generator(self) -> Generator | None:
         """The client's generator with its weights, in eval mode, or None; raises UsageError where they do not fit."""
-        spec, state = self.generator_spec, self.generator
+        spec = self.generator_spec
+        state = self.generator
         if spec is None or state is None:
             return None
         with torch.random.fork_rng(devices=[]):
@@ -148,9 +151,11 @@ class Contribution:
 
 def _probe(contribution: Contribution) -> None:
     """Raise UsageError unless the networks fit their weights and give finite outputs, as far as that is cheap."""
-    schema, spec = contribution.schema, contribution.generator_spec
+    schema = contribution.schema
+    spec = contribution.generator_spec
     trial = Trial.of(schema, contribution.architecture, spec)
-    expert, generator = contribution.build_expert(), contribution.build_generator()
+    expert = contribution.build_expert()
+    generator = contribution.build_generator()
     rows = contribution.prototypes.features
     if len(rows) and rows.shape[1] != trial.features:
         raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {trial.features}")

@@ -16,8 +16,10 @@ from mosaic_fl.models.maps import Work, measure, require_small
 
 AT_ONCE = 128  # images, at most
 # For a small file next to nothing, for a large one what reading its bytes excuses.
-SECONDS, BYTES_A_SECOND = 0.25, 2**24
-MAP_VALUES, VALUES_A_BYTE = 2**20, 1 / 8
+SECONDS = 0.25
+BYTES_A_SECOND = 2**24
+MAP_VALUES = 2**20
+VALUES_A_BYTE = 1 / 8
 
 
 @dataclass(frozen=True)

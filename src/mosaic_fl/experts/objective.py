@@ -20,7 +20,9 @@ class LatentTerm:
 
     def __init__(self, latent: Latent, model: Classifier, stream: Stream) -> None:
         """`model` on its device, with a `head`; all draws come from `stream`."""
-        self.latent, self.model, self.rng = latent, model, stream.torch()
+        self.latent = latent
+        self.model = model
+        self.rng = stream.torch()
         self.device = next(model.parameters()).device
         with torch.random.fork_rng(devices=[]):
             self.generator = load_into(latent.network, latent.state, "latent generator").to(self.device)
@@ -47,8 +49,10 @@ class Objective:
         self, model: Classifier, class_counts: Tensor, config: TrainConfig, latent: LatentTerm | None = None
     ) -> None:
         """`model` as training begins, on its device; `class_counts` (C,) of the client's training samples."""
-        self.latent, device = latent, next(model.parameters()).device
-        self.proximal, self.model = config.proximal, model
+        self.latent = latent
+        device = next(model.parameters()).device
+        self.proximal = config.proximal
+        self.model = model
         absent = (class_counts == 0).to(device)
         self.scale = torch.where(absent, config.absent, 1.0) if config.absent != 1 and bool(absent.any()) else None
         self.start = [p.detach().clone() for p in model.parameters()] if self.proximal else []

@@ -122,7 +122,9 @@ def _each(unit: Unit, costs: Mapping[Unit, Cost]) -> float:
 
 def _memory(plan: Plan, costs: Mapping[Unit, Cost], resident: int, data: int) -> int:
     """The most bytes of all processes: while the clients work, or while the server does and the workers wait."""
-    each, server, alone = dict[int, int](), 0, plan.workers == 1
+    each = dict[int, int]()
+    server = 0
+    alone = plan.workers == 1
     for phase in plan.phases:
         server = max(server, _largest(phase.server, costs))
         for client, jobs in phase.clients.items():

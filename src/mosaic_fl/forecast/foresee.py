@@ -21,7 +21,9 @@ from mosaic_fl.runs.file_exchange import Distillation
 from mosaic_fl.runs.runner import Prepared
 
 LONG = 10.0  # seconds, roughly, below which a run is done before its forecast would be read
-SHARE, MOST = 0.05, 2.0  # of a long run's seconds, and seconds at most, that its forecast may take
+# of a long run's seconds, and seconds at most, that its forecast may take
+SHARE = 0.05
+MOST = 2.0
 CAREFUL = 4.0  # seconds of measurement where nothing follows
 
 
@@ -29,7 +31,8 @@ def foresee_run(prepared: Prepared, *, first: bool = False) -> Forecast | None:
     """What `mosaic run` will take; None where it is the `first` line of a run too short to need one."""
     if not networks_alone([site.architecture for site in prepared.sites], first=first):
         return None
-    train, experts = prepared.splits.train, [site.architecture for site in prepared.sites]
+    train = prepared.splits.train
+    experts = [site.architecture for site in prepared.sites]
     bench = Bench(prepared.config, train.schema, prepared.device, experts, train)
     return foresee(plan_run(prepared), bench, first=first)
 
@@ -46,7 +49,8 @@ def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Fore
     """What `mosaic distill` will take; see `foresee_run`."""
     if not networks_alone([c.architecture for c in prepared.contributions], first=first):
         return None
-    contributions, schema = prepared.contributions, prepared.schema
+    contributions = prepared.contributions
+    schema = prepared.schema
     bench = Bench(prepared.config, schema, prepared.device, [c.architecture for c in contributions], prepared.test)
     test = len(prepared.test) if prepared.test else 0
     plan = plan_distillation(contributions, prepared.config, schema, prepared.student, test)
@@ -72,7 +76,8 @@ def foresee(plan: Plan, bench: Bench, *, first: bool) -> Forecast | None:
         if rough < LONG:
             return None
         seconds = min(MOST, SHARE * rough)
-    spend, most = budgets(plan, bench, seconds), plan.most
+    spend = budgets(plan, bench, seconds)
+    most = plan.most
     asked = {unit: Asked(who, spend[unit], most[unit]) for unit, who in plan.units.items()}
     costs = measure(asked, plan.workers, bench)
     return forecast(plan, costs, bench.schema, resident_bytes())

@@ -18,7 +18,11 @@ from mosaic_fl.forecast.plans import ceiling, unknown
 from mosaic_fl.forecast.rough import rough_seconds
 from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
 
-SHARE, MOST, CAREFUL, LONG = 0.05, 4.0, 8.0, 10.0  # as of a run's forecast, for the many methods of a grid
+# as of a run's forecast, for the many methods of a grid
+SHARE = 0.05
+MOST = 4.0
+CAREFUL = 8.0
+LONG = 10.0
 OF_A_CONTRIBUTION = ("train", "generator")
 RESULT = 2000  # bytes of a cell's file, and of its rows in the tables
 
@@ -69,14 +73,19 @@ def foresee_grid(grid: Grid, jobs: int, *, first: bool = False) -> Forecast | No
 
 def _setting(grid: Grid, setting: Setting) -> list[Foreseen]:
     """The cells of a setting that can run, each with what no earlier one has done for it."""
-    seen, foreseen = Seen(), list[Foreseen]()
+    seen = Seen()
+    foreseen = list[Foreseen]()
     for cell in grid.cells(setting):
         if cell in grid.barred:
             continue
-        config, sites, splits = grid.config(cell), grid.sites(cell), grid.splits[setting.seed]
-        shares, schema = [share_of(site, config) for site in sites], splits.train.schema
+        config = grid.config(cell)
+        sites = grid.sites(cell)
+        splits = grid.splits[setting.seed]
+        shares = [share_of(site, config) for site in sites]
+        schema = splits.train.schema
         workers = worker_count(config.run.workers, len(sites), grid.device)
-        largest, images = max(len(site.data) for site in sites), len(splits.train) + len(splits.test)
+        largest = max(len(site.data) for site in sites)
+        images = len(splits.train) + len(splits.test)
         bench = Bench(config, schema, grid.device, [site.architecture for site in sites], splits.train)
         if cell.method == CENTRALISED:
             phases = [Phase({0: ceiling(shares, config, grid.student)})]
@@ -96,7 +105,8 @@ def _setting(grid: Grid, setting: Setting) -> list[Foreseen]:
 def _unshared(phase: Phase, settings: Mapping[str, object], seen: Seen) -> list[Phase]:
     """The phase without what is kept of earlier cells: contributions, and the fits of a first round."""
     bare = digest(bare_settings(settings))
-    whole, stages = digest(settings), {job.stage for jobs in phase.clients.values() for job in jobs}
+    whole = digest(settings)
+    stages = {job.stage for jobs in phase.clients.values() for job in jobs}
     if not stages <= {*OF_A_CONTRIBUTION, "rounds"} or not stages:
         return [phase]
     left = dict[int, Sequence[Job]]()
@@ -110,13 +120,15 @@ def _unshared(phase: Phase, settings: Mapping[str, object], seen: Seen) -> list[
 
 def _measured(cells: Sequence[Foreseen], seconds: float) -> dict[Unit, Cost]:
     """The costs of all cells' units, each measured with the settings of the first cell that has it."""
-    firsts, most = dict[Unit, tuple[str, Foreseen]](), dict[Unit, int]()
+    firsts = dict[Unit, tuple[str, Foreseen]]()
+    most = dict[Unit, int]()
     for each in cells:
         for unit, who in each.plan.units.items():
             firsts.setdefault(unit, (who, each))
         for unit, images in each.plan.most.items():
             most[unit] = max(most.get(unit, 0), images)
-    costs, spend = dict[Unit, Cost](), seconds / max(1, len(firsts))
+    costs = dict[Unit, Cost]()
+    spend = seconds / max(1, len(firsts))
     for each in cells:
         ours = {unit: Asked(who, spend, most[unit]) for unit, (who, of) in firsts.items() if of is each}
         if ours:

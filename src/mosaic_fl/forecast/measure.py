@@ -118,10 +118,13 @@ def cost_of(unit: Unit, bench: Bench, asked: Asked, start: int = 0) -> Cost:
     Of what may be slow a few samples at once come first, then two or four times as many, up to as many as the run
     takes at once; where those would be too slow, their cost follows from the last two.
     """
-    probe, steps = PROBES[unit.kind], unit.kind not in AT_ONCE
+    probe = PROBES[unit.kind]
+    steps = unit.kind not in AT_ONCE
     batch = unit.batch if steps else max(1, min(AT_ONCE[unit.kind], asked.most))
-    seconds, begin = asked.seconds, time.perf_counter()
-    n, points = first(unit, bench, batch), list[tuple[int, float, int]]()
+    seconds = asked.seconds
+    begin = time.perf_counter()
+    n = first(unit, bench, batch)
+    points = list[tuple[int, float, int]]()
     held = max(0, _anonymous() - start)
     while True:
         _forget_peak()

@@ -79,7 +79,9 @@ class Counted:
 
 def count(of: Federated) -> Counted:
     """The whole work of `of.config.run.method`."""
-    config, card, total = of.config, METHODS[of.config.run.method], Counted()
+    config = of.config
+    card = METHODS[of.config.run.method]
+    total = Counted()
     mosaic = config.run.method == "mosaic"
     held = max(1, config.rounds.warm_up) if card.rounds else config.rounds.warm_up if mosaic else 0
     if card.transfer and card.rounds:  # the generators come once, before the rounds
@@ -102,7 +104,8 @@ def count(of: Federated) -> Counted:
 
 
 def _contribute(of: Federated, total: Counted) -> None:
-    config, schema = of.config, of.schema
+    config = of.config
+    schema = of.schema
     jobs = {s.client: contribution(s, config, schema, of.device) for s in in_order(of.shares)}
     sizes = 0
     for share in of.shares:
@@ -117,13 +120,15 @@ def _contribute(of: Federated, total: Counted) -> None:
 def _rounds(
     of: Federated, total: Counted, times: int, server: Sequence[Job], changes: dict[str, Any] | None = None
 ) -> None:
-    config, schema = of.config, of.schema
+    config = of.config
+    schema = of.schema
     widths = _widths(of)
     local = local_settings(config.rounds, len(set(widths.values())) > 1) | _of_method(config) | (changes or {})
     asked = max(1, round_half_up(config.rounds.participation * len(of.shares)))
     # Which clients take part is drawn anew in each round: some of every size stand for them.
     chosen = in_order(of.shares)[:: max(1, len(of.shares) // asked)][:asked]
-    jobs, sizes = {}, list[int]()
+    jobs = {}
+    sizes = list[int]()
     for share in chosen:
         name = widths.get(share.client, share.architecture)
         size = model_bytes(name, schema)
@@ -147,7 +152,8 @@ def _rounds(
 
 def _beside_the_model(of: Federated, total: Counted, times: int, asked: int) -> None:
     """What else the server of a method keeps from round to round, or sends."""
-    settings, method = of.config.synthesis, of.config.run.method
+    settings = of.config.synthesis
+    method = of.config.run.method
     if method == "fedgen" and times > 1:
         features = feature_size(of.shares[0].architecture, of.schema)
         with torch.random.fork_rng(devices=[]):
@@ -176,8 +182,10 @@ def _of_method(config: Config) -> dict[str, Any]:
 
 def _server_of_a_round(of: Federated, total: Counted) -> list[Job]:
     """What the server does after each round's average, beside averaging."""
-    config, settings = of.config, of.config.synthesis
-    name, experts = of.shares[0].architecture, len(of.shares)
+    config = of.config
+    settings = of.config.synthesis
+    name = of.shares[0].architecture
+    experts = len(of.shares)
     if config.run.method == "feddf":
         images = transfer(config, of.schema, of.contributors)
         total.phases.append(Phase(server=images.jobs))
@@ -188,7 +196,8 @@ def _server_of_a_round(of: Federated, total: Counted) -> list[Job]:
         return [*outputs("pool", of.contributors, images.total), *steps]
     if config.run.method in IN_ROUNDS:
         how = (("experts", experts), ("method", config.run.method))
-        made, learnt = settings.epochs * settings.generator_steps, settings.epochs * settings.student_steps
+        made = settings.epochs * settings.generator_steps
+        learnt = settings.epochs * settings.student_steps
         return [
             Job("rounds", Unit("synthesis", name, settings.batch_size, how), made),
             Job("rounds", Unit("lesson", name, settings.batch_size, how), learnt),
@@ -200,8 +209,11 @@ def _server_of_a_round(of: Federated, total: Counted) -> list[Job]:
 
 def _one_shot(of: Federated, total: Counted) -> list[Job]:
     """The server's work on contributions."""
-    config, schema, method = of.config, of.schema, of.config.run.method
-    experts, size = len(of.shares), model_bytes(of.student, schema)
+    config = of.config
+    schema = of.schema
+    method = of.config.run.method
+    experts = len(of.shares)
+    size = model_bytes(of.student, schema)
     work = ServerWork()
     models = [model_bytes(s.architecture, schema) for s in of.shares]
     if method == "mosaic":
@@ -236,11 +248,14 @@ def _one_shot(of: Federated, total: Counted) -> list[Job]:
 
 def _synthesis(of: Federated) -> ServerWork:
     """DENSE and Co-Boosting: in each epoch the steps of a new generator, then a student on a pool that grows."""
-    settings, schema, method = of.config.synthesis, of.schema, of.config.run.method
+    settings = of.config.synthesis
+    schema = of.schema
+    method = of.config.run.method
     experts = (("experts", len(of.shares)), ("method", method))
     passes = sum(ceil(epoch * settings.batch_size / settings.pool_batch) for epoch in range(1, settings.epochs + 1))
     lessons = settings.epochs * settings.student_steps or passes
-    step, made = Unit("synthesis", of.student, settings.batch_size, experts), settings.epochs * settings.generator_steps
+    step = Unit("synthesis", of.student, settings.batch_size, experts)
+    made = settings.epochs * settings.generator_steps
     jobs = [Job(method, step, made), Job(method, Unit("lesson", of.student, settings.pool_batch, experts), lessons)]
     told = len(of.shares) if method == "coboosting" else 1
     stage = pool_bytes(schema, settings.epochs * settings.batch_size, told)
@@ -251,7 +266,9 @@ def _synthesis(of: Federated) -> ServerWork:
 def _fuse(of: Federated, total: Counted) -> None:
     """FENS: rounds of an aggregator on what all experts say of the validation splits."""
     config = of.config
-    experts, classes, width = len(of.shares), of.schema.num_classes, config.meta.width
+    experts = len(of.shares)
+    classes = of.schema.num_classes
+    width = config.meta.width
     total.phases.append(Phase({s.client: outputs("outputs", of.contributors, s.held) for s in of.shares if s.held}))
     step = Unit("fusion", "", config.meta.batch_size, (("experts", experts),))
     rounds = max(1, config.rounds.warm_up)
@@ -272,7 +289,8 @@ def _fuse(of: Federated, total: Counted) -> None:
 
 def _evaluate(of: Federated, total: Counted) -> None:
     """The served model on validation splits and the test set, and the clients' own models on the latter."""
-    config, card = of.config, METHODS[of.config.run.method]
+    config = of.config
+    card = METHODS[of.config.run.method]
     clients = {s.client: [Job("figures", Unit("forward", of.student), s.held)] for s in of.shares if s.held}
     one = card.serves != ALL_MODELS
     if one:

@@ -25,9 +25,12 @@ PATIENCE = "training may stop early (train.patience)"
 
 def plan_run(prepared: Prepared) -> Plan:
     """The plan of `mosaic run`."""
-    config, splits = prepared.config, prepared.splits
+    config = prepared.config
+    splits = prepared.splits
     shares = [share_of(site, config) for site in prepared.sites]
-    schema, student, device = splits.train.schema, prepared.student, prepared.device
+    schema = splits.train.schema
+    student = prepared.student
+    device = prepared.device
     counted = count(Federated(shares, schema, config, student, device, len(splits.test)))
     last = Phase(server=[Job("pictures", Unit("fixed"), DRAWING)])
     behind = list[Job]()
@@ -52,7 +55,8 @@ def plan_run(prepared: Prepared) -> Plan:
 
 def plan_contribution(site: Site, config: Config, device: torch.device) -> Plan:
     """The plan of `mosaic contribute`."""
-    share, schema = share_of(site, config), site.data.schema
+    share = share_of(site, config)
+    schema = site.data.schema
     spec = spec_of(share, config, schema, device)
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     phases = [Phase({site.client: contribution(share, config, schema, device)})]
@@ -84,7 +88,8 @@ def plan_distillation(
 
 def ceiling(shares: Sequence[Share], config: Config, student: str) -> list[Job]:
     """The training of the student on all clients' data."""
-    samples, held = sum(s.samples for s in shares), sum(s.held for s in shares)
+    samples = sum(s.samples for s in shares)
+    held = sum(s.held for s in shares)
     longest = max(config.distill.steps, config.train.max_steps)
     settings = config.train.model_copy(update={"min_steps": config.distill.steps, "max_steps": longest})
     steps = steps_for(samples, settings)

@@ -29,7 +29,8 @@ Probe = Callable[[Unit, Bench, int, float], float]
 
 def train_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
     """A step of a client's classifier."""
-    data, model = bench.data(max(2, batch)), bench.model(unit.name)
+    data = bench.data(max(2, batch))
+    model = bench.model(unit.name)
     always = {"batch_size": max(2, batch), "min_steps": STEPS, "max_steps": STEPS}
     settings = bench.config.train.model_copy(update=dict(unit.changes) | always)
     nothing = data.subset([])
@@ -43,13 +44,15 @@ def generator_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> flo
     data = bench.data(max(2, batch))
     update = {"family": unit.name, "batch_size": max(2, batch), "steps": STEPS}
     settings = bench.config.generator.model_copy(update=update)
-    expert, train = bench.model(bench.experts[0]), GENERATORS[unit.name].train
+    expert = bench.model(bench.experts[0])
+    train = GENERATORS[unit.name].train
     return watched(lambda watch: train(data, expert, settings, bench.stream, bench.device, watch), seconds)
 
 
 def forward_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     """An image through a classifier, without gradients."""
-    model, samples = bench.model(unit.name).to(bench.device), bench.data(n).samples
+    model = bench.model(unit.name).to(bench.device)
+    samples = bench.data(n).samples
     return _each(lambda m: logits(model, samples[slice(m)], bench.device), n)
 
 
@@ -58,13 +61,15 @@ def sample_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     with bench.stream.ambient():
         spec = generator_spec(unit.name, bench.config.generator, bench.schema)
         generator = build_generator(spec, bench.schema).to(bench.device).eval()
-    labels, rng = torch.arange(n) % bench.schema.num_classes, bench.stream.torch()
+    labels = torch.arange(n) % bench.schema.num_classes
+    rng = bench.stream.torch()
     return _each(lambda m: bench.schema.kind.to_rest(generator.sample(labels[:m], rng)).cpu(), n)
 
 
 def prior_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     """A prior image, mixed with another."""
-    kind, settings = bench.schema.kind, bench.config.distill
+    kind = bench.schema.kind
+    settings = bench.config.distill
     pool = bench.data(n).samples.only
 
     def draw(m: int) -> object:
@@ -76,7 +81,8 @@ def prior_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
 
 def prototypes_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     """An image of a client on its way to prototypes."""
-    model, data = bench.model(unit.name).eval(), bench.data(n)
+    model = bench.model(unit.name).eval()
+    data = bench.data(n)
     every = torch.arange(n)
     return _each(lambda m: prototypes(model, data.subset(every[:m]), bench.config.prototypes, bench.stream), n)
 
@@ -84,8 +90,10 @@ def prototypes_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
 def density_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     """An image of a client on its way to the density that ends a generator's training."""
     settings = bench.config.generator.model_copy(update={"family": unit.name, "steps": 1, "batch_size": 2})
-    data, every = bench.data(n), torch.arange(n)
-    expert, train = bench.model(bench.experts[0]), GENERATORS[unit.name].train
+    data = bench.data(n)
+    every = torch.arange(n)
+    expert = bench.model(bench.experts[0])
+    train = GENERATORS[unit.name].train
     return _each(lambda m: train(data.subset(every[:m]), expert, settings, bench.stream, bench.device, Recorder()), n)
 
 
@@ -93,7 +101,8 @@ def meta_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
     """A step of the meta model."""
     experts = int(dict(unit.changes)["experts"])
     settings = bench.config.meta.model_copy(update={"batch_size": batch, "steps": STEPS, "holdout": 0.01})
-    outputs, labels = bench.outputs(2 * batch, experts), torch.arange(2 * batch) % bench.schema.num_classes
+    outputs = bench.outputs(2 * batch, experts)
+    labels = torch.arange(2 * batch) % bench.schema.num_classes
     weights = torch.full((experts, bench.schema.num_classes), 1 / experts)
     return watched(
         lambda watch: train_meta(outputs, labels, weights, settings, bench.config.run.seed, bench.device, watch),
@@ -103,7 +112,8 @@ def meta_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
 
 def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     """What a teacher says of an image; "evened" is the bias of the class-evened one."""
-    outputs, classes = bench.outputs(n, unit.batch), bench.schema.num_classes
+    outputs = bench.outputs(n, unit.batch)
+    classes = bench.schema.num_classes
     even = torch.full((unit.batch, classes), 1 / unit.batch)
     with bench.stream.ambient():
         meta = MetaTransformer(even, bench.config.meta) if unit.name == "meta" else None
@@ -115,7 +125,8 @@ def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
 
 def student_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
     """A step of the student."""
-    data, student = bench.data(2 * max(2, batch)), bench.model(unit.name)
+    data = bench.data(2 * max(2, batch))
+    student = bench.model(unit.name)
     lesson = Lesson(data.samples, data.labels, bench.outputs(len(data), 1)[:, 0].log_softmax(1))
     update = {"batch_size": max(2, batch), "steps": STEPS, "holdout": 0.0}
     settings = bench.config.distill.model_copy(update=update)
@@ -124,8 +135,10 @@ def student_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float
 
 def fusion_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
     """A step of FENS's aggregator."""
-    experts, classes = int(dict(unit.changes)["experts"]), bench.schema.num_classes
-    outputs, labels = bench.outputs(batch, experts), torch.arange(batch) % classes
+    experts = int(dict(unit.changes)["experts"])
+    classes = bench.schema.num_classes
+    outputs = bench.outputs(batch, experts)
+    labels = torch.arange(batch) % classes
     settings = bench.config.meta.model_copy(update={"steps": STEPS, "batch_size": batch})
     with bench.stream.ambient():
         aggregator = Aggregator(experts, classes, settings.width)

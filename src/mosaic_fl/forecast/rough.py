@@ -11,7 +11,9 @@ FEW = 2  # samples at once with which a step that may be slow is tried first
 GLANCE = 0.1  # seconds of a step that is begun with
 RATE = 1e10  # multiplications a second, roughly; a weight is used about once for each pixel of an image's side
 BACKWARD = 3  # passes that a step of training costs
-LEAST_STEP, LEAST_IMAGE = 1e-3, 1e-5  # seconds
+# seconds
+LEAST_STEP = 1e-3
+LEAST_IMAGE = 1e-5
 SMALL: tuple[str, ...] = ("meta", "teachers", "fusion", "features", "density")
 """Kinds whose networks are small whatever the images are."""
 
@@ -26,13 +28,15 @@ def per_image(unit: Unit, bench: Bench) -> float:
     """Seconds of one image of the unit, roughly."""
     if unit.kind in SMALL:
         return LEAST_IMAGE
-    passes, side = 1 if unit.kind in AT_ONCE else BACKWARD, min(bench.schema.shape[1:])
+    passes = 1 if unit.kind in AT_ONCE else BACKWARD
+    side = min(bench.schema.shape[1:])
     return LEAST_IMAGE + passes * numbers(unit, bench) * side / RATE
 
 
 def numbers(unit: Unit, bench: Bench) -> int:
     """Numbers in the unit's networks; of a picture in the kind that has none."""
-    settings, schema = bench.config.generator, bench.schema
+    settings = bench.config.generator
+    schema = bench.schema
     if unit.kind in ("generator", "sample"):
         return spec_numbers(generator_spec(unit.name, settings, schema), schema)
     if unit.kind == "prior":
@@ -47,7 +51,8 @@ def rough_seconds(plan: Plan, bench: Bench) -> float:
 
 def budgets(plan: Plan, bench: Bench, seconds: float) -> dict[Unit, float]:
     """How long to measure each of the plan's units: half of `seconds` for all alike, half by what they cost in all."""
-    units, rough = plan.units, _rough(plan, bench)
+    units = plan.units
+    rough = _rough(plan, bench)
     total = sum(rough[unit] for unit in units) or 1.0
     return {unit: seconds / 2 * (1 / len(units) + rough[unit] / total) for unit in units}
 

@@ -50,7 +50,9 @@ def distillation(
     config: Config, schema: Schema, contributors: Sequence[Contributor], student: str, *, judged: bool
 ) -> ServerWork:
     """The work of `server.distill`; with `judged`, clients can score candidates where `distill.choose` asks them."""
-    settings, classes, experts = config.distill, schema.num_classes, len(contributors)
+    settings = config.distill
+    classes = schema.num_classes
+    experts = len(contributors)
     jobs, disk = meta_model(config, schema, contributors)
     images = transfer(config, schema, contributors)
     total = images.total
@@ -78,7 +80,8 @@ def distillation(
 
 def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributor]) -> tuple[list[Job], int]:
     """The meta model's work and the bytes of its stage; nothing where there is none."""
-    settings, experts = config.meta, len(contributors)
+    settings = config.meta
+    experts = len(contributors)
     synthetic = settings.source == "synthetic"
     if settings.kind == "none" or (synthetic and not any(c.family for c in contributors)):
         return [], 0
@@ -120,7 +123,8 @@ def transfer(config: Config, schema: Schema, contributors: Sequence[Contributor]
 def drawing(stage: str, contributors: Sequence[Contributor], count: int, *, balanced: bool) -> list[Job]:
     """`count` samples of the clients' generators, from each by its share of the data."""
     having = [c for c in contributors if c.family]
-    jobs, total = list[Job](), sum(c.samples for c in having)
+    jobs = list[Job]()
+    total = sum(c.samples for c in having)
     for (family, architecture), samples in _grouped(having).items():
         n = count * samples / max(1, total)
         if architecture:  # its client's expert says what it shows

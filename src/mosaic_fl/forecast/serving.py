@@ -72,7 +72,8 @@ def _fine_tune(unit: Unit, bench: Bench, config: Config) -> None:
     generator = new_generator(bench.schema, config.synthesis, bench.stream).to(bench.device)
     student = bench.model(unit.name).to(bench.device)
     counts = torch.full((len(bench.experts), bench.schema.num_classes), 10)
-    settings, stream = config.synthesis, bench.stream
+    settings = config.synthesis
+    stream = bench.stream
     if config.run.method == "dfrd":
         dfrd.fine_tune(student, generator, generator, experts, counts, settings, stream, Recorder())
     else:
@@ -86,5 +87,6 @@ def _step(spend: Callable[[int], None]) -> float:
     for count in (1, 1 + MORE):
         spend(count)
         marks.append(time.perf_counter())
-    short, long = marks[1] - marks[0], marks[2] - marks[1]
+    short = marks[1] - marks[0]
+    long = marks[2] - marks[1]
     return max(long - short, 0.02 * long) / MORE

@@ -26,11 +26,13 @@ THIN = 0.6  # share of the clusters that hold enough samples, where they hold ju
 
 def packed(shapes: Shapes, manifest: int = 0) -> int:
     """Bytes of `container.pack` of tensors of these shapes, with a manifest of so many characters."""
-    header, at = ENVELOPE + manifest, 0
+    header = ENVELOPE + manifest
+    at = 0
     for name, (dtype, shape) in sorted(shapes.items()):
         end = at + prod(shape) * dtype.itemsize
         entry = {"dtype": NAMES.get(dtype, "F32"), "shape": list(shape), "data_offsets": [at, end]}
-        header, at = header + len(json.dumps({name: entry}, separators=(",", ":"))) - 1, end
+        header = header + len(json.dumps({name: entry}, separators=(",", ":"))) - 1
+        at = end
     return 8 + header + at
 
 

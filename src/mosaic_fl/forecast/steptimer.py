@@ -6,7 +6,8 @@ from statistics import fmean
 
 import torch
 
-LEAST, SLOW = 3, 4
+LEAST = 3
+SLOW = 4
 ENDLESS = 3.0  # seconds of a first step after which there is no second
 
 
@@ -32,7 +33,8 @@ class StepTimer:
         if torch.cuda.is_initialized():  # what was asked of it is not done yet
             torch.cuda.synchronize()
         self.marks.append(time.perf_counter())
-        spent, done = self.marks[-1] - self.start, len(self.marks)
+        spent = self.marks[-1] - self.start
+        done = len(self.marks)
         enough = done > LEAST and spent > self.seconds
         slow = spent > SLOW * self.seconds and (done > 1 or spent > ENDLESS)
         if done > self.most or enough or slow:

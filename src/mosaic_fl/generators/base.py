@@ -86,7 +86,8 @@ class Generator(nn.Module):
         device = self.device
         was_training = self.training
         self.eval()
-        images, few = list[Tensor](), images_at_once(device)
+        images = list[Tensor]()
+        few = images_at_once(device)
         for part in labels.split(batch):
             drawn = torch.randn(len(part), self.spec.latent, generator=rng)
             images += [self(z.to(device), y.to(device)) for z, y in zip(drawn.split(few), part.split(few), strict=True)]
@@ -116,6 +117,7 @@ def require_drawn(family: str, schema: Schema) -> None:
 
 def central(images: Tensor, height: int, width: int) -> Tensor:
     """The middle `height` × `width` pixels of images (n, channels, h, w) that are as large or larger."""
-    top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
+    top = (images.shape[2] - height) // 2
+    left = (images.shape[3] - width) // 2
     # Contiguous, or each of the networks that look at a crop would copy it once more.
     return images[..., top : top + height, left : left + width].contiguous()

@@ -27,9 +27,11 @@ SMALLEST_MAP = 4  # pixels a side at which the decoder starts
 
 def _levels(schema: Schema) -> int:
     """Halvings from the image to a map of `SMALLEST_MAP` to 2·`SMALLEST_MAP` − 1 pixels."""
-    levels, side = 0, min(schema.shape[1:])
+    levels = 0
+    side = min(schema.shape[1:])
     while side >= 2 * SMALLEST_MAP and levels < 3:
-        levels, side = levels + 1, (side + 1) // 2
+        levels = levels + 1
+        side = (side + 1) // 2
     return levels
 
 
@@ -48,7 +50,9 @@ class Decoder(Generator):
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         super().__init__()
-        self.spec, self.shape, self.classes = spec, schema.shape, schema.num_classes
+        self.spec = spec
+        self.shape = schema.shape
+        self.classes = schema.num_classes
         self.density = ClassMixture(self.classes, spec.latent)
         levels = _levels(schema)
         self.start = _map(schema, levels)
@@ -80,7 +84,8 @@ class Encoder(nn.Module):
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         super().__init__()
         self.classes = schema.num_classes
-        levels, channels = _levels(schema), schema.shape[0]
+        levels = _levels(schema)
+        channels = schema.shape[0]
         layers: list[nn.Module] = []
         for level in range(max(1, levels)):
             out = spec.width * 2 ** min(level, 2)
@@ -124,10 +129,12 @@ def train_vae(
     """
     spec = GeneratorSpec("cvae", config.latent, config.width)
     with stream.ambient():
-        decoder, encoder = Decoder(spec, data.schema).to(device), Encoder(spec, data.schema).to(device)
+        decoder = Decoder(spec, data.schema).to(device)
+        encoder = Encoder(spec, data.schema).to(device)
     rng = stream.torch()
     draw = batches(len(data), config.batch_size, rng)
-    values, labels = data.samples.only.to(device), data.labels.to(device)
+    values = data.samples.only.to(device)
+    labels = data.labels.to(device)
     optimiser = torch.optim.Adam([*decoder.parameters(), *encoder.parameters()], lr=config.lr, fused=True)
 
     def loss(_: int) -> Tensor:

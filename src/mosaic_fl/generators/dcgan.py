@@ -69,7 +69,9 @@ class DCGANGenerator(Generator):
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         super().__init__()
-        self.spec, self.shape, self.conditional = spec, schema.shape, spec.family == "cdcgan"
+        self.spec = spec
+        self.shape = schema.shape
+        self.conditional = spec.family == "cdcgan"
         doublings = _doublings(schema)
         self.start = tuple(-(-side // 2**doublings) for side in schema.shape[1:])
         channels = [spec.width * min(2**i, WIDEST) for i in reversed(range(doublings + 1))]
@@ -98,14 +100,19 @@ class Discriminator(nn.Module):
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         super().__init__()
-        (channels, height, width), out = schema.shape, spec.width
+        (channels, height, width) = schema.shape
+        out = spec.width
         layers: list[nn.Module] = [nn.Conv2d(channels, out, 3, padding=1), nn.LeakyReLU(SLOPE)]
         for i in range(_doublings(schema)):
-            channels, out = out, spec.width * min(2 ** (i + 1), WIDEST)
-            tall, wide = int(height > 1), int(width > 1)  # a single pixel is not halved
+            channels = out
+            out = spec.width * min(2 ** (i + 1), WIDEST)
+            # a single pixel is not halved
+            tall = int(height > 1)
+            wide = int(width > 1)
             halve = nn.Conv2d(channels, out, (1 + 3 * tall, 1 + 3 * wide), (1 + tall, 1 + wide), (tall, wide))
             layers += [halve, *_normalised(out, nn.LeakyReLU(SLOPE))]
-            height, width = max(1, height // 2), max(1, width // 2)
+            height = max(1, height // 2)
+            width = max(1, width // 2)
         self.body = nn.Sequential(*layers, nn.Flatten())
         features = out * height * width
         self.head = nn.Linear(features, 1)
@@ -143,11 +150,13 @@ def train_gan(
     """
     spec = GeneratorSpec(config.family, config.latent, config.width)
     with stream.ambient():
-        generator, judge = DCGANGenerator(spec, data.schema).to(device), Discriminator(spec, data.schema).to(device)
+        generator = DCGANGenerator(spec, data.schema).to(device)
+        judge = Discriminator(spec, data.schema).to(device)
     smooth = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
     rng = stream.torch()
     draw = batches(len(data), config.batch_size, rng)
-    values, labels = data.samples.only.to(device), data.labels.to(device)
+    values = data.samples.only.to(device)
+    labels = data.labels.to(device)
     step_generator, step_judge = (
         PlainStep(torch.optim.Adam(network.parameters(), lr=config.lr, betas=BETAS, fused=True))
         for network in (generator, judge)

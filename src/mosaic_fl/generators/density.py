@@ -17,7 +17,9 @@ COMPONENT_SAMPLES = 50  # samples a component must have on average; with fewer t
 LEAST_SAMPLES = 10.0  # a component of fewer is dropped: it would be a portrait of them
 PRIOR_SAMPLES = 10.0  # weight in samples: of N(0, 1) in a class's Gaussian, and of that in each component
 MOST_FITTED = 4000  # samples a class that the mixture is fitted to
-SUM_SLACK, FARTHEST = 1e-3, 1e4  # what a received density may be: of latents that began as N(0, 1)
+# what a received density may be: of latents that began as N(0, 1)
+SUM_SLACK = 1e-3
+FARTHEST = 1e4
 EDGE = 1e-6  # distance from 0 and 1 within which probabilities have no quantile in float32
 
 
@@ -37,7 +39,8 @@ class ClassMixture(nn.Module):
 
     def check(self) -> None:
         """Raise UsageError where the numbers, which may have been received, are no density of a decoder's latents."""
-        sums, least = self.share.sum(1), float(self.share.min())
+        sums = self.share.sum(1)
+        least = float(self.share.min())
         if least < 0 or float((sums - 1).abs().max()) > SUM_SLACK:
             raise UsageError("the generator's density has shares that do not sum to 1")
         if max(float(self.location.abs().max()), float(self.scale.abs().max())) > FARTHEST:
@@ -69,10 +72,12 @@ class ClassMixture(nn.Module):
         normal = torch.zeros(mean.shape[1]), torch.eye(mean.shape[1])
         for label in labels.unique().tolist():
             mine = labels == label
-            at, spread = mean[mine].double(), log_variance[mine].double().exp()
+            at = mean[mine].double()
+            spread = log_variance[mine].double().exp()
             count = min(COMPONENTS, max(1, len(at) // COMPONENT_SAMPLES))
             whole = _moments(at, spread, torch.ones(len(at)), normal)
-            parts, shares = [whole], torch.ones(1)
+            parts = [whole]
+            shares = torch.ones(1)
             if count > 1:
                 weights = _responsibilities(at, spread, count, seed)
                 shares = weights.mean(0)
@@ -90,7 +95,8 @@ Moments = tuple[Tensor, Tensor]
 def _moments(at: Tensor, spread: Tensor, weights: Tensor, prior: Moments) -> Moments:
     """Mean and covariance of weighted posteriors, with those of `PRIOR_SAMPLES` samples of `prior` mixed in."""
     n = float(weights.sum())
-    share, weights = n / (n + PRIOR_SAMPLES), (weights / n).double()
+    share = n / (n + PRIOR_SAMPLES)
+    weights = (weights / n).double()
     mean = weights @ at
     centred = at - mean
     covariance = (weights[:, None] * centred).T @ centred + torch.diag(weights @ spread)

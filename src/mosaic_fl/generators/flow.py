@@ -64,12 +64,14 @@ class FlowGenerator(Generator):
                 f"a flow's latent is noise of the image's shape: {values} for {'×'.join(map(str, schema.shape))}, "
                 f"not {spec.latent}"
             )
-        self.spec, self.shape = spec, schema.shape
+        self.spec = spec
+        self.shape = schema.shape
         self.velocity: nn.Module = VelocityNet(schema, spec.width)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Images (n, channels, height, width), clamped to −1..1; differentiable where gradients are on."""
-        x, step = z.view(-1, *self.shape), 1 / SAMPLING_STEPS
+        x = z.view(-1, *self.shape)
+        step = 1 / SAMPLING_STEPS
         for i in range(SAMPLING_STEPS):
             t = torch.full((len(x),), i * step, dtype=x.dtype, device=x.device)
             middle = x + step / 2 * self.velocity(x, t, labels)
@@ -95,22 +97,28 @@ class VelocityNet(nn.Module):
 
     def __init__(self, schema: Schema, width: int) -> None:
         super().__init__()
-        (channels, *sides), levels = schema.shape, _halvings(schema)
+        (channels, *sides) = schema.shape
+        levels = _halvings(schema)
         self.multiple = 2**levels
         widths = [width * 2**level for level in range(levels + 1)]
-        self.width, condition = width, 4 * width
+        self.width = width
+        condition = 4 * width
         self.time = nn.Sequential(nn.Linear(2 * width, condition), nn.SiLU(), nn.Linear(condition, condition))
         self.embed = nn.Embedding(schema.num_classes, condition)
         self.enter = nn.Conv2d(channels, width, 3, padding=1)
-        self.down, self.coarser = nn.ModuleList(), nn.ModuleList()
-        self.finer, self.up = nn.ModuleList(), nn.ModuleList()
+        self.down = nn.ModuleList()
+        self.coarser = nn.ModuleList()
+        self.finer = nn.ModuleList()
+        self.up = nn.ModuleList()
         for here, below in pairwise(widths):
             self.down.append(Block(here, here, condition))
             self.coarser.append(nn.Conv2d(here, below, 3, 2, 1))
             self.finer.insert(0, nn.Conv2d(below, here, 3, padding=1))
             self.up.insert(0, Block(2 * here, here, condition))
-        deepest, attends = widths[-1], max(-(-side // self.multiple) for side in sides) <= LARGEST_ATTENDED
-        self.before, self.after = Block(deepest, deepest, condition), Block(deepest, deepest, condition)
+        deepest = widths[-1]
+        attends = max(-(-side // self.multiple) for side in sides) <= LARGEST_ATTENDED
+        self.before = Block(deepest, deepest, condition)
+        self.after = Block(deepest, deepest, condition)
         self.attention = Attention(deepest) if attends else nn.Identity()
         self.exit = nn.Sequential(_norm(width), nn.SiLU(), _silent(nn.Conv2d(width, channels, 3, padding=1)))
 
@@ -120,7 +128,8 @@ class VelocityNet(nn.Module):
         condition = F.silu(self.time(sinusoids(t, self.width)) + self.embed(labels))
         if height % self.multiple or width % self.multiple:
             x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), "replicate")
-        hidden, kept = self.enter(x), list[Tensor]()
+        hidden = self.enter(x)
+        kept = list[Tensor]()
         for block, coarser in zip(self.down, self.coarser, strict=True):
             kept.append(block(hidden, condition))
             hidden = coarser(kept[-1])
@@ -185,9 +194,11 @@ def flow_loss(velocity: nn.Module, images: Tensor, noise: Tensor, t: Tensor, lab
 
 
 def _halvings(schema: Schema) -> int:
-    halvings, side = 0, min(schema.shape[1:])
+    halvings = 0
+    side = min(schema.shape[1:])
     while side >= 2 * SMALLEST_MAP - 1 and halvings < MOST_HALVINGS:
-        halvings, side = halvings + 1, (side + 1) // 2
+        halvings = halvings + 1
+        side = (side + 1) // 2
     return halvings
 
 
@@ -227,7 +238,8 @@ def train_flow(
     smooth = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
     rng = stream.torch()
     draw = batches(len(data), config.batch_size, rng)
-    values, labels = data.samples.only.to(device), data.labels.to(device)
+    values = data.samples.only.to(device)
+    labels = data.labels.to(device)
     optimiser = torch.optim.Adam(generator.parameters(), lr=config.lr, fused=True)
 
     def loss(_: int) -> Tensor:

@@ -69,7 +69,8 @@ class BatchStatistics:
 
     def _record(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
         assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
-        mean, variance = layer.running_mean, layer.running_var
+        mean = layer.running_mean
+        variance = layer.running_var
         assert mean is not None
         assert variance is not None
         batch_mean, batch_variance = _Moments.apply(inputs[0])  # type: ignore[no-untyped-call]

@@ -40,7 +40,8 @@ def averaging_rounds(
     local = local_settings(config) | dict(settings or {})
 
     def one_round(before: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
-        merged, figures = nested(before.tensors), dict[str, float]()
+        merged = nested(before.tensors)
+        figures = dict[str, float]()
         asked = participants(list(groups), config.participation, seed, round)
         fitted = federation.fit([FitJob(k, groups[k], merged[groups[k]], local) for k in asked], round)
         for architecture in states:

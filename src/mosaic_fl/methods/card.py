@@ -12,9 +12,11 @@ if TYPE_CHECKING:  # all of it takes torch, which takes seconds
     from mosaic_fl.domains.schema import Schema
     from mosaic_fl.methods.outcome import Method
 
-ONE_MODEL, ALL_MODELS = "one model", "all clients' models"
+ONE_MODEL = "one model"
+ALL_MODELS = "all clients' models"
 """What a method may serve."""
-SAMPLES, SAMPLES_OR_PRIOR = "samples", "samples or prior images"
+SAMPLES = "samples"
+SAMPLES_OR_PRIOR = "samples or prior images"
 """What a method's server may distil on: samples of the clients' generators, or prior images where there are none."""
 
 

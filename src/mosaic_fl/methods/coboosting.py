@@ -49,7 +49,9 @@ PIXEL = 2.0  # from pixels in 0..1, in which perturbations are measured, to pixe
 ADVERSARIAL_TEMPERATURE = 3.0  # of the KL between ensemble and student
 DIRECTION_TEMPERATURE = 4.0  # of the outputs along which images are perturbed
 WEIGHTS = "weights"  # their name in what a part leaves
-STUDENT_DECAY, STUDENT_CLIP = 1e-4, 10.0  # weight decay of the student's SGD, longest gradient
+# weight decay of the student's SGD, longest gradient
+STUDENT_DECAY = 1e-4
+STUDENT_CLIP = 10.0
 
 
 def coboosting(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -69,11 +71,14 @@ def distil(
 
     Labels are drawn evenly from the classes that some client holds.
     """
-    settings, seed, schema = config.synthesis, config.run.seed, contributions[0].schema
+    settings = config.synthesis
+    seed = config.run.seed
+    schema = contributions[0].schema
     held_classes = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
     nothing = torch.empty(0, len(contributions), schema.num_classes)
     pupil = Pupil(config, schema, device, before.tensors, told=nothing, weight_decay=STUDENT_DECAY)
-    student, pool = pupil.student, pupil.pool
+    student = pupil.student
+    pool = pupil.pool
     weights = before.tensors.get(WEIGHTS, torch.full((len(contributions),), 1 / len(contributions))).to(device)
     experts = FrozenExperts([c.build_network() for c in contributions], device)
     for epoch in epochs:
@@ -129,7 +134,8 @@ def generator_loss(
     DENSE's loss of the weighted ensemble, with the hard-sample loss L_H for the cross-entropy, and the divergence of
     all images. `z` has no part in it.
     """
-    teacher, says = weighted_logits(experts(images), weights), student(images)
+    teacher = weighted_logits(experts(images), weights)
+    says = student(images)
     apart = kl_divergence(teacher, says, ADVERSARIAL_TEMPERATURE).mean()
     terms = settings.label * hard_loss(teacher, labels) + settings.statistics * experts.statistics_loss()
     return terms - settings.adversarial * apart

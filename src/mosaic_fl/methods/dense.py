@@ -62,10 +62,13 @@ def distil(
 
     Labels are drawn evenly from the classes that some client holds.
     """
-    settings, seed, schema = config.synthesis, config.run.seed, contributions[0].schema
+    settings = config.synthesis
+    seed = config.run.seed
+    schema = contributions[0].schema
     held_classes = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
     pupil = Pupil(config, schema, device, before.tensors, told=torch.empty(0, schema.num_classes))
-    student, pool = pupil.student, pupil.pool
+    student = pupil.student
+    pool = pupil.pool
     f = FrozenExperts([c.build_network() for c in contributions], device)
     loss = partial(generator_loss, experts=f, student=student, settings=settings)
     for epoch in epochs:
@@ -103,7 +106,8 @@ def generator_loss(
     the clients' batch-norm statistics (eq. 4); L_div = −ω·KL(teacher ‖ student), ω = 1 where they disagree (eq.
     5), which draws images to where the student is wrong. `z` has no part in it.
     """
-    teacher, says = mean_logits(experts(images)), student(images)
+    teacher = mean_logits(experts(images))
+    says = student(images)
     found = F.cross_entropy(teacher, labels)
     apart = masked_divergence(teacher, says, disagree(teacher, says)).mean()
     return settings.label * found + settings.statistics * experts.statistics_loss() - settings.adversarial * apart

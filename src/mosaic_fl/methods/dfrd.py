@@ -58,7 +58,8 @@ from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.steps import PlainStep
 
-GENERATOR, AVERAGED = "generator", "averaged"
+GENERATOR = "generator"
+AVERAGED = "averaged"
 OLD_SAMPLES = 0.5  # α in L_md: the share of the averaged generator (section 5.1)
 
 
@@ -67,7 +68,10 @@ def dfrd(federation: Federation, config: Config, device: torch.device, journal: 
 
     Raises UsageError where the clients' architectures differ or cannot be cut as `rounds.kind` asks.
     """
-    schema, seed, settings, rounds = federation.schema, config.run.seed, config.synthesis, all_rounds(config)
+    schema = federation.schema
+    seed = config.run.seed
+    settings = config.synthesis
+    rounds = all_rounds(config)
     architecture, state = start(federation, config, "dfrd")
     ratios = assign(architecture, config.models.ratios, len(federation.architectures)) if widths(config) else {}
     generator, averaged = (new_generator(schema, settings, Stream(seed, "dfrd-generator")) for _ in range(2))
@@ -91,7 +95,8 @@ def dfrd(federation: Federation, config: Config, device: torch.device, journal: 
         old = averaged.to(device) if AVERAGED in memory else None
         if old is not None:
             old.load_state_dict(memory[AVERAGED])
-        ensemble, stream = FrozenExperts(answers.experts(schema), device), Stream(seed, "dfrd", round=round)
+        ensemble = FrozenExperts(answers.experts(schema), device)
+        stream = Stream(seed, "dfrd", round=round)
         fine_tune(student, generator, old, ensemble, answers.class_counts, settings, stream, monitor)
         new = copy_state(generator)
         return {
@@ -128,8 +133,11 @@ def fine_tune(
     ensemble's clients. All tensors are on the student's device.
     """
     device = next(student.parameters()).device
-    weights, shares, rng = class_weights(counts).to(device), counts.sum(0), stream.torch()
-    of_student, of_generator = sgd(student, settings), adam(generator, settings)
+    weights = class_weights(counts).to(device)
+    shares = counts.sum(0)
+    rng = stream.torch()
+    of_student = sgd(student, settings)
+    of_generator = adam(generator, settings)
     sources = [(generator, 1.0)] + ([(old, OLD_SAMPLES)] if old is not None else [])
     batch = partial(draw, settings, shares, rng, device)
     generator_loss = student_loss = 0.0

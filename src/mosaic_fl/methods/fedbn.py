@@ -44,7 +44,9 @@ NORMALISATION = (
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
     *(nn.GroupNorm, nn.LayerNorm, nn.RMSNorm),
 )
-SHARED, OWN = "shared/", "client-{:03d}/"  # begin the names of what a round keeps
+# begin the names of what a round keeps
+SHARED = "shared/"
+OWN = "client-{:03d}/"
 
 
 def fedbn(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -52,8 +54,10 @@ def fedbn(federation: Federation, config: Config, device: torch.device, journal:
 
     Without a normalisation layer this is FedAvg. Raises UsageError where the clients' architectures differ.
     """
-    architecture, seed = shared_architecture(federation.architectures, "fedbn"), config.run.seed
-    clients, rounds = range(len(federation.architectures)), range(max(1, config.rounds.warm_up))
+    architecture = shared_architecture(federation.architectures, "fedbn")
+    seed = config.run.seed
+    clients = range(len(federation.architectures))
+    rounds = range(max(1, config.rounds.warm_up))
     with Stream(seed, "fedavg-init").ambient():  # FedAvg's start, so that methods compare
         model = build(architecture, federation.schema)
     at_client = normalisation_entries(model)

@@ -44,7 +44,8 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
     The student's training is that of `config.distill` with labels alone. Raises UsageError where no client has a
     generator.
     """
-    schema, seed = federation.schema, config.run.seed
+    schema = federation.schema
+    seed = config.run.seed
     architecture = config.models.student or default_student(schema)
     contributions = federation.contribute()
     settings = config.distill.model_copy(

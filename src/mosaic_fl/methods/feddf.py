@@ -51,7 +51,9 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
 
     Raises UsageError where the clients' architectures differ or there is nothing to distil on.
     """
-    schema, seed, rounds = federation.schema, config.run.seed, all_rounds(config)
+    schema = federation.schema
+    seed = config.run.seed
+    rounds = all_rounds(config)
     architecture, state = start(federation, config, "feddf")
     settings = config.distill.model_copy(update={"kl": 1.0, "label": 0.0, "teacher_label": 0.0, "jsd": 0.0})
     contributions = federation.contribute()

@@ -68,7 +68,9 @@ def fedftg(federation: Federation, config: Config, device: torch.device, journal
 
     Raises UsageError where the clients' architectures differ.
     """
-    schema, seed, rounds = federation.schema, config.run.seed, all_rounds(config)
+    schema = federation.schema
+    seed = config.run.seed
+    rounds = all_rounds(config)
     architecture, state = start(federation, config, "fedftg")
     generator = new_generator(schema, config.synthesis, Stream(seed, "fedftg-generator"))
 
@@ -78,7 +80,8 @@ def fedftg(federation: Federation, config: Config, device: torch.device, journal
     def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:
         generator.load_state_dict(memory[GENERATOR])
         student = load_model(architecture, schema, answers.merged).to(device)
-        ensemble, stream = FrozenExperts(answers.experts(schema), device), Stream(seed, "fedftg", round=round)
+        ensemble = FrozenExperts(answers.experts(schema), device)
+        stream = Stream(seed, "fedftg", round=round)
         fine_tune(student, generator.to(device), ensemble, answers.class_counts, config.synthesis, stream, monitor)
         return {GLOBAL: copy_state(student), GENERATOR: copy_state(generator)}
 
@@ -101,8 +104,11 @@ def fine_tune(
     `counts` (K, C) are the class counts of the ensemble's clients. All tensors are on the student's device.
     """
     device = next(student.parameters()).device
-    weights, shares, rng = class_weights(counts).to(device), counts.sum(0), stream.torch()
-    of_student, of_generator = sgd(student, settings), adam(generator, settings)
+    weights = class_weights(counts).to(device)
+    shares = counts.sum(0)
+    rng = stream.torch()
+    of_student = sgd(student, settings)
+    of_generator = adam(generator, settings)
     batch = partial(draw, settings, shares, rng, device)
     generator_loss = student_loss = 0.0
 

@@ -47,7 +47,8 @@ from mosaic_fl.storage.container import pack
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
-GENERATOR, LABELS = "generator", "labels"
+GENERATOR = "generator"
+LABELS = "labels"
 WEIGHT_DECAY = 1e-2  # of the generator, in the authors' code
 
 
@@ -56,7 +57,10 @@ def fedgen(federation: Federation, config: Config, device: torch.device, journal
 
     Raises UsageError where the clients' architectures differ, or have no head of their own to be trained.
     """
-    schema, seed, settings, rounds = federation.schema, config.run.seed, config.synthesis, all_rounds(config)
+    schema = federation.schema
+    seed = config.run.seed
+    settings = config.synthesis
+    rounds = all_rounds(config)
     architecture, state = start(federation, config, "fedgen")
     features = feature_size(architecture, schema, state)
 

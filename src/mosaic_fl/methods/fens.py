@@ -37,9 +37,11 @@ def fens(federation: Federation, config: Config, device: torch.device, journal: 
     that held nothing back abstains. Raises MosaicError where nobody ever trained it.
     """
     contributions = federation.contribute()
-    mixture, seed = MixtureOfExperts.of(contributions), config.run.seed
+    mixture = MixtureOfExperts.of(contributions)
+    seed = config.run.seed
     experts, classes = mixture.weights.shape
-    clients, rounds = range(len(federation.architectures)), range(max(1, config.rounds.warm_up))
+    clients = range(len(federation.architectures))
+    rounds = range(max(1, config.rounds.warm_up))
     with Stream(seed, "fusion-init").ambient():
         state: State = copy_state(Aggregator(experts, classes, config.meta.width))
 

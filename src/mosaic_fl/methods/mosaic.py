@@ -58,7 +58,8 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     distilled = distill(contributions, config, device, journal, warm.full, judge)
 
     tuned, up, down = _fine_tune(federation, config, distilled.model, after, journal)
-    size, clients = len(distilled.model.to_bytes()), len(federation.architectures)
+    size = len(distilled.model.to_bytes())
+    clients = len(federation.architectures)
     sent = of_each({c.client: len(c.to_bytes()) for c in contributions}, clients)
     begun = of_each(
         {c.client: warm.last.get(c.client, 0) + size * distilled.candidates for c in contributions}, clients
@@ -86,7 +87,9 @@ class _Warm:
 
 
 def _warm_up(federation: Federation, config: Config, rounds: range, journal: Journal) -> _Warm:
-    kind, seed, groups = config.rounds.kind, config.run.seed, dict(enumerate(federation.architectures))
+    kind = config.rounds.kind
+    seed = config.run.seed
+    groups = dict(enumerate(federation.architectures))
     averaged = config.experts.kind == "class_average"
     if not (rounds or averaged):
         return _Warm({}, {}, *_nothing(len(groups)))
@@ -101,7 +104,8 @@ def _warm_up(federation: Federation, config: Config, rounds: range, journal: Jou
         sent = traffic(sizes, rounds, journal)
         return _Warm(starts, states, sent, sent, sizes)  # the last average goes down, too
     architecture = shared_architecture(federation.architectures, kind, BY_GROUP)
-    held, rolling = assign(architecture, config.models.ratios, len(groups)), kind == "fedrolex"
+    held = assign(architecture, config.models.ratios, len(groups))
+    rolling = kind == "fedrolex"
     state = partial_rounds(
         federation, architecture, held, states[architecture], rounds, config.rounds, seed, journal, rolling=rolling
     )
@@ -111,7 +115,8 @@ def _warm_up(federation: Federation, config: Config, rounds: range, journal: Jou
         window = indices(architecture, ratio, federation.schema, len(rounds) if rolling else 0)
         starts[client] = Start(narrow(architecture, ratio), extract(state, window))
     sizes = partial_sizes(architecture, held, state, federation.schema)
-    sent, stage = traffic(sizes, rounds, journal), ["statistics-warm-up"]
+    sent = traffic(sizes, rounds, journal)
+    stage = ["statistics-warm-up"]
     up, down = with_statistics(sent, architecture, state, federation.schema, stage, journal)
     return _Warm(starts, {architecture: state}, up, down, sizes)
 
@@ -124,8 +129,12 @@ def _fine_tune(
     federation: Federation, config: Config, model: GlobalModel, rounds: range, journal: Journal
 ) -> tuple[GlobalModel, list[int], list[int]]:
     """The model after the rounds that follow the distillation, and the bytes up and down of each client in them."""
-    name, seed, kind, clients = model.architecture, config.run.seed, config.rounds.kind, len(federation.architectures)
-    lr, state = {"optimiser": config.train.optimiser, "lr": config.rounds.fine_tune_lr}, State(model.state)
+    name = model.architecture
+    seed = config.run.seed
+    kind = config.rounds.kind
+    clients = len(federation.architectures)
+    lr = {"optimiser": config.train.optimiser, "lr": config.rounds.fine_tune_lr}
+    state = State(model.state)
     if not rounds:
         return model, *_nothing(clients)
     if kind == "fedavg":
@@ -133,7 +142,8 @@ def _fine_tune(
         states = averaging_rounds(federation, everyone, {name: state}, rounds, config.rounds, seed, journal, lr)
         sent = traffic(packed_sizes(everyone, states, model.schema), rounds, journal)
         return GlobalModel(name, model.schema, states[name]), sent, sent
-    held, rolling = assign(name, config.models.ratios, clients), kind == "fedrolex"
+    held = assign(name, config.models.ratios, clients)
+    rolling = kind == "fedrolex"
     state = partial_rounds(federation, name, held, state, rounds, config.rounds, seed, journal, lr, rolling=rolling)
     state = static_batch_norm(federation, name, state, "statistics-fine-tune", journal)
     sent = traffic(partial_sizes(name, held, state, model.schema), rounds, journal)

@@ -56,7 +56,8 @@ def parts_of(settings: SynthesisConfig, schema: Schema, clients: int) -> list[ra
 
     An image is a byte a value, and at most four bytes a class for what each client's model says of it.
     """
-    epochs, image = settings.epochs, math.prod(schema.shape) + 4 * clients * schema.num_classes
+    epochs = settings.epochs
+    image = math.prod(schema.shape) + 4 * clients * schema.num_classes
     count = min(PARTS, epochs) if epochs * settings.batch_size * image <= LARGEST else 1
     ends = [epochs * part // count for part in range(count + 1)]
     return [range(a, b) for a, b in pairwise(ends)]

@@ -105,7 +105,8 @@ def serve_rounds(
     """
 
     def one_round(before: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
-        remembered, clients = nested(before.tensors), range(len(federation.architectures))
+        remembered = nested(before.tensors)
+        clients = range(len(federation.architectures))
         asked = participants(clients, config.rounds.participation, config.run.seed, round)
         answers = train(remembered, asked, round)
         kept = serve(remembered, answers, round, monitor)
@@ -135,5 +136,6 @@ def equal_outcome(
     groups = dict.fromkeys(range(len(federation.architectures)), architecture)
     up = traffic(packed_sizes(groups, {architecture: state}, federation.schema), rounds, journal)
     more = traffic(dict.fromkeys(groups, extra_down), rounds[1:], journal)
-    down, model = [a + b for a, b in zip(up, more, strict=True)], GlobalModel(architecture, federation.schema, state)
+    down = [a + b for a, b in zip(up, more, strict=True)]
+    model = GlobalModel(architecture, federation.schema, state)
     return Outcome(model, up, delivered(down, model))

@@ -149,7 +149,8 @@ def static_batch_norm(federation: Federation, architecture: str, state: State, s
 
     def measure(monitor: Monitor) -> tuple[State, dict[str, Any]]:
         answered = federation.statistics(architecture, state)
-        told, known = {"participants": [a.client for a in answered]}, [a for a in answered if a.samples]
+        told = {"participants": [a.client for a in answered]}
+        known = [a for a in answered if a.samples]
         if not known:
             return {}, told
         total = sum(a.samples for a in known)

@@ -27,7 +27,8 @@ class CNN(Classifier):
             layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
             if min(height, side) > SMALLEST_MAP:
                 layers.append(nn.MaxPool2d(2))
-                height, side = height // 2, side // 2
+                height = height // 2
+                side = side // 2
             channels = out
         self.body = nn.Sequential(*layers)
         # Not nn.AdaptiveAvgPool2d: where 4 does not divide the side, its windows overlap: its gradient

@@ -26,9 +26,11 @@ class LeNet(Classifier):
         super().__init__()
         channels, height, width = schema.shape
         self.padding = (0, max(0, LEAST - width), 0, max(0, LEAST - height))
-        self.first, self.second = nn.Conv2d(channels, 6, 5), nn.Conv2d(6, 16, 5)
+        self.first = nn.Conv2d(channels, 6, 5)
+        self.second = nn.Conv2d(6, 16, 5)
         rows, columns = (_last_map(max(LEAST, side)) for side in (height, width))
-        self.third, self.fourth = nn.Linear(16 * rows * columns, 120), nn.Linear(120, 84)
+        self.third = nn.Linear(16 * rows * columns, 120)
+        self.fourth = nn.Linear(120, 84)
         self.head = nn.Linear(84, schema.num_classes)
 
     def features(self, images: Tensor) -> Tensor:

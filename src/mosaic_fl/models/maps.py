@@ -17,7 +17,9 @@ MAX_MAP = 2**26
 MAP_PER_PARAMETER = 16
 LARGEST_MAP = 2**28
 # What one core of a small machine does in a second, for an estimate: operations of a convolution, values of a map.
-OPERATIONS_A_SECOND, VALUES_A_SECOND, SECONDS_A_CALL = 2e10, 3e8, 3e-5
+OPERATIONS_A_SECOND = 2e10
+VALUES_A_SECOND = 3e8
+SECONDS_A_CALL = 3e-5
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ class ZeroPadShortcut(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.new_channels, self.stride = outputs - inputs, stride
+        self.new_channels = outputs - inputs
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))

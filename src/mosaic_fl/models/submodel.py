@@ -42,9 +42,11 @@ def indices(full_spec: str, ratio: Ratio, schema: Schema, roll: int = 0) -> dict
     The windows have moved on by `roll` channels, each around its own layer's width. Allocates no weights. Raises
     UsageError as `narrow` and `build` do.
     """
-    part, full = _skeleton(narrow(full_spec, ratio), schema), _skeleton(full_spec, schema)
+    part = _skeleton(narrow(full_spec, ratio), schema)
+    full = _skeleton(full_spec, schema)
     walk = _Walk(roll)
-    pixels, classes = Channels.all(schema.shape[0]), Channels.all(schema.num_classes)
+    pixels = Channels.all(schema.shape[0])
+    classes = Channels.all(schema.num_classes)
     features = walk.through("body", full.get_submodule("body"), part.get_submodule("body"), pixels)
     walk.through("head", full.head, part.head, features, classes)
     return {name: walk.windows[name] for name in full.state_dict()}
@@ -85,7 +87,8 @@ def _merged(tensor: Tensor, parts: Iterable[tuple[Tensor, Window, float]]) -> Te
         for part, at, _ in parts:
             largest[at] = torch.maximum(largest[at], part)
         return largest
-    total, weights = torch.zeros_like(tensor, dtype=torch.float64), torch.zeros_like(tensor, dtype=torch.float64)
+    total = torch.zeros_like(tensor, dtype=torch.float64)
+    weights = torch.zeros_like(tensor, dtype=torch.float64)
     for part, at, weight in parts:
         total[at] += weight * part.double()
         weights[at] += weight
@@ -119,7 +122,8 @@ class _Walk:
     """Follows an activation through the full network and its sub-model at once and notes every layer's window."""
 
     def __init__(self, roll: int) -> None:
-        self.roll, self.windows = roll, dict[str, Window]()
+        self.roll = roll
+        self.windows = dict[str, Window]()
 
     def rolling(self, width: int, size: int) -> Channels:
         """The window of `size` out of `width` channels."""

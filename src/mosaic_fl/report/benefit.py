@@ -37,7 +37,8 @@ def own_figure(validation: Mapping[str, float]) -> str:
 
 
 def _samples(samples: Sequence[int]) -> str:
-    least, most = min(samples), max(samples)
+    least = min(samples)
+    most = max(samples)
     return f"{least} sample{'s' * (least != 1)} each" if least == most else f"{least} to {most} samples each"
 
 
@@ -73,7 +74,8 @@ def _names(clients: Sequence[int]) -> str:
 
 
 def _span(points: Sequence[float]) -> str:
-    least, most = min(points), max(points)
+    least = min(points)
+    most = max(points)
     if most - least < NEAR or f"{least:.1f}" == f"{most:.1f}":
         return f"{most:.1f} points"
     return f"{least:.1f} to {most:.1f} points"

@@ -31,8 +31,15 @@ if TYPE_CHECKING:
 
 NONE = "–"
 FIGURES = ("accuracy %", "models", "rounds", "MB up", "MB down", "s client", "s server")
-LABEL, BAR, VALUE, GAP = 1.75, 2.0, 0.85, 0.35  # inches of a panel: names, bars, figures, and what parts two panels
-PITCH, TITLE, TICKS = 0.19, 0.34, 0.3  # inches: a bar, a panel's heading, and what is below its bars
+# inches of a panel: names, bars, figures, and what parts two panels
+LABEL = 1.75
+BAR = 2.0
+VALUE = 0.85
+GAP = 0.35
+# inches: a bar, a panel's heading, and what is below its bars
+PITCH = 0.19
+TITLE = 0.34
+TICKS = 0.3
 LONGEST_NAME = 22  # characters of a method's name in the picture
 
 
@@ -58,7 +65,8 @@ def comparison_picture(blocks: Sequence[Block], path: Path) -> None:
     """
     across = max(1, len({(block.architectures, block.rounds) for block in blocks}))
     tall = TITLE + PITCH * max((len(block.rows) for block in blocks), default=0) + TICKS
-    wide, down = LABEL + BAR + VALUE + GAP, -(-len(blocks) // across)
+    wide = LABEL + BAR + VALUE + GAP
+    down = -(-len(blocks) // across)
     about = (
         "test accuracy in percent, mean and standard deviation over seeds; pale: reference lines; hatched: real data; "
         "*: see table.md"
@@ -100,7 +108,8 @@ def cells(row: Row) -> list[str]:
 
 
 def _panel(axes: "Axes", block: Block, x: float, y: float) -> None:
-    left, top = x + LABEL, y + TITLE
+    left = x + LABEL
+    top = y + TITLE
     bottom = top + PITCH * len(block.rows)
     write(axes, x, y + 0.1, block.title, LARGEST, INK, weight="bold")
     for tick in (0, 50, 100):
@@ -117,7 +126,8 @@ def _panel(axes: "Axes", block: Block, x: float, y: float) -> None:
             write(axes, left + 0.05, middle, shorten(row.note, 44), 7, MUTED)
             continue
         fill = BLUE if ours else PALE if row.kind == "reference" else MIDDLE
-        hatch, percent = "////" if row.kind == "real data" else None, BAR / 100
+        hatch = "////" if row.kind == "real data" else None
+        percent = BAR / 100
         axes.barh(middle, percent * row.accuracy, 0.66 * PITCH, left, color=fill, hatch=hatch, edgecolor="white", lw=0)
         if row.accuracy_std is not None:
             ends = (max(0.0, row.accuracy - row.accuracy_std), min(100.0, row.accuracy + row.accuracy_std))

@@ -21,8 +21,10 @@ class Heartbeat:
     """
 
     def __init__(self, console: Console, words: Callable[[], str]) -> None:
-        self._console, self._words = console, words
-        self._lock, self._quit = threading.Lock(), threading.Event()
+        self._console = console
+        self._words = words
+        self._lock = threading.Lock()
+        self._quit = threading.Event()
         self._spoke = console.get_time()
         self._thread: threading.Thread | None = None
 

@@ -57,11 +57,14 @@ def read_kept(folder: Path) -> Kept:
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{folder / MARKER} is damaged or no run's: name what --out was") from error
     stages = sorted((_written(path), path.stem) for path in folder.glob("stages/*.safetensors"))
-    contributions, cells = list(folder.glob("contributions/*.contribution")), list(folder.glob("cells/*.json"))
+    contributions = list(folder.glob("contributions/*.contribution"))
+    cells = list(folder.glob("cells/*.json"))
     latest = [folder / MARKER, folder / "table.json", *contributions, *cells, folder / FILE]
     times = [_written(path) for path in latest] + [time for time, _ in stages]
-    result, grid = read_result(folder), _grid(folder / "table.json", marker)
-    accuracy, names = _accuracy(result or {}), tuple(name for _, name in stages) or _timed(result or {})
+    result = read_result(folder)
+    grid = _grid(folder / "table.json", marker)
+    accuracy = _accuracy(result or {})
+    names = tuple(name for _, name in stages) or _timed(result or {})
     ended = result is not None if grid is None else grid.left == 0
     told = str(marker.get("command", "run")), ended, names, len(contributions), len(cells), max(times), accuracy
     runnable, failed = (None, 0) if grid is None else (grid.runnable, grid.failed)
@@ -130,7 +133,8 @@ def _grid(table: Path, marker: dict[str, Any]) -> _Grid | None:
     seeds = marker.get("options", {}).get("seeds")
     if seeds is None or not table.exists():
         return None
-    content, axes = _content(table), ("clients", "alpha", "architectures", "method", "rounds")
+    content = _content(table)
+    axes = ("clients", "alpha", "architectures", "method", "rounds")
     try:
         rows = {tuple(row[axis] for axis in axes) for row in content["tables"]}
         states = Counter(cell["status"] for cell in content["cells"])

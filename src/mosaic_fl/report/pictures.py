@@ -41,7 +41,9 @@ from mosaic_fl.report.tables import CEILING, percent, serves, shorten
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
 
-TIGHT, MAX_SIDE = 0.17, 18.0  # inches: a cell that still holds text, and the side of the largest grid
+# inches: a cell that still holds text, and the side of the largest grid
+TIGHT = 0.17
+MAX_SIDE = 18.0
 MAX_NAME = 20  # characters of a label
 MAX_BLOCKS = 100  # clients, and classes, in a picture of samples; the others are counted
 MAX_BARS = 16  # more clients than this share one row of dots
@@ -55,10 +57,14 @@ def split_picture(counts: Tensor, names: Sequence[str], path: Path) -> None:
     """
     clients, classes = counts.shape
     totals = counts.sum(1).tolist()
-    cell_w, cell_h = _pitch(classes, 8, 0.7), _pitch(clients, 7, 0.4)
-    rows, columns = _Labels([f"client {k}" for k in range(clients)], cell_h), _Labels(names, cell_w)
-    left, bottom = MARGIN + rows.length + 0.1, HEAD + cell_h * clients
-    right, bars = left + cell_w * classes, 0.7
+    cell_w = _pitch(classes, 8, 0.7)
+    cell_h = _pitch(clients, 7, 0.4)
+    rows = _Labels([f"client {k}" for k in range(clients)], cell_h)
+    columns = _Labels(names, cell_w)
+    left = MARGIN + rows.length + 0.1
+    bottom = HEAD + cell_h * clients
+    right = left + cell_w * classes
+    bars = 0.7
     size = (right + 0.15 + bars + 0.75, bottom + columns.depth + MARGIN)
     about = f"{sum(totals):,} training samples, {clients} client{'s' * (clients != 1)}, {classes} classes"
     axes = blank_sheet(*size, "Who holds what", about)
@@ -66,7 +72,8 @@ def split_picture(counts: Tensor, names: Sequence[str], path: Path) -> None:
     rows.draw_left(axes, left - 0.08, HEAD + cell_h / 2)
     columns.draw_below(axes, left + cell_w / 2, bottom + 0.07)
 
-    start, inch = right + 0.15, bars / max(*totals, 1)
+    start = right + 0.15
+    inch = bars / max(*totals, 1)
     middles = [HEAD + (k + 0.5) * cell_h for k in range(clients)]
     axes.barh(middles, [n * inch for n in totals], height=0.62 * cell_h, left=start, color=PALE)
     for k in rows.shown:
@@ -80,7 +87,8 @@ def _draw_counts(axes: "Axes", counts: Tensor, frame: tuple[float, float, float,
 
     left, right, bottom, top = frame
     clients, classes = counts.shape
-    cell_w, cell_h = (right - left) / classes, (bottom - top) / clients
+    cell_w = (right - left) / classes
+    cell_h = (bottom - top) / clients
     shades = LinearSegmentedColormap.from_list("counts", SEQUENCE).with_extremes(under=FAINT)
     depth = (counts / counts.max().clamp(min=1)).sqrt()
     axes.imshow(depth.numpy(), shades, vmin=1e-9, vmax=1, extent=frame, aspect="auto", interpolation="nearest")
@@ -91,7 +99,8 @@ def _draw_counts(axes: "Axes", counts: Tensor, frame: tuple[float, float, float,
     digits = len(str(int(counts.max())))
     size = min(8.5, 0.84 * cell_w / POINT / CHARACTER / digits, 0.62 * cell_h / POINT)
     for k, c in counts.nonzero().tolist() if size >= SMALLEST else []:
-        x, y = left + (c + 0.5) * cell_w, top + (k + 0.52) * cell_h
+        x = left + (c + 0.5) * cell_w
+        y = top + (k + 0.52) * cell_h
         colour = "white" if depth[k, c] > 0.5 else INK
         write(axes, x, y, str(int(counts[k, c])), size, colour, ha="center")
 
@@ -107,14 +116,17 @@ def samples_picture(
     One channel is grey, three are red, green, blue; of any other number the mean is shown.
     Raises MosaicError where `path` cannot be written.
     """
-    clients, classes = min(len(samples), MAX_BLOCKS), min(len(names), MAX_BLOCKS)
+    clients = min(len(samples), MAX_BLOCKS)
+    classes = min(len(names), MAX_BLOCKS)
     drawn = max((block.shape[1] for _, block in samples if block is not None), default=1)
     across = next(n for n in range(1, drawn + 1) if drawn % n == 0 and n * n >= drawn)
     down = drawn // across
     side = int(_clip(2400 // max(classes * across, clients * down), 16, 40))
     gap = 10 if classes <= 20 else 4
-    block_w, block_h = across * (side + 1) - 1, down * (side + 1) - 1
-    step_w, step_h = block_w + gap, block_h + gap
+    block_w = across * (side + 1) - 1
+    block_h = down * (side + 1) - 1
+    step_w = block_w + gap
+    step_h = block_h + gap
 
     canvas = torch.full((clients * step_h - gap, classes * step_w - gap, 3), 255, dtype=torch.uint8)
     for k, (_, block) in enumerate(samples[:clients]):
@@ -127,7 +139,9 @@ def samples_picture(
 
     rows = _Labels([label for label, _ in samples[:clients]], step_h / DPI)
     columns = _Labels(names[:classes], step_w / DPI)
-    left, tall, wide = snap(MARGIN + rows.length + 0.1), canvas.shape[0] / DPI, canvas.shape[1] / DPI
+    left = snap(MARGIN + rows.length + 0.1)
+    tall = canvas.shape[0] / DPI
+    wide = canvas.shape[1] / DPI
     hidden = [(len(samples) - clients, "clients"), (len(names) - classes, "classes")]
     about = "; ".join(["grey: a class the client does not hold", *(f"{n} more {w}" for n, w in hidden if n)])
     size = (left + wide + MARGIN, HEAD + tall + columns.depth + MARGIN)
@@ -157,7 +171,10 @@ def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> No
     if dots:
         bars = [(f"{len(dots)} clients, mean", sum(dots) / len(dots)), *bars[len(own) :]]
 
-    pitch, left, wide, figures = 0.3, 2.6, 4.2, 0.75
+    pitch = 0.3
+    left = 2.6
+    wide = 4.2
+    figures = 0.75
     bottom = HEAD + 0.1 + pitch * len(bars)
     axes = blank_sheet(
         left + wide + figures + MARGIN,
@@ -244,9 +261,14 @@ class _Labels:
 
     def draw_below(self, axes: "Axes", x: float, y: float) -> None:
         """Side by side, hanging from `y`, the first centred at `x`."""
-        texts, size, turn, shown = self.texts, self.level, 0, range(len(self.names))
+        texts = self.texts
+        size = self.level
+        turn = 0
+        shown = range(len(self.names))
         if self.upright:
-            size, turn, shown = self.size, 90, self.shown
+            size = self.size
+            turn = 90
+            shown = self.shown
         for i in shown:
             write(axes, x + i * self.pitch, y, texts[i], size, INK, ha="center", va="top", rotation=turn)
 

@@ -16,7 +16,9 @@ from rich.text import Text
 from mosaic_fl.report.heartbeat import Heartbeat, clock
 from mosaic_fl.storage.stopwatch import CLIENTS, Stopwatch
 
-SERVER, CEILING = -1, -2  # who works beside the clients: the server, and the ceiling's training beside it
+# who works beside the clients: the server, and the ceiling's training beside it
+SERVER = -1
+CEILING = -2
 OF_CLIENTS = ("train", "generator")  # the parts of the time in which the run waits for contributions
 MAX_LINES = 8  # running pieces shown at once: a run with 100 clients must not flood the screen
 REFRESH_SECONDS = 0.1
@@ -91,7 +93,8 @@ class Display:
         self._stages = {name: Stage(weight) for name, weight in plan}
         self._pieces: dict[int, tuple[str, int, int]] = {}
         self._began = self._ticked = self._console.get_time()
-        self._shown, self._inside = 0.0, False
+        self._shown = 0.0
+        self._inside = False
         self._quit = threading.Event()
         self._heartbeat = Heartbeat(self._console, self.words)
         self._painter: threading.Thread | None = None
@@ -187,7 +190,8 @@ class Display:
             self._tick()
             at_work = list(dict.fromkeys(stage for stage, _, _ in self._pieces.values()))
             parts = [self._progress(name) for name in self._stages if name in at_work]
-            elapsed, left = self._ticked - self._began, time_left(list(self._stages.values()), self._clients)
+            elapsed = self._ticked - self._began
+            left = time_left(list(self._stages.values()), self._clients)
         rest = f", about {clock(left)} left" if left else ""
         return f"{', '.join(parts) or 'between two stages'} · {clock(elapsed)} elapsed{rest}"
 

@@ -12,17 +12,26 @@ if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pa
     from matplotlib.axes import Axes
 
 # Blue and vermilion of Okabe and Ito's palette (2008), which every kind of colour vision tells apart.
-BLUE, VERMILION = "#0072b2", "#d55e00"
-INK, MUTED, FAINT = "#1f2a35", "#6b7884", "#eef1f4"
-PALE, MIDDLE = "#c3d2de", "#86a5bc"
+BLUE = "#0072b2"
+VERMILION = "#d55e00"
+INK = "#1f2a35"
+MUTED = "#6b7884"
+FAINT = "#eef1f4"
+PALE = "#c3d2de"
+MIDDLE = "#86a5bc"
 SEQUENCE = ("#dceaf5", "#7fb5da", BLUE, "#023a63")  # few to many
 
 DPI = 160
 POINT = 1 / 72  # inch
 CHARACTER = 0.6  # mean width of a character, in font sizes
-SMALLEST, LEGIBLE, LARGEST = 5.0, 7.0, 9.0  # points: smaller text is left out, or turned to be legible
+# points: smaller text is left out, or turned to be legible
+SMALLEST = 5.0
+LEGIBLE = 7.0
+LARGEST = 9.0
 DRAWING = "drawing pictures"
-MARGIN, HEAD = 0.25, 0.85  # inches: around a sheet, and above what is drawn
+# inches: around a sheet, and above what is drawn
+MARGIN = 0.25
+HEAD = 0.85
 
 
 def can_draw() -> bool:
@@ -40,7 +49,8 @@ def blank_sheet(width: float, height: float, title: str, about: str) -> "Axes":
     from matplotlib.figure import Figure
 
     least = 2 * MARGIN + CHARACTER * POINT * max(13 * len(title), LARGEST * len(about))
-    width, height = snap(max(width, least)), snap(height)
+    width = snap(max(width, least))
+    height = snap(height)
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)

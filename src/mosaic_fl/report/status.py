@@ -105,7 +105,8 @@ def _named(status: Status, now: float) -> str:
 
 
 def _cells(client: Client, now: float) -> tuple[str, ...]:
-    samples, received = f"{client.samples:,}" if client.samples else "", size(client.bytes) if client.bytes else ""
+    samples = f"{client.samples:,}" if client.samples else ""
+    received = size(client.bytes) if client.bytes else ""
     return client.state, span(now - client.since), client.architecture, samples, received, client.node, client.note
 
 

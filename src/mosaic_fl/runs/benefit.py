@@ -49,7 +49,8 @@ def taking_part(result: Mapping[str, Any]) -> dict[str, Any]:
     serves than alone, None where that is not known. What nobody measured is left out.
     """
     views = {}
-    local, accuracy = result.get("local_accuracy") or [], result.get("accuracy")
+    local = result.get("local_accuracy") or []
+    accuracy = result.get("accuracy")
     if local and accuracy is not None:
         views["test"] = _counted([None if own is None else accuracy - own for own in local])
     if own := result.get("own_data"):
@@ -64,7 +65,8 @@ def _difference(site: Mapping[str, Any]) -> float | None:
 
 def _counted(differences: Sequence[float | None]) -> dict[str, Any]:
     known = [difference for difference in differences if difference is not None]
-    gain, lose = sum(d > SAME for d in known), sum(d < -SAME for d in known)
+    gain = sum(d > SAME for d in known)
+    lose = sum(d < -SAME for d in known)
     return {
         "gain": gain,
         "lose": lose,

@@ -28,7 +28,8 @@ def figures(
     of the clients' own figures have one entry for each of `clients` clients, by number, also for those whose model
     never came; with 0 one for each model that came, in their order.
     """
-    labels, outputs = test.labels, None
+    labels = test.labels
+    outputs = None
     if outcome.model is None and outcome.ensemble is not None:
         outputs = outcome.ensemble.mixture.outputs(test.samples, device)
         predicted = outcome.ensemble.fuse(outputs)
@@ -47,7 +48,8 @@ def figures(
         "centralised_accuracy": None,
     }
     if outcome.distilled:
-        distilled, teachers = outcome.distilled, outcome.distilled.teachers
+        distilled = outcome.distilled
+        teachers = outcome.distilled.teachers
         outputs = distilled.clients.outputs(test.samples, device)
         taught = outputs if teachers.mixture is distilled.clients else teachers.mixture.outputs(test.samples, device)
         result |= {

@@ -58,7 +58,8 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
         trust(config.models.student)  # before contributions of the same architecture are built
     name_generator(config.generator.family)
     contributions = compatible([Contribution.load(path) for path in paths])
-    schema, device = contributions[0].schema, find_device(config.run.device)
+    schema = contributions[0].schema
+    device = find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
     check(student, schema)
     held_out = load_test(test, schema, config.data) if test else None
@@ -83,7 +84,9 @@ def distill_prepared(
     `keep_stages`; other test data are measured on what the stages give, and without them it is distilled again.
     """
     stopwatch = stopwatch or Stopwatch()
-    contributions, config, device = prepared.contributions, prepared.config, prepared.device
+    contributions = prepared.contributions
+    config = prepared.config
+    device = prepared.device
     held_out = prepared.test
     tested_on = sha256(held_out.images.numpy().tobytes(), held_out.labels.numpy().tobytes()) if held_out else None
     if (ended := ended_before(out, keep_stages=keep_stages, tested_on=tested_on)) is not None:

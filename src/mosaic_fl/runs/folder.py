@@ -142,7 +142,8 @@ def _require_same(folder: Path, found: Set[str], before: dict[str, Any], now: di
     for key, what in (("command", "another command"), ("mosaic_fl", "another version")):
         if before.get(key) != now[key]:
             raise UsageError(f"{folder} holds a run of {what}: choose another --out, or start over with --force")
-    old_options, options = before.get("options", {}), now["options"]
+    old_options = before.get("options", {})
+    options = now["options"]
     for name in {**options, **old_options}:
         if old_options.get(name) != options.get(name):
             raise UsageError(
@@ -155,7 +156,8 @@ def _require_same(folder: Path, found: Set[str], before: dict[str, Any], now: di
         if found & set(OURS) > {MARKER}:
             raise UsageError(f"{folder / 'config.toml'} is missing; {BEGAN}")
         return  # killed before it began
-    old, new = _settings(folder / "config.toml").model_dump(), config.model_dump()
+    old = _settings(folder / "config.toml").model_dump()
+    new = config.model_dump()
     for section, values in new.items():
         for key, value in values.items():
             if key not in FREE and old[section][key] != value:

@@ -46,7 +46,8 @@ class Table:
 
     def __init__(self, classes: Sequence[str], *, rows: bool, every: bool) -> None:
         self.classes = classes
-        self.rows, self.every = rows, every
+        self.rows = rows
+        self.every = every
         own = ["image", "file", *(["row"] if rows else []), "class", "name", "probability"]
         self.columns = [*own, *(f"{CLASS}{name}" for name in classes if every), "error"]
 
@@ -66,7 +67,8 @@ class JsonLines:
     """One JSON object a line, with an `error` only where there is one."""
 
     def __init__(self, file: BinaryIO, table: Table) -> None:
-        self.file, self.table = file, table
+        self.file = file
+        self.table = table
 
     def write(self, prediction: Prediction) -> None:
         row = self.table.row(prediction)
@@ -82,7 +84,8 @@ class Csv:
     """A header line and one line an input, UTF-8; what is None is empty. Names that are no UTF-8 keep their bytes."""
 
     def __init__(self, file: BinaryIO, table: Table) -> None:
-        self.file, self.table = file, table
+        self.file = file
+        self.table = table
         self._line(table.columns)
 
     def write(self, prediction: Prediction) -> None:

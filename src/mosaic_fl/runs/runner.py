@@ -99,7 +99,8 @@ def run(
     """
     if (ended := ended_before(folder, keep_stages=keep_stages)) is not None:
         return ended
-    config, device = prepared.config, prepared.device
+    config = prepared.config
+    device = prepared.device
     journal = Journal(folder, listen, stopwatch)
 
     def work(federation: Engine, journal: Journal) -> Worked:

@@ -25,7 +25,8 @@ def check_generators(config: Config, sites: Sequence[Site], device: torch.device
 
     Prior images can stand for generators where both will do; a meta model that learns from samples needs samples.
     """
-    card, schema = METHODS[config.run.method], sites[0].data.schema
+    card = METHODS[config.run.method]
+    schema = sites[0].data.schema
     transfer = card.transfer
     prior = transfer == SAMPLES_OR_PRIOR
     meta = card.fuses and asks_meta(config)

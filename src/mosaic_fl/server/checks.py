@@ -15,7 +15,8 @@ from mosaic_fl.server.transfer import has_prior
 
 def check_distillation(config: Config, schema: Schema, architectures: Sequence[str]) -> None:
     """Raise UsageError where `distill` could not use contributions of these architectures with these settings."""
-    settings, kinds = config.distill, sorted(set(architectures))
+    settings = config.distill
+    kinds = sorted(set(architectures))
     source = schema.kind.prior_source(settings.prior)
     schema.kind.check_prior(source)
     if len(kinds) > 1 and config.experts.kind == "class_average":

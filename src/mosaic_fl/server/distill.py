@@ -71,7 +71,9 @@ def distill(
     they are none, do not share one schema, two come from one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
-    schema, seed, settings = contributions[0].schema, config.run.seed, config.distill
+    schema = contributions[0].schema
+    seed = config.run.seed
+    settings = config.distill
     architecture = config.models.student or default_student(schema)
     clients = MixtureOfExperts.of(contributions)
     averaging = config.experts.kind == "class_average"
@@ -130,7 +132,8 @@ def distill(
         judged: float | None = journal.stage(f"candidate-{recipe.name}", audition).info["score"]
         return judged
 
-    recipe, tried = given, list[Recipe]()
+    recipe = given
+    tried = list[Recipe]()
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     if judge is not None and settings.choose:
         tried = candidates(settings, teachers.best, labelled=labelled)
@@ -158,7 +161,8 @@ def _meta_model(
         if from_samples:
             stream = Stream(config.run.seed, "meta-samples")
             drawn = sampler().draw(config.meta.samples, stream)
-            outputs, labels = mixture.outputs(drawn.samples, device), drawn.labels
+            outputs = mixture.outputs(drawn.samples, device)
+            labels = drawn.labels
         else:
             outputs, labels = prototype_outputs(contributions, mixture)
         model = train_meta(outputs, labels, mixture.weights, config.meta, config.run.seed, device, monitor)

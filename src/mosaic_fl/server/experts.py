@@ -57,7 +57,8 @@ class MixtureOfExperts:
     def of(cls, contributions: Sequence[Contribution]) -> "MixtureOfExperts":
         """The experts of the contributions, in their order."""
         counts = torch.stack([c.class_counts for c in contributions])
-        experts, owners = tuple(c.build_expert() for c in contributions), tuple(c.client for c in contributions)
+        experts = tuple(c.build_expert() for c in contributions)
+        owners = tuple(c.client for c in contributions)
         return cls(experts, class_weights(counts), class_priors(counts), owners)
 
     @classmethod

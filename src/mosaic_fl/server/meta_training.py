@@ -37,8 +37,10 @@ def train_meta(
     rng = Stream(seed, "meta").torch()
     order = torch.randperm(len(labels), generator=rng)
     cut = max(1, round(config.holdout * len(labels)))
-    held, rest = order[:cut], order[cut:] if cut < len(labels) else order
-    x, y = outputs.to(device), labels.to(device)
+    held = order[:cut]
+    rest = order[cut:] if cut < len(labels) else order
+    x = outputs.to(device)
+    y = labels.to(device)
     smooth = averaged(model, config.ema) if config.ema else None
     best = BestWeights(smooth.module if smooth else model)
     optimiser = adamw(model.parameters(), config)

@@ -57,7 +57,8 @@ class Sampler:
         what its own client's expert says it is; where that expert never says a class, the class is left out, so there
         may be fewer than n. Raises UsageError where nothing is left.
         """
-        rng, classes = stream.torch(), self.counts.sum(0).nonzero().flatten()
+        rng = stream.torch()
+        classes = self.counts.sum(0).nonzero().flatten()
         labels = classes[torch.randperm(n, generator=rng) % len(classes)]
         sources = torch.multinomial(class_weights(self.counts).T[labels], 1, generator=rng).flatten()
         drawn = {name: kind.zeros(n) for name, kind in self.kinds.items()}
@@ -82,8 +83,10 @@ class Sampler:
         A conditional generator is asked for its client's own class distribution; an unconditional one shows what its
         client's expert says.
         """
-        rng, owners = stream.torch(), [k for k, generator in enumerate(self.generators) if generator is not None]
-        shares, more = torch.full((len(owners),), n // len(owners)), n % len(owners)
+        rng = stream.torch()
+        owners = [k for k, generator in enumerate(self.generators) if generator is not None]
+        shares = torch.full((len(owners),), n // len(owners))
+        more = n % len(owners)
         if more:
             shares[torch.randperm(len(owners), generator=rng)[:more]] += 1
         parts = list[Pool]()

@@ -83,7 +83,8 @@ def train_student(
     rng = stream.torch()
     order = torch.randperm(len(lesson.labels), generator=rng)
     cut = min(round(config.holdout * len(order)), len(order) - 1)
-    held, rest = lesson.at(order[:cut]), lesson.at(order[cut:]).to(device)
+    held = lesson.at(order[:cut])
+    rest = lesson.at(order[cut:]).to(device)
     student.to(device).train()
     smooth = averaged(student, config.ema) if config.ema else None
     best = BestWeights(smooth.module if smooth else student)
@@ -116,7 +117,8 @@ def _score(model: torch.nn.Module, held: Lesson, config: DistillConfig, device: 
     """Loss and agreement with both labels on the hold-out; nothing where there is none."""
     if not len(held.labels):
         return {}
-    outputs, known = logits(model, held.samples, device), held.labels >= 0
+    outputs = logits(model, held.samples, device)
+    known = held.labels >= 0
     return {
         "holdout_loss": float(distillation_loss(outputs, held, config)),
         "holdout_accuracy": accuracy(outputs[known], held.labels[known]),

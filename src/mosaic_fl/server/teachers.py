@@ -37,7 +37,8 @@ class Teachers:
         Where a client has little but one class, its word for that class is the loudest on every image. Images of
         nothing in particular show this. Half, since they are no even sample of the classes either (docs/notes).
         """
-        balanced, known = self.log_probabilities("class_balanced", outputs), self.mixture.weights.sum(0) > 0
+        balanced = self.log_probabilities("class_balanced", outputs)
+        known = self.mixture.weights.sum(0) > 0
         bias = balanced.new_zeros(balanced.shape[1])
         bias[known] = HALF * evening(balanced[:, known])
         return replace(self, bias=bias)

@@ -15,7 +15,9 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.pool import Sampler
 
 UNLABELLED = -1
-STRONG_POOL, WEAK_POOL = 40_000, 16_000  # samples
+# samples
+STRONG_POOL = 40_000
+WEAK_POOL = 16_000
 LARGEST_POOL = 2**30  # bytes of samples and of the experts' outputs on them beyond which a strong pool does not grow
 
 
@@ -56,7 +58,8 @@ def suits_generators(config: DistillConfig, schema: Schema) -> bool:
 
 def pool_size(contributions: Sequence[Contribution], config: DistillConfig) -> int:
     """How many samples the generators of these contributions give: see `pool_samples`."""
-    schema, few = contributions[0].schema, config.pool or config.fresh
+    schema = contributions[0].schema
+    few = config.pool or config.fresh
     return pool_samples(config, schema, len(contributions), strong=not few and strong_generators(contributions, config))
 
 

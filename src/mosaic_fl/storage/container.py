@@ -55,7 +55,8 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
     if len(data) > MAX_FILE:
         raise UsageError(f"{source}: {len(data)} bytes; at most {MAX_FILE} are read")
     envelope = _envelope(data, source)
-    text, digest = envelope["content"], envelope["sha256"]
+    text = envelope["content"]
+    digest = envelope["sha256"]
     try:
         content = received_json.loads(text)
     except ValueError as error:

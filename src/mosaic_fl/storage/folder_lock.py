@@ -6,7 +6,9 @@ from pathlib import Path
 
 from mosaic_fl.errors import UsageError
 
-GLANCES, GLANCE = 4, 0.02  # times, and seconds between, that a folder is tried: `occupied` holds it for a moment
+# times, and seconds between, that a folder is tried: `occupied` holds it for a moment
+GLANCES = 4
+GLANCE = 0.02
 _held: tuple[int, tuple[int, int]] | None = None  # descriptor, and which folder it is
 
 

@@ -52,7 +52,8 @@ class Journal:
     """
 
     def __init__(self, folder: Path | None = None, listen: Listener = deaf, clock: Stopwatch | None = None) -> None:
-        self.folder, self.clock = folder, clock or Stopwatch()
+        self.folder = folder
+        self.clock = clock or Stopwatch()
         self.done: dict[str, Stage] = {}
         if folder is not None:
             self.clock.recall(_read_seconds(folder / SECONDS))
@@ -91,7 +92,8 @@ class Journal:
     def _work(self, name: str, count: int, compute: Advance) -> Stage:
         kept, done = self._half(name)
         for part in range(done, count):
-            recorder, start = Recorder(name, listen=self.listen), time.perf_counter()
+            recorder = Recorder(name, listen=self.listen)
+            start = time.perf_counter()
             tensors, info = compute(kept, part, recorder)
             spent = kept.seconds + time.perf_counter() - start
             kept = Stage(tensors, info, spent, kept.metrics + recorder.metrics)

@@ -19,7 +19,8 @@ class Stopwatch:
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
-        self._now, self._lock = now, threading.Lock()
+        self._now = now
+        self._lock = threading.Lock()
         self._before = dict[str, float]()  # of earlier processes, which a resumed run has spent, too
         self._spent = dict[str, float]()
         self._open = [OTHER]
@@ -93,7 +94,8 @@ class Stopwatch:
     def _charge(self) -> None:
         """Give the time since the last charge to the stage that is open."""
         now = self._now()
-        names, spent = [self._open[-1]], now - self._since
+        names = [self._open[-1]]
+        spent = now - self._since
         if names == [CLIENTS] and self._heard:
             names = list(self._pieces.values()) or [self._heard]
         for name in names:

@@ -72,11 +72,13 @@ def parse(line: str | bytes) -> Event | None:
     """The event of one line, or None where it is none: torn, or of a version that has other kinds."""
     try:
         content = json.loads(line)
-        kind, facts = content["kind"], content["facts"]
+        kind = content["kind"]
+        facts = content["facts"]
         if kind not in KINDS or not isinstance(facts, dict):
             return None
         facts = {str(name): clean(value) for name, value in facts.items()}
-        time, client = float(content["time"]), int(content["client"])
+        time = float(content["time"])
+        client = int(content["client"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     return Event(time, cast("Kind", kind), client, facts) if abs(time) <= MAX_SECONDS else None

@@ -22,7 +22,8 @@ class MetricsServer:
     """Answers on `port` until it is closed; a context manager."""
 
     def __init__(self, server: "WSGIServer", thread: threading.Thread) -> None:
-        self._server, self._thread = server, thread
+        self._server = server
+        self._thread = thread
         self.port: int = server.server_port
 
     def __enter__(self) -> Self:
@@ -71,7 +72,8 @@ class _Collector:
     def collect(self) -> "Iterator[Metric]":
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
-        status, now = self.watch.status, self.watch.clock()
+        status = self.watch.status
+        now = self.watch.clock()
         clients = Counter(client.state for client in status.clients.values())
         by_state: Any = GaugeMetricFamily("mosaic_clients", "Clients by what they are doing", labels=["state"])
         for client_state in CLIENT_STATES:

@@ -165,7 +165,8 @@ def _run_started(status: Status, event: Event) -> Status:
 
 def _stage_started(status: Status, event: Event) -> Status:
     """A stage, perhaps the same one as before a restart: what it has received then stays received."""
-    stage, expected = event.text("stage"), event.clients("expected")
+    stage = event.text("stage")
+    expected = event.clients("expected")
     clients = dict(status.clients)
     for k in expected:
         client = clients.get(k, Client(since=event.time))
@@ -188,7 +189,9 @@ def _stage_started(status: Status, event: Event) -> Status:
 
 def _stage_progress(status: Status, event: Event) -> Status:
     """Progress of the server's own work, which starts its stage where nothing else did, and ends it at its total."""
-    stage, done, total = event.text("stage"), event.count("done"), event.count("total")
+    stage = event.text("stage")
+    done = event.count("done")
+    total = event.count("total")
     if event.client >= 0:
         return status
     if done >= total:
@@ -232,7 +235,8 @@ def _received(status: Status, event: Event) -> Status:
 
     One of another stage than that at work lets nobody wait less.
     """
-    client, stage = status.clients.get(event.client, Client()), event.text("stage") or status.stage
+    client = status.clients.get(event.client, Client())
+    stage = event.text("stage") or status.stage
     again = (client.state == "received" and stage == status.stage) or event.facts.get("kept") is True
     counted = replace(client, bytes=client.bytes + (0 if again else event.count("bytes")))
     left_out = tuple(one for one in status.left_out if (one.client, one.stage) != (event.client, stage))
@@ -242,19 +246,22 @@ def _received(status: Status, event: Event) -> Status:
 
 def _refused(status: Status, event: Event) -> Status:
     """An answer that was not accepted: the client may be asked again. An answer that is there already stays."""
-    client, note = status.clients.get(event.client, Client()), f"refused: {event.text('reason')}"
+    client = status.clients.get(event.client, Client())
+    note = f"refused: {event.text('reason')}"
     if client.state == "received":
         return _with(status, event, replace(client, note=note))
     return _with(status, event, _now(client, "joined", event, note))
 
 
 def _left_out(status: Status, event: Event) -> Status:
-    stage, reason = event.text("stage") or status.stage, event.text("reason")
+    stage = event.text("stage") or status.stage
+    reason = event.text("reason")
     others = tuple(one for one in status.left_out if (one.client, one.stage) != (event.client, stage))
     new = len(others) == len(status.left_out)
     client = status.clients.get(event.client, Client())
     client = _now(client, "left out", event, reason) if stage == status.stage or not status.stage else client
-    left_out, times = (*others, LeftOut(event.client, stage, reason)), status.times_left_out + new
+    left_out = (*others, LeftOut(event.client, stage, reason))
+    times = status.times_left_out + new
     return replace(_with(status, event, client), left_out=left_out, times_left_out=times)
 
 

@@ -18,7 +18,8 @@ from mosaic_fl.watch.event import MAX_EVENTS, Event, Fact, Kind, clean, parse, r
 from mosaic_fl.watch.status import Status, apply, fold
 from mosaic_fl.watch.words import sentence
 
-EVENTS, STATUS = "events.jsonl", "status.json"
+EVENTS = "events.jsonl"
+STATUS = "status.json"
 LOGGER = logging.getLogger("mosaic_fl.watch")
 SECONDS_BETWEEN = 1.0  # of two status files that only differ in progress
 SERIOUS = {
@@ -49,7 +50,9 @@ class Watch:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.folder, self.clock, self._json_logs = folder, clock, json_logs
+        self.folder = folder
+        self.clock = clock
+        self._json_logs = json_logs
         self._lock = threading.RLock()
         self._closed = self._complained = self._torn = False
         self._written = float("-inf")
@@ -80,7 +83,8 @@ class Watch:
                 facts = {"pid": os.getpid(), "host": platform.node()} | facts
             told: dict[str, Fact] = {name: clean(value) for name, value in facts.items()}
             event = Event(round(self.clock(), 3), kind, client, told)
-            before, self._status = self._status, apply(self._status, event)
+            before = self._status
+            self._status = apply(self._status, event)
             if kind != "stage_progress" or self._says_more(event):
                 self._append(event)
                 self._log(event)
@@ -106,7 +110,8 @@ class Watch:
     def _says_more(self, event: Event) -> bool:
         """Whether progress is in another tenth of its stage than what was kept last: a run has millions of steps."""
         shown = (event.text("stage"), 10 * event.count("done") // max(event.count("total"), 1))
-        more, self._shown = shown != self._shown, shown
+        more = shown != self._shown
+        self._shown = shown
         return more
 
     def _take_up(self) -> Status:

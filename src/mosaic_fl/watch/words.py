@@ -31,7 +31,8 @@ def size(count: float) -> str:
 
 
 def _run(event: Event) -> str:
-    stage, limit = event.text("stage"), event.number("limit")
+    stage = event.text("stage")
+    limit = event.number("limit")
     match event.kind:
         case "run_started":
             return f"run started, process {event.count('pid')} on {event.text('host')}"
@@ -52,7 +53,8 @@ def _client(event: Event) -> str:
     stage = event.text("stage")
     match event.kind:
         case "joined":
-            architecture, samples = event.text("architecture"), event.count("samples")
+            architecture = event.text("architecture")
+            samples = event.count("samples")
             told = [f"with {architecture}"] if architecture else []
             told += [f"{samples:,} samples"] if samples else []
             return " ".join(["joined", ", ".join(told)]).rstrip()

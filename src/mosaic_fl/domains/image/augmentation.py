@@ -24,7 +24,8 @@ def augmented(images: Tensor, kind: str, rng: torch.Generator) -> Tensor:
     if kind in ("flip", "shift_flip"):
         mirror = torch.rand(n, 1, generator=rng) < 0.5
         columns = torch.where(mirror, columns.flip(1), columns)
-    rows, columns = rows.to(images.device), columns.to(images.device)
+    rows = rows.to(images.device)
+    columns = columns.to(images.device)
     sample = torch.arange(n, device=images.device)[:, None, None, None]
     channel = torch.arange(channels, device=images.device)[None, :, None, None]
     return images[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]

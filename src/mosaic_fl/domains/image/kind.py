@@ -14,7 +14,9 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.randomness import Stream
 
 COLOUR = 3  # channels of photographs
-SMALL, MEDIUM = 16, 40  # pixels of the shorter side: digits; MNIST and CIFAR
+# pixels of the shorter side: digits; MNIST and CIFAR
+SMALL = 16
+MEDIUM = 40
 
 
 @dataclass(frozen=True)

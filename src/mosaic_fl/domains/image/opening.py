@@ -131,7 +131,8 @@ def _long(little: int, sign: str) -> int:
 def _check(image: Image.Image, stream: IO[bytes], shrink: bool) -> None:
     """Refuse what would take too much memory or time to decode, by what the header claims."""
     width, height = image.size
-    pixels, extent = width * height, f"{height}×{width}"
+    pixels = width * height
+    extent = f"{height}×{width}"
     if max(width, height) > MAX_EDGE:
         raise BrokenPictureError(f"has {extent} pixels, at most {MAX_EDGE} a side")
     codec, _ = _codec(image)
@@ -175,7 +176,8 @@ def _codec(image: Image.Image) -> tuple[str, str]:
     if not getattr(image, "tile", None):
         return "", ""
     tile = image.tile[0]  # type: ignore[attr-defined]
-    name, args = tile[0], tile[3]
+    name = tile[0]
+    args = tile[3]
     if isinstance(args, tuple) and args:
         args = args[0]
     return str(name), args if isinstance(args, str) else ""

@@ -21,7 +21,8 @@ from mosaic_fl.domains.image.opening import (
 from mosaic_fl.errors import UsageError
 
 CHANNELS = {"auto": None, "grey": 1, "colour": 3}
-WHITE, BLACK = 255, 0
+WHITE = 255
+BLACK = 0
 VISIBLE = 64  # levels by which what is drawn must differ from the white that it is laid on
 FULL_RANGE = (0.0, 65_535.0)
 BLOCK = 2**20  # pixels that become 8 bits at once
@@ -204,7 +205,8 @@ def _fitted(image: Image.Image, form: PictureForm, remarks: set[Remark]) -> Imag
         return image.resize((size, size), Image.Resampling.BILINEAR)
     if form.fit == "crop":
         side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
+        left = (width - side) // 2
+        top = (height - side) // 2
         return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
     longest = max(width, height)
     inside = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
@@ -212,6 +214,7 @@ def _fitted(image: Image.Image, form: PictureForm, remarks: set[Remark]) -> Imag
     edges = pixels[[0, -1]] if width > height else pixels[:, [0, -1]]  # where the bars come
     padded = np.empty((size, size, *pixels.shape[2:]), np.uint8)
     padded[:] = np.median(edges, axis=(0, 1)).astype(np.uint8)
-    left, top = (size - inside[0]) // 2, (size - inside[1]) // 2
+    left = (size - inside[0]) // 2
+    top = (size - inside[1]) // 2
     padded[top : top + inside[1], left : left + inside[0]] = pixels
     return Image.fromarray(padded)

@@ -46,7 +46,8 @@ class Asked:
 
     def send(self) -> None:
         """Ask every open client that is online and has no message that it has not answered."""
-        now, waiting = self.exchange.now(), {*self.sent.values(), *self.exchange.unanswered.values()}
+        now = self.exchange.now()
+        waiting = {*self.sent.values(), *self.exchange.unanswered.values()}
         for client in sorted(self.open - waiting):
             member = self.exchange.roll.members.get(client)
             if member is None or not member.online or now < self.not_before.get(client, now):
@@ -88,7 +89,9 @@ class Asked:
         return self.exchange.now() >= self.began + self.limit or not any(map(self._awaited, self.open))
 
     def _awaited(self, client: int) -> bool:
-        exchange, member, now = self.exchange, self.exchange.roll.members.get(client), self.exchange.now()
+        exchange = self.exchange
+        member = self.exchange.roll.members.get(client)
+        now = self.exchange.now()
         if member is None:  # who came in an earlier start of the run has the time for joining to come back
             return client in exchange.roll.keys and now - exchange.began < exchange.limits.join
         if not member.online:
@@ -100,7 +103,8 @@ class Asked:
 
     def missing(self) -> dict[int, str]:
         """Why each client that is still open gave no answer."""
-        members, reasons = self.exchange.roll.members, {}
+        members = self.exchange.roll.members
+        reasons = {}
         for client in sorted(self.open):
             member = members.get(client)
             if member is None:

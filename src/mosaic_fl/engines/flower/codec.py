@@ -26,7 +26,9 @@ from mosaic_fl.numerics.states import State
 from mosaic_fl.registries import GENERATORS, NO_FAMILY
 from mosaic_fl.storage import container
 
-REQUEST, RESULT, EXPERTS = "request", "result", "experts"
+REQUEST = "request"
+RESULT = "result"
+EXPERTS = "experts"
 MAX_DIGITS = 10  # of a client's number
 MAX_LATENT = 100_000  # units of a layer that a request may ask for
 
@@ -201,7 +203,8 @@ def decode_fitted(body: bytes, client: int, sent: State, classes: int, *, whole:
     name, shape and type: nothing is broadcast.
     """
     manifest, tensors = container.unpack(body, RESULT, "answer")
-    state, counts = _from("state", tensors), tensors.get("counts")
+    state = _from("state", tensors)
+    counts = tensors.get("counts")
     match manifest:
         case {"samples": int(samples), "validation": dict(validation)} if 0 <= samples <= MAX_COUNT:
             if whole and classes and not samples:

@@ -19,7 +19,9 @@ from mosaic_fl.errors import MosaicError, UsageError
 Value = TypeVar("Value")
 
 RAISED = (1, 2, 7)  # Flower's codes for an app that cannot be loaded or has raised: asking again changes nothing
-SOON, POLL = 0.02, 0.5  # seconds between the first two looks at what has come, and at most
+# seconds between the first two looks at what has come, and at most
+SOON = 0.02
+POLL = 0.5
 LARGE = 2**24  # bytes of an answer, of which no copy is to linger
 
 
@@ -86,7 +88,9 @@ class Exchange:
         `accept` raises UsageError for an answer that is not right. The caller needs `least` of them.
         """
         self.tell("stage_started", stage=stage, expected=list(requests), limit=limit)
-        asked, taken, over = Asked(self, stage, requests, limit, least), dict[int, Value](), False
+        asked = Asked(self, stage, requests, limit, least)
+        taken = dict[int, Value]()
+        over = False
         pause = SOON
         while not over:
             self.roll.look()

@@ -54,7 +54,9 @@ class FlowerFederation:
     """
 
     def __init__(self, exchange: Exchange, config: Config, journal: Journal) -> None:
-        self.exchange, self.config, self.journal = exchange, config, journal
+        self.exchange = exchange
+        self.config = config
+        self.journal = journal
         self.received = Received(journal.folder)
         self.alone = dict[int, Mapping[str, float]]()
         self._members: tuple[Schema, list[str]] | None = None
@@ -63,7 +65,8 @@ class FlowerFederation:
 
     def open(self) -> None:
         """Wait for the clients, or recall who they were; raises MosaicError where too few come."""
-        roll, kept = self.exchange.roll, self.journal.recall(MEMBERS)
+        roll = self.exchange.roll
+        kept = self.journal.recall(MEMBERS)
         if kept is not None:
             roll.schema = Schema.from_json(kept.info["schema"])
             roll.keys = {int(client): key for client, key in kept.info["keys"].items()}
@@ -103,7 +106,8 @@ class FlowerFederation:
 
     def contribute(self, start: Mapping[int, Start] | None = None) -> list[Contribution]:
         """The contributions of all clients that give one."""
-        kept, begin = KeptContributions(self.journal), start or {}
+        kept = KeptContributions(self.journal)
+        begin = start or {}
         found = {k: had for k in range(len(self.architectures)) if (had := kept.recall(k)) is not None}
         settled = self.journal.recall(CONTRIBUTED)
         if settled is not None:
@@ -143,7 +147,8 @@ class FlowerFederation:
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         """The weights of the clients that have a job after it, of those that answer."""
-        work, asked = {job.client: FitTask(job, round) for job in jobs}, {job.client: job for job in jobs}
+        work = {job.client: FitTask(job, round) for job in jobs}
+        asked = {job.client: job for job in jobs}
         self._after = f" {round}"
 
         def accept(answer: Answer) -> Fitted:
@@ -192,7 +197,9 @@ class FlowerFederation:
         files = dict(sorted((c.client, c.without_generator().to_bytes()) for c in contributions))
         experts = sha256(*files.values())
         work = {k: FitFusion(experts, state, settings, round) for k in clients}
-        limit, stage, missing = self.exchange.limits.fit, f"fusion {round}", set[int]()
+        limit = self.exchange.limits.fit
+        stage = f"fusion {round}"
+        missing = set[int]()
 
         def accept(answer: Answer) -> Fitted | None:
             """None where the client has not the experts."""
@@ -237,7 +244,8 @@ class FlowerFederation:
         least: int = 0,
     ) -> dict[int, Value]:
         """As `_ask`, with answers that an earlier start of the run received."""
-        requests, answers = self._requests(work, extra), dict[int, Value]()
+        requests = self._requests(work, extra)
+        answers = dict[int, Value]()
         for client, request in requests.items():
             with suppress(UsageError):
                 kept = self.received.recall(request)

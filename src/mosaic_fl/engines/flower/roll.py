@@ -66,12 +66,14 @@ class Roll:
 
     def look(self) -> None:
         """Take note of who has come, gone and answered, and greet who is new; does not wait."""
-        now, online = self.now(), nodes(self.grid)
+        now = self.now()
+        online = nodes(self.grid)
         if online is None:
             return
         for member in self.members.values():
             if member.online != (member.node in online):
-                member.online, member.since = member.node in online, now
+                member.online = member.node in online
+                member.since = now
                 if member.online:
                     self.tell("returned", member.client)
                 else:
@@ -114,7 +116,8 @@ class Roll:
                 schema = Schema.from_json(schema_json)
             case _:
                 raise UsageError("its answer does not say who it is")
-        ours, skew = version("mosaic-fl"), time - datetime.now(UTC).timestamp()
+        ours = version("mosaic-fl")
+        skew = time - datetime.now(UTC).timestamp()
         if theirs != ours:
             raise UsageError(f"client {client} has mosaic-fl {theirs[:20]}, this server {ours}: install the same")
         if abs(skew) > SKEW_SECONDS:

@@ -51,9 +51,12 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal],
     from mosaic_fl.engines.flower.federation import FlowerFederation
     from mosaic_fl.engines.flower.roll import Roll
 
-    clients, outcome = config.partition.clients, list[Done]()
-    faults, stop = list[BaseException](), threading.Event()
-    app, stopping = ServerApp(), journal.through(lambda listen: stoppable(listen, stop))
+    clients = config.partition.clients
+    outcome = list[Done]()
+    faults = list[BaseException]()
+    stop = threading.Event()
+    app = ServerApp()
+    stopping = journal.through(lambda listen: stoppable(listen, stop))
 
     def sleep(seconds: float) -> None:
         if stop.wait(seconds):
@@ -120,7 +123,8 @@ class VirtualDesk:
         from mosaic_fl.engines.flower.client import Desk
         from mosaic_fl.numerics.devices import find_device
 
-        config, client = validate(self.tree), int(node_config["partition-id"])
+        config = validate(self.tree)
+        client = int(node_config["partition-id"])
         logging.getLogger("mosaic_fl.client").setLevel(logging.WARNING)
         device = find_device(config.run.device)
         return Desk(client, lambda: _sites(config.model_dump_json())[client], device)

@@ -19,8 +19,11 @@ from mosaic_fl.storage.files import sha256
 PROTOCOL = 2
 """Changes with any change of what is sent; two ends of different numbers refuse each other."""
 MAX_HEAD = 2**21  # characters of JSON
-MAX_REASON, MAX_TEXT = 300, 200
-HEAD, BODY, EXTRA = "head", "body", "extra"
+MAX_REASON = 300
+MAX_TEXT = 200
+HEAD = "head"
+BODY = "body"
+EXTRA = "extra"
 RAW = "mosaic-fl.bytes"  # the type of serialisation that Flower is told: it has no reader for it, and needs none
 
 

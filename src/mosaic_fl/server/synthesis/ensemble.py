@@ -15,7 +15,8 @@ from mosaic_fl.models.classifier import Classifier
 @contextmanager
 def held(model: nn.Module) -> Iterator[None]:
     """Within the block `model` is in eval mode and its weights ask for no gradient; then as before."""
-    was_training, asked = model.training, [p.requires_grad for p in model.parameters()]
+    was_training = model.training
+    asked = [p.requires_grad for p in model.parameters()]
     model.eval().requires_grad_(False)
     try:
         yield

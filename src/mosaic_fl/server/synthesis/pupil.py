@@ -11,7 +11,9 @@ from mosaic_fl.numerics.states import copy_state, under
 from mosaic_fl.server.synthesis.pool import SyntheticPool
 from mosaic_fl.server.synthesis.student import new_student, sgd
 
-WEIGHT, MOMENTUM = "student/", "momentum/"  # before the names of the student's weights, and the optimiser's buffers
+# before the names of the student's weights, and the optimiser's buffers
+WEIGHT = "student/"
+MOMENTUM = "momentum/"
 
 
 class Pupil:

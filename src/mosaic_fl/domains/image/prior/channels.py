@@ -8,7 +8,8 @@ from mosaic_fl.domains.image.prior.draws import chance, coordinates, log_uniform
 
 # Grey task data are often near-binary (digits, letters) or objects on black, so crops of photographs are turned into
 # shapes and line drawings too. Shares of grey pictures that become so; the others stay half-tone.
-SHAPES, LINES = 0.4, 0.25
+SHAPES = 0.4
+LINES = 0.25
 FRAMED = 0.4  # share of grey pictures with a blank margin, as around a written digit
 INVERTED = 0.3  # share of grey pictures with bright ground: most task data are bright on black
 
@@ -53,7 +54,8 @@ def _contrast(pictures: Tensor, rng: torch.Generator) -> Tensor:
     A small crop is often nearly flat; an expert sees nothing in it until its contrast is raised.
     """
     n = len(pictures)
-    mean, std = pictures.mean((1, 2, 3), keepdim=True), pictures.std((1, 2, 3), keepdim=True, correction=0)
+    mean = pictures.mean((1, 2, 3), keepdim=True)
+    std = pictures.std((1, 2, 3), keepdim=True, correction=0)
     gain = (log_uniform(rng, 0.08, 0.32, n, 1, 1, 1) / std.clamp(min=1e-3)).clamp_(0.5, 5)
     level = 0.5 + 0.7 * (mean - 0.5) + uniform(rng, -0.2, 0.2, n, 1, 1, 1)
     stretched = ((pictures - mean) * gain + level).clamp_(0, 1)

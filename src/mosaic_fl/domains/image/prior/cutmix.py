@@ -7,7 +7,8 @@ from mosaic_fl.domains.image.prior.draws import log_uniform, part, uniform
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.randomness import Stream
 
-LEAST_AREA, MOST_AREA = 0.1, 0.6
+LEAST_AREA = 0.1
+MOST_AREA = 0.6
 
 
 def cutmix(images: Tensor, others: Tensor, share: float, stream: Stream) -> Tensor:
@@ -22,7 +23,8 @@ def cutmix(images: Tensor, others: Tensor, share: float, stream: Stream) -> Tens
         raise UsageError(f"the share of images to mix is {share}, but a share is 0..1")
     if images.shape[1:] != others.shape[1:]:
         raise UsageError(f"images {tuple(images.shape[1:])} cannot be mixed with others {tuple(others.shape[1:])}")
-    mixed, count = images.clone(), round(share * len(images))
+    mixed = images.clone()
+    count = round(share * len(images))
     if not count or not len(others):
         return mixed
     rng = part(stream, "cutmix").torch()
@@ -36,7 +38,8 @@ def _rectangles(n: int, height: int, width: int, rng: torch.Generator) -> Tensor
     """True inside one random rectangle a picture, (n, 1, height, width)."""
     area = uniform(rng, LEAST_AREA, MOST_AREA, n)
     aspect = torch.minimum(torch.maximum(log_uniform(rng, 0.5, 2, n), area), 1 / area)  # fits into the picture
-    rows, columns = ((area * aspect).sqrt(), height), ((area / aspect).sqrt(), width)
+    rows = ((area * aspect).sqrt(), height)
+    columns = ((area / aspect).sqrt(), width)
     inside_y, inside_x = (_interval(extent, side, rng) for extent, side in (rows, columns))
     return inside_y[:, None, :, None] & inside_x[:, None, None, :]
 

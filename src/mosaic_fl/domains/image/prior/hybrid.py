@@ -13,7 +13,9 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.randomness import Stream
 
 BLUR = 4  # pixels over which "afar" averages: what the conditional VAE leaves out on 32×32 images
-LEAST, MOST = 0.3, 1.5  # strength of the detail, times its own
+# strength of the detail, times its own
+LEAST = 0.3
+MOST = 1.5
 
 
 def hybrids(pictures: Tensor, samples: Tensor, stream: Stream) -> Tensor:
@@ -26,7 +28,8 @@ def hybrids(pictures: Tensor, samples: Tensor, stream: Stream) -> Tensor:
         raise UsageError(f"pictures {tuple(pictures.shape[1:])} and samples {tuple(samples.shape[1:])} do not fit")
     if not len(samples):
         return pictures
-    rng, n = part(stream, "hybrids").torch(), len(pictures)
+    rng = part(stream, "hybrids").torch()
+    n = len(pictures)
     layout = samples[torch.randint(len(samples), (n,), generator=rng)].to(torch.float32)
     close = pictures.to(torch.float32)
     made = layout + uniform(rng, LEAST, MOST, n, 1, 1, 1) * (close - _afar(close))

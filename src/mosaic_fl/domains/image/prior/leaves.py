@@ -9,7 +9,9 @@ from mosaic_fl.domains.image.prior.draws import chance, colours, coordinates, lo
 from mosaic_fl.domains.image.prior.noise import fields
 
 LEAVES = 24  # shapes a picture: with radii below they cover it about four times
-LEAST, MOST = 0.1, 1.0  # radius where the picture runs over −1..1; pdf 1/r, cut off so as not to draw below a pixel
+# radius where the picture runs over −1..1; pdf 1/r, cut off so as not to draw below a pixel
+LEAST = 0.1
+MOST = 1.0
 FIGURES = 0.35  # share of pictures that are a few shapes around the middle of a plain ground, as of one object
 
 
@@ -28,7 +30,8 @@ def leaves(ground: Tensor, rng: torch.Generator) -> Tensor:
         spread = torch.where(figure, 0.35, 1.1)
         dy, dx = (where - spread * uniform(rng, -1, 1, n, 1, 1) for where in (y, x))
         angle = uniform(rng, 0, 2 * math.pi, n, 1, 1)
-        u, v = dx * angle.cos() + dy * angle.sin(), dy * angle.cos() - dx * angle.sin()
+        u = dx * angle.cos() + dy * angle.sin()
+        v = dy * angle.cos() - dx * angle.sin()
         inside = (radius - _distance(u, v, rng)) * (max(height, width) / 2) + 0.5  # in pixels: an antialiased edge
         cover = inside.clamp_(0, 1)
         if not last:
@@ -41,7 +44,8 @@ def leaves(ground: Tensor, rng: torch.Generator) -> Tensor:
 
 def _distance(u: Tensor, v: Tensor, rng: torch.Generator) -> Tensor:
     """A size of (u, v) whose level sets are one kind of shape, drawn at random: (n, h, w)."""
-    n, kind = len(u), int(torch.randint(4, (1,), generator=rng))
+    n = len(u)
+    kind = int(torch.randint(4, (1,), generator=rng))
     stretch = log_uniform(rng, 1, 3, n, 1, 1)
     if kind == 0:
         return (u.square() + (v * stretch).square()).sqrt_()

@@ -13,10 +13,12 @@ def fields(n: int, count: int, height: int, width: int, rng: torch.Generator) ->
 
     Amplitudes fall with f^−β, β in 0.7..2.5 (natural images: about 1), where f is stretched in a random direction.
     """
-    fy, fx = torch.fft.fftfreq(height)[None, :, None], torch.fft.rfftfreq(width)[None, None, :]
+    fy = torch.fft.fftfreq(height)[None, :, None]
+    fx = torch.fft.rfftfreq(width)[None, None, :]
     angle = uniform(rng, 0, math.pi, n, 1, 1)
     stretch = torch.where(chance(rng, 0.5, n, 1, 1), log_uniform(rng, 1, 8, n, 1, 1), 1.0)
-    along, across = fy * angle.cos() + fx * angle.sin(), fx * angle.cos() - fy * angle.sin()
+    along = fy * angle.cos() + fx * angle.sin()
+    across = fx * angle.cos() - fy * angle.sin()
     frequency = (along.square() + (stretch * across).square()).sqrt_().clamp_(min=1 / max(height, width))
     amplitude = frequency ** -uniform(rng, 0.7, 2.5, n, 1, 1)
     spectrum = torch.fft.rfft2(torch.randn(n, count, height, width, generator=rng)) * amplitude[:, None]
@@ -28,7 +30,8 @@ def fields(n: int, count: int, height: int, width: int, rng: torch.Generator) ->
 def noise(n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
     """n pictures (n, 3, h, w) around 0..1 (not clamped): coloured clouds, marble and two-coloured blotches."""
     field = fields(n, 3, height, width, rng)
-    loud, chroma = uniform(rng, 0.08, 0.3, n, 1, 1, 1), uniform(rng, 0, 0.2, n, 1, 1, 1)
+    loud = uniform(rng, 0.08, 0.3, n, 1, 1, 1)
+    chroma = uniform(rng, 0, 0.2, n, 1, 1, 1)
     clouds = colours(rng, n) + loud * field[:, :1] + chroma * (field - field.mean(1, keepdim=True))
     waves = torch.sin(field[:, :1] * log_uniform(rng, 1, 8, n, 1, 1, 1))
     edges = torch.sigmoid(field[:, :1] * log_uniform(rng, 3, 40, n, 1, 1, 1))

@@ -11,7 +11,8 @@ from torch import Tensor
 from mosaic_fl.domains.image.prior.draws import chance
 
 # Side of a crop in photograph pixels (docs/notes/natural-images.md: 24 to 400), at most what fits into the photograph.
-LEAST_SIDE, MOST_SIDE = 24, 400
+LEAST_SIDE = 24
+MOST_SIDE = 400
 DRAWN = 1.5  # crops drawn for each one kept
 TILT = 0.15  # standard deviation of a crop's rotation in radians, about 9°, besides quarter turns
 
@@ -54,7 +55,8 @@ def crops(source: Photograph, n: int, height: int, width: int, rng: torch.Genera
     long = max(height, width)
     turns = torch.randint(4, (n,), generator=rng) * chance(rng, 0.5, n)
     angle = turns * (math.pi / 2) + TILT * torch.randn(n, generator=rng)
-    cos, sin = angle.cos(), angle.sin()
+    cos = angle.cos()
+    sin = angle.sin()
     reach_y = (cos.abs() * height + sin.abs() * width) / long  # extent in the photograph of a crop of side 1
     reach_x = (cos.abs() * width + sin.abs() * height) / long
     most = torch.minimum(photo_height / reach_y, photo_width / reach_x).clamp(max=MOST_SIDE)
@@ -64,10 +66,12 @@ def crops(source: Photograph, n: int, height: int, width: int, rng: torch.Genera
     middle_x = side * reach_x / 2 + torch.rand(n, generator=rng) * (photo_width - side * reach_x)
     mirror = 1 - 2 * chance(rng, 0.5, n).float()
 
-    y, x = _centred(height, long), _centred(width, long)
+    y = _centred(height, long)
+    x = _centred(width, long)
     along = (side * mirror)[:, None, None] * x[None, None, :]
     down = side[:, None, None] * y[None, :, None]
-    cos, sin = cos[:, None, None], sin[:, None, None]
+    cos = cos[:, None, None]
+    sin = sin[:, None, None]
     photo_x = middle_x[:, None, None] + cos * along - sin * down
     photo_y = middle_y[:, None, None] + sin * along + cos * down
     grid = torch.stack([photo_x * (2 / photo_width) - 1, photo_y * (2 / photo_height) - 1], -1)

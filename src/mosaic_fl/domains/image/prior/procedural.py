@@ -36,10 +36,12 @@ def _pictures(kind: int, n: int, height: int, width: int, rng: torch.Generator) 
         return noise(n, height, width, rng)
     if kind == 3:
         return gratings(n, height, width, rng)
-    ground, ink = _grounds(n, height, width, rng), colours(rng, n)
+    ground = _grounds(n, height, width, rng)
+    ink = colours(rng, n)
     # Mostly light on dark; else dark on light. Either is far from the other.
     dark = chance(rng, 0.7, n, 1, 1, 1)
-    ground, ink = ground * uniform(rng, 0, 0.5, n, 1, 1, 1), 1 - ink * uniform(rng, 0, 0.8, n, 1, 1, 1).square_()
+    ground = ground * uniform(rng, 0, 0.5, n, 1, 1, 1)
+    ink = 1 - ink * uniform(rng, 0, 0.8, n, 1, 1, 1).square_()
     return strokes(torch.where(dark, ground, 1 - ground), torch.where(dark, ink, 1 - ink), rng)
 
 

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from mosaic_fl.domains.image.prior.draws import chance, coordinates, log_uniform, uniform
 
-STROKES, POINTS = 3, 40  # most strokes a picture; points along a stroke
+# most strokes a picture; points along a stroke
+STROKES = 3
+POINTS = 40
 SCRIBBLES = 0.15  # share of pictures whose strokes run out of the picture
 
 
@@ -22,7 +24,8 @@ def strokes(ground: Tensor, ink: Tensor, rng: torch.Generator) -> Tensor:
     points_y, points_x, spacing = _points(n, rng)
     nearest = torch.full((n, height, width), math.inf)
     for at in range(points_y.shape[1]):
-        dy, dx = y - points_y[:, at, None, None], x - points_x[:, at, None, None]
+        dy = y - points_y[:, at, None, None]
+        dx = x - points_x[:, at, None, None]
         nearest = torch.minimum(nearest, dy.square() + dx.square())
     radius = log_uniform(rng, 0.05, 0.2, n, 1, 1).clamp_(min=1.2 / max(height, width))
     radius = torch.maximum(radius, spacing[:, :, None])  # thinner, and the points would show as beads
@@ -49,17 +52,20 @@ def _points(n: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         angle = heading + bend * time / 2 + change * time.square() / 4
         step = log_uniform(rng, 0.5, 1.6, n, 1) / POINTS
         widest = torch.where(stroke < number, torch.maximum(widest, step), widest)
-        y, x = (step * angle.sin()).cumsum(1), (step * angle.cos()).cumsum(1)
+        y = (step * angle.sin()).cumsum(1)
+        x = (step * angle.cos()).cumsum(1)
         if stroke:
             joint = torch.randint(POINTS, (n, 1), generator=rng)
             apart = torch.where(chance(rng, 0.3, n, 1), 0.3, 0.0)
             y = y + ys[0].gather(1, joint) + apart * torch.randn(n, 1, generator=rng)
             x = x + xs[0].gather(1, joint) + apart * torch.randn(n, 1, generator=rng)
-            y, x = torch.where(stroke < number, y, ys[0]), torch.where(stroke < number, x, xs[0])
+            y = torch.where(stroke < number, y, ys[0])
+            x = torch.where(stroke < number, x, xs[0])
         ys.append(y)
         xs.append(x)
     size = torch.where(chance(rng, SCRIBBLES, n, 1), uniform(rng, 1.2, 3, n, 1), uniform(rng, 0.5, 0.85, n, 1))
-    all_y, all_x = torch.cat(ys, 1), torch.cat(xs, 1)
+    all_y = torch.cat(ys, 1)
+    all_x = torch.cat(xs, 1)
     scale = size / torch.maximum(_half_extent(all_y), _half_extent(all_x)).clamp_(min=1e-3)
     shift_y, shift_x = (0.08 * torch.randn(n, 1, generator=rng) for _ in range(2))
     return _centred(all_y) * scale + shift_y, _centred(all_x) * scale + shift_x, widest * scale
