@@ -20,7 +20,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import build
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
+from mosaic_fl.server.synthesis.ensemble import FrozenExperts, frozen
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
 from mosaic_fl.server.synthesis.losses import disagree, fools, masked_divergence
 from mosaic_fl.server.synthesis.pool import SyntheticPool, recall
@@ -121,7 +121,7 @@ def test_statistics_are_norms_summed_over_layers_and_clients() -> None:
 
 def test_a_held_model_is_given_back_as_it_was(schema: Schema) -> None:
     model = build("cnn:4:1", schema)
-    with held(model):
+    with frozen(model):
         assert not model.training
         assert not any(p.requires_grad for p in model.parameters())
     assert model.training

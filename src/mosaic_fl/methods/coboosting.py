@@ -37,7 +37,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.experts import TINY
 from mosaic_fl.server.losses import kl_divergence
-from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
+from mosaic_fl.server.synthesis.ensemble import FrozenExperts, frozen
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
 from mosaic_fl.server.synthesis.pupil import Pupil
 from mosaic_fl.server.synthesis.student import learn
@@ -76,7 +76,7 @@ def distil(
     schema = contributions[0].schema
     held_classes = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
     nothing = torch.empty(0, len(contributions), schema.num_classes)
-    pupil = Pupil(config, schema, device, before.tensors, told=nothing, weight_decay=STUDENT_DECAY)
+    pupil = Pupil(config, schema, device, before.tensors, answers=nothing, weight_decay=STUDENT_DECAY)
     student = pupil.student
     pool = pupil.pool
     weights = before.tensors.get(WEIGHTS, torch.full((len(contributions),), 1 / len(contributions))).to(device)
@@ -86,11 +86,11 @@ def distil(
         z, labels = draw(settings, held_classes, rng, device)
         begin = Stream(seed, "coboosting-generator", round=epoch)
         loss = partial(generator_loss, experts=experts, weights=weights, student=student, settings=settings)
-        with held(student), experts if settings.statistics else nullcontext():
+        with frozen(student), experts if settings.statistics else nullcontext():
             made, fitted = fit_batch(schema, settings, begin, (z, labels), loss)
         step = settings.weight_step * settings.weight_decay**epoch
         for batch in pool.batches(settings.pool_batch, 0, rng):
-            weights = reweigh(weights, pupil.told[batch].to(device), pool.labels[batch].to(device), step)
+            weights = reweigh(weights, pupil.answers[batch].to(device), pool.labels[batch].to(device), step)
         pupil.show(made, labels, experts)
         for group in pupil.optimiser.param_groups:
             group["lr"] = settings.student_lr * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2

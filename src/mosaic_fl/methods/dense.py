@@ -35,7 +35,7 @@ from mosaic_fl.models.inference import accuracy
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.experts import mean_logits
-from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
+from mosaic_fl.server.synthesis.ensemble import FrozenExperts, frozen
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
 from mosaic_fl.server.synthesis.losses import disagree, masked_divergence
 from mosaic_fl.server.synthesis.pool import recall
@@ -66,7 +66,7 @@ def distil(
     seed = config.run.seed
     schema = contributions[0].schema
     held_classes = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
-    pupil = Pupil(config, schema, device, before.tensors, told=torch.empty(0, schema.num_classes))
+    pupil = Pupil(config, schema, device, before.tensors, answers=torch.empty(0, schema.num_classes))
     student = pupil.student
     pool = pupil.pool
     f = FrozenExperts([c.build_network() for c in contributions], device)
@@ -75,19 +75,19 @@ def distil(
         rng = Stream(seed, "dense", round=epoch).torch()
         z, labels = draw(settings, held_classes, rng, device)
         begin = Stream(seed, "dense-generator", round=epoch)
-        with held(student), f:
+        with frozen(student), f:
             made, fitted = fit_batch(schema, settings, begin, (z, labels), loss)
         pupil.show(made, labels, lambda images: mean_logits(f(images)))
         with Stream(seed, "dense-dropout", round=epoch).ambient():
             for batch in pool.batches(settings.pool_batch, settings.student_steps, rng):
-                teacher = pupil.told[batch].to(device)
+                teacher = pupil.answers[batch].to(device)
                 gap = learn(student, pupil.optimiser, pool.at(batch, device), teacher, settings.temperature)
         monitor.progress(epoch + 1, settings.epochs)
-        monitor.log(epoch, generator_loss=fitted, student_loss=gap, recognised=accuracy(pupil.told, pool.labels))
+        monitor.log(epoch, generator_loss=fitted, student_loss=gap, recognised=accuracy(pupil.answers, pool.labels))
     if epochs.stop < settings.epochs:
         return pupil.memory(), {}
     student.cpu().eval()
-    info = {"architecture": pupil.architecture, "pool": len(pool), "recall": recall(pupil.told, pool.labels)}
+    info = {"architecture": pupil.architecture, "pool": len(pool), "recall": recall(pupil.answers, pool.labels)}
     return copy_state(student), info
 
 

@@ -50,7 +50,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state, weighted_sum
 from mosaic_fl.server.experts import class_weights
 from mosaic_fl.server.losses import kl_divergence
-from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
+from mosaic_fl.server.synthesis.ensemble import FrozenExperts, frozen
 from mosaic_fl.server.synthesis.generator import adam, draw, improve, new_generator
 from mosaic_fl.server.synthesis.losses import fools, label_weighted, masked_divergence, mode_seeking
 from mosaic_fl.server.synthesis.student import sgd
@@ -150,7 +150,7 @@ def fine_tune(
 
     student.eval()  # its batch-norm statistics stay those of real images, see FedFTG
     for _ in range(settings.epochs):
-        with held(student):
+        with frozen(student):
             generator_loss = improve(generator, of_generator, batch, loss_of, settings.generator_steps)
         for _ in range(settings.student_steps):
             loss = torch.zeros((), device=device)

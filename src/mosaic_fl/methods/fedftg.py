@@ -52,7 +52,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.experts import TINY, class_weights
 from mosaic_fl.server.losses import kl_divergence
-from mosaic_fl.server.synthesis.ensemble import FrozenExperts, held
+from mosaic_fl.server.synthesis.ensemble import FrozenExperts, frozen
 from mosaic_fl.server.synthesis.generator import adam, draw, improve, new_generator
 from mosaic_fl.server.synthesis.losses import expert_cross_entropy, expert_distance, label_weighted, mode_seeking
 from mosaic_fl.server.synthesis.student import sgd
@@ -121,7 +121,7 @@ def fine_tune(
 
     student.eval()  # see above: its batch-norm statistics stay
     for _ in range(settings.epochs):
-        with held(student):
+        with frozen(student):
             generator_loss = improve(generator, of_generator, batch, hard_samples, settings.generator_steps)
         for _ in range(settings.student_steps):
             z, labels = batch()

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.samples import from_tensors, to_tensors
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.models import build, default_student
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import train_meta
@@ -71,77 +72,112 @@ def distill(
     they are none, do not share one schema, two come from one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
-    schema = contributions[0].schema
-    seed = config.run.seed
     settings = config.distill
-    architecture = config.models.student or default_student(schema)
     clients = MixtureOfExperts.of(contributions)
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
     sampler = cache(lambda: Sampler(contributions, device, clients.experts))
     teachers = Teachers(mixture, _meta_model(contributions, mixture, sampler, config, device, journal))
     shared = overlap(clients.weights) if strong_generators(contributions, settings) else 1.0
-    given = given_recipe(settings, teachers.best, shared)
-
-    def gather(monitor: Monitor) -> Product:
-        made = transfer_set(contributions, settings, seed, device, sampler)
-        outputs = mixture.outputs(made.samples, device)
-        evened = teachers.evened_over(outputs)
-        used = sorted({teachers.best, "class_weighted", given.teacher, *settings.candidates})
-        taught = {f"teacher/{name}": evened.log_probabilities(name, outputs) for name in used}
-        assert evened.bias is not None
-        taught |= to_tensors(made.samples, FIELD)
-        taught |= {"labels": made.labels, "sources": made.sources, "bias": evened.bias}
-        return taught, made.counts()
-
-    def fresh(recipe: Recipe) -> Callable[[int], Lesson]:
-        """Batches of new samples, as the paper draws them: one a step, each asked of the teacher once."""
-        draw = sampler().draw if settings.balanced else sampler().draw_as_they_come
-
-        def at(step: int) -> Lesson:
-            made = draw(settings.batch_size, Stream(seed, "fresh", round=step))
-            taught = teachers.log_probabilities(recipe.teacher, mixture.outputs(made.samples, device))
-            return Lesson(made.samples, made.labels, taught)
-
-        return at
-
-    pool = journal.stage("pool", gather)
+    default = given_recipe(settings, teachers.best, shared)
+    pool = journal.stage("pool", lambda _: _pool(contributions, teachers, default, sampler, config, device))
+    teachers = replace(teachers, bias=pool.tensors["bias"])
     if not settings.fresh:
         sampler.cache_clear()  # nothing is drawn any more
-    teachers = replace(teachers, bias=pool.tensors["bias"])
-    labelled = bool((pool.tensors["labels"] >= 0).any())
-
-    def teach(recipe: Recipe, steps: int, monitor: Monitor) -> Product:
-        with Stream(seed, "student-init").ambient():
-            student = build(architecture, schema)
-        if start and architecture in start:
-            student.load_state_dict(dict(start[architecture]))
-        samples = from_tensors(schema.fields, pool.tensors, FIELD)
-        lesson = Lesson(samples, pool.tensors["labels"], pool.tensors[f"teacher/{recipe.teacher}"])
-        taught = recipe.applied(settings).model_copy(update={"steps": steps})
-        source = fresh(recipe) if settings.fresh else None
-        holdout = train_student(student, lesson, taught, Stream(seed, "student"), device, monitor, source)
-        return copy_state(student), {"holdout": holdout}
-
-    def score(recipe: Recipe) -> float | None:
-        def audition(monitor: Monitor) -> Product:
-            assert judge is not None
-            state, info = teach(recipe, max(1, round(settings.candidate_share * settings.steps)), monitor)
-            return {}, info | {"score": judge(GlobalModel(architecture, schema, state))}
-
-        judged: float | None = journal.stage(f"candidate-{recipe.name}", audition).info["score"]
-        return judged
-
-    recipe = given
-    tried = list[Recipe]()
+    classroom = _Classroom(config, contributions[0].schema, teachers, pool.tensors, sampler, device, start or {})
+    recipe = default
+    trials = list[Recipe]()
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     if judge is not None and settings.choose:
-        tried = candidates(settings, teachers.best, labelled=labelled)
-        recipe, choice = choose(tried, score, recipe)
-    taught = journal.stage("student", lambda monitor: teach(recipe, settings.steps, monitor))
-    model = GlobalModel(architecture, schema, taught.tensors)
-    sent = [c.generator_line for c in contributions]
-    return Distilled(model, clients, teachers, taught.info["holdout"], choice, pool.info, len(tried), sent)
+        trials = candidates(settings, teachers.best, labelled=bool((pool.tensors["labels"] >= 0).any()))
+        recipe, choice = choose(trials, lambda trial: classroom.audition(trial, judge, journal), recipe)
+    lesson = journal.stage("student", lambda monitor: classroom.teach(recipe, settings.steps, monitor))
+    model = classroom.model(lesson.tensors)
+    generators = [c.generator_line for c in contributions]
+    return Distilled(model, clients, teachers, lesson.info["holdout"], choice, pool.info, len(trials), generators)
+
+
+def _pool(
+    contributions: Sequence[Contribution],
+    teachers: Teachers,
+    default: Recipe,
+    sampler: Callable[[], Sampler],
+    config: Config,
+    device: torch.device,
+) -> Product:
+    """The transfer set, and on it the log-probabilities of each teacher that may be asked."""
+    settings = config.distill
+    transfer = transfer_set(contributions, settings, config.run.seed, device, sampler)
+    outputs = teachers.mixture.outputs(transfer.samples, device)
+    evened = teachers.evened_over(outputs)
+    names = sorted({teachers.best, "class_weighted", default.teacher, *settings.candidates})
+    tensors = {f"teacher/{name}": evened.log_probabilities(name, outputs) for name in names}
+    assert evened.bias is not None
+    tensors |= to_tensors(transfer.samples, FIELD)
+    tensors |= {"labels": transfer.labels, "sources": transfer.sources, "bias": evened.bias}
+    return tensors, transfer.counts()
+
+
+@dataclass(frozen=True)
+class _Classroom:
+    """Where students are taught by the `teachers` on the tensors of a `pool`; `start` as in `distill`."""
+
+    config: Config
+    schema: Schema
+    teachers: Teachers
+    pool: Mapping[str, Tensor]
+    sampler: Callable[[], Sampler]
+    device: torch.device
+    start: Mapping[str, Mapping[str, Tensor]]
+
+    @property
+    def architecture(self) -> str:
+        """The students' architecture."""
+        return self.config.models.student or default_student(self.schema)
+
+    def model(self, state: State) -> GlobalModel:
+        """A student's weights as a global model."""
+        return GlobalModel(self.architecture, self.schema, state)
+
+    def teach(self, recipe: Recipe, steps: int, monitor: Monitor) -> Product:
+        """The weights of a student after so many steps by the recipe, and its figures on the hold-out."""
+        settings = self.config.distill
+        seed = self.config.run.seed
+        with Stream(seed, "student-init").ambient():
+            student = build(self.architecture, self.schema)
+        if self.architecture in self.start:
+            student.load_state_dict(dict(self.start[self.architecture]))
+        samples = from_tensors(self.schema.fields, self.pool, FIELD)
+        lesson = Lesson(samples, self.pool["labels"], self.pool[f"teacher/{recipe.teacher}"])
+        weights = recipe.applied(settings).model_copy(update={"steps": steps})
+        source = self._fresh(recipe) if settings.fresh else None
+        holdout = train_student(student, lesson, weights, Stream(seed, "student"), self.device, monitor, source)
+        return copy_state(student), {"holdout": holdout}
+
+    def audition(self, recipe: Recipe, judge: Judge, journal: Journal) -> float | None:
+        """What the judge says of a short student that was taught by the recipe."""
+        settings = self.config.distill
+        steps = max(1, round(settings.candidate_share * settings.steps))
+
+        def attempt(monitor: Monitor) -> Product:
+            state, info = self.teach(recipe, steps, monitor)
+            return {}, info | {"score": judge(self.model(state))}
+
+        score: float | None = journal.stage(f"candidate-{recipe.name}", attempt).info["score"]
+        return score
+
+    def _fresh(self, recipe: Recipe) -> Callable[[int], Lesson]:
+        """Batches of new samples, as the paper draws them: one a step, of which the teacher is asked once."""
+        settings = self.config.distill
+        mixture = self.teachers.mixture
+        draw = self.sampler().draw if settings.balanced else self.sampler().draw_as_they_come
+
+        def at(step: int) -> Lesson:
+            batch = draw(settings.batch_size, Stream(self.config.run.seed, "fresh", round=step))
+            outputs = mixture.outputs(batch.samples, self.device)
+            return Lesson(batch.samples, batch.labels, self.teachers.log_probabilities(recipe.teacher, outputs))
+
+        return at
 
 
 def _meta_model(
@@ -160,9 +196,9 @@ def _meta_model(
     def learn(monitor: Monitor) -> Product:
         if from_samples:
             stream = Stream(config.run.seed, "meta-samples")
-            drawn = sampler().draw(config.meta.samples, stream)
-            outputs = mixture.outputs(drawn.samples, device)
-            labels = drawn.labels
+            pool = sampler().draw(config.meta.samples, stream)
+            outputs = mixture.outputs(pool.samples, device)
+            labels = pool.labels
         else:
             outputs, labels = prototype_outputs(contributions, mixture)
         model = train_meta(outputs, labels, mixture.weights, config.meta, config.run.seed, device, monitor)

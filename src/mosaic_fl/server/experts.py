@@ -36,8 +36,8 @@ def class_priors(counts: Tensor) -> Tensor:
 
     The one sample more (Laplace) keeps the logarithm finite for classes that a client lacks.
     """
-    seen = counts.double() + 1
-    return (seen / seen.sum(1, keepdim=True)).float()
+    smoothed = counts.double() + 1
+    return (smoothed / smoothed.sum(1, keepdim=True)).float()
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class MixtureOfExperts:
                 f"{', '.join(kinds)}: say experts.kind = clients"
             )
         shares = class_weights(torch.stack([c.class_counts for c in contributions]))
-        held = [c for c in range(shares.shape[1]) if shares[:, c].sum() > 0]
+        classes = [c for c in range(shares.shape[1]) if shares[:, c].sum() > 0]
         states = [c.expert for c in contributions]
-        averaged = (replace(contributions[0], expert=weighted_sum(states, shares[:, c].tolist())) for c in held)
+        averaged = (replace(contributions[0], expert=weighted_sum(states, shares[:, c].tolist())) for c in classes)
         experts = tuple(average.build_expert() for average in averaged)
-        chosen = torch.eye(shares.shape[1])[held]
+        chosen = torch.eye(shares.shape[1])[classes]
         return cls(experts, chosen, torch.full_like(chosen, 1 / shares.shape[1]))
 
     def outputs(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
@@ -133,6 +133,6 @@ def class_balanced(outputs: Tensor, weights: Tensor, priors: Tensor) -> Tensor:
     those that know it. A class that nobody holds gets (almost) no probability.
     """
     balanced = (outputs - priors.to(outputs).log()).log_softmax(2).clamp(min=LEAST)
-    known = weights.to(outputs)
-    scores = torch.einsum("nkc,kc->nc", balanced, known)
-    return scores.masked_fill(known.sum(0) == 0, math.log(TINY)).log_softmax(1)
+    knowledge = weights.to(outputs)
+    scores = torch.einsum("nkc,kc->nc", balanced, knowledge)
+    return scores.masked_fill(knowledge.sum(0) == 0, math.log(TINY)).log_softmax(1)

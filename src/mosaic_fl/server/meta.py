@@ -37,7 +37,7 @@ class MetaTransformer(nn.Module):
         nn.init.zeros_(self.vote.bias)
 
     def forward(self, outputs: Tensor) -> Tensor:
-        said = outputs.log_softmax(2).clamp(min=FLOOR) / -FLOOR
-        tokens = self.embed(said) + self.embed_prior(self.prior) + self.who
+        answers = outputs.log_softmax(2).clamp(min=FLOOR) / -FLOOR
+        tokens = self.embed(answers) + self.embed_prior(self.prior) + self.who
         correction: Tensor = self.vote(self.encoder(tokens)).sum(1)
         return class_weighted(outputs, self.prior) + correction

@@ -37,7 +37,7 @@ def train_meta(
     rng = Stream(seed, "meta").torch()
     order = torch.randperm(len(labels), generator=rng)
     cut = max(1, round(config.holdout * len(labels)))
-    held = order[:cut]
+    holdout = order[:cut]
     rest = order[cut:] if cut < len(labels) else order
     x = outputs.to(device)
     y = labels.to(device)
@@ -51,11 +51,11 @@ def train_meta(
         return F.cross_entropy(model(x[index]), y[index])
 
     def look(taken: StepTaken) -> bool:
-        held_loss = _loss(best.candidate, x[held], y[held])
-        monitor.log(taken.step, loss=taken.loss.item(), holdout_loss=held_loss)
-        return best.offer(held_loss)
+        holdout_loss = _loss(best.candidate, x[holdout], y[holdout])
+        monitor.log(taken.step, loss=taken.loss.item(), holdout_loss=holdout_loss)
+        return best.offer(holdout_loss)
 
-    best.offer(_loss(best.candidate, x[held], y[held]))
+    best.offer(_loss(best.candidate, x[holdout], y[holdout]))
     monitor.log(-1, holdout_loss=best.loss)
     hooks = [schedule(cosine(optimiser, config.steps)), *([average(smooth, model)] if smooth else [])]
     hooks += [progress(monitor), every(max(1, config.steps // CHECKS), look, last=False)]

@@ -61,25 +61,25 @@ class Sampler:
         classes = self.counts.sum(0).nonzero().flatten()
         labels = classes[torch.randperm(n, generator=rng) % len(classes)]
         sources = torch.multinomial(class_weights(self.counts).T[labels], 1, generator=rng).flatten()
-        drawn = {name: kind.zeros(n) for name, kind in self.kinds.items()}
-        found = torch.zeros(n, dtype=torch.bool)
+        values = {name: kind.zeros(n) for name, kind in self.kinds.items()}
+        filled = torch.zeros(n, dtype=torch.bool)
         for k, generator in enumerate(self.generators):
             mine = (sources == k).nonzero().flatten()
             if generator is None or not len(mine):
                 continue
             if k in self.judges:
-                self._by_rejection(k, labels, mine, drawn, found, rng)
+                self._by_rejection(k, labels, mine, values, filled, rng)
             else:
-                _put(self._drawn(generator, labels[mine], rng), drawn, mine)
-                found[mine] = True
-        if not bool(found.any()):
+                _put(self._samples(generator, labels[mine], rng), values, mine)
+                filled[mine] = True
+        if not bool(filled.any()):
             raise UsageError("no generator shows what its client's expert knows: train the generators for longer")
-        return Pool(Samples(self.kinds, drawn)[found], labels[found], self.clients[sources[found]])
+        return Pool(Samples(self.kinds, values)[filled], labels[filled], self.clients[sources[filled]])
 
     def draw_as_they_come(self, n: int, stream: Stream) -> Pool:
         """n samples, from each generator as many, or one more, classes as they fall (the paper's batches).
 
-        Which ones give one more is drawn, so that none is left out of all batches that are smaller than their number.
+        Which generators give one more is drawn at random, so that small batches do not always leave out the same ones.
         A conditional generator is asked for its client's own class distribution; an unconditional one shows what its
         client's expert says.
         """
@@ -96,7 +96,7 @@ class Sampler:
             if not share:
                 continue
             labels = torch.multinomial(self.counts[k].float(), share, replacement=True, generator=rng)
-            samples = self._drawn(generator, labels, rng)
+            samples = self._samples(generator, labels, rng)
             if k in self.judges:
                 labels = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
             parts.append(Pool(samples, labels, self.clients[[k] * share]))
@@ -104,7 +104,7 @@ class Sampler:
         sources = torch.cat([part.sources for part in parts])
         return Pool(concatenate([part.samples for part in parts]), labels, sources)
 
-    def _drawn(self, generator: Generator, labels: Tensor, rng: torch.Generator) -> Samples:
+    def _samples(self, generator: Generator, labels: Tensor, rng: torch.Generator) -> Samples:
         """Samples at rest, as real ones are: a quarter of the memory where these are images.
 
         Raises UsageError where what is drawn is not finite.
@@ -119,29 +119,29 @@ class Sampler:
         return concatenate(parts)
 
     def _by_rejection(
-        self, k: int, labels: Tensor, wanted: Tensor, drawn: dict[str, Tensor], found: Tensor, rng: torch.Generator
+        self, k: int, labels: Tensor, places: Tensor, values: dict[str, Tensor], filled: Tensor, rng: torch.Generator
     ) -> None:
-        """Fill `drawn` at `wanted` with samples that expert k gives the label asked for; marks them in `found`."""
+        """Fill `values` at `places` with samples that expert k gives the place's label; marks them in `filled`."""
         generator = self.generators[k]
         assert generator is not None
         for _ in range(DRAWS):
-            open_places = wanted[~found[wanted]]
-            if not len(open_places):
+            vacant = places[~filled[places]]
+            if not len(vacant):
                 return
-            batch = min(MOST_AT_ONCE, max(256, 2 * len(open_places)))
-            samples = self._drawn(generator, torch.zeros(batch, dtype=torch.int64), rng)
-            shown = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
-            for label in shown.unique().tolist():
-                places = open_places[labels[open_places] == label]
-                candidates = (shown == label).nonzero().flatten()
-                fits = min(len(places), len(candidates))
-                _put(samples[candidates[:fits]], drawn, places[:fits])
-                found[places[:fits]] = True
+            batch = min(MOST_AT_ONCE, max(256, 2 * len(vacant)))
+            samples = self._samples(generator, torch.zeros(batch, dtype=torch.int64), rng)
+            classes = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
+            for label in classes.unique().tolist():
+                of_label = vacant[labels[vacant] == label]
+                candidates = (classes == label).nonzero().flatten()
+                fits = min(len(of_label), len(candidates))
+                _put(samples[candidates[:fits]], values, of_label[:fits])
+                filled[of_label[:fits]] = True
 
 
-def _put(samples: Samples, drawn: dict[str, Tensor], places: Tensor) -> None:
-    for name, values in samples.values.items():
-        drawn[name][places] = values
+def _put(samples: Samples, values: dict[str, Tensor], places: Tensor) -> None:
+    for name, rows in samples.values.items():
+        values[name][places] = rows
 
 
 def sheet(contribution: Contribution, per_class: int, stream: Stream) -> Tensor | None:
@@ -151,15 +151,15 @@ def sheet(contribution: Contribution, per_class: int, stream: Stream) -> Tensor 
     """
     if contribution.generator is None:
         return None
-    held = int((contribution.class_counts > 0).sum())
+    classes_held = int((contribution.class_counts > 0).sum())
     try:
-        pool = Sampler([contribution], torch.device("cpu")).draw(per_class * held, stream)
+        pool = Sampler([contribution], torch.device("cpu")).draw(per_class * classes_held, stream)
     except UsageError:  # an unconditional one whose expert recognises nothing: there is nothing to show
         return None
     classes = contribution.schema.num_classes
     kind = contribution.schema.kind
-    shown = kind.zeros(classes * per_class).view(classes, per_class, *kind.shape)
+    picture = kind.zeros(classes * per_class).view(classes, per_class, *kind.shape)
     for label in pool.labels.unique().tolist():
-        drawn = pool.samples.only[pool.labels == label][:per_class]
-        shown[label, : len(drawn)] = drawn
-    return shown
+        samples = pool.samples.only[pool.labels == label][:per_class]
+        picture[label, : len(samples)] = samples
+    return picture

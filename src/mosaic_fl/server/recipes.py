@@ -57,12 +57,12 @@ def overlap(weights: Tensor) -> float:
     variation distance of their two distributions over clients. 1 where all are spread alike, and for a single class; 0
     where no client holds two.
     """
-    held = weights[:, weights.sum(0) > 0].double()
-    classes = held.shape[1]
+    shares = weights[:, weights.sum(0) > 0].double()
+    classes = shares.shape[1]
     if classes < 2:
         return 1.0
     # A client at a time: many clients and classes at once would fill the memory.
-    alike = sum((torch.minimum(row[:, None], row[None]) for row in held), held.new_zeros(()))
+    alike = sum((torch.minimum(row[:, None], row[None]) for row in shares), shares.new_zeros(()))
     return min(1.0, round(float(alike.sum() - alike.trace()) / (classes * (classes - 1)), 6))
 
 

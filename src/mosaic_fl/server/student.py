@@ -48,10 +48,10 @@ def distillation_loss(outputs: Tensor, lesson: Lesson, config: DistillConfig) ->
     `outputs` are the student's logits (n, C). For a sample without a label (−1) the label's weight goes to the KL term.
     The mean is over all n samples; a term of weight 0 is not computed.
     """
-    known = lesson.labels >= 0
-    kl = torch.where(known, config.kl, config.kl + config.label)
+    labelled = lesson.labels >= 0
+    kl = torch.where(labelled, config.kl, config.kl + config.label)
     loss = outputs.new_zeros(())
-    if config.kl or (config.label and not bool(known.all())):
+    if config.kl or (config.label and not bool(labelled.all())):
         loss = loss + (kl * kl_divergence(lesson.teacher, outputs, config.temperature)).mean()
     if config.label:
         each = F.cross_entropy(outputs, lesson.labels, ignore_index=UNLABELLED, reduction="sum")
@@ -77,13 +77,13 @@ def train_student(
     The batch of step s is `fresh(s)` where that is given, else it is drawn from `lesson`; its samples are varied as
     `config.augment` says, and the teacher's word on them stays.
 
-    It ends with the (averaged) weights whose distillation loss was least on the held-back part of the pool, on the
-    CPU in eval mode. Raises MosaicError where the loss is no longer finite.
+    It ends with the (averaged) weights whose distillation loss was least on the hold-out, a part of the pool,
+    on the CPU in eval mode. Raises MosaicError where the loss is no longer finite.
     """
     rng = stream.torch()
     order = torch.randperm(len(lesson.labels), generator=rng)
     cut = min(round(config.holdout * len(order)), len(order) - 1)
-    held = lesson.at(order[:cut])
+    holdout = lesson.at(order[:cut])
     rest = lesson.at(order[cut:]).to(device)
     student.to(device).train()
     smooth = averaged(student, config.ema) if config.ema else None
@@ -99,7 +99,7 @@ def train_student(
     def look(taken: StepTaken) -> bool:
         value = taken.loss.item()
         require_finite("the student's loss", value, taken.step, f"lower distill.lr (now {config.lr})")
-        figures = _score(best.candidate, held, config, device)
+        figures = _score(best.candidate, holdout, config, device)
         monitor.log(taken.step, loss=value, **figures)
         return best.offer(figures.get("holdout_loss", -taken.step))  # without a hold-out the latest are the best
 
@@ -110,17 +110,17 @@ def train_student(
         descend(loss, PlainStep(optimiser), config.steps, hooks)
     student.cpu().eval()
     best.load_into(student)
-    return _score(student, held, config, torch.device("cpu"))
+    return _score(student, holdout, config, torch.device("cpu"))
 
 
-def _score(model: torch.nn.Module, held: Lesson, config: DistillConfig, device: torch.device) -> dict[str, float]:
+def _score(model: torch.nn.Module, holdout: Lesson, config: DistillConfig, device: torch.device) -> dict[str, float]:
     """Loss and agreement with both labels on the hold-out; nothing where there is none."""
-    if not len(held.labels):
+    if not len(holdout.labels):
         return {}
-    outputs = logits(model, held.samples, device)
-    known = held.labels >= 0
+    outputs = logits(model, holdout.samples, device)
+    labelled = holdout.labels >= 0
     return {
-        "holdout_loss": float(distillation_loss(outputs, held, config)),
-        "holdout_accuracy": accuracy(outputs[known], held.labels[known]),
-        "holdout_agreement": accuracy(outputs, held.teacher.argmax(1)),
+        "holdout_loss": float(distillation_loss(outputs, holdout, config)),
+        "holdout_accuracy": accuracy(outputs[labelled], holdout.labels[labelled]),
+        "holdout_agreement": accuracy(outputs, holdout.teacher.argmax(1)),
     }

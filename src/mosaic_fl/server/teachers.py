@@ -34,13 +34,13 @@ class Teachers:
     def evened_over(self, outputs: Tensor) -> "Teachers":
         """The same, with the bias that half evens the class-balanced ensemble over images with these `outputs`.
 
-        Where a client has little but one class, its word for that class is the loudest on every image. Images of
-        nothing in particular show this. Half, since they are no even sample of the classes either (docs/notes).
+        The expert of a client with one class, or nearly one, is sure of that class on every image. Images of nothing in
+        particular show this bias. Half of it is taken off: such images are no even sample of the classes (docs/notes).
         """
         balanced = self.log_probabilities("class_balanced", outputs)
-        known = self.mixture.weights.sum(0) > 0
+        classes = self.mixture.weights.sum(0) > 0
         bias = balanced.new_zeros(balanced.shape[1])
-        bias[known] = HALF * evening(balanced[:, known])
+        bias[classes] = HALF * evening(balanced[:, classes])
         return replace(self, bias=bias)
 
     @property
@@ -71,8 +71,8 @@ def balanced(teachers: Teachers, outputs: Tensor) -> Tensor:
 
 def evened(teachers: Teachers, outputs: Tensor) -> Tensor:
     """The class-balanced ensemble with `teachers.bias`."""
-    known = balanced(teachers, outputs)
-    return known if teachers.bias is None else (known + teachers.bias.to(known)).log_softmax(1)
+    even = balanced(teachers, outputs)
+    return even if teachers.bias is None else (even + teachers.bias.to(even)).log_softmax(1)
 
 
 def weighted(teachers: Teachers, outputs: Tensor) -> Tensor:

@@ -13,16 +13,16 @@ from mosaic_fl.models.classifier import Classifier
 
 
 @contextmanager
-def held(model: nn.Module) -> Iterator[None]:
+def frozen(model: nn.Module) -> Iterator[None]:
     """Within the block `model` is in eval mode and its weights ask for no gradient; then as before."""
     was_training = model.training
-    asked = [p.requires_grad for p in model.parameters()]
+    gradients = [p.requires_grad for p in model.parameters()]
     model.eval().requires_grad_(False)
     try:
         yield
     finally:
         model.train(was_training)
-        for parameter, before in zip(model.parameters(), asked, strict=True):
+        for parameter, before in zip(model.parameters(), gradients, strict=True):
             parameter.requires_grad_(before)
 
 

@@ -17,10 +17,10 @@ MOMENTUM = "momentum/"
 
 
 class Pupil:
-    """The student on `device`, its optimiser, the pool that it learns from and what it was told of each image there.
+    """The student on `device`, its optimiser, the pool that it learns from, and the teachers' answers on it.
 
-    `told` are logits (n, …, C) of the pool's n images in their order, on the CPU. It goes on from the `memory()` of a
-    pupil of the same configuration, or begins where that is empty.
+    `answers` are logits (n, …, C) of the pool's n images in their order, on the CPU. It goes on from the `memory()` of
+    a pupil of the same configuration, or begins anew where that is empty.
     """
 
     def __init__(
@@ -29,37 +29,37 @@ class Pupil:
         schema: Schema,
         device: torch.device,
         memory: dict[str, Tensor],
-        told: Tensor,
+        answers: Tensor,
         weight_decay: float = 0.0,
     ) -> None:
         self.architecture, self.student = new_student(config, schema)
         self.optimiser = sgd(self.student.to(device), config.synthesis, weight_decay)
         self.pool = SyntheticPool(schema.kind)
-        self.told = told
+        self.answers = answers
         self.device = device
         if memory:
             self._go_on(memory)
 
     def show(self, images: Tensor, labels: Tensor, ask: Callable[[Tensor], Tensor]) -> None:
-        """Add float `images` in −1..1 and their labels to the pool, and to `told` what `ask` says of them as kept.
+        """Add float `images` in −1..1 and their labels to the pool, and to `answers` what `ask` says of them at rest.
 
-        Those whom `ask` asks never change, so each image is asked about once.
+        The models behind `ask` never change, so it is asked once an image.
         """
         self.pool.add(images, labels)
         with torch.no_grad():
-            new = self.pool.at(torch.arange(len(self.told), len(self.pool)), self.device)
-            self.told = torch.cat([self.told, ask(new).cpu()])
+            new = self.pool.at(torch.arange(len(self.answers), len(self.pool)), self.device)
+            self.answers = torch.cat([self.answers, ask(new).cpu()])
 
     def memory(self) -> dict[str, Tensor]:
-        """Weights, momentum, and the pool with what was told of it, by name, on the CPU."""
+        """Weights, momentum, and the pool with the answers, by name, on the CPU."""
         weights = {WEIGHT + name: tensor for name, tensor in copy_state(self.student).items()}
-        buffers = {i: kept["momentum_buffer"] for i, kept in self.optimiser.state_dict()["state"].items()}
+        buffers = {i: slot["momentum_buffer"] for i, slot in self.optimiser.state_dict()["state"].items()}
         momentum = {f"{MOMENTUM}{i}": buffer.cpu() for i, buffer in buffers.items() if buffer is not None}
-        return weights | momentum | {"values": self.pool.values, "labels": self.pool.labels, "told": self.told}
+        return weights | momentum | {"values": self.pool.values, "labels": self.pool.labels, "answers": self.answers}
 
     def _go_on(self, memory: dict[str, Tensor]) -> None:
         self.student.load_state_dict(under(WEIGHT, memory))
         state = {int(i): {"momentum_buffer": buffer} for i, buffer in under(MOMENTUM, memory).items()}
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         self.pool.keep(memory["values"], memory["labels"])
-        self.told = memory["told"]
+        self.answers = memory["answers"]
