@@ -17,19 +17,19 @@ class Clock:
     """Time that passes when it is told to, and two clients that work in it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.waited, self.seconds = 100.0, 0.0, [0.0, 0.0]
+        self.now, self.wait_seconds, self.seconds = 100.0, 0.0, [0.0, 0.0]
         self.killed_in = -1
         monkeypatch.setattr("mosaic_fl.comparison.cell_journal.time.perf_counter", lambda: self.now)
 
     def ask(self, *seconds: float) -> None:
         """The clients work at once; who asked waits for the slower one."""
         self.seconds = [a + b for a, b in zip(self.seconds, seconds, strict=True)]
-        self.waited += max(seconds)
+        self.wait_seconds += max(seconds)
         self.now += max(seconds)
 
     def journal(self, folder: Path) -> CellJournal:
         """That of a process that begins now."""
-        self.waited, self.seconds = 0.0, [0.0, 0.0]
+        self.wait_seconds, self.seconds = 0.0, [0.0, 0.0]
         return CellJournal(folder, cast("SharedFederation", self))
 
 

@@ -50,7 +50,7 @@ def test_contributions_are_made_once_and_their_cost_counts_again(digits: Dataset
     assert [c.to_bytes() for c in second.contribute()] == made
     assert min(first.seconds) > 0
     assert second.seconds == first.seconds
-    assert 0 < second.waited < first.waited
+    assert 0 < second.wait_seconds < first.wait_seconds
 
 
 def test_in_two_steps_a_contribution_is_the_same_and_its_classifier_is_trained_once(
@@ -131,9 +131,9 @@ def test_all_else_goes_to_the_engine_and_is_timed(digits: Dataset, tmp_path: Pat
     federation = clients(digits, tmp_path)
     assert federation.architectures == ["mlp:8", "mlp:8"]
     assert federation.schema == digits.schema
-    before = federation.waited
+    before = federation.wait_seconds
     assert len(federation.evaluate("mlp:8", start(digits), clients=[1])) == 1
-    assert federation.waited > before
+    assert federation.wait_seconds > before
     assert len(federation.statistics("mlp:8", start(digits))) == 2
     assert min(federation.seconds) > 0
 

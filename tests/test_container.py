@@ -101,7 +101,7 @@ def test_non_finite_values_are_neither_written_nor_read(value: float) -> None:
 
 @pytest.mark.parametrize("kind", [torch.int32, torch.float64])
 def test_types_that_are_not_read_are_not_written(kind: torch.dtype) -> None:
-    with pytest.raises(MosaicError, match=rf"a form that is not sent: 'w' is {kind}"):
+    with pytest.raises(MosaicError, match=rf"this file format cannot hold: 'w' is {kind}"):
         container.pack("stage", {}, {"w": torch.ones(2, dtype=kind)})
 
 

@@ -70,7 +70,7 @@ def test_a_site_files_paths_are_its_own_folders(folder: Path) -> None:
         (f'{GOOD}{SERVER}certificate = "."\n', "server.certificate names .*, which is a folder and no file"),
         (f'folder = "."\n{GOOD}{SERVER}', "folder names .*, in which data lies: the client needs one"),
         (f'folder = "data.parquet"\n{GOOD}{SERVER}', "folder names .*, in which data lies"),
-        (f'folder = "at-12:30"\n{GOOD}{SERVER}', "it may have no ':', which parts paths"),
+        (f'folder = "at-12:30"\n{GOOD}{SERVER}', "it may have no ':', which separates paths"),
     ],
 )
 def test_a_wrong_site_file_is_named(folder: Path, text: str, said: str) -> None:

@@ -123,12 +123,12 @@ def test_the_name_of_a_task_is_no_path(sites: list[Site], tmp_path: Path, task: 
 def test_a_full_disk_at_a_client_loses_no_work(
     sites: list[Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mosaic_fl.engines.flower import stored
+    from mosaic_fl.engines.flower import answer_file
 
     def full(*_: object) -> None:
         raise MosaicError("cannot write: no space left")
 
-    monkeypatch.setattr(stored, "write", full)
+    monkeypatch.setattr(answer_file, "write", full)
     bench = Bench(sites)
     for node in bench.nodes:
         node.folder = tmp_path / f"site-{node.client}"

@@ -10,7 +10,7 @@ from flower_bench import Bench, start, three_sites
 from mosaic_fl.client import contribute
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.engines.flower import federation, stored, wire
+from mosaic_fl.engines.flower import answer_file, federation, wire
 from mosaic_fl.exchange.federation import FitJob
 from mosaic_fl.storage import container
 from mosaic_fl.storage.files import sha256
@@ -64,7 +64,7 @@ def test_weights_are_hashed_once_as_a_file_and_once_as_a_message(
     clients, state = Bench(sites, tmp_path).open(), start(sites)
     size = sum(tensor.nbytes for tensor in state.values())
     hashed = Count()
-    for module in (container, wire, stored):
+    for module in (container, wire, answer_file):
         monkeypatch.setattr(module, "sha256", hashed)
     clients.fit([FitJob(k, "mlp:8", state) for k in range(3)], 0)
     whole = [bytes_hashed for bytes_hashed in hashed.sizes if bytes_hashed >= size]

@@ -128,7 +128,7 @@ def test_the_others_go_on(sites: list[Site], local: dict[str, Any], task: str, n
     else:
         fitted = clients.fit([FitJob(k, "mlp:8", state, {"lr": 1e-3}) for k in range(3)], 0)
         assert [f.client for f in fitted] == [0, 2]
-    left = clients.exchange.left
+    left = clients.exchange.absences
     assert [one.client for one in left] == [1]
     assert said in left[0].reason
     assert bench.grid.time <= 610
@@ -176,7 +176,7 @@ def test_a_client_that_is_late_is_asked_nothing_more_until_it_has_answered(sites
     bench.grid.sleep(30)
     assert len(clients.evaluate("mlp:8", state)) == 3  # it came too late, and shows that its client is back
     assert bench.nodes[1].asked == ["hello", "contribute", "evaluate"]
-    assert not clients.exchange.silent
+    assert not clients.exchange.silences
 
 
 @pytest.mark.parametrize("away", [20.0, 1e6])
@@ -187,7 +187,7 @@ def test_a_client_that_dies_is_asked_again_when_it_is_back(sites: list[Site], tm
     made = [c.client for c in clients.contribute()]
     assert made == ([0, 1, 2] if away < LIMITS.gone else [0, 2])
     if away > LIMITS.gone:
-        assert clients.exchange.left[0].reason == "its connection was lost"
+        assert clients.exchange.absences[0].reason == "its connection was lost"
         assert bench.grid.time < LIMITS.gone + 10  # not the stage's whole limit
 
 

@@ -47,6 +47,6 @@ def test_a_method_does_not_know_its_engine(name: str, memory: bool, digits: Data
     over_flower = FlowerFederation(Exchange(grid, roll, Limits(), tell, grid.now, grid.sleep), config, journal)
     over_flower.open()
     found = card.run(over_flower, config, CPU, journal)
-    assert not over_flower.exchange.left
+    assert not over_flower.exchange.absences
     assert torch.equal(predictions(found, digits), predictions(expected, digits))
     assert (found.bytes_up, found.bytes_down) == (expected.bytes_up, expected.bytes_down)

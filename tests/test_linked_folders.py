@@ -89,7 +89,7 @@ def test_folders_that_link_to_each_other_are_read_once(tmp_path: Path) -> None:
                 (tmp_path / name / other).symlink_to(f"../{other}")
     found = walk(tmp_path)
     assert [str(file.relative_to(tmp_path)) for file in found.files] == [f"{name}/000.png" for name in names]
-    assert len(found.again) == 90
+    assert len(found.duplicates) == 90
 
 
 def test_a_class_may_be_a_link(tmp_path: Path) -> None:

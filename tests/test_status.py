@@ -13,7 +13,7 @@ from command import finish, mosaic, start
 from mosaic_fl.cli.main import main
 from mosaic_fl.report.status import lines
 from mosaic_fl.watch import Event, Kind, LeftOut, Status, Watch, apply
-from mosaic_fl.watch.status import fold
+from mosaic_fl.watch.rules import fold
 
 Told = tuple[Kind, int, dict[str, Any]]
 START: Told = ("run_started", -1, {"expected": [0, 1, 2], "pid": 7, "host": "here"})

@@ -21,7 +21,7 @@ from mosaic_fl.watch import Event, Status, Watch, apply, serve_metrics
 from mosaic_fl.watch import watch as module
 from mosaic_fl.watch.event import clean, parse, read_events
 from mosaic_fl.watch.reading import read_status
-from mosaic_fl.watch.status import fold
+from mosaic_fl.watch.rules import fold
 from mosaic_fl.watch.words import sentence, size, span
 
 

@@ -9,7 +9,7 @@ import fuzz_sealed
 from fuzz_mutation import mutate_text
 from fuzz_reader import Reader, parsed, read_any
 
-from mosaic_fl.engines.flower import stored
+from mosaic_fl.engines.flower import answer_file
 from mosaic_fl.report.kept import kept_lines, read_kept
 from mosaic_fl.report.status import plain
 from mosaic_fl.runs.folder import MARKER
@@ -25,7 +25,7 @@ def _run_files(folder: Path) -> list[bytes]:
         watch.tell("joined", 0, node="n", architecture="mlp:1", samples=3)
         watch.tell("stage_started", stage="fit", expected=[0, 1], limit=60.0)
         watch.tell("left_out", 1, stage="fit", reason="gone")
-    stored.write(folder / "0.answer", {"run": "r", "request": "d", "client": 0}, b"body")
+    answer_file.write(folder / "0.answer", {"run": "r", "request": "d", "client": 0}, b"body")
     marker = {"mosaic_fl": "0", "command": "compare", "inputs": "x", "options": {"seeds": "0,1"}}
     row = dict.fromkeys(("clients", "alpha", "architectures", "method", "rounds"), 1)
     table = {"tables": [row], "cells": [{"status": "done"}]}
@@ -53,7 +53,9 @@ def _read_run_file(data: bytes, folder: Path) -> None:
         path.write_bytes(data[1:])
         if name == EVENTS:
             (folder / STATUS).rename(folder / "status.kept")
-        read_any(lambda: _shown_status(folder), lambda: kept_lines(read_kept(folder), 0.0), lambda: stored.read(path))
+        read_any(
+            lambda: _shown_status(folder), lambda: kept_lines(read_kept(folder), 0.0), lambda: answer_file.read(path)
+        )
     finally:
         path.write_bytes(good)
         if name == EVENTS:

@@ -14,7 +14,7 @@ from mosaic_fl.config.toml import from_toml, read_toml
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
 from mosaic_fl.notes import note
-from mosaic_fl.numerics.devices import require_known
+from mosaic_fl.numerics.devices import require_device_name
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="settings; options override it")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting of mosaic config")]
@@ -51,7 +51,7 @@ def require_words(config: Config) -> None:
     for spec in (*config.models.clients, config.models.student):
         if spec:
             require_spelt(spec)
-    require_known(config.run.device)
+    require_device_name(config.run.device)
 
 
 def given_settings(settings: list[str] | None) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class CellJournal(Journal):
         return self.folder / "costs.json"
 
     def _spent(self) -> Cost:
-        server = time.perf_counter() - self._begin - self.federation.waited
+        server = time.perf_counter() - self._begin - self.federation.wait_seconds
         return Cost(tuple(self.federation.seconds), server)
 
 

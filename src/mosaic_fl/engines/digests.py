@@ -1,4 +1,4 @@
-"""What tells one value from another: a hash of its content."""
+"""Hashes of values by content. `shared` names stored answers by them."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -12,20 +12,20 @@ from mosaic_fl.storage.files import sha256
 
 
 class Digests:
-    """Hashes of values, each tensor's bytes hashed once however many values hold it; none may change meanwhile."""
+    """Hashes of values. A tensor in several values is hashed once, so no tensor may change meanwhile."""
 
     def __init__(self) -> None:
-        self._known = dict[int, tuple[Tensor, str]]()  # by its place, which is its own for as long as it is held here
+        self._cache = dict[int, tuple[Tensor, str]]()  # by `id`, which is unique as long as the tensor is referenced
 
     def of(self, value: Any) -> str:
         """SHA-256 of a value's content: tensors, dataclasses, mappings (in any order), sequences and plain values.
 
-        Two values have one digest if they are equal, types and shapes included. Raises TypeError for anything else.
+        Values have the same digest if they are equal in content, types and shapes. Raises TypeError for other values.
         """
         if isinstance(value, Tensor):
-            if id(value) not in self._known:
-                self._known[id(value)] = value, _of_tensor(value)
-            return self._known[id(value)][1]
+            if id(value) not in self._cache:
+                self._cache[id(value)] = value, _of_tensor(value)
+            return self._cache[id(value)][1]
         if is_dataclass(value) and not isinstance(value, type):
             parts = {field.name: getattr(value, field.name) for field in fields(value)}
             return sha256(type(value).__qualname__.encode(), self.of(parts).encode())
@@ -38,11 +38,11 @@ class Digests:
             return sha256(b"sequence", *(self.of(item).encode() for item in value))
         if value is None or isinstance(value, str | int | float | bytes):
             return sha256(type(value).__name__.encode(), repr(value).encode())
-        raise TypeError(f"a {type(value).__name__} has no content to tell it by")
+        raise TypeError(f"a {type(value).__name__} has no digest: its content is unknown")
 
 
 def digest(value: Any) -> str:
-    """As `Digests.of`, of one value alone."""
+    """As `Digests.of`, for a single value."""
     return Digests().of(value)
 
 

@@ -1,10 +1,9 @@
-"""The `local` engine: all clients on one machine, in this process or in worker processes."""
+"""The `local` engine: all clients on this machine, in this process or in worker processes."""
 
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -13,17 +12,17 @@ from torch import Tensor
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.engines.kept import KeptContributions
+from mosaic_fl.engines.contribution_store import ContributionStore
 from mosaic_fl.engines.tasks import (
     CeilingTask,
     ContributeTask,
-    Done,
     EvaluateTask,
     FitTask,
     FusionTask,
     OutputsTask,
     StatisticsTask,
     Task,
+    TaskResult,
     Workplace,
 )
 from mosaic_fl.engines.workers import InProcess, Workers
@@ -35,20 +34,23 @@ from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.storage.stopwatch import CLIENTS
 
 
-def worker_count(asked: int, tasks: int, device: torch.device) -> int:
-    """`asked`, or for 0 one worker a core; never more than there are tasks, and one on an accelerator."""
+def worker_count(workers: int, tasks: int, device: torch.device) -> int:
+    """How many worker processes to start for the setting `workers` (0: one a core).
+
+    Never more than there are tasks; one on an accelerator.
+    """
     if device.type != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(asked or cores, tasks))
+    return max(1, min(workers or cores, tasks))
 
 
 class LocalFederation:
     """A `Federation` of `sites`. Use as a context manager: its workers live within the block.
 
-    The result is the same for any number of workers. Contributions are kept in `journal` and, where that has a
-    folder, as files in `contributions/`; those already there are not made again. `seconds` counts each client's work
-    so far, also that of contributions which were found; `alone` has their figures on the clients' own validation data.
+    The result is the same for any number of workers. Contributions are stored in `journal` and, where that has a
+    folder, as files in `contributions/`; a resumed run recalls them. `seconds` counts each client's work so far, also
+    that of recalled contributions. `alone` has each contribution's figures on its client's validation data.
     """
 
     def __init__(self, sites: Sequence[Site], config: Config, device: torch.device, journal: Journal) -> None:
@@ -58,7 +60,7 @@ class LocalFederation:
         self.alone = dict[int, Mapping[str, float]]()
         self.seconds = dict.fromkeys(range(len(self.sites)), 0.0)
         self.place = Workplace(dict(enumerate(self.sites)), config, device, journal.listen)
-        self._ceiling: tuple[Task, Future[Done] | None] | None = None
+        self._ceiling: tuple[Task, Future[TaskResult] | None] | None = None
         self._outputs: tuple[Sequence[Contribution], dict[int, tuple[Tensor, Tensor]]] = ((), {})
         count = worker_count(config.run.workers, len(sites), device)
         self.workers = InProcess(self.place) if count == 1 else Workers(self.place, count)
@@ -71,7 +73,7 @@ class LocalFederation:
 
     @property
     def schema(self) -> Schema:
-        """What all clients' samples are."""
+        """The schema of all clients' samples."""
         return self.sites[0].data.schema
 
     @property
@@ -87,25 +89,25 @@ class LocalFederation:
         bare: bool = False,
         trained: Sequence[Contribution] | None = None,
     ) -> list[Contribution]:
-        """Every client's contribution, made now or found in the journal; raises the first fault after all are done.
+        """Every client's contribution, computed or recalled from the journal; raises the first fault at the end.
 
-        `journal` is another than the engine's own, for contributions that outlive the run. `bare` and `trained` are for
-        who makes them in two steps: see `ContributeTask`.
+        `journal` replaces the engine's own, for contributions that outlive the run. `bare` and `trained` are for a
+        contribution in two steps: see `ContributeTask`.
         """
-        begin = start or {}
-        known = {c.client: c for c in trained or ()}
-        where = self.journal if journal is None else journal
-        kept = KeptContributions(where)
-        with where.clock.stage(CLIENTS):
-            recalled = {client: self._recall(client, kept) for client in range(len(self.sites))}
-            missing = [client for client, contribution in recalled.items() if contribution is None]
-            tasks = {k: ContributeTask(k, begin.get(k), bare, known.get(k)) for k in missing}
-            recalled |= self._collect(tasks, kept)
-        where.listen(CLIENTS, -1, 1, 1)
-        return [made for _, made in sorted(recalled.items()) if made is not None]
+        starts = start or {}
+        classifiers = {contribution.client: contribution for contribution in trained or ()}
+        journal = self.journal if journal is None else journal
+        store = ContributionStore(journal)
+        with journal.clock.stage(CLIENTS):
+            contributions = {client: self._recall(client, store) for client in range(len(self.sites))}
+            absent = [client for client, contribution in contributions.items() if contribution is None]
+            tasks = {k: ContributeTask(k, starts.get(k), bare, classifiers.get(k)) for k in absent}
+            contributions |= self._collect(tasks, store)
+        journal.listen(CLIENTS, -1, 1, 1)
+        return [contribution for _, contribution in sorted(contributions.items()) if contribution is not None]
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
-        """The weights of the clients that have a job after it."""
+        """The weights after each client's job."""
         return self._all({job.client: FitTask(job, round) for job in jobs})
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
@@ -114,11 +116,11 @@ class LocalFederation:
 
     def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
         """The confusion matrices of `clients`, or of all, on their validation splits."""
-        asked = range(len(self.sites)) if clients is None else clients
-        return self._all({k: EvaluateTask(k, architecture, state) for k in asked})
+        judges = range(len(self.sites)) if clients is None else clients
+        return self._all({k: EvaluateTask(k, architecture, state) for k in judges})
 
     def judge(self, architecture: str, state: State) -> dict[int, Tensor]:
-        """As `evaluate` of all clients, by their numbers."""
+        """As `evaluate` of all clients, by client number."""
         return dict(enumerate(self.evaluate(architecture, state)))
 
     def fit_fusion(
@@ -130,97 +132,97 @@ class LocalFederation:
         round: int,
     ) -> list[Fitted]:
         """The aggregator `state`, trained by each of `clients` on the experts' outputs on its validation split."""
-        seen = self._experts_outputs(contributions, clients)
-        return self._all({k: FusionTask(k, *seen[k], state, settings, round) for k in clients})
+        outputs = self._experts_outputs(contributions, clients)
+        return self._all({k: FusionTask(k, *outputs[k], state, settings, round) for k in clients})
 
     def _experts_outputs(
         self, contributions: Sequence[Contribution], clients: Sequence[int]
     ) -> dict[int, tuple[Tensor, Tensor]]:
-        """What each client sees on its validation split: computed once, kept for the latest contributions alone.
+        """The experts' outputs on each client's validation split, computed once for the latest contributions.
 
-        On a network this would be the client's memory; here it is the engine's, which has all sites' data anyway.
+        On a network they are in the client's memory; here the engine has all sites' data anyway.
         """
-        of, seen = self._outputs
-        if len(of) != len(contributions) or any(a is not b for a, b in zip(of, contributions, strict=True)):
-            seen = {}
-            self._outputs = (tuple(contributions), seen)
-        experts = tuple(replace(c, generator=None, generator_spec=None) for c in contributions)  # all that is run
-        missing = [k for k in clients if k not in seen]
-        seen.update(zip(missing, self._all({k: OutputsTask(k, experts) for k in missing}), strict=True))
-        return seen
+        latest, outputs = self._outputs
+        if len(latest) != len(contributions) or any(a is not b for a, b in zip(latest, contributions, strict=True)):
+            outputs = {}
+            self._outputs = (tuple(contributions), outputs)
+        experts = tuple(contribution.without_generator() for contribution in contributions)
+        absent = [k for k in clients if k not in outputs]
+        outputs.update(zip(absent, self._all({k: OutputsTask(k, experts) for k in absent}), strict=True))
+        return outputs
 
     def plan_ceiling(self, architecture: str, steps: int) -> None:
-        """Train the ceiling behind the clients' next work, while the server works; see `ceiling`."""
+        """Train the ceiling after the clients' next work, while the server works; see `ceiling`."""
         self._ceiling = (CeilingTask(architecture, steps), None)
 
     def ceiling(self) -> State:
-        """The weights of the planned ceiling: what training on the pooled data would give."""
-        kept = self.journal.recall("centralised")
-        if kept is None:
+        """The weights of the planned ceiling, a model trained on the pooled data."""
+        stage = self.journal.recall("centralised")
+        if stage is None:
             self._start_ceiling()
             assert self._ceiling is not None
             assert self._ceiling[1] is not None
-            with self.journal.clock.stage("centralised"):  # the rest of it: it ran beside the server's work
-                done = self._result(self._ceiling[1])
-            kept = Stage(done.value, {}, done.seconds, done.metrics)
-            self.journal.keep("centralised", kept)
+            with self.journal.clock.stage("centralised"):  # only the rest, since it ran beside the server's work
+                result = self._result(self._ceiling[1])
+            stage = Stage(result.value, {}, result.seconds, result.metrics)
+            self.journal.keep("centralised", stage)
         self.journal.listen("centralised", -1, 1, 1)
-        return kept.tensors
+        return stage.tensors
 
     def _start_ceiling(self) -> None:
         if self._ceiling and self._ceiling[1] is None and self.journal.recall("centralised") is None:
             self._ceiling = (self._ceiling[0], self.workers.submit(self._ceiling[0]))
 
     def _by_size(self, clients: Sequence[int]) -> list[int]:
-        """Largest first, so that no worker is left alone with the longest task at the end."""
+        """Clients with the most samples first, so that the longest task does not run alone at the end."""
         return sorted(clients, key=lambda k: -len(self.sites[k].data))
 
     def _all(self, tasks: Mapping[int, Task]) -> list[Any]:
-        """The values of the clients' tasks, in their order."""
+        """The values of the clients' tasks, in the order of `tasks`."""
         futures = {k: self.workers.submit(tasks[k]) for k in self._by_size(list(tasks))}
         self._start_ceiling()
-        done = {k: self._result(futures[k]) for k in tasks}
-        for client, one in done.items():
-            self.seconds[client] += one.seconds
-        return [one.value for one in done.values()]
+        results = {k: self._result(futures[k]) for k in tasks}
+        for client, result in results.items():
+            self.seconds[client] += result.seconds
+        return [result.value for result in results.values()]
 
-    def _collect(self, tasks: dict[int, ContributeTask], kept: KeptContributions) -> dict[int, Contribution | None]:
-        """Run the tasks, keep each result as soon as it is there, and only then raise the first fault."""
+    def _collect(self, tasks: dict[int, ContributeTask], store: ContributionStore) -> dict[int, Contribution | None]:
+        """Run the tasks and store each result at once; raise the first fault only after all of them."""
         futures = {self.workers.submit(tasks[k]): k for k in self._by_size(list(tasks))}
         self._start_ceiling()
-        made: dict[int, Contribution | None] = {}
+        contributions: dict[int, Contribution | None] = {}
         faults: list[MosaicError] = []
         in_order = futures if isinstance(self.workers, InProcess) else as_completed(futures)
         for future in in_order:
+            client = futures[future]
             try:
-                done = self._result(future)
-                made[futures[future]] = self._keep(futures[future], done, kept)
+                contributions[client] = self._keep(client, self._result(future), store)
             except MosaicError as fault:
-                faults.append(type(fault)(f"client {futures[future]}: {fault}"))
-            except Exception as fault:  # out of memory, or whatever a user's own model raises: the others go on
-                faults.append(MosaicError(f"client {futures[future]}: {type(fault).__name__}: {fault}"))
+                faults.append(type(fault)(f"client {client}: {fault}"))
+            except Exception as fault:  # out of memory, or an error of a user's own model; the other clients go on
+                faults.append(MosaicError(f"client {client}: {type(fault).__name__}: {fault}"))
                 faults[-1].__cause__ = fault
         if faults:
             raise faults[0]
-        return made
+        return contributions
 
-    def _keep(self, client: int, done: Done, kept: KeptContributions) -> Contribution:
-        made = Contribution.from_bytes(done.value, f"contribution of client {client}")
-        self.seconds[client] += done.seconds
-        kept.keep(client, done)
-        self.alone[client] = made.validation
-        return made
+    def _keep(self, client: int, result: TaskResult, store: ContributionStore) -> Contribution:
+        contribution = Contribution.from_bytes(result.value, f"contribution of client {client}")
+        self.seconds[client] += result.seconds
+        store.keep(client, result)
+        self.alone[client] = contribution.validation
+        return contribution
 
-    def _recall(self, client: int, kept: KeptContributions) -> Contribution | None:
-        found = kept.recall(client)
-        if found is None:
+    def _recall(self, client: int, store: ContributionStore) -> Contribution | None:
+        entry = store.recall(client)
+        if entry is None:
             return None
-        self.seconds[client] += found.seconds
-        self.alone[client] = found.contribution.validation
-        return found.contribution
+        self.seconds[client] += entry.seconds
+        self.alone[client] = entry.contribution.validation
+        return entry.contribution
 
     @staticmethod
-    def _result(future: "Future[Done]") -> Done:
+    def _result(future: "Future[TaskResult]") -> TaskResult:
         try:
             return future.result()
         except BrokenProcessPool as error:

@@ -1,6 +1,6 @@
-"""What travels between this process and its workers: small tensors as bytes, large ones in shared memory.
+"""Values on their way between this process and its workers: small tensors as bytes, large ones in shared memory.
 
-torch shares each tensor's memory by a file of its own, which costs a small network more than its training step does.
+torch shares the memory of each tensor through a file, which takes longer than a training step of a small network.
 """
 
 import io
@@ -15,19 +15,19 @@ SMALL = 2**18  # bytes of a tensor that is copied through the pipe
 
 
 class Parcel:
-    """`value`, which arrives at the other end as itself."""
+    """A wrapper for `value` in a pipe; the other end receives `value` itself."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
     def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
-        packed = io.BytesIO()
-        _Pickler(packed).dump(self.value)
-        return ForkingPickler.loads, (packed.getvalue(),)
+        buffer = io.BytesIO()
+        _Pickler(buffer).dump(self.value)
+        return ForkingPickler.loads, (buffer.getvalue(),)
 
 
 class _Pickler(ForkingPickler):
-    """torch's own, which shares memory, but for small tensors."""
+    """As torch's own pickler, which shares tensors' memory, except that it copies small tensors."""
 
     def reducer_override(self, value: Any) -> Any:
         if type(value) is not Tensor or not _is_small(value):
@@ -37,7 +37,7 @@ class _Pickler(ForkingPickler):
 
 
 def _is_small(tensor: Tensor) -> bool:
-    """Whether it is a small plain one on the CPU that has a value of its own in each place."""
+    """Whether the tensor is small, plain, on the CPU and contiguous."""
     plain = tensor.device.type == "cpu" and tensor.layout == torch.strided and not tensor.requires_grad
     if not plain or not 0 < tensor.nbytes <= SMALL:
         return False

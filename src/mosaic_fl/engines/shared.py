@@ -1,6 +1,6 @@
-"""Clients whose work is kept by its content: several methods on the same clients ask for it once.
+"""A store of clients' answers by content, so that a comparison of methods computes equal work once.
 
-Every answer is what the clients would have given, bit for bit, and its cost is counted each time that it is used.
+Every answer is bit for bit the one that the clients would give. Its cost counts for each method that uses it.
 """
 
 import json
@@ -29,86 +29,86 @@ KIND = "fit"
 
 
 class SharedFederation:
-    """A `Federation` over `engine` that keeps its contributions, and the weights fitted in round 0, in `folder`.
+    """A `Federation` over `engine` that stores contributions, and the weights after round 0, in `folder`.
 
-    All methods begin round 0 from the same weights; later rounds hardly ever meet again, and would fill the disk.
-    `waited` is the seconds that the method waited for its clients.
+    All methods begin round 0 from the same weights. Later rounds hardly ever have equal work, and would fill the disk.
+    `wait_seconds` is the time that the method has wait_seconds for its clients.
     """
 
     def __init__(self, engine: LocalFederation, folder: Path) -> None:
         self.engine = engine
         self.folder = folder
-        self.waited = 0.0
-        self._found = dict.fromkeys(engine.seconds, 0.0)
-        # A site is its number, its architecture and its samples.
+        self.wait_seconds = 0.0
+        self._recalled_seconds = dict.fromkeys(engine.seconds, 0.0)
+        # A site's content is its number, its architecture and its samples.
         self._sites = [digest(site) for site in engine.sites]
         self._client = client_settings(engine.config)
 
     @property
     def seconds(self) -> list[float]:
-        """Seconds of work at each client, of answers made now and of those kept from before alike."""
-        return [now + self._found[client] for client, now in sorted(self.engine.seconds.items())]
+        """Seconds of work at each client, for computed and recalled answers alike."""
+        return [now + self._recalled_seconds[client] for client, now in sorted(self.engine.seconds.items())]
 
     def contribute(self, start: Mapping[int, Start] | None = None) -> list[Contribution]:
-        """Every client's contribution, made now or kept; those made before a fault or a kill are kept, too."""
+        """Every client's contribution, computed or recalled; each is stored at once, so a fault or kill loses none."""
         return self._timed(self._contribute, start)
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
-        """The weights of the clients that have a job after it, in round 0 made now or kept."""
+        """The weights after each client's job, computed or in round 0 perhaps recalled."""
         return self._timed(self._fit if round == 0 else self.engine.fit, jobs, round)
 
     def __getattr__(self, name: str) -> Any:
-        """All else that the engine can do, as it does it; what a method waits for is timed."""
-        found = getattr(self.engine, name)
-        if not callable(found):
-            return found
+        """All other attributes are the engine's; the time in its methods also counts in `wait_seconds`."""
+        attribute = getattr(self.engine, name)
+        if not callable(attribute):
+            return attribute
 
-        def forward(*arguments: Any, **named: Any) -> Any:
-            return self._timed(found, *arguments, **named)
+        def forward(*arguments: Any, **keywords: Any) -> Any:
+            return self._timed(attribute, *arguments, **keywords)
 
         return forward
 
-    def _timed(self, work: Callable[..., Answer], *arguments: Any, **named: Any) -> Answer:
+    def _timed(self, work: Callable[..., Answer], *arguments: Any, **keywords: Any) -> Answer:
         begin = time.perf_counter()
         try:
-            return work(*arguments, **named)
+            return work(*arguments, **keywords)
         finally:
-            self.waited += time.perf_counter() - begin
+            self.wait_seconds += time.perf_counter() - begin
 
     def _contribute(self, start: Mapping[int, Start] | None) -> list[Contribution]:
-        """In two steps: the classifiers, which hardly any method trains otherwise, and what else is asked for."""
+        """In two steps: first the classifiers, which most methods share, then the generators and prototypes."""
         digests = Digests()
-        trained = self._kept("classifiers", bare_settings(self._client), start, digests, bare=True)
-        asked = self.engine.config
-        if asked.with_values(dict(BARE)) == asked:
-            return trained
-        return self._kept("whole", self._client, start, digests, trained=trained)
+        classifiers = self._recall_or_contribute("classifiers", bare_settings(self._client), start, digests, bare=True)
+        config = self.engine.config
+        if config.with_values(dict(BARE)) == config:
+            return classifiers
+        return self._recall_or_contribute("whole", self._client, start, digests, trained=classifiers)
 
-    def _kept(
+    def _recall_or_contribute(
         self,
         name: str,
         settings: Mapping[str, Any],
         start: Mapping[int, Start] | None,
         digests: Digests,
-        **how: Any,
+        **options: Any,
     ) -> list[Contribution]:
         key = digests.of([name, self._sites, settings, dict(start or {}), self.engine.place.device.type])
         journal = Journal(self.folder / f"{name}-{key[:16]}")
-        return self.engine.contribute(start, journal=journal, **how)
+        return self.engine.contribute(start, journal=journal, **options)
 
     def _fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
-        digests = Digests()  # clients mostly begin with the same weights
+        digests = Digests()  # one for all jobs, since clients mostly begin with the same weights
         paths = {job.client: self._path(job, round, digests) for job in jobs}
-        answers = {job.client: kept for job in jobs if (kept := self._recall(paths[job.client])) is not None}
-        missing = [job for job in jobs if job.client not in answers]
+        answers = {job.client: fitted for job in jobs if (fitted := self._recall(paths[job.client])) is not None}
+        open_jobs = [job for job in jobs if job.client not in answers]
         before = dict(self.engine.seconds)
-        for fitted in self.engine.fit(missing, round) if missing else ():
+        for fitted in self.engine.fit(open_jobs, round) if open_jobs else ():
             answers[fitted.client] = fitted
             self._keep(paths[fitted.client], fitted, self.engine.seconds[fitted.client] - before[fitted.client])
         return [answers[job.client] for job in jobs if job.client in answers]
 
     def _path(self, job: FitJob, round: int, digests: Digests) -> Path | None:
-        """Where the answer is kept; None where the job holds what has no content to tell it by."""
+        """The file of the answer; None where the job has a value without a digest."""
         try:
             kind = self.engine.place.device.type
             key = digests.of(["fit", self._sites[job.client], self._client, job, round, kind])
@@ -121,7 +121,7 @@ class SharedFederation:
             return None
         try:
             manifest, tensors = container.read(path, KIND)
-        except UsageError:  # damaged: it is made again
+        except UsageError:  # a damaged answer is computed again
             return None
         values: dict[str, Any] = manifest["values"] | {name: {} for name in manifest["states"]}
         for name, tensor in tensors.items():
@@ -131,7 +131,7 @@ class SharedFederation:
             else:
                 values[field] = tensor
         fitted = Fitted(**values)
-        self._found[fitted.client] += manifest["seconds"]
+        self._recalled_seconds[fitted.client] += manifest["seconds"]
         return fitted
 
     def _keep(self, path: Path | None, fitted: Fitted, seconds: float) -> None:
@@ -145,14 +145,14 @@ class SharedFederation:
 
 
 def client_settings(config: Config) -> dict[str, Any]:
-    """What of a configuration a client's answers depend on, beside its site and its own data."""
+    """The settings that a client's answers depend on, beside its site and its data."""
     return config.site_settings(frozenset({Reader.TRAINING}))
 
 
 def bare_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a client's `settings` that its classifier depends on, which it would also train for others' sake."""
-    rest = {setting.partition(".")[0] for setting in BARE}
-    return {name: values for name, values in settings.items() if name not in rest}
+    """The part of a client's `settings` that its classifier depends on."""
+    irrelevant = {setting.partition(".")[0] for setting in BARE}
+    return {name: values for name, values in settings.items() if name not in irrelevant}
 
 
 def _is_tensor(value: Any) -> bool:
@@ -168,7 +168,7 @@ def _is_state(value: Any) -> bool:
 
 
 def _is_json(value: Any) -> bool:
-    """Whether JSON gives it back as it is."""
+    """Whether the value is unchanged after a way through JSON."""
     try:
         return bool(json.loads(json.dumps(value)) == value)
     except (TypeError, ValueError):

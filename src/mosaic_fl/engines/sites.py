@@ -1,4 +1,4 @@
-"""A data set spread over simulated clients."""
+"""Simulated clients: a data set divided among them."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,6 @@ from mosaic_fl.domains.dataset import Splits
 
 
 def spread(config: Config, splits: Splits, models: Sequence[str]) -> tuple[Site, ...]:
-    """The clients with their shares of the training data and `models` in turn; raises UsageError."""
+    """The clients, each with its shard of the training data and in turn one of `models`; raises UsageError."""
     shards = partition(splits.train, config.partition, config.run.seed)
     return tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))

@@ -1,4 +1,7 @@
-"""The clients' work as the local engine's workers do it. A task is plain data; the samples are there already."""
+"""The clients' work: each kind of task is a class here, for the local engine's workers and for clients on a network.
+
+A task is plain data without samples; a `Workplace` has those.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -30,10 +33,9 @@ from mosaic_fl.training.monitor import Listener, Recorder
 
 @dataclass(frozen=True)
 class Workplace:
-    """What every task sees: the sites by their clients' numbers, the configuration, the device, who hears of progress.
+    """What all tasks use: the sites by client number, the configuration, the device, the listener to progress.
 
-    Over a network there is one site, whatever its number. Tasks that train or measure weights do it in `network`, one
-    after the other.
+    Over a network it has a single site. Tasks train and measure weights in `network`, one after the other.
     """
 
     sites: Mapping[int, Site]
@@ -44,23 +46,24 @@ class Workplace:
 
 
 @dataclass(frozen=True)
-class Done:
-    """A finished task: its value, seconds of work and logged figures."""
+class TaskResult:
+    """The value of a finished task, its seconds of work and its logged figures."""
 
     value: Any
     seconds: float
     metrics: list[dict[str, Any]] = field(default_factory=list)
 
 
-Task = Callable[[Workplace], Done]
-WEIGHTS = "global weights"  # what a task brings, in errors
+Task = Callable[[Workplace], TaskResult]
+WEIGHTS = "global weights"  # the name of a task's state in errors
 
 
 @dataclass(frozen=True)
 class ContributeTask:
-    """Bytes of the contribution of client `client`, which trains on from `start` where that is given.
+    """The bytes of a contribution of client `client`, whose training begins from `start` where there is one.
 
-    A `bare` one has neither generator nor prototypes; from a bare one, `trained`, a whole one takes the classifier.
+    With `bare` it has a classifier, but no generator and no prototypes. `trained` is such a bare contribution, whose
+    classifier the task takes instead of training one.
     """
 
     client: int
@@ -68,7 +71,7 @@ class ContributeTask:
     bare: bool = False
     trained: Contribution | None = None
 
-    def __call__(self, place: Workplace) -> Done:
+    def __call__(self, place: Workplace) -> TaskResult:
         start = time.perf_counter()
         recorders = dict[str, Recorder]()
 
@@ -81,23 +84,23 @@ class ContributeTask:
             site = replace(site, architecture=self.start.architecture)
             state = self.start.state
         config = place.config.with_values(dict(BARE)) if self.bare else place.config
-        made = contribute(site, config, place.device, monitor, state, self.trained)
+        contribution = contribute(site, config, place.device, monitor, state, self.trained)
         metrics = [
             {"client": self.client, "part": stage, **figures}
             for stage, recorder in recorders.items()
             for figures in recorder.metrics
         ]
-        return Done(made.to_bytes(), time.perf_counter() - start, metrics)
+        return TaskResult(contribution.to_bytes(), time.perf_counter() - start, metrics)
 
 
 @dataclass(frozen=True)
 class FitTask:
-    """`Fitted` of the client that has `job`, in round `round`."""
+    """`Fitted` after `job` of a client in round `round`."""
 
     job: FitJob
     round: int
 
-    def __call__(self, place: Workplace) -> Done:
+    def __call__(self, place: Workplace) -> TaskResult:
         start = time.perf_counter()
         config = place.config
         job = self.job
@@ -108,7 +111,7 @@ class FitTask:
         settings = config.train.model_copy(update=dict(job.settings))
         trained = train_classifier(model, train, validation, settings, stream, place.device, recorder, job.latent)
         fitted = Fitted(job.client, copy_state(model), len(train), trained.validation, train.class_counts())
-        return Done(fitted, time.perf_counter() - start)
+        return TaskResult(fitted, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -119,14 +122,14 @@ class StatisticsTask:
     architecture: str
     state: State
 
-    def __call__(self, place: Workplace) -> Done:
+    def __call__(self, place: Workplace) -> TaskResult:
         start = time.perf_counter()
         train, _ = split(place.sites[self.client], place.config)
-        model = load_network(self.architecture, train.schema, self.state, WEIGHTS)  # its layers are changed
-        found = batch_statistics(model, train, place.device)
-        samples = len(train) if found else 0  # nothing was measured
-        fitted = Fitted(self.client, found, samples, {}, train.class_counts())
-        return Done(fitted, time.perf_counter() - start)
+        model = load_network(self.architecture, train.schema, self.state, WEIGHTS)  # a new one, since its layers change
+        statistics = batch_statistics(model, train, place.device)
+        samples = len(train) if statistics else 0  # 0 without batch norm, or with a single sample
+        fitted = Fitted(self.client, statistics, samples, {}, train.class_counts())
+        return TaskResult(fitted, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -137,18 +140,18 @@ class EvaluateTask:
     architecture: str
     state: State
 
-    def __call__(self, place: Workplace) -> Done:
+    def __call__(self, place: Workplace) -> TaskResult:
         start = time.perf_counter()
         _, validation = split(place.sites[self.client], place.config)
         classes = validation.schema.num_classes
         if not len(validation):
-            return Done(torch.zeros(classes, classes, dtype=torch.int64), 0.0)
+            return TaskResult(torch.zeros(classes, classes, dtype=torch.int64), 0.0)
         kind = kind_of(self.architecture)
         load = place.network.load if kind is NETWORK else kind.load
         expert = load(self.architecture, validation.schema, self.state, "the model to judge")
-        predicted = expert.log_probabilities(validation.samples, place.device).argmax(1)
-        cells: Tensor = torch.bincount(validation.labels * classes + predicted, minlength=classes**2)
-        return Done(cells.view(classes, classes), time.perf_counter() - start)
+        predictions = expert.log_probabilities(validation.samples, place.device).argmax(1)
+        cells: Tensor = torch.bincount(validation.labels * classes + predictions, minlength=classes**2)
+        return TaskResult(cells.view(classes, classes), time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -158,15 +161,15 @@ class OutputsTask:
     client: int
     contributions: tuple[Contribution, ...]
 
-    def __call__(self, place: Workplace) -> Done:
+    def __call__(self, place: Workplace) -> TaskResult:
         start = time.perf_counter()
         _, validation = split(place.sites[self.client], place.config)
         if not len(validation):
             shape = (0, len(self.contributions), validation.schema.num_classes)
-            return Done((torch.zeros(shape), validation.labels), 0.0)
+            return TaskResult((torch.zeros(shape), validation.labels), 0.0)
         experts = (c.build_expert() for c in self.contributions)
         outputs = torch.stack([expert.log_probabilities(validation.samples, place.device) for expert in experts], 1)
-        return Done((outputs, validation.labels), time.perf_counter() - start)
+        return TaskResult((outputs, validation.labels), time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -180,31 +183,32 @@ class FusionTask:
     settings: Mapping[str, Any]
     round: int
 
-    def __call__(self, place: Workplace) -> Done:
+    def __call__(self, place: Workplace) -> TaskResult:
         start = time.perf_counter()
         samples = len(self.labels)
         if not samples:
-            return Done(Fitted(self.client, self.state, 0, {"samples": 0}), 0.0)
+            return TaskResult(Fitted(self.client, self.state, 0, {"samples": 0}), 0.0)
         aggregator = load_aggregator(self.state, *self.outputs.shape[1:])
         settings = place.config.meta.model_copy(update=dict(self.settings))
         stream = Stream(place.config.run.seed, "fusion", self.client, self.round)
         recorder = Recorder(round_name(self.round), self.client, place.listen)
         figures = train_aggregator(aggregator, self.outputs, self.labels, settings, stream, place.device, recorder)
-        return Done(Fitted(self.client, copy_state(aggregator), samples, figures), time.perf_counter() - start)
+        return TaskResult(Fitted(self.client, copy_state(aggregator), samples, figures), time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
 class CeilingTask:
-    """State of `architecture` trained on all clients' samples together for at least `steps` steps: the ceiling."""
+    """The ceiling: the state of `architecture` after at least `steps` steps of training on all clients' samples."""
 
     architecture: str
     steps: int
 
-    def __call__(self, place: Workplace) -> Done:
+    def __call__(self, place: Workplace) -> TaskResult:
         start = time.perf_counter()
         config = place.config
-        parts = [split(site, config) for site in place.sites.values()]
-        train, validation = (pooled([part[i] for part in parts]) for i in (0, 1))
+        splits = [split(site, config) for site in place.sites.values()]
+        train = pooled([train for train, _ in splits])
+        validation = pooled([validation for _, validation in splits])
         with Stream(config.run.seed, "student-init").ambient():
             model = build(self.architecture, train.schema)
         longest = max(self.steps, config.train.max_steps)
@@ -212,4 +216,4 @@ class CeilingTask:
         recorder = Recorder("centralised", -1, place.listen)
         stream = Stream(config.run.seed, "centralised")
         train_classifier(model, train, validation, budget, stream, place.device, recorder)
-        return Done(copy_state(model), time.perf_counter() - start, recorder.metrics)
+        return TaskResult(copy_state(model), time.perf_counter() - start, recorder.metrics)

@@ -1,4 +1,4 @@
-"""Worker processes: started once, one intra-op thread each, the data shared with them and not copied."""
+"""Worker processes of the `local` engine: started once, one intra-op thread each, with the data in shared memory."""
 
 import contextlib
 import multiprocessing
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from mosaic_fl.engines.parcel import Parcel
-from mosaic_fl.engines.tasks import Done, Task, Workplace
+from mosaic_fl.engines.tasks import Task, TaskResult, Workplace
 from mosaic_fl.models.own import admitted
 from mosaic_fl.training.monitor import Listener
 
@@ -36,26 +36,26 @@ def one_thread() -> Iterator[None]:
 
 
 class InProcess:
-    """The tasks run here, one after the other, when their results are asked for."""
+    """Runs the tasks in this process, one after the other, each at the call of its `result()`."""
 
     def __init__(self, place: Workplace) -> None:
         self.place = place
 
-    def submit(self, task: Task) -> "Future[Done]":
+    def submit(self, task: Task) -> "Future[TaskResult]":
         """The result, computed at the first `result()`."""
         return _Lazy(self.place, task)
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there are no processes to end."""
 
 
-class _Lazy(Future[Done]):
+class _Lazy(Future[TaskResult]):
     def __init__(self, place: Workplace, task: Task) -> None:
         super().__init__()
         self.place = place
         self.task = task
 
-    def result(self, timeout: float | None = None) -> Done:
+    def result(self, timeout: float | None = None) -> TaskResult:
         if not self.done():
             with one_thread():
                 self.set_result(self.task(self.place))
@@ -65,8 +65,8 @@ class _Lazy(Future[Done]):
 class Workers:
     """Processes that have the workplace in memory from the start.
 
-    On Linux they are forked, so the sites' tensors are the same pages; elsewhere they are spawned and the tensors lie
-    in shared memory. They end with this process, even if it is killed.
+    On Linux they are forked and share the sites' tensors as pages; elsewhere they are spawned and the tensors are in
+    shared memory. They end with this process, even if it is killed.
     """
 
     def __init__(self, place: Workplace, count: int) -> None:
@@ -81,26 +81,26 @@ class Workers:
         self.reader = threading.Thread(target=_read, args=(self.news, place.listen), daemon=True)
         self.reader.start()
 
-    def submit(self, task: Task) -> "Future[Done]":
-        """The result of a task that some worker will do."""
+    def submit(self, task: Task) -> "Future[TaskResult]":
+        """The future result of a task, which runs in one of the workers."""
         return self.pool.submit(_run, Parcel(task))
 
     def close(self) -> None:
-        """End all workers now, whatever they do."""
+        """Kill all workers now, also those at work."""
         processes = list((self.pool._processes or {}).values())
         self.pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.kill()
         for process in processes:
             process.join()
-        self.pool.shutdown(wait=True)  # its thread: who forks next must be alone
-        # With no writer left the reader ends. A last message could wait for ever, for the lock of a killed worker.
+        self.pool.shutdown(wait=True)  # ends its thread: the next fork must happen without threads
+        # Without a writer the reader ends. A last message might wait forever for the lock of a killed worker.
         self.news._writer.close()  # type: ignore[attr-defined]
         self.reader.join(timeout=5)
 
 
 def _start(sites: Any, config: Any, device: Any, news: "SimpleQueue[Any]", factories: Any) -> None:
-    """Set a worker up: its threads, its death with the parent, its way to tell of progress."""
+    """Set up a worker: its threads, its end with the parent, and its reports of progress."""
     global _place
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
     threading.Thread(target=die_with_parent, daemon=True).start()
@@ -119,7 +119,7 @@ def _start(sites: Any, config: Any, device: Any, news: "SimpleQueue[Any]", facto
 
 
 def die_with_parent() -> None:
-    """End this process when the one that started it has ended; for a thread of its own."""
+    """End this process when its parent has ended; it waits, so run it in a thread."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
@@ -127,7 +127,7 @@ def die_with_parent() -> None:
 
 
 def _run(task: Any) -> Any:
-    """What the task gives; both are in parcels on the way alone."""
+    """The result of the task. Both travel as parcels and arrive without them."""
     assert _place is not None
     return Parcel(task(_place))
 
@@ -136,6 +136,6 @@ def _read(news: "SimpleQueue[Any]", listen: Listener) -> None:
     while True:
         try:
             message = news.get()
-        except (EOFError, OSError):  # nobody is left to write, or who did was killed half-way
+        except (EOFError, OSError):  # all writers have ended, or one was killed while it wrote
             return
         listen(*message)

@@ -1,1 +1,1 @@
-"""Devices, random streams, and weights as values: what everything else computes with."""
+"""Numerical basics: devices, random streams, and model states as values."""

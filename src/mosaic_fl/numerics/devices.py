@@ -1,4 +1,4 @@
-"""Where work is done: a device by name."""
+"""Devices by name, as `--device` takes them, and how many images to pass through a network at once there."""
 
 from typing import TYPE_CHECKING
 
@@ -8,19 +8,19 @@ if TYPE_CHECKING:
     import torch
 
 KINDS = ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "npu", "mtia", "xla")
-"""What a device's name may begin with; whether this machine has one is another question."""
-AT_ONCE = 1000
-AT_ONCE_ON_CPU = 128  # the maps of a thousand leave its caches
+"""What a device's name may begin with, whether or not this machine has such a device."""
+AT_ONCE = 1000  # images
+AT_ONCE_ON_CPU = 128  # images; the feature maps of a thousand do not fit its caches
 
 
-def require_known(name: str) -> None:
-    """Raise UsageError for what is no device on any machine."""
+def require_device_name(name: str) -> None:
+    """Raise UsageError for a name that is no device's on any machine."""
     if name.partition(":")[0] not in KINDS:
         raise _absent(name)
 
 
 def find_device(name: str) -> "torch.device":
-    """`auto` is the first CUDA device, or the CPU; raises UsageError for a device that is not here."""
+    """The device of that name; `auto` is the first CUDA device, or the CPU. Raises UsageError where it is absent."""
     import torch
 
     if name == "auto":
@@ -34,7 +34,7 @@ def find_device(name: str) -> "torch.device":
 
 
 def images_at_once(device: "torch.device | str") -> int:
-    """How many images to pass through a network where no gradients are wanted: what is fast on `device`."""
+    """How many images to pass through a network at once without gradients, as is fast on `device`."""
     import torch
 
     return AT_ONCE_ON_CPU if torch.device(device).type == "cpu" else AT_ONCE

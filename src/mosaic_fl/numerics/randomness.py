@@ -1,7 +1,7 @@
-"""Every random draw comes from a stream named by (run seed, stage, client, round).
+"""Random streams. Every random draw comes from a stream named by (run seed, stage, client, round).
 
-No stream depends on another, so the same run gives the same result with one worker or several,
-in any order of work, fresh or resumed.
+No stream depends on another. So a run gives the same result with one worker or several, in any order of work, and
+also after a resume.
 """
 
 import hashlib
@@ -15,10 +15,7 @@ import torch
 
 @dataclass(frozen=True)
 class Stream:
-    """The name of one independent random stream.
-
-    `client` and `round` are −1 where the draw belongs to none.
-    """
+    """The name of one independent random stream; `client` and `round` are −1 where the draw has none."""
 
     seed: int
     stage: str
@@ -26,7 +23,7 @@ class Stream:
     round: int = -1
 
     def integer(self) -> int:
-        """A number in 0..2⁶³−1 that only this stream has (SHA-256 of its name)."""
+        """A number in 0..2⁶³−1 of this stream alone, from the SHA-256 of its name."""
         name = f"{self.seed}/{self.stage}/{self.client}/{self.round}"
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1
 
@@ -40,10 +37,10 @@ class Stream:
 
     @contextmanager
     def ambient(self) -> Iterator[None]:
-        """Make torch's process-wide generator this stream for the length of a block.
+        """Within the block torch's process-wide generator draws from this stream.
 
-        For what can draw from nowhere else: weight initialisation and dropout. The former state comes
-        back afterwards, on CUDA devices too where they are in use.
+        Weight initialisation and dropout need it, since they take no generator of their own. The former state returns
+        afterwards, also on CUDA devices where they are in use.
         """
         devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
         with torch.random.fork_rng(devices=devices):

@@ -1,4 +1,4 @@
-"""Weights of a module by name: their copy, and their average."""
+"""Model states: a module's tensors by name, their copy and their weighted sum."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,12 +14,12 @@ def copy_state(model: nn.Module) -> State:
 
 
 def under(prefix: str, flat: Mapping[str, Tensor]) -> State:
-    """The entries of `flat` whose names begin with `prefix`, without it."""
+    """The entries of `flat` whose names begin with `prefix`, by the rest of the name."""
     return {name.removeprefix(prefix): tensor for name, tensor in flat.items() if name.startswith(prefix)}
 
 
 def weighted_sum(states: Sequence[State], weights: Sequence[float]) -> State:
-    """Σ_k weights[k]·states[k] in double precision, batch-norm statistics too; of whole-number buffers the largest.
+    """Σ_k weights[k]·states[k] in double precision, also of batch-norm statistics; integer buffers take their maximum.
 
     With weights that sum to one this is the average of FedAvg, and θ^c of Mosaic's class experts.
     """

@@ -1,1 +1,1 @@
-"""Files: the one format, stages that are kept, and a run's folder with its lock."""
+"""Files: the file format (`container`), a run's stages (`journal`), the folder lock, and readers with limits."""

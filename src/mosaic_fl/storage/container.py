@@ -1,7 +1,7 @@
-"""The one file format: safetensors whose metadata holds a JSON manifest and a SHA-256 over both.
+"""The file format of this package: safetensors whose metadata holds a JSON manifest and a SHA-256 over both.
 
-Any safetensors tool reads the tensors. Nothing is unpickled, imported or evaluated; sizes are checked before
-anything is allocated, and the tensors must be finite.
+Contributions, models, stages and messages are such files. Any safetensors tool reads the tensors. Nothing is unpickled,
+imported or evaluated. Sizes are checked before memory is allocated, and the tensors must be finite.
 """
 
 import json
@@ -29,28 +29,28 @@ TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8,
 def pack(kind: str, manifest: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
     """The file's bytes; the same values give the same bytes.
 
-    Raises MosaicError for a tensor with NaN or infinite values: what is broken is never sent or kept; and for one of a
-    type that is not one of `TYPES`, which nobody would read.
+    Raises MosaicError for a tensor with NaN or infinite values, and for one of a type that is not in `TYPES`, which
+    `unpack` would refuse.
     """
-    # Copied, because weights that a model ties share their memory and the format does not allow that.
+    # Copies, because a model's tied weights share their memory and the format does not allow that.
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in sorted(tensors.items())
     }
-    if strange := _strange(plain):
-        raise MosaicError(f"the {kind} has a tensor of a form that is not sent: {strange}")
-    broken = _not_finite(plain)
-    if broken:
-        raise MosaicError(f"the {kind} has non-finite values in {broken!r}: training diverged; lower the learning rate")
+    if defect := _form_defect(plain):
+        raise MosaicError(f"the {kind} has a tensor that this file format cannot hold: {defect}")
+    name = _first_non_finite(plain)
+    if name:
+        raise MosaicError(f"the {kind} has non-finite values in {name!r}: training diverged; lower the learning rate")
     text = json.dumps({"format": FORMAT, "version": VERSION, "kind": kind, "manifest": manifest}, sort_keys=True)
     return save(plain, {FORMAT: json.dumps({"content": text, "sha256": _digest(text, plain)})})
 
 
 def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(manifest, tensors) of bytes that may come from anywhere; `source` names them in errors.
+    """(manifest, tensors) of bytes from any source, which errors name as `source`.
 
     Raises UsageError for: not this format, another kind or version, truncated, wrong hash, non-finite values,
-    a type of tensor that is not one of `TYPES`.
+    a type of tensor that is not in `TYPES`.
     """
     if len(data) > MAX_FILE:
         raise UsageError(f"{source}: {len(data)} bytes; at most {MAX_FILE} are read")
@@ -73,11 +73,11 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
         raise UsageError(f"{source}: truncated or damaged") from error
     if _digest(text, tensors) != digest:
         raise UsageError(f"{source}: its SHA-256 does not match: damaged or altered on the way; send it again")
-    if strange := _strange(tensors):
-        raise UsageError(f"{source}: tensor {strange}, which is not read")
-    broken = _not_finite(tensors)
-    if broken:
-        raise UsageError(f"{source}: non-finite values in {shown(broken)}")
+    if defect := _form_defect(tensors):
+        raise UsageError(f"{source}: tensor {defect}, which is not read")
+    name = _first_non_finite(tensors)
+    if name:
+        raise UsageError(f"{source}: non-finite values in {shown(name)}")
     manifest = content.get("manifest")
     if not isinstance(manifest, dict):
         raise UsageError(f"{source}: has no manifest")
@@ -92,51 +92,51 @@ def write(path: Path, kind: str, manifest: dict[str, Any], tensors: dict[str, Te
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """`unpack` of a file; raises UsageError that names it where it cannot be read."""
+    """(manifest, tensors) of a file; raises UsageError, as `unpack`, and where the file cannot be read."""
     return unpack(read_bytes(path), kind, str(path))
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file of at most `MAX_FILE`; raises UsageError that names it."""
+    """The content of a file of at most `MAX_FILE` bytes; raises UsageError that names the file."""
     return read_file(path, MAX_FILE)
 
 
 def _envelope(data: bytes, source: str) -> dict[str, str]:
-    """The manifest's text and its hash, read from the header alone."""
+    """The manifest's text (`content`) and its hash (`sha256`), from the file's header."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > MAX_HEADER:
         raise UsageError(f"{source}: not a {FORMAT} file")
     if 8 + size > len(data):
         raise UsageError(f"{source}: truncated, or not a {FORMAT} file")
     try:
-        header = json.loads(data[8 : 8 + size], object_pairs_hook=_once)
-        match json.loads(header["__metadata__"][FORMAT], object_pairs_hook=_once):
+        header = json.loads(data[8 : 8 + size], object_pairs_hook=_unique)
+        match json.loads(header["__metadata__"][FORMAT], object_pairs_hook=_unique):
             case {"content": str(content), "sha256": str(digest)}:
-                content.encode()  # half a character, as JSON may hold, has no bytes that could be hashed
+                content.encode()  # JSON may hold half a character, which has no bytes to hash
                 return {"content": content, "sha256": digest}
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise UsageError(f"{source}: not a {FORMAT} file")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object each of whose names is there once: of two, one reader takes the first and another the last."""
-    names = dict(pairs)
-    if len(names) < len(pairs):
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises ValueError where a name occurs twice, of which two readers may take different values."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError
-    return names
+    return values
 
 
 def _digest(text: str, tensors: dict[str, Tensor]) -> str:
     parts: list[bytes | memoryview] = [text.encode()]
     for name, tensor in sorted(tensors.items()):
         parts += [f"{name} {tensor.dtype} {list(tensor.shape)}".encode()]
-        parts += [tensor.reshape(-1).view(torch.uint8).numpy().data]  # not a copy: it may be large
+        parts += [tensor.reshape(-1).view(torch.uint8).numpy().data]  # a view, since a copy may be large
     return sha256(*parts)
 
 
-def _strange(tensors: dict[str, Tensor]) -> str | None:
-    """What is wrong with the first tensor that is not one of the format's, or None."""
+def _form_defect(tensors: dict[str, Tensor]) -> str | None:
+    """What is wrong with the type or shape of the first tensor that the format cannot hold, or None."""
     for name, tensor in tensors.items():
         if tensor.dtype not in TYPES:
             return f"{shown(name)} is {tensor.dtype}"
@@ -145,10 +145,11 @@ def _strange(tensors: dict[str, Tensor]) -> str | None:
     return None
 
 
-def _not_finite(tensors: dict[str, Tensor]) -> str | None:
-    return next((n for n, t in tensors.items() if t.is_floating_point() and not _finite(t)), None)
+def _first_non_finite(tensors: dict[str, Tensor]) -> str | None:
+    """The name of the first tensor with a NaN or infinite value, or None."""
+    return next((n for n, t in tensors.items() if t.is_floating_point() and not _is_finite(t)), None)
 
 
-def _finite(tensor: Tensor) -> bool:
-    """Whether no value is NaN or infinite; the extremes say it without another tensor of this size."""
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite. The extremes show it, and need no second tensor of this size."""
     return tensor.numel() == 0 or all(bool(extreme.isfinite()) for extreme in tensor.aminmax())

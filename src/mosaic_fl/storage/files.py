@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and read only where they are files, of a size that is known before."""
+"""Reads and writes files safely. A write is whole or does not happen; a read is of a regular file of limited size."""
 
 import contextlib
 import errno
@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 from mosaic_fl.errors import MosaicError, UsageError
 
-PARTIAL = ".partial"  # ends the name of a file that is being written
+PARTIAL = ".partial"  # suffix of a file's name during its writing
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MAX_TEXT = 64 * 2**20  # bytes of a file of settings, figures or keys
-MAX_SHOWN = 200  # characters of a path in an error
-_AT_ONCE = 2**20  # bytes that are read at once of a file that is longer than it said
+MAX_PATH_TEXT = 200  # characters of a path in an error
+_CHUNK = 2**20  # bytes of a read from a file that grows meanwhile
 _KINDS = (
     (stat.S_ISDIR, "it is a folder, not a file"),
     (stat.S_ISFIFO, "it is a pipe, not a file: write what it gives into one first"),
@@ -29,12 +29,12 @@ _KINDS = (
 def open_file(path: Path) -> BinaryIO:
     """The regular file `path`, open for reading.
 
-    Never waits: a pipe, a socket or a device is refused before it is opened, as is a folder. Raises UsageError that
-    names the file and why it cannot be read, FileNotFoundError among the causes.
+    Never waits: a pipe, a socket, a device or a folder is refused before it is opened. Raises UsageError that names the
+    file and the reason; its cause is an OSError, as FileNotFoundError, or a ValueError.
     """
     try:
         _require_regular(os.stat(path))
-        # Not blocking, should a pipe have taken the file's place by now.
+        # Without blocking, in case a pipe has replaced the file meanwhile.
         file = os.fdopen(
             os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)), "rb", 0
         )
@@ -44,52 +44,52 @@ def open_file(path: Path) -> BinaryIO:
             file.close()
             raise
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {shown_path(path)}: {reason_of(path, error)}") from error
+        raise UsageError(f"cannot read {path_text(path)}: {reason_of(path, error)}") from error
     return file
 
 
 def require_path(path: Path) -> None:
-    """Raise UsageError where `path` can neither be there nor be missing: too long a name, links in a circle, no access.
+    """Raise UsageError where the system cannot look `path` up: its name is too long, links form a circle, no access.
 
-    After it `path.exists()` and what else asks for it raise nothing.
+    After this check `path.exists()` and the like raise nothing.
     """
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {shown_path(path)}: {reason_of(path, error)}") from error
+        raise UsageError(f"cannot read {path_text(path)}: {reason_of(path, error)}") from error
 
 
 def require_file(path: Path) -> None:
-    """Raise UsageError unless `path` is a regular file that can be read, for a library that opens it by itself."""
+    """Raise UsageError unless `path` is a regular, readable file. For libraries that open the file themselves."""
     open_file(path).close()
 
 
 def read_bytes(path: Path, most: int = MAX_TEXT) -> bytes:
     """The content of a regular file of at most `most` bytes; raises UsageError that names it.
 
-    A file that grows meanwhile is read to its new end, and no further than `most`.
+    A file that grows meanwhile is read to its new end, which must also be within `most`.
     """
     with open_file(path) as file:
         try:
             size = os.fstat(file.fileno()).st_size
             if size > most:
-                raise UsageError(f"{shown_path(path)}: {size:,} bytes; at most {most:,} are read")
+                raise UsageError(f"{path_text(path)}: {size:,} bytes; at most {most:,} are read")
             content = file.read(size + 1)
             parts = [content]
             while parts[-1] and sum(map(len, parts)) <= most:
-                parts.append(file.read(_AT_ONCE))
+                parts.append(file.read(_CHUNK))
         except OSError as error:
-            raise UsageError(f"cannot read {shown_path(path)}: {reason_of(path, error)}") from error
+            raise UsageError(f"cannot read {path_text(path)}: {reason_of(path, error)}") from error
     content = content if len(parts) <= 2 and not parts[-1] else b"".join(parts)
     if len(content) > most:
-        raise UsageError(f"{shown_path(path)} has no end: at most {most:,} bytes are read")
+        raise UsageError(f"{path_text(path)} has no end: at most {most:,} bytes are read")
     return content
 
 
 def read_if_there(path: Path, most: int = MAX_TEXT) -> bytes | None:
-    """As `read_bytes`; None where nothing of that name is there."""
+    """As `read_bytes`; None where no such file exists."""
     try:
         return read_bytes(path, most)
     except UsageError as error:
@@ -103,11 +103,11 @@ def read_text(path: Path, most: int = MAX_TEXT) -> str:
     try:
         return read_bytes(path, most).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{shown_path(path)} is not text in UTF-8 (byte {error.start})") from error
+        raise UsageError(f"{path_text(path)} is not text in UTF-8 (byte {error.start})") from error
 
 
 def reason_of(path: Path, error: Exception) -> str:
-    """Why the system refuses `path`, in words."""
+    """Why the system refuses `path`, as text."""
     if isinstance(error, OSError):
         if error.errno == errno.ENOENT and path.is_symlink():
             return "it is a link to what does not exist"
@@ -115,10 +115,10 @@ def reason_of(path: Path, error: Exception) -> str:
     return "no file can have that name"  # a null byte, or half a character
 
 
-def shown_path(path: Path) -> str:
-    """A path for one line of an error: printable, and its middle left out where it is very long."""
+def path_text(path: Path) -> str:
+    """A path as text for an error: one printable line, without the middle of a very long path."""
     text = "".join(letter if letter.isprintable() else "?" for letter in str(path))
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}…{text[-MAX_SHOWN // 4 :]}"
+    return text if len(text) <= MAX_PATH_TEXT else f"{text[: MAX_PATH_TEXT // 2]}…{text[-MAX_PATH_TEXT // 4 :]}"
 
 
 def _require_regular(status: os.stat_result) -> None:
@@ -128,15 +128,15 @@ def _require_regular(status: os.stat_result) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Delete what a killed process left half-written in `folder` or below."""
+    """Delete the half-written files of a killed process in `folder` or below."""
     for path in folder.rglob(f".*{PARTIAL}"):
         path.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, data: bytes | str, *, lasting: bool = True) -> None:
-    """Write `data` to `path`: a reader, or a process killed half-way, sees all of it or nothing.
+    """Write `data` to `path` as a whole: a reader never sees a part of it, even where a kill ends the writing.
 
-    What is not `lasting` is not waited for: a machine that loses its power may leave an empty file. Raises MosaicError
+    With `lasting` the disk confirms the write; without it a loss of power may leave an empty file. Raises MosaicError
     where the disk is full, read-only or otherwise refuses.
     """
     content = data.encode() if isinstance(data, str) else data
@@ -146,9 +146,9 @@ def write_atomic(path: Path, data: bytes | str, *, lasting: bool = True) -> None
 
 @contextlib.contextmanager
 def atomic_file(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
-    """A file to be written within the block, which is at `path` once the block has ended, and nowhere if it fails.
+    """A file to write within the block. It appears at `path` when the block ends, and is deleted if the block fails.
 
-    Raises MosaicError where the disk is full, read-only or otherwise refuses.
+    `lasting` is as in `write_atomic`. Raises MosaicError where the disk is full, read-only or otherwise refuses.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def atomic_file(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
 
 
 def require_writable(path: Path) -> None:
-    """Raise UsageError, before any work, where `path` could not be written; its folder is made."""
+    """Raise UsageError, before any work, where `path` cannot be written. Creates its folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL):
@@ -180,7 +180,7 @@ def require_writable(path: Path) -> None:
 
 
 def require_place(path: Path) -> None:
-    """Raise UsageError where `require_writable` would, as far as that can be seen without writing anything."""
+    """As `require_writable`, but without writing anything, so it cannot notice every obstacle."""
     place = path.parent
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -190,19 +190,19 @@ def require_place(path: Path) -> None:
 
 
 def _refusal(path: Path, error: OSError) -> str:
-    way_out = "free some space, or choose another --out" if error.errno in FULL else "choose another --out"
-    return f"cannot write {path}: {error.strerror}; {way_out}"
+    advice = "free some space, or choose another --out" if error.errno in FULL else "choose another --out"
+    return f"cannot write {path}: {error.strerror}; {advice}"
 
 
 def _umask() -> int:
-    """The user's mask, which `mkstemp` ignores; reading it means setting it for a moment."""
+    """The process's umask, which `mkstemp` ignores. To read it one must set it for a moment."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
 def sha256(*parts: bytes | memoryview) -> str:
-    """The hexadecimal SHA-256 of the parts, each preceded by its length, so that no two splits collide."""
+    """The hexadecimal SHA-256 of the parts, each after its length, so that no two splits of the same bytes collide."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8))

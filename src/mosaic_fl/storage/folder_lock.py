@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder."""
+"""The lock of a run's folder: one process at a time works in it. Commands that write a run take it."""
 
 import os
 import time
@@ -6,50 +6,50 @@ from pathlib import Path
 
 from mosaic_fl.errors import UsageError
 
-# times, and seconds between, that a folder is tried: `occupied` holds it for a moment
-GLANCES = 4
-GLANCE = 0.02
-_held: tuple[int, tuple[int, int]] | None = None  # descriptor, and which folder it is
+# Attempts to lock a folder, and seconds between two: `occupied` of another process locks it for a moment.
+ATTEMPTS = 4
+PAUSE = 0.02
+_lock: tuple[int, tuple[int, int]] | None = None  # descriptor, and the identity of its folder
 
 
 def occupy(folder: Path) -> None:
     """Keep other processes out of `folder` until this one ends, occupies another folder or vacates it.
 
-    Raises UsageError where another process has it. A process that dies, in whatever way, leaves it free; those that
-    this one starts do not keep it. Where there is no such folder, or the file system or the platform has no locks,
-    nobody is kept out.
+    Raises UsageError where another process has the folder. The end of a process, in whatever way, frees it; child
+    processes do not inherit the lock. Does nothing where there is no such folder, or where the file system or the
+    platform has no locks.
     """
-    global _held
+    global _lock
     try:
         import fcntl  # not on Windows
 
-        descriptor = os.open(folder, os.O_RDONLY)  # closed where another program begins in this process
+        descriptor = os.open(folder, os.O_RDONLY)  # `exec` of another program closes it
     except (ImportError, OSError):
         return
     status = os.fstat(descriptor)
-    place = (status.st_dev, status.st_ino)
-    if _held is not None and _held[1] == place:
+    identity = (status.st_dev, status.st_ino)
+    if _lock is not None and _lock[1] == identity:
         os.close(descriptor)
         return
-    for left in reversed(range(GLANCES)):
+    for attempt in range(ATTEMPTS):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError as error:
-            if not left:
+            if attempt == ATTEMPTS - 1:
                 os.close(descriptor)
                 message = f"another process works in {folder}: wait until it ends, or choose another --out"
                 raise UsageError(message) from error
-            time.sleep(GLANCE)
-        except OSError:  # no locks here
+            time.sleep(PAUSE)
+        except OSError:  # the file system has no locks
             os.close(descriptor)
             return
     vacate()
-    _held = (descriptor, place)
+    _lock = (descriptor, identity)
 
 
 def occupied(folder: Path) -> bool | None:
-    """Whether some process has occupied `folder`; None where nobody can say."""
+    """Whether some process has occupied `folder`; None where there is no such folder, or no locks."""
     try:
         import fcntl
 
@@ -69,11 +69,11 @@ def occupied(folder: Path) -> bool | None:
 
 def vacate() -> None:
     """Let other processes into the folder that this one occupies, if it does."""
-    global _held
-    if _held is not None:
-        os.close(_held[0])
-        _held = None
+    global _lock
+    if _lock is not None:
+        os.close(_lock[0])
+        _lock = None
 
 
-if hasattr(os, "register_at_fork"):  # or a worker that outlives its parent by a moment would keep --resume out
+if hasattr(os, "register_at_fork"):  # else a worker that outlives its parent for a moment would block --resume
     os.register_at_fork(after_in_child=vacate)

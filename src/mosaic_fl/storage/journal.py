@@ -1,4 +1,4 @@
-"""The memory of a run: a stage that is finished is kept on disk and never done again."""
+"""The journal of a run: a finished stage is a file, and a resumed run reads it instead of computing it again."""
 
 import copy
 import json
@@ -20,10 +20,10 @@ from mosaic_fl.storage.stopwatch import Stopwatch
 from mosaic_fl.training.monitor import Listener, Monitor, Recorder, deaf
 
 KIND = "stage"
-ROUND = "round-"  # begins the name of a stage that goes on from the one before it
-STAGES = "stages"  # the folder of their files
-SECONDS = f"{STAGES}/seconds.json"  # what they cost so far
-HALF = ".half"  # ends the name of an unfinished stage's file
+ROUND = "round-"  # prefix of the name of a round's stage, which continues from the one before it
+STAGES = "stages"  # the folder of the stages' files
+SECONDS = f"{STAGES}/seconds.json"  # the seconds that each stage has cost so far
+HALF = ".half"  # suffix of an unfinished stage's file
 
 
 def round_name(round: int) -> str:
@@ -33,7 +33,7 @@ def round_name(round: int) -> str:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a finished stage leaves: tensors, JSON values, its seconds and the figures it logged."""
+    """The output of a finished stage: tensors, JSON values, its seconds and the figures that it logged."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
@@ -42,13 +42,13 @@ class Stage:
 
 
 Advance = Callable[[Stage, int, Monitor], tuple[dict[str, Tensor], dict[str, Any]]]
-"""(what was left before, number of the round or part, monitor) -> what is left after it: tensors and JSON values."""
+"""(the stage before it, number of the round or part, monitor) -> tensors and JSON values after it."""
 
 
 class Journal:
-    """Stages by name, in the order they finished; with a folder, one file a stage and a `metrics.jsonl` beside.
+    """Stages by name, in the order in which they finish. With a folder, one file a stage, and a `metrics.jsonl`.
 
-    `clock` counts their seconds; with a folder it goes on from what earlier processes spent there.
+    `clock` counts their seconds. With a folder it continues from the seconds that earlier processes spent there.
     """
 
     def __init__(self, folder: Path | None = None, listen: Listener = deaf, clock: Stopwatch | None = None) -> None:
@@ -65,49 +65,49 @@ class Journal:
         self.listen: Listener = tell
 
     def through(self, wrap: Callable[[Listener], Listener]) -> "Journal":
-        """The same journal with `wrap(listen)` for its listener, which may end the work that it hears of."""
+        """The same journal with `wrap(listen)` as its listener; an error that this raises ends the work."""
         other = copy.copy(self)
         other.listen = wrap(self.listen)
         return other
 
     def stage(self, name: str, compute: Callable[[Monitor], tuple[dict[str, Tensor], dict[str, Any]]]) -> Stage:
-        """What `compute(monitor)` returns as (tensors, JSON values), now or when it was first asked for."""
+        """The stage of the (tensors, JSON values) that `compute(monitor)` returns; computed once, then recalled."""
         return self.parts(name, 1, lambda _before, _part, monitor: compute(monitor))
 
     def parts(self, name: str, count: int, compute: Advance) -> Stage:
-        """A long stage in `count` parts, which keeps what its last one returns; `Stage()` comes before the first.
+        """A long stage in `count` parts, each of which continues from the one before it, the first from `Stage()`.
 
-        Each goes on from what the one before it left, and a stage that was killed from the last that it finished.
+        The output of the last part is that of the stage. After a kill the stage continues from its last finished part.
         """
-        kept = self.recall(name)
-        if kept is None:
+        stage = self.recall(name)
+        if stage is None:
             with self.clock.stage(name):
-                kept = self._work(name, count, compute)
-                self.keep(name, kept)
+                stage = self._compute_parts(name, count, compute)
+                self.keep(name, stage)
         if self.folder is not None and count > 1:
             self._path(name, HALF).unlink(missing_ok=True)
         self.listen(name, -1, 1, 1)
-        return kept
+        return stage
 
-    def _work(self, name: str, count: int, compute: Advance) -> Stage:
-        kept, done = self._half(name)
-        for part in range(done, count):
+    def _compute_parts(self, name: str, count: int, compute: Advance) -> Stage:
+        stage, first = self._half(name)
+        for part in range(first, count):
             recorder = Recorder(name, listen=self.listen)
             start = time.perf_counter()
-            tensors, info = compute(kept, part, recorder)
-            spent = kept.seconds + time.perf_counter() - start
-            kept = Stage(tensors, info, spent, kept.metrics + recorder.metrics)
+            tensors, info = compute(stage, part, recorder)
+            seconds = stage.seconds + time.perf_counter() - start
+            stage = Stage(tensors, info, seconds, stage.metrics + recorder.metrics)
             if part + 1 < count and self.folder is not None:
-                manifest = {"info": info, "seconds": spent, "metrics": kept.metrics, "done": part + 1}
+                manifest = {"info": info, "seconds": seconds, "metrics": stage.metrics, "done": part + 1}
                 container.write(self._path(name, HALF), KIND, manifest, tensors)
                 self._write_seconds()
-        return kept
+        return stage
 
     def rounds(self, rounds: range, start: Stage, compute: Advance) -> Stage:
-        """The stage of the last of `rounds`, each of which goes on from the one before it; `start` where there is none.
+        """The stage of the last of `rounds`, each of which continues from the one before it; `start` without rounds.
 
-        Only the latest keeps its tensors: a resumed run reads them there, and hundreds would fill the disk. Raises
-        UsageError where one is gone whose predecessor has none to go on from.
+        Only the latest round keeps its tensors, since hundreds of them would fill the disk. Raises UsageError where the
+        file of a round is missing and the round before it has no tensors to continue from.
         """
         latest = start
         for round in rounds:
@@ -120,15 +120,15 @@ class Journal:
         return latest
 
     def recall(self, name: str) -> Stage | None:
-        """The finished stage of that name, or None; raises UsageError with the way out where its file is damaged."""
+        """The finished stage of that name, or None; raises UsageError where its file is damaged."""
         if name not in self.done and self.folder is not None and self._path(name).exists():
             self.done[name], _ = self._read(name)
         return self.done.get(name)
 
     def keep(self, name: str, stage: Stage) -> None:
-        """Remember a finished stage."""
+        """Remember a finished stage, on disk where there is a folder."""
         self._write(name, stage)
-        self.write_metrics(lasting=False)  # at the end once more
+        self.write_metrics(lasting=False)  # the run's end writes them once more
         self._write_seconds()
 
     def _write(self, name: str, stage: Stage) -> None:
@@ -138,12 +138,12 @@ class Journal:
             container.write(self._path(name), KIND, manifest, stage.tensors)
 
     def write_metrics(self, *, lasting: bool = True) -> None:
-        """Write the curves of all finished stages: at the end once more, since a kill may have come between."""
+        """Write `metrics.jsonl` for all finished stages. The end of a run does it again, in case of a kill before."""
         if self.folder is not None:
             write_atomic(self.folder / "metrics.jsonl", self._metrics(), lasting=lasting)
 
     def clear(self) -> None:
-        """Delete the files of all stages: the run has its result. Its figures, curves and contributions stay."""
+        """Delete the files of all stages once the run has its result. `metrics.jsonl` and contributions stay."""
         if self.folder is not None:
             shutil.rmtree(self.folder / STAGES, ignore_errors=True)
 
@@ -152,26 +152,26 @@ class Journal:
             write_atomic(self.folder / SECONDS, json.dumps(self.clock.seconds()) + "\n", lasting=False)
 
     def _shed(self, name: str) -> None:
-        """Forget the tensors of a finished stage that later ones have made useless; its figures stay."""
+        """Delete the tensors of a finished stage that no later one needs; its figures stay."""
         stage = self.recall(name)
         if stage is not None and stage.tensors:
             self._write(name, replace(stage, tensors={}))
 
     def _half(self, name: str) -> tuple[Stage, int]:
-        """What the finished parts of an unfinished stage left, and how many they are."""
+        """The output of an unfinished stage's finished parts, and their number."""
         if self.folder is None or not self._path(name, HALF).exists():
             return Stage(), 0
         return self._read(name, HALF)
 
     def _read(self, name: str, suffix: str = "") -> tuple[Stage, int]:
-        """The stage of a file, and how many of its parts are done where it is a half one."""
+        """The stage of a file, and for an unfinished one the number of its finished parts."""
         path = self._path(name, suffix)
         data = container.read_bytes(path)
         try:
             manifest, tensors = container.unpack(data, KIND, str(path))
         except UsageError as error:
-            way_out = self._all_rounds() if name.startswith(ROUND) else "it, and --resume does that stage again"
-            raise UsageError(f"{path} is damaged: delete {way_out}") from error
+            advice = self._all_rounds() if name.startswith(ROUND) else "it, and --resume does that stage again"
+            raise UsageError(f"{path} is damaged: delete {advice}") from error
         match manifest:
             case {"info": dict(info), "seconds": float() | int() as seconds, "metrics": list(metrics)} if (
                 all(isinstance(figures, dict) for figures in metrics) and type(manifest.get("done", 1)) is int
@@ -180,7 +180,7 @@ class Journal:
         raise UsageError(f"{path} is no stage of a run: delete it, and --resume does that stage again")
 
     def _all_rounds(self) -> str:
-        """The way out where a round's file is lost: none is done again alone, the one before has shed its tensors."""
+        """What to delete where a round's file is missing: all rounds, since the one before it has no tensors left."""
         return f"{self._path(ROUND).parent}/{ROUND}*, and --resume does them again"
 
     def _path(self, name: str, suffix: str = "") -> Path:
@@ -188,7 +188,7 @@ class Journal:
         return self.folder / STAGES / f"{name}.safetensors{suffix}"
 
     def _metrics(self) -> str:
-        # Sorted, so that stages done now and stages read back give the same bytes.
+        # Sorted, so that computed and recalled stages give the same bytes.
         lines = (
             {"stage": name, **dict(sorted(figures.items()))}
             for name, stage in sorted(self.done.items())
@@ -198,7 +198,7 @@ class Journal:
 
 
 def _read_seconds(path: Path) -> dict[str, float]:
-    """Seconds by stage; none where the file is not there, or damaged."""
+    """Seconds by stage; empty where the file is missing or damaged."""
     with suppress(OSError, ValueError, AttributeError, TypeError):
-        return {str(name): float(spent) for name, spent in json.loads(path.read_text("utf-8")).items()}
+        return {str(name): float(seconds) for name, seconds in json.loads(path.read_text("utf-8")).items()}
     return {}

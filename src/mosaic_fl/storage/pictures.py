@@ -1,4 +1,4 @@
-"""Which files are pictures, told by their names alone."""
+"""The suffixes of picture files."""
 
 IMAGE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".pnm", ".ppm",

@@ -1,17 +1,17 @@
-"""JSON from anywhere: values whose every text can be hashed, written and shown."""
+"""Reads JSON from others. Every text in the values can be hashed, written to a file and printed."""
 
 import json
 import re
 from typing import Any
 
-_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # of a character beyond the first 65,536, or of none
+_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # half of a surrogate pair, perhaps without the other half
 
 
 def loads(text: str) -> Any:
-    """The value that `text` stands for.
+    """The value of the JSON `text`.
 
-    Raises ValueError for what is not JSON, is nested too deeply, or holds half a character, which JSON can write and
-    no file or hash can take.
+    Raises ValueError where it is not JSON, is nested too deeply, or holds half a character: JSON can write that, but it
+    has no UTF-8 bytes.
     """
     try:
         value = json.loads(text)

@@ -1,4 +1,4 @@
-"""The one clock of a run: where its seconds went, in stages that add up to the whole."""
+"""The clock of a run: the seconds of each stage, which add up to the run's time. Forecasts and reports use it."""
 
 import threading
 import time
@@ -6,31 +6,31 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 OTHER = "other"
-"""What no stage counts: reading data, starting processes, measuring, writing."""
+"""The time outside of all stages: reading data, starting processes, measuring, writing."""
 CLIENTS = "clients"
-"""The stage in which the run waits for contributions; its time is that of what the clients say that they do."""
+"""The stage in which the run waits for contributions. Its time counts for the stages that the clients report."""
 
 
 class Stopwatch:
-    """Seconds by stage since it was made; every moment counts for one stage, that which the run waits for.
+    """Seconds by stage since its creation. Every moment counts for one stage: the one that the run waits for.
 
-    A stage within another takes its time out of the outer one's. `now` gives seconds. Any thread may tell what it
-    `hear`s.
+    The time of a stage within another does not count for the outer one. `now` gives seconds. Any thread may call
+    `hear`.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
         self._lock = threading.Lock()
-        self._before = dict[str, float]()  # of earlier processes, which a resumed run has spent, too
-        self._spent = dict[str, float]()
+        self._earlier = dict[str, float]()  # seconds of earlier processes of a resumed run
+        self._seconds = dict[str, float]()
         self._open = [OTHER]
-        self._pieces = dict[int, str]()  # what each client does
-        self._heard = ""  # the latest of that
+        self._client_stages = dict[int, str]()  # the running stage of each client
+        self._latest = ""  # the client stage of the latest report
         self._since = now()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """The time within the block is that of `name`."""
+        """Count the time within the block for `name`."""
         self._turn(lambda: self._open.append(name))
         try:
             yield
@@ -40,42 +40,42 @@ class Stopwatch:
     def hear(self, stage: str, client: int, done: int, total: int) -> None:
         """`client` has done `done` of `total` steps of `stage`; a `monitor.Listener`.
 
-        While the run waits for contributions, the time goes in equal parts to what its clients are doing.
+        While the run waits for contributions, its time is divided equally among the stages that its clients are in.
         """
         with self._lock:
             if self._open[-1] != CLIENTS or client < 0 or stage == "client":
                 return
             self._charge()
-            self._heard = stage
+            self._latest = stage
             if done < total:
-                self._pieces[client] = stage
+                self._client_stages[client] = stage
             else:
-                self._pieces.pop(client, None)
+                self._client_stages.pop(client, None)
 
     def recall(self, before: Mapping[str, float]) -> None:
-        """Count the seconds `before` of earlier processes, too."""
+        """Also count the seconds by stage `before` of earlier processes."""
         with self._lock:
-            self._before = dict(before)
+            self._earlier = dict(before)
 
     def seconds(self) -> dict[str, float]:
-        """Seconds by stage until now, in the order in which the stages came, those of earlier processes included."""
+        """Seconds by stage until now, with those of earlier processes, in the order of the stages."""
         with self._lock:
             self._charge()
-            names = [name for name in (*self._before, *self._spent) if name != OTHER]
+            names = [name for name in (*self._earlier, *self._seconds) if name != OTHER]
             order = dict.fromkeys([*names, OTHER])
-            return {name: self._before.get(name, 0.0) + self._spent.get(name, 0.0) for name in order}
+            return {name: self._earlier.get(name, 0.0) + self._seconds.get(name, 0.0) for name in order}
 
     def cost(self, name: str) -> str | None:
-        """What the stage `name` cost, as "6.0 s", or "kept" where an earlier process did it; None before it is over."""
+        """The time of the stage `name`, as "6.0 s", or "kept" where an earlier process did it; None before its end."""
         if name in self._open:
             return None
-        if name in self._spent:
+        if name in self._seconds:
             return f"{self.seconds()[name]:.1f} s"
-        return "kept" if name in self._before else None
+        return "kept" if name in self._earlier else None
 
     def report(self) -> dict[str, float]:
         """As `seconds`, to the millisecond, and their sum as `total`."""
-        stages = {name: round(spent, 3) for name, spent in self.seconds().items()}
+        stages = {name: round(seconds, 3) for name, seconds in self.seconds().items()}
         return stages | {"total": round(sum(stages.values()), 3)}
 
     def _turn(self, change: Callable[[], object]) -> None:
@@ -85,19 +85,19 @@ class Stopwatch:
 
     def _close(self) -> None:
         if self._open.pop() == CLIENTS:
-            self._pieces.clear()
-            if self._heard:  # the time before the first word was spent on it
-                waited = self._spent.pop(CLIENTS, 0.0)
-                self._spent[self._heard] = self._spent.get(self._heard, 0.0) + waited
-            self._heard = ""
+            self._client_stages.clear()
+            if self._latest:  # it also gets the time before the first report
+                wait = self._seconds.pop(CLIENTS, 0.0)
+                self._seconds[self._latest] = self._seconds.get(self._latest, 0.0) + wait
+            self._latest = ""
 
     def _charge(self) -> None:
-        """Give the time since the last charge to the stage that is open."""
+        """Count the time since the last charge for the open stage."""
         now = self._now()
         names = [self._open[-1]]
-        spent = now - self._since
-        if names == [CLIENTS] and self._heard:
-            names = list(self._pieces.values()) or [self._heard]
+        seconds = now - self._since
+        if names == [CLIENTS] and self._latest:
+            names = list(self._client_stages.values()) or [self._latest]
         for name in names:
-            self._spent[name] = self._spent.get(name, 0.0) + spent / len(names)
+            self._seconds[name] = self._seconds.get(name, 0.0) + seconds / len(names)
         self._since = now

@@ -1,4 +1,4 @@
-"""The files below a folder, links followed: the one way in which a folder of pictures is looked through."""
+"""The files below a folder, also through links. Every reader of a folder of pictures uses this walk."""
 
 import os
 from contextlib import suppress
@@ -8,69 +8,69 @@ from pathlib import Path
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
-NAMED = 3  # links that a note names
+MAX_NAMES = 3  # of links in a note
 
 
 @dataclass(frozen=True)
 class Walk:
-    """The `files` below `folder`, and its links that are not followed, all sorted by path.
+    """The `files` below `folder`, and the links that the walk does not follow, all sorted by path.
 
-    `again` are links to folders that are read anyhow, `lost` those that lead nowhere.
+    `duplicates` lead to folders that the walk reads by another path, `dangling` links to nothing.
     """
 
     folder: Path
     files: tuple[Path, ...]
-    again: tuple[Path, ...] = ()
-    lost: tuple[Path, ...] = ()
+    duplicates: tuple[Path, ...] = ()
+    dangling: tuple[Path, ...] = ()
 
     def tell(self) -> None:
-        """Note the links that are not followed."""
-        self._tell("not followed, as links to folders that are read anyhow", self.again)
-        self._tell("not read, as links to what does not exist", self.lost)
+        """Note the links that the walk does not follow."""
+        self._tell("not followed, as links to folders that are read anyhow", self.duplicates)
+        self._tell("not read, as links to what does not exist", self.dangling)
 
     def _tell(self, words: str, links: tuple[Path, ...]) -> None:
         names = [str(link.relative_to(self.folder)) for link in links]
         if names:
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            note(f"{words}: {', '.join(names[:NAMED])}{more} of {self.folder}")
+            more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+            note(f"{words}: {', '.join(names[:MAX_NAMES])}{more} of {self.folder}")
 
 
 def walk(folder: Path) -> Walk:
-    """All files in `folder` and below, but for what is hidden; links are followed.
+    """All files in `folder` and below, except hidden ones, also through links.
 
-    Each folder is read once, by its own path where it has one here, and never one that a link to it lies in. Raises
-    UsageError where a folder cannot be listed.
+    Each folder is read once; by its own path where that is below `folder`, else through a link. A link to a folder that
+    contains it is not followed. Raises UsageError where a folder cannot be listed.
     """
     files = list[Path]()
-    again = list[Path]()
-    lost = list[Path]()
+    duplicates = list[Path]()
+    dangling = list[Path]()
     links = list[Path]()
     try:
         read = _around(folder)
         places = [folder]
         while places or links:
-            if not places:  # all that needs no link is read
+            if not places:  # all folders that need no link are read
                 link = links.pop(0)
-                (again if _identity(link) in read else places).append(link)
+                (duplicates if _identity(link) in read else places).append(link)
                 read.add(_identity(link))
                 continue
             place = places.pop()
             for entry in _visible(place):
                 path = place / entry.name
                 if entry.is_symlink():
-                    (links if path.is_dir() else files if path.is_file() else lost).append(path)
+                    (links if path.is_dir() else files if path.is_file() else dangling).append(path)
                 elif entry.is_dir():
-                    (again if _identity(path) in read else places).append(path)
+                    (duplicates if _identity(path) in read else places).append(path)
                     read.add(_identity(path))
                 elif entry.is_file():
                     files.append(path)
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
-    return Walk(folder, *(tuple(sorted(paths)) for paths in (files, again, lost)))
+    return Walk(folder, *(tuple(sorted(paths)) for paths in (files, duplicates, dangling)))
 
 
 def leads_back(path: Path) -> bool:
-    """Whether a folder is a link to one that it lies in."""
+    """Whether a folder is a link to a folder that contains it."""
     with suppress(OSError):
         return path.is_symlink() and _identity(path) in _around(path.parent)
     return False
@@ -82,11 +82,12 @@ def _visible(folder: Path) -> "list[os.DirEntry[str]]":
 
 
 def _around(folder: Path) -> set[tuple[int, int]]:
-    """What the system calls a folder and those that it lies in."""
+    """The identities of a folder and of all folders that contain it."""
     real = folder.resolve()
     return {_identity(place) for place in (real, *real.parents)}
 
 
 def _identity(folder: Path) -> tuple[int, int]:
+    """Device and inode, which are the same for every path to the folder."""
     status = folder.stat()
     return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""How networks are trained: one loop, one kind of step a file, and hooks; by site and server alike.
+"""Training of networks, at sites and at the server: a loop, kinds of steps, and hooks.
 
-Read `loop` first. A step says how a loss moves the weights (`steps`), a hook what happens after each one (`hooks`).
+Read `loop` first. A step (`steps`) moves the weights by the gradient of a loss; hooks (`hooks`) run after each step.
 """

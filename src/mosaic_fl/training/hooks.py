@@ -1,4 +1,4 @@
-"""Hooks of the training loop: what happens after a step besides the step itself."""
+"""Hooks of the training loop, which run after each step: schedules, averages, progress, checks, the best weights."""
 
 import math
 
@@ -13,7 +13,7 @@ from mosaic_fl.training.monitor import Monitor
 
 
 def schedule(scheduler: LRScheduler) -> Hook:
-    """Move the learning rate."""
+    """A hook that moves the learning rate."""
 
     def hook(_: StepTaken) -> bool:
         scheduler.step()
@@ -23,7 +23,7 @@ def schedule(scheduler: LRScheduler) -> Hook:
 
 
 def average(averaged: AveragedModel, model: nn.Module) -> Hook:
-    """Take the weights of `model` into their moving average."""
+    """A hook that takes the weights of `model` into their moving average."""
 
     def hook(_: StepTaken) -> bool:
         averaged.update_parameters(model)
@@ -33,68 +33,68 @@ def average(averaged: AveragedModel, model: nn.Module) -> Hook:
 
 
 def progress(monitor: Monitor) -> Hook:
-    """Tell `monitor` how far training is."""
+    """A hook that reports to `monitor` how far training is."""
 
-    def hook(taken: StepTaken) -> bool:
-        monitor.progress(taken.step + 1, taken.steps)
+    def hook(outcome: StepTaken) -> bool:
+        monitor.progress(outcome.step + 1, outcome.steps)
         return False
 
     return hook
 
 
 def every(interval: int, look: Hook, *, from_first: bool = False, last: bool = True) -> Hook:
-    """`look` after each `interval` steps; also after the first one, or the last one, where that is asked for.
+    """A hook that calls `look` once in `interval` steps, and with `last` also after the last one.
 
-    With `from_first` the steps 0, interval, 2·interval, … are looked at, else interval − 1, 2·interval − 1, ….
+    With `from_first` it does so after the steps 0, interval, 2·interval, …, else interval − 1, 2·interval − 1, ….
     """
 
-    def hook(taken: StepTaken) -> bool:
-        count = taken.step if from_first else taken.step + 1
-        return look(taken) if count % interval == 0 or (last and taken.is_last) else False
+    def hook(outcome: StepTaken) -> bool:
+        count = outcome.step if from_first else outcome.step + 1
+        return look(outcome) if count % interval == 0 or (last and outcome.is_last) else False
 
     return hook
 
 
-def require_finite(what: str, value: float, step: int, way_out: str) -> None:
-    """Raise MosaicError, which names `what` and the `way_out`, where a figure of a step is no longer finite."""
+def require_finite(figure: str, value: float, step: int, advice: str) -> None:
+    """Raise MosaicError with the `advice` where the value of a `figure` of a step is not finite."""
     if not math.isfinite(value):
-        raise MosaicError(f"{what} is {value} after step {step}: training diverged; {way_out}")
+        raise MosaicError(f"{figure} is {value} after step {step}: training diverged; {advice}")
 
 
 def log_generator(monitor: Monitor, lr: float) -> Hook:
-    """Log a generator's loss; raises MosaicError where it is no longer finite at the rate `lr`."""
+    """A hook that logs a generator's loss; it raises MosaicError, with the rate `lr`, where the loss is not finite."""
 
-    def hook(taken: StepTaken) -> bool:
-        value = taken.loss.item()
-        require_finite("the generator's loss", value, taken.step, f"lower generator.lr (now {lr})")
-        monitor.log(taken.step, generator_loss=value)
+    def hook(outcome: StepTaken) -> bool:
+        value = outcome.loss.item()
+        require_finite("the generator's loss", value, outcome.step, f"lower generator.lr (now {lr})")
+        monitor.log(outcome.step, generator_loss=value)
         return False
 
     return hook
 
 
 class BestWeights:
-    """The weights of `candidate` that had the least validation loss of all that were offered."""
+    """The weights of `candidate` with the least validation loss of all offers."""
 
     def __init__(self, candidate: nn.Module, patience: int = 0) -> None:
-        """`patience`: how many offers in a row without a better one end training; 0: none do."""
+        """`patience` is after how many offers without a better loss training ends; 0: it never ends early."""
         self.candidate = candidate
         self.patience = patience
         self.loss = math.inf
         self.state: State | None = None
-        self.waited = 0
+        self.offers_since_best = 0
 
     def offer(self, loss: float) -> bool:
-        """Keep the weights as they are now if `loss` is the least; returns whether training ends."""
+        """Copy the present weights if `loss` is the least so far; returns whether training ends."""
         if loss < self.loss:
             self.loss = loss
             self.state = copy_state(self.candidate)
-            self.waited = 0
+            self.offers_since_best = 0
             return False
-        self.waited += 1
-        return 0 < self.patience <= self.waited
+        self.offers_since_best += 1
+        return 0 < self.patience <= self.offers_since_best
 
     def load_into(self, model: nn.Module) -> None:
-        """Give `model` the best weights; it keeps its own where none were offered."""
+        """Load the best weights into `model`, which keeps its own without any offer."""
         if self.state is not None:
             model.load_state_dict(self.state)

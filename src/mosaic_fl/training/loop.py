@@ -1,4 +1,4 @@
-"""The training loop: the only one here. Each network's trainer gives it a loss, a kind of step, and hooks."""
+"""The training loop. All networks train in it: each trainer passes its loss, its kind of step, and hooks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class StepTaken:
-    """A step that has just been taken: its number from 0, how many are planned, and its loss, on its device."""
+    """A step just after it: its number from 0, the number of all planned steps, and its loss, on its device."""
 
     step: int
     steps: int
@@ -16,28 +16,28 @@ class StepTaken:
 
     @property
     def is_last(self) -> bool:
-        """Whether no further step is planned."""
+        """Whether this is the last planned step."""
         return self.step + 1 == self.steps
 
 
 Loss = Callable[[int], Tensor]
-"""The loss, a scalar, of the batch of a step (counted from 0)."""
+"""The number of a step, from 0 -> the scalar loss of its batch."""
 Update = Callable[[Tensor], None]
-"""Moves the weights by the gradient of a loss: see `steps`."""
+"""Moves the weights by the gradient of a loss; see `steps`."""
 Hook = Callable[[StepTaken], bool]
-"""What happens after a step; whether training ends with it."""
+"""Runs after a step; returns whether training ends."""
 
 
 def descend(loss: Loss, update: Update, steps: int, hooks: Sequence[Hook] = ()) -> int:
-    """Take `steps` steps down `loss`, or fewer where a hook ends training; returns how many were taken.
+    """Take `steps` steps down `loss`, or fewer where a hook ends training; returns their number.
 
-    After each step all hooks are called, in their order.
+    After each step all hooks run, in their order.
     """
     for step in range(steps):
         value = loss(step)
         update(value)
-        taken = StepTaken(step, steps, value)
-        ends = [hook(taken) for hook in hooks]
+        outcome = StepTaken(step, steps, value)
+        ends = [hook(outcome) for hook in hooks]
         if any(ends):
             return step + 1
     return steps

@@ -1,30 +1,30 @@
-"""How long work tells what it is doing, without knowing who listens."""
+"""Reports from long work, of its progress and its figures, to any listener: a bar, the journal, the watch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 Listener = Callable[[str, int, int, int], None]
-"""Hears (stage, client or −1, steps done, steps in all)."""
+"""Called with (stage, client or −1, steps done, all steps)."""
 
 
 def deaf(stage: str, client: int, done: int, total: int) -> None:
-    """A listener that ignores everything."""
+    """A listener that ignores all reports."""
 
 
 class Monitor(Protocol):
     """Listens to one piece of work."""
 
     def progress(self, done: int, total: int) -> None:
-        """`done` of `total` steps are done; cheap enough to be called every step."""
+        """Report that `done` of `total` steps are done; cheap enough for every step."""
 
     def log(self, step: int, **figures: float) -> None:
-        """Keep these figures of step `step` (0-based) for `metrics.jsonl`."""
+        """Record these figures of step `step` (from 0) for `metrics.jsonl`."""
 
 
 @dataclass
 class Recorder:
-    """A monitor that keeps figures and passes progress on to a listener."""
+    """A monitor that collects figures in `metrics` and passes progress on to a listener."""
 
     stage: str = ""
     client: int = -1

@@ -1,4 +1,4 @@
-"""Optimisers, the schedule of their rate, and averaged weights."""
+"""The optimiser, the schedule of its learning rate, and the moving average of weights."""
 
 import math
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Rates(Protocol):
-    """The part of a stage's configuration that an optimiser needs."""
+    """The settings of a stage that an optimiser needs."""
 
     @property
     def lr(self) -> float: ...
@@ -25,7 +25,7 @@ class Rates(Protocol):
 
 
 def adamw(parameters: Iterable[nn.Parameter], rates: Rates) -> torch.optim.AdamW:
-    """AdamW on `parameters`; the fused kernel, which is several times faster on small networks."""
+    """AdamW on `parameters`, in its fused kernel, which is several times faster on small networks."""
     return torch.optim.AdamW(parameters, lr=rates.lr, weight_decay=rates.weight_decay, fused=True)
 
 
@@ -42,10 +42,10 @@ def cosine(optimiser: torch.optim.Optimizer, steps: int) -> LambdaLR:
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of `model`, its batch-norm statistics included; call `update_parameters`.
+    """An exponential moving average of `model` and its batch-norm statistics; call its `update_parameters`.
 
-    The n-th update (the 0th copies) has decay min(`decay`, (1 + n) / (10 + n)), so that a short training does not end
-    with an average of its beginning.
+    The n-th update has decay min(`decay`, (1 + n) / (10 + n)), and the 0th copies the weights. So the average of a
+    short training is not dominated by its beginning.
     """
 
     @torch.no_grad()

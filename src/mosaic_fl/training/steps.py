@@ -1,4 +1,4 @@
-"""Kinds of steps: how the gradient of a loss moves the weights."""
+"""Kinds of training steps, which move the weights by the gradient of a loss."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 @dataclass(frozen=True)
 class PlainStep:
-    """One step of `optimiser` down a loss, with a gradient of norm `max_norm` at most."""
+    """One step of `optimiser` down a loss, with its gradient clipped to the norm `max_norm`."""
 
     optimiser: Optimizer
     max_norm: float = math.inf

@@ -1,4 +1,4 @@
-"""What happened in a run: one value, one line of JSON."""
+"""An event of a run: a value, and a line of JSON in `events.jsonl`. All kinds of events and their facts are here."""
 
 import json
 import math
@@ -11,12 +11,12 @@ from mosaic_fl.storage.files import read_if_there
 
 Kind = Literal[
     "run_started",  # facts: expected (clients), pid, host
-    "stage_started",  # facts: stage, expected (clients; none for the server's own work), limit (seconds, 0: none)
+    "stage_started",  # facts: stage, expected (clients; empty for the server's own work), limit (seconds, 0: no limit)
     "stage_progress",  # facts: stage, done, total
     "stage_finished",  # facts: stage, received (a count)
     "joined",  # facts: node, architecture, samples
     "asked",  # facts: stage
-    "received",  # facts: stage, bytes, seconds; kept = true where a resumed run found it in its folder
+    "received",  # facts: stage, bytes, seconds; kept = true where a resumed run read it from its folder
     "refused",  # facts: stage, reason
     "left_out",  # facts: stage, reason
     "gone",  # facts: reason
@@ -27,13 +27,13 @@ Kind = Literal[
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 Fact = str | int | float | bool | list[int] | None
 LONGEST_TEXT = 500  # characters: reasons and names may come from a client
-MAX_SECONDS = 2.5e11  # the year 9892: what a clock can show
+MAX_SECONDS = 2.5e11  # the year 9892: later times overflow a date
 MAX_EVENTS = 2**30  # bytes of an `events.jsonl`
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened at `time` (UTC, in seconds since 1970) to `client`, or to the run itself (−1)."""
+    """What happened at `time` (UTC, in seconds since 1970) to `client`, or to the run itself (−1)."""
 
     time: float
     kind: Kind
@@ -41,7 +41,7 @@ class Event:
     facts: Mapping[str, Fact] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """One line of JSON, without its end."""
+        """One line of JSON, without the line break."""
         return json.dumps(
             {"time": self.time, "kind": self.kind, "client": self.client, "facts": dict(self.facts)},
             ensure_ascii=False,
@@ -49,7 +49,7 @@ class Event:
         )
 
     def text(self, name: str) -> str:
-        """The fact `name` where it is text, or nothing."""
+        """The fact `name` where it is text, or ""."""
         value = self.facts.get(name)
         return value if isinstance(value, str) else ""
 
@@ -63,13 +63,13 @@ class Event:
         return int(self.number(name))
 
     def clients(self, name: str) -> tuple[int, ...]:
-        """The fact `name` where it is a list of clients, each of them once and in order."""
+        """The fact `name` where it is a list of clients, sorted and each once, or ()."""
         value = self.facts.get(name)
         return tuple(sorted({int(k) for k in value})) if isinstance(value, list) else ()
 
 
 def parse(line: str | bytes) -> Event | None:
-    """The event of one line, or None where it is none: torn, or of a version that has other kinds."""
+    """The event of one line. None for a torn line, or a kind of event of another version."""
     try:
         content = json.loads(line)
         kind = content["kind"]
@@ -85,27 +85,27 @@ def parse(line: str | bytes) -> Event | None:
 
 
 def read_events(path: Path) -> list[Event]:
-    """All events of an `events.jsonl`; lines that are none are passed over, and no file has none.
+    """All events of an `events.jsonl`. Lines that are not events are ignored; a missing file gives an empty list.
 
-    Raises UsageError for what cannot be read.
+    Raises UsageError where the file cannot be read.
     """
     lines = (read_if_there(path, MAX_EVENTS) or b"").splitlines()
     return [event for event in map(parse, lines) if event is not None]
 
 
 def clean(value: Any) -> Fact:
-    """`value` as a fact that any JSON reader and any terminal can take.
+    """`value` as a fact that every JSON reader and every terminal can take.
 
-    Text is one printable line of at most 500 characters, as it may come from a client; a number that is not finite
-    is None; a sequence becomes a list of ints where it holds nothing else; anything else becomes text.
+    Text becomes one printable line of at most 500 characters, since it may come from a client. A number that is not
+    finite becomes None. A sequence of ints becomes a list, a set a sorted one. Anything else becomes text.
     """
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, (list, tuple, set, frozenset, range)):
-        parts = sorted(value) if isinstance(value, (set, frozenset)) else list(value)
-        if all(isinstance(part, int) for part in parts):
-            return parts
+        items = sorted(value) if isinstance(value, (set, frozenset)) else list(value)
+        if all(isinstance(item, int) for item in items):
+            return items
     flat = "".join(letter if letter.isprintable() else " " for letter in str(value))
     return " ".join(flat.split())[:LONGEST_TEXT]

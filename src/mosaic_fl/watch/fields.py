@@ -1,4 +1,4 @@
-"""What JSON says of a value of the watch, name by name, each of its kind or refused."""
+"""Checks the values that JSON gives for a dataclass of the watch. `status` reads `status.json` through it."""
 
 import math
 from dataclasses import fields
@@ -6,17 +6,17 @@ from typing import Any
 
 from mosaic_fl.watch.event import MAX_SECONDS, clean
 
-MAX_COUNT = 2**53  # of what JSON can say exactly
+MAX_COUNT = 2**53  # up to here JSON's numbers are exact
 
 
-def checked_fields(kind: type[Any], content: Any) -> dict[str, Any]:
-    """The values in `content` for the dataclass `kind`, by name; names that it does not have are passed over.
+def check_fields(kind: type[Any], content: Any) -> dict[str, Any]:
+    """The values in `content` for the fields of the dataclass `kind`, by name. Other names are ignored.
 
-    Raises ValueError for text where a number belongs, and the like, and where it is no object.
+    Raises ValueError where `content` is not an object, or a value is of another type than its field.
     """
     if not isinstance(content, dict):
         raise ValueError("no status: it is no object")
-    values = {one.name: (one.type, content[one.name]) for one in fields(kind) if one.name in content}
+    values = {item.name: (item.type, content[item.name]) for item in fields(kind) if item.name in content}
     for name, (form, value) in values.items():
         if not _fits(form, value):
             raise ValueError(f"{name} is no {getattr(form, '__name__', 'value')}")

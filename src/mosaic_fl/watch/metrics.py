@@ -1,4 +1,4 @@
-"""A run's status as Prometheus metrics."""
+"""A run's status as Prometheus metrics, served over HTTP for `--metrics-port`."""
 
 import threading
 from collections import Counter
@@ -10,7 +10,7 @@ from mosaic_fl.extras import require
 from mosaic_fl.watch.status import CLIENT_STATES, RUN_STATES
 from mosaic_fl.watch.watch import Watch
 
-HOST = "127.0.0.1"  # whoever is on this machine may ask, and nobody else
+HOST = "127.0.0.1"  # only processes on this machine may ask
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -41,19 +41,19 @@ class MetricsServer:
 
 
 def require_metrics() -> None:
-    """Raise UsageError where what serves metrics is not installed."""
+    """Raise UsageError where prometheus-client is not installed."""
     require("--metrics-port", "prometheus_client")
 
 
 def serve_metrics(watch: Watch, port: int) -> MetricsServer:
-    """Serve the status of `watch` at http://127.0.0.1:`port`/metrics from a thread; port 0 is any free one.
+    """Serve the status of `watch` at http://127.0.0.1:`port`/metrics from a thread. Port 0 stands for any free port.
 
-    Raises UsageError where prometheus-client is not installed, and for an address that cannot be had.
+    Raises UsageError where prometheus-client is not installed, or the port cannot be opened.
     """
     require_metrics()
     import prometheus_client
 
-    registry = prometheus_client.CollectorRegistry()  # not the global one, which tells of this process
+    registry = prometheus_client.CollectorRegistry()  # not the global one, which has metrics of this process
     registry.register(_Collector(watch))
     try:
         server, thread = prometheus_client.start_http_server(port, HOST, registry)
@@ -64,7 +64,7 @@ def serve_metrics(watch: Watch, port: int) -> MetricsServer:
 
 
 class _Collector:
-    """Reads the status when it is asked for, and keeps nothing."""
+    """Gives the metrics of the present status at each request."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch

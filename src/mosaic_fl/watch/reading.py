@@ -1,4 +1,4 @@
-"""What another process says of its run, read from the run's folder."""
+"""Reads the status of another process's run from the run's folder. `mosaic status` uses it."""
 
 import json
 import os
@@ -8,15 +8,15 @@ from pathlib import Path
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import read_if_there, require_path
 from mosaic_fl.watch.event import read_events
-from mosaic_fl.watch.status import Status, fold
+from mosaic_fl.watch.rules import fold
+from mosaic_fl.watch.status import Status
 from mosaic_fl.watch.watch import EVENTS, STATUS
 
 
 def read_status(folder: Path) -> Status | None:
-    """The status of the run in `folder`, or None where nothing was told there.
+    """The status of the run in `folder`. None where there is no folder, or neither a status nor events in it.
 
-    Where `status.json` is missing, its events say the same; in what is no folder nothing was told. Raises UsageError
-    for a file that is no status.
+    Without a `status.json` the status is computed from the events. Raises UsageError for a file that is no status.
     """
     path = folder / STATUS
     require_path(folder)
@@ -33,11 +33,11 @@ def read_status(folder: Path) -> Status | None:
 
 
 def alive(status: Status) -> bool | None:
-    """Whether the run's process is there; None where it cannot be known: on another machine, or of a run that ended."""
+    """Whether the run's process is alive. None for a run that has ended, and for one on another machine."""
     if status.ended or status.pid <= 0 or status.host != platform.node() or os.name != "posix":
         return None
     try:
-        os.kill(status.pid, 0)  # no signal: only asks
+        os.kill(status.pid, 0)  # signal 0 only asks whether the process exists
     except ProcessLookupError:
         return False
     except OSError:  # somebody else's process

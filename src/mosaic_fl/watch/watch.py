@@ -1,4 +1,4 @@
-"""The one who is told what happens in a run: keeps it in the run's folder and says it aloud."""
+"""The watch of a run: `tell` it an event, and it updates the status, writes both to disk and logs a line."""
 
 import json
 import logging
@@ -15,13 +15,14 @@ from mosaic_fl.errors import MosaicError
 from mosaic_fl.storage.files import read_if_there, write_atomic
 from mosaic_fl.storage.stopwatch import CLIENTS
 from mosaic_fl.watch.event import MAX_EVENTS, Event, Fact, Kind, clean, parse, read_events
-from mosaic_fl.watch.status import Status, apply, fold
+from mosaic_fl.watch.rules import apply, fold
+from mosaic_fl.watch.status import Status
 from mosaic_fl.watch.words import sentence
 
 EVENTS = "events.jsonl"
 STATUS = "status.json"
 LOGGER = logging.getLogger("mosaic_fl.watch")
-SECONDS_BETWEEN = 1.0  # of two status files that only differ in progress
+SECONDS_BETWEEN = 1.0  # between two status files that differ only in progress
 SERIOUS = {
     "refused": logging.WARNING,
     "left_out": logging.WARNING,
@@ -31,15 +32,15 @@ SERIOUS = {
 
 
 class Watch:
-    """Keeps the events and the status of the run in `folder`, and logs each event as one line.
+    """Writes the events and the status of the run to `folder`, and logs each event as one line.
 
-    `events.jsonl` is added to and never rewritten; what a killed process left there is read first, so that the status
-    goes on from it. `status.json` is always whole. A line is for people, or with `json_logs` a JSON object. Lines go
-    to `stream`; with None, to whatever the logger "mosaic_fl.watch" and those above it are set to. `clock` gives UTC
-    seconds.
+    `events.jsonl` only grows. The events that an earlier process left there are read first, so the status continues
+    from them. `status.json` is replaced as a whole. A log line is text for people, or with `json_logs` a JSON object.
+    Lines go to `stream`; with None, the logger "mosaic_fl.watch" decides as the user has configured it. `clock` gives
+    UTC seconds.
 
-    `tell` may be called from any thread. A disk that is full or gone is logged once and stops no run. Use as a context
-    manager, or call `close`; what is told later is passed over.
+    `tell` may be called from any thread. A failure to write is logged once and stops no run. Use as a context manager,
+    or call `close`; later events are ignored.
     """
 
     def __init__(
@@ -54,14 +55,16 @@ class Watch:
         self.clock = clock
         self._json_logs = json_logs
         self._lock = threading.RLock()
-        self._closed = self._complained = self._torn = False
-        self._written = float("-inf")
-        self._shown = ("", -1)  # stage and tenths of it that were logged last
+        self._is_closed = False
+        self._has_complained = False
+        self._line_is_torn = False
+        self._last_write = float("-inf")
+        self._last_progress = ("", -1)  # stage and tenths of it in the latest log line
         self._handler = None if stream is None else _handler(stream, self, json_logs)
         if self._handler is not None:
             LOGGER.addHandler(self._handler)
         LOGGER.setLevel(LOGGER.level or logging.INFO)
-        self._status = self._take_up()
+        self._status = fold(self._read_events())
 
     def __enter__(self) -> Self:
         return self
@@ -71,104 +74,105 @@ class Watch:
 
     @property
     def status(self) -> Status:
-        """Where the run stands; a value that does not change."""
+        """Where the run stands now; an immutable value."""
         return self._status
 
     def tell(self, kind: Kind, client: int = -1, **facts: Any) -> None:
-        """`kind` happened to `client` (−1: to the run); see `Kind` for the facts of each."""
+        """Record that `kind` happened to `client` (−1: to the run). `Kind` lists the facts of each kind."""
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 return
             if kind == "run_started":
                 facts = {"pid": os.getpid(), "host": platform.node()} | facts
-            told: dict[str, Fact] = {name: clean(value) for name, value in facts.items()}
-            event = Event(round(self.clock(), 3), kind, client, told)
+            clean_facts: dict[str, Fact] = {name: clean(value) for name, value in facts.items()}
+            event = Event(round(self.clock(), 3), kind, client, clean_facts)
             before = self._status
             self._status = apply(self._status, event)
-            if kind != "stage_progress" or self._says_more(event):
+            if kind != "stage_progress" or self._is_next_tenth(event):
                 self._append(event)
                 self._log(event)
-            waited = not 0 <= event.time - self._written < SECONDS_BETWEEN
-            if kind != "stage_progress" or waited or self._status.stage != before.stage:
+            is_due = not 0 <= event.time - self._last_write < SECONDS_BETWEEN
+            if kind != "stage_progress" or is_due or self._status.stage != before.stage:
                 self._write(event.time)
 
     def listen(self, stage: str, client: int, done: int, total: int) -> None:
-        """A `monitor.Listener` that tells the progress of the server's own stages."""
-        if client < 0 and stage != CLIENTS:  # of which the exchange tells
+        """A `monitor.Listener` that records the progress of the server's own stages."""
+        if client < 0 and stage != CLIENTS:  # that stage's events come from the exchange
             self.tell("stage_progress", stage=stage, done=done, total=total)
 
     def close(self) -> None:
         """Write the last status and stop logging."""
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 return
             self._write(self.clock())
-            self._closed = True
+            self._is_closed = True
             if self._handler is not None:
                 LOGGER.removeHandler(self._handler)
 
-    def _says_more(self, event: Event) -> bool:
-        """Whether progress is in another tenth of its stage than what was kept last: a run has millions of steps."""
-        shown = (event.text("stage"), 10 * event.count("done") // max(event.count("total"), 1))
-        more = shown != self._shown
-        self._shown = shown
-        return more
+    def _is_next_tenth(self, event: Event) -> bool:
+        """Whether progress has come to another tenth of its stage; a line for each of a million steps is too many."""
+        progress = (event.text("stage"), 10 * event.count("done") // max(event.count("total"), 1))
+        is_next = progress != self._last_progress
+        self._last_progress = progress
+        return is_next
 
-    def _take_up(self) -> Status:
-        """The status that the events in the folder give, whose last line a kill may have torn."""
+    def _read_events(self) -> list[Event]:
+        """The events in the folder. A kill may have torn the last line of their file, which is mended here."""
         path = self.folder / EVENTS
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             events = read_events(path)
             content = read_if_there(path, MAX_EVENTS) or b""
             if content and not content.endswith(b"\n"):
-                whole, _, last = content.rpartition(b"\n")
+                complete, _, last = content.rpartition(b"\n")
                 with path.open("r+b") as file:
                     if parse(last) is None:
-                        file.truncate(len(whole) + 1 if whole else 0)
+                        file.truncate(len(complete) + 1 if complete else 0)
                     else:
                         file.seek(0, os.SEEK_END)
                         file.write(b"\n")
         except OSError as error:
             raise MosaicError(f"cannot keep events in {path}: {error.strerror}") from error
-        return fold(events)
+        return events
 
     def _append(self, event: Event) -> None:
         try:
-            # Opened for each event: nothing is lost in a buffer, and a folder that was moved away is noticed.
+            # Opened for each event: a kill loses nothing in a buffer, and a folder that was moved away is noticed.
             with (self.folder / EVENTS).open("ab", buffering=0) as file:
-                file.write(b"\n" * self._torn + event.to_json().encode() + b"\n")
-            self._torn = False
+                file.write(b"\n" * self._line_is_torn + event.to_json().encode() + b"\n")
+            self._line_is_torn = False
         except OSError as error:
-            self._torn = True  # perhaps half a line is there
+            self._line_is_torn = True  # perhaps half a line was written
             self._complain(f"cannot write {self.folder / EVENTS}: {error.strerror}")
 
     def _write(self, now: float) -> None:
         try:
             write_atomic(self.folder / STATUS, json.dumps(self._status.to_json(), ensure_ascii=False, indent=2) + "\n")
-            self._written = now
+            self._last_write = now
         except MosaicError as error:
             self._complain(str(error))
 
     def _log(self, event: Event) -> None:
-        told = {"kind": event.kind, "client": event.client, "facts": dict(event.facts)}
-        self._say(SERIOUS.get(event.kind, logging.INFO), event.time, sentence(event), told)
+        content = {"kind": event.kind, "client": event.client, "facts": dict(event.facts)}
+        self._log_line(SERIOUS.get(event.kind, logging.INFO), event.time, sentence(event), content)
 
-    def _complain(self, said: str) -> None:
-        if not self._complained:
-            self._complained = True
-            self._say(logging.WARNING, self.clock(), said, {})
+    def _complain(self, message: str) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            self._log_line(logging.WARNING, self.clock(), message, {})
 
-    def _say(self, level: int, seconds: float, said: str, told: dict[str, Any]) -> None:
+    def _log_line(self, level: int, seconds: float, message: str, content: dict[str, Any]) -> None:
+        line = message
         if self._json_logs:
-            line = {"time": seconds, "level": logging.getLevelName(level).lower(), **told, "message": said}
-            said = json.dumps(line, ensure_ascii=False)
+            values = {"time": seconds, "level": logging.getLevelName(level).lower(), **content, "message": message}
+            line = json.dumps(values, ensure_ascii=False)
         clock = time.strftime("%H:%M:%S", time.localtime(seconds))
-        LOGGER.log(level, "%s", said, extra={"watch": self, "clock": clock})
+        LOGGER.log(level, "%s", line, extra={"watch": self, "clock": clock})
 
 
 def _handler(stream: IO[str], watch: Watch, json_logs: bool) -> logging.Handler:
-    """Writes the lines of `watch` alone to `stream`: two runs in one process do not mix."""
+    """Writes only the lines of `watch` to `stream`, so that two runs in one process do not mix."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(message)s" if json_logs else "%(clock)s %(message)s"))
     handler.addFilter(lambda record: getattr(record, "watch", None) is watch)

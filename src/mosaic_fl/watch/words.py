@@ -1,15 +1,15 @@
-"""Events in words for people."""
+"""Words for people: an event as a sentence, seconds and bytes as text. Log lines and reports use them."""
 
 from mosaic_fl.watch.event import Event
 
-ANSWERS = {"contribute": "contribution"}  # what a client's answer to a stage is called, where it has a name
+ANSWERS = {"contribute": "contribution"}  # by stage: what the client's answer is called
 
 
 def sentence(event: Event) -> str:
     """One line that says what happened, as "client 2: contribution received, 1.2 MB after 34 s"."""
-    said = _run(event) if event.client < 0 else f"client {event.client}: {_client(event)}"
+    text = _run(event) if event.client < 0 else f"client {event.client}: {_client(event)}"
     reason = event.text("reason")
-    return f"{said}: {reason}" if reason else said
+    return f"{text}: {reason}" if reason else text
 
 
 def span(seconds: float) -> str:
@@ -38,8 +38,8 @@ def _run(event: Event) -> str:
             return f"run started, process {event.count('pid')} on {event.text('host')}"
         case "stage_started":
             count = len(event.clients("expected"))
-            asked = f", {count} clients" if count else ""
-            return f"stage {stage} started{asked}" + (f", at most {span(limit)}" if limit else "")
+            clients = f", {count} clients" if count else ""
+            return f"stage {stage} started{clients}" + (f", at most {span(limit)}" if limit else "")
         case "stage_progress":
             return f"stage {stage}: {100 * event.number('done') / max(event.number('total'), 1):.0f} %"
         case "stage_finished":
@@ -55,13 +55,13 @@ def _client(event: Event) -> str:
         case "joined":
             architecture = event.text("architecture")
             samples = event.count("samples")
-            told = [f"with {architecture}"] if architecture else []
-            told += [f"{samples:,} samples"] if samples else []
-            return " ".join(["joined", ", ".join(told)]).rstrip()
+            details = [f"with {architecture}"] if architecture else []
+            details += [f"{samples:,} samples"] if samples else []
+            return " ".join(["joined", ", ".join(details)]).rstrip()
         case "asked":
             return f"asked to {stage}" if stage in ANSWERS else f"asked for {stage}"
         case "received":
-            return f"{ANSWERS.get(stage, stage) or 'answer'} {_received(event)}"
+            return f"{ANSWERS.get(stage, stage) or 'answer'} {_receipt(event)}"
         case "refused":
             return f"{ANSWERS.get(stage, stage) or 'answer'} refused"
         case "left_out":
@@ -72,7 +72,7 @@ def _client(event: Event) -> str:
             return event.kind.replace("_", " ")
 
 
-def _received(event: Event) -> str:
+def _receipt(event: Event) -> str:
     if event.facts.get("kept") is True:
         return "is here from before"
     seconds = f" after {span(event.number('seconds'))}" if "seconds" in event.facts else ""

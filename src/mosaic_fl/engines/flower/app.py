@@ -1,4 +1,4 @@
-"""Flower's client app: every message gets an answer from the desk of its client."""
+"""Flower's client app: it answers every message with the client's desk (`client`)."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,7 @@ log = logging.getLogger("mosaic_fl.client")
 
 
 def make_app(desk: Callable[[Any], Desk]) -> ClientApp:
-    """A client app whose node, of the configuration that `desk` is given, is that client."""
+    """A client app; `desk` gives the desk of the client for the configuration of the app's node."""
     app = ClientApp()
 
     def reply(message: Message, context: Context) -> Message:
@@ -23,7 +23,7 @@ def make_app(desk: Callable[[Any], Desk]) -> ClientApp:
         try:
             request = unpack_request(message.content)
             answer = desk(context.node_config).answer(request)
-        except Exception as error:  # whatever it is, its text stays here: it may name files
+        except Exception as error:  # its text stays in this log, since it may name files
             usage = isinstance(error, UsageError)
             log.error("no answer: %s", error, exc_info=not usage)
             if request is None:

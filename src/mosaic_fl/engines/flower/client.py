@@ -1,6 +1,6 @@
-"""A client's side: a request in, an answer out, always; what was finished is on its own disk and not done twice.
+"""The desk of a client: it answers every request, and recalls from its own disk what it has finished before.
 
-What goes wrong here is told to the client's own log in full. The server hears one of a few sentences.
+The client's own log has every error in full. The server receives one of a few fixed sentences.
 """
 
 import logging
@@ -20,7 +20,7 @@ from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, deco
 from mosaic_fl.engines.flower.memory import Memory
 from mosaic_fl.engines.flower.turn import alone
 from mosaic_fl.engines.flower.wire import Answer, Request
-from mosaic_fl.engines.tasks import ContributeTask, Done, EvaluateTask, FusionTask, OutputsTask, Workplace
+from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FusionTask, OutputsTask, TaskResult, Workplace
 from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
@@ -30,20 +30,20 @@ from mosaic_fl.training.monitor import deaf
 
 HELLO = "hello"
 MISSING = "missing"
-"""A fact of an answer: the experts that the request names are not here."""
+"""A fact of an answer: the client does not have the experts of the request."""
 
 LATER = "later"
-"""A fact of an answer: this client is at work on something else, so ask it later."""
+"""A fact of an answer: the client is at work on something else; ask later."""
 
 VERSION = version("mosaic-fl")
-"""Of the code that runs here, which may have been imported before another was installed."""
+"""The version of the running code, read before another version can be installed beside it."""
 
 log = logging.getLogger("mosaic_fl.client")
 
 
 @dataclass(frozen=True)
 class Desk:
-    """Where one client works: its data, its device, and the folder of its memory (None: it has none)."""
+    """Where a client works: its data, its device, and the folder of its memory (None: no memory)."""
 
     client: int
     site: Callable[[], Site]
@@ -51,69 +51,70 @@ class Desk:
     folder: Path | None = None
 
     def answer(self, request: Request) -> Answer:
-        """What this client says to a request; never raises, since Flower waits for ever on a client that is silent."""
-        said = Answer(request.run, request.digest, self.client)
+        """The answer to a request. Never raises, since Flower waits forever for a client without an answer."""
+        draft = Answer(request.run, request.digest, self.client)
         try:
-            if request.task == HELLO:  # also while it works
-                return replace(said, facts=self._facts())
-            with alone(self.folder, request.serial) as turn:
-                if turn:
-                    return replace(said, reason=turn, facts={LATER: True})
-                return self._answer(request, said)
+            if request.task == HELLO:  # also during other work
+                return replace(draft, facts=self._facts())
+            with alone(self.folder, request.serial) as obstacle:
+                if obstacle:
+                    return replace(draft, reason=obstacle, facts={LATER: True})
+                return self._answer(request, draft)
         except UsageError as error:
             log.error("client %s: %s: %s", self.client, request.task, error)
-            return replace(said, reason="it refuses the request, or its own data or model is wrong: see its log")
+            return replace(draft, reason="it refuses the request, or its own data or model is wrong: see its log")
         except MosaicError as error:
             log.error("client %s: %s: %s", self.client, request.task, error)
-            return replace(said, reason="its work failed: see its log")
+            return replace(draft, reason="its work failed: see its log")
         except (Exception, SystemExit) as error:
             log.exception("client %s: %s", self.client, request.task)
-            memory = isinstance(error, MemoryError) or "out of memory" in str(error)
-            reason = "it ran out of memory" if memory else "a defect stopped its work"
-            return replace(said, reason=f"{reason}: see its log")
+            out_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error)
+            reason = "it ran out of memory" if out_of_memory else "a defect stopped its work"
+            return replace(draft, reason=f"{reason}: see its log")
 
-    def _answer(self, request: Request, said: Answer) -> Answer:
+    def _answer(self, request: Request, draft: Answer) -> Answer:
+        """The answer from memory, or the `draft` with the result of new work."""
         if request.task not in NAMES.values():
             raise UsageError(f"nobody here can do {request.task[:40]!r}")
         if request.client != self.client:
             raise UsageError(f"the request is for client {request.client}")
         site = self.site()
         memory = Memory(self.folder, request, site, VERSION)
-        kept = memory.answer()
-        if kept is not None:
+        recalled = memory.answer()
+        if recalled is not None:
             log.info("client %s: %s was finished before", self.client, request.task)
-            return kept
+            return recalled
         work, config = decode(request.task, request.body, self.client)
         log.info("client %s: %s begins", self.client, request.task)
         start = time.perf_counter()
         place = Workplace({self.client: site}, config, self.device, deaf)
-        answer = self._work(work, request.extra, place, memory, said)
+        answer = self._work(work, request.extra, place, memory, draft)
         log.info("client %s: %s done in %.1f s", self.client, request.task, time.perf_counter() - start)
         if not answer.facts.get(MISSING):
             memory.keep(answer)
         return answer
 
-    def _work(self, work: Work, extra: bytes, place: Workplace, memory: Memory, said: Answer) -> Answer:
+    def _work(self, work: Work, extra: bytes, place: Workplace, memory: Memory, draft: Answer) -> Answer:
         with one_thread():
             match work:
                 case ContributeTask():
-                    done = _contribute(work, place, memory)
-                    return replace(said, body=done.value, seconds=done.seconds, metrics=done.metrics)
+                    result = _contribute(work, place, memory)
+                    return replace(draft, body=result.value, seconds=result.seconds, metrics=result.metrics)
                 case FitFusion():
-                    fused = self._fuse(work, extra, place, memory)
-                    if fused is None:
-                        return replace(said, facts={MISSING: True})
-                    done = fused
+                    fusion = self._fuse(work, extra, place, memory)
+                    if fusion is None:
+                        return replace(draft, facts={MISSING: True})
+                    result = fusion
                 case Deliver():
-                    done = self._deliver(work, place)
+                    result = self._deliver(work, place)
                 case _:
-                    done = work(place)
-        return replace(said, body=encode_result(done.value), seconds=done.seconds, metrics=done.metrics)
+                    result = work(place)
+        return replace(draft, body=encode_result(result.value), seconds=result.seconds, metrics=result.metrics)
 
-    def _fuse(self, work: FitFusion, extra: bytes, place: Workplace, memory: Memory) -> Done | None:
-        """The aggregator trained on; None where its experts' outputs are not known here and were not sent."""
-        kept = memory.outputs(work.experts)
-        if kept is None:
+    def _fuse(self, work: FitFusion, extra: bytes, place: Workplace, memory: Memory) -> TaskResult | None:
+        """The result of training the aggregator. None where neither the experts' outputs nor the experts are here."""
+        outputs_and_labels = memory.outputs(work.experts)
+        if outputs_and_labels is None:
             if not extra:
                 return None
             files = decode_experts(extra)
@@ -121,20 +122,20 @@ class Desk:
                 raise UsageError("request: the experts are not those that it names")
             experts = [Contribution.from_bytes(data, f"expert {k}") for k, data in files.items()]
             bare = tuple(expert.without_generator() for expert in experts)
-            kept = OutputsTask(self.client, bare)(place).value
-            memory.keep_outputs(work.experts, *kept)
-        outputs, labels = kept
+            outputs_and_labels = OutputsTask(self.client, bare)(place).value
+            memory.keep_outputs(work.experts, *outputs_and_labels)
+        outputs, labels = outputs_and_labels
         return FusionTask(self.client, outputs, labels, work.state, work.settings, work.round)(place)
 
-    def _deliver(self, work: Deliver, place: Workplace) -> Done:
-        """Keep the global model, and measure it on this client's validation split."""
+    def _deliver(self, work: Deliver, place: Workplace) -> TaskResult:
+        """Store the global model, and measure it on this client's validation split."""
         model = GlobalModel.from_bytes(work.model, "the global model")
         if self.folder is not None:
             write_atomic(self.folder / "global_model.safetensors", work.model)
         return EvaluateTask(self.client, model.architecture, model.state)(place)
 
     def _facts(self) -> dict[str, Any]:
-        """Who is here, for a server that asks."""
+        """The facts by which the server admits this client."""
         site = self.site()
         return {
             "mosaic_fl": VERSION,
@@ -146,8 +147,8 @@ class Desk:
         }
 
 
-def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> Done:
-    """In two steps, of which the first, the classifier, outlives a kill during the second."""
+def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> TaskResult:
+    """A contribution in two steps, so that a kill during the second does not lose the classifier of the first."""
     config: Config = place.config
     if config.generator.family == "none" and not config.prototypes.per_class:
         return work(place)
@@ -155,6 +156,6 @@ def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> Done:
     if bare is None:
         bare = replace(work, bare=True)(place)
         memory.keep_classifier(bare)
-    trained = Contribution.from_bytes(bare.value, "the classifier that was kept")
-    whole = replace(work, trained=trained)(place)
-    return Done(whole.value, bare.seconds + whole.seconds, [*bare.metrics, *whole.metrics])
+    trained = Contribution.from_bytes(bare.value, "the stored classifier")
+    full = replace(work, trained=trained)(place)
+    return TaskResult(full.value, bare.seconds + full.seconds, [*bare.metrics, *full.metrics])

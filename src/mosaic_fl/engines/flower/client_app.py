@@ -1,4 +1,4 @@
-"""Flower's client app of a deployed site: what its data and model are, its own site file says, and nobody else."""
+"""Flower's client app of a deployed site. The site's own file alone decides on its data and model."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ from mosaic_fl.registries import name_generator
 
 
 def site_desk(node_config: Any) -> Desk:
-    """The desk of the site file that this node was started with; raises UsageError where there is none."""
+    """The desk for the node's site file; raises UsageError for a node that was started without one."""
     path = node_config.get("site")
     if not isinstance(path, str):
         raise UsageError("this node was started without a site file: use mosaic deploy client")
@@ -31,7 +31,7 @@ def site_desk(node_config: Any) -> Desk:
 def open_site(site: SiteFile) -> Site:
     """The site's data and model; raises UsageError.
 
-    That the model can be built for the data was checked when the node was started: it takes a second.
+    Does not build the model for the data, which takes a second: the start of the node has checked that.
     """
     for spec in site.trust:
         trust_own(spec)

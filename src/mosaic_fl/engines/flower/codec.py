@@ -1,7 +1,7 @@
-"""A client's task as bytes that the server sends, and its result as bytes that come back.
+"""Tasks and results as bytes: the bodies of requests and answers.
 
-The server says what to do and with which weights and settings; which data and which model of its own is the client's
-to know. Settings from the network go through the same validation as a user's.
+A request has the task, the weights and the settings. It does not choose the client's data or its own model. Settings
+from the network go through the same validation as a user's.
 """
 
 import json
@@ -35,7 +35,7 @@ MAX_LATENT = 100_000  # units of a layer that a request may ask for
 
 @dataclass(frozen=True)
 class FitFusion:
-    """Train the aggregator `state` on the outputs of all experts; `experts` names them by their digest."""
+    """Train the aggregator `state` on the outputs of all experts; `experts` is the digest of their files."""
 
     experts: str
     state: State
@@ -45,7 +45,7 @@ class FitFusion:
 
 @dataclass(frozen=True)
 class Deliver:
-    """Keep the global model, whose file this is, and measure it."""
+    """Store the global model, whose file's bytes are `model`, and measure it."""
 
     model: bytes
 
@@ -62,38 +62,40 @@ NAMES: dict[type[Work], str] = {
 
 
 def encode(work: Work, config: Config) -> bytes:
-    """The body of a request; the client's number is not in it, so that equal work of two clients is equal bytes."""
-    said, tensors = _said(work)
-    return container.pack(REQUEST, {"settings": config.site_settings(), "work": said}, tensors)
+    """The body of a request. It has no client number, so equal work of two clients is equal bytes."""
+    values, tensors = _parts(work)
+    return container.pack(REQUEST, {"settings": config.site_settings(), "work": values}, tensors)
 
 
 def kind_of(work: Work) -> Hashable:
-    """What two works have in common whose bodies are the same, as long as both are there."""
+    """A key that is equal for works with equal bodies; valid as long as the works exist."""
     if isinstance(work, Deliver):
         return NAMES[Deliver], id(work)
-    said, tensors = _said(work)
-    return NAMES[type(work)], json.dumps(said), tuple((name, id(tensor)) for name, tensor in tensors.items())
+    values, tensors = _parts(work)
+    return NAMES[type(work)], json.dumps(values), tuple((name, id(tensor)) for name, tensor in tensors.items())
 
 
 def decode(name: str, body: bytes, client: int) -> tuple[Work, Config]:
-    """(the work that `name` asks of `client`, its configuration), for bytes from anywhere; raises UsageError."""
+    """(work of the kind `name` for `client`, its configuration) of bytes from any source; raises UsageError."""
     manifest, tensors = container.unpack(body, REQUEST, "request")
     match manifest:
-        case {"settings": dict(settings), "work": dict(said)}:
+        case {"settings": dict(settings), "work": dict(values)}:
             config = _site_config(settings)
-            return _work(name, said, tensors, client, config), config
+            return _work(name, values, tensors, client, config), config
     raise UsageError("request: its manifest is not one of a request")
 
 
 def _site_config(settings: dict[str, Any]) -> Config:
-    """The configuration that a request brings; raises UsageError for settings that no server has a say in.
+    """The configuration of a request; raises UsageError for settings that a server may not choose.
 
-    So it does for a generator of another package that nobody has named here: a server lets a site import nothing.
+    Also raises it for a generator of another package that this site has not allowed: no server makes a site import
+    code.
     """
-    allowed = Config().site_settings()
+    site_settings = Config().site_settings()
     for section, values in settings.items():
-        if not isinstance(values, dict) or section not in allowed or values.keys() - allowed[section].keys():
-            raise UsageError(f"request: it says settings of {str(section)[:40]!r} that are not for a server to say")
+        names = site_settings.get(section)
+        if not isinstance(values, dict) or names is None or values.keys() - names.keys():
+            raise UsageError(f"request: it has settings of {str(section)[:40]!r} that a server may not choose")
     config = validate(settings, "request")
     if (family := config.generator.family) not in NO_FAMILY:
         try:
@@ -103,35 +105,35 @@ def _site_config(settings: dict[str, Any]) -> Config:
     return config
 
 
-def _said(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """JSON values and tensors of a task."""
+def _parts(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The JSON values and the tensors of a task."""
     match work:
         case ContributeTask(start=None):
             return {"start": None}, {}
         case ContributeTask(start=Start() as start):
             return {"start": start.architecture}, _under("state", start.state)
         case FitTask(job=job, round=round):
-            said = {"architecture": job.architecture, "settings": dict(job.settings), "round": round, "latent": None}
+            values = {"architecture": job.architecture, "settings": dict(job.settings), "round": round, "latent": None}
             tensors = _under("state", job.state)
             if job.latent is not None:
                 sizes = {name: getattr(job.latent, name) for name in ("noise", "width", "features", "weight")}
-                said["latent"] = sizes
+                values["latent"] = sizes
                 tensors |= {"labels": job.latent.labels, **_under("latent", job.latent.state)}
-            return said, tensors
+            return values, tensors
         case StatisticsTask() | EvaluateTask():
             return {"architecture": work.architecture}, _under("state", work.state)
         case FitFusion():
-            said = {"experts": work.experts, "settings": dict(work.settings), "round": work.round}
-            return said, _under("state", work.state)
+            values = {"experts": work.experts, "settings": dict(work.settings), "round": work.round}
+            return values, _under("state", work.state)
         case Deliver():
             return {}, {"model": as_tensor(work.model)}
     raise AssertionError(work)
 
 
-def _work(name: str, said: dict[str, Any], tensors: State, client: int, config: Config) -> Work:
-    """The inverse of `_said`."""
+def _work(name: str, values: dict[str, Any], tensors: State, client: int, config: Config) -> Work:
+    """The inverse of `_parts`."""
     state = _from("state", tensors)
-    match name, said:
+    match name, values:
         case "contribute", {"start": None}:
             return ContributeTask(client)
         case "contribute", {"start": str(architecture)}:
@@ -153,33 +155,33 @@ def _work(name: str, said: dict[str, Any], tensors: State, client: int, config: 
 
 
 def _require(config: Config, section: str, settings: dict[str, Any]) -> None:
-    """Raise UsageError unless the changes are settings of that section with values in their bounds."""
+    """Raise UsageError unless `settings` are names of that section with valid values."""
     config.with_values({f"{section}.{key}": value for key, value in settings.items()})
 
 
-def _latent(said: object, tensors: State) -> Latent:
-    match said:
+def _latent(content: object, tensors: State) -> Latent:
+    match content:
         case {"noise": int(noise), "width": int(width), "features": int(features), "weight": float() | int() as weight}:
             sizes = all(1 <= size <= MAX_LATENT for size in (noise, width, features))
             if sizes and is_figure(weight) and "labels" in tensors:
                 return Latent(noise, width, features, tensors["labels"], float(weight), _from("latent", tensors))
-    raise UsageError("request: its generator of features is none")
+    raise UsageError("request: its generator of features is malformed")
 
 
 def encode_experts(files: Mapping[int, bytes]) -> bytes:
-    """The experts' files by client, which go beside a request: who has their outputs already does not need them."""
+    """The `extra` of a request: the experts' files by client. A client that has their outputs does not need it."""
     return container.pack(EXPERTS, {}, {str(client): as_tensor(data) for client, data in files.items()})
 
 
 def decode_experts(extra: bytes) -> dict[int, bytes]:
-    """The inverse of `encode_experts`, clients in increasing order, which is that of the aggregator's inputs."""
+    """The inverse of `encode_experts`, in the order of the clients, as the aggregator's inputs are."""
     _, tensors = container.unpack(extra, EXPERTS, "request")
     clients = {name: data for name, data in tensors.items() if name.isdecimal() and len(name) < MAX_DIGITS}
     return dict(sorted((int(name), as_bytes(data)) for name, data in clients.items()))
 
 
 def encode_result(result: Fitted | Tensor) -> bytes:
-    """The body of an answer: fitted weights, or a confusion matrix. A contribution is its own file's bytes."""
+    """The body of an answer with fitted weights or a confusion matrix. Contributions have their own file format."""
     if isinstance(result, Tensor):
         return container.pack(RESULT, {}, {"confusion": result})
     manifest = {"samples": result.samples, "validation": result.validation}
@@ -187,20 +189,20 @@ def encode_result(result: Fitted | Tensor) -> bytes:
 
 
 def decode_confusion(body: bytes, classes: int) -> Tensor:
-    """A confusion matrix int64 (C, C) of bytes from anywhere; raises UsageError for anything else."""
+    """A confusion matrix int64 (C, C) of bytes from any source; raises UsageError for anything else."""
     _, tensors = container.unpack(body, RESULT, "answer")
-    found = tensors.get("confusion")
-    if found is None or found.dtype != torch.int64 or found.shape != (classes, classes) or not _counts(found):
+    matrix = tensors.get("confusion")
+    if matrix is None or matrix.dtype != torch.int64 or matrix.shape != (classes, classes) or not _are_counts(matrix):
         raise UsageError(f"answer: not a table of {classes} by {classes} counts")
-    return found
+    return matrix
 
 
-def decode_fitted(body: bytes, client: int, sent: State, classes: int, *, whole: bool = True) -> Fitted:
-    """The answer to `fit`: all tensors that were `sent` come back, trained on some sample.
+def decode_fitted(body: bytes, client: int, original: State, classes: int, *, whole: bool = True) -> Fitted:
+    """The answer to `fit`: all tensors of the `original` state, after training on at least one sample.
 
-    Not `whole`, the answer to `statistics`: some of the tensors, perhaps of no sample. `classes` are those of
-    `class_counts`, 0 where nobody asked for them. Raises UsageError unless the tensors are those that were sent, in
-    name, shape and type: nothing is broadcast.
+    Without `whole` it is the answer to `statistics`: some of the tensors, perhaps of no sample. `classes` is the length
+    of `class_counts`, 0 where the answer has none. Raises UsageError unless the tensors have the names, shapes and
+    types of the original ones, since nothing may be broadcast.
     """
     manifest, tensors = container.unpack(body, RESULT, "answer")
     state = _from("state", tensors)
@@ -210,22 +212,22 @@ def decode_fitted(body: bytes, client: int, sent: State, classes: int, *, whole:
             if whole and classes and not samples:
                 raise UsageError("answer: it was trained on no sample")
             if not all(map(is_figure, validation.values())):
-                raise UsageError("answer: its validation figures are none")
+                raise UsageError("answer: its validation figures are not finite numbers")
         case _:
             raise UsageError("answer: its manifest is not one of fitted weights")
-    if counts is None or counts.dtype != torch.int64 or counts.shape != (classes,) or not _counts(counts):
+    if counts is None or counts.dtype != torch.int64 or counts.shape != (classes,) or not _are_counts(counts):
         raise UsageError(f"answer: its class counts are not {classes} counts")
-    if (whole and state.keys() != sent.keys()) or not state.keys() <= sent.keys():
+    if (whole and state.keys() != original.keys()) or not state.keys() <= original.keys():
         raise UsageError("answer: its weights are those of another model")
     for name, tensor in state.items():
-        if tensor.shape != sent[name].shape or tensor.dtype != sent[name].dtype:
+        if tensor.shape != original[name].shape or tensor.dtype != original[name].dtype:
             raise UsageError(f"answer: its weights {name!r} have another shape or type than those it was sent")
     return Fitted(client, state, samples, validation, counts)
 
 
-def decode_fused(body: bytes, client: int, sent: State) -> Fitted:
-    """The answer to `fusion`, of a client that held `samples` back, perhaps none; raises UsageError as above."""
-    fitted = decode_fitted(body, client, sent, 0)
+def decode_fused(body: bytes, client: int, original: State) -> Fitted:
+    """The answer to `fusion`, whose `samples` are the client's validation split, perhaps 0; raises UsageError."""
+    fitted = decode_fitted(body, client, original, 0)
     if fitted.samples and not {"loss", "accuracy"} <= fitted.validation.keys():
         raise UsageError("answer: it has no loss and accuracy")
     return fitted
@@ -233,7 +235,10 @@ def decode_fused(body: bytes, client: int, sent: State) -> Fitted:
 
 @torch.no_grad()
 def probe(architecture: str, schema: Schema, state: State) -> None:
-    """Raise UsageError unless the weights fit the classifier and give finite outputs: an average would spread them."""
+    """Raise UsageError unless the weights fit the classifier and give finite outputs.
+
+    One client with non-finite outputs would spoil the average of all.
+    """
     model = load_network(architecture, schema, state, "answer")
     images = torch.linspace(-1, 1, 2 * math.prod(schema.shape)).view(2, *schema.shape)
     if not bool(model(images).isfinite().all()):
@@ -241,11 +246,11 @@ def probe(architecture: str, schema: Schema, state: State) -> None:
 
 
 def decode_contribution(body: bytes, client: int, schema: Schema) -> Contribution:
-    """A contribution that says it is `client`'s and of `schema`; raises UsageError for anything else."""
-    made = Contribution.from_bytes(body, f"contribution of client {client}", schema)
-    if made.client != client:
-        raise UsageError(f"it is the contribution of client {made.client}")
-    return made
+    """The contribution of `client` with the schema `schema`; raises UsageError for anything else."""
+    contribution = Contribution.from_bytes(body, f"contribution of client {client}", schema)
+    if contribution.client != client:
+        raise UsageError(f"it is the contribution of client {contribution.client}")
+    return contribution
 
 
 def as_tensor(data: bytes) -> Tensor:
@@ -260,7 +265,7 @@ def as_bytes(tensor: Tensor) -> bytes:
     return tensor.numpy().tobytes()
 
 
-def _counts(values: Tensor) -> bool:
+def _are_counts(values: Tensor) -> bool:
     return bool(((values >= 0) & (values <= MAX_COUNT)).all())
 
 

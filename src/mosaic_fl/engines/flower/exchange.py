@@ -1,4 +1,4 @@
-"""One stage over the network: ask clients, wait within a limit, take what is good, leave out who fails."""
+"""A stage over the network: send requests, wait within a limit, accept good answers, leave out clients that fail."""
 
 import gc
 import time
@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from flwr.app import Message
 
-from mosaic_fl.engines.flower.asked import Asked
 from mosaic_fl.engines.flower.client import LATER
+from mosaic_fl.engines.flower.dispatch import Dispatch
 from mosaic_fl.engines.flower.hub import Grid
 from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
 from mosaic_fl.engines.flower.roll import Roll, Tell, answer_of
@@ -18,16 +18,15 @@ from mosaic_fl.errors import MosaicError, UsageError
 
 Value = TypeVar("Value")
 
-RAISED = (1, 2, 7)  # Flower's codes for an app that cannot be loaded or has raised: asking again changes nothing
-# seconds between the first two looks at what has come, and at most
-SOON = 0.02
-POLL = 0.5
-LARGE = 2**24  # bytes of an answer, of which no copy is to linger
+RAISED = (1, 2, 7)  # Flower's codes for an app that fails to load or raises: another request would fail as well
+SOON = 0.02  # seconds between the first two looks for replies
+POLL = 0.5  # and the most between any two
+LARGE = 2**24  # bytes of an answer whose copies must be freed at once
 
 
 @dataclass(frozen=True)
-class Left:
-    """A client that a stage went on without, and why."""
+class Absence:
+    """A client that a stage left out, and why."""
 
     client: int
     stage: str
@@ -36,11 +35,11 @@ class Left:
 
 @dataclass
 class Exchange:
-    """Asks the members of `roll`; tells of every event and remembers who was left out of what.
+    """Sends requests to the members of `roll`, reports every event to `tell`, and collects the `absences`.
 
-    A client that sent something malformed is not asked again in this run. One that was silent is asked again; the next
-    stage waits for it no longer than for one whose connection was lost, later ones not at all until it has answered.
-    `now` and `sleep` are the clock.
+    A client with a malformed answer gets no more requests in this run; `bans` has the reason. A silent client gets
+    further requests, but the next stage waits for it only as long as for a client whose connection was lost, and later
+    stages not at all until it answers. `now` and `sleep` are the clock, in seconds.
     """
 
     grid: Grid
@@ -50,19 +49,19 @@ class Exchange:
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     max_answer: int = MAX_ANSWER
-    left: list[Left] = field(default_factory=list)
-    began: float = 0.0
-    barred: dict[int, str] = field(default_factory=dict)
-    silent: dict[int, int] = field(default_factory=dict)
-    """How many stages running a client has not answered."""
-    unanswered: dict[str, int] = field(default_factory=dict)
-    """Messages of earlier stages to whose clients no other is sent before they answer, or Flower gives them up."""
+    absences: list[Absence] = field(default_factory=list)
+    start: float = 0.0
+    bans: dict[int, str] = field(default_factory=dict)
+    silences: dict[int, int] = field(default_factory=dict)
+    """By client: how many stages in a row it has not answered."""
+    old_messages: dict[str, int] = field(default_factory=dict)
+    """Messages of earlier stages without a reply, by client. The client gets no other one before Flower drops it."""
 
     def __post_init__(self) -> None:
-        self.began = self.now()
+        self.start = self.now()
 
     def gather(self) -> None:
-        """Wait until all expected clients are there, or the limit for joining is over."""
+        """Wait until all expected clients have joined, or the time for joining is over."""
         end = self.now() + self.limits.join
         everyone = list(range(self.roll.expected))
         self.tell("stage_started", stage="join", expected=everyone, limit=self.limits.join)
@@ -83,78 +82,78 @@ class Exchange:
         accept: Callable[[Answer], Value],
         least: int = 0,
     ) -> dict[int, Value]:
-        """What `accept` makes of each client's answer, in the order of `requests`; of some clients there is none.
+        """The value of `accept` for each client's answer, in the order of `requests`, of the clients that answer.
 
-        `accept` raises UsageError for an answer that is not right. The caller needs `least` of them.
+        `accept` raises UsageError for a wrong answer. The caller needs at least `least` answers.
         """
         self.tell("stage_started", stage=stage, expected=list(requests), limit=limit)
-        asked = Asked(self, stage, requests, limit, least)
-        taken = dict[int, Value]()
+        dispatch = Dispatch(self, stage, requests, limit, least)
+        values = dict[int, Value]()
         over = False
         pause = SOON
         while not over:
             self.roll.look()
-            over = asked.over()  # before the last replies are pulled, so that none which came in time is lost
+            over = dispatch.over()  # before the last look for replies, so that a reply in time is not lost
             if not over:
-                asked.send()
-            for client, reply in asked.replies():
-                value = self._take(asked, client, reply, accept)
+                dispatch.send()
+            for client, reply in dispatch.replies():
+                value = self._take(dispatch, client, reply, accept)
                 if value is not None:
-                    taken[client] = value
-            over = over or not asked.open
+                    values[client] = value
+            over = over or not dispatch.open
             if not over:
                 self.sleep(pause)
                 pause = min(POLL, 2 * pause)
-        self.unanswered |= asked.sent
-        for client, reason in asked.missing().items():
-            self.silent[client] = self.silent.get(client, 0) + 1
+        self.old_messages |= dispatch.messages
+        for client, reason in dispatch.absences().items():
+            self.silences[client] = self.silences.get(client, 0) + 1
             self.leave(client, stage, reason)
-        self.tell("stage_finished", stage=stage, received=len(taken))
-        return {client: taken[client] for client in requests if client in taken}
+        self.tell("stage_finished", stage=stage, received=len(values))
+        return {client: values[client] for client in requests if client in values}
 
     def leave(self, client: int, stage: str, reason: str) -> None:
-        """The stage goes on without the client."""
-        self.left.append(Left(client, stage, reason))
+        """Leave the client out of the stage."""
+        self.absences.append(Absence(client, stage, reason))
         self.tell("left_out", client, stage=stage, reason=reason)
 
     def _take(
-        self, asked: "Asked", client: int, reply: Message | Exception, accept: Callable[[Answer], Value]
+        self, dispatch: Dispatch, client: int, reply: Message | Exception, accept: Callable[[Answer], Value]
     ) -> Value | None:
-        """The accepted value of a reply; None where there is none, which has been told."""
+        """The accepted value of a reply, or None where it has none; then the event has been told."""
         if isinstance(reply, Message) and reply.has_error():
             if reply.error.code in RAISED:
-                asked.give_up(client, f"its app failed (Flower's error {reply.error.code}): see its own log")
-            return None  # else its process or its node died: it is asked again when its node is there
+                dispatch.give_up(client, f"its app failed (Flower's error {reply.error.code}): see its own log")
+            return None  # else its process or its node died: its next request goes out when its node is back
         try:
             answer = answer_of(reply)
             if len(answer.body) > LARGE:
                 gc.collect()  # Flower leaves a second copy of it in a cycle
-            self._check(answer, asked.requests[client])
+            self._check(answer, dispatch.requests[client])
             if answer.facts.get(LATER) is True:
-                asked.later(client)
+                dispatch.later(client)
                 return None
             if answer.reason:
-                asked.give_up(client, answer.reason)
+                dispatch.give_up(client, answer.reason)
                 return None
             value = accept(answer)
         except MosaicError as error:
-            if not isinstance(error, UsageError):  # it cannot be kept here: that is not the client's fault
+            if not isinstance(error, UsageError):  # this machine cannot store it, which is not the client's fault
                 raise
-            self._refuse(asked, client, str(error))
+            self._refuse(dispatch, client, str(error))
             return None
         except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, RecursionError) as error:
-            self._refuse(asked, client, f"it cannot be read ({type(error).__name__})")
+            self._refuse(dispatch, client, f"it cannot be read ({type(error).__name__})")
             return None
-        self.silent.pop(client, None)
-        asked.open.discard(client)
-        asked.answered += 1
-        self.tell("received", client, stage=asked.stage, bytes=len(answer.body), seconds=answer.seconds)
+        self.silences.pop(client, None)
+        dispatch.open.discard(client)
+        dispatch.answers += 1
+        self.tell("received", client, stage=dispatch.stage, bytes=len(answer.body), seconds=answer.seconds)
         return value
 
-    def _refuse(self, asked: "Asked", client: int, why: str) -> None:
-        self.barred[client] = f"an answer of it was refused before: {why}"
-        self.tell("refused", client, stage=asked.stage, reason=why)
-        asked.give_up(client, f"its answer was refused: {why}")
+    def _refuse(self, dispatch: Dispatch, client: int, reason: str) -> None:
+        self.bans[client] = f"an answer of it was refused before: {reason}"
+        self.tell("refused", client, stage=dispatch.stage, reason=reason)
+        dispatch.give_up(client, f"its answer was refused: {reason}")
 
     def _check(self, answer: Answer, request: Request) -> None:
         if answer.run != request.run:

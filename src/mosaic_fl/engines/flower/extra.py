@@ -1,4 +1,4 @@
-"""Flower is an extra: found where it is installed, and said plainly where it is not."""
+"""Flower as an optional extra: checks that it is installed, and its environment."""
 
 import os
 
@@ -9,15 +9,15 @@ QUIET = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_TELEMETRY_ENABLED": "0",
 }
-"""Flower's environment everywhere: nothing is installed, asked for or reported behind the user's back."""
+"""Flower's environment in all processes: it installs nothing, checks for no update and reports nothing."""
 
 
 def require_simulation() -> None:
-    """Raise UsageError where Flower's simulation is not installed; quieten Flower where it is."""
+    """Raise UsageError where Flower's simulation is not installed; else set Flower's environment."""
     require("Flower's simulation", "flwr", "ray")
 
 
 def require(work: str, *packages: str) -> None:
-    """Raise UsageError where `work` needs a package that is not installed; quieten Flower where all are."""
+    """Raise UsageError where a package that `work` needs is not installed; else set Flower's environment."""
     extras.require(work, *packages)
     os.environ.update(QUIET)

@@ -1,4 +1,4 @@
-"""The clients of one run, reached over Flower's grid."""
+"""The engine over Flower's grid: a `Federation` whose methods send requests to the clients of one run."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.engines.contribution_store import ContributionStore, StoreEntry
+from mosaic_fl.engines.flower.answer_cache import AnswerCache
 from mosaic_fl.engines.flower.client import MISSING
 from mosaic_fl.engines.flower.codec import (
     NAMES,
@@ -25,10 +27,8 @@ from mosaic_fl.engines.flower.codec import (
     probe,
 )
 from mosaic_fl.engines.flower.exchange import Exchange
-from mosaic_fl.engines.flower.received import Received
 from mosaic_fl.engines.flower.wire import Answer, Request
-from mosaic_fl.engines.kept import Kept, KeptContributions
-from mosaic_fl.engines.tasks import ContributeTask, Done, EvaluateTask, FitTask, StatisticsTask
+from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask, StatisticsTask, TaskResult
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
@@ -41,36 +41,36 @@ from mosaic_fl.storage.stopwatch import CLIENTS
 Value = TypeVar("Value")
 
 MEMBERS = "federation"
-"""The stage that says who was there when the run began: a resumed one goes on with their schema and architectures."""
+"""The stage with the members at the run's start. A resumed run continues with their schema and architectures."""
 CONTRIBUTED = "contributed"
-"""The stage that says whose contributions the run goes on with: after it, nobody is asked for one again."""
+"""The stage with the clients whose contributions the run uses. After it the run requests no contributions."""
 
 
 class FlowerFederation:
     """A `Federation` of `exchange.roll`'s clients, numbered 0 to `expected` − 1.
 
-    What was received is kept in `journal` and its folder at once, and never asked for again. Raises MosaicError where
-    fewer than `exchange.limits.clients` contribute or take part in a round.
+    Stores each answer in `journal` and its folder at once, so a resumed run does not request it again. Raises
+    MosaicError where fewer than `exchange.limits.clients` contribute or take part in a round.
     """
 
     def __init__(self, exchange: Exchange, config: Config, journal: Journal) -> None:
         self.exchange = exchange
         self.config = config
         self.journal = journal
-        self.received = Received(journal.folder)
+        self.cache = AnswerCache(journal.folder)
         self.alone = dict[int, Mapping[str, float]]()
         self._members: tuple[Schema, list[str]] | None = None
-        self._experts_at: dict[int, str] = {}
-        self._after = ""  # which round it is, for the names of stages between rounds
+        self._experts_at: dict[int, str] = {}  # by client: the digest of the experts that it has
+        self._round = ""  # the suffix of stages between rounds: the number of the round before them
 
     def open(self) -> None:
-        """Wait for the clients, or recall who they were; raises MosaicError where too few come."""
+        """Wait for the clients, or recall those of an earlier start; raises MosaicError where too few join."""
         roll = self.exchange.roll
-        kept = self.journal.recall(MEMBERS)
-        if kept is not None:
-            roll.schema = Schema.from_json(kept.info["schema"])
-            roll.keys = {int(client): key for client, key in kept.info["keys"].items()}
-            self._members = roll.schema, list(kept.info["architectures"])
+        stage = self.journal.recall(MEMBERS)
+        if stage is not None:
+            roll.schema = Schema.from_json(stage.info["schema"])
+            roll.keys = {int(client): key for client, key in stage.info["keys"].items()}
+            self._members = roll.schema, list(stage.info["architectures"])
             return
         with self.journal.clock.stage("join"):
             self.exchange.gather()
@@ -78,23 +78,23 @@ class FlowerFederation:
             roll.agree()
         self._require("join", len(roll.members), self.exchange.limits.clients)
         assert roll.schema is not None
-        # Who is not there gets a place, in case it comes; weights of its own model are asked for when it does.
+        # An absent client may still join, so it has an entry, too: the architecture of the first member.
         first = roll.members[min(roll.members)].architecture
         names = [roll.members[k].architecture if k in roll.members else first for k in range(roll.expected)]
         self._members = roll.schema, names
         self._remember()
 
     def _remember(self) -> None:
-        """Keep who is there, with who came late: a resumed run waits for them, and knows their keys."""
+        """Store the members with their keys, also those that join late, for a resumed run."""
         keys = {str(client): key for client, key in sorted(self.exchange.roll.keys.items())}
-        kept = self.journal.recall(MEMBERS)
-        if kept is None or kept.info["keys"] != keys:
+        stage = self.journal.recall(MEMBERS)
+        if stage is None or stage.info["keys"] != keys:
             info = {"schema": self.schema.to_json(), "architectures": list(self.architectures), "keys": keys}
             self.journal.keep(MEMBERS, Stage({}, info))
 
     @property
     def schema(self) -> Schema:
-        """What all clients' samples are."""
+        """The schema of all clients' samples."""
         assert self._members is not None
         return self._members[0]
 
@@ -105,85 +105,79 @@ class FlowerFederation:
         return self._members[1]
 
     def contribute(self, start: Mapping[int, Start] | None = None) -> list[Contribution]:
-        """The contributions of all clients that give one."""
-        kept = KeptContributions(self.journal)
-        begin = start or {}
-        found = {k: had for k in range(len(self.architectures)) if (had := kept.recall(k)) is not None}
-        settled = self.journal.recall(CONTRIBUTED)
-        if settled is not None:
-            return self._noted([self._settled(client, found).contribution for client in settled.info["clients"]])
-        for client in found:
-            self.exchange.tell("received", client, stage="contribute", bytes=kept.size(client), seconds=0.0, kept=True)
-        missing = [client for client in range(len(self.architectures)) if client not in found]
-
-        def accept(answer: Answer) -> Contribution:
-            made = decode_contribution(answer.body, answer.client, self.schema)
-            kept.keep(answer.client, Done(answer.body, answer.seconds, answer.metrics))
-            return made
-
-        work = {client: ContributeTask(client, begin.get(client)) for client in missing}
-        limit = self.exchange.limits.contribute
-        least = self.exchange.limits.clients - len(found)
-        with self.journal.clock.stage(CLIENTS):
-            made = self._ask("contribute", self._requests(work), limit, accept, least) if missing else {}
-        self.journal.listen(CLIENTS, -1, 1, 1)
-        everyone = {client: had.contribution for client, had in found.items()} | made
-        self._require("contribute", len(everyone), self.exchange.limits.clients)
-        clients = sorted(everyone)
-        self.journal.keep(CONTRIBUTED, Stage({}, {"clients": clients}))
-        return self._noted([everyone[client] for client in clients])
-
-    def _noted(self, contributions: list[Contribution]) -> list[Contribution]:
-        self.alone |= {made.client: made.validation for made in contributions}
+        """The contributions of all clients that answer, some perhaps from the store."""
+        store = ContributionStore(self.journal)
+        entries = {k: entry for k in range(len(self.architectures)) if (entry := store.recall(k)) is not None}
+        contributions = self._request_contributions(store, entries, start or {})
+        self.alone |= {contribution.client: contribution.validation for contribution in contributions}
         return contributions
 
-    def _settled(self, client: int, found: Mapping[int, Kept]) -> Kept:
-        if client not in found:
-            raise MosaicError(
-                f"the contribution of client {client}, with which this run went on, is gone or changed: "
-                "put contributions/ back, or start over with --force"
-            )
-        return found[client]
+    def _request_contributions(
+        self, store: ContributionStore, entries: Mapping[int, StoreEntry], starts: Mapping[int, Start]
+    ) -> list[Contribution]:
+        """The contributions of `entries` and of further clients, unless an earlier start of the run has fixed them."""
+        stage = self.journal.recall(CONTRIBUTED)
+        if stage is not None:
+            return [_require_entry(client, entries).contribution for client in stage.info["clients"]]
+        for client in entries:
+            self.exchange.tell("received", client, stage="contribute", bytes=store.size(client), seconds=0.0, kept=True)
+
+        def accept(answer: Answer) -> Contribution:
+            contribution = decode_contribution(answer.body, answer.client, self.schema)
+            store.keep(answer.client, TaskResult(answer.body, answer.seconds, answer.metrics))
+            return contribution
+
+        clients = [client for client in range(len(self.architectures)) if client not in entries]
+        work = {client: ContributeTask(client, starts.get(client)) for client in clients}
+        limits = self.exchange.limits
+        least = limits.clients - len(entries)
+        contributions = {client: entry.contribution for client, entry in entries.items()}
+        with self.journal.clock.stage(CLIENTS):
+            if work:
+                contributions |= self._ask("contribute", self._requests(work), limits.contribute, accept, least)
+        self.journal.listen(CLIENTS, -1, 1, 1)
+        self._require("contribute", len(contributions), limits.clients)
+        self.journal.keep(CONTRIBUTED, Stage({}, {"clients": sorted(contributions)}))
+        return [contribution for _, contribution in sorted(contributions.items())]
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
-        """The weights of the clients that have a job after it, of those that answer."""
+        """The weights after each client's job, of the clients that answer."""
         work = {job.client: FitTask(job, round) for job in jobs}
-        asked = {job.client: job for job in jobs}
-        self._after = f" {round}"
+        self._round = f" {round}"
 
         def accept(answer: Answer) -> Fitted:
-            job = asked[answer.client]
+            job = work[answer.client].job
             fitted = decode_fitted(answer.body, answer.client, job.state, self.schema.num_classes)
             probe(job.architecture, self.schema, fitted.state)
             return fitted
 
-        self.received.turn()
+        self.cache.turn()
         least = min(len(jobs), self.exchange.limits.clients)
         answers = self._collect(f"round {round}", work, self.exchange.limits.fit, accept, least=least)
         self._require(f"round {round}", len(answers), least)
         return list(answers.values())
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
-        """The batch-norm statistics of `state` on each client's training data, of those that answer."""
+        """The batch-norm statistics of `state` on each client's training data, of the clients that answer."""
         work = {k: StatisticsTask(k, architecture, state) for k in range(len(self.architectures))}
 
         def accept(answer: Answer) -> Fitted:
             return decode_fitted(answer.body, answer.client, state, self.schema.num_classes, whole=False)
 
-        return list(self._collect(f"statistics{self._after}", work, self.exchange.limits.evaluate, accept).values())
+        return list(self._collect(f"statistics{self._round}", work, self.exchange.limits.evaluate, accept).values())
 
     def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
-        """The confusion matrices of `clients`, or of all, on their validation splits, of those that answer."""
-        return list(self._judged(architecture, state, clients).values())
+        """The confusion matrices of those of `clients` (or of all) that answer, on their validation splits."""
+        return list(self._judge(architecture, state, clients).values())
 
     def judge(self, architecture: str, state: State) -> dict[int, Tensor]:
-        """As `evaluate` of all clients, by the number of each that answers."""
-        return self._judged(architecture, state)
+        """As `evaluate` of all clients, by client number."""
+        return self._judge(architecture, state)
 
-    def _judged(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> dict[int, Tensor]:
-        asked = range(len(self.architectures)) if clients is None else clients
-        work = {k: EvaluateTask(k, architecture, state) for k in asked}
-        return self._collect(f"evaluate{self._after}", work, self.exchange.limits.evaluate, self._confusion)
+    def _judge(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> dict[int, Tensor]:
+        judges = range(len(self.architectures)) if clients is None else clients
+        work = {k: EvaluateTask(k, architecture, state) for k in judges}
+        return self._collect(f"evaluate{self._round}", work, self.exchange.limits.evaluate, self._confusion)
 
     def fit_fusion(
         self,
@@ -193,43 +187,43 @@ class FlowerFederation:
         settings: Mapping[str, Any],
         round: int,
     ) -> list[Fitted]:
-        """The aggregator `state`, trained by each of `clients`; the experts go once to each that keeps them."""
+        """The aggregator `state`, trained by each of `clients`. A client that has stored the experts gets them once."""
         files = dict(sorted((c.client, c.without_generator().to_bytes()) for c in contributions))
         experts = sha256(*files.values())
         work = {k: FitFusion(experts, state, settings, round) for k in clients}
         limit = self.exchange.limits.fit
         stage = f"fusion {round}"
-        missing = set[int]()
+        without_experts = set[int]()
 
         def accept(answer: Answer) -> Fitted | None:
-            """None where the client has not the experts."""
+            """None where the client does not have the experts."""
             if answer.facts.get(MISSING) is True:
-                missing.add(answer.client)
+                without_experts.add(answer.client)
                 return None
             return decode_fused(answer.body, answer.client, state)
 
-        self.received.turn()
+        self.cache.turn()
         extra = encode_experts(files)
-        beside = {k: b"" if self._experts_at.get(k) == experts else extra for k in clients}
-        answers = self._collect(stage, work, limit, accept, beside)
-        self._experts_at |= dict.fromkeys(answers.keys() - missing, experts)
-        if missing:
-            again = {k: work[k] for k in sorted(missing)}
+        extras = {k: b"" if self._experts_at.get(k) == experts else extra for k in clients}
+        answers = self._collect(stage, work, limit, accept, extras)
+        self._experts_at |= dict.fromkeys(answers.keys() - without_experts, experts)
+        if without_experts:
+            again = {k: work[k] for k in sorted(without_experts)}
             answers |= self._collect(f"{stage}, again", again, limit, accept, dict.fromkeys(again, extra))
-        fitted = [one for k in clients if (one := answers.get(k)) is not None]
+        fitted = [answer for k in clients if (answer := answers.get(k)) is not None]
         self._require(stage, len(fitted), min(len(clients), self.exchange.limits.clients))
         return fitted
 
     def deliver(self, model: GlobalModel) -> dict[int, Tensor]:
-        """Give every client the global model; returns what `judge` does."""
+        """Send the global model to every client; returns its confusion matrices, as `judge`."""
         delivery = Deliver(model.to_bytes())
         work = dict.fromkeys(range(len(self.architectures)), delivery)
         with self.journal.clock.stage("deliver"):
             return self._ask("deliver", self._requests(work), self.exchange.limits.evaluate, self._confusion)
 
     def close(self) -> None:
-        """The run is over: what was kept for a resume of its rounds is no longer needed."""
-        self.received.clear()
+        """End the run: delete the answers that only a resume of its rounds needs."""
+        self.cache.clear()
 
     def _confusion(self, answer: Answer) -> Tensor:
         return decode_confusion(answer.body, self.schema.num_classes)
@@ -243,24 +237,24 @@ class FlowerFederation:
         extra: Mapping[int, bytes] = MappingProxyType({}),
         least: int = 0,
     ) -> dict[int, Value]:
-        """As `_ask`, with answers that an earlier start of the run received."""
+        """As `_ask`, but answers in the cache need no request, and new ones go into it."""
         requests = self._requests(work, extra)
         answers = dict[int, Value]()
         for client, request in requests.items():
             with suppress(UsageError):
-                kept = self.received.recall(request)
-                if kept is not None:
-                    answers[client] = accept(kept)
+                answer = self.cache.recall(request)
+                if answer is not None:
+                    answers[client] = accept(answer)
 
         def keep(answer: Answer) -> Value:
             value = accept(answer)
             if value is not None:
-                self.received.keep(requests[answer.client], answer)
+                self.cache.keep(requests[answer.client], answer)
             return value
 
-        missing = {client: request for client, request in requests.items() if client not in answers}
-        if missing:
-            answers |= self._ask(stage, missing, limit, keep, least - len(answers))
+        open_requests = {client: request for client, request in requests.items() if client not in answers}
+        if open_requests:
+            answers |= self._ask(stage, open_requests, limit, keep, least - len(answers))
         return {client: answers[client] for client in work if client in answers}
 
     def _ask(
@@ -279,14 +273,14 @@ class FlowerFederation:
     def _requests(
         self, work: Mapping[int, Work], extra: Mapping[int, bytes] = MappingProxyType({})
     ) -> dict[int, Request]:
-        """A request for each client's work; that of equal work is made, hashed and kept once."""
-        made = dict[Hashable, Request]()
+        """A request for each client's work. Clients with equal work share one body, which is hashed once."""
+        by_kind = dict[Hashable, Request]()
         requests = {}
-        for client, one in work.items():
-            kind = kind_of(one)
-            if kind not in made:
-                made[kind] = Request(self.exchange.roll.run, NAMES[type(one)], client, encode(one, self.config))
-            requests[client] = made[kind].said_to(client, extra.get(client, b""))
+        for client, task in work.items():
+            kind = kind_of(task)
+            if kind not in by_kind:
+                by_kind[kind] = Request(self.exchange.roll.run, NAMES[type(task)], client, encode(task, self.config))
+            requests[client] = by_kind[kind].for_client(client, extra.get(client, b""))
         return requests
 
     def _require(self, stage: str, count: int, least: int) -> None:
@@ -295,3 +289,12 @@ class FlowerFederation:
                 f"{stage}: {count} of {self.exchange.roll.expected} clients, but at least {least} are needed: "
                 "see mosaic status for who is missing and why, then go on with --resume, or lower --min-clients"
             )
+
+
+def _require_entry(client: int, entries: Mapping[int, StoreEntry]) -> StoreEntry:
+    if client not in entries:
+        raise MosaicError(
+            f"the contribution of client {client}, with which this run went on, is gone or changed: "
+            "put contributions/ back, or start over with --force"
+        )
+    return entries[client]

@@ -1,4 +1,4 @@
-"""What the server's app asks of Flower's SuperLink, which may be busy, or away for a moment."""
+"""Calls from the server's app to Flower's SuperLink (the hub), which may be busy or out of reach for a moment."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -8,24 +8,24 @@ from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 from httpx import HTTPStatusError, TransportError
 
 PASSING = (ConnectionError, TimeoutError, TransportError, ObjectPushError)
-"""What a later try may not meet. Flower has tried each request several times before it raises one of these."""
+"""Errors that may pass with time. Flower raises them after several attempts at a request."""
 
 
 class Grid(Protocol):
-    """The part of Flower's grid that we use."""
+    """The part of Flower's grid that this engine uses."""
 
     def get_nodes(self) -> Iterable[Any]:
-        """Nodes that are online, with `node_id` and `public_key`."""
+        """The online nodes, with `node_id` and `public_key`."""
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send; returns the messages' ids."""
+        """Send messages; returns their ids."""
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The replies that are there, each once."""
+        """The new replies to these messages; each comes once."""
 
 
 def nodes(grid: Grid) -> dict[int, str] | None:
-    """The nodes that are online, with their public keys in hex (empty without authentication); None: not known now."""
+    """The online nodes with their public keys in hex (empty without authentication); None while the hub is away."""
     try:
         return {node.node_id: bytes(getattr(node, "public_key", b"")).hex() for node in grid.get_nodes()}
     except Exception as error:
@@ -35,38 +35,38 @@ def nodes(grid: Grid) -> dict[int, str] | None:
 
 
 def push(grid: Grid, message: Message) -> str:
-    """The id of the message that was sent; empty where the hub did not take it now, so that it is sent again later.
+    """The message's id after sending, or "" where the hub did not take it, so that it can be sent again later.
 
-    What was half sent reaches no client: the hub drops a message whose parts do not all come.
+    A message that is only partly sent reaches no client: the hub drops it.
     """
     try:
-        return next((sent for sent in grid.push_messages([message]) if sent), "")
+        return next((name for name in grid.push_messages([message]) if name), "")
     except Exception as error:
         if is_passing(error):
             return ""
         raise
 
 
-def pull(grid: Grid, sent: Sequence[str]) -> Iterator[tuple[str, Message | Exception]]:
-    """The replies that are there, each with the message that it replies to; or what was wrong with it.
+def pull(grid: Grid, message_ids: Sequence[str]) -> Iterator[tuple[str, Message | Exception]]:
+    """(message id, its new reply, or the error with which the reply cannot be read).
 
-    One at a time: a body that cannot be put together is that node's fault and no other's, and may be large.
+    Pulls one reply at a time: a reply may be large, and the error of a malformed one concerns its node alone.
     """
-    for name in sent:
+    for name in message_ids:
         try:
-            found: list[Message | Exception] = list(grid.pull_messages([name]))
+            replies: list[Message | Exception] = list(grid.pull_messages([name]))
         except Exception as error:
             if is_passing(error):
                 continue
-            if isinstance(error, HTTPStatusError):  # the hub's refusal, of which no node knows
+            if isinstance(error, HTTPStatusError):  # the hub refuses the request, which is no node's fault
                 raise
-            found = [error]
-        while found:
-            yield name, found.pop()
+            replies = [error]
+        while replies:
+            yield name, replies.pop()
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same request may succeed later: the hub was not reached, or said that it has too much to do."""
+    """Whether the same request may succeed later: the hub was out of reach or overloaded."""
     if isinstance(error, HTTPStatusError):
         return error.response.status_code >= 500 or error.response.status_code == 429
     return isinstance(error, PASSING)

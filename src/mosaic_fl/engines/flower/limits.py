@@ -1,4 +1,4 @@
-"""How long the server waits for clients, how few are enough, and how much each may send."""
+"""The server's limits: how long it waits for clients, how few are enough, and how large an answer may be."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -7,16 +7,16 @@ from mosaic_fl.errors import UsageError, unknown
 
 DAY = 86_400.0
 MAX_ANSWER = 2**30
-"""Bytes of a client's answer that are read, unless `--max-answer` says otherwise."""
+"""Default of `--max-answer`: the most bytes of a client's answer."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """Seconds for each kind of waiting, and the least number of clients that a stage needs.
 
-    `join`: until all expected clients are there; `contribute`, `fit`, `evaluate`: for all answers of such a stage;
-    `gone`: how long a stage still waits for a client whose connection was lost. `clients` is the least number of
-    answers to `contribute` and to a round's `fit` (of those asked, where fewer are asked).
+    `join` is the time until all expected clients have joined; `contribute`, `fit` and `evaluate` are for all answers of
+    such a stage; `gone` is how long a stage still waits for a client whose connection was lost. `clients` is the least
+    number of answers to `contribute` and to a round's `fit`, or all of them where fewer clients take part.
     """
 
     join: float = 600.0

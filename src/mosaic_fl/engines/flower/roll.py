@@ -1,4 +1,4 @@
-"""Who is there: which of Flower's nodes speaks for which client."""
+"""The members of a run: which of Flower's nodes is which client, and whether it is online."""
 
 import math
 from collections.abc import Callable
@@ -16,22 +16,22 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT
 from mosaic_fl.experts.naming import check
 
-HELLO_SECONDS = 120.0  # for an answer to a hello, before it is said again
+HELLO_SECONDS = 120.0  # time for the answer to a greeting, before the next greeting
 SKEW_SECONDS = 600.0  # by how much a client's clock may differ
-AGAIN_SECONDS = 20.0  # before a node whose hello failed is greeted again
+AGAIN_SECONDS = 20.0  # pause before the next greeting of a node that answered with a passing failure
 Tell = Callable[..., None]
 """(kind, client, **facts): see `watch`."""
 
 
 class NotNowError(UsageError):
-    """What keeps a node out may pass: it is greeted again."""
+    """A reason to refuse a node that may pass, so the node gets another greeting."""
 
 
 @dataclass
 class Member:
-    """A client that has said who it is, and by which node; `online` as of the last look, `since` that changed.
+    """A client that has joined, and its node. `online` is as of the last look, and has been so `since` then.
 
-    `skew` is by how many seconds its clock differs from ours, of which Flower's times of life know nothing.
+    `skew` is the difference of its clock to the server's in seconds, which messages' lifetimes must allow for.
     """
 
     client: int
@@ -47,10 +47,10 @@ class Member:
 
 @dataclass
 class Roll:
-    """The members of run `run`, of at most `expected` clients, as they come and go.
+    """The members of the run `run`, at most `expected` clients, as they come and go.
 
-    `keys` binds a client's number to the public key that first spoke for it (empty without authentication): it may
-    be given from an earlier start of the run. `now` is the time in seconds.
+    `keys` binds each client's number to the public key of its first node (empty without authentication); a resumed run
+    passes those of its earlier start. `now` gives seconds.
     """
 
     grid: Grid
@@ -61,11 +61,11 @@ class Roll:
     keys: dict[int, str] = field(default_factory=dict)
     schema: Schema | None = None
     members: dict[int, Member] = field(default_factory=dict)
-    _greeted: dict[str, tuple[int, str, float]] = field(default_factory=dict)  # message -> node, key, when
-    _refused: dict[int, float] = field(default_factory=dict)  # node -> until when
+    _greetings: dict[str, tuple[int, str, float]] = field(default_factory=dict)  # message -> node, key, time
+    _refusals: dict[int, float] = field(default_factory=dict)  # node -> time until which it gets no greeting
 
     def look(self) -> None:
-        """Take note of who has come, gone and answered, and greet who is new; does not wait."""
+        """Update the members from the online nodes and their answers, and greet new nodes. Does not wait."""
         now = self.now()
         online = nodes(self.grid)
         if online is None:
@@ -78,32 +78,32 @@ class Roll:
                     self.tell("returned", member.client)
                 else:
                     self.tell("gone", member.client, reason="its connection was lost")
-        # Who left and comes back may have been put right.
-        self._refused = {node: until for node, until in self._refused.items() if node in online and until > now}
-        self._hear()
-        known = {m.node for m in self.members.values()} | {node for node, _, _ in self._greeted.values()}
-        new = [node for node in online if node not in known | self._refused.keys()]
+        # A node that went offline and returns may have been corrected meanwhile.
+        self._refusals = {node: until for node, until in self._refusals.items() if node in online and until > now}
+        self._read_answers()
+        old = {member.node for member in self.members.values()} | {node for node, _, _ in self._greetings.values()}
+        new = [node for node in online if node not in old | self._refusals.keys()]
         content = pack_request(Request(self.run, HELLO, -1))
         for node in new:
             message = Message(content, node, MessageType.QUERY, ttl=HELLO_SECONDS + 2 * SKEW_SECONDS)
-            if sent := push(self.grid, message):
-                self._greeted[sent] = (node, online[node], now)
+            if name := push(self.grid, message):
+                self._greetings[name] = (node, online[node], now)
 
-    def _hear(self) -> None:
-        """Take in the answers to greetings; forget those that nobody answered."""
-        for sent, reply in pull(self.grid, list(self._greeted)):
-            node, key, _ = self._greeted.pop(sent)
+    def _read_answers(self) -> None:
+        """Admit or refuse the nodes that answered a greeting; drop greetings without an answer in time."""
+        for name, reply in pull(self.grid, list(self._greetings)):
+            node, key, _ = self._greetings.pop(name)
             try:
                 self._admit(answer_of(reply), node, key)
             except UsageError as error:
                 passing = isinstance(error, NotNowError)
-                self._refused[node] = self.now() + AGAIN_SECONDS if passing else math.inf
+                self._refusals[node] = self.now() + AGAIN_SECONDS if passing else math.inf
                 self.tell("refused", -1, node=str(node), reason=str(error))
-            except Exception as error:  # whatever a node says of itself, it ends nobody's run but its own
-                self._refused[node] = math.inf
+            except Exception as error:  # a malformed answer must not end the run
+                self._refusals[node] = math.inf
                 self.tell("refused", -1, node=str(node), reason=f"its answer cannot be read ({type(error).__name__})")
-        late = self.now() - HELLO_SECONDS
-        self._greeted = {sent: about for sent, about in self._greeted.items() if about[2] > late}
+        oldest = self.now() - HELLO_SECONDS
+        self._greetings = {name: greeting for name, greeting in self._greetings.items() if greeting[2] > oldest}
 
     def _admit(self, answer: Answer, node: int, key: str) -> None:
         if answer.reason:
@@ -137,24 +137,24 @@ class Roll:
         self.tell("joined", client, node=str(node), architecture=architecture, samples=samples)
 
     def agree(self) -> None:
-        """Fix the schema as the one that most members have (of equals, the least client's); the others are refused."""
+        """Set the run's schema to that of most members (in a tie, of the lowest client), and refuse all others."""
         schemas = [member.schema for _, member in sorted(self.members.items())]
         self.schema = max(schemas, key=schemas.count)
         for client, member in list(self.members.items()):
             if member.schema != self.schema:
                 reason = f"it has {member.schema.difference(self.schema)} as the others"
                 self.tell("refused", client, node=str(member.node), reason=reason)
-                self._refused[member.node] = math.inf
+                self._refusals[member.node] = math.inf
                 del self.members[client]
-                self.keys.pop(client, None)  # nobody waits for it, and another site may have its number
+                self.keys.pop(client, None)  # so the run does not wait for it, and another site may take its number
 
 
 def answer_of(reply: Message | Exception) -> Answer:
-    """What a reply says; raises UsageError for anything that is no answer, NotNowError where Flower lost it."""
+    """The answer in a reply; raises UsageError for anything else, and NotNowError for an error of Flower's."""
     try:
         if isinstance(reply, Exception):
             raise reply
-        if reply.has_error():  # its text comes from the client's process, and is not shown
+        if reply.has_error():  # its text comes from the client's process and stays out of messages
             raise NotNowError(f"it failed before it could answer (Flower's error {reply.error.code})")
         return unpack_answer(reply.content)
     except UsageError:

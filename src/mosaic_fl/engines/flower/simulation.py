@@ -1,6 +1,6 @@
 """Simulation on Flower: the clients are virtual nodes on Ray, on one machine or a cluster.
 
-Each of Ray's processes makes the data of its clients itself, from the same configuration and seed.
+Each of Ray's processes loads and divides the data itself, from the same configuration and seed.
 """
 
 import logging
@@ -30,17 +30,16 @@ from mosaic_fl.registries import name_generator
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Listener
 
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
 PATIENT = Limits(join=600.0, contribute=30 * DAY, fit=30 * DAY, evaluate=30 * DAY)
-"""Nobody is late in a simulation: its clients wait for each other's turn on the machine."""
+"""No client is late in a simulation, since its clients share the machine in turns."""
 
 
-def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal], Done]) -> Done:
-    """What `work` returns, done with the clients of `config` on Flower's simulation; raises what it raises.
+def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal], Result]) -> Result:
+    """The result of `work` with the clients of `config` on Flower's simulation; raises the errors of `work`.
 
-    `work` is given `journal` as well, in a form that ends it after Ctrl-C. Raises MosaicError where a client fails: a
-    simulation has nobody to spare.
+    `work` receives a form of `journal` that ends the work after Ctrl-C. Raises MosaicError where any client fails.
     """
     require_simulation()
     from flwr.app import Context
@@ -52,7 +51,7 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal],
     from mosaic_fl.engines.flower.roll import Roll
 
     clients = config.partition.clients
-    outcome = list[Done]()
+    outcome = list[Result]()
     faults = list[BaseException]()
     stop = threading.Event()
     app = ServerApp()
@@ -70,7 +69,7 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal],
             federation.open()
             outcome.append(work(federation, stopping))
             federation.close()
-        except BaseException as fault:  # Flower would end the process with it
+        except BaseException as fault:  # else Flower would end the process
             faults.append(fault)
 
     workers = worker_count(config.run.workers, clients, torch.device("cpu"))
@@ -81,7 +80,7 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal],
             )
         except SystemExit as error:
             faults.append(MosaicError(f"Flower's simulation ended with {error}"))
-        finally:  # Ctrl-C reaches this thread alone; the method's own would work on
+        finally:  # Ctrl-C reaches only this thread; the method's thread must end, too
             stop.set()
     if faults:
         raise faults[0]
@@ -89,32 +88,32 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal],
 
 
 def tell(kind: str, client: int = -1, **facts: Any) -> None:
-    """Hears what an exchange tells; a client that fails ends the run."""
+    """The `tell` of the simulation's exchange: raises MosaicError where a client fails."""
     if kind in ("left_out", "refused"):
-        who = f"client {client}" if client >= 0 else "a client"
-        raise MosaicError(f"{who}, {facts.get('stage', 'join')}: {facts['reason']}")
+        name = f"client {client}" if client >= 0 else "a client"
+        raise MosaicError(f"{name}, {facts.get('stage', 'join')}: {facts['reason']}")
 
 
 def stoppable(listen: Listener, stop: threading.Event) -> Listener:
-    """A listener that ends the work that it hears of, once `stop` is set."""
+    """`listen`, but once `stop` is set it raises MosaicError, which ends the work that reports."""
 
-    def heard(stage: str, client: int, done: int, total: int) -> None:
+    def forward(stage: str, client: int, done: int, total: int) -> None:
         if stop.is_set():
             raise MosaicError("interrupted")
         listen(stage, client, done, total)
 
-    return heard
+    return forward
 
 
 def virtual_client(tree: dict[str, Any]) -> Any:
-    """Flower's app of the virtual clients of the configuration `tree`; it travels to Ray's processes."""
+    """Flower's app for the virtual clients of the configuration `tree`; it can be pickled for Ray's processes."""
     from mosaic_fl.engines.flower.app import make_app
 
     return make_app(VirtualDesk(tree))
 
 
 class VirtualDesk:
-    """The desk of whichever virtual client a message is for."""
+    """Gives the desk of the virtual client of a node."""
 
     def __init__(self, tree: dict[str, Any]) -> None:
         self.tree = tree
@@ -132,7 +131,7 @@ class VirtualDesk:
 
 @lru_cache(maxsize=1)
 def _sites(text: str) -> tuple[Site, ...]:
-    """All clients of a configuration, made once in each of Ray's processes."""
+    """All clients of a configuration, once in each of Ray's processes."""
     config = Config.model_validate_json(text)
     for spec in (*config.models.clients, config.models.student):
         trust(spec)
@@ -141,7 +140,7 @@ def _sites(text: str) -> tuple[Site, ...]:
 
 
 def _backend(workers: int) -> dict[str, Any]:
-    """Ray with so many cores, one a client, in threads of one."""
+    """Ray's settings for `workers` clients at a time, on one core each."""
     return {
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
         "init_args": {
@@ -155,11 +154,11 @@ def _backend(workers: int) -> dict[str, Any]:
 
 @contextmanager
 def _loopback() -> Iterator[None]:
-    """Ray binds and asks loopback alone, and Flower is quiet, within the block.
+    """Within the block Ray uses only the loopback address, and Flower logs nothing.
 
-    Where the environment names a cluster (RAY_ADDRESS), it is left to that. See ENGINE notes in docs/notes/flower.md.
+    A cluster from the environment (RAY_ADDRESS) stays in use. See docs/notes/flower.md.
     """
-    logging.getLogger("flwr").setLevel(logging.CRITICAL)  # what fails is said by us, in one line
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)  # a failure is one line of this package's
     changes = dict(QUIET) | {"PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryDirectory() as home:
         if "RAY_ADDRESS" not in os.environ:

@@ -1,4 +1,4 @@
-"""A site's own file: which data and model this client works with. It never leaves the site."""
+"""The site file: the data, the model and the server of one client. It never leaves the site."""
 
 import os
 import re
@@ -18,7 +18,7 @@ ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):([0-9]{1,5})$")
 
 
 class ServerPart(Section):
-    """Where the server is, and what shows who is who."""
+    """The server's address, and the certificate and key for the connection."""
 
     address: str = Field(description="host:port, as the certificate names the host")
     certificate: Path | None = Field(None, description="the server operator's ca.crt")
@@ -26,7 +26,7 @@ class ServerPart(Section):
 
     @property
     def host(self) -> str:
-        """The host alone, an IPv6 address without its brackets."""
+        """The host without the port, an IPv6 address without its brackets."""
         return self.address.rpartition(":")[0].strip("[]")
 
     @property
@@ -55,10 +55,10 @@ class SiteFile(ReadingConfig):
     server: ServerPart
 
     def federation(self) -> int | tuple[str, ...] | None:
-        """`classes`, or the names in `classes_file`; raises UsageError for a file of none."""
+        """`classes`, or the names in `classes_file`; raises UsageError for a file without names."""
         if self.classes_file is None:
             return self.classes
-        from mosaic_fl.data.names import read_names  # which takes torch
+        from mosaic_fl.data.names import read_names  # it imports torch
 
         return tuple(read_names(self.classes_file))
 
@@ -67,10 +67,21 @@ def load_site(path: Path) -> SiteFile:
     """The site file at `path`, its relative paths taken from its own folder.
 
     Raises UsageError with one line that names the file: it cannot be read, is not TOML, a setting is wrong, unknown or
-    missing, or the data, the certificate or the key it names does not exist.
+    missing, or a path in it does not exist.
     """
     tree = read_toml(path)
-    real = path.resolve()  # as the node sees it, which is started with this path
+    _resolve_paths(path, tree)
+    try:
+        site = SiteFile.model_validate(tree)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_explain(error, tree)}") from error
+    _require_valid(path, site)
+    return site
+
+
+def _resolve_paths(path: Path, tree: dict[str, Any]) -> None:
+    """Make the paths in the site file's `tree` absolute, and set the default of `folder`."""
+    real = path.resolve()  # the node starts with this path
     tree.setdefault("folder", f"{real.stem}-client")
     server = tree.get("server")
     for table, keys in (
@@ -79,11 +90,11 @@ def load_site(path: Path) -> SiteFile:
     ):
         for key in keys:
             if isinstance(table.get(key), str):
-                table[key] = real.parent / _at_home(path, key, table[key])
-    try:
-        site = SiteFile.model_validate(tree)
-    except ValidationError as error:
-        raise UsageError(f"{path}: {_explain(error, tree)}") from error
+                table[key] = real.parent / _expand_home(path, key, table[key])
+
+
+def _require_valid(path: Path, site: SiteFile) -> None:
+    """Raise UsageError for an address or a path that cannot be used, and for two sources of class names."""
     address = ADDRESS.match(site.server.address)
     if not address or not 1 <= int(address[2]) <= 65535 or not _is_name(site.server.host):
         raise UsageError(
@@ -92,42 +103,42 @@ def load_site(path: Path) -> SiteFile:
     if site.classes is not None and site.classes_file is not None:
         raise UsageError(f"{path}: classes and classes_file: give one of them")
     _require_path(path, "folder", site.folder)
-    for key, there in (
+    for key, source in (
         ("data", site.data), ("classes_file", site.classes_file), ("schema_file", site.schema_file),
         ("server.certificate", site.server.certificate), ("server.key", site.server.key),
     ):  # fmt: skip
-        if there is not None:
-            _require_path(path, key, there)
-        if there is not None and not there.exists():
-            raise UsageError(f"{path}: {key} names {there}, which does not exist")
-        if there is not None and key != "data" and there.is_dir():
-            raise UsageError(f"{path}: {key} names {there}, which is a folder and no file")
-        if there is not None and site.folder.resolve() in (there.resolve(), *there.resolve().parents):
+        if source is None:
+            continue
+        _require_path(path, key, source)
+        if not source.exists():
+            raise UsageError(f"{path}: {key} names {source}, which does not exist")
+        if key != "data" and source.is_dir():
+            raise UsageError(f"{path}: {key} names {source}, which is a folder and no file")
+        if site.folder.resolve() in (source.resolve(), *source.resolve().parents):
             raise UsageError(
                 f"{path}: folder names {site.folder}, in which {key} lies: the client needs one of its own"
             )
     if os.pathsep in str(site.folder):
-        raise UsageError(f"{path}: folder names {site.folder}: it may have no {os.pathsep!r}, which parts paths")
-    return site
+        raise UsageError(f"{path}: folder names {site.folder}: it may have no {os.pathsep!r}, which separates paths")
 
 
-def _at_home(path: Path, key: str, name: str) -> Path:
+def _expand_home(path: Path, key: str, name: str) -> Path:
     try:
         return Path(name).expanduser()
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"{path}: {key} is {shown(name)}: there is no such home") from error
 
 
-def _require_path(path: Path, key: str, there: Path) -> None:
-    """Raise UsageError that names the site file and the setting for a path that none can be."""
+def _require_path(path: Path, key: str, value: Path) -> None:
+    """Raise UsageError that names the site file and the setting where the system cannot look the path up."""
     try:
-        require_path(there)
+        require_path(value)
     except UsageError as error:
         raise UsageError(f"{path}: {key} is no path: {error}") from error
 
 
 def _is_name(host: str) -> bool:
-    """Whether a host of that name could be looked up."""
+    """Whether the text is possible as a host name."""
     try:
         return bool(host.encode("idna"))
     except UnicodeError:
@@ -136,16 +147,16 @@ def _is_name(host: str) -> bool:
 
 def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        known = [*SiteFile.model_fields, *(f"server.{key}" for key in ServerPart.model_fields)]
-        return str(unknown("setting", where, known))
+        names = [*SiteFile.model_fields, *(f"server.{key}" for key in ServerPart.model_fields)]
+        return str(unknown("setting", where, names))
     if first["type"] == "missing":
         if where == "server":
             return 'there is no [server] with address = "host:port", certificate and key'
         fields = ServerPart.model_fields if where.startswith("server.") else SiteFile.model_fields
         return f"{where} is missing: {fields[str(first['loc'][-1])].description}"
-    if first["loc"][0] == "classes":  # of two types, of which pydantic names its own
+    if first["loc"][0] == "classes":  # its type is a union, for which pydantic's message has two parts
         return (
             f"classes is {shown(tree['classes'])}, but it should be how many there are, two or more, or all their names"
         )

@@ -1,4 +1,4 @@
-"""One piece of work at a time at a client, though a process of an earlier start of the server may still be at work."""
+"""The lock of a client's folder: one task at a time, even if a process from before the server's restart still works."""
 
 import contextlib
 import os
@@ -15,20 +15,20 @@ OLD = "a newer request came before its turn"
 
 @contextlib.contextmanager
 def alone(folder: Path | None, serial: int) -> Iterator[str]:
-    """Within the block nobody else works in `folder`; gives the reason why there is nothing to do, or "".
+    """Within the block no other process works in `folder`; gives "" or the reason why the caller must not work.
 
-    One process works and one waits; who comes beside these is told so at once, or they would fill the memory. Who
-    waited and finds that a newer request (of a greater `serial`) has come meanwhile has nothing to do. Without a
-    folder, and where the system has no such locks, nobody waits. A killed process holds no lock.
+    One process works and one waits. Any further process gets a reason at once, since waiting processes would fill the
+    memory. A process that has waited gets a reason if a newer request (with a greater `serial`) has come meanwhile.
+    Without a folder, or where the system has no such locks, nothing waits. A kill frees the lock.
     """
     if folder is None or os.name != "posix":
         yield ""
         return
     folder.mkdir(parents=True, exist_ok=True)
     latest = folder / ".latest"
-    with contextlib.ExitStack() as held:
-        waiting = held.enter_context((folder / ".waiting").open("w"))
-        working = held.enter_context((folder / ".working").open("w"))
+    with contextlib.ExitStack() as files:
+        waiting = files.enter_context((folder / ".waiting").open("w"))
+        working = files.enter_context((folder / ".working").open("w"))
         _note(latest, serial)
         if not _lock(working, wait=False):
             if not _lock(waiting, wait=False):

@@ -1,7 +1,7 @@
-"""Requests and answers as Flower carries them: a JSON head, and a body that is bytes of the one file format.
+"""Requests and answers as Flower's messages: a JSON head, and a body in this package's file format.
 
-Flower's own records are neither unpacked to arrays nor unpickled: a body is an opaque array of bytes, in pieces of
-Flower's making, so it may be large. Equal bodies to several clients are one object on the server.
+A body is an opaque array of bytes, which Flower splits into pieces, so it may be large. Nothing of Flower's records is
+unpickled or read as an array of numbers. Equal bodies to several clients are one object on the server.
 """
 
 import json
@@ -17,22 +17,22 @@ from mosaic_fl.storage import received_json
 from mosaic_fl.storage.files import sha256
 
 PROTOCOL = 2
-"""Changes with any change of what is sent; two ends of different numbers refuse each other."""
+"""The version of the messages. Two ends with different versions refuse each other."""
 MAX_HEAD = 2**21  # characters of JSON
 MAX_REASON = 300
 MAX_TEXT = 200
 HEAD = "head"
 BODY = "body"
 EXTRA = "extra"
-RAW = "mosaic-fl.bytes"  # the type of serialisation that Flower is told: it has no reader for it, and needs none
+RAW = "mosaic-fl.bytes"  # the name of the serialisation in Flower's arrays; Flower itself never reads them
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the server asks of one client: `task` in the run `run`, of the person who speaks for `client`.
+    """A request of the server to one client: `task` in the run `run`.
 
-    `client` is −1 where the server asks who is there. `body` holds what the task needs, see `codec`; `extra` what the
-    body refers to and the client may have already. Of two requests the one with the greater `serial` is the newer.
+    `client` is −1 in a greeting, before the server has the client's number. `body` is the task's input, see `codec`.
+    `extra` is further input that the client may already have. A newer request has a greater `serial`.
     """
 
     run: str
@@ -44,11 +44,11 @@ class Request:
 
     @cached_property
     def digest(self) -> str:
-        """What tells this request from all others to this client; the same when it is said again."""
+        """The hash that identifies this request among all to its client; a repeated request has the same one."""
         return sha256(self.run.encode(), self.task.encode(), self.body)
 
-    def said_to(self, client: int, extra: bytes = b"") -> "Request":
-        """The same request to another client, with its own `extra`; the body, which may be large, is hashed once."""
+    def for_client(self, client: int, extra: bytes = b"") -> "Request":
+        """The same request to another client with its own `extra`. The body, which may be large, is hashed once."""
         other = replace(self, client=client, extra=extra)
         other.__dict__["digest"] = self.digest
         return other
@@ -56,10 +56,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client says to the request with `digest`: a `body`, or why there is none.
+    """A client's answer to the request with the digest `request`: a `body`, or the `reason` for its absence.
 
-    `reason` is a sentence of ours, never an exception's text, which may hold names of files or values of data.
-    `seconds` are those of work, `metrics` its logged figures; `facts` say who is there, where that was asked.
+    `reason` is a fixed sentence, never an exception's text, which may contain file names or data. `seconds` is the time
+    of the work, `metrics` its logged figures. `facts` describe the client in the answer to a greeting.
     """
 
     run: str
@@ -78,7 +78,7 @@ class Answer:
 
 
 def pack_request(request: Request) -> RecordDict:
-    """The content of a message that asks."""
+    """A request as the content of a message."""
     head = {name: getattr(request, name) for name in ("run", "task", "client", "serial")}
     return _pack({"protocol": PROTOCOL, **head}, request.body, request.extra)
 
@@ -94,15 +94,15 @@ def unpack_request(content: RecordDict) -> Request:
 
 
 def pack_answer(answer: Answer) -> RecordDict:
-    """The content of a message that answers."""
+    """An answer as the content of a message."""
     head = {name: value for name, value in asdict(answer).items() if name != "body"}
     return _pack({"protocol": PROTOCOL, **head, "sha256": answer.body_digest}, answer.body)
 
 
 def unpack_answer(content: RecordDict) -> Answer:
-    """The inverse of `pack_answer`, for content that may come from anywhere; raises UsageError for anything else.
+    """The inverse of `pack_answer`, for content from any source; raises UsageError for anything else.
 
-    `content` is emptied: beside its bytes an array of Flower's keeps the pieces in which it travelled.
+    Empties `content`, since Flower's array also keeps the pieces in which the bytes travelled.
     """
     head, body, _ = _unpack(content)
     content.clear()
@@ -119,8 +119,8 @@ def unpack_answer(content: RecordDict) -> Answer:
             "reason": str(reason),
             "sha256": str(digest),
         } if is_figure(seconds) and seconds >= 0 and all(_is_line(line) for line in metrics):
-            said = "".join(c for c in reason[:MAX_REASON] if c.isprintable())
-            answer = Answer(run, request, client, float(seconds), metrics, facts, said, body)
+            printable = "".join(letter for letter in reason[:MAX_REASON] if letter.isprintable())
+            answer = Answer(run, request, client, float(seconds), metrics, facts, printable, body)
             if answer.body_digest != digest:
                 raise UsageError("truncated or altered on the way: its SHA-256 does not match")
             return answer
@@ -128,12 +128,12 @@ def unpack_answer(content: RecordDict) -> Answer:
 
 
 def is_figure(value: object) -> bool:
-    """Whether it is a finite number that a float can hold."""
+    """Whether the value is a finite number that a float can hold."""
     return (type(value) is float and isfinite(value)) or (type(value) is int and abs(value) < 2**53)
 
 
 def _is_line(line: object) -> bool:
-    """Whether it is what a journal may keep of one step: names, and numbers or short texts."""
+    """Whether the value is a line of a journal's metrics: short names with numbers or short texts."""
     return isinstance(line, dict) and all(
         len(name) <= MAX_TEXT and (is_figure(value) or (isinstance(value, str) and len(value) <= MAX_TEXT))
         for name, value in line.items()
@@ -141,10 +141,10 @@ def _is_line(line: object) -> bool:
 
 
 def _pack(head: dict[str, Any], body: bytes, extra: bytes = b"") -> RecordDict:
-    said: dict[str, Any] = {HEAD: ConfigRecord({"json": json.dumps(head)})}
+    records: dict[str, Any] = {HEAD: ConfigRecord({"json": json.dumps(head)})}
     for name, data in ((BODY, body), (EXTRA, extra)):
-        said[name] = ArrayRecord({name: Array("uint8", (len(data),), RAW, data)})
-    return RecordDict(said)
+        records[name] = ArrayRecord({name: Array("uint8", (len(data),), RAW, data)})
+    return RecordDict(records)
 
 
 def _unpack(content: RecordDict) -> tuple[dict[str, Any], bytes, bytes]:
