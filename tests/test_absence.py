@@ -22,7 +22,7 @@ from mosaic_fl.methods.fens import fens
 from mosaic_fl.methods.mosaic import mosaic
 from mosaic_fl.methods.outcome import Method, Outcome
 from mosaic_fl.methods.references import best_local, mean_logits
-from mosaic_fl.methods.sending import of_each, others, sent_size
+from mosaic_fl.methods.sending import by_client, sizes_of_others, upload_size
 from mosaic_fl.methods.width import heterofl, static_batch_norm
 from mosaic_fl.models import build
 from mosaic_fl.models.fusion import Aggregator
@@ -163,7 +163,7 @@ def test_feddf_takes_generators_and_weights_from_whoever_sends_them(digits: Data
     outcome = run(feddf, federation)
     size = len(outcome.model.to_bytes())
     with three(digits) as there:
-        _, *sent = (sent_size(c, expert=False, generator=True) for c in there.contribute())
+        _, *sent = (upload_size(c, expert=False, generator=True) for c in there.contribute())
     assert outcome.bytes_up == [2 * size, sent[0] + 2 * size, sent[1]]
     assert outcome.bytes_down == [3 * size, 3 * size, size]
 
@@ -225,7 +225,7 @@ def test_fens_asks_clients_whose_models_never_came(digits: Dataset) -> None:
     """Client 0 sends no model but fits in round 1, client 1 the reverse."""
     federation = three(digits, [("contribute", 0, 0), ("fit_fusion", 0, 0), ("fit_fusion", 1, None)])
     outcome = run(fens, federation)
-    _, *sent = (sent_size(c, expert=True, counts=False) for c in contributions(digits))
+    _, *sent = (upload_size(c, expert=True, counts=False) for c in contributions(digits))
     assert outcome.ensemble is not None
     assert outcome.ensemble.mixture.owners == (1, 2)
     assert [federation.journal.done[f"round-000{r}"].info["participants"] for r in range(2)] == [[2], [0, 2]]
@@ -243,9 +243,9 @@ def test_an_ensemble_is_of_the_models_that_came(digits: Dataset) -> None:
     _, *made = contributions(digits)
     outputs = MixtureOfExperts.of(made).outputs(images)
     assert torch.equal(outcome.served.logits(images), outputs.mean(1).log_softmax(1))
-    sent = [sent_size(c, expert=True, counts=False) for c in made]
+    sent = [upload_size(c, expert=True, counts=False) for c in made]
     assert (outcome.bytes_up, outcome.bytes_down) == ([0, *sent], [0, *sent[::-1]])
-    assert others(of_each({1: 5, 3: 7}, 4)) == [0, 7, 0, 5]
+    assert sizes_of_others(by_client({1: 5, 3: 7}, 4)) == [0, 7, 0, 5]
 
 
 def test_the_best_local_model_is_one_that_somebody_scored(digits: Dataset) -> None:
@@ -258,7 +258,7 @@ def test_the_best_local_model_is_one_that_somebody_scored(digits: Dataset) -> No
     told = federation.journal.done["choice"].info
     assert told["clients"] == [1, 2]
     assert told["validation"][0] is None
-    sent = [sent_size(c, expert=True, counts=False) for c in (first, second)]
+    sent = [upload_size(c, expert=True, counts=False) for c in (first, second)]
     assert outcome.bytes_down == [sent[1], *sent[::-1]]  # the first client is sent the best alone
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mosaic_fl.comparison.cells import CellResult, seconds_left
-from mosaic_fl.comparison.grid import CENTRALISED, LOCAL, Cell, Grid, Setting, known_methods
+from mosaic_fl.comparison.cells import CellResult, remaining_seconds
+from mosaic_fl.comparison.grid import CENTRALISED, CLIENT_SETTINGS, Cell, Grid, Setting, all_methods
 from mosaic_fl.comparison.plan import make_plan
 from mosaic_fl.config import Config, Reader
 from mosaic_fl.errors import UsageError
@@ -18,7 +18,7 @@ def test_every_setting_has_every_method_and_one_shot_methods_run_once() -> None:
     assert len(grid.settings()) == 8
     assert len(cells) == len(set(cells)) == len({cell.name for cell in cells}) == 8 * 5
     assert [c.rounds for c in cells if c.method == CENTRALISED] == [1] * 8
-    assert (grid.shown("fedavg", 20), grid.shown(CENTRALISED, 20)) == (20, 1)
+    assert (grid.cell_rounds("fedavg", 20), grid.cell_rounds(CENTRALISED, 20)) == (20, 1)
     # All cells of a setting are neighbours: that is where their clients' work is shared.
     assert [c.setting for c in cells] == [s for s in grid.settings() for _ in range(5)]
 
@@ -166,12 +166,12 @@ def test_mixed_architectures_are_at_least_two() -> None:
 
 def test_what_a_site_trains_by_is_the_clients_work() -> None:
     trained_by = {name for name, section in Config.sections().items() if Reader.TRAINING in section.readers}
-    assert {f"{name}." for name in trained_by - {"run", "data"}} == set(LOCAL) - {"rounds."}
+    assert {f"{name}." for name in trained_by - {"run", "data"}} == set(CLIENT_SETTINGS) - {"rounds."}
 
 
 def test_seconds_left_are_those_of_the_nearest_cells() -> None:
     setting, other = Setting(5, 0.1, "equal", 0), Setting(5, 0.1, "equal", 1)
-    assert seconds_left([Cell(setting, "mosaic", 1)], {}) is None
+    assert remaining_seconds([Cell(setting, "mosaic", 1)], {}) is None
     results = {
         Cell(setting, "mosaic", 1): CellResult("done", seconds=10),
         Cell(setting, "fedavg", 1): CellResult("done", seconds=2),
@@ -180,13 +180,13 @@ def test_seconds_left_are_those_of_the_nearest_cells() -> None:
     }
     left = [Cell(other, "fedavg", 20), Cell(other, "fedavg", 5), Cell(other, "heterofl", 1)]
     # The same method and rounds: 36; the same method: (2 + 36)/2; none alike: (10 + 2 + 36)/3.
-    assert seconds_left(left, results) == pytest.approx(36 + 19 + 16)
+    assert remaining_seconds(left, results) == pytest.approx(36 + 19 + 16)
 
 
 def test_all_is_every_method_and_the_line_of_pooled_data() -> None:
     from mosaic_fl.methods import METHODS
 
-    assert known_methods() == [*METHODS, CENTRALISED]
+    assert all_methods() == [*METHODS, CENTRALISED]
 
 
 @pytest.mark.parametrize(("rounds", "averaging", "last"), [(2, 1, 50), (3, 1, 100), (5, 2, 150), (20, 10, 500)])

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from mosaic_fl.comparison.cells import CellResult
 from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting
-from mosaic_fl.comparison.table import blocks, caveat_of, holm, kind_of, paired, to_csv, to_json
+from mosaic_fl.comparison.paired import holm, paired
+from mosaic_fl.comparison.table import blocks, caveat_of, kind_of, to_csv, to_json
 from mosaic_fl.config import Config
 from mosaic_fl.methods import METHODS
 from mosaic_fl.report.comparison import comparison_picture, comparison_tables, number, spread, to_markdown

@@ -10,7 +10,7 @@ from mosaic_fl.config import Config, SynthesisConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
-from mosaic_fl.methods.averaging import nested
+from mosaic_fl.methods.averaging import unflatten
 from mosaic_fl.methods.dfrd import AVERAGED, GENERATOR, check_dfrd, dfrd, generator_objective, moving_average
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.width import fedrolex
@@ -48,7 +48,7 @@ def test_the_averaged_generator_lives_in_the_stages(digits: Dataset, tmp_path: P
         run(dfrd, digits, rounds, tmp_path, **more)
         stage = Journal(tmp_path).recall(f"round-{rounds - 1:04d}")
         assert stage is not None
-        kept.append(nested(stage.tensors))
+        kept.append(unflatten(stage.tensors))
     (first, second), name = kept, "enter.weight"
     assert torch.equal(first[AVERAGED][name], first[GENERATOR][name])
     expected = 0.75 * first[AVERAGED][name] + 0.25 * second[GENERATOR][name]

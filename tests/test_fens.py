@@ -17,7 +17,7 @@ from mosaic_fl.engines.tasks import OutputsTask
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.fens import fens
-from mosaic_fl.methods.sending import sent_size
+from mosaic_fl.methods.sending import upload_size
 from mosaic_fl.models.fusion import Aggregator, load_aggregator
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.numerics.randomness import Stream
@@ -152,7 +152,7 @@ def test_what_travels_is_every_model_once_and_the_aggregator_every_round(digits:
     with federation(digits) as clients:
         made = clients.contribute()
         outcome = fens(clients, clients.config, CPU, journal)
-    experts = [sent_size(c, expert=True, counts=False) for c in made]
+    experts = [upload_size(c, expert=True, counts=False) for c in made]
     small = len(container.pack("aggregator", {}, copy_state(Aggregator(3, 10, clients.config.meta.width))))
     rounds = [3 * small, 3 * small, 0]  # client 2 abstained
     assert outcome.bytes_up == [a + b for a, b in zip(experts, rounds, strict=True)]

@@ -20,7 +20,7 @@ from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.clients import rung
 from mosaic_fl.forecast.forecast import TOOLS, TOUCHED, Forecast, duration, forecast, makespan, size
 from mosaic_fl.forecast.foresee import foresee_run
-from mosaic_fl.forecast.measure import Asked, Cost, _extrapolated, measure
+from mosaic_fl.forecast.measure import Cost, Request, _extrapolate, measure
 from mosaic_fl.forecast.plans import plan_contribution, plan_run
 from mosaic_fl.forecast.sizes import model_bytes, prototypes
 from mosaic_fl.forecast.steptimer import EnoughError, StepTimer
@@ -112,9 +112,9 @@ def test_dense_counts_its_generators_and_passes_over_a_growing_pool() -> None:
 
 
 def test_what_patience_may_end_early_is_said() -> None:
-    assert not planned().unknown  # nobody holds samples back
-    assert "train.patience" in planned(data__validation=0.1).unknown[0]
-    assert not planned(data__validation=0.1, train__patience=0).unknown
+    assert not planned().early_ends  # no client has a validation split
+    assert "train.patience" in planned(data__validation=0.1).early_ends[0]
+    assert not planned(data__validation=0.1, train__patience=0).early_ends
 
 
 @pytest.mark.parametrize(("model", "family"), [("mlp:8", "cvae"), ("cnn:8", "none"), ("resnet8", "dcgan")])
@@ -164,7 +164,7 @@ def test_memory_is_that_of_the_greediest_clients_side_by_side() -> None:
 
 def test_no_more_images_are_tried_than_there_are() -> None:
     images = Unit("forward", "mlp:8")
-    assert Plan(1, 1, [Phase({0: [Job("train", images, 5.5)]}, [Job("pool", images, 3)])]).most == {images: 6}
+    assert Plan(1, 1, [Phase({0: [Job("train", images, 5.5)]}, [Job("pool", images, 3)])]).largest_counts == {images: 6}
 
 
 def test_small_clients_share_measurements() -> None:
@@ -172,11 +172,11 @@ def test_small_clients_share_measurements() -> None:
 
 
 def test_a_cost_goes_on_in_a_line() -> None:
-    assert _extrapolated([(2, 1.0, 10), (8, 2.5, 40)], 32, 0) == (8.5, 160)  # a quarter of a second, 5 bytes a sample
-    assert _extrapolated([(2, 1.0, 10)], 8, 0) == (4.0, 40)
-    assert _extrapolated([(2, 1.0, 10)], 8, 6) == (4.0, 22)  # 6 bytes are the weights', however many samples
-    assert _extrapolated([(2, 1.0, 10), (8, 0.8, 9)], 32, 0) == (0.8, 9)  # more samples never take less
-    assert _extrapolated([(8, 2.0, 40)], 8, 0) == (2.0, 40)
+    assert _extrapolate([(2, 1.0, 10), (8, 2.5, 40)], 32, 0) == (8.5, 160)  # a quarter of a second, 5 bytes a sample
+    assert _extrapolate([(2, 1.0, 10)], 8, 0) == (4.0, 40)
+    assert _extrapolate([(2, 1.0, 10)], 8, 6) == (4.0, 22)  # 6 bytes are the weights', however many samples
+    assert _extrapolate([(2, 1.0, 10), (8, 0.8, 9)], 32, 0) == (0.8, 9)  # more samples never take less
+    assert _extrapolate([(8, 2.0, 40)], 8, 0) == (2.0, 40)
 
 
 def test_a_step_timer_leaves_the_first_step_out() -> None:
@@ -223,7 +223,7 @@ def test_a_step_that_fails_is_told() -> None:
     bench = Bench(Config(), image_schema((1, 8, 8), ("a", "b")), torch.device("cpu"), ["mlp:8"])
     unit = Unit("train", "nothing_of_the_kind", 8)
     with pytest.raises(MosaicError, match="nothing_of_the_kind"):
-        measure({unit: Asked("client", 0.1, 8)}, 2, bench)
+        measure({unit: Request("client", 0.1, 8)}, 2, bench)
 
 
 def test_the_first_line_changes_no_result(

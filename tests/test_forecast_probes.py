@@ -11,7 +11,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.forecast.bench import Bench
-from mosaic_fl.forecast.measure import Asked, measure
+from mosaic_fl.forecast.measure import Request, measure
 from mosaic_fl.forecast.plans import plan_contribution
 from mosaic_fl.forecast.probes import PROBES
 from mosaic_fl.forecast.server import Contributor, transfer
@@ -45,7 +45,7 @@ def test_a_measurement_that_fails_in_whatever_way_is_told_in_one_line(
     config = Config().with_values({"run.threads": threads})
     bench = Bench(config, image_schema((1, 8, 8), ("a", "b")), CPU, ["mlp:8"])
     with pytest.raises(MosaicError, match="^RuntimeError: shapes do not fit$"):
-        measure({Unit("forward", "mlp:8"): Asked("server", 0.1, 8)}, 1, bench)
+        measure({Unit("forward", "mlp:8"): Request("server", 0.1, 8)}, 1, bench)
     assert torch.get_num_threads() == 1
 
 
@@ -60,5 +60,5 @@ def test_what_cannot_be_asked_for_a_class_is_drawn_more_often(digits: Dataset, m
     assert counts["cvae"] == {Unit("sample"): 60}
     assert counts["dcgan"] == counts["blind"] == {Unit("forward", "mlp:8"): 180, Unit("sample"): 180}
     weak = config.with_values({"distill.pool": 0})
-    assert transfer(weak, schema, [Contributor("mlp:8", "blind", 10)]).drawn == 16_000
-    assert transfer(weak, schema, [Contributor("mlp:8", "cvae", 10)]).drawn == 40_000
+    assert transfer(weak, schema, [Contributor("mlp:8", "blind", 10)]).generated == 16_000
+    assert transfer(weak, schema, [Contributor("mlp:8", "cvae", 10)]).generated == 40_000

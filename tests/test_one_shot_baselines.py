@@ -18,7 +18,7 @@ from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.fedcvae import fedcvae
 from mosaic_fl.methods.outcome import Method
 from mosaic_fl.methods.references import best_local, class_weighted, mean_logits, mean_probabilities
-from mosaic_fl.methods.sending import others, sent_size
+from mosaic_fl.methods.sending import sizes_of_others, upload_size
 from mosaic_fl.numerics.states import State
 from mosaic_fl.server.pool import Pool, Sampler
 from mosaic_fl.storage.journal import Journal
@@ -82,7 +82,7 @@ def test_the_best_local_model_is_best_on_all_clients_validation_splits(
     assert outcome.model.state is boasting[best].expert
     assert outcome.model.architecture == f"mlp:{8 + best}"
     assert journal.done["choice"].info["validation"] == pytest.approx([right[0] / 10, right[1] / 10])
-    sizes = [sent_size(c, expert=True, counts=False) for c in boasting]
+    sizes = [upload_size(c, expert=True, counts=False) for c in boasting]
     assert (outcome.bytes_up, outcome.bytes_down) == (sizes, sizes[::-1])
 
 
@@ -114,8 +114,8 @@ def test_ensembles_send_models_alone_and_class_weights_their_counts_too(made: li
     plain, weighted = (m(Scoring(made), Config(), CPU, Journal()) for m in (mean_logits, class_weighted))
     assert all(0 < b - a < 200 for a, b in zip(plain.bytes_up, weighted.bytes_up, strict=True))
     assert all(a < len(c.to_bytes()) for a, c in zip(weighted.bytes_up, made, strict=True))
-    assert plain.bytes_down == others(plain.bytes_up) == plain.bytes_up[::-1]
-    assert others([1, 20, 300]) == [320, 301, 21]
+    assert plain.bytes_down == sizes_of_others(plain.bytes_up) == plain.bytes_up[::-1]
+    assert sizes_of_others([1, 20, 300]) == [320, 301, 21]
 
 
 def test_fedcvae_of_one_client_is_its_classes_learnt_from_its_decoder(
@@ -144,7 +144,7 @@ def test_fedcvae_sends_decoder_and_counts_and_no_expert(made: list[Contribution]
     counts = 10 * 8
     assert all(0 < up - size - counts < 3000 for up, size in zip(outcome.bytes_up, decoders, strict=True))
     without = replace(made[0], expert={}, architecture="no matter", generator=networks[0])
-    assert sent_size(without, expert=False, generator=True) == outcome.bytes_up[0]
+    assert upload_size(without, expert=False, generator=True) == outcome.bytes_up[0]
     assert outcome.bytes_down == [len(outcome.model.to_bytes())] * 2
 
 

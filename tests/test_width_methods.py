@@ -20,7 +20,7 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.fedavg import fedavg
 from mosaic_fl.methods.mosaic import check_mosaic
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.width import fedrolex, held_rows, heterofl, static_batch_norm
+from mosaic_fl.methods.width import class_rows, fedrolex, heterofl, static_batch_norm
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import merge
 from mosaic_fl.models.width import RATIOS
@@ -185,7 +185,7 @@ def test_the_last_layer_s_rows_are_merged_over_who_holds_their_class() -> None:
     states = {k: {"head.weight": torch.tensor(rows), "body": torch.tensor([1.0 - k])} for k, rows in moved.items()}
     first, second = (Fitted(k, states[k], 10, {}, torch.tensor(held)) for k, held in enumerate(([9, 0], [0, 9])))
     for masked, rows in ((True, [1.0, 4.0]), (False, [0.5, 2.0])):
-        merged = merge(full, [(*held_rows(f, windows, masked=masked), f.samples) for f in (first, second)])
+        merged = merge(full, [(*class_rows(f, windows, masked=masked), f.samples) for f in (first, second)])
         assert merged["head.weight"].flatten().tolist() == rows
         assert merged["body"].tolist() == [0.5]
 

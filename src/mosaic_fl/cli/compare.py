@@ -61,11 +61,11 @@ def compare(
         "data": data, "clients": clients, "alpha": alpha, "rounds": rounds, "models": models, "student": student
     }  # fmt: skip
     said = USUAL | (FULL if full else {}) | {name: value for name, value in asked.items() if value is not None}
-    from mosaic_fl.comparison.grid import Grid, known_methods
+    from mosaic_fl.comparison.grid import Grid, all_methods
 
     asked_jobs = 0 if jobs == "auto" else count("jobs", jobs)
     grid = Grid(
-        methods=known_methods() if methods == "all" else words("methods", methods),
+        methods=all_methods() if methods == "all" else words("methods", methods),
         clients=numbers("clients", said["clients"], int),
         alphas=numbers("alpha", said["alpha"], float),
         architectures=words("architectures", architectures),
@@ -108,7 +108,7 @@ def compare(
 
 def _run(plan: Any, out: Path, jobs: int) -> None:
     """Run the grid, tell of each cell, and print the tables; raises MosaicError in the end if a cell failed."""
-    from mosaic_fl.comparison.cells import Results, seconds_left
+    from mosaic_fl.comparison.cells import Results, remaining_seconds
     from mosaic_fl.comparison.grid import Cell
     from mosaic_fl.comparison.run_grid import run_grid
     from mosaic_fl.comparison.table import blocks
@@ -126,7 +126,7 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
         """How many cells are done, and the time that took and is left, in words."""
         left = [other for other in runnable if other not in results]
         at_once = min(jobs, len({other.setting for other in left}) or 1)
-        guess = (seconds_left(left, results) or 0) / at_once
+        guess = (remaining_seconds(left, results) or 0) / at_once
         time_left = f", about {clock(guess)} left" if guess else ""
         return f"[{len(runnable) - len(left)}/{len(runnable)}]", f"{clock(time.monotonic() - begin)} elapsed{time_left}"
 

@@ -1,1 +1,1 @@
-"""Methods side by side: a grid of settings, each cell run alike, and the tables and statistics of what came out."""
+"""Comparison of methods: a grid of settings, runs of all its cells under equal conditions, tables and statistics."""

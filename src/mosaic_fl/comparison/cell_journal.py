@@ -1,4 +1,4 @@
-"""The memory of a cell that was killed: its finished stages on disk, and what they cost."""
+"""The journal of a comparison's cell: its finished stages on disk and their costs, so that a killed cell resumes."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from mosaic_fl.training.monitor import Listener, deaf
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of work at each client, and of the server alone, without waiting for them."""
+    """Seconds of work at each client, and of the server without its waiting for clients."""
 
     clients: tuple[float, ...]
     server: float
@@ -28,13 +28,14 @@ class Cost:
 
 
 class CellJournal(Journal):
-    """A journal whose stages cost what they took when they were done, however often the cell was begun again.
+    """A journal that stores the cost of each stage, so that a resumed cell reports the cost of all its work.
 
-    Only the seconds in which they were written are lost with the process that wrote them.
+    The cost of a stage is that of the process that finished it. Only the seconds of writing it are lost if that process
+    is killed.
 
-    What a method asks its clients outside of any stage it asks again, and an engine that recalls the answer counts it
-    again: so that alone which lies within a recalled stage is added here. What a stage within another costs (DFRD's
-    statistics, within a round) is part of that one's cost, too.
+    This journal adds only the costs of recalled stages. Requests to clients outside of all stages are repeated in a
+    resumed cell, and the engine counts their cost again, even if it recalls the answer. The cost of a stage includes
+    that of stages within it (DFRD's statistics, within a round).
     """
 
     def __init__(self, folder: Path, federation: SharedFederation, listen: Listener = deaf) -> None:
@@ -42,58 +43,59 @@ class CellJournal(Journal):
         self.federation = federation
         self._begin = time.perf_counter()
         self._costs = _read(self._file)
-        self._missed = dict(self._costs)  # of stages that no one has asked for since
-        self._recalled = Cost((0.0,) * len(federation.seconds), 0.0)
-        self._before = self._spent()
+        self._pending = dict(self._costs)  # of stages that this process has not recalled yet
+        self._recalled_cost = Cost((0.0,) * len(federation.seconds), 0.0)
+        self._start_cost = self._process_cost()
 
     @property
     def cost(self) -> Cost:
-        """Of all that was done by now, before a kill or after it."""
-        return self._recalled + self._spent()
+        """The cost of all work so far, of this process and of killed ones."""
+        return self._recalled_cost + self._process_cost()
 
     def parts(self, name: str, count: int, compute: Advance) -> Stage:
-        """As `Journal.parts`, with the cost of a stage from before a kill added to what this process spent."""
-        outer = self._before
-        recalled = self._recalled
-        self._before = self._spent()
-        if self.recall(name) is not None and (cost := self._missed.pop(name, None)) is not None:
-            self._recalled += cost
+        """As `Journal.parts`; adds the cost of a recalled stage."""
+        outer_start = self._start_cost
+        recalled_before = self._recalled_cost
+        self._start_cost = self._process_cost()
+        if self.recall(name) is not None and (cost := self._pending.pop(name, None)) is not None:
+            self._recalled_cost += cost
         try:
             return super().parts(name, count, compute)
-        finally:  # the stage around this one, if any, began earlier
-            self._before = outer - (self._recalled - recalled)
+        finally:  # back to the start of the outer stage, if any
+            self._start_cost = outer_start - (self._recalled_cost - recalled_before)
 
     def keep(self, name: str, stage: Stage) -> None:
-        """As `Journal.keep`; a new stage's cost is there before it, and so never missing."""
+        """As `Journal.keep`; writes the cost of a new stage before the stage itself, so that no stage lacks it."""
         if name not in self.done:
-            self._costs[name] = self._spent() - self._before
-            self._missed.pop(name, None)  # done again, for its file was lost
-            costs = {known: asdict(cost) for known, cost in self._costs.items()}
+            self._costs[name] = self._process_cost() - self._start_cost
+            self._pending.pop(name, None)  # its file was lost, and this process did it again
+            costs = {stage_name: asdict(cost) for stage_name, cost in self._costs.items()}
             write_atomic(self._file, json.dumps(costs))
         super().keep(name, stage)
 
     def _half(self, name: str) -> tuple[Stage, int]:
-        """As `Journal._half`; what is done in parts is the server's work alone."""
-        half, done = super()._half(name)
-        spent = Cost((0.0,) * len(self.federation.seconds), half.seconds)
-        self._recalled = self._recalled + spent
-        self._before = self._before - spent
-        return half, done
+        """As `Journal._half`; adds the cost of the finished parts, which are work of the server alone."""
+        stage, count = super()._half(name)
+        server_cost = Cost((0.0,) * len(self.federation.seconds), stage.seconds)
+        self._recalled_cost += server_cost
+        self._start_cost -= server_cost
+        return stage, count
 
     @property
     def _file(self) -> Path:
         assert self.folder is not None
         return self.folder / "costs.json"
 
-    def _spent(self) -> Cost:
+    def _process_cost(self) -> Cost:
+        """The cost of this process so far."""
         server = time.perf_counter() - self._begin - self.federation.wait_seconds
         return Cost(tuple(self.federation.seconds), server)
 
 
 def _read(path: Path) -> dict[str, Cost]:
-    """The costs by stage; none where the file is not there, or damaged."""
+    """The costs by stage; empty where the file is missing or damaged."""
     try:
-        kept = json.loads(read_bytes(path))
-        return {name: Cost(tuple(cost["clients"]), cost["server"]) for name, cost in kept.items()}
+        costs = json.loads(read_bytes(path))
+        return {name: Cost(tuple(cost["clients"]), cost["server"]) for name, cost in costs.items()}
     except (UsageError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}

@@ -1,6 +1,6 @@
-"""The cells of a grid: each run alike, each finished one a file, the work at clients shared within a setting.
+"""The runs of a grid's cells: one file a finished cell, and clients' work shared within a setting.
 
-A cell that is killed goes on where it was.
+A cell that was killed resumes from its last finished stage.
 """
 
 import json
@@ -33,12 +33,12 @@ from mosaic_fl.training.monitor import Listener, deaf
 
 @dataclass(frozen=True)
 class CellResult:
-    """What became of a cell: figures where it is `done`, and else the `reason` in words.
+    """The result of a cell: figures where its status is "done", otherwise the `reason` in words.
 
-    `accuracy` is a fraction of the test set, `bytes_up` and `bytes_down` are means a client and None where nothing
-    travels, `client_seconds` is the mean of the clients' work (that of shared answers included), `server_seconds` the
-    method's own time, without waiting for clients. `seconds` is how long the cell kept us, which sharing makes shorter;
-    of a cell that was killed and resumed that is the time since.
+    `accuracy` is a fraction of the test set. `bytes_up` and `bytes_down` are means over clients, None where nothing
+    travels. `client_seconds` is the mean work of a client, shared answers included. `server_seconds` is the method's
+    own time, without waiting for clients. `seconds` is the time on the clock, which shared answers shorten; for a
+    resumed cell it is the time since the resume.
     """
 
     status: Literal["done", "failed", "cannot"]
@@ -53,12 +53,14 @@ class CellResult:
 
 
 Results = Mapping[Cell, CellResult]
-After = Callable[[Cell, Results], None]
-Tell = Callable[[Cell, CellResult], None]
+CellHook = Callable[[Cell, Results], None]
+"""(cell, all results so far): called after each cell that ran."""
+CellReport = Callable[[Cell, CellResult], None]
+"""(cell, its result): called after each cell that ran."""
 
 
-def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell, listen: Listener = deaf) -> None:
-    """Run the cells of a setting that have no file yet, with the work at clients shared; tell of each that ran."""
+def run_setting(plan: Plan, setting: Setting, folder: Path, tell: CellReport, listen: Listener = deaf) -> None:
+    """Run the cells of a setting that have no file yet, with shared work at clients; call `tell` after each."""
     torch.set_num_threads(plan.grid.base().run.threads)
     shared = shared_folder(folder, setting)
     complete = True
@@ -66,24 +68,25 @@ def run_setting(plan: Plan, setting: Setting, folder: Path, tell: Tell, listen: 
         if recall(folder, cell) is not None:
             continue
         half = shared / "half" / f"{cell.method}_rounds-{cell.rounds}"
-        result = _attempt(plan, cell, shared, half, listen)
+        result = _result_of(plan, cell, shared, half, listen)
         if result.status == "done":
             write_atomic(_path(folder, cell), json.dumps(asdict(result), indent=2) + "\n")
             shutil.rmtree(half, ignore_errors=True)
         complete &= result.status == "done"
         tell(cell, result)
-    if complete:  # no other setting can use it
+    if complete:  # no other setting can use these answers
         shutil.rmtree(shared, ignore_errors=True)
 
 
 def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener = deaf) -> CellResult:
-    """Run one cell, which finds and leaves its clients' answers in `shared`; raises what the method raises.
+    """Run one cell; raises what its method raises.
 
-    Its finished stages are in `half`, where it finds them if it was killed.
+    It reads and writes its clients' answers in the folder `shared`, and its finished stages in `half`, from which it
+    resumes after a kill.
     """
     begin = time.perf_counter()
     config = plan.config(cell)
-    name_generator(config.generator.family)  # of several jobs, each is a process of its own
+    name_generator(config.generator.family)  # with several jobs this process has not registered the family yet
     sites = plan.sites(cell)
     with LocalFederation(sites, config, plan.device, Journal(None, listen)) as engine:
         if cell.method == CENTRALISED:
@@ -96,8 +99,8 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
             cost = journal.cost
             clients = fmean(cost.clients)
             server = cost.server
-        measured = figures(outcome, plan.splits[cell.setting.seed].test, None, [], plan.device)
-    result = simulated(config, sites, outcome, measured, {})
+        evaluation = figures(outcome, plan.splits[cell.setting.seed].test, None, [], plan.device)
+    result = simulated(config, sites, outcome, evaluation, {})
     return CellResult(
         "done",
         accuracy=result.accuracy,
@@ -110,30 +113,31 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
     )
 
 
-def seconds_left(left: Sequence[Cell], results: Results) -> float | None:
-    """A guess of how long the cells that are `left` will take; None before any cell is done.
+def remaining_seconds(cells: Sequence[Cell], results: Results) -> float | None:
+    """A guess of the time that these open cells will take; None where no cell is done yet.
 
-    A cell takes as long as the cells of its method and rounds did on average, or of its method, or of all.
+    The guess for a cell is the mean over finished cells of its method and rounds, else of its method, else of all.
     """
-    done = [(cell, result.seconds) for cell, result in results.items() if result.status == "done"]
-    if not done:
+    durations = [(cell, result.seconds) for cell, result in results.items() if result.status == "done"]
+    if not durations:
         return None
 
     def guess(cell: Cell) -> float:
-        same = [s for other, s in done if other.method == cell.method]
-        alike = [s for other, s in done if (other.method, other.rounds) == (cell.method, cell.rounds)]
-        return fmean(alike or same or [s for _, s in done])
+        of_method = [s for other, s in durations if other.method == cell.method]
+        of_rounds = [s for other, s in durations if (other.method, other.rounds) == (cell.method, cell.rounds)]
+        return fmean(of_rounds or of_method or [s for _, s in durations])
 
-    return sum(map(guess, left))
+    return sum(map(guess, cells))
 
 
-def _attempt(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener) -> CellResult:
+def _result_of(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener) -> CellResult:
+    """As `run_cell`, but an error becomes a result of status "failed"."""
     begin = time.perf_counter()
     try:
         return run_cell(plan, cell, shared, half, listen)
-    except Exception as error:  # whatever one method does, the hours that the others took are not lost
-        known = isinstance(error, MosaicError | RuntimeError)
-        reason = " ".join(str(error if known else f"{type(error).__name__}: {error}").split())
+    except Exception as error:  # one method's error must not lose the hours of the others
+        has_own_words = isinstance(error, MosaicError | RuntimeError)
+        reason = " ".join(str(error if has_own_words else f"{type(error).__name__}: {error}").split())
         return CellResult("failed", reason or type(error).__name__, seconds=time.perf_counter() - begin)
 
 
@@ -142,7 +146,10 @@ def _mean(values: Sequence[int]) -> float | None:
 
 
 def _centralised(plan: Plan, engine: LocalFederation) -> tuple[Outcome, float]:
-    """(the pooled data's student, seconds), for as many steps as a distilled one, or a client's training if more."""
+    """(the student trained on the pooled data, seconds).
+
+    It trains for as many steps as distillation has, or as a client's training has if these are more.
+    """
     start = time.perf_counter()
     engine.plan_ceiling(plan.student, engine.config.distill.steps)
     model = GlobalModel(plan.student, engine.schema, engine.ceiling())
@@ -150,6 +157,7 @@ def _centralised(plan: Plan, engine: LocalFederation) -> tuple[Outcome, float]:
 
 
 def shared_folder(folder: Path, setting: Setting) -> Path:
+    """The folder of the clients' answers that all cells of a setting share."""
     return folder / "shared" / setting.name
 
 
@@ -158,7 +166,7 @@ def _path(folder: Path, cell: Cell) -> Path:
 
 
 def recall(folder: Path, cell: Cell) -> CellResult | None:
-    """The finished cell's result; None where its file is not there, or damaged."""
+    """The finished cell's result; None where its file is missing or damaged."""
     try:
         result = CellResult(**json.loads(read_bytes(_path(folder, cell))))
     except (UsageError, ValueError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Several settings of a grid at once, each in a process of its own: they share nothing but the data."""
+"""Several settings of a grid at once, each in a process of its own. They share only the data."""
 
 import multiprocessing
 import signal
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.comparison.cells import CellResult, Tell, recall, run_setting
+from mosaic_fl.comparison.cells import CellReport, CellResult, recall, run_setting
 from mosaic_fl.comparison.grid import Cell, Setting
 from mosaic_fl.comparison.plan import Plan
 from mosaic_fl.engines.workers import die_with_parent
@@ -21,18 +21,17 @@ from mosaic_fl.errors import MosaicError
 from mosaic_fl.models.own import admitted
 from mosaic_fl.training.monitor import Listener, deaf
 
-LOOK = 1.0  # seconds between two looks at which cells have their file
+LOOK = 1.0  # seconds between two searches for the files of finished cells
 _plan: Plan | None = None
 
 
 def run_settings(
-    plan: Plan, settings: Sequence[Setting], folder: Path, tell: Tell, jobs: int, listen: Listener = deaf
+    plan: Plan, settings: Sequence[Setting], folder: Path, tell: CellReport, jobs: int, listen: Listener = deaf
 ) -> None:
-    """As `run_setting` for each of the settings, `jobs` of them at once; `tell` is called here, in this process.
+    """As `run_setting` for each of the settings, `jobs` of them at once; `tell` is called in this process.
 
-    `listen` hears every second how many settings are done.
-
-    Raises MosaicError where one of the processes dies; the files of finished cells stay.
+    `listen` receives the number of finished settings every second. Raises MosaicError where a process dies; the files
+    of finished cells stay.
     """
     context = context_for(plan.device, plan.grid.base().run.threads)
     pool = ProcessPoolExecutor(jobs, context, _start, (plan, admitted()))
@@ -40,15 +39,15 @@ def run_settings(
     try:
         pending = {pool.submit(_run, setting, folder) for setting in longest_first(plan, settings)}
         while pending:
-            done, pending = wait(pending, LOOK, FIRST_COMPLETED)
+            ready, pending = wait(pending, LOOK, FIRST_COMPLETED)
             listen("settings", -1, len(settings) - len(pending), len(settings))
             for cell in sorted(open_cells):
                 if (result := recall(folder, cell)) is not None:
                     open_cells.discard(cell)
                     tell(cell, result)
-            for future in done:
+            for future in ready:
                 for cell, result in future.result():
-                    if cell in open_cells:  # it failed: it has no file
+                    if cell in open_cells:  # it failed, so it has no file
                         open_cells.discard(cell)
                         tell(cell, result)
     except BrokenProcessPool as error:
@@ -61,26 +60,26 @@ def run_settings(
 
 
 def context_for(device: torch.device, threads: int) -> BaseContext:
-    """How processes begin that compute on `device` with so many threads: on Linux, with one on a CPU, forked.
+    """How processes start that compute on `device` with `threads` threads: forked on Linux's CPU with one thread.
 
-    Else they are spawned.
+    Otherwise they are spawned.
     """
-    # Forked, the data are the same pages. But who finds an accelerator has begun CUDA, which no process that is forked
-    # after that can use, and checking the models has begun OpenMP's threads: a forked process that asks for some itself
-    # waits for them for ever.
+    # Forked processes share the pages of the data. But the search for an accelerator has started CUDA, which a forked
+    # process cannot use. And the check of models has started OpenMP's threads: a forked process that needs threads of
+    # its own would wait for them for ever.
     forked = sys.platform == "linux" and device.type == "cpu" and threads == 1
     return multiprocessing.get_context("fork" if forked else "spawn")
 
 
 def longest_first(plan: Plan, settings: Sequence[Setting]) -> list[Setting]:
-    """One seed after the other, those of most cells first: so that no core waits in the end for one that began late."""
+    """One seed after the other, settings with most cells first, so that no long setting starts late."""
     seeds = list(plan.grid.seeds)
     return sorted(settings, key=lambda setting: (seeds.index(setting.seed), -len(plan.cells(setting))))
 
 
 def _start(plan: Any, factories: Any) -> None:
     global _plan
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its processes
     threading.Thread(target=die_with_parent, daemon=True).start()
     admitted().update(factories)
     _plan = plan
@@ -88,13 +87,13 @@ def _start(plan: Any, factories: Any) -> None:
 
 def _run(setting: Setting, folder: Path) -> list[tuple[Cell, CellResult]]:
     assert _plan is not None
-    ran = list[tuple[Cell, CellResult]]()
-    run_setting(_plan, setting, folder, lambda cell, result: ran.append((cell, result)))
-    return ran
+    results = list[tuple[Cell, CellResult]]()
+    run_setting(_plan, setting, folder, lambda cell, result: results.append((cell, result)))
+    return results
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
-    """End all processes now, whatever they do; their own workers end with them."""
+    """Kill all processes now; their own workers end with them."""
     processes = list((pool._processes or {}).values())
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:

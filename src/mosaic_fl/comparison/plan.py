@@ -1,4 +1,4 @@
-"""A grid with its data, checked before any work: which cells can run, and why the others cannot."""
+"""A grid with its data, checked before any work: the cells that can run, and the reasons why the others cannot."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ from mosaic_fl.storage.files import sha256
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the cells of `grid` need.
+    """A grid with its data and names.
 
-    `splits` are the data by seed, `inputs` the hash of all of it, `models` the clients' architectures where they are
-    mixed, `barred` the cells that cannot run, each with the reason in words.
+    `splits` are the data by seed, `inputs` is their hash. `models` are the clients' architectures in mixed settings.
+    `barred` are the cells that cannot run, each with the reason in words.
     """
 
     grid: Grid
@@ -48,7 +48,7 @@ class Plan:
         return [cell for cell in self.runnable if cell.setting == setting]
 
     def config(self, cell: Cell) -> Config:
-        """The cell's configuration with all names in it."""
+        """The cell's configuration, with the names of all models."""
         return self.grid.config(cell, self.models, self.student)
 
     def sites(self, cell: Cell) -> tuple[Site, ...]:
@@ -58,9 +58,9 @@ class Plan:
 
 
 def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
-    """Load the data, unless it is given, and check every cell.
+    """Load the data, unless `data` is there, and check every cell.
 
-    Raises UsageError where something is wrong, or no cell can run.
+    Raises UsageError for wrong data or models, and where no cell can run.
     """
     base = grid.base()
     device = find_device(base.run.device)
@@ -71,7 +71,7 @@ def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
         raise UsageError(f"mixed architectures need at least two, not {models[0]} alone: say --models cnn:16,mlp:64")
     inputs = sha256(*(fingerprint(split).encode() for split in splits.values()))
     plan = Plan(grid, splits, inputs, models, student, device, {})
-    barred = _barred(plan, schema)
+    barred = _barred_cells(plan, schema)
     if len(barred) == len(grid.cells()):
         cell, reason = next(iter(barred.items()))
         raise UsageError(f"no cell of this grid can run; {cell}: {reason}")
@@ -79,54 +79,55 @@ def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
 
 
 def _load(grid: Grid, base: Config) -> dict[int, Splits]:
-    """The data by seed: the seed draws subsets, so without them all seeds have the same."""
+    """The data by seed. The seed chooses subsets, so without subsets all seeds have the same data."""
     if not (base.data.max_train or base.data.max_test):
         return dict.fromkeys(grid.seeds, load(base.data, grid.seeds[0]))
     return {seed: load(base.data, seed) for seed in grid.seeds}
 
 
-def _barred(plan: Plan, schema: Schema) -> dict[Cell, str]:
-    checked: dict[tuple[str, int, str, int], str] = {}  # a check of names does not depend on all of a cell
+def _barred_cells(plan: Plan, schema: Schema) -> dict[Cell, str]:
+    """The cells that cannot run, each with the reason in words."""
+    reasons: dict[tuple[str, int, str, int], str] = {}  # by the parts of a cell that a check of its method depends on
     barred = {}
     for setting in plan.grid.settings():
         cells = [cell for cell in plan.grid.cells() if cell.setting == setting]
         sites = tuple[Site, ...]()
-        undrawn = ""
+        split_error = ""
         try:
-            sites = plan.sites(cells[0])  # the split is the same for all of them
+            sites = plan.sites(cells[0])  # all cells of a setting have the same split
         except UsageError as error:
-            undrawn = in_one_line(error)
+            split_error = in_one_line(error)
         for cell in cells:
-            alike = (cell.method, setting.clients, setting.architectures, cell.rounds)
-            if alike not in checked:
-                checked[alike] = _wrong(plan, cell, schema)
-            if reason := checked[alike] or undrawn or _too_small(plan, cell, sites):
+            key = (cell.method, setting.clients, setting.architectures, cell.rounds)
+            if key not in reasons:
+                reasons[key] = _method_obstacle(plan, cell, schema)
+            if reason := reasons[key] or split_error or _sample_obstacle(plan, cell, sites):
                 barred[cell] = reason
     return barred
 
 
-def _wrong(plan: Plan, cell: Cell, schema: Schema) -> str:
-    """Why the cell's method cannot run there, in words; empty where it can."""
+def _method_obstacle(plan: Plan, cell: Cell, schema: Schema) -> str:
+    """Why the cell's method cannot run in its setting, in words; empty where it can."""
     if cell.method == CENTRALISED:
         return ""
     card = METHODS[cell.method]
     config = plan.config(cell)
     return (
         needs(card, cell.setting)
-        or _reason(partial(name_generator, config.generator.family))
-        or _reason(partial(card.check, config, schema, config.models.clients, plan.student))
+        or _error_of(partial(name_generator, config.generator.family))
+        or _error_of(partial(card.check, config, schema, config.models.clients, plan.student))
     )
 
 
-def _too_small(plan: Plan, cell: Cell, sites: Sequence[Site]) -> str:
-    """Why the clients of the cell have too few samples for its method, in words; empty where they have enough."""
+def _sample_obstacle(plan: Plan, cell: Cell, sites: Sequence[Site]) -> str:
+    """Why the clients' samples do not suffice for the cell's method, in words; empty where they do."""
     if cell.method == CENTRALISED:
         return ""
-    return _reason(partial(check_sites, plan.config(cell), sites, plan.device))
+    return _error_of(partial(check_sites, plan.config(cell), sites, plan.device))
 
 
-def _reason(attempt: Callable[[], object]) -> str:
-    """The UsageError of `attempt()` as one line; empty where there is none."""
+def _error_of(attempt: Callable[[], object]) -> str:
+    """The UsageError of `attempt()` in one line; empty where it raises none."""
     try:
         attempt()
     except UsageError as error:

@@ -1,1 +1,1 @@
-"""What a run will take, before it is done: steps, time, memory, bytes and disk, from a few measured steps."""
+"""Forecasts of a command before it runs: steps, time, memory, traffic and disk, from a few measured steps."""

@@ -1,4 +1,4 @@
-"""What measurements are made of: untrained networks and a few of the run's own images, and pretended contributions."""
+"""The material of measurements: untrained networks, a few of the run's images, and contributions of these networks."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,12 +18,15 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
 
-STEPS = 100_000  # asked of work that a step timer ends
+STEPS = 100_000  # more than any step timer lets a work do
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What a measurement needs: settings, `images` of the run (or none), the experts' architectures, the device."""
+    """The input of a measurement: settings, device, the experts' architectures, and `images` of the run if it has any.
+
+    All randomness is its own, so a measurement does not change the run's results.
+    """
 
     config: Config
     schema: Schema
@@ -33,14 +36,14 @@ class Bench:
 
     @property
     def stream(self) -> Stream:
-        """Randomness that no run has."""
+        """Randomness that no run uses."""
         return Stream(self.config.run.seed, "forecast")
 
     def data(self, n: int) -> Dataset:
-        """n labelled images: the run's own in turn, evenly from all of them, or random ones where there are none."""
+        """n labelled images: evenly from the run's own, with repetition, or random ones where the run has none."""
         if self.images is not None and len(self.images):
-            at = torch.arange(n) * max(1, len(self.images) // n) % len(self.images)
-            return self.images.subset(at)
+            indices = torch.arange(n) * max(1, len(self.images) // n) % len(self.images)
+            return self.images.subset(indices)
         rng = self.stream.torch()
         images = torch.randint(256, (n, *self.schema.shape), generator=rng, dtype=torch.uint8)
         return image_dataset(images, torch.arange(n) % self.schema.num_classes, self.schema)
@@ -51,7 +54,7 @@ class Bench:
             return build(architecture, self.schema)
 
     def outputs(self, n: int, experts: int) -> Tensor:
-        """Logits (n, experts, C) of nothing in particular."""
+        """Random logits (n, experts, C)."""
         return torch.randn(n, experts, self.schema.num_classes, generator=self.stream.torch())
 
     @cached_property
@@ -60,15 +63,16 @@ class Bench:
         states = {name: copy_state(self.model(name)) for name in set(self.experts)}
         counts = torch.full((self.schema.num_classes,), 10)
         empty = torch.zeros(0, dtype=torch.int64)
-        nothing = Prototypes(torch.zeros(0, 1), empty, empty)
+        prototypes = Prototypes(torch.zeros(0, 1), empty, empty)
         return [
-            Contribution(k, self.schema, name, states[name], counts, nothing, {}) for k, name in enumerate(self.experts)
+            Contribution(k, self.schema, name, states[name], counts, prototypes, {})
+            for k, name in enumerate(self.experts)
         ]
 
 
-def watched(work: Callable[[StepTimer], object], seconds: float) -> float:
-    """Seconds of a step of `work`, which a step timer ends."""
-    watch = StepTimer(seconds)
+def step_seconds(work: Callable[[StepTimer], object], seconds: float) -> float:
+    """Seconds of a step of `work`, which gets a step timer as its monitor and is ended by it."""
+    timer = StepTimer(seconds)
     with suppress(EnoughError):
-        work(watch)
-    return watch.step_seconds
+        work(timer)
+    return timer.step_seconds

@@ -1,4 +1,4 @@
-"""The clients' work, counted: local training, a generator, and what else a contribution takes."""
+"""The clients' work, counted: local training, the generator, and the other parts of a contribution."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.registries import GENERATORS
 
 TASK = 0.02  # seconds to send a task and its answer, and to build its network
-FIT = 2.0  # how often a contribution's bytes are written or read
+PASSES = 2.0  # how often a contribution's bytes are written or read in all
 
 
 @dataclass(frozen=True)
 class Share:
-    """What a client has: `counts` training samples a class, `held` validation samples, its architecture."""
+    """A client's share of the data: `counts` training samples by class, `validation` samples; and its architecture."""
 
     client: int
     architecture: str
     counts: tuple[int, ...]
-    held: int
+    validation: int
 
     @property
     def samples(self) -> int:
-        """Training samples."""
+        """Number of training samples."""
         return sum(self.counts)
 
 
 def share_of(site: Site, config: Config) -> Share:
-    """The client's share as its training will see it."""
+    """The client's share, after the split into training and validation."""
     train, validation = split(site, config)
     return Share(site.client, site.architecture, tuple(train.class_counts().tolist()), len(validation))
 
@@ -45,18 +45,20 @@ def share_of(site: Site, config: Config) -> Share:
 def training(
     stage: str, share: Share, architecture: str, config: Config, changes: Mapping[str, Any] | None = None
 ) -> list[Job]:
-    """Local training of `architecture` with `changes` to `[train]`, and the looks at the validation split."""
+    """Local training of `architecture` with `changes` to `[train]`, and the checks on the validation split."""
     changes = dict(changes or {})
     settings = config.train.model_copy(update=changes)
     steps = steps_for(share.samples, settings)
-    looks = (ceil(steps / settings.check_every) + 1) * share.held
-    kept = tuple(sorted((key, value) for key, value in changes.items() if key not in ("min_steps", "max_steps")))
-    step = Unit("train", architecture, rung(share.samples, settings.batch_size), kept)
-    return [Job(stage, step, steps), Job(stage, Unit("forward", architecture), looks)]
+    images = (ceil(steps / settings.check_every) + 1) * share.validation
+    unit_changes = tuple(
+        sorted((key, value) for key, value in changes.items() if key not in ("min_steps", "max_steps"))
+    )
+    step = Unit("train", architecture, rung(share.samples, settings.batch_size), unit_changes)
+    return [Job(stage, step, steps), Job(stage, Unit("forward", architecture), images)]
 
 
 def contribution(share: Share, config: Config, schema: Schema, device: torch.device) -> list[Job]:
-    """All that a client does for its contribution."""
+    """All jobs of a client's contribution."""
     jobs = training("train", share, share.architecture, config)
     spec = spec_of(share, config, schema, device)
     if spec is not None:
@@ -68,7 +70,7 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
     if config.prototypes.per_class:
         jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
-    return [*jobs, Job("generator", Unit("packing"), FIT * size), Job("generator", Unit("fixed"), TASK)]
+    return [*jobs, Job("generator", Unit("packing"), PASSES * size), Job("generator", Unit("fixed"), TASK)]
 
 
 def spec_of(share: Share, config: Config, schema: Schema, device: torch.device) -> GeneratorSpec | None:
@@ -80,13 +82,13 @@ def spec_of(share: Share, config: Config, schema: Schema, device: torch.device) 
 
 
 def rung(samples: int, batch: int) -> int:
-    """The samples in a step of `batch`: all, or of a smaller client the nearest power of two.
+    """The batch size to measure: `batch`, or for a client with fewer samples the power of two nearest to their number.
 
-    So clients of every size share a few measurements.
+    So clients of all sizes share a few measurements.
     """
     return batch if samples >= batch else max(2, 2 ** round(log2(max(2, samples))))
 
 
-def in_order(shares: Sequence[Share]) -> list[Share]:
-    """As workers take them: the largest first."""
-    return sorted(shares, key=lambda share: -(share.samples + share.held))
+def largest_first(shares: Sequence[Share]) -> list[Share]:
+    """The shares in the order in which workers take them: the largest first."""
+    return sorted(shares, key=lambda share: -(share.samples + share.validation))

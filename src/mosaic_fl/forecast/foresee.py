@@ -1,4 +1,4 @@
-"""Forecasts of the commands: plan, measure, add up."""
+"""The forecast of each command in three steps: plan, measure, add up. The command line starts here."""
 
 import os
 from collections.abc import Sequence
@@ -13,23 +13,26 @@ from mosaic_fl.experts.kind import no_outline
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.forecast import Forecast, forecast
-from mosaic_fl.forecast.measure import Asked, measure
+from mosaic_fl.forecast.measure import Request, measure
 from mosaic_fl.forecast.plans import plan_contribution, plan_distillation, plan_run
 from mosaic_fl.forecast.rough import budgets, rough_seconds
 from mosaic_fl.forecast.work import Plan
 from mosaic_fl.runs.file_exchange import Distillation
 from mosaic_fl.runs.runner import Prepared
 
-LONG = 10.0  # seconds, roughly, below which a run is done before its forecast would be read
-# of a long run's seconds, and seconds at most, that its forecast may take
-SHARE = 0.05
-MOST = 2.0
-CAREFUL = 4.0  # seconds of measurement where nothing follows
+LONG = 10.0  # seconds: a run that takes less, roughly, ends before a reader has read its forecast
+SHARE = 0.05  # the largest share of a run's seconds that its forecast may take
+MOST = 2.0  # the most seconds that the forecast of a run may take
+CAREFUL = 4.0  # seconds of measurement for a dry run
 
 
 def foresee_run(prepared: Prepared, *, first: bool = False) -> Forecast | None:
-    """What `mosaic run` will take; None where it is the `first` line of a run too short to need one."""
-    if not networks_alone([site.architecture for site in prepared.sites], first=first):
+    """The forecast of `mosaic run`.
+
+    With `first` it is the first line of the run itself, and None where the run is too short for a forecast. Without it
+    this is a dry run.
+    """
+    if not only_networks([site.architecture for site in prepared.sites], first=first):
         return None
     train = prepared.splits.train
     experts = [site.architecture for site in prepared.sites]
@@ -38,16 +41,16 @@ def foresee_run(prepared: Prepared, *, first: bool = False) -> Forecast | None:
 
 
 def foresee_contribution(site: Site, config: Config, device: torch.device, *, first: bool = False) -> Forecast | None:
-    """What `mosaic contribute` will take; see `foresee_run`."""
-    if not networks_alone([site.architecture], first=first):
+    """The forecast of `mosaic contribute`; see `foresee_run`."""
+    if not only_networks([site.architecture], first=first):
         return None
     bench = Bench(config, site.data.schema, device, [site.architecture], site.data)
     return foresee(plan_contribution(site, config, device), bench, first=first)
 
 
 def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Forecast | None:
-    """What `mosaic distill` will take; see `foresee_run`."""
-    if not networks_alone([c.architecture for c in prepared.contributions], first=first):
+    """The forecast of `mosaic distill`; see `foresee_run`."""
+    if not only_networks([c.architecture for c in prepared.contributions], first=first):
         return None
     contributions = prepared.contributions
     schema = prepared.schema
@@ -57,16 +60,16 @@ def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Fore
     return foresee(plan, bench, first=first)
 
 
-def networks_alone(experts: Sequence[str], *, first: bool) -> bool:
-    """Whether all experts are networks, whose cost is counted; raises UsageError where a user asks to know it first."""
-    strange = [name for name in experts if kind_of(name).outline is no_outline]
-    if strange and not first:
-        raise UsageError(f"--dry-run cannot tell what model {strange[0]!r} takes: it is no network; run it without")
-    return not strange
+def only_networks(experts: Sequence[str], *, first: bool) -> bool:
+    """Whether all experts are networks: the cost of other models is unknown. Raises UsageError in a dry run."""
+    foreign = [name for name in experts if kind_of(name).outline is no_outline]
+    if foreign and not first:
+        raise UsageError(f"--dry-run cannot tell what model {foreign[0]!r} takes: it is no network; run it without")
+    return not foreign
 
 
 def foresee(plan: Plan, bench: Bench, *, first: bool) -> Forecast | None:
-    """The forecast of the plan; of a run that follows, at most a twentieth of its time is spent on it.
+    """The forecast of the plan. As the `first` line of a run it takes at most `SHARE` of the run's time.
 
     Raises MosaicError where a measurement fails.
     """
@@ -76,15 +79,15 @@ def foresee(plan: Plan, bench: Bench, *, first: bool) -> Forecast | None:
         if rough < LONG:
             return None
         seconds = min(MOST, SHARE * rough)
-    spend = budgets(plan, bench, seconds)
-    most = plan.most
-    asked = {unit: Asked(who, spend[unit], most[unit]) for unit, who in plan.units.items()}
-    costs = measure(asked, plan.workers, bench)
+    unit_seconds = budgets(plan, bench, seconds)
+    largest_counts = plan.largest_counts
+    requests = {unit: Request(role, unit_seconds[unit], largest_counts[unit]) for unit, role in plan.units.items()}
+    costs = measure(requests, plan.workers, bench)
     return forecast(plan, costs, bench.schema, resident_bytes())
 
 
 def resident_bytes() -> int:
-    """Bytes that this process holds now; 0 where the system does not say."""
+    """Bytes that this process holds now; 0 where the system does not report them."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

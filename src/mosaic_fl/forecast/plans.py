@@ -1,4 +1,4 @@
-"""The plan of a command: of a run, of one contribution, of a distillation, of a comparison."""
+"""The plan of a command, its work as counts: `mosaic run`, `mosaic contribute`, `mosaic distill`."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -12,14 +12,15 @@ from mosaic_fl.engines.local import worker_count
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.clients import Share, contribution, rung, share_of, spec_of
-from mosaic_fl.forecast.methods import Federated, count
+from mosaic_fl.forecast.methods import count
 from mosaic_fl.forecast.server import Contributor, distillation, outputs
+from mosaic_fl.forecast.setup import Setup
 from mosaic_fl.forecast.sizes import contribution_bytes, model_bytes
 from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
 from mosaic_fl.runs.runner import Prepared
 
 PICTURES = 250_000  # bytes of a run's pictures, its result, its settings and its curves
-DRAWING = 1.5  # seconds for them
+DRAWING = 1.5  # seconds to draw the pictures
 PATIENCE = "training may stop early (train.patience)"
 
 
@@ -31,25 +32,25 @@ def plan_run(prepared: Prepared) -> Plan:
     schema = splits.train.schema
     student = prepared.student
     device = prepared.device
-    counted = count(Federated(shares, schema, config, student, device, len(splits.test)))
-    last = Phase(server=[Job("pictures", Unit("fixed"), DRAWING)])
-    behind = list[Job]()
+    workload = count(Setup(shares, schema, config, student, device, len(splits.test)))
+    ending = Phase(server=[Job("pictures", Unit("fixed"), DRAWING)])
+    background = list[Job]()
     if config.run.centralised:
-        behind = ceiling(shares, config, student)
-        counted.disk += model_bytes(student, schema)
-        last = Phase(server=[*last.server, Job("figures", Unit("forward", student), len(splits.test))])
+        background = ceiling(shares, config, student)
+        workload.disk += model_bytes(student, schema)
+        ending = Phase(server=[*ending.server, Job("figures", Unit("forward", student), len(splits.test))])
     return Plan(
         images=len(splits.train) + len(splits.test),
         clients=len(shares),
-        phases=[*counted.phases, last],
+        phases=[*workload.phases, ending],
         workers=worker_count(config.run.workers, len(shares), device),
-        behind=behind,
-        up=round(counted.up),
-        down=round(counted.down),
-        disk=counted.disk + PICTURES,
-        pools=counted.pools,
+        background=background,
+        up=round(workload.up),
+        down=round(workload.down),
+        disk=workload.disk + PICTURES,
+        pools=workload.pools,
         largest=max(len(site.data) for site in prepared.sites),
-        unknown=unknown(config),
+        early_ends=early_ends(config),
     )
 
 
@@ -60,7 +61,7 @@ def plan_contribution(site: Site, config: Config, device: torch.device) -> Plan:
     spec = spec_of(share, config, schema, device)
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     phases = [Phase({site.client: contribution(share, config, schema, device)})]
-    return Plan(len(site.data), 1, phases, up=size, disk=size, largest=len(site.data), unknown=unknown(config))
+    return Plan(len(site.data), 1, phases, up=size, disk=size, largest=len(site.data), early_ends=early_ends(config))
 
 
 def plan_distillation(
@@ -71,7 +72,7 @@ def plan_distillation(
         Contributor(c.architecture, c.generator_spec.family if c.generator_spec else "", int(c.class_counts.sum()))
         for c in contributions
     ]
-    work = distillation(config, schema, contributors, student, judged=False)
+    work = distillation(config, schema, contributors, student, can_score=False)
     jobs = list(work.jobs)
     if test:
         jobs += [Job("figures", Unit("forward", student), test), *outputs("figures", contributors, test)]
@@ -87,17 +88,17 @@ def plan_distillation(
 
 
 def ceiling(shares: Sequence[Share], config: Config, student: str) -> list[Job]:
-    """The training of the student on all clients' data."""
+    """The reference of `run.centralised`: training of the student on all clients' data."""
     samples = sum(s.samples for s in shares)
-    held = sum(s.held for s in shares)
+    validation = sum(s.validation for s in shares)
     longest = max(config.distill.steps, config.train.max_steps)
     settings = config.train.model_copy(update={"min_steps": config.distill.steps, "max_steps": longest})
     steps = steps_for(samples, settings)
-    looks = (ceil(steps / settings.check_every) + 1) * held
+    images = (ceil(steps / settings.check_every) + 1) * validation
     unit = Unit("train", student, rung(samples, settings.batch_size))
-    return [Job("centralised", unit, steps), Job("centralised", Unit("forward", student), looks)]
+    return [Job("centralised", unit, steps), Job("centralised", Unit("forward", student), images)]
 
 
-def unknown(config: Config) -> list[str]:
-    """Why less may be done than what the settings say, in words."""
+def early_ends(config: Config) -> list[str]:
+    """The reasons, in words, why a run may do fewer steps than its settings say."""
     return [PATIENCE] if config.train.patience and config.data.validation else []

@@ -1,4 +1,4 @@
-"""How each kind of work is measured: the run's own code for it, on a few images."""
+"""How each kind of work is measured: by the run's own code for it, on a few images. One probe a kind."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import torch
 from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.experts.training import train_classifier
-from mosaic_fl.forecast.bench import STEPS, Bench, watched
+from mosaic_fl.forecast.bench import STEPS, Bench, step_seconds
 from mosaic_fl.forecast.serving import features_probe, lesson_probe, synthesis_probe
 from mosaic_fl.forecast.sizes import generator_spec
 from mosaic_fl.forecast.work import Kind, Unit
@@ -24,36 +24,36 @@ from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.training.monitor import Recorder
 
 Probe = Callable[[Unit, Bench, int, float], float]
-"""(unit, bench, samples at once, seconds to spend) -> seconds of one step, or of one image for what has no steps."""
+"""(unit, bench, samples at once, seconds to spend) -> seconds of one step, or of one image for work without steps."""
 
 
 def train_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
     """A step of a client's classifier."""
     data = bench.data(max(2, batch))
     model = bench.model(unit.name)
-    always = {"batch_size": max(2, batch), "min_steps": STEPS, "max_steps": STEPS}
-    settings = bench.config.train.model_copy(update=dict(unit.changes) | always)
-    nothing = data.subset([])
-    return watched(
-        lambda watch: train_classifier(model, data, nothing, settings, bench.stream, bench.device, watch), seconds
+    bounds = {"batch_size": max(2, batch), "min_steps": STEPS, "max_steps": STEPS}
+    settings = bench.config.train.model_copy(update=dict(unit.changes) | bounds)
+    empty = data.subset([])
+    return step_seconds(
+        lambda timer: train_classifier(model, data, empty, settings, bench.stream, bench.device, timer), seconds
     )
 
 
 def generator_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
     """A step of a client's generator."""
     data = bench.data(max(2, batch))
-    update = {"family": unit.name, "batch_size": max(2, batch), "steps": STEPS}
-    settings = bench.config.generator.model_copy(update=update)
+    bounds = {"family": unit.name, "batch_size": max(2, batch), "steps": STEPS}
+    settings = bench.config.generator.model_copy(update=bounds)
     expert = bench.model(bench.experts[0])
     train = GENERATORS[unit.name].train
-    return watched(lambda watch: train(data, expert, settings, bench.stream, bench.device, watch), seconds)
+    return step_seconds(lambda timer: train(data, expert, settings, bench.stream, bench.device, timer), seconds)
 
 
 def forward_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     """An image through a classifier, without gradients."""
     model = bench.model(unit.name).to(bench.device)
     samples = bench.data(n).samples
-    return _each(lambda m: logits(model, samples[slice(m)], bench.device), n)
+    return _image_seconds(lambda m: logits(model, samples[slice(m)], bench.device), n)
 
 
 def sample_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
@@ -63,38 +63,40 @@ def sample_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
         generator = build_generator(spec, bench.schema).to(bench.device).eval()
     labels = torch.arange(n) % bench.schema.num_classes
     rng = bench.stream.torch()
-    return _each(lambda m: bench.schema.kind.to_rest(generator.sample(labels[:m], rng)).cpu(), n)
+    return _image_seconds(lambda m: bench.schema.kind.to_rest(generator.sample(labels[:m], rng)).cpu(), n)
 
 
 def prior_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
-    """A prior image, mixed with another."""
+    """A prior image that is mixed with another."""
     kind = bench.schema.kind
     settings = bench.config.distill
     pool = bench.data(n).samples.only
 
     def draw(m: int) -> object:
-        drawn = kind.prior(kind.prior_source(settings.prior), m, bench.stream)
-        return kind.mixed(drawn, pool, settings, bench.config.run.seed)
+        prior = kind.prior(kind.prior_source(settings.prior), m, bench.stream)
+        return kind.mixed(prior, pool, settings, bench.config.run.seed)
 
-    return _each(draw, n)
+    return _image_seconds(draw, n)
 
 
 def prototypes_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
-    """An image of a client on its way to prototypes."""
+    """A client's image in the making of prototypes."""
     model = bench.model(unit.name).eval()
     data = bench.data(n)
     every = torch.arange(n)
-    return _each(lambda m: prototypes(model, data.subset(every[:m]), bench.config.prototypes, bench.stream), n)
+    return _image_seconds(lambda m: prototypes(model, data.subset(every[:m]), bench.config.prototypes, bench.stream), n)
 
 
 def density_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
-    """An image of a client on its way to the density that ends a generator's training."""
+    """A client's image in the fit of the density that ends a generator's training."""
     settings = bench.config.generator.model_copy(update={"family": unit.name, "steps": 1, "batch_size": 2})
     data = bench.data(n)
     every = torch.arange(n)
     expert = bench.model(bench.experts[0])
     train = GENERATORS[unit.name].train
-    return _each(lambda m: train(data.subset(every[:m]), expert, settings, bench.stream, bench.device, Recorder()), n)
+    return _image_seconds(
+        lambda m: train(data.subset(every[:m]), expert, settings, bench.stream, bench.device, Recorder()), n
+    )
 
 
 def meta_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
@@ -104,14 +106,14 @@ def meta_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
     outputs = bench.outputs(2 * batch, experts)
     labels = torch.arange(2 * batch) % bench.schema.num_classes
     weights = torch.full((experts, bench.schema.num_classes), 1 / experts)
-    return watched(
-        lambda watch: train_meta(outputs, labels, weights, settings, bench.config.run.seed, bench.device, watch),
+    return step_seconds(
+        lambda timer: train_meta(outputs, labels, weights, settings, bench.config.run.seed, bench.device, timer),
         seconds,
     )
 
 
 def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
-    """What a teacher says of an image; "evened" is the bias of the class-evened one."""
+    """A teacher's probabilities for an image; "evened" is the bias of the class-evened teacher."""
     outputs = bench.outputs(n, unit.batch)
     classes = bench.schema.num_classes
     even = torch.full((unit.batch, classes), 1 / unit.batch)
@@ -119,8 +121,8 @@ def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
         meta = MetaTransformer(even, bench.config.meta) if unit.name == "meta" else None
     teachers = Teachers(MixtureOfExperts((), even, torch.full((unit.batch, classes), 1 / classes)), meta)
     if unit.name == "evened":
-        return _each(lambda m: teachers.evened_over(outputs[:m]), n)
-    return _each(lambda m: teachers.log_probabilities(unit.name, outputs[:m]), n)
+        return _image_seconds(lambda m: teachers.evened_over(outputs[:m]), n)
+    return _image_seconds(lambda m: teachers.log_probabilities(unit.name, outputs[:m]), n)
 
 
 def student_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
@@ -130,7 +132,9 @@ def student_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float
     lesson = Lesson(data.samples, data.labels, bench.outputs(len(data), 1)[:, 0].log_softmax(1))
     update = {"batch_size": max(2, batch), "steps": STEPS, "holdout": 0.0}
     settings = bench.config.distill.model_copy(update=update)
-    return watched(lambda watch: train_student(student, lesson, settings, bench.stream, bench.device, watch), seconds)
+    return step_seconds(
+        lambda timer: train_student(student, lesson, settings, bench.stream, bench.device, timer), seconds
+    )
 
 
 def fusion_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
@@ -142,14 +146,14 @@ def fusion_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
     settings = bench.config.meta.model_copy(update={"steps": STEPS, "batch_size": batch})
     with bench.stream.ambient():
         aggregator = Aggregator(experts, classes, settings.width)
-    return watched(
-        lambda watch: train_aggregator(aggregator, outputs, labels, settings, bench.stream, bench.device, watch),
+    return step_seconds(
+        lambda timer: train_aggregator(aggregator, outputs, labels, settings, bench.stream, bench.device, timer),
         seconds,
     )
 
 
-def _each(work: Callable[[int], object], n: int) -> float:
-    """Seconds an image of `work` on n of them, once it is warm."""
+def _image_seconds(work: Callable[[int], object], n: int) -> float:
+    """Seconds an image of `work` on n images, after a warm-up."""
     work(min(2, n))
     start = time.perf_counter()
     work(n)
@@ -175,4 +179,4 @@ PROBES: dict[Kind, Probe] = {
 AT_ONCE: dict[Kind, int] = {
     "forward": 128, "sample": 128, "prior": 64, "prototypes": 128, "density": 128, "teachers": 2048,
 }  # fmt: skip
-"""Images that are measured at once, of work without steps."""
+"""Images measured at once, by kind of work without steps."""

@@ -1,4 +1,4 @@
-"""A guess of what work takes from the sizes of its networks alone: how to begin to measure it, and whether at all."""
+"""A guess of costs from the sizes of networks alone: it decides whether to measure, and the first number of samples."""
 
 from math import prod
 
@@ -7,25 +7,24 @@ from mosaic_fl.forecast.probes import AT_ONCE
 from mosaic_fl.forecast.sizes import generator_spec, parameters, spec_numbers
 from mosaic_fl.forecast.work import Plan, Unit
 
-FEW = 2  # samples at once with which a step that may be slow is tried first
-GLANCE = 0.1  # seconds of a step that is begun with
+FEW = 2  # the smallest number of samples in the first step
+GLANCE = 0.1  # the longest first step, in seconds by the guess
 RATE = 1e10  # multiplications a second, roughly; a weight is used about once for each pixel of an image's side
-BACKWARD = 3  # passes that a step of training costs
-# seconds
-LEAST_STEP = 1e-3
-LEAST_IMAGE = 1e-5
+BACKWARD = 3  # forward passes that a step of training costs
+LEAST_STEP = 1e-3  # seconds of a step at least
+LEAST_IMAGE = 1e-5  # seconds of an image at least
 SMALL: tuple[str, ...] = ("meta", "teachers", "fusion", "features", "density")
-"""Kinds whose networks are small whatever the images are."""
+"""Kinds whose networks are small for any size of image."""
 
 
-def first(unit: Unit, bench: Bench, batch: int) -> int:
-    """How many samples at once to begin with: all, unless the network's size says that it may be slow."""
+def first_batch(unit: Unit, bench: Bench, batch: int) -> int:
+    """The number of samples in the first step: `batch`, or fewer where the network's size says it may be slow."""
     n = max(FEW, int(GLANCE / per_image(unit, bench)))
     return batch if 2 * n >= batch else n
 
 
 def per_image(unit: Unit, bench: Bench) -> float:
-    """Seconds of one image of the unit, roughly."""
+    """The guess for one image of the unit, in seconds."""
     if unit.kind in SMALL:
         return LEAST_IMAGE
     passes = 1 if unit.kind in AT_ONCE else BACKWARD
@@ -34,7 +33,7 @@ def per_image(unit: Unit, bench: Bench) -> float:
 
 
 def numbers(unit: Unit, bench: Bench) -> int:
-    """Numbers in the unit's networks; of a picture in the kind that has none."""
+    """The number of parameters in the unit's networks; for prior images, the number of values in an image."""
     settings = bench.config.generator
     schema = bench.schema
     if unit.kind in ("generator", "sample"):
@@ -45,12 +44,12 @@ def numbers(unit: Unit, bench: Bench) -> int:
 
 
 def rough_seconds(plan: Plan, bench: Bench) -> float:
-    """Seconds that the plan takes on one worker, roughly."""
+    """The guess for the plan on one worker, in seconds."""
     return sum(_rough(plan, bench).values())
 
 
 def budgets(plan: Plan, bench: Bench, seconds: float) -> dict[Unit, float]:
-    """How long to measure each of the plan's units: half of `seconds` for all alike, half by what they cost in all."""
+    """Seconds to measure each unit: half of `seconds` in equal parts, half in proportion to the units' rough costs."""
     units = plan.units
     rough = _rough(plan, bench)
     total = sum(rough[unit] for unit in units) or 1.0
@@ -58,14 +57,18 @@ def budgets(plan: Plan, bench: Bench, seconds: float) -> dict[Unit, float]:
 
 
 def _rough(plan: Plan, bench: Bench) -> dict[Unit, float]:
+    """The guess for all work of each unit, in seconds."""
     seconds = dict[Unit, float]()
-    for times, job in [(p.times, job) for p in plan.phases for job in p.jobs] + [(1, job) for job in plan.behind]:
-        seconds[job.unit] = seconds.get(job.unit, 0.0) + times * job.count * _one(job.unit, bench)
+    jobs = [(phase.times, job) for phase in plan.phases for job in phase.jobs]
+    for times, job in jobs + [(1, job) for job in plan.background]:
+        seconds[job.unit] = seconds.get(job.unit, 0.0) + times * job.count * _unit_seconds(job.unit, bench)
     return seconds
 
 
-def _one(unit: Unit, bench: Bench) -> float:
+def _unit_seconds(unit: Unit, bench: Bench) -> float:
+    """The guess for one unit, in seconds."""
     if unit.kind in ("fixed", "packing"):
         return 0.0
-    steps = unit.kind not in AT_ONCE
-    return LEAST_STEP + unit.batch * per_image(unit, bench) if steps else per_image(unit, bench)
+    if unit.kind in AT_ONCE:
+        return per_image(unit, bench)
+    return LEAST_STEP + unit.batch * per_image(unit, bench)

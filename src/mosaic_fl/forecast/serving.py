@@ -1,4 +1,4 @@
-"""How the steps of methods with a generator at the server are measured: few of them beside a few more."""
+"""Probes of methods with a generator at the server: a step's cost is the difference between few steps and more."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from mosaic_fl.server.synthesis.generator import new_generator
 from mosaic_fl.storage.journal import Stage
 from mosaic_fl.training.monitor import Recorder
 
-MORE = 3  # steps by which two measurements differ
+EXTRA_STEPS = 3  # steps by which two measurements differ
 
 
 def synthesis_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
@@ -29,26 +29,27 @@ def lesson_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
 
 
 def features_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
-    """A step of FedGen's generator of features."""
+    """A step of FedGen's feature generator."""
     experts = [bench.model(unit.name).eval().requires_grad_(False) for _ in range(len(bench.experts))]
     with torch.no_grad():
         features = experts[0].features(torch.zeros(2, *bench.schema.shape)).shape[1]
     counts = torch.full((len(experts), bench.schema.num_classes), 10)
 
-    def spend(steps: int) -> None:
+    def run_steps(steps: int) -> None:
         update = {"epochs": 1, "generator_steps": steps, "batch_size": batch}
         settings = bench.config.synthesis.model_copy(update=update)
         with bench.stream.ambient():
             generator = LatentGenerator(settings.latent, settings.width, bench.schema.num_classes, features)
         fedgen.train_generator(generator, [e.head for e in experts], counts, settings, bench.stream)
 
-    return _step(spend)
+    return _step(run_steps)
 
 
 def _difference(steps: str, unit: Unit, bench: Bench, batch: int) -> float:
+    """Seconds of one more of the setting `steps` in the method's own code."""
     method = bench.config.run.method
 
-    def spend(count: int) -> None:
+    def run_steps(count: int) -> None:
         values = {
             "models.student": unit.name,
             "synthesis.epochs": 1,
@@ -64,7 +65,7 @@ def _difference(steps: str, unit: Unit, bench: Bench, batch: int) -> float:
         else:
             _fine_tune(unit, bench, config)
 
-    return _step(spend)
+    return _step(run_steps)
 
 
 def _fine_tune(unit: Unit, bench: Bench, config: Config) -> None:
@@ -80,13 +81,13 @@ def _fine_tune(unit: Unit, bench: Bench, config: Config) -> None:
         fedftg.fine_tune(student, generator, experts, counts, settings, stream, Recorder())
 
 
-def _step(spend: Callable[[int], None]) -> float:
-    """Seconds of a step, once it is warm: those of more steps, less those of one."""
-    spend(1)
+def _step(run_steps: Callable[[int], None]) -> float:
+    """Seconds of a step after a warm-up: the difference between more steps and one, divided by their number."""
+    run_steps(1)
     marks = [time.perf_counter()]
-    for count in (1, 1 + MORE):
-        spend(count)
+    for count in (1, 1 + EXTRA_STEPS):
+        run_steps(count)
         marks.append(time.perf_counter())
     short = marks[1] - marks[0]
     long = marks[2] - marks[1]
-    return max(long - short, 0.02 * long) / MORE
+    return max(long - short, 0.02 * long) / EXTRA_STEPS

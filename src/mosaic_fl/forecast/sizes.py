@@ -1,4 +1,4 @@
-"""How many bytes a value takes as a file, known from its shapes alone."""
+"""Sizes of files, in bytes, from the shapes of their tensors alone."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ NAMES = {
     torch.bool: "BOOL",
 }  # fmt: skip
 ENVELOPE = 330  # characters around a manifest: format, version, kind, SHA-256, and their escapes
-THIN = 0.6  # share of the clusters that hold enough samples, where they hold just enough on average
+THIN = 0.6  # share of the clusters with enough samples, where their average is just enough
 
 
-def packed(shapes: Shapes, manifest: int = 0) -> int:
+def packed_bytes(shapes: Shapes, manifest: int = 0) -> int:
     """Bytes of `container.pack` of tensors of these shapes, with a manifest of so many characters."""
     header = ENVELOPE + manifest
     at = 0
@@ -51,7 +51,7 @@ def model_outline(architecture: str, schema: Schema) -> tuple[tuple[str, torch.d
 
 @lru_cache(maxsize=256)
 def feature_size(architecture: str, schema: Schema) -> int:
-    """d, of the penultimate features of the classifier."""
+    """d, the number of penultimate features of the classifier."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         return int(build(architecture, schema).eval().features(torch.zeros(2, *schema.shape)).shape[1])
 
@@ -62,13 +62,13 @@ def model_shapes(architecture: str, schema: Schema, prefix: str = "") -> Shapes:
 
 
 def parameters(architecture: str, schema: Schema) -> int:
-    """Numbers in a classifier's state."""
+    """The number of parameters in a classifier's state."""
     return sum(prod(shape) for _, _, shape in model_outline(architecture, schema))
 
 
 def model_bytes(architecture: str, schema: Schema) -> int:
     """Bytes of a global model's file."""
-    return packed(model_shapes(architecture, schema), _described(schema) + len(architecture))
+    return packed_bytes(model_shapes(architecture, schema), _schema_length(schema) + len(architecture))
 
 
 def generator_spec(family: str, config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
@@ -85,29 +85,29 @@ def generator_outline(spec: GeneratorSpec, schema: Schema) -> tuple[tuple[str, t
 
 
 def spec_numbers(spec: GeneratorSpec, schema: Schema) -> int:
-    """Numbers in a generator's state."""
+    """The number of parameters in a generator's state."""
     return sum(prod(shape) for _, _, shape in generator_outline(spec, schema))
 
 
 def decoder_bytes(spec: GeneratorSpec, schema: Schema) -> int:
-    """Bytes of a generator alone, without the density that was fitted to it, as FedCVAE's clients send it."""
+    """Bytes of a generator alone, as FedCVAE's clients send it: without the density of its latents."""
     outline = generator_outline(spec, schema)
     shapes = {f"generator/{n}": (dtype, shape) for n, dtype, shape in outline if not n.startswith("density.")}
-    return packed(shapes, _described(schema) + 100)
+    return packed_bytes(shapes, _schema_length(schema) + 100)
 
 
-def normalised(architecture: str, schema: Schema) -> bool:
+def has_running_statistics(architecture: str, schema: Schema) -> bool:
     """Whether a classifier keeps running statistics."""
     return any(name.endswith("running_mean") for name, _, _ in model_outline(architecture, schema))
 
 
 def prototypes(count: int, config: PrototypesConfig) -> float:
-    """About how many prototypes a class of `count` samples has: clusters that are hardly filled are often dropped."""
+    """The expected number of prototypes of a class of `count` samples: small clusters are often dropped."""
     clusters = min(config.per_class, count // config.min_cluster)
     if not clusters:
         return 0.0
-    filled = count / clusters / config.min_cluster - 1  # 0: as many as it must hold on average
-    return clusters * (THIN + (1 - THIN) * min(1.0, filled))
+    surplus = count / clusters / config.min_cluster - 1  # 0 where the average cluster has just enough samples
+    return clusters * (THIN + (1 - THIN) * min(1.0, surplus))
 
 
 def contribution_bytes(
@@ -118,17 +118,17 @@ def contribution_bytes(
         model_shapes(architecture, schema, "expert/")
     )
     rows = round(sum(prototypes(count, config) for count in counts))
-    width = feature_size(architecture, schema)
+    features = feature_size(architecture, schema)
     shapes |= {
-        "prototypes/features": (torch.float32, (rows, width)),
+        "prototypes/features": (torch.float32, (rows, features)),
         "prototypes/labels": (torch.int64, (rows,)),
         "prototypes/sizes": (torch.int64, (rows,)),
     }
     if spec is not None:
         shapes |= {f"generator/{name}": (dtype, shape) for name, dtype, shape in generator_outline(spec, schema)}
-    return packed(shapes, _described(schema) + 350)
+    return packed_bytes(shapes, _schema_length(schema) + 350)
 
 
-def _described(schema: Schema) -> int:
-    """Characters of a schema in a manifest, whose quotes are escaped twice."""
+def _schema_length(schema: Schema) -> int:
+    """Characters of a schema in a manifest, in which its quotes are escaped twice."""
     return len(json.dumps(json.dumps(json.dumps(schema.to_json()))))

@@ -1,4 +1,4 @@
-"""A monitor that times the steps of real work and ends it as soon as enough are timed."""
+"""A monitor that times the steps of real work, and ends the work as soon as it has timed enough steps."""
 
 import time
 from dataclasses import dataclass, field
@@ -6,21 +6,21 @@ from statistics import fmean
 
 import torch
 
-LEAST = 3
-SLOW = 4
+LEAST = 3  # steps that are timed at least, if they are quick
+SLOW = 4  # times the planned seconds after which even few steps are enough
 ENDLESS = 3.0  # seconds of a first step after which there is no second
 
 
 class EnoughError(Exception):
-    """Raised by a step timer out of the work that it times."""
+    """A step timer raises it to end the work that it times."""
 
 
 @dataclass
 class StepTimer:
-    """Times steps until `most` of them, or `seconds`, are over; then raises `EnoughError` from `progress`.
+    """Times steps until `most` of them or `seconds` are over; then raises `EnoughError` from `progress`.
 
-    There are more than `LEAST` where they are quick, or nearly so: one alone may have had to wait for others.
-    The first step, which warms up and has the set-up in it, counts only where it is the only one.
+    Unless steps are very slow it times more than `LEAST` of them, because a single one may have waited for other
+    processes. The first step includes set-up and warm-up, so it counts only where it is the only one.
     """
 
     seconds: float
@@ -29,23 +29,23 @@ class StepTimer:
     marks: list[float] = field(default_factory=list)
 
     def progress(self, done: int, total: int) -> None:
-        """A step is done."""
-        if torch.cuda.is_initialized():  # what was asked of it is not done yet
+        """Time a step that has just ended."""
+        if torch.cuda.is_initialized():  # the accelerator may still work on the step
             torch.cuda.synchronize()
         self.marks.append(time.perf_counter())
-        spent = self.marks[-1] - self.start
-        done = len(self.marks)
-        enough = done > LEAST and spent > self.seconds
-        slow = spent > SLOW * self.seconds and (done > 1 or spent > ENDLESS)
-        if done > self.most or enough or slow:
+        elapsed = self.marks[-1] - self.start
+        steps = len(self.marks)
+        enough = steps > LEAST and elapsed > self.seconds
+        slow = elapsed > SLOW * self.seconds and (steps > 1 or elapsed > ENDLESS)
+        if steps > self.most or enough or slow:
             raise EnoughError
 
     def log(self, step: int, **figures: float) -> None:
-        """Figures are of no use here."""
+        """Ignore the figures."""
 
     @property
     def step_seconds(self) -> float:
-        """The mean of the steps after the first, or the first; 0 where none was done."""
+        """The mean seconds of the steps after the first, or else of the first; 0 without any step."""
         steps = [after - before for before, after in zip(self.marks, self.marks[1:], strict=False)]
         if steps:
             return fmean(steps)

@@ -1,4 +1,4 @@
-"""The work of a run as counts: which steps, how many of them, whose, and in which order."""
+"""The work of a run as counts: units of work, their numbers, the clients or the server that do them, their order."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ Kind = Literal[
     "synthesis", "lesson", "features", "fusion", "prototypes", "density", "packing", "fixed",
 ]  # fmt: skip
 STEPS: tuple[Kind, ...] = ("train", "generator", "meta", "student", "synthesis", "lesson", "features", "fusion")
-"""What counts as a step of training; the other kinds are counted by image, byte or second."""
+"""Kinds that are counted by steps of training. The others are counted by image, byte or second."""
 
 
 @dataclass(frozen=True)
 class Unit:
     """One kind of work that is measured once: a step, an image, a byte or (kind "fixed") a second.
 
-    `name` is an architecture or a family of generators, `batch` the samples a step, `changes` what differs from the
-    run's `[train]`.
+    `name` is an architecture or a family of generators, `batch` the number of samples a step. `changes` are the
+    differences from the run's `[train]`, or other conditions of the measurement.
     """
 
     kind: Kind
@@ -29,7 +29,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Job:
-    """`count` of `unit`, in the stage of the run that has that name."""
+    """`count` units of work in one `stage` of the run."""
 
     stage: str
     unit: Unit
@@ -38,9 +38,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Phase:
-    """Work that follows the phase before it, `times` times over: of clients, side by side, or of the server.
+    """Work of clients, who work in parallel, and of the server after them; repeated `times` times.
 
-    `clients` are in the order in which workers take them.
+    A phase starts when the phase before it ends. `clients` are in the order in which workers take them.
     """
 
     clients: Mapping[int, Sequence[Job]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Phase:
 
     @property
     def jobs(self) -> Iterator[Job]:
-        """All jobs of one of its times."""
+        """All jobs of one repetition."""
         yield from self.server
         for jobs in self.clients.values():
             yield from jobs
@@ -57,44 +57,44 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command has to do.
+    """The work of a command.
 
-    `images` are read, `clients` take part, `behind` is work of one worker while the server works (the ceiling);
-    `workers` processes do the clients' work. `up` and `down` are bytes of all clients, `disk` bytes at most while it
-    runs, `pools` bytes that the server holds at once, `largest` the images of the largest
-    client; `unknown` says what can end earlier than counted.
+    `images` are read, `clients` take part, `workers` processes do the clients' work. `background` is work of one worker
+    while the server works (the centralised reference). `up` and `down` are bytes of all clients, `disk` is the largest
+    number of bytes on disk, `pools` the bytes of the server's pools in memory, `largest` the number of images of the
+    largest client. `early_ends` are the reasons in words why some work may end early.
     """
 
     images: int
     clients: int
     phases: Sequence[Phase]
     workers: int = 1
-    behind: Sequence[Job] = ()
+    background: Sequence[Job] = ()
     up: int = 0
     down: int = 0
     disk: int = 0
     pools: int = 0
     largest: int = 0
-    unknown: Sequence[str] = ()
+    early_ends: Sequence[str] = ()
 
     @property
     def units(self) -> dict[Unit, str]:
-        """All distinct units that have to be measured, each with who does it: "client" or "server"."""
-        asked = dict[Unit, str]()
+        """All distinct units that have to be measured, each with its role: "client" or "server"."""
+        roles = dict[Unit, str]()
         for phase in self.phases:
             for job in phase.jobs:
-                asked.setdefault(job.unit, "server" if job in phase.server else "client")
-        for job in self.behind:
-            asked.setdefault(job.unit, "client")
-        return {unit: who for unit, who in asked.items() if unit.kind not in ("fixed", "packing")}
+                roles.setdefault(job.unit, "server" if job in phase.server else "client")
+        for job in self.background:
+            roles.setdefault(job.unit, "client")
+        return {unit: role for unit, role in roles.items() if unit.kind not in ("fixed", "packing")}
 
     @property
-    def most(self) -> dict[Unit, int]:
-        """The largest count of each unit in one job: of what is counted by image, more are never there at once."""
-        most = dict[Unit, int]()
-        for _, unit, count in self._counted():
-            most[unit] = max(most.get(unit, 0), ceil(count))
-        return most
+    def largest_counts(self) -> dict[Unit, int]:
+        """The largest count of each unit in one job: the most images of it that are ever there at once."""
+        largest_counts = dict[Unit, int]()
+        for _, unit, count in self._counts():
+            largest_counts[unit] = max(largest_counts.get(unit, 0), ceil(count))
+        return largest_counts
 
     @property
     def steps(self) -> int:
@@ -104,13 +104,14 @@ class Plan:
     def steps_by_stage(self) -> dict[str, int]:
         """Steps of training by stage, in the order of the stages."""
         counts = dict[str, float]()
-        for stage, unit, count in self._counted():
+        for stage, unit, count in self._counts():
             counts[stage] = counts.get(stage, 0) + (count if unit.kind in STEPS else 0)
         return {stage: ceil(count) for stage, count in counts.items()}
 
-    def _counted(self) -> Iterator[tuple[str, Unit, float]]:
+    def _counts(self) -> Iterator[tuple[str, Unit, float]]:
+        """(stage, unit, count) of each job, repetitions of its phase included."""
         for phase in self.phases:
             for job in phase.jobs:
                 yield job.stage, job.unit, job.count * phase.times
-        for job in self.behind:
+        for job in self.background:
             yield job.stage, job.unit, job.count

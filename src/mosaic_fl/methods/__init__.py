@@ -1,4 +1,4 @@
-"""Methods by name. Each is a function that reads like the algorithm box of its paper; its words are on its `Card`."""
+"""Methods by name: each is a function that reads like the algorithm of its paper, and has a `Card` for users."""
 
 from mosaic_fl.methods.card import Card
 from mosaic_fl.registries import METHODS

@@ -1,4 +1,4 @@
-"""What a user must know of a method: plain words and settings, read without the code that the method runs."""
+"""The card of a method: its name, paper, needs and default settings. Reading it does not import the method's code."""
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
@@ -8,39 +8,45 @@ from typing import TYPE_CHECKING, Any, Literal
 from mosaic_fl.config import Config
 from mosaic_fl.experts.capability import Capability
 
-if TYPE_CHECKING:  # all of it takes torch, which takes seconds
+if TYPE_CHECKING:  # these import torch, which takes seconds
     from mosaic_fl.domains.schema import Schema
     from mosaic_fl.methods.outcome import Method
 
 ONE_MODEL = "one model"
 ALL_MODELS = "all clients' models"
-"""What a method may serve."""
+"""The values of `Card.serves`."""
 SAMPLES = "samples"
 SAMPLES_OR_PRIOR = "samples or prior images"
-"""What a method's server may distil on: samples of the clients' generators, or prior images where there are none."""
+"""The values of `Card.transfer`: the server distils on samples of the clients' generators, or also on prior images."""
 
 
-def anything(config: Config) -> None:
-    """All settings will do."""
+def accept_all(config: Config) -> None:
+    """Accept all settings."""
 
 
 @dataclass(frozen=True)
 class Card:
     """A method and what a user must know of it.
 
-    `code` is its function, or where that is, as "package.module:function", imported when the method first runs: a card
-    is written in code, and never read from anything received. `title` as in its paper, `paper` its citation, `summary`
-    one line; `equal_architectures`: all clients must train one architecture; `rounds`: it has rounds (`rounds.warm_up`
-    of them, at least one), else it is one-shot; `real_data`: it needs real held-back data at the clients beyond
-    training, so it is not data-free; `reference`: a line to measure methods against, not a method to use; `serves`:
-    `ONE_MODEL`, or `ALL_MODELS` as an ensemble; `transfer`: `SAMPLES`, or `SAMPLES_OR_PRIOR`, where its server distils
-    on what clients' generators draw; `defaults` are the paper's settings where they differ from `Config`'s; `settings`
-    raises UsageError for those that are wrong whatever the data, and what `checks` names, as `code` does, for those
-    wrong on these data. `fuses`: its server
-    fuses experts and distils, so that rounds of averaging may come before and after (`rounds.warm_up`,
-    `rounds.fine_tune`) and clients may choose (`distill.choose`); `chooses`: clients choose on their validation splits
-    always; `aggregates`: its rounds are those of a small aggregator; `requires`: what every client's expert must offer
-    beside log-probabilities; `widths`: when clients hold several widths.
+    - `code`: its function, or the place of that as "package.module:function", imported when the method first runs. A
+      card is part of the code; none is ever read from received data.
+    - `title`: its name in the paper. `paper`: the citation. `summary`: one line.
+    - `equal_architectures`: all clients must train one architecture.
+    - `rounds`: it has rounds (`rounds.warm_up`, at least one). Otherwise it is one-shot.
+    - `real_data`: clients need held-back real data beyond training, so the method is not data-free.
+    - `reference`: it is a line to measure methods against, not a method to use.
+    - `serves`: `ONE_MODEL`, or `ALL_MODELS` as an ensemble.
+    - `transfer`: `SAMPLES` or `SAMPLES_OR_PRIOR` where its server distils on samples of the clients' generators.
+    - `defaults`: the paper's settings where they differ from `Config`'s.
+    - `settings`: a function that raises UsageError for settings that are wrong for any data.
+    - `checks`: the place of a function, written as for `code`, that raises UsageError for settings that are wrong for
+      the data at hand.
+    - `fuses`: its server fuses experts and distils. Rounds of averaging may come before and after (`rounds.warm_up`,
+      `rounds.fine_tune`), and clients may choose (`distill.choose`).
+    - `chooses`: clients always choose on their validation splits.
+    - `aggregates`: its rounds train a small aggregator.
+    - `requires`: what every client's expert must offer beside log-probabilities.
+    - `widths`: when clients hold models of several widths.
     """
 
     code: "str | Method"
@@ -54,7 +60,7 @@ class Card:
     serves: str = ONE_MODEL
     transfer: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    settings: Callable[[Config], None] = anything
+    settings: Callable[[Config], None] = accept_all
     checks: str = ""
     fuses: bool = False
     chooses: bool = False
@@ -73,7 +79,7 @@ class Card:
     def check(self, config: Config, schema: "Schema", models: Sequence[str], student: str) -> None:
         """Raise UsageError, before any work, for settings that the method cannot use.
 
-        `models` are the clients' architectures, `student` is the global model's.
+        `models` are the clients' architectures. `student` is the global model's architecture.
         """
         from mosaic_fl.experts.naming import require
 
@@ -84,5 +90,6 @@ class Card:
 
 
 def _function(path: str) -> Any:
+    """The function at "package.module:function"."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -1,4 +1,4 @@
-"""The cards of all methods here: what each is called, needs and serves. `registries` gives them their names."""
+"""The cards of all built-in methods. `registries` lists them by name; open this file to change a method's defaults."""
 
 from mosaic_fl.config.client import BARE
 from mosaic_fl.experts.capability import Capability
@@ -107,7 +107,7 @@ FEDDF = Card(
     transfer=SAMPLES_OR_PRIOR,
     equal_architectures=True,
     rounds=True,
-    # Section 4.1: Adam at 1e-3 with cosine annealing; its 10,000 steps with early stopping are for a GPU.
+    # Section 4.1: Adam at 1e-3 with cosine annealing. Its 10,000 steps with early stopping need a GPU.
     defaults={
         "distill.lr": 1e-3,
         "distill.weight_decay": 0.0,
@@ -123,7 +123,7 @@ FEDFTG = Card(
     requires=AVERAGES | INVERTS,
     equal_architectures=True,
     rounds=True,
-    defaults={  # section 4.1; a round is short, since the paper has 1000 of them
+    defaults={  # section 4.1. Rounds are short, because the paper has 1000 of them.
         "synthesis.epochs": 10,
         "synthesis.generator_steps": 1,
         "synthesis.student_steps": 5,
@@ -140,9 +140,10 @@ DFRD = Card(
     requires=AVERAGES | INVERTS,
     equal_architectures=True,
     rounds=True,
-    defaults={  # the paper's decay; its budget we could not check, so FedFTG's, on which it builds
+    # The decay is the paper's. We could not check its budget, so the budget is that of FedFTG, on which it builds.
+    defaults={
         "synthesis.ema": 0.5,
-        "synthesis.adversarial": 0.1,  # by 1, samples that no expert should be sure of drag θ down: docs/notes
+        "synthesis.adversarial": 0.1,  # with 1, samples of which no expert should be sure make θ worse: docs/notes
         "synthesis.epochs": 10,
         "synthesis.generator_steps": 1,
         "synthesis.student_steps": 5,
@@ -206,9 +207,8 @@ FENS = Card(
     summary="the clients' models, fused by a small network that learns in rounds from real held-back data",
     real_data=True,
     serves=ALL_MODELS,
-    # Rounds, steps and rate are ours, not the paper's, which we could not find: of seven settings those with the
-    # least loss on the held-back samples of digits (0.007 to 0.11 at 5 and 10 clients, α = 0.1); test figures were
-    # in view.
+    # Rounds, steps and rate are ours, because we could not find the paper's. Of seven settings they had the least loss
+    # on the held-back samples of digits (0.007 to 0.11 at 5 and 10 clients, α = 0.1). We saw the test figures, too.
     defaults={
         "generator.family": "none",
         "prototypes.per_class": 0,
@@ -216,7 +216,7 @@ FENS = Card(
         "rounds.steps": 5,
         "meta.lr": 2e-3,
     },
-    settings=settings.check_held_back,
+    settings=settings.check_fens,
     aggregates=True,
 )
 BEST_LOCAL = Card(

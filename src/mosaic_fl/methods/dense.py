@@ -4,17 +4,22 @@ Each client trains its model and sends it, once. In every epoch the server
 
 1. draws a batch of latents z and labels y, and trains a generator G(z) on it against the clients' models and the
    student (data generation, eq. 2–6);
-2. puts the images that it then makes of (z, y) into a pool, and distils the clients' mean logits into the student on
-   the pool's images of all epochs (model distillation, eq. 7).
+2. adds the images of G(z) with their labels y to a pool, and distils the clients' mean logits into the student on the
+   pool's images of all epochs (model distillation, eq. 7).
 
-The generator begins anew in every epoch, and does not see the label but has to find an image of it for each z: one that
-goes on makes much the same images of any z.
+The generator starts anew in every epoch. It does not see the label: it has to learn an image of class y for each z. A
+generator that goes on from epoch to epoch makes nearly the same images for any z.
 
-Rates, weights, temperatures, batches and steps are those of the authors' published command. Where this differs from
-their code: images are not cropped or mirrored at random, neither before G's loss nor for the student; z is not trained
-along with G, and the last step's images enter the pool, not the best; labels are only of classes that some client
-holds; G has a base width of 32, where theirs has 64. What the first two of these would change on digits is in
-docs/notes/baselines.md. Where code and paper differ, the code is followed: L_BN is a sum over the clients, not a mean.
+Rates, weights, temperatures, batches and steps are those of the authors' published command. Differences from their
+code:
+
+- Images are not cropped or mirrored at random, neither before G's loss nor for the student.
+- z is not trained with G, and the last step's images enter the pool, not the best.
+- Labels are only of classes that some client has.
+- G has a base width of 32, not 64.
+
+What the first two would change on digits is in docs/notes/baselines.md. Where code and paper differ, we follow the
+code: L_BN is a sum over the clients, not a mean.
 """
 
 from collections.abc import Sequence
@@ -55,35 +60,36 @@ def distil(
     config: Config,
     device: torch.device,
     epochs: range,
-    before: Stage,
+    previous: Stage,
     monitor: Monitor,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """`epochs` of algorithm 1; after the last one the student's weights, and the pool's size and recall by class.
+    """These `epochs` of algorithm 1. After the last, returns the student's weights, the pool's size and its recall.
 
-    Labels are drawn evenly from the classes that some client holds.
+    Labels are drawn evenly from the classes that some client has.
     """
     settings = config.synthesis
     seed = config.run.seed
     schema = contributions[0].schema
-    held_classes = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
-    pupil = Pupil(config, schema, device, before.tensors, answers=torch.empty(0, schema.num_classes))
+    class_mask = torch.stack([c.class_counts for c in contributions]).sum(0) > 0
+    pupil = Pupil(config, schema, device, previous.tensors, answers=torch.empty(0, schema.num_classes))
     student = pupil.student
     pool = pupil.pool
-    f = FrozenExperts([c.build_network() for c in contributions], device)
-    loss = partial(generator_loss, experts=f, student=student, settings=settings)
+    experts = FrozenExperts([c.build_network() for c in contributions], device)
+    loss = partial(generator_loss, experts=experts, student=student, settings=settings)
     for epoch in epochs:
         rng = Stream(seed, "dense", round=epoch).torch()
-        z, labels = draw(settings, held_classes, rng, device)
-        begin = Stream(seed, "dense-generator", round=epoch)
-        with frozen(student), f:
-            made, fitted = fit_batch(schema, settings, begin, (z, labels), loss)
-        pupil.show(made, labels, lambda images: mean_logits(f(images)))
+        z, labels = draw(settings, class_mask, rng, device)
+        generator_stream = Stream(seed, "dense-generator", round=epoch)
+        with frozen(student), experts:
+            images, fit_loss = fit_batch(schema, settings, generator_stream, (z, labels), loss)
+        pupil.show(images, labels, lambda images: mean_logits(experts(images)))
         with Stream(seed, "dense-dropout", round=epoch).ambient():
             for batch in pool.batches(settings.pool_batch, settings.student_steps, rng):
                 teacher = pupil.answers[batch].to(device)
-                gap = learn(student, pupil.optimiser, pool.at(batch, device), teacher, settings.temperature)
+                student_loss = learn(student, pupil.optimiser, pool.at(batch, device), teacher, settings.temperature)
         monitor.progress(epoch + 1, settings.epochs)
-        monitor.log(epoch, generator_loss=fitted, student_loss=gap, recognised=accuracy(pupil.answers, pool.labels))
+        recognised = accuracy(pupil.answers, pool.labels)
+        monitor.log(epoch, generator_loss=fit_loss, student_loss=student_loss, recognised=recognised)
     if epochs.stop < settings.epochs:
         return pupil.memory(), {}
     student.cpu().eval()
@@ -102,12 +108,13 @@ def generator_loss(
 ) -> Tensor:
     """L_gen = label·L_CE + statistics·L_BN + adversarial·L_div (eq. 6) of images (n, channels, height, width).
 
-    L_CE, the cross-entropy of the mean-logit teacher with the labels asked for (eq. 3); L_BN, the distance from
-    the clients' batch-norm statistics (eq. 4); L_div = −ω·KL(teacher ‖ student), ω = 1 where they disagree (eq.
-    5), which draws images to where the student is wrong. `z` has no part in it.
+    L_CE is the cross-entropy of the mean-logit teacher with `labels` (eq. 3). L_BN is the distance from the clients'
+    batch-norm statistics (eq. 4). L_div = −ω·KL(teacher ‖ student), with ω = 1 where they disagree (eq. 5), favours
+    images on which the student is wrong. `z` has no part in it.
     """
     teacher = mean_logits(experts(images))
-    says = student(images)
-    found = F.cross_entropy(teacher, labels)
-    apart = masked_divergence(teacher, says, disagree(teacher, says)).mean()
-    return settings.label * found + settings.statistics * experts.statistics_loss() - settings.adversarial * apart
+    student_logits = student(images)
+    cross_entropy = F.cross_entropy(teacher, labels)
+    divergence = masked_divergence(teacher, student_logits, disagree(teacher, student_logits)).mean()
+    loss = settings.label * cross_entropy + settings.statistics * experts.statistics_loss()
+    return loss - settings.adversarial * divergence

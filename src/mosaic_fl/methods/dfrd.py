@@ -1,8 +1,9 @@
 """DFRD: data-free robust distillation (Luo, Wang, Fu, Li, Lan & Gao 2023, NeurIPS, arXiv 2309.13546, algorithm 1).
 
-Each round merges the clients' models to the global θ and fine-tunes it at the server, by a conditional generator G and
-G̃, an exponential moving average of G (`synthesis.ema`), whose samples keep θ from forgetting. With the class-weighted
-ensemble f(x, y) = Σ_k α[k, y]·θ_k(x), α[k, y] = n_k[y] / Σ_j n_j[y] over the clients of the round (dynamic weighting):
+Each round merges the clients' models to the global model θ. Then the server fine-tunes θ on samples of a conditional
+generator G and of G̃, an exponential moving average of G (`synthesis.ema`); G̃ keeps θ from forgetting. With the
+class-weighted ensemble f(x, y) = Σ_k α[k, y]·θ_k(x), α[k, y] = n_k[y] / Σ_j n_j[y] over the clients of the round
+(dynamic weighting):
 
     L_gen  = L_fid + β_tran·L_tran + β_div·L_div                              (section 4.1)
     L_fid  = CE(f(x, y), y),  x = G(z, y)                                     (fidelity)
@@ -13,9 +14,12 @@ ensemble f(x, y) = Σ_k α[k, y]·θ_k(x), α[k, y] = n_k[y] / Σ_j n_j[y] over 
 Labels are drawn ~ Σ_k n_k[y] (label sampling). After the generator's steps of a round, G̃ ← ema·G̃ + (1 − ema)·G. Where
 `rounds.kind` is heterofl or fedrolex the clients train sub-models (DFRD with partial training), else equal models.
 
-Differences: θ learns from G̃ from the second round on, when there is one that differs from G; the label enters G as an
-embedding beside z, not by the paper's product, so L_div is of z alone; θ keeps its batch-norm statistics, see FedFTG;
-β_tran is 0.1 (docs/notes/baselines.md).
+Differences from the paper:
+
+- θ learns from G̃ from the second round on: in the first, G̃ does not differ from G.
+- The label enters G as an embedding beside z, not by the paper's product. So L_div is of z alone.
+- θ keeps its batch-norm statistics; see FedFTG.
+- β_tran is 0.1 (docs/notes/baselines.md).
 """
 
 from collections.abc import Sequence
@@ -42,7 +46,7 @@ from mosaic_fl.methods.rounds import (
     start,
     train_equal,
 )
-from mosaic_fl.methods.sending import delivered
+from mosaic_fl.methods.sending import with_result
 from mosaic_fl.methods.width import assign, check_ratios, partial_sizes, static_batch_norm, train_parts, with_statistics
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.width import narrow
@@ -66,14 +70,15 @@ OLD_SAMPLES = 0.5  # α in L_md: the share of the averaged generator (section 5.
 def dfrd(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
     """`config.rounds.warm_up` rounds, at least one; the fine-tuned model of the last one is the result.
 
-    Raises UsageError where the clients' architectures differ or cannot be cut as `rounds.kind` asks.
+    Raises UsageError where the clients' architectures differ, or have no sub-models where `rounds.kind` needs them.
     """
     schema = federation.schema
     seed = config.run.seed
     settings = config.synthesis
     rounds = all_rounds(config)
     architecture, state = start(federation, config, "dfrd")
-    ratios = assign(architecture, config.models.ratios, len(federation.architectures)) if widths(config) else {}
+    clients = len(federation.architectures)
+    ratios = assign(architecture, config.models.ratios, clients) if trains_submodels(config) else {}
     generator, averaged = (new_generator(schema, settings, Stream(seed, "dfrd-generator")) for _ in range(2))
 
     def train(memory: States, clients: Sequence[int], round: int) -> Answers:
@@ -85,82 +90,78 @@ def dfrd(federation: Federation, config: Config, device: torch.device, journal: 
         )
         parts = {k: ratios[k] for k in clients}
         fitted, merged = train_parts(federation, architecture, parts, memory[GLOBAL], round, roll, local)
-        # The server tunes the full model in eval mode: it needs statistics that are the full model's.
+        # The server tunes the full model in eval mode, which needs the full model's own statistics.
         merged = static_batch_norm(federation, architecture, merged, f"statistics-{round:04d}", journal)
         return Answers(fitted, [narrow(architecture, ratios[f.client]) for f in fitted], merged)
 
     def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:
         student = load_model(architecture, schema, answers.merged).to(device)
         generator.to(device).load_state_dict(memory[GENERATOR])
-        old = averaged.to(device) if AVERAGED in memory else None
-        if old is not None:
-            old.load_state_dict(memory[AVERAGED])
+        old_generator = averaged.to(device) if AVERAGED in memory else None
+        if old_generator is not None:
+            old_generator.load_state_dict(memory[AVERAGED])
         ensemble = FrozenExperts(answers.experts(schema), device)
         stream = Stream(seed, "dfrd", round=round)
-        fine_tune(student, generator, old, ensemble, answers.class_counts, settings, stream, monitor)
-        new = copy_state(generator)
-        return {
-            GLOBAL: copy_state(student),
-            GENERATOR: new,
-            AVERAGED: moving_average(memory[AVERAGED], new, settings.ema) if old is not None else new,
-        }
+        fine_tune(student, generator, old_generator, ensemble, answers.class_counts, settings, stream, monitor)
+        new_state = copy_state(generator)
+        average = moving_average(memory[AVERAGED], new_state, settings.ema) if AVERAGED in memory else new_state
+        return {GLOBAL: copy_state(student), GENERATOR: new_state, AVERAGED: average}
 
     memory = {GLOBAL: state, GENERATOR: copy_state(generator)}
     memory = serve_rounds(federation, architecture, memory, rounds, config, journal, train, serve)
     if not ratios:
         return equal_outcome(federation, architecture, memory[GLOBAL], rounds, journal)
-    sent = traffic(partial_sizes(architecture, ratios, memory[GLOBAL], schema), rounds, journal)
+    round_bytes = traffic(partial_sizes(architecture, ratios, memory[GLOBAL], schema), rounds, journal)
     final = static_batch_norm(federation, architecture, memory[GLOBAL], "statistics", journal)
-    measured = [*(f"statistics-{round:04d}" for round in rounds), "statistics"]
-    up, down = with_statistics(sent, architecture, final, schema, measured, journal)
+    statistics_stages = [*(f"statistics-{round:04d}" for round in rounds), "statistics"]
+    up, down = with_statistics(round_bytes, architecture, final, schema, statistics_stages, journal)
     model = GlobalModel(architecture, schema, final)
-    return Outcome(model, up, delivered(down, model))
+    return Outcome(model, up, with_result(down, model))
 
 
 def fine_tune(
     student: Classifier,
     generator: Generator,
-    old: Generator | None,
+    old_generator: Generator | None,
     ensemble: FrozenExperts,
     counts: Tensor,
     settings: SynthesisConfig,
     stream: Stream,
     monitor: Monitor,
 ) -> None:
-    """The server's part of a round: `student` and `generator` learn in place, in turn.
+    """The server's part of a round: `student` and `generator` learn in turn, in place.
 
-    `old` is the averaged generator of the rounds before, None in the first; `counts` (K, C) are the class counts of the
-    ensemble's clients. All tensors are on the student's device.
+    `old_generator` is the averaged generator of the rounds before, None in the first. `counts` (K, C) are the class
+    counts of the ensemble's clients. All networks are on one device.
     """
     device = next(student.parameters()).device
     weights = class_weights(counts).to(device)
     shares = counts.sum(0)
     rng = stream.torch()
-    of_student = sgd(student, settings)
-    of_generator = adam(generator, settings)
-    sources = [(generator, 1.0)] + ([(old, OLD_SAMPLES)] if old is not None else [])
-    batch = partial(draw, settings, shares, rng, device)
+    student_optimiser = sgd(student, settings)
+    generator_optimiser = adam(generator, settings)
+    sources = [(generator, 1.0)] + ([(old_generator, OLD_SAMPLES)] if old_generator is not None else [])
+    draw_batch = partial(draw, settings, shares, rng, device)
     generator_loss = student_loss = 0.0
 
-    def loss_of(images: Tensor, z: Tensor, labels: Tensor) -> Tensor:
+    def objective(images: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         teacher = label_weighted(ensemble(images), labels, weights)
-        return generator_objective(teacher, student(images), labels, settings) + settings.diversity * mode_seeking(
-            z, images
-        )
+        loss = generator_objective(teacher, student(images), labels, settings)
+        return loss + settings.diversity * mode_seeking(z, images)
 
-    student.eval()  # its batch-norm statistics stay those of real images, see FedFTG
+    student.eval()  # its batch-norm statistics stay those of real images; see FedFTG
     for _ in range(settings.epochs):
         with frozen(student):
-            generator_loss = improve(generator, of_generator, batch, loss_of, settings.generator_steps)
+            generator_loss = improve(generator, generator_optimiser, draw_batch, objective, settings.generator_steps)
         for _ in range(settings.student_steps):
             loss = torch.zeros((), device=device)
             for source, share in sources:
-                z, labels = batch()
+                z, labels = draw_batch()
                 with torch.no_grad():
                     images = source(z, labels)
                     teacher = label_weighted(ensemble(images), labels, weights)
                 loss = loss + share * kl_divergence(teacher, student(images)).mean()
-            PlainStep(of_student)(loss)
+            PlainStep(student_optimiser)(loss)
             student_loss = float(loss.detach())
     monitor.log(stream.round, generator_loss=generator_loss, student_loss=student_loss)
 
@@ -176,12 +177,12 @@ def moving_average(average: State, current: State, decay: float) -> State:
     return weighted_sum([average, current], [decay, 1 - decay])
 
 
-def widths(config: Config) -> bool:
+def trains_submodels(config: Config) -> bool:
     """Whether the clients train sub-models of several widths."""
     return config.rounds.kind != "fedavg"
 
 
 def check_dfrd(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raise UsageError where the architecture cannot be cut as asked."""
-    if widths(config):
+    """Raise UsageError where clients train sub-models and the architecture has none of these ratios."""
+    if trains_submodels(config):
         check_ratios(config, schema, models, student)

@@ -10,7 +10,7 @@ from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import averaging_rounds, packed_sizes, shared_architecture, traffic
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.sending import delivered
+from mosaic_fl.methods.sending import with_result
 from mosaic_fl.models import build
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
@@ -28,13 +28,13 @@ def fedavg(federation: Federation, config: Config, device: torch.device, journal
 def averaged_model(
     federation: Federation, config: Config, journal: Journal, method: str, settings: Mapping[str, Any] | None = None
 ) -> Outcome:
-    """FedAvg for `method`, whose clients train with the changes `settings`; see `fedavg`."""
+    """FedAvg under the name `method`; `settings` are its changes to the local training. See `fedavg`."""
     architecture = shared_architecture(federation.architectures, method)
     groups = dict.fromkeys(range(len(federation.architectures)), architecture)
     rounds = range(max(1, config.rounds.warm_up))
     with Stream(config.run.seed, "fedavg-init").ambient():
         start = {architecture: copy_state(build(architecture, federation.schema))}
     states = averaging_rounds(federation, groups, start, rounds, config.rounds, config.run.seed, journal, settings)
-    sent = traffic(packed_sizes(groups, states, federation.schema), rounds, journal)
+    round_bytes = traffic(packed_sizes(groups, states, federation.schema), rounds, journal)
     model = GlobalModel(architecture, federation.schema, states[architecture])
-    return Outcome(model, sent, delivered(sent, model))
+    return Outcome(model, round_bytes, with_result(round_bytes, model))

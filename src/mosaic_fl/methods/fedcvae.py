@@ -1,14 +1,15 @@
 """FedCVAE-Ens (Heinbaugh, Luz-Ricca, Shao 2023, "Data-free one-shot federated learning under very high statistical
 heterogeneity", ICLR).
 
-1. Client k trains a conditional VAE on its data and sends the decoder and its label distribution p_k(y). No classifier
-   (here each trains one too, as for every contribution: it is neither sent nor used, but in the seconds at the client).
-2. The server asks every decoder for the same number of samples, with labels drawn from its own p_k(y), and trains one
+1. Client k trains a conditional VAE on its data. It sends the decoder and its label distribution p_k(y), and no
+   classifier. Here each client trains a classifier too, as for every contribution. It is neither sent nor used, but its
+   training is in the client's seconds.
+2. The server draws the same number of samples from every decoder, with labels from its own p_k(y), and trains one
    classifier on the union, with those labels alone.
 
-Decoders are sampled at N(0, I), which the paper truncates, and trained with the plain ELBO (`generator.kl = 1`): the
-density fitted afterwards, which Mosaic's clients send, is ours. With it this method would be Mosaic on labels alone,
-which `mosaic run --choose` has among its candidates. `distill.balanced = true` draws classes evenly instead, and
+Decoders are sampled at N(0, I), which the paper truncates, and trained with the plain ELBO (`generator.kl = 1`). The
+density that Mosaic's clients fit afterwards is ours and is not used here. With it this method would be Mosaic on labels
+alone, one of the candidates of `mosaic run --choose`. `distill.balanced = true` draws classes evenly instead, and
 within a class by the clients' counts.
 """
 
@@ -26,7 +27,7 @@ from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.density import ClassMixture
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.sending import of_each, sent_size
+from mosaic_fl.methods.sending import by_client, upload_size
 from mosaic_fl.models import build, default_student
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
@@ -35,14 +36,14 @@ from mosaic_fl.server.transfer import transfer_set
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
-FIELD = "sample/"  # begins the names of the samples' fields in the pool's stage
+FIELD = "sample/"  # prefix of the samples' fields in the pool's stage
 
 
 def fedcvae(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
-    """One contribution a client, of which decoder and class counts are used; one classifier of decoded samples.
+    """One contribution a client, one classifier that learns from decoded samples.
 
-    The student's training is that of `config.distill` with labels alone. Raises UsageError where no client has a
-    generator.
+    Of a contribution only decoder and class counts are used. The student trains as `config.distill` says, with labels
+    alone. Raises UsageError where no client has a generator.
     """
     schema = federation.schema
     seed = config.run.seed
@@ -53,8 +54,8 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
     )
 
     def gather(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        made = transfer_set([at_the_prior(c) for c in contributions], settings, seed, device)
-        return {**to_tensors(made.samples, FIELD), "labels": made.labels, "sources": made.sources}, {}
+        transfer = transfer_set([with_standard_prior(c) for c in contributions], settings, seed, device)
+        return {**to_tensors(transfer.samples, FIELD), "labels": transfer.labels, "sources": transfer.sources}, {}
 
     def learn(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with Stream(seed, "student-init").ambient():
@@ -67,13 +68,13 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
 
     pool = journal.stage("pool", gather).tensors
     model = GlobalModel(architecture, schema, journal.stage("student", learn).tensors)
-    sent = {c.client: sent_size(without_density(c), expert=False, generator=True) for c in contributions}
+    sizes = {c.client: upload_size(without_density(c), expert=False, generator=True) for c in contributions}
     clients = len(federation.architectures)
-    return Outcome(model, of_each(sent, clients), [len(model.to_bytes())] * clients)
+    return Outcome(model, by_client(sizes, clients), [len(model.to_bytes())] * clients)
 
 
-def at_the_prior(contribution: Contribution) -> Contribution:
-    """The contribution with a decoder that is sampled at N(0, 1), as the paper's, and not at a density fitted to it."""
+def with_standard_prior(contribution: Contribution) -> Contribution:
+    """The contribution with a decoder that is sampled at N(0, I), as in the paper, not at its fitted density."""
     if contribution.generator is None or contribution.generator_spec is None:
         return contribution
     density = ClassMixture(contribution.schema.num_classes, contribution.generator_spec.latent)
@@ -82,6 +83,6 @@ def at_the_prior(contribution: Contribution) -> Contribution:
 
 
 def without_density(contribution: Contribution) -> Contribution:
-    """The contribution as it would travel here: a decoder alone, which does not build."""
+    """The contribution with a decoder alone, as it would travel here; without its density it does not build."""
     decoder = {k: v for k, v in (contribution.generator or {}).items() if not k.startswith("density.")}
     return replace(contribution, generator=decoder if contribution.generator else None)

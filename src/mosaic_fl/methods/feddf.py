@@ -1,14 +1,14 @@
 """FedDF: ensemble distillation (Lin, Kong, Stich & Jaggi 2020, arXiv 2006.07242, algorithm 1).
 
-After each round's average the server distils the mean of the clients' logits into it (equation 1, lines 7-10). The
-paper takes unlabelled images of another data set, or a generator, for that. Here the transfer set is what Mosaic's
-would be: samples of the clients' own generators and prior images, without their labels; the clients send those
-generators once, in the first round. So FedDF and Mosaic differ in teacher and rounds, not in what they distil on.
+After each round's average the server distils the mean of the clients' logits into it (equation 1, lines 7-10). For
+that the paper takes unlabelled images of another data set, or a generator. Here the transfer set is that of Mosaic:
+samples of the clients' own generators and prior images, without labels. The clients send those generators once, in the
+first round. So FedDF and Mosaic differ in teacher and rounds, not in the images.
 
-The paper stops early by a validation set at the server. Here the best step on held-back transfer images
-(`distill.holdout`) is kept, for a server without data.
+The paper stops early by a validation set at the server. Our server has no data, so it keeps the step that is best on
+held-back transfer images (`distill.holdout`).
 
-The student becomes its teacher, so late rounds gain nothing where the average is already the better of the two
+The student approaches its teacher. So late rounds gain nothing where the average is already better than the teacher
 (docs/notes/baselines.md).
 """
 
@@ -35,7 +35,7 @@ from mosaic_fl.methods.rounds import (
     start,
     train_equal,
 )
-from mosaic_fl.methods.sending import sent_size
+from mosaic_fl.methods.sending import upload_size
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.checks import check_distillation, check_transfer
@@ -49,7 +49,7 @@ from mosaic_fl.training.monitor import Monitor, Recorder
 def feddf(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
     """`config.rounds.warm_up` rounds, at least one; the distilled model of the last one is the result.
 
-    Raises UsageError where the clients' architectures differ or there is nothing to distil on.
+    Raises UsageError where the clients' architectures differ, or where there is no image to distil on.
     """
     schema = federation.schema
     seed = config.run.seed
@@ -59,8 +59,8 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
     contributions = federation.contribute()
 
     def gather(monitor: Monitor) -> tuple[State, dict[str, Any]]:
-        made = transfer_set(contributions, config.distill, seed, device)
-        return to_tensors(made.samples, ""), made.counts()
+        transfer = transfer_set(contributions, config.distill, seed, device)
+        return to_tensors(transfer.samples, ""), transfer.counts()
 
     samples = from_tensors(schema.fields, journal.stage("transfer", gather).tensors, "")
 
@@ -79,18 +79,18 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
 
     memory = serve_rounds(federation, architecture, {GLOBAL: state}, rounds, config, journal, train, serve)
     outcome = equal_outcome(federation, architecture, memory[GLOBAL], rounds, journal)
-    # Of a contribution only the generator is used, and its judge where it cannot be asked for a class.
-    once = {c.client: sent_size(c, expert=judged(c), generator=True) for c in contributions}
-    sent = [size + once.get(client, 0) for client, size in enumerate(outcome.bytes_up)]
-    return replace(outcome, bytes_up=sent)
+    # Of a contribution only the generator is used, and its expert where the generator is not conditional.
+    generator_bytes = {c.client: upload_size(c, expert=needs_judge(c), generator=True) for c in contributions}
+    bytes_up = [size + generator_bytes.get(client, 0) for client, size in enumerate(outcome.bytes_up)]
+    return replace(outcome, bytes_up=bytes_up)
 
 
-def judged(contribution: Contribution) -> bool:
-    """Whether its generator cannot be asked for a class, so that its expert has to say what it shows."""
+def needs_judge(contribution: Contribution) -> bool:
+    """Whether its generator is not conditional: then its expert has to find the class of each sample."""
     return contribution.generator_spec is not None and not contribution.generator_spec.conditional
 
 
 def check_feddf(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raise UsageError for settings with which there would be nothing to distil on."""
+    """Raise UsageError for settings that leave no image to distil on."""
     check_distillation(config, schema, models)
     check_transfer(config, schema)

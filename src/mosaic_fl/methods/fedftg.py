@@ -1,7 +1,8 @@
 """FedFTG: fine-tuning of the average by data-free distillation (Zhang, Shen, Ding, Tao & Duan 2022, arXiv 2203.09249).
 
-Each round (algorithm 1) averages the clients' models and then plays a game at the server: a conditional generator
-looks for hard samples, on which the global model θ differs from the clients' models, and θ learns from these on them:
+Each round (algorithm 1) averages the clients' models. Then the server plays a game: a conditional generator G looks for
+hard samples, on which the global model θ differs from the clients' models, and θ learns from the clients' models on
+these samples:
 
     min_θ max_G  L_md − λ_cls·L_cls − λ_dis·L_dis                              (equation 4)
     L_md  = Σ_k α[k, y]·D(θ(x), θ_k(x)),  x = G(z, y)                          (equation 5, class-level ensemble)
@@ -9,21 +10,26 @@ looks for hard samples, on which the global model θ differs from the clients' m
     L_dis = exp(−mean d(z_i, z_j)·d(x_i, x_j))                                 (diversity)
 
 with α[k, y] = n_k[y] / Σ_j n_j[y] and labels y drawn ~ Σ_k n_k[y] (customised label sampling), both over the clients of
-the round. The generator lives on from round to round; its optimiser starts anew.
+the round. The generator goes on from round to round; its optimiser starts anew.
 
-The paper writes the KL divergence KL(θ ‖ θ_k) for D. Its authors' code, followed here, has two of them: for the
-generator the mean distance of logits, and for θ the cross-entropy with, that is KL(p ‖ θ) from, the ensemble's
-probabilities p = Σ_k α[k, y]·softmax θ_k(x). The paper's has no bound, and the generator finds samples on which the
-experts are absurdly sure: with it the average became worse than it was (docs/notes/baselines.md).
+For D the paper writes the KL divergence KL(θ ‖ θ_k). We follow its authors' code, which has two distances: for the
+generator the mean distance of logits, and for θ the divergence KL(p ‖ θ) from the ensemble's probabilities
+p = Σ_k α[k, y]·softmax θ_k(x). The paper's D has no bound, and the generator finds samples on which the experts are far
+too sure: with it the average became worse (docs/notes/baselines.md).
 
-The student keeps the average's batch-norm statistics, which are those of real images: with those of the generator's, an
-average of the fifth round fell from 96 % to 89 % (α = 0.5), where it now stays.
+The student keeps the average's batch-norm statistics, which are those of real images. With statistics of generated
+images an average of the fifth round fell from 96 % to 89 % (α = 0.5); with these it stays at 96 %.
 
-Where this differs from that code: it takes an Adam step of G for each client's loss (K·10 a round), here one for the
-sum (10), with DCGAN's betas; one (z, y) serves G's turn and the student's five steps there, through G's running
-statistics in these, here each draws its own; labels of a round fill their shares exactly there; L_md has no gradient
-through θ_k and L_cls is the batch's mean α times its mean cross-entropy there; and the student's SGD has weight decay
-1e-3, both rates times 0.998 a round, and batch-norm statistics that move.
+Differences from the authors' code:
+
+- The code takes an Adam step of G for each client's loss (K·10 a round). Here one step serves their sum (10 a round),
+  with DCGAN's betas.
+- In the code one (z, y) serves G's turn and the student's five steps, in which G uses its running statistics. Here each
+  step draws its own.
+- In the code the labels of a round fill their shares exactly, L_md has no gradient through θ_k, and L_cls is the
+  batch's mean α times its mean cross-entropy.
+- In the code the student's SGD has weight decay 1e-3 and batch-norm statistics that move, and both rates are multiplied
+  by 0.998 each round.
 """
 
 from collections.abc import Sequence
@@ -99,17 +105,17 @@ def fine_tune(
     stream: Stream,
     monitor: Monitor,
 ) -> None:
-    """The server's part of a round (algorithm 1, lines 8-19): `student` and `generator` learn in place, in turn.
+    """The server's part of a round (algorithm 1, lines 8-19): `student` and `generator` learn in turn, in place.
 
-    `counts` (K, C) are the class counts of the ensemble's clients. All tensors are on the student's device.
+    `counts` (K, C) are the class counts of the ensemble's clients. All networks are on one device.
     """
     device = next(student.parameters()).device
     weights = class_weights(counts).to(device)
     shares = counts.sum(0)
     rng = stream.torch()
-    of_student = sgd(student, settings)
-    of_generator = adam(generator, settings)
-    batch = partial(draw, settings, shares, rng, device)
+    student_optimiser = sgd(student, settings)
+    generator_optimiser = adam(generator, settings)
+    draw_batch = partial(draw, settings, shares, rng, device)
     generator_loss = student_loss = 0.0
 
     def hard_samples(images: Tensor, z: Tensor, labels: Tensor) -> Tensor:
@@ -119,16 +125,16 @@ def fine_tune(
         diversity = mode_seeking(z, images)
         return settings.label * fidelity - settings.adversarial * hardness + settings.diversity * diversity
 
-    student.eval()  # see above: its batch-norm statistics stay
+    student.eval()  # its batch-norm statistics stay those of real images
     for _ in range(settings.epochs):
         with frozen(student):
-            generator_loss = improve(generator, of_generator, batch, hard_samples, settings.generator_steps)
+            generator_loss = improve(generator, generator_optimiser, draw_batch, hard_samples, settings.generator_steps)
         for _ in range(settings.student_steps):
-            z, labels = batch()
+            z, labels = draw_batch()
             with torch.no_grad():
                 images = generator(z, labels)
                 teacher = label_weighted(ensemble(images).softmax(2), labels, weights).clamp(min=TINY).log()
             loss = kl_divergence(teacher, student(images)).mean()
-            PlainStep(of_student)(loss)
+            PlainStep(student_optimiser)(loss)
             student_loss = float(loss.detach())
     monitor.log(stream.round, generator_loss=generator_loss, student_loss=student_loss)

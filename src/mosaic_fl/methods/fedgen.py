@@ -1,16 +1,21 @@
 """FedGen: data-free distillation to the clients (Zhu, Hong & Zhou 2021, arXiv 2105.10056, algorithm 1).
 
-The server learns a light generator of penultimate features G(ε, y) that the clients' heads recognise as class y; each
-client trains its head on such features too, of all classes, beside its own samples. As in the authors' code, features
-are generated where the paper leaves features or images open, heads are weighted by class, and the first round is plain
-FedAvg, since nothing has been learnt that could be sent. One round is FedAvg.
+The server learns a small generator G(ε, y) of penultimate features that the clients' heads recognise as class y. Each
+client trains its head on its own samples and on such features of all classes. The paper leaves open whether features or
+images are generated; as in the authors' code these are features, and heads are weighted by class. The first round is
+plain FedAvg, because there is no generator yet. So a run of one round is FedAvg.
 
-The generator's budget (10 · 5 steps a round), Adam and sizes are those of that code, for MNIST; for CIFAR-10 it has 64
-for `synthesis.latent` and 512 for `width`. That code has a second term at the client, KL(outputs on features generated
-for its samples' labels ‖ outputs on the samples), and weights both by 10; these weights and the generator's rate it
-multiplies by 0.98 each round. Left out here: there is the one term of equation 5, with its weight of 1. Different, too:
-ε is normal, not uniform; labels come in the clients' proportions, not evenly; the generator's batches are of 128, not
-32; its optimiser starts anew each round; and it does not learn in the last round, after which nobody would use it.
+The generator's budget (10 · 5 steps a round), Adam and sizes are those of the code for MNIST. For CIFAR-10 the code has
+`synthesis.latent` 64 and `synthesis.width` 512.
+
+Differences from the authors' code:
+
+- The code has a second term at the client, KL(outputs on features generated for its samples' labels ‖ outputs on the
+  samples). It weights both terms by 10, and multiplies these weights and the generator's rate by 0.98 each round. Here
+  is only the term of equation 5, with its weight of 1.
+- ε is normal, not uniform. Labels come in the clients' proportions, not evenly.
+- The generator's batches are of 128, not 32, and its optimiser starts anew each round.
+- The generator does not learn in the last round: no client would use it.
 """
 
 from collections.abc import Sequence
@@ -55,7 +60,7 @@ WEIGHT_DECAY = 1e-2  # of the generator, in the authors' code
 def fedgen(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
     """`config.rounds.warm_up` rounds, at least one; the average of the last one is the result.
 
-    Raises UsageError where the clients' architectures differ, or have no head of their own to be trained.
+    Raises UsageError where the clients' architectures differ, or have no separate head.
     """
     schema = federation.schema
     seed = config.run.seed
@@ -64,20 +69,20 @@ def fedgen(federation: Federation, config: Config, device: torch.device, journal
     architecture, state = start(federation, config, "fedgen")
     features = feature_size(architecture, schema, state)
 
-    def latent(memory: States) -> Latent:
+    def build_latent(memory: States) -> Latent:
         labels = memory[LABELS]["shares"]
         return Latent(settings.latent, settings.width, features, labels, settings.local, memory[GENERATOR])
 
     def train(memory: States, clients: Sequence[int], round: int) -> Answers:  # lines 4-11; equation 5
-        sent = latent(memory) if LABELS in memory else None
-        return train_equal(federation, architecture, memory[GLOBAL], clients, round, config, sent)
+        latent = build_latent(memory) if LABELS in memory else None
+        return train_equal(federation, architecture, memory[GLOBAL], clients, round, config, latent)
 
     def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:  # lines 12-14
-        if round == rounds[-1]:  # no client would see what the generator learns now
+        if round == rounds[-1]:  # no client would use the generator
             return {**memory, GLOBAL: answers.merged}
         counts = answers.class_counts
         if GENERATOR in memory:
-            generator = load_into(latent(memory).network, memory[GENERATOR], "latent generator")
+            generator = load_into(build_latent(memory).network, memory[GENERATOR], "latent generator")
         else:
             with Stream(seed, "fedgen-generator").ambient():
                 generator = LatentGenerator(settings.latent, settings.width, schema.num_classes, features)
@@ -100,10 +105,10 @@ def train_generator(
     settings: SynthesisConfig,
     stream: Stream,
 ) -> float:
-    """Equation 4 with the authors' weights and diversity: the last value of the loss.
+    """Train by equation 4 with the authors' weights and diversity term; returns the last value of the loss.
 
-    Minimises label·Σ_k α[k, y]·CE(head_k(G(ε, y)), y) + diversity·exp(−mean d(ε_i, ε_j)·d(G_i, G_j)) for labels in
-    proportion to the samples of the clients, whose `counts` (K, C) also give α.
+    The loss is label·Σ_k α[k, y]·CE(head_k(G(ε, y)), y) + diversity·exp(−mean d(ε_i, ε_j)·d(G_i, G_j)). Labels come in
+    proportion to the clients' `counts` (K, C), which also give α.
     """
     device = next(generator.parameters()).device
     weights = class_weights(counts).to(device)
@@ -119,14 +124,14 @@ def train_generator(
 
 
 def feature_size(architecture: str, schema: Schema, state: State) -> int:
-    """d, of the penultimate features of `architecture`."""
+    """d, the number of penultimate features of `architecture`."""
     model = load_model(architecture, schema, state)
     with torch.no_grad():
         return model.features(torch.zeros(1, *schema.shape)).shape[1]
 
 
 def check_head(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raises UsageError where the models have no head that could be trained apart."""
+    """Raise UsageError where the models have no separate head."""
     with torch.random.fork_rng(devices=[]):
         if not hasattr(build(student, schema), "head"):
             raise UsageError(f"fedgen trains the head of a model apart, and {student} has none: use a built-in model")

@@ -1,8 +1,8 @@
 """FedProx (Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith 2020, arXiv 1812.06127, algorithm 2).
 
-FedAvg whose client k minimises h_k(θ; θ_t) = F_k(θ) + μ/2 · ‖θ − θ_t‖² (equation 2), which holds it near the model θ_t
-that the round began with. Left out is the paper's variable amount of local work (γ-inexact solutions): all clients do
-the same number of passes or steps. With μ = 0 this is FedAvg.
+FedAvg in which client k minimises h_k(θ; θ_t) = F_k(θ) + μ/2 · ‖θ − θ_t‖² (equation 2). The second term keeps it near
+θ_t, the model at the beginning of the round. The paper's variable amount of local work (γ-inexact solutions) is left
+out: all clients do the same number of passes or steps. With μ = 0 this is FedAvg.
 """
 
 import torch

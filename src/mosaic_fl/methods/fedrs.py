@@ -1,8 +1,8 @@
 """FedRS (Li, Zhan 2021, "FedRS: Federated learning with restricted softmax for label distribution non-IID data", KDD).
 
-FedAvg whose clients train with the restricted softmax: the logits of the classes that a client does not hold are
-multiplied by α (equation 5), so that it pushes their rows of the last layer away less. α = 1 is FedAvg, α = 0 takes
-those classes' scores out of the softmax (each counts as a logit of 0).
+FedAvg in which clients train with the restricted softmax: α multiplies the logits of the classes that a client lacks
+(equation 5). So it changes the rows of these classes in the last layer less. α = 1 is FedAvg. With α = 0 the scores of
+these classes do not matter: each counts as a logit of 0.
 """
 
 import torch

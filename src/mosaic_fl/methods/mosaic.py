@@ -1,10 +1,10 @@
 """Mosaic (arXiv 2505.19699), with the lessons of our feasibility study.
 
-0. Optionally, rounds of averaging give the clients a common start: inside each group of equal architectures, or, where
-   clients hold different widths of one architecture, by HeteroFL or FedRolex.
-1. Every client trains its own classifier and a generator of synthetic samples; only those leave it.
-2. The server gates the experts by what each knows and learns to fuse their outputs.
-3. It distils the fused teacher into one model on synthetic samples alone.
+0. Optionally, rounds of averaging give the clients a common start. They average within each group of equal
+   architectures. Where clients hold different widths of one architecture, they are rounds of HeteroFL or FedRolex.
+1. Every client trains a classifier, its expert, and a generator of synthetic samples. Only these leave the client.
+2. The server weights the experts by the classes that each has seen, and learns to fuse their outputs.
+3. The server distils the fused teacher into one model, on synthetic samples alone.
 4. Optionally, rounds of averaging fine-tune that model.
 """
 
@@ -28,7 +28,7 @@ from mosaic_fl.methods.averaging import (
     validation_accuracy,
 )
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.sending import of_each
+from mosaic_fl.methods.sending import by_client
 from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, static_batch_norm, with_statistics
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import extract, indices
@@ -43,124 +43,128 @@ BY_GROUP = "say rounds.kind = fedavg, which averages within each architecture"
 
 
 def mosaic(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
-    """One contribution a client, one global model; weights are averaged only in the rounds before and after, if any.
+    """One contribution a client, one global model. Weights are averaged only in the optional rounds before and after.
 
-    A client that does not contribute is sent the global model, and else the rounds alone in which it answered.
+    Every client receives the global model. Beyond that, a client that does not contribute receives only the rounds in
+    which it answered.
     """
-    before = range(config.rounds.warm_up)
-    after = range(len(before), len(before) + config.rounds.fine_tune)
-    warm = _warm_up(federation, config, before, journal)
-    contributions = federation.contribute(warm.starts)
+    warm_up = range(config.rounds.warm_up)
+    fine_tune = range(len(warm_up), len(warm_up) + config.rounds.fine_tune)
+    common_start = _warm_up(federation, config, warm_up, journal)
+    contributions = federation.contribute(common_start.starts)
 
     def judge(model: GlobalModel) -> float | None:
         return validation_accuracy(federation.evaluate(model.architecture, model.state))
 
-    distilled = distill(contributions, config, device, journal, warm.full, judge)
+    distilled = distill(contributions, config, device, journal, common_start.full, judge)
 
-    tuned, up, down = _fine_tune(federation, config, distilled.model, after, journal)
+    model, up, down = _fine_tune(federation, config, distilled.model, fine_tune, journal)
     size = len(distilled.model.to_bytes())
     clients = len(federation.architectures)
-    sent = of_each({c.client: len(c.to_bytes()) for c in contributions}, clients)
-    begun = of_each(
-        {c.client: warm.last.get(c.client, 0) + size * distilled.candidates for c in contributions}, clients
+    contribution_bytes = by_client({c.client: len(c.to_bytes()) for c in contributions}, clients)
+    candidate_bytes = size * distilled.candidates
+    request_bytes = by_client(
+        {c.client: common_start.start_bytes.get(c.client, 0) + candidate_bytes for c in contributions}, clients
     )
     return Outcome(
-        model=tuned,
-        bytes_up=[own + a + b for own, a, b in zip(sent, warm.up, up, strict=True)],
-        bytes_down=[size + own + a + b for own, a, b in zip(begun, warm.down, down, strict=True)],
+        model=model,
+        bytes_up=[own + a + b for own, a, b in zip(contribution_bytes, common_start.up, up, strict=True)],
+        bytes_down=[size + own + a + b for own, a, b in zip(request_bytes, common_start.down, down, strict=True)],
         distilled=distilled,
     )
 
 
 @dataclass(frozen=True)
-class _Warm:
-    """What the rounds before leave: each client's start, full models by architecture, bytes up and down a client.
+class _CommonStart:
+    """The result of step 0: each client's start, full models by architecture, bytes up and down a client.
 
-    `last` are the bytes of the start, which goes down with the question for a contribution.
+    `start_bytes` are the bytes of each client's start, which goes down with the request for a contribution.
     """
 
     starts: dict[int, Start]
     full: States
     up: list[int]
     down: list[int]
-    last: Mapping[int, int] = field(default_factory=dict)
+    start_bytes: Mapping[int, int] = field(default_factory=dict)
 
 
-def _warm_up(federation: Federation, config: Config, rounds: range, journal: Journal) -> _Warm:
+def _warm_up(federation: Federation, config: Config, rounds: range, journal: Journal) -> _CommonStart:
     kind = config.rounds.kind
     seed = config.run.seed
     groups = dict(enumerate(federation.architectures))
-    averaged = config.experts.kind == "class_average"
-    if not (rounds or averaged):
-        return _Warm({}, {}, *_nothing(len(groups)))
+    averages_experts = config.experts.kind == "class_average"
+    if not (rounds or averages_experts):
+        return _CommonStart({}, {}, *_no_bytes(len(groups)))
     with Stream(seed, "fedavg-init").ambient():
         states = {name: copy_state(build(name, federation.schema)) for name in sorted(set(groups.values()))}
-    if not rounds:  # experts that will be averaged must at least start from one point, which a shared seed gives them
-        return _Warm({k: Start(name, states[name]) for k, name in groups.items()}, {}, *_nothing(len(groups)))
+    if not rounds:  # experts that will be averaged need one start at least: the weights of a shared seed
+        return _CommonStart({k: Start(name, states[name]) for k, name in groups.items()}, {}, *_no_bytes(len(groups)))
     if kind == "fedavg":
         states = averaging_rounds(federation, groups, states, rounds, config.rounds, seed, journal)
         starts = {k: Start(name, states[name]) for k, name in groups.items()}
         sizes = packed_sizes(groups, states, federation.schema)
-        sent = traffic(sizes, rounds, journal)
-        return _Warm(starts, states, sent, sent, sizes)  # the last average goes down, too
+        round_bytes = traffic(sizes, rounds, journal)
+        return _CommonStart(starts, states, round_bytes, round_bytes, sizes)
     architecture = shared_architecture(federation.architectures, kind, BY_GROUP)
-    held = assign(architecture, config.models.ratios, len(groups))
+    ratios = assign(architecture, config.models.ratios, len(groups))
     rolling = kind == "fedrolex"
     state = partial_rounds(
-        federation, architecture, held, states[architecture], rounds, config.rounds, seed, journal, rolling=rolling
+        federation, architecture, ratios, states[architecture], rounds, config.rounds, seed, journal, rolling=rolling
     )
     state = static_batch_norm(federation, architecture, state, "statistics-warm-up", journal)
     starts = {}
-    for client, ratio in held.items():
+    for client, ratio in ratios.items():
         window = indices(architecture, ratio, federation.schema, len(rounds) if rolling else 0)
         starts[client] = Start(narrow(architecture, ratio), extract(state, window))
-    sizes = partial_sizes(architecture, held, state, federation.schema)
-    sent = traffic(sizes, rounds, journal)
+    sizes = partial_sizes(architecture, ratios, state, federation.schema)
+    round_bytes = traffic(sizes, rounds, journal)
     stage = ["statistics-warm-up"]
-    up, down = with_statistics(sent, architecture, state, federation.schema, stage, journal)
-    return _Warm(starts, {architecture: state}, up, down, sizes)
+    up, down = with_statistics(round_bytes, architecture, state, federation.schema, stage, journal)
+    return _CommonStart(starts, {architecture: state}, up, down, sizes)
 
 
-def _nothing(clients: int) -> tuple[list[int], list[int]]:
+def _no_bytes(clients: int) -> tuple[list[int], list[int]]:
     return [0] * clients, [0] * clients
 
 
 def _fine_tune(
     federation: Federation, config: Config, model: GlobalModel, rounds: range, journal: Journal
 ) -> tuple[GlobalModel, list[int], list[int]]:
-    """The model after the rounds that follow the distillation, and the bytes up and down of each client in them."""
+    """Step 4: the model after these rounds, and the bytes up and down of each client in them."""
     name = model.architecture
     seed = config.run.seed
     kind = config.rounds.kind
     clients = len(federation.architectures)
-    lr = {"optimiser": config.train.optimiser, "lr": config.rounds.fine_tune_lr}
+    settings = {"optimiser": config.train.optimiser, "lr": config.rounds.fine_tune_lr}
     state = State(model.state)
     if not rounds:
-        return model, *_nothing(clients)
+        return model, *_no_bytes(clients)
     if kind == "fedavg":
-        everyone = dict.fromkeys(range(clients), name)
-        states = averaging_rounds(federation, everyone, {name: state}, rounds, config.rounds, seed, journal, lr)
-        sent = traffic(packed_sizes(everyone, states, model.schema), rounds, journal)
-        return GlobalModel(name, model.schema, states[name]), sent, sent
-    held = assign(name, config.models.ratios, clients)
+        groups = dict.fromkeys(range(clients), name)
+        states = averaging_rounds(federation, groups, {name: state}, rounds, config.rounds, seed, journal, settings)
+        round_bytes = traffic(packed_sizes(groups, states, model.schema), rounds, journal)
+        return GlobalModel(name, model.schema, states[name]), round_bytes, round_bytes
+    ratios = assign(name, config.models.ratios, clients)
     rolling = kind == "fedrolex"
-    state = partial_rounds(federation, name, held, state, rounds, config.rounds, seed, journal, lr, rolling=rolling)
+    state = partial_rounds(
+        federation, name, ratios, state, rounds, config.rounds, seed, journal, settings, rolling=rolling
+    )
     state = static_batch_norm(federation, name, state, "statistics-fine-tune", journal)
-    sent = traffic(partial_sizes(name, held, state, model.schema), rounds, journal)
-    up, down = with_statistics(sent, name, state, model.schema, ["statistics-fine-tune"], journal)
+    round_bytes = traffic(partial_sizes(name, ratios, state, model.schema), rounds, journal)
+    up, down = with_statistics(round_bytes, name, state, model.schema, ["statistics-fine-tune"], journal)
     return GlobalModel(name, model.schema, state), up, down
 
 
 def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raise UsageError for settings with which the method would fail after its clients have trained."""
-    contributed = models
+    """Raise UsageError for settings that would fail only after the clients have trained."""
+    architectures = models
     if config.rounds.warm_up or config.rounds.fine_tune:
         require(models, {Capability.WEIGHTS}, "averaging (rounds.warm_up, rounds.fine_tune)")
     if config.rounds.kind != "fedavg" and config.rounds.warm_up:
         full = shared_architecture(models, config.rounds.kind, BY_GROUP)
-        held = assign(full, config.models.ratios, config.partition.clients)
-        contributed = [narrow(full, ratio) for ratio in held.values()]
-    check_distillation(config, schema, contributed)
+        ratios = assign(full, config.models.ratios, config.partition.clients)
+        architectures = [narrow(full, ratio) for ratio in ratios.values()]
+    check_distillation(config, schema, architectures)
     check_transfer(config, schema)
     if config.rounds.kind != "fedavg" and config.rounds.fine_tune:
         assign(student, config.models.ratios, config.partition.clients)

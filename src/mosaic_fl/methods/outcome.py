@@ -1,4 +1,4 @@
-"""What a method is as a function, and what it returns."""
+"""The type of a method's function, and its result: the `Outcome`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from mosaic_fl.storage.journal import Journal
 
 @dataclass(frozen=True)
 class Ensemble:
-    """What serves where no one model does: all experts, and how their logits (n, K, C) become one prediction (n, C)."""
+    """All experts as one classifier: `fuse` turns their logits (n, K, C) into scores (n, C)."""
 
     mixture: MixtureOfExperts
     fuse: Callable[[Tensor], Tensor]
@@ -29,9 +29,10 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What serves, bytes sent up by and down to each client by number, and how it was distilled, if Mosaic did.
+    """The result of a method: what serves, and the bytes that travelled.
 
-    `model` is the one global model, or None for a method that serves all clients' models as an `ensemble`.
+    `model` is the one global model, or None for a method that serves all clients' models as an `ensemble`. `bytes_up`
+    and `bytes_down` are bytes from and to each client, by client number. `distilled` is set by Mosaic alone.
     """
 
     model: GlobalModel | None
@@ -42,15 +43,16 @@ class Outcome:
 
     @property
     def served(self) -> GlobalModel | Ensemble:
-        """What predicts: `.logits(samples, device)`."""
+        """The model or the ensemble: it predicts by `.logits(samples, device)`."""
         served = self.model or self.ensemble
         assert served is not None
         return served
 
     @property
     def models_served(self) -> int:
-        """How many networks each prediction takes."""
+        """Number of networks that each prediction needs."""
         return len(self.ensemble.mixture.experts) if self.ensemble else 1
 
 
 Method = Callable[[Federation, Config, torch.device, Journal], Outcome]
+"""(federation, configuration, device, journal) -> outcome."""

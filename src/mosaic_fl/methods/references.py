@@ -1,8 +1,8 @@
 """Lines to measure methods against: the best local model, and ensembles of all clients' models with fixed gates.
 
-One-shot: every client trains once and sends its classifier. The ensembles serve the K models that came, so they are no
-answer to the problem, but the teachers that distillation starts from: mean logits is DENSE's (Zhang et al. 2022, arXiv
-2112.12371), class-weighted FedFTG's and Mosaic's (p(c) ∝ Σ_k w[k, c] · p_k(c)).
+One-shot: every client trains once and sends its classifier. The ensembles serve all K models, so they do not solve the
+problem of one global model. They are the teachers of distillation: mean logits is the teacher of DENSE (Zhang et al.
+2022, arXiv 2112.12371), class-weighted that of FedFTG and Mosaic (p(c) ∝ Σ_k w[k, c] · p_k(c)).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Ensemble, Outcome
-from mosaic_fl.methods.sending import of_each, others, sent_size
+from mosaic_fl.methods.sending import by_client, sizes_of_others, upload_size
 from mosaic_fl.server import experts
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.storage.journal import Journal
@@ -27,10 +27,11 @@ from mosaic_fl.training.monitor import Monitor
 
 
 def best_local(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
-    """The client's model that is right most often on the validation splits of ALL clients; the first of equals.
+    """The client's model with the best accuracy on the validation splits of ALL clients; the first of equals.
 
-    Every client is sent all others' models to score, one that sent none just the best; the test set has no part in the
-    choice. A model that nobody scored is not chosen; raises MosaicError where nobody scored any.
+    Every contributor receives the models of all others and scores them; a client that sent no model receives just the
+    best. The test set has no part in the choice. A model without a score is never chosen. Raises MosaicError where no
+    model has a score.
     """
     contributions = federation.contribute()
 
@@ -38,16 +39,16 @@ def best_local(federation: Federation, config: Config, device: torch.device, jou
         confusions = [federation.evaluate(c.architecture, c.expert) for c in contributions]
         if not any(confusions):
             raise MosaicError("no client answered to score a model, so none is the best: ask again with --resume")
-        scores = [validation_accuracy(each) for each in confusions]
+        scores = [validation_accuracy(matrices) for matrices in confusions]
         if not any(score is not None for score in scores):
             raise MosaicError("no client that answered holds validation samples: raise data.validation")
         return {}, {"clients": [c.client for c in contributions], "validation": scores}
 
-    chosen = journal.stage("choice", score).info
-    scores = {k: score for k, score in zip(chosen["clients"], chosen["validation"], strict=True) if score is not None}
+    choice = journal.stage("choice", score).info
+    scores = {k: score for k, score in zip(choice["clients"], choice["validation"], strict=True) if score is not None}
     best = next(c for c in contributions if c.client == max(scores, key=lambda client: scores[client]))
     up = _sizes(federation, contributions, counts=False)
-    down = [more if own else up[best.client] for own, more in zip(up, others(up), strict=True)]
+    down = [total if size else up[best.client] for size, total in zip(up, sizes_of_others(up), strict=True)]
     return Outcome(GlobalModel(best.architecture, best.schema, best.expert), up, down)
 
 
@@ -72,10 +73,10 @@ def _ensemble(
     contributions = federation.contribute()
     mixture = MixtureOfExperts.of(contributions)
     sizes = _sizes(federation, contributions, counts=counts)
-    return Outcome(None, sizes, others(sizes), ensemble=Ensemble(mixture, fuse(mixture)))
+    return Outcome(None, sizes, sizes_of_others(sizes), ensemble=Ensemble(mixture, fuse(mixture)))
 
 
 def _sizes(federation: Federation, contributions: Sequence[Contribution], *, counts: bool) -> list[int]:
-    """Bytes of the classifier of each client, with its class counts or without; 0 where it sent none."""
-    sent = {c.client: sent_size(c, expert=True, counts=counts) for c in contributions}
-    return of_each(sent, len(federation.architectures))
+    """Bytes of each client's classifier, with its class counts or without; 0 for a client that sent none."""
+    sizes = {c.client: upload_size(c, expert=True, counts=counts) for c in contributions}
+    return by_client(sizes, len(federation.architectures))

@@ -1,4 +1,4 @@
-"""What methods share whose server does more, after each round's average, than averaging: the loop and its stages."""
+"""The loop of methods whose server learns after each round's average: FedDF, FedGen, FedFTG, DFRD."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.methods.averaging import (
     States,
-    flat,
+    flatten,
     local_settings,
-    nested,
     packed_sizes,
     participants,
     shared_architecture,
     traffic,
+    unflatten,
     validation_figures,
     weighted_average,
 )
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.sending import delivered
+from mosaic_fl.methods.sending import with_result
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.network import load_network
@@ -35,12 +35,12 @@ from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.training.monitor import Monitor
 
 GLOBAL = "global"
-"""Where a method's memory keeps the weights of the global model."""
+"""The key of the global model's weights in a method's memory."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What those sent who answered in one round, the architecture of each, and what the server merged it to."""
+    """The answers of one round, the architecture of each, and the weights to which the server merged them."""
 
     fitted: Sequence[Fitted]
     architectures: Sequence[str]
@@ -48,22 +48,22 @@ class Answers:
 
     @property
     def class_counts(self) -> Tensor:
-        """int64 (K, C): the training samples by class of each that answered."""
+        """int64 (K, C): training samples of the K clients that answered, by class."""
         return torch.stack([f.class_counts for f in self.fitted])
 
     def experts(self, schema: Schema) -> list[Classifier]:
-        """The models of those that answered, in eval mode."""
+        """The models of the clients that answered, in eval mode."""
         return [load_model(name, schema, f.state) for name, f in zip(self.architectures, self.fitted, strict=True)]
 
 
 Train = Callable[[States, Sequence[int], int], Answers]
-"""(memory, clients asked, round) -> what they send; it is the clients' part of a round."""
+"""(memory, clients, round) -> their answers: the clients' part of a round."""
 Serve = Callable[[States, Answers, int, Monitor], States]
-"""(memory, answers, round, monitor) -> the memory for the next round; it is the server's part of a round."""
+"""(memory, answers, round, monitor) -> the memory for the next round: the server's part of a round."""
 
 
 def start(federation: Federation, config: Config, method: str) -> tuple[str, State]:
-    """The clients' one architecture and its first weights, which are FedAvg's, so that methods compare.
+    """The clients' one architecture and its first weights. These are the same as FedAvg's, so that methods compare.
 
     Raises UsageError where the architectures differ.
     """
@@ -81,7 +81,7 @@ def train_equal(
     config: Config,
     latent: Latent | None = None,
 ) -> Answers:
-    """FedAvg's round: `clients` train `architecture` on from `state`; merged is the average, by samples, of answers."""
+    """A round of FedAvg: `clients` train `architecture` from `state`; the server averages the answers by samples."""
     local = local_settings(config.rounds)
     fitted = federation.fit([FitJob(k, architecture, state, local, latent) for k in clients], round)
     return Answers(fitted, [architecture] * len(fitted), weighted_average(fitted))
@@ -97,23 +97,23 @@ def serve_rounds(
     train: Train,
     serve: Serve,
 ) -> States:
-    """In each of `rounds` a share of the clients trains and the server works on; returns the memory of the last one.
+    """In each of `rounds` a share of the clients trains, then the server learns; returns the memory after the last.
 
-    `memory[GLOBAL]` are the weights of `architecture`; what else the server keeps between rounds lies beside them.
-    Each round is a stage of `journal`, which says who answered, and logs the accuracy on all clients' validation
+    `memory` is what the server stores between rounds; `memory[GLOBAL]` are the weights of `architecture`. Each round is
+    a stage of `journal`; the stage lists the clients that answered and logs the accuracy on all clients' validation
     splits.
     """
 
-    def one_round(before: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
-        remembered = nested(before.tensors)
+    def work_round(previous: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
+        old_memory = unflatten(previous.tensors)
         clients = range(len(federation.architectures))
-        asked = participants(clients, config.rounds.participation, config.run.seed, round)
-        answers = train(remembered, asked, round)
-        kept = serve(remembered, answers, round, monitor)
-        monitor.log(round, **validation_figures(federation.evaluate(architecture, kept[GLOBAL])))
-        return flat(kept), {"participants": [f.client for f in answers.fitted]}
+        cohort = participants(clients, config.rounds.participation, config.run.seed, round)
+        answers = train(old_memory, cohort, round)
+        new_memory = serve(old_memory, answers, round, monitor)
+        monitor.log(round, **validation_figures(federation.evaluate(architecture, new_memory[GLOBAL])))
+        return flatten(new_memory), {"participants": [f.client for f in answers.fitted]}
 
-    return nested(journal.rounds(rounds, Stage(flat(memory)), one_round).tensors)
+    return unflatten(journal.rounds(rounds, Stage(flatten(memory)), work_round).tensors)
 
 
 def all_rounds(config: Config) -> range:
@@ -129,13 +129,13 @@ def load_model(architecture: str, schema: Schema, state: State) -> Classifier:
 def equal_outcome(
     federation: Federation, architecture: str, state: State, rounds: range, journal: Journal, extra_down: int = 0
 ) -> Outcome:
-    """The outcome of rounds in which only weights of `architecture` travelled, up and down, and then the result.
+    """The outcome of rounds in which only weights of `architecture` travelled; in the end the result goes down.
 
-    From the second round on `extra_down` bytes more went to each client that answered.
+    From the second round on, `extra_down` more bytes went to each client that answered.
     """
     groups = dict.fromkeys(range(len(federation.architectures)), architecture)
     up = traffic(packed_sizes(groups, {architecture: state}, federation.schema), rounds, journal)
-    more = traffic(dict.fromkeys(groups, extra_down), rounds[1:], journal)
-    down = [a + b for a, b in zip(up, more, strict=True)]
+    extra = traffic(dict.fromkeys(groups, extra_down), rounds[1:], journal)
+    down = [weights + more for weights, more in zip(up, extra, strict=True)]
     model = GlobalModel(architecture, federation.schema, state)
-    return Outcome(model, up, delivered(down, model))
+    return Outcome(model, up, with_result(down, model))

@@ -1,12 +1,12 @@
 """Partial training: clients train sub-models of one architecture at the widths they can afford.
 
 HeteroFL (Diao, Ding, Tarokh 2021, arXiv 2010.01264, algorithm 1) and FedRolex (Alam, Liu, Yan, Zhang 2022,
-arXiv 2212.01548, algorithm 1). They differ in which channels a client gets; see `models.submodel`.
+arXiv 2212.01548, algorithm 1). They differ in the channels that a client gets; see `models.submodel`.
 
-Both train with HeteroFL's masked cross-entropy (`rounds.masked`) and end with its static batch norm: sub-models'
-statistics say little about the full model's, so the clients measure those once more. Of the last layer each row is
-merged over the clients that hold its class. Left out is HeteroFL's scaler (activations · 1/ratio while training), which
-the batch norm behind every layer would undo.
+Both train with HeteroFL's masked cross-entropy (`rounds.masked`) and end with its static batch norm: the statistics of
+sub-models say little about those of the full model, so the clients measure these once more. Each row of the last layer
+is merged over the clients that have samples of its class. HeteroFL's scaler (activations · 1/ratio while training) is
+left out, because the batch norm behind every layer would undo it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from mosaic_fl.methods.averaging import (
     validation_figures,
 )
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.methods.sending import delivered
+from mosaic_fl.methods.sending import with_result
 from mosaic_fl.models import build
 from mosaic_fl.models.submodel import Windows, extract, indices, merge
 from mosaic_fl.models.width import RATIOS, Ratio, narrow
@@ -40,40 +40,40 @@ from mosaic_fl.training.monitor import Monitor
 
 
 def heterofl(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
-    """HeteroFL: client k has the first channels, at width ratio `config.models.ratios[k mod ...]`, in every round."""
+    """HeteroFL: in every round a client trains the first channels, at its ratio of `config.models.ratios` in turn."""
     return partial_training(federation, config, journal, rolling=False)
 
 
 def fedrolex(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
-    """FedRolex: as HeteroFL, but the window of channels moves on by one every round."""
+    """FedRolex: as HeteroFL, but the window of channels moves by one in every round."""
     return partial_training(federation, config, journal, rolling=True)
 
 
 def partial_training(federation: Federation, config: Config, journal: Journal, *, rolling: bool) -> Outcome:
     """`config.rounds.warm_up` rounds, at least one; the full model of the last round is the result.
 
-    The clients' architecture is the full model's. Raises UsageError where they differ or it cannot be cut, and for a
-    wrong ratio.
+    The full model has the clients' architecture. Raises UsageError where the clients' architectures differ, where there
+    are no sub-models of it, and for a wrong ratio.
     """
     architecture = shared_architecture(federation.architectures, "fedrolex" if rolling else "heterofl")
-    held = assign(architecture, config.models.ratios, len(federation.architectures))
+    ratios = assign(architecture, config.models.ratios, len(federation.architectures))
     rounds = range(max(1, config.rounds.warm_up))
     with Stream(config.run.seed, "fedavg-init").ambient():  # FedAvg's start, so that methods compare
         state = copy_state(build(architecture, federation.schema))
     state = partial_rounds(
-        federation, architecture, held, state, rounds, config.rounds, config.run.seed, journal, rolling=rolling
+        federation, architecture, ratios, state, rounds, config.rounds, config.run.seed, journal, rolling=rolling
     )
     state = static_batch_norm(federation, architecture, state, "statistics", journal)
-    sent = traffic(partial_sizes(architecture, held, state, federation.schema), rounds, journal)
-    up, down = with_statistics(sent, architecture, state, federation.schema, ["statistics"], journal)
+    round_bytes = traffic(partial_sizes(architecture, ratios, state, federation.schema), rounds, journal)
+    up, down = with_statistics(round_bytes, architecture, state, federation.schema, ["statistics"], journal)
     model = GlobalModel(architecture, federation.schema, state)
-    return Outcome(model, up, delivered(down, model))
+    return Outcome(model, up, with_result(down, model))
 
 
 def partial_rounds(
     federation: Federation,
     architecture: str,
-    held: Mapping[int, Ratio],
+    ratios: Mapping[int, Ratio],
     state: State,
     rounds: range,
     config: RoundsConfig,
@@ -85,49 +85,52 @@ def partial_rounds(
 ) -> State:
     """In each of `rounds`, a share of the clients trains its part of `state`, the weights of `architecture`.
 
-    `held` gives each client's width ratio. Each round is a stage of `journal`, which says who answered, and logs the
-    full model's accuracy on the validation splits of all clients. `settings` are changes to the local training.
+    `ratios` gives each client's width ratio. Each round is a stage of `journal`; the stage lists the clients that
+    answered and logs the full model's accuracy on the validation splits of all clients. `settings` are changes to the
+    local training.
     """
-    several = len(set(held.values())) > 1
-    local = local_settings(config, several) | ({"absent": 0.0} if config.masked else {}) | dict(settings or {})
+    several_widths = len(set(ratios.values())) > 1
+    local = local_settings(config, several_widths) | ({"absent": 0.0} if config.masked else {}) | dict(settings or {})
 
-    def one_round(before: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
-        parts = {k: held[k] for k in participants(list(held), config.participation, seed, round)}
+    def train_round(previous: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
+        parts = {k: ratios[k] for k in participants(list(ratios), config.participation, seed, round)}
         roll = round if rolling else 0
-        fitted, merged = train_parts(federation, architecture, parts, before.tensors, round, roll, local)
+        fitted, merged = train_parts(federation, architecture, parts, previous.tensors, round, roll, local)
         monitor.log(round, **validation_figures(federation.evaluate(architecture, merged)))
         return merged, {"participants": [f.client for f in fitted]}
 
-    return journal.rounds(rounds, Stage(state), one_round).tensors
+    return journal.rounds(rounds, Stage(state), train_round).tensors
 
 
 def train_parts(
     federation: Federation,
     architecture: str,
-    held: Mapping[int, Ratio],
+    ratios: Mapping[int, Ratio],
     state: State,
     round: int,
     roll: int,
     settings: Mapping[str, Any],
 ) -> tuple[list[Fitted], State]:
-    """The clients in `held` train their parts of `state`, whose windows have moved on by `roll`: (answers, merged).
+    """The clients of `ratios` train their parts of `state`, with windows moved by `roll`: (answers, merged weights).
 
-    Each entry is the mean over the clients that hold it and answered, weighted by their training samples as in FedAvg;
-    the papers' plain mean is the case of equal sizes. One that none of them holds stays as it was. With every ratio 1
-    and no mask this is FedAvg.
+    Each entry is the mean over the answers that have it, weighted by their training samples as in FedAvg; the papers'
+    plain mean is the case of equal sizes. An entry that no answer has stays as it was. With every ratio 1 and no mask
+    this is FedAvg.
     """
-    windows = {ratio: indices(architecture, ratio, federation.schema, roll) for ratio in dict.fromkeys(held.values())}
+    widths = dict.fromkeys(ratios.values())
+    windows = {ratio: indices(architecture, ratio, federation.schema, roll) for ratio in widths}
     parts = {ratio: extract(state, window) for ratio, window in windows.items()}
-    jobs = [FitJob(k, narrow(architecture, ratio), parts[ratio], settings) for k, ratio in held.items()]
+    jobs = [FitJob(k, narrow(architecture, ratio), parts[ratio], settings) for k, ratio in ratios.items()]
     fitted = federation.fit(jobs, round)
     masked = settings.get("absent") == 0
-    return fitted, merge(state, [(*held_rows(f, windows[held[f.client]], masked=masked), f.samples) for f in fitted])
+    updates = [(*class_rows(f, windows[ratios[f.client]], masked=masked), f.samples) for f in fitted]
+    return fitted, merge(state, updates)
 
 
-def held_rows(fitted: Fitted, windows: Windows, *, masked: bool) -> tuple[State, Windows]:
-    """The answer and its windows, where `masked` without the last layer's rows for classes that its client lacks.
+def class_rows(fitted: Fitted, windows: Windows, *, masked: bool) -> tuple[State, Windows]:
+    """The answer's weights and windows; where `masked`, without the last layer's rows for classes its client lacks.
 
-    The mask left those rows where they were; averaged in, they would hold the others' back.
+    Training with the mask did not change those rows. In the average they would slow the rows of other clients down.
     """
     rows = fitted.class_counts.nonzero().flatten()
     if not masked or len(rows) == len(fitted.class_counts):
@@ -140,59 +143,61 @@ def held_rows(fitted: Fitted, windows: Windows, *, masked: bool) -> tuple[State,
 def static_batch_norm(federation: Federation, architecture: str, state: State, stage: str, journal: Journal) -> State:
     """`state` with the batch-norm statistics of the training data of all clients that answer.
 
-    It is as it was where it has none, or nobody answers. One exchange, the `stage` of `journal`. With n_k samples at
-    client k and n in all, μ = Σ n_k/n · μ_k and σ² = Σ n_k/n · (σ²_k + (μ_k − μ)²): those of the pooled data, where the
-    layer's inputs were normalised alike.
+    One exchange, the `stage` of `journal`. `state` does not change where it has no such statistics, or no client
+    answers. With n_k samples at client k and n in all, μ = Σ n_k/n · μ_k and σ² = Σ n_k/n · (σ²_k + (μ_k − μ)²). These
+    are the statistics of the pooled data, if the layer's inputs were normalised alike at all clients.
     """
     if not any(name.endswith("running_mean") for name in state):
         return state
 
     def measure(monitor: Monitor) -> tuple[State, dict[str, Any]]:
-        answered = federation.statistics(architecture, state)
-        told = {"participants": [a.client for a in answered]}
-        known = [a for a in answered if a.samples]
-        if not known:
-            return {}, told
-        total = sum(a.samples for a in known)
-        mean = weighted_sum([a.state for a in known], [a.samples / total for a in known])
+        replies = federation.statistics(architecture, state)
+        info = {"participants": [a.client for a in replies]}
+        replies = [a for a in replies if a.samples]
+        if not replies:
+            return {}, info
+        total = sum(a.samples for a in replies)
+        mean = weighted_sum([a.state for a in replies], [a.samples / total for a in replies])
         for name in (name for name in mean if name.endswith("running_mean")):
-            of_variance = name.removesuffix("mean") + "var"
-            between = [a.samples / total * (a.state[name] - mean[name]).square() for a in known]
-            mean[of_variance] = mean[of_variance] + torch.stack(between).sum(0)
-        return mean, told
+            variance_name = name.removesuffix("mean") + "var"
+            between = [a.samples / total * (a.state[name] - mean[name]).square() for a in replies]
+            mean[variance_name] = mean[variance_name] + torch.stack(between).sum(0)
+        return mean, info
 
     return state | journal.stage(stage, measure).tensors
 
 
 def with_statistics(
-    sent: Sequence[int], architecture: str, state: State, schema: Schema, stages: Sequence[str], journal: Journal
+    round_bytes: Sequence[int], architecture: str, state: State, schema: Schema, stages: Sequence[str], journal: Journal
 ) -> tuple[list[int], list[int]]:
-    """Bytes (up, down) a client: `sent` both ways, and those of static batch norm.
+    """Bytes (up, down) a client: its `round_bytes` in both directions, and those of static batch norm.
 
-    For each of its `stages` in which a client answered these are its statistics up, the full model down.
+    In each of the `stages` of static batch norm that a client answers, its statistics go up and the full model down.
     """
-    found = {name: tensor for name, tensor in state.items() if "running_" in name}
-    if not found:
-        return list(sent), list(sent)
-    up = len(container.pack("statistics", {}, found))
+    statistics = {name: tensor for name, tensor in state.items() if "running_" in name}
+    if not statistics:
+        return list(round_bytes), list(round_bytes)
+    up = len(container.pack("statistics", {}, statistics))
     down = len(GlobalModel(architecture, schema, state).to_bytes())
-    exchanges = list(zip(sent, answers(len(sent), stages, journal), strict=True))
-    return [size + times * up for size, times in exchanges], [size + times * down for size, times in exchanges]
+    exchanges = list(zip(round_bytes, answers(len(round_bytes), stages, journal), strict=True))
+    bytes_up = [size + times * up for size, times in exchanges]
+    bytes_down = [size + times * down for size, times in exchanges]
+    return bytes_up, bytes_down
 
 
-def partial_sizes(architecture: str, held: Mapping[int, Ratio], state: State, schema: Schema) -> dict[int, int]:
-    """Bytes of the sub-model that each client trains, packed as it travels."""
+def partial_sizes(architecture: str, ratios: Mapping[int, Ratio], state: State, schema: Schema) -> dict[int, int]:
+    """Bytes of the sub-model that each client trains, packed for transport."""
     sizes = {}
-    for ratio in dict.fromkeys(held.values()):
+    for ratio in dict.fromkeys(ratios.values()):
         part = extract(state, indices(architecture, ratio, schema))
         sizes[ratio] = len(GlobalModel(narrow(architecture, ratio), schema, part).to_bytes())
-    return {client: sizes[ratio] for client, ratio in held.items()}
+    return {client: sizes[ratio] for client, ratio in ratios.items()}
 
 
 def assign(architecture: str, ratios: Sequence[Ratio], clients: int) -> dict[int, Ratio]:
     """The width ratio of each client: `ratios` in turn.
 
-    Raises UsageError where there are none, or `architecture` has no sub-model of one of them.
+    Raises UsageError where there are no ratios, or where `architecture` has no sub-model of one of them.
     """
     if not ratios:
         raise UsageError(f"no width ratios: give some of {', '.join(map(str, RATIOS))}")
@@ -202,5 +207,5 @@ def assign(architecture: str, ratios: Sequence[Ratio], clients: int) -> dict[int
 
 
 def check_ratios(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
-    """Raises UsageError where the architecture cannot be cut as `config.models.ratios` say."""
+    """Raise UsageError where the architecture has no sub-models of `config.models.ratios`."""
     assign(student, config.models.ratios, config.partition.clients)

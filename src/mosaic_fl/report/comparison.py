@@ -8,7 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mosaic_fl.comparison.table import LEVEL, Block, Row
+from mosaic_fl.comparison.paired import LEVEL
+from mosaic_fl.comparison.table import Block, Row
 from mosaic_fl.report.sheet import (
     BLUE,
     FAINT,
