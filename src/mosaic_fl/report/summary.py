@@ -1,4 +1,7 @@
-"""What the folder of a run or comparison on one machine shows: it tells nothing, but keeps what it finished."""
+"""The summary of a run or comparison on one machine, for `mosaic status`: it counts the files in the run's folder.
+
+Such a run writes no events, unlike a run over a network (`watch`). It leaves a file for each part that it finished.
+"""
 
 import json
 from collections import Counter
@@ -18,12 +21,12 @@ STATES = {True: "running", False: "stopped", None: "unknown"}
 
 
 @dataclass(frozen=True)
-class Kept:
-    """`finished` stages in the order in which they were, and `contributions`, as files in the folder of a `command`.
+class Summary:
+    """The files in the folder of a `command`: its `finished` stages in their order, and the number of `contributions`.
 
-    `cells` are those of a comparison that are done, `runnable` those that can run (None before the first is done), and
-    `failed` those that did not. `changed` is when the latest of all was written (UTC seconds); `accuracy` the one of
-    `result.json`; `at_work` whether some process works there, None where nobody can say.
+    Of a comparison, `cells` is the number of finished cells, `runnable` the number that can run (None before the first
+    is finished), and `failed` the number that failed. `changed` is the time of the latest file (UTC seconds);
+    `accuracy` is that of `result.json`; `at_work` says whether a process works in the folder (None: unknown).
     """
 
     command: str
@@ -38,66 +41,74 @@ class Kept:
     at_work: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """For `mosaic status --json`; `state` is finished, running, stopped, or unknown where nobody can say."""
+        """For `mosaic status --json`; `state` is finished, running, stopped or unknown."""
         state = "finished" if self.ended else STATES[self.at_work]
         return {"state": state, **asdict(self), "finished": list(self.finished)}
 
 
-def read_kept(folder: Path) -> Kept:
-    """What is in `folder`; raises UsageError where it is not the folder of a run, or a file in it is damaged."""
+def read_summary(folder: Path) -> Summary:
+    """The summary of `folder`; raises UsageError if it is not the folder of a run, or if a file in it is damaged."""
     require_path(folder)
     text = read_if_there(folder / MARKER)
     if text is None:
-        what = "not the folder of a run" if folder.is_dir() else "no folder"
-        raise UsageError(f"{folder} is {what}: name what --out was")
+        reason = "not the folder of a run" if folder.is_dir() else "no folder"
+        raise UsageError(f"{folder} is {reason}: name what --out was")
     try:
         marker = json.loads(text)
         if "mosaic_fl" not in marker or not isinstance(marker.get("options", {}), dict):
             raise ValueError
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{folder / MARKER} is damaged or no run's: name what --out was") from error
-    stages = sorted((_written(path), path.stem) for path in folder.glob("stages/*.safetensors"))
+    stages = sorted((_write_time(path), path.stem) for path in folder.glob("stages/*.safetensors"))
     contributions = list(folder.glob("contributions/*.contribution"))
     cells = list(folder.glob("cells/*.json"))
     latest = [folder / MARKER, folder / "table.json", *contributions, *cells, folder / FILE]
-    times = [_written(path) for path in latest] + [time for time, _ in stages]
+    times = [_write_time(path) for path in latest] + [time for time, _ in stages]
     result = read_result(folder)
     grid = _grid(folder / "table.json", marker)
     accuracy = _accuracy(result or {})
-    names = tuple(name for _, name in stages) or _timed(result or {})
-    ended = result is not None if grid is None else grid.left == 0
-    told = str(marker.get("command", "run")), ended, names, len(contributions), len(cells), max(times), accuracy
-    runnable, failed = (None, 0) if grid is None else (grid.runnable, grid.failed)
-    return Kept(*told, runnable=runnable, failed=failed, at_work=occupied(folder))
+    names = tuple(name for _, name in stages) or _result_stages(result or {})
+    return Summary(
+        command=str(marker.get("command", "run")),
+        ended=result is not None if grid is None else grid.pending == 0,
+        finished=names,
+        contributions=len(contributions),
+        cells=len(cells),
+        changed=max(times),
+        accuracy=accuracy,
+        runnable=None if grid is None else grid.runnable,
+        failed=0 if grid is None else grid.failed,
+        at_work=occupied(folder),
+    )
 
 
-def kept_lines(kept: Kept, now: float) -> list[str]:
-    """`kept` in words, at the time `now` (UTC seconds)."""
-    ago = span(now - kept.changed)
-    said = [f"mosaic {kept.command} on one machine, which tells only what it finished; last written {ago} ago"]
-    if kept.ended:
-        accuracy = "" if kept.accuracy is None else f": test accuracy {100 * kept.accuracy:.1f} %"
-        said.append(f"finished{accuracy}")
-    if kept.cells or kept.runnable:
-        failed = f", {kept.failed} failed" if kept.failed else ""
-        said.append(f"cells done: {kept.cells}{f' of {kept.runnable}' if kept.runnable else ''}{failed}")
-    if kept.contributions:
-        said.append(f"contributions: {kept.contributions}")
-    server = [name for name in kept.finished if not name.startswith("client-")]
-    if server:
-        said.append(f"stages done: {', '.join(server)}")
-    if not kept.ended:
-        again = "start it again with the same command and --resume"
+def summary_lines(summary: Summary, now: float) -> list[str]:
+    """`summary` as text, one sentence a line, at the time `now` (UTC seconds)."""
+    ago = span(now - summary.changed)
+    lines = [f"mosaic {summary.command} on one machine: only its finished parts are known; last written {ago} ago"]
+    if summary.ended:
+        accuracy = "" if summary.accuracy is None else f": test accuracy {100 * summary.accuracy:.1f} %"
+        lines.append(f"finished{accuracy}")
+    if summary.cells or summary.runnable:
+        failed = f", {summary.failed} failed" if summary.failed else ""
+        lines.append(f"cells done: {summary.cells}{f' of {summary.runnable}' if summary.runnable else ''}{failed}")
+    if summary.contributions:
+        lines.append(f"contributions: {summary.contributions}")
+    server_stages = [name for name in summary.finished if not name.startswith("client-")]
+    if server_stages:
+        lines.append(f"stages done: {', '.join(server_stages)}")
+    if not summary.ended:
+        resume = "start it again with the same command and --resume"
         words = {
             True: "at work",
-            False: f"not finished, and nobody works there: {again}",
-            None: f"not finished: if it is not at work, {again}",
+            False: f"not finished, and nobody works there: {resume}",
+            None: f"not finished: if it is not at work, {resume}",
         }
-        said.append(words[kept.at_work])
-    return said
+        lines.append(words[summary.at_work])
+    return lines
 
 
-def _written(path: Path) -> float:
+def _write_time(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:
@@ -109,8 +120,8 @@ def _accuracy(result: Mapping[str, Any]) -> float | None:
     return float(value) if isinstance(value, (int, float)) and abs(value) <= 1 else None
 
 
-def _timed(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """The stages of a run that has its result, whose files are gone with it, as the result times them."""
+def _result_stages(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """The stages that a result has times for: a finished run has removed the files of its stages."""
     seconds = result.get("seconds")
     names = seconds if isinstance(seconds, dict) else {}
     return tuple(str(name) for name in names if name not in ("load", "measure", "other", "total"))
@@ -118,17 +129,17 @@ def _timed(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Grid:
-    """How many cells of a comparison can run, how many of those failed, and how many are `left` to be done."""
+    """Numbers of cells of a comparison: those that can run, that failed, and that are not done (failures included)."""
 
     runnable: int
     failed: int
-    left: int
+    pending: int
 
 
 def _grid(table: Path, marker: dict[str, Any]) -> _Grid | None:
-    """What `table.json` says of a comparison, or None where there is none yet, or a marker without the seeds.
+    """The numbers in `table.json` of a comparison; None without that file, or if the marker does not have the seeds.
 
-    A row stands for one cell a seed, and a one-shot method's row in the table of every number of rounds.
+    A row stands for one cell of each seed. A one-shot method has its row in the table of every number of rounds.
     """
     seeds = marker.get("options", {}).get("seeds")
     if seeds is None or not table.exists():
@@ -145,7 +156,7 @@ def _grid(table: Path, marker: dict[str, Any]) -> _Grid | None:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """The JSON object in a file that the run writes whole; raises UsageError where it is none."""
+    """The JSON object in a file of the run; raises UsageError if the file holds none."""
     try:
         content = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
