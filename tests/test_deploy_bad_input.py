@@ -8,7 +8,7 @@ import pytest
 from flower_processes import Place
 from mosaic_fl.cli.main import main
 from mosaic_fl.data.export import save_parquet
-from mosaic_fl.deploy.client import REFUSED_FOR, ClientPlan, Supervisor, _accept, _sole
+from mosaic_fl.deploy.client import REFUSAL_LIMIT, ClientPlan, Supervisor, _accept, _lock
 from mosaic_fl.deploy.flower import environment
 from mosaic_fl.deploy.prepare import check_data, prepare
 from mosaic_fl.deploy.processes import Processes
@@ -129,11 +129,11 @@ def test_a_client_of_another_version_or_with_an_unknown_or_doubled_key_is_told(t
     with pytest.raises(MosaicError, match=r"does not know the key .*client.key: give its .pub file"):
         _accept(Answer(HERE, frozenset({"other"})), plan, "mark")
     supervisor = Supervisor(plan, "mark", Processes())
-    supervisor._refused()
-    assert supervisor.refused_since is not None
-    supervisor.refused_since -= REFUSED_FOR
+    supervisor._report_refusal()
+    assert supervisor.refusal_start is not None
+    supervisor.refusal_start -= REFUSAL_LIMIT
     with pytest.raises(MosaicError, match="another client uses it"):
-        supervisor._refused()
+        supervisor._report_refusal()
 
 
 def test_a_client_that_is_to_end_with_the_server_outlives_its_node(
@@ -210,12 +210,12 @@ def test_a_folder_of_somebody_else_is_no_client_s(folder: Path) -> None:
     theirs.mkdir(parents=True)
     (theirs / "thesis.tex").write_text("years of work")
     plan = ClientPlan(folder, load_site(_site(folder, f'folder = "papers"\n{GOOD}{SERVER}')), insecure=True, wait=0)
-    with pytest.raises(UsageError, match="is not empty, and not the folder of a client"), _sole(plan.site.folder):
+    with pytest.raises(UsageError, match="is not empty, and not the folder of a client"), _lock(plan.site.folder):
         pass
-    with pytest.raises(UsageError, match="cannot be the client's folder"), _sole(folder / "data.parquet" / "x"):
+    with pytest.raises(UsageError, match="cannot be the client's folder"), _lock(folder / "data.parquet" / "x"):
         pass
     for _ in range(2):  # at first empty, then its own
-        with _sole(folder / "mine"):
+        with _lock(folder / "mine"):
             (folder / "mine" / "work").mkdir(exist_ok=True)
     assert (theirs / "thesis.tex").exists()
 

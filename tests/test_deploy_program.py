@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("flwr")
 
-from mosaic_fl.deploy.program import WAIT, let_the_database_wait
+from mosaic_fl.deploy.program import WAIT, set_database_pragmas
 
 # As flower-supernode: a server's thread that nobody ends, and a main thread that does its work.
 SERVES = """
@@ -58,8 +58,8 @@ with engine.connect() as connection:
 
 def test_a_flower_without_these_settings_is_left_as_it_is() -> None:
     constants = SimpleNamespace(SQLITE_PRAGMAS=(("busy_timeout", "5000"), ("cache_size", "-64000")))
-    let_the_database_wait(constants)
+    set_database_pragmas(constants)
     assert dict(constants.SQLITE_PRAGMAS) == {"busy_timeout": str(WAIT), "cache_size": "-64000"}
     empty = SimpleNamespace()
-    let_the_database_wait(empty)
+    set_database_pragmas(empty)
     assert empty.SQLITE_PRAGMAS == ()

@@ -14,7 +14,7 @@ pytest.importorskip("flwr")
 
 from mosaic_fl.deploy.gate import write_gate
 from mosaic_fl.deploy.processes import parent
-from mosaic_fl.deploy.warm import require_known_executor
+from mosaic_fl.deploy.warm import require_executor_module
 from mosaic_fl.errors import UsageError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every process is started anew")
@@ -129,7 +129,7 @@ def test_only_a_clients_executor_is_warm(tmp_path: Path) -> None:
 
 
 def test_an_executor_of_another_shape_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = require_known_executor()
+    module = require_executor_module()
     monkeypatch.setattr(module.SubprocessExecutor, "launch", lambda self, spec: None)
     with pytest.raises(UsageError, match="starts apps in another way"):
-        require_known_executor()
+        require_executor_module()

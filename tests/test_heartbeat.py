@@ -68,7 +68,7 @@ def test_the_line_of_a_minute_says_what_is_done_and_what_is_left() -> None:
     time = Clock()
     console, text = plain(time)
     display = Display([("train", 3.0), ("generator", 3.0), ("student", 4.0)], console, clients=3)
-    assert display.words() == "between two stages · 0:00 elapsed"
+    assert display.line() == "between two stages · 0:00 elapsed"
     for client in range(3):
         display.update("train", client, 1, 10)
     time.now = 30.0
@@ -77,11 +77,11 @@ def test_the_line_of_a_minute_says_what_is_done_and_what_is_left() -> None:
     time.now = 80.0
     display.update("train", 2, 5, 10)
     display.update("generator", 0, 1, 10)
-    assert display.words().startswith("train · 2 of 3 clients, generator · 0 of 3 clients · 1:20 elapsed, about ")
+    assert display.line().startswith("train · 2 of 3 clients, generator · 0 of 3 clients · 1:20 elapsed, about ")
     for name in ("train", "generator"):
         display.finish(name)
     display.update("student", -1, 45, 100)
-    assert display.words().startswith("student · 45 % · 1:20 elapsed, about ")
+    assert display.line().startswith("student · 45 % · 1:20 elapsed, about ")
     assert text.getvalue() == ""  # a stage that no clock measured has no figure to show
 
 
@@ -106,7 +106,7 @@ def test_the_ceiling_trains_beside_the_server() -> None:
     display.update("student", -1, 1, 2)
     display.update("centralised", -1, 1, 4)
     display.update("student", -1, 1, 2)
-    assert display.words().startswith("student · 50 %, centralised · 25 %")
+    assert display.line().startswith("student · 50 %, centralised · 25 %")
 
 
 def test_times() -> None:

@@ -157,7 +157,7 @@ def test_a_broken_picture_is_a_row_with_its_error_and_not_the_end(capsys: pytest
 def test_how_far_it_is_is_said_every_minute_and_not_among_the_rows(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mosaic_fl.report.heartbeat.EVERY", 0.0)
+    monkeypatch.setattr("mosaic_fl.report.heartbeat.INTERVAL", 0.0)
     pictures(a_png=BLACK, b_png=WHITE)
     out, err = predict(capsys)
     assert len(out.splitlines()) == 2

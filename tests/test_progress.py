@@ -7,7 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
-from mosaic_fl.report.progress import Display, Stage, time_left
+from mosaic_fl.report.progress import Display, Stage, remaining_seconds
 from mosaic_fl.storage.stopwatch import Stopwatch
 
 
@@ -39,21 +39,21 @@ def wait_for(words: str, text: io.StringIO) -> None:
 
 
 def test_time_left_uses_the_pace_of_the_work_done() -> None:
-    assert time_left([Stage(1.0), Stage(2.0)], clients=1) is None  # nothing is measured yet
+    assert remaining_seconds([Stage(1.0), Stage(2.0)], clients=1) is None  # nothing is measured yet
     # 10 units took 20 s, so the 5 units to come take 10 s.
-    done = Stage(10.0, seconds=20.0, parts={-1: 1.0}, finished=True)
-    assert time_left([done, Stage(5.0)], clients=1) == pytest.approx(10.0)
+    done = Stage(10.0, seconds=20.0, parts={-1: 1.0}, over=True)
+    assert remaining_seconds([done, Stage(5.0)], clients=1) == pytest.approx(10.0)
     # Half of the 5 in 1 s. Pace: 21 s / 12.5 units. Whole: ½·(1/½) + ½·(5·1.68) = 5.2 s, half of it left.
     half = Stage(5.0, seconds=1.0, parts={-1: 0.5})
-    assert time_left([done, half], clients=1) == pytest.approx(2.6)
+    assert remaining_seconds([done, half], clients=1) == pytest.approx(2.6)
     # One client of two is half-way: a quarter is done; 1 s / 1.25 units. ¾·(1 + ¾·5·0.8) = 3 s.
-    assert time_left([Stage(5.0, seconds=1.0, parts={0: 0.5})], clients=2) == pytest.approx(3.0)
-    assert time_left([done], clients=1) == 0.0
+    assert remaining_seconds([Stage(5.0, seconds=1.0, parts={0: 0.5})], clients=2) == pytest.approx(3.0)
+    assert remaining_seconds([done], clients=1) == 0.0
 
 
 def test_a_stage_taken_from_disk_says_nothing_about_the_pace() -> None:
-    resumed = Stage(100.0, finished=True)
-    assert time_left([resumed, Stage(4.0, seconds=2.0, parts={-1: 0.5})], clients=1) == pytest.approx(2.0)
+    resumed = Stage(100.0, over=True)
+    assert remaining_seconds([resumed, Stage(4.0, seconds=2.0, parts={-1: 0.5})], clients=1) == pytest.approx(2.0)
 
 
 def test_without_a_terminal_there_is_one_plain_line_a_stage() -> None:

@@ -14,7 +14,7 @@ from mosaic_fl.data.reading import read_parquet
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.report.kept import read_kept
+from mosaic_fl.report.summary import read_summary
 from mosaic_fl.runs.folder import MARKER
 from mosaic_fl.storage import container
 from mosaic_fl.storage.files import read_bytes, read_if_there, read_text, require_path
@@ -180,7 +180,7 @@ DEEP = "[" * 100_000
 def test_a_damaged_file_of_a_run(run: Path, name: str, content: str, words: str) -> None:
     (run / name).write_text(content, "latin-1")
     with pytest.raises(UsageError, match=words):
-        read_kept(run)
+        read_summary(run)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from fuzz_mutation import mutate_text
 from fuzz_reader import Reader, parsed, read_any
 
 from mosaic_fl.engines.flower import answer_file
-from mosaic_fl.report.kept import kept_lines, read_kept
 from mosaic_fl.report.status import plain
+from mosaic_fl.report.summary import read_summary, summary_lines
 from mosaic_fl.runs.folder import MARKER
 from mosaic_fl.watch.reading import read_status
 from mosaic_fl.watch.watch import EVENTS, STATUS, Watch
@@ -54,7 +54,9 @@ def _read_run_file(data: bytes, folder: Path) -> None:
         if name == EVENTS:
             (folder / STATUS).rename(folder / "status.kept")
         read_any(
-            lambda: _shown_status(folder), lambda: kept_lines(read_kept(folder), 0.0), lambda: answer_file.read(path)
+            lambda: _shown_status(folder),
+            lambda: summary_lines(read_summary(folder), 0.0),
+            lambda: answer_file.read(path),
         )
     finally:
         path.write_bytes(good)

@@ -1,1 +1,3 @@
-"""The `mosaic` command: thin, it calls the library."""
+"""The `mosaic` command: one file for each subcommand. The work itself is in the library.
+
+Start with `main`, which lists the subcommands."""

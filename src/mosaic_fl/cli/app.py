@@ -1,12 +1,12 @@
-"""What all commands of `mosaic` share: plain help texts, paths that are not empty, and options that are given once.
+"""The command class that every subcommand of `mosaic` uses: checks of paths and of repeated options, plain help texts.
 
-An option that takes several values with commas between them says so in its metavar, which ends in `,…`; given more
-than once, its values are put together. Any other option that takes one value is refused where it is given twice: of two
-seeds or folders, one would be dropped.
+The metavar of an option that takes several values ends in `,…`: the user writes them with commas between them. If such
+an option occurs more than once, its values are put together. Any other option may occur once only: of two seeds or two
+folders, one would be dropped.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,42 +21,48 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
-    """A command that refuses an empty path and a doubled option by name, and whose help is not escaped for Rich."""
+    """A command that refuses empty paths and repeated options, by name. Its help has no escapes for Rich."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Raises UsageError for an empty path, which as a `Path` would be the current folder, and a doubled option."""
-        given = self._occurrences(ctx, args)
+        """Parse `args`; raises UsageError for a repeated option and for an empty path.
+
+        As a `Path`, an empty text would be the current folder.
+        """
+        texts = self._occurrences(ctx, args)
         for parameter in self.params:
-            for text in given.get(parameter.name or "", ()) if _is_place(parameter) else ():
+            for text in texts.get(parameter.name or "", ()) if _is_path(parameter) else ():
                 if text == "":
                     name = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.make_metavar(ctx)
                     raise UsageError(f"{name} '': write a path; the current folder is .")
                 if isinstance(text, str):
                     require_path(Path(text))
-        lists = {option: _joined(option, values) for option in _options(self) if (values := _more(option, given))}
-        rest = super().parse_args(ctx, args)
+        repeated = {option: texts.get(option.name or "", []) for option in _options(self)}
+        lists = {option: _join(option, values) for option, values in repeated.items() if len(values) > 1}
+        remaining = super().parse_args(ctx, args)
         ctx.params |= {option.name: option.process_value(ctx, text) for option, text in lists.items()}
-        return rest
+        return remaining
 
     def _occurrences(self, ctx: click.Context, args: Sequence[str]) -> dict[str, list[str]]:
-        """Every text that was given, by parameter, in its order."""
-        every = copy.copy(
-            self
-        )  # whose options all keep what came before; a parser of its own, as parsing eats arguments
-        every.params = [copy.copy(parameter) for parameter in self.params]
-        for option in _options(every):
+        """The texts of each parameter, in the order of the command line."""
+        # A copy of this command, because parsing consumes the arguments. Its options collect all their values.
+        collector = copy.copy(self)
+        collector.params = [copy.copy(parameter) for parameter in self.params]
+        for option in _options(collector):
             option.multiple = True
-        given, _, _ = every.make_parser(ctx).parse_args(list(args))
-        return {name: list(value) if isinstance(value, (list, tuple)) else [value] for name, value in given.items()}
+        texts, _, _ = collector.make_parser(ctx).parse_args(list(args))
+        return {name: list(value) if isinstance(value, (list, tuple)) else [value] for name, value in texts.items()}
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Without the backslashes by which Typer keeps Rich from reading `[default: 5]` as markup, Rich used or not."""
+        """As Typer's, without its backslashes.
+
+        Typer writes them so that Rich does not read `[default: 5]` as markup, even where Rich is not in use.
+        """
         super().format_help(ctx, formatter)
         formatter.buffer = [part.replace("\\[", "[") for part in formatter.buffer]
 
 
 class App(typer.Typer):
-    """A group of `Command`s, with plain text for help and errors."""
+    """A group of `Command`s; its help and errors are plain text."""
 
     def __init__(self, help: str, **settings: Any) -> None:
         names = {"help_option_names": ["-h", "--help"]}
@@ -65,33 +71,27 @@ class App(typer.Typer):
     def command(
         self, name: str | None = None, *, cls: type[TyperCommand] | None = Command, **settings: Any
     ) -> Callable[[Function], Function]:
-        """As Typer's, for a `Command`."""
+        """As Typer's `command`, with `Command` as the class."""
         return super().command(name, cls=cls, **settings)
 
 
 def _options(command: click.Command) -> list[click.Option]:
-    """The options that take a text and keep the last one."""
+    """The options that take one text; of several texts, click uses the last one."""
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     return [option for option in options if not (option.multiple or option.is_flag or option.count)]
 
 
-def _more(option: click.Option, given: Mapping[str, list[str]]) -> list[str]:
-    """What was given for an option that was given more than once."""
-    values = given.get(option.name or "", [])
-    return values if len(values) > 1 else []
-
-
-def _joined(option: click.Option, values: list[str]) -> str:
-    """Several values of an option as one list; raises UsageError where it takes one value."""
+def _join(option: click.Option, values: list[str]) -> str:
+    """Several values of an option as one text with commas; raises UsageError if the option takes one value."""
     metavar = option.metavar or ""
-    # `N|NAME,…`: how many there are, or their names. Two numbers are no list of names.
+    # `N|NAME,…` is either a number or a list of names: two numbers are not a list of names.
     if metavar.endswith(",…") and not ("|" in metavar and any(value.isdecimal() for value in values)):
         return ",".join(values)
-    shown = " and ".join(repr(value) for value in values[:2])
+    examples = " and ".join(repr(value) for value in values[:2])
     times = "twice" if len(values) == 2 else f"{len(values)} times"
-    raise UsageError(f"{option.opts[-1]} is given {times}, as {shown}: it takes one value")
+    raise UsageError(f"{option.opts[-1]} is given {times}, as {examples}: it takes one value")
 
 
-def _is_place(parameter: click.Parameter) -> bool:
-    # --data of a simulation is text: a path or the name of a data set.
+def _is_path(parameter: click.Parameter) -> bool:
+    # --data of a simulation has the type text: it is a path or the name of a data set.
     return isinstance(parameter.type, click.Path) or parameter.name == "data"

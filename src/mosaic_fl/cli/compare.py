@@ -1,4 +1,4 @@
-"""`mosaic compare`: several methods in the same settings, one after the other."""
+"""`mosaic compare`: run several methods in the same settings and write tables of their results."""
 
 import sys
 import time
@@ -10,14 +10,14 @@ import typer
 from rich.console import Console
 
 from mosaic_fl.cli.forecasting import DryRun, announce, show
-from mosaic_fl.cli.options import Force, Preset, Resume, Settings, given_settings, names, require_words, words
+from mosaic_fl.cli.options import Force, Preset, Resume, Settings, names, parse_settings, require_words, words
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.report.heartbeat import Heartbeat, clock, waiting
 from mosaic_fl.runs.folder import claim, require_open
 
-# The grid that a GPU would run: full sets, more clients, the paper's network.
+# The grid of --full, for a GPU: the full data set, more clients, the network of the paper.
 FULL = {
     "data": "hub:uoft-cs/cifar10",
     "clients": "5,10,20",
@@ -27,7 +27,7 @@ FULL = {
     "student": "resnet18",
 }
 USUAL = {"data": "digits", "clients": "5", "alpha": "0.1", "rounds": "1"}
-DRAWING = 0.02  # share of the time that may go into the picture: the tables are written after every cell
+PICTURE_SHARE = 0.02  # of the run time at most; the tables are written after every cell
 
 Value = TypeVar("Value", int, float)
 
@@ -57,24 +57,24 @@ def compare(
     dry_run: DryRun = False,
 ) -> None:
     """Compare methods: the same clients, data, models, budgets and seeds."""
-    asked = {
+    options = {
         "data": data, "clients": clients, "alpha": alpha, "rounds": rounds, "models": models, "student": student
     }  # fmt: skip
-    said = USUAL | (FULL if full else {}) | {name: value for name, value in asked.items() if value is not None}
+    texts = USUAL | (FULL if full else {}) | {name: value for name, value in options.items() if value is not None}
     from mosaic_fl.comparison.grid import Grid, all_methods
 
-    asked_jobs = 0 if jobs == "auto" else count("jobs", jobs)
+    job_count = 0 if jobs == "auto" else count("jobs", jobs)
     grid = Grid(
         methods=all_methods() if methods == "all" else words("methods", methods),
-        clients=numbers("clients", said["clients"], int),
-        alphas=numbers("alpha", said["alpha"], float),
+        clients=numbers("clients", texts["clients"], int),
+        alphas=numbers("alpha", texts["alpha"], float),
         architectures=words("architectures", architectures),
-        rounds=numbers("rounds", said["rounds"], int),
+        rounds=numbers("rounds", texts["rounds"], int),
         seeds=numbers("seeds", seeds, int),
         preset=preset or "default",
-        values=_values(said, workers or ("1" if asked_jobs != 1 else None))
+        values=_values(texts, workers or ("1" if job_count != 1 else None))
         | {name: value for name, value in reading.items() if value is not None}
-        | given_settings(settings),
+        | parse_settings(settings),
     )
     base = grid.base()
     require_words(base)
@@ -82,7 +82,7 @@ def compare(
     if not list_only:
         require_open(out, resume=resume, force=force)
     with waiting(Console(stderr=True), f"loading {base.data.name} and checking {len(grid.cells())} cells"):
-        from mosaic_fl.comparison.plan import make_plan  # torch begins here
+        from mosaic_fl.comparison.plan import make_plan  # imports torch
 
         plan = make_plan(grid)
     if list_only:
@@ -96,18 +96,17 @@ def compare(
 
     config = grid.base().with_values({"models.clients": list(plan.models), "models.student": plan.student})
     sources = [Path(config.data.name)]
-    options = grid.options()
-    at_once = asked_jobs or worker_count(0, len(grid.settings()), plan.device)
-    claim(out, "compare", plan.inputs, config, sources, options, resume=resume, force=force, dry_run=dry_run)
+    parallel_jobs = job_count or worker_count(0, len(grid.settings()), plan.device)
+    claim(out, "compare", plan.inputs, config, sources, grid.options(), resume=resume, force=force, dry_run=dry_run)
     if dry_run:
-        show(foresee_grid(plan, at_once))
+        show(foresee_grid(plan, parallel_jobs))
         return
-    announce(lambda: foresee_grid(plan, at_once, first=True), resume=resume)
-    _run(plan, out, at_once)
+    announce(lambda: foresee_grid(plan, parallel_jobs, first=True), resume=resume)
+    _run(plan, out, parallel_jobs)
 
 
 def _run(plan: Any, out: Path, jobs: int) -> None:
-    """Run the grid, tell of each cell, and print the tables; raises MosaicError in the end if a cell failed."""
+    """Run the grid, report each cell and print the tables; raises MosaicError at the end if a cell failed."""
     from mosaic_fl.comparison.cells import Results, remaining_seconds
     from mosaic_fl.comparison.grid import Cell
     from mosaic_fl.comparison.run_grid import run_grid
@@ -119,44 +118,46 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     begin = time.monotonic()
     redraw_at = 0.0
     runnable = plan.runnable
-    known = dict[Cell, Any]()
-    news = ""
+    latest_results = dict[Cell, Any]()
+    activity = ""
 
-    def spent(results: Results) -> tuple[str, str]:
-        """How many cells are done, and the time that took and is left, in words."""
-        left = [other for other in runnable if other not in results]
-        at_once = min(jobs, len({other.setting for other in left}) or 1)
-        guess = (remaining_seconds(left, results) or 0) / at_once
-        time_left = f", about {clock(guess)} left" if guess else ""
-        return f"[{len(runnable) - len(left)}/{len(runnable)}]", f"{clock(time.monotonic() - begin)} elapsed{time_left}"
+    def progress(results: Results) -> tuple[str, str]:
+        """As ("[3/9]", "1:20 elapsed, about 2:40 left"): the number of finished cells, and the times."""
+        pending = [cell for cell in runnable if cell not in results]
+        parallel_jobs = min(jobs, len({cell.setting for cell in pending}) or 1)
+        estimate = (remaining_seconds(pending, results) or 0) / parallel_jobs
+        remainder = f", about {clock(estimate)} left" if estimate else ""
+        times = f"{clock(time.monotonic() - begin)} elapsed{remainder}"
+        return f"[{len(runnable) - len(pending)}/{len(runnable)}]", times
 
-    def words() -> str:
-        done, elapsed = spent(known)
-        return f"{done} {news or 'at work'}; {elapsed}"
+    def progress_line() -> str:
+        cell_count, times = progress(latest_results)
+        return f"{cell_count} {activity or 'at work'}; {times}"
 
-    heartbeat = Heartbeat(Console(stderr=True), words)
+    heartbeat = Heartbeat(Console(stderr=True), progress_line)
 
-    def listen(stage: str, client: int, done: int, total: int) -> None:
-        nonlocal news
-        cell = next((str(cell) for cell in runnable if cell not in known), "") if jobs == 1 else f"{jobs} at once"
-        who = f" of client {client}" if client >= 0 else ""
-        news = f"{cell}: {stage}{who}, {done} of {total}"
+    def listen(stage: str, client: int, step: int, total: int) -> None:
+        nonlocal activity
+        current = next((str(cell) for cell in runnable if cell not in latest_results), "")
+        cell = current if jobs == 1 else f"{jobs} at once"
+        worker = f" of client {client}" if client >= 0 else ""
+        activity = f"{cell}: {stage}{worker}, {step} of {total}"
         heartbeat.beat()
 
-    def after(cell: Cell, results: Results) -> None:
+    def report_cell(cell: Cell, results: Results) -> None:
         nonlocal redraw_at
-        known.update(results)
+        latest_results.update(results)
         _write(plan, out, results)
         if picture and (start := time.monotonic()) > redraw_at:
             comparison_picture(blocks(plan.grid, results), picture)
-            redraw_at = time.monotonic() + (time.monotonic() - start) / DRAWING
+            redraw_at = time.monotonic() + (time.monotonic() - start) / PICTURE_SHARE
         result = results[cell]
-        (done, elapsed) = spent(results)
-        what = f"{100 * result.accuracy:.1f} %" if result.accuracy is not None else f"failed: {result.reason}"
-        heartbeat.say(f"{done} {cell}: {what} in {clock(result.seconds)}; {elapsed}")
+        cell_count, times = progress(results)
+        outcome = f"{100 * result.accuracy:.1f} %" if result.accuracy is not None else f"failed: {result.reason}"
+        heartbeat.say(f"{cell_count} {cell}: {outcome} in {clock(result.seconds)}; {times}")
 
     heartbeat.say(f"{len(runnable)} cells in {len({cell.setting for cell in runnable})} settings at {jobs} at once")
-    results = run_grid(plan, out, after, jobs, listen)
+    results = run_grid(plan, out, report_cell, jobs, listen)
     _write(plan, out, results)
     tables = blocks(plan.grid, results)
     if picture:
@@ -165,14 +166,15 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     for table in comparison_tables(tables):
         console.print(table)
     print(f"Results: {out}/table.md, table.csv, table.json, cells/{', pictures/compare.png' if picture else ''}")
-    failed = {cell: result for cell, result in results.items() if result.status == "failed"}
-    if failed:
-        cell, result = next(iter(failed.items()))
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    failures = {cell: result for cell, result in results.items() if result.status == "failed"}
+    if failures:
+        cell, result = next(iter(failures.items()))
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
         raise MosaicError(f"failed: {cell}{more}: {result.reason}; --resume tries again")
 
 
 def _write(plan: Any, out: Path, results: Any) -> None:
+    """Write the tables of all results so far."""
     from mosaic_fl.comparison.table import blocks, to_csv, to_json
     from mosaic_fl.report.comparison import to_markdown
     from mosaic_fl.storage.files import write_atomic
@@ -182,28 +184,28 @@ def _write(plan: Any, out: Path, results: Any) -> None:
         write_atomic(out / f"table.{name}", content)
 
 
-def _values(said: dict[str, str], workers: str | None) -> dict[str, Any]:
-    """The settings that options give."""
-    given = {
-        "data.name": said["data"],
-        "models.clients": names(said.get("models")),
-        "models.student": said.get("student"),
+def _values(texts: dict[str, str], workers: str | None) -> dict[str, Any]:
+    """The settings that the options set, by their names (`data.name`)."""
+    settings = {
+        "data.name": texts["data"],
+        "models.clients": names(texts.get("models")),
+        "models.student": texts.get("student"),
         "run.workers": 0 if workers == "auto" else workers,
     }
-    return {key: value for key, value in given.items() if value is not None}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def numbers(option: str, text: str, kind: Callable[[str], Value]) -> list[Value]:
-    """`0,1,2` -> its numbers; raises UsageError for what is none."""
+    """`0,1,2` -> [0, 1, 2]; raises UsageError if a part is not a number."""
     try:
         return [kind(part) for part in words(option, text)]
     except ValueError:
-        what = "whole numbers" if kind is int else "numbers"
-        raise UsageError(f"--{option} {text!r}: these are {what} with commas between them, as 0,1,2") from None
+        kind_name = "whole numbers" if kind is int else "numbers"
+        raise UsageError(f"--{option} {text!r}: these are {kind_name} with commas between them, as 0,1,2") from None
 
 
 def count(option: str, text: str) -> int:
-    """`2` -> 2; raises UsageError for what is no number of at least 1."""
+    """`2` -> 2; raises UsageError for anything but a number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"--{option} {text!r}: write a number of at least 1, or auto")
     return int(text)

@@ -1,4 +1,4 @@
-"""`mosaic data`: look at a data set and how it would be spread over clients."""
+"""`mosaic data`: show how a data set would be spread over clients, or describe its schema."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from mosaic_fl.data.places import is_here, require_source
 from mosaic_fl.errors import UsageError
 from mosaic_fl.report.sheet import can_draw, require_drawing
 
-PICTURE = Path("runs/split.png")  # a look is no result: without --out the last one is drawn over
+PICTURE = Path("runs/split.png")  # without --out, each call overwrites it
 
 
 @reads_images()
@@ -59,8 +59,8 @@ def data(
         _describe(config, number_or_names(classes, classes_file), out, force)
         return
     if classes is not None or classes_file:
-        given = f"--classes {classes}" if classes is not None else f"--classes-file {classes_file}"
-        raise UsageError(f"{given} goes with --describe: a data set names its own")
+        option = f"--classes {classes}" if classes is not None else f"--classes-file {classes_file}"
+        raise UsageError(f"{option} goes with --describe: a data set names its own")
     if export:
         from mosaic_fl.data import export as export_folder
 
@@ -68,7 +68,7 @@ def data(
     if out:
         require_free(out, force, Path(config.data.name))
         require_drawing()
-    from mosaic_fl.data.partition import class_table as count
+    from mosaic_fl.data.partition import class_table as count_classes
     from mosaic_fl.data.partition import partition
     from mosaic_fl.data.sources import load
     from mosaic_fl.report.pictures import split_picture
@@ -76,7 +76,7 @@ def data(
 
     splits = load(config.data, config.run.seed)
     shards = partition(splits.train, config.partition, config.run.seed)
-    counts = count(shards)
+    counts = count_classes(shards)
     names = splits.train.schema.classes
     Console().print(class_table(counts, names))
     picture = out or PICTURE
@@ -89,7 +89,7 @@ def data(
 
 
 def _describe(config: Config, classes: int | list[str] | None, out: Path | None, force: bool) -> None:
-    """Print the schema of a client's own data or of a data set, or write it to `out`; figures go to stderr alone."""
+    """Print the schema of a client's own data or of a data set, or write it to `out`. The class counts go to stderr."""
     name = config.data.name
     stderr = Console(stderr=True)
     if out:

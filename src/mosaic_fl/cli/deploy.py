@@ -1,4 +1,4 @@
-"""`mosaic deploy`: keys, a server and its clients over a network; see docs/deploy.md."""
+"""`mosaic deploy`: make keys, and start a server or a client of a federation over a network; see docs/deploy.md."""
 
 import time
 from pathlib import Path
@@ -21,7 +21,7 @@ app = App("A federation over a network: docs/deploy.md.")
 keys = App("Make keys and certificates.")
 app.add_typer(keys, name="keys")
 
-MB = 2**20  # bytes, as --max-answer counts
+MB = 2**20  # bytes; the unit of --max-answer
 Show = Annotated[bool, typer.Option("--show", help="print the commands and their environment, and end")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="no TLS and no keys: on loopback only")]
 
@@ -89,7 +89,7 @@ def server(
     options = {"run.method": method, "models.student": student, "partition.clients": clients, **reading}
     config = configure(file, options, settings, preset)
     if no_proxy:
-        note("--no-proxy: the server's proxy needs nothing installed any more, and stands always; leave the option out")
+        note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")
     METHODS[config.run.method].settings(config)
     if test:
         existing(test)
@@ -98,8 +98,7 @@ def server(
         require_open(out, resume=resume, force=force)
     _need_flower()
     from mosaic_fl.deploy.plan import ServerPlan, read_limits
-    from mosaic_fl.deploy.server import serve
-    from mosaic_fl.deploy.server import show as shown
+    from mosaic_fl.deploy.server import command_lines, serve
     from mosaic_fl.report.heartbeat import Heartbeat
     from mosaic_fl.report.status import brief
     from mosaic_fl.watch.reading import read_status
@@ -122,7 +121,7 @@ def server(
         trusted=tuple(trusted or ()),
     )
     if show:
-        print(shown(plan))
+        print(command_lines(plan))
         return
     console = Console(stderr=True)
     heartbeat = Heartbeat(console, lambda: brief(read_status(plan.out), time.time()))
@@ -152,7 +151,7 @@ def client(
     plan = ClientPlan(site, load_site(site), insecure, once, wait)
     if show:
         check_client(plan)
-        print(command(plan, free_port()).shown())
+        print(command(plan, free_port()).shell_line())
         return
     work(plan)
 

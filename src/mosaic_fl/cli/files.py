@@ -1,4 +1,4 @@
-"""`mosaic contribute` and `distill`: the same method for sites that exchange files only."""
+"""`mosaic contribute` and `mosaic distill`: the method for sites that can exchange files only."""
 
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from mosaic_fl.cli.options import (
     Seed,
     Settings,
     configure,
-    given_settings,
+    parse_settings,
 )
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
@@ -30,8 +30,8 @@ from mosaic_fl.runs.folder import claim, require_open
 from mosaic_fl.runs.result import finished
 from mosaic_fl.storage.files import require_file, require_place, require_writable, write_atomic
 
-# Of the settings that say what a simulation reads, those for a site too.
-READ = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
+# The settings of a simulation's data that also apply to the data of one site.
+SITE_SETTINGS = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
 Trust = Annotated[
     list[str] | None, typer.Option("--trust", metavar="NAME", help="a model of yours, MODULE:FACTORY, or timm")
 ]
@@ -66,11 +66,11 @@ def contribute(
     require_free(out, force, data, dry_run=dry_run)
     federation = number_or_names(classes, classes_file)
     existing(data)
-    simulated = [name for name in given_settings(settings) if name.startswith(("data.", "partition."))]
-    if idle := [name for name in simulated if name not in READ]:
+    simulated = [name for name in parse_settings(settings) if name.startswith(("data.", "partition."))]
+    if idle := [name for name in simulated if name not in SITE_SETTINGS]:
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
     from mosaic_fl.client.contribute import Site, common_start
-    from mosaic_fl.client.contribute import contribute as make
+    from mosaic_fl.client.contribute import contribute as make_contribution
     from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.experts.naming import check
@@ -97,21 +97,21 @@ def contribute(
     announce(lambda: foresee_contribution(site, config, place, first=True))
     with Display([("train", 1.0), ("generator", 1.5)], console, stopwatch=stopwatch) as display, one_thread():
 
-        def listen(stage: str, client: int, done: int, total: int) -> None:
-            stopwatch.hear(stage, client, done, total)
-            display.hear(stage, client, done, total)
+        def listen(stage: str, client: int, step: int, total: int) -> None:
+            stopwatch.hear(stage, client, step, total)
+            display.hear(stage, client, step, total)
 
         start = common_start(config, spec, samples.schema)
-        told = partial(Recorder, client=client, listen=listen)
+        recorder = partial(Recorder, client=client, listen=listen)
         with stopwatch.stage(CLIENTS):
-            made = make(site, config, place, told, start)
+            contribution = make_contribution(site, config, place, recorder, start)
         display.hear(CLIENTS, -1, 1, 1)
-    content = made.to_bytes()
+    content = contribution.to_bytes()
     write_atomic(out, content)
     size = f"{len(content):,} bytes"
-    kept = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
-    print(f"{out}: {size} · model {spec} · generator {made.generator_line} · {kept}")
-    print(own_figure(made.validation))
+    private = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
+    print(f"{out}: {size} · model {spec} · generator {contribution.generator_line} · {private}")
+    print(own_figure(contribution.validation))
 
 
 @reads_images()
@@ -143,7 +143,7 @@ def distill(
         existing(test)
     tell_idle(reading, test)
     require_open(out, resume=resume, force=force)
-    let_in(trusted)
+    trust_models(trusted)
     from mosaic_fl.forecast.foresee import foresee_distillation
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.heartbeat import waiting
@@ -177,7 +177,7 @@ def distill(
 
 
 def number_or_names(text: str | None, file: Path | None = None) -> int | list[str] | None:
-    """`10` -> 10, `cat,dog` -> their names, or those in a file; raises UsageError for fewer than two."""
+    """`10` -> 10, `cat,dog` -> ["cat", "dog"], or the names in `file`; raises UsageError for fewer than two classes."""
     if text is not None and file is not None:
         raise UsageError(f"--classes {text} and --classes-file {file}: give one of them")
     if file is not None:
@@ -186,14 +186,15 @@ def number_or_names(text: str | None, file: Path | None = None) -> int | list[st
         return read_names(file)
     if text is None:
         return None
-    found = int(text) if text.isdecimal() else [name.strip() for name in text.split(",")]
-    if (found if isinstance(found, int) else len(found)) < 2 or (isinstance(found, list) and not all(found)):
+    number = int(text) if text.isdecimal() else None
+    names = [name.strip() for name in text.split(",")]
+    if (len(names) if number is None else number) < 2 or not all(names):
         raise UsageError(f"--classes {text!r}: give the number of classes, two or more, or their names, as cat,dog,owl")
-    return found
+    return names if number is None else number
 
 
-def let_in(trusted: list[str] | None) -> None:
-    """Let in what --trust names."""
+def trust_models(trusted: list[str] | None) -> None:
+    """Register the models and libraries that --trust names."""
     from mosaic_fl.models import trust_own
 
     for spec in trusted or []:
@@ -201,9 +202,9 @@ def let_in(trusted: list[str] | None) -> None:
 
 
 def require_free(path: Path, force: bool, *sources: Path, dry_run: bool = False) -> None:
-    """Raise UsageError before any work where writing `path` would destroy something, or is not possible.
+    """Raise UsageError if `path` cannot be written, or if writing it would destroy something.
 
-    What is in one of `sources`, which are read, is not even overwritten with `force`.
+    A file in one of `sources`, which the command reads, is not overwritten even with `force`.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder: --out names a file")

@@ -1,4 +1,4 @@
-"""What a command will take: `--dry-run`, and the first line of a long run."""
+"""The forecast of a command's cost: the option `--dry-run`, and the first line of a long run."""
 
 import sys
 from collections.abc import Callable
@@ -16,25 +16,27 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="say what it would take,
 
 
 def announce(foresee: "Callable[[], Forecast | None]", *, resume: bool = False) -> None:
-    """The first line of a long run, on stderr; a forecast that fails does not end the run, but is told."""
+    """Print the forecast as one line on stderr. If the forecast fails, a note says so and the run goes on."""
     try:
-        coming = foresee()
+        forecast = foresee()
     except MosaicError as error:
         note(f"no forecast: {error}")
         return
-    if coming is not None:
-        print(f"{coming.line}{' (all of it; what is finished is kept)' if resume else ''}", file=sys.stderr, flush=True)
+    if forecast is not None:
+        print(
+            f"{forecast.line}{' (all of it; what is finished is kept)' if resume else ''}", file=sys.stderr, flush=True
+        )
 
 
-def show(coming: "Forecast | None") -> None:
-    """The forecast of a dry run on stdout: a line, and a table of its stages; nothing was written."""
+def show(forecast: "Forecast | None") -> None:
+    """Print the forecast of a dry run on stdout: one line, and a table of its stages."""
     from rich.console import Console
 
-    from mosaic_fl.report.foreseen import forecast_table
+    from mosaic_fl.report.forecast import forecast_table
 
-    assert coming is not None
-    print(coming.line)
-    Console(file=sys.stdout).print(forecast_table(coming))
-    for reason in coming.at_most:
+    assert forecast is not None
+    print(forecast.line)
+    Console(file=sys.stdout).print(forecast_table(forecast))
+    for reason in forecast.at_most:
         print(f"At most: {reason}.")
     print("Dry run: nothing was written.")

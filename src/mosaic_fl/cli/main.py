@@ -1,4 +1,4 @@
-"""Entry point of `mosaic`: the commands, and how each error ends in one line."""
+"""Entry point of `mosaic`: the list of subcommands, and the one line in which every error ends."""
 
 import io
 import os
@@ -44,28 +44,29 @@ def root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 a fault while running, 2 a wrong input."""
+    """Run the command line and exit with its code: 0 success, 1 a fault during the run, 2 a wrong input."""
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
-    if sys.stdout is None:  # closed by whoever began us
+    if sys.stdout is None:  # closed by the parent process
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that has no α shows ? and not an error after hours
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without α shows ?, and the run goes on
         sys.stdout.reconfigure(errors="replace")
-    # Wherever it stands, so that it can be put behind a command that just failed.
     words = words or ["--help"]
+    # --debug may stand anywhere, so that a user can append it to a command that has failed.
     words = (["--debug"] if debug else []) + [word for word in words if word != "--debug"]
     try:
         try:
             code = _run(words, debug)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has gone: `mosaic predict … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+    except BrokenPipeError:  # the reader of stdout has ended, as in `mosaic predict … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout again at its exit
         sys.exit(0)
     sys.exit(code)
 
 
 def _run(words: list[str], debug: bool) -> int:
+    """Run the command `words`; returns its exit code. With `debug`, errors are raised instead of printed."""
     try:
         with printed():
             code = app(words, prog_name="mosaic", standalone_mode=False)
@@ -80,7 +81,7 @@ def _run(words: list[str], debug: bool) -> int:
         return code
     except BrokenPipeError:
         raise
-    except SystemExit as error:  # Typer's, for the same
+    except SystemExit as error:  # Typer's answer to a broken pipe
         if isinstance(error.__context__, BrokenPipeError):
             raise error.__context__ from None
         raise
@@ -95,18 +96,21 @@ def _run(words: list[str], debug: bool) -> int:
 
 
 def _abandon(code: int) -> None:
-    """End at once where threads that are not ours (Flower's, Ray's) would be waited for, and for ever."""
-    here = threading.current_thread()
-    if any(thread is not here and not thread.daemon for thread in threading.enumerate()):
+    """End the process at once if other libraries (Flower, Ray) have left threads.
+
+    Python would wait for them for ever.
+    """
+    current = threading.current_thread()
+    if any(thread is not current and not thread.daemon for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
 def _end(line: str, code: int) -> int:
-    # What a file or a peer chose may be in it, and must not steer the terminal.
-    shown = "".join(letter if letter.isprintable() else "?" for letter in " ".join(line.split()))
-    print(f"mosaic: {shown}", file=sys.stderr)
+    """Print `line` on stderr without control characters, which a file or a peer may have put into it."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in " ".join(line.split()))
+    print(f"mosaic: {printable}", file=sys.stderr)
     return code
 
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how options and a TOML file become one configuration."""
+"""Options that several commands share, and how a TOML file and options become one configuration."""
 
 import ast
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from mosaic_fl.numerics.devices import require_device_name
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="settings; options override it")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting of mosaic config")]
-# Numbers are parsed with all other settings, so that a wrong one is explained in the same way.
+# Numbers are texts here. They are parsed with the settings of a TOML file, so that both have the same error messages.
 Seed = Annotated[str | None, typer.Option(metavar="N", help="all randomness comes from it [0]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
 Preset = Annotated[str | None, typer.Option(help="default, natural (photographs) or paper")]
@@ -30,74 +30,78 @@ Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --
 def configure(
     file: Path | None, options: dict[str, Any], settings: list[str] | None, preset: str | None = None
 ) -> Config:
-    """The settings of the method's paper, the preset or the file, the options that were given (not None), then `--set`.
+    """One configuration from four sources; a later one overrides an earlier one.
 
-    Where `--method` names another one than a file that says everything, what the file keeps is told on stderr.
+    The sources are the method's paper, the preset or the file, the `options` that are not None, and `--set`. If
+    `--method` names another method than `file`, a note lists the settings of the file that differ from the paper's.
     """
     if file and preset:
         raise UsageError(f"{file} and --preset {preset}: give one of them, mosaic config --preset prints a whole file")
-    given = {path: value for path, value in options.items() if value is not None}
-    given |= given_settings(settings)
+    values = {name: value for name, value in options.items() if value is not None}
+    values |= parse_settings(settings)
     if file:
-        config = _from_file(file, given)
+        config = _from_file(file, values)
     else:
-        config = preset_config(preset or "default", _paper_settings(given.get("run.method"))).with_values(given)
+        paper = _paper_settings(values.get("run.method"))
+        config = preset_config(preset or "default", paper).with_values(values)
     require_words(config)
     return config
 
 
 def require_words(config: Config) -> None:
-    """Raise UsageError for names of models and devices that are wrong on any machine and any data."""
+    """Raise UsageError for names of models and devices that are wrong on every machine and for all data."""
     for spec in (*config.models.clients, config.models.student):
         if spec:
             require_spelt(spec)
     require_device_name(config.run.device)
 
 
-def given_settings(settings: list[str] | None) -> dict[str, Any]:
-    """What `--set` gave, by setting; the last one where it gave a setting more than once, which is told."""
-    given = dict[str, Any]()
-    for path, value in map(_setting, settings or []):
-        if given.get(path, value) != value:
-            note(f"--set {path} is given twice: {value!r} is used, not {given[path]!r}")
-        given[path] = value
-    return given
+def parse_settings(settings: list[str] | None) -> dict[str, Any]:
+    """The values of `--set`, by setting. If a setting occurs twice, the last value counts and a note says so."""
+    values = dict[str, Any]()
+    for name, value in map(_setting, settings or []):
+        if values.get(name, value) != value:
+            note(f"--set {name} is given twice: {value!r} is used, not {values[name]!r}")
+        values[name] = value
+    return values
 
 
-def _from_file(file: Path, given: dict[str, Any]) -> Config:
+def _from_file(file: Path, values: dict[str, Any]) -> Config:
+    """The configuration in `file`, with the method's paper below it and `values` above it."""
     run = read_toml(file).get("run")
-    own = run.get("method") if isinstance(run, dict) else None
-    method = given.get("run.method", own)
+    file_method = run.get("method") if isinstance(run, dict) else None
+    method = values.get("run.method", file_method)
     paper = _paper_settings(method)
     config = from_toml(file, paper)
-    kept = [
-        f"{path} = {value!r}, not {wanted!r}"
-        for path, wanted in paper.items()
-        if path not in given and (value := _at(config, path)) != wanted
+    differences = [
+        f"{name} = {value!r}, not {paper_value!r}"
+        for name, paper_value in paper.items()
+        if name not in values and (value := _get(config, name)) != paper_value
     ]
-    if kept and method != own:
-        note(f"{file} says {'; '.join(kept)} as in the paper of {method} (mosaic config --method {method})")
-    return config.with_values(given)
+    if differences and method != file_method:
+        note(f"{file} says {'; '.join(differences)} as in the paper of {method} (mosaic config --method {method})")
+    return config.with_values(values)
 
 
-def _at(config: Config, path: str) -> Any:
-    section, _, key = path.partition(".")
+def _get(config: Config, name: str) -> Any:
+    """The value of the setting `name`, as `data.channels`."""
+    section, _, key = name.partition(".")
     return getattr(getattr(config, section), key)
 
 
 def _paper_settings(method: object) -> Mapping[str, Any]:
-    if not isinstance(method, str):  # a file may say anything, and is told so with all its settings
+    if not isinstance(method, str):  # from a file: the check of all its settings reports it
         return {}
     return METHODS[method].defaults if method in METHODS else {}
 
 
 def names(text: str | None) -> list[str] | None:
-    """The value of --models, `cnn:16,mlp:64` -> its parts."""
+    """The value of --models: `cnn:16,mlp:64` -> ["cnn:16", "mlp:64"]; None -> None."""
     return None if text is None else words("models", text)
 
 
 def words(option: str, text: str) -> list[str]:
-    """`a,b` -> its parts; raises UsageError for an empty one."""
+    """`a,b` -> ["a", "b"]; raises UsageError for an empty part."""
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
         raise UsageError(f"--{option} {text!r} has an empty part: write its parts with commas between them")
@@ -105,18 +109,19 @@ def words(option: str, text: str) -> list[str]:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    path, equals, value = text.partition("=")
+    """`distill.steps=500` -> ("distill.steps", 500); raises UsageError for a text without `=`."""
+    name, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"--set {text!r}: write SECTION.KEY=VALUE, as in --set distill.steps=500")
-    return path.strip(), _value(value.strip())
+    return name.strip(), _value(value.strip())
 
 
 def _value(text: str) -> Any:
-    """A number, truth value or list where it is written as one; else the text itself."""
-    lowered = {"true": True, "false": False}
-    if text.lower() in lowered:
-        return lowered[text.lower()]
+    """The number, truth value or list that `text` is in Python; else the text itself."""
+    truth_values = {"true": True, "false": False}
+    if text.lower() in truth_values:
+        return truth_values[text.lower()]
     try:
-        return ast.literal_eval(text)  # literals only: nothing is evaluated
+        return ast.literal_eval(text)  # literals only: no code runs
     except (ValueError, SyntaxError):
         return text

@@ -1,4 +1,4 @@
-"""`mosaic predict`: a global model's word on pictures, one row each."""
+"""`mosaic predict`: classify images with a global model and write one row for each."""
 
 import io
 import sys
@@ -9,7 +9,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from mosaic_fl.cli.files import Trust, let_in, require_free
+from mosaic_fl.cli.files import Trust, require_free, trust_models
 from mosaic_fl.cli.options import Force, configure
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
@@ -47,50 +47,50 @@ def predict(
     file = model_file(model)
     if out:
         require_free(out, force, data, file)
-    let_in(trusted)
-    loaded = GlobalModel.load(file)
+    trust_models(trusted)
+    global_model = GlobalModel.load(file)
     place = find_device(device)
     settings = configure(None, reading, None).data
-    form = model_form(loaded.schema, settings)
+    form = model_form(global_model.schema, settings)
     inputs = read_inputs(data, settings)
     total = 0
     broken = 0
-    first = ""
-    with _opened(out) as stream, _counting(out, inputs.total) as tell:
-        rows = writer(stream, Table(loaded.schema.classes, rows=inputs.tabular, every=probabilities))
-        for prediction in predictions(loaded, inputs, form, place):
+    first_error = ""
+    with _open_output(out) as stream, _progress(out, inputs.total) as tell:
+        rows = writer(stream, Table(global_model.schema.classes, rows=inputs.tabular, every=probabilities))
+        for prediction in predictions(global_model, inputs, form, place):
             rows.write(prediction)
             total += 1
             broken += bool(prediction.error)
-            first = first or prediction.error
+            first_error = first_error or prediction.error
             tell(total)
         rows.close()
-    _tell_broken(broken, first, total, data)
+    _note_broken(broken, first_error, total, data)
 
 
-def _tell_broken(broken: int, first: str, total: int, data: Path) -> None:
-    """Note how many images have no prediction, and the first one's error; raises MosaicError where none has."""
+def _note_broken(broken: int, first_error: str, total: int, data: Path) -> None:
+    """Note how many images have no prediction, and the first error; raises MosaicError if no image has one."""
     if not broken:
         return
     if broken == total:
-        raise MosaicError(f"none of the {total} images of {data} could be read: {first}")
-    note(f"{broken} of the {total} images of {data} could not be read: their rows say why, as {first}")
+        raise MosaicError(f"none of the {total} images of {data} could be read: {first_error}")
+    note(f"{broken} of the {total} images of {data} could not be read: their rows say why, as {first_error}")
 
 
-def _counting(out: Path | None, total: int) -> AbstractContextManager[Callable[[int], None]]:
-    """How far it is, on stderr, but where rows on a terminal say so."""
+def _progress(out: Path | None, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Show the progress on stderr, except where the rows themselves appear on a terminal."""
     from rich.console import Console
 
     from mosaic_fl.report.heartbeat import counting
 
     if out is None and sys.stdout.isatty():
-        return nullcontext(lambda done: None)
+        return nullcontext(lambda count: None)
     return counting(Console(stderr=True), "predicting", total)
 
 
 @contextmanager
-def _opened(out: Path | None) -> Iterator[Any]:
-    """Where rows go: the file `out`, which is whole or absent, or the screen."""
+def _open_output(out: Path | None) -> Iterator[Any]:
+    """The stream for the rows: the file `out`, which appears only when it is complete, or stdout."""
     if out is not None:
         from mosaic_fl.storage.files import atomic_file
 
@@ -104,7 +104,7 @@ def _opened(out: Path | None) -> Iterator[Any]:
 
 
 class _Screen(io.RawIOBase):
-    """Bytes of whole lines, to a stdout that takes text alone."""
+    """A stream of bytes, in whole lines, over a stdout that takes text only."""
 
     def __init__(self, text: TextIO) -> None:
         self.text = text

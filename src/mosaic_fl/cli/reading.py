@@ -1,6 +1,7 @@
-"""The options that say how images are read: one list for every command that reads some.
+"""The options for reading images: one list for every command that reads images.
 
-A command takes them as one parameter, `reading`: settings by their names (`data.channels`), None where not given.
+A command takes them as one parameter, `reading`: a dict of settings by their names (`data.channels`). An option that
+the user leaves out has the value None.
 """
 
 import inspect
@@ -28,34 +29,34 @@ OPTIONS: dict[str, Any] = {
 
 
 def reads_images(*but: str) -> Callable[[Command], Command]:
-    """Decorator: the command's parameter `reading` becomes the options of `OPTIONS`, without those in `but`."""
+    """Decorator: the command's parameter `reading` becomes the options of `OPTIONS`, except those in `but`."""
 
-    def change(command: Command) -> Command:
+    def decorate(command: Command) -> Command:
         signature = inspect.signature(command)
-        asked = {name: kind for name, kind in OPTIONS.items() if name not in but}
+        kinds = {name: kind for name, kind in OPTIONS.items() if name not in but}
         keyword = inspect.Parameter.KEYWORD_ONLY
-        options = [inspect.Parameter(name, keyword, default=None, annotation=kind) for name, kind in asked.items()]
+        options = [inspect.Parameter(name, keyword, default=None, annotation=kind) for name, kind in kinds.items()]
         own = [parameter.replace(kind=keyword) for parameter in signature.parameters.values()]
         place = list(signature.parameters).index("reading")
 
         @wraps(command)
-        def run(**given: Any) -> Any:
-            reading = {f"data.{name}": given.pop(name) for name in asked}
+        def run(**values: Any) -> Any:
+            reading = {f"data.{name}": values.pop(name) for name in kinds}
             if reading.get("data.pixel_range") is not None:
                 reading["data.pixel_range"] = reading["data.pixel_range"].split(",")
-            return command(reading=reading, **given)
+            return command(reading=reading, **values)
 
         run.__signature__ = signature.replace(parameters=[*own[:place], *options, *own[place + 1 :]])  # type: ignore[attr-defined]
         run.__annotations__ = {
-            **{name: value for name, value in command.__annotations__.items() if name != "reading"}, **asked
+            **{name: value for name, value in command.__annotations__.items() if name != "reading"}, **kinds
         }  # fmt: skip
         return run  # type: ignore[return-value]
 
-    return change
+    return decorate
 
 
 def tell_idle(reading: dict[str, Any], test: object) -> None:
-    """Note which of these options were given to a command that reads images of its `test` data alone, and has none."""
+    """Note the options in `reading` that have no effect: the command reads images of `test` only, which is absent."""
     idle = [f"--{name.removeprefix('data.').replace('_', '-')}" for name, value in reading.items() if value]
     if idle and not test:
         note(f"{', '.join(idle)} without --test: no image is read")

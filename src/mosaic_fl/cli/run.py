@@ -1,4 +1,4 @@
-"""`mosaic run` and `mosaic config`."""
+"""`mosaic run`: its options and first checks; `simulate` does the rest. `mosaic config`: print all settings."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +17,8 @@ from mosaic_fl.cli.options import (
     Seed,
     Settings,
     configure,
-    given_settings,
     names,
+    parse_settings,
 )
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config.toml import to_toml
@@ -83,16 +83,16 @@ def run(
         **reading,
     }
     config = configure(file, options, settings, preset)
-    asked = {name for name, value in options.items() if value is not None} | given_settings(settings).keys()
+    overrides = {name for name, value in options.items() if value is not None} | parse_settings(settings).keys()
     METHODS[config.run.method].settings(config)
     require_source(config.data.name)
     if config.run.engine == "flower":
         require_simulation()
     require_open(out, resume=resume, force=force)
-    with waiting(Console(stderr=True), "starting"):  # torch begins here: all that words can get wrong is checked
+    with waiting(Console(stderr=True), "starting"):  # imports torch, so the checks of names come before
         from mosaic_fl.cli.simulate import simulate
 
-    simulate(config, out, asked, resume=resume, force=force, keep_stages=keep_stages, dry_run=dry_run)
+    simulate(config, out, overrides, resume=resume, force=force, keep_stages=keep_stages, dry_run=dry_run)
 
 
 def config(
@@ -101,5 +101,5 @@ def config(
     method: Annotated[str | None, typer.Option(help="with the settings of that method's paper")] = None,
     settings: Settings = None,
 ) -> None:
-    """Print all settings as a commented TOML file; what differs from the default says so."""
+    """Print all settings as a commented TOML file; a comment marks what differs from the default."""
     print(to_toml(configure(file, {"run.method": method}, settings, preset)), end="")

@@ -1,4 +1,4 @@
-"""`mosaic run` once its configuration is known: progress, the run itself, pictures, the table."""
+"""`mosaic run` after its configuration is complete: progress, the run itself, pictures and the table."""
 
 import sys
 from collections import Counter
@@ -30,52 +30,53 @@ from mosaic_fl.server.pool import sheet
 from mosaic_fl.storage.journal import round_name
 from mosaic_fl.storage.stopwatch import Stopwatch
 
-DRAWN = 4  # generated samples shown a client and class
-# Seconds of one step beside another's, roughly: only the first guess of the progress display.
+SAMPLES_PER_CLASS = 4  # generated samples of each client in a picture
+# Rough relative cost of one step in each stage: only for the first guess of the progress display.
 STAGES = {"train": 1.0, "generator": 1.5, "centralised": 1.0, "meta": 1.5, "pool": 100.0, "student": 1.2}
 
 
 def simulate(
     config: Config,
     out: Path,
-    asked: Collection[str],
+    overrides: Collection[str],
     *,
     resume: bool,
     force: bool,
     keep_stages: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Prepare, run, draw and print; see `runs`. `asked` are the settings that the user gave by options."""
+    """Prepare, run, draw and print; see `runs`. `overrides` names the settings that the user set by options."""
     console = Console(stderr=True)
     stopwatch = Stopwatch()
     with stopwatch.stage("load"), waiting(console, f"loading {config.data.name} and spreading it over the clients"):
         prepared = prepare(config)
-    _advise(config, prepared, asked)
+    _advise(config, prepared, overrides)
     sources = [Path(config.data.name)]
     claim(out, "run", prepared.inputs, prepared.config, sources, resume=resume, force=force, dry_run=dry_run)
     if dry_run:
         show(foresee_run(prepared))
         return
-    drawn = can_draw()
+    with_pictures = can_draw()
     if finished(out) is None:
         announce(lambda: foresee_run(prepared, first=True), resume=resume)
     with Display(_plan(prepared), console, clients=len(prepared.sites), stopwatch=stopwatch) as display:
         result = run(prepared, out, display.hear, stopwatch, keep_stages=keep_stages)
-    if drawn:
+    if with_pictures:
         _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
     print(*benefit_lines(result), sep="\n")
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
     print(seconds_line(result["seconds"]))
-    kept = [n for n in ("result.json", "global_model.safetensors", "contributions", "pictures") if (out / n).exists()]
-    names = ", ".join(f"{name}/" if (out / name).is_dir() else name for name in kept)
+    outputs = ("result.json", "global_model.safetensors", "contributions", "pictures")
+    present = [name for name in outputs if (out / name).exists()]
+    names = ", ".join(f"{name}/" if (out / name).is_dir() else name for name in present)
     print(f"Results: {out}/{names}")
 
 
-def _advise(config: Config, prepared: Prepared, asked: Collection[str]) -> None:
-    """A line where what was asked for has no effect, and one where another preset is made for the data."""
-    if idle := [said for name, said in _without_effect(config).items() if name in asked]:
+def _advise(config: Config, prepared: Prepared, overrides: Collection[str]) -> None:
+    """Note settings in `overrides` that have no effect, and a preset that fits the data better."""
+    if idle := [setting for name, setting in _without_effect(config).items() if name in overrides]:
         note(f"{METHODS[config.run.method].title} has no use for {', '.join(idle)}")
     hard = not prepared.splits.train.schema.kind.drawn_well
     if METHODS[config.run.method].fuses and hard and config.distill == DistillConfig():
@@ -83,26 +84,31 @@ def _advise(config: Config, prepared: Prepared, asked: Collection[str]) -> None:
 
 
 def _without_effect(config: Config) -> dict[str, str]:
-    """The settings that a user would look for in the result and the method has no use for, as they stand."""
+    """The settings without an effect on the method, as "models.student = cnn:16", by name."""
     card = METHODS[config.run.method]
-    student = config.run.centralised or not (card.reference or card.serves != ONE_MODEL)
-    if card.equal_architectures:  # its one architecture is the student's only where the clients' were not said
-        student = config.models.student in (config.models.clients or [config.models.student])
+    student_effective = config.run.centralised or not (card.reference or card.serves != ONE_MODEL)
+    if card.equal_architectures:  # no effect if the clients have another architecture
+        student_effective = config.models.student in (config.models.clients or [config.models.student])
     generator = "" if config.generator.family == "none" else config.generator.family
     prior = "" if config.distill.prior == "none" else config.distill.prior
-    switched = {
-        "models.student": (config.models.student, student),
+    # name: (value, whether the method uses it)
+    settings = {
+        "models.student": (config.models.student, student_effective),
         "generator.family": (generator, bool(card.transfer)),
         "distill.prior": (prior, card.transfer == SAMPLES_OR_PRIOR),
         "rounds.warm_up": (config.rounds.warm_up, card.fuses or card.rounds or "rounds.warm_up" in card.defaults),
         "rounds.fine_tune": (config.rounds.fine_tune, card.fuses),
         "distill.choose": (config.distill.choose, card.fuses),
     }
-    return {name: f"{name} = {str(value).lower()}" for name, (value, used) in switched.items() if value and not used}
+    return {
+        name: f"{name} = {str(value).lower()}"
+        for name, (value, effective) in settings.items()
+        if value and not effective
+    }
 
 
 def _plan(prepared: Prepared) -> list[tuple[str, float]]:
-    """The run's stages with a first guess of what each costs."""
+    """The stages of the run, each with a first guess of its cost."""
     from mosaic_fl.experts.training import steps_for
 
     config = prepared.config
@@ -123,22 +129,23 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
         "student": config.distill.steps if distils else 0,
         "centralised": config.distill.steps if config.run.centralised else 0,
     }
-    one_shot = [(stage, STAGES[stage] * count) for stage, count in steps.items() if count]
-    if card.aggregates:  # rounds of an aggregator on what the clients sent: a step or two each
-        return [*one_shot, *((name, 1.0) for name, _ in rounds[:before] or [(round_name(0), local)])]
-    return [*rounds[:before], *one_shot, *rounds[before:]] if card.fuses else one_shot
+    stages = [(stage, STAGES[stage] * count) for stage, count in steps.items() if count]
+    if card.aggregates:  # rounds of an aggregator on the contributions: one or two steps each
+        return [*stages, *((name, 1.0) for name, _ in rounds[:before] or [(round_name(0), local)])]
+    return [*rounds[:before], *stages, *rounds[before:]] if card.fuses else stages
 
 
 def _draw(prepared: Prepared, out: Path, result: dict[str, object]) -> None:
+    """Write the pictures of the split, the accuracies and, if there are generators, their samples."""
     pictures = out / "pictures"
     names = prepared.splits.train.schema.classes
     counts = class_table([site.data for site in prepared.sites])
     split_picture(counts, names, pictures / "split.png")
     accuracy_picture(rows(result), pictures / "accuracy.png")
-    kept = sorted((out / "contributions").glob("*.contribution"))
-    contributions = [Contribution.load(path) for path in kept]
+    paths = sorted((out / "contributions").glob("*.contribution"))
+    contributions = [Contribution.load(path) for path in paths]
     if any(c.generator is not None for c in contributions):
         stream = Stream(prepared.config.run.seed, "pictures")
-        sheets = [(f"client {c.client} · {c.architecture}", sheet(c, DRAWN, stream)) for c in contributions]
-        held = torch.stack([c.class_counts for c in contributions]) > 0
-        samples_picture(sheets, held, names, pictures / "samples.png")
+        sheets = [(f"client {c.client} · {c.architecture}", sheet(c, SAMPLES_PER_CLASS, stream)) for c in contributions]
+        class_presence = torch.stack([c.class_counts for c in contributions]) > 0
+        samples_picture(sheets, class_presence, names, pictures / "samples.png")

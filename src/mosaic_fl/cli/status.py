@@ -1,4 +1,4 @@
-"""`mosaic status`: what a run is doing, read from its folder."""
+"""`mosaic status`: show what a run is doing, from the files in its folder."""
 
 import json
 import sys
@@ -17,10 +17,10 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from mosaic_fl.report.kept import Kept
+    from mosaic_fl.report.summary import Summary
     from mosaic_fl.watch.status import Status
 
-SECONDS_BETWEEN = 1.0  # of two looks at the folder
+SECONDS_BETWEEN = 1.0  # between two reads of the folder
 
 
 def status(
@@ -29,70 +29,79 @@ def status(
     follow: Annotated[bool, typer.Option("--follow", help="go on until the run ends")] = False,
 ) -> None:
     """Say what a run is doing, whom it waits for and who was left out."""
-    with suppress(KeyboardInterrupt):  # the way to stop looking
-        _show(_looks(run, follow), as_json=as_json, follow=follow)
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends --follow
+        _show(_snapshots(run, follow), as_json=as_json, follow=follow)
 
 
-def _show(looks: "Iterator[tuple[Status | Kept, bool | None]]", *, as_json: bool, follow: bool) -> None:
+def _show(snapshots: "Iterator[tuple[Status | Summary, bool | None]]", *, as_json: bool, follow: bool) -> None:
+    """Print each snapshot that differs from the last one; on a terminal, update one picture."""
     if as_json:
-        told = None
-        for found, alive in looks:
-            if (content := _json(found, alive)) != told:
+        previous = None
+        for snapshot, alive in snapshots:
+            if (content := _json(snapshot, alive)) != previous:
                 print(json.dumps(content, ensure_ascii=False, indent=None if follow else 2), flush=True)
-                told = content
+                previous = content
     elif sys.stdout.isatty():
         console = Console()
         if not follow:
-            console.print(_picture(*next(looks)))
+            console.print(_picture(*next(snapshots)))
             return
         with Live(console=console, auto_refresh=False) as live:
-            for found, alive in looks:
-                live.update(_picture(found, alive), refresh=True)
+            for snapshot, alive in snapshots:
+                live.update(_picture(snapshot, alive), refresh=True)
     else:
-        before = None
-        for found, alive in looks:
-            if (now := _gist(found, alive)) != before:
-                print(_plain(found, alive), flush=True)
-                before = now
+        previous_key = None
+        for snapshot, alive in snapshots:
+            if (key := _change_key(snapshot, alive)) != previous_key:
+                print(_plain(snapshot, alive), flush=True)
+                previous_key = key
 
 
-def _looks(folder: Path, follow: bool) -> "Iterator[tuple[Status | Kept, bool | None]]":
-    """What is in the folder and whether the run's process is there, until the run has ended."""
-    from mosaic_fl.report.kept import Kept, read_kept
+def _snapshots(folder: Path, follow: bool) -> "Iterator[tuple[Status | Summary, bool | None]]":
+    """Read the folder every second until the run ends: its state, and whether its process runs (None: unknown).
+
+    A run over a network has a `Status`, any other run a `Summary`. Without `follow`, the folder is read once.
+    """
+    from mosaic_fl.report.summary import Summary, read_summary
     from mosaic_fl.watch.reading import alive, read_status
 
     while True:
-        found = read_status(folder) or read_kept(folder)
-        there = found.at_work if isinstance(found, Kept) else alive(found)
-        yield found, there
-        if found.ended or there is False or not follow:
+        snapshot = read_status(folder) or read_summary(folder)
+        running = snapshot.at_work if isinstance(snapshot, Summary) else alive(snapshot)
+        yield snapshot, running
+        if snapshot.ended or running is False or not follow:
             return
         time.sleep(SECONDS_BETWEEN)
 
 
-def _json(found: "Status | Kept", alive: bool | None) -> dict[str, Any]:
-    from mosaic_fl.report.kept import Kept
+def _json(snapshot: "Status | Summary", alive: bool | None) -> dict[str, Any]:
+    from mosaic_fl.report.summary import Summary
 
-    return found.to_json() if isinstance(found, Kept) else {**found.to_json(), "alive": alive}
+    return snapshot.to_json() if isinstance(snapshot, Summary) else {**snapshot.to_json(), "alive": alive}
 
 
-def _picture(found: "Status | Kept", alive: bool | None) -> "RenderableType":
-    from mosaic_fl.report.kept import Kept
+def _picture(snapshot: "Status | Summary", alive: bool | None) -> "RenderableType":
     from mosaic_fl.report.status import picture
+    from mosaic_fl.report.summary import Summary
 
-    return Text(_plain(found, alive)) if isinstance(found, Kept) else picture(found, time.time(), alive)
+    if isinstance(snapshot, Summary):
+        return Text(_plain(snapshot, alive))
+    return picture(snapshot, time.time(), alive)
 
 
-def _plain(found: "Status | Kept", alive: bool | None) -> str:
-    from mosaic_fl.report.kept import Kept, kept_lines
+def _plain(snapshot: "Status | Summary", alive: bool | None) -> str:
     from mosaic_fl.report.status import plain
+    from mosaic_fl.report.summary import Summary, summary_lines
 
     now = time.time()
-    return "\n".join(kept_lines(found, now)) if isinstance(found, Kept) else plain(found, now, alive)
+    return "\n".join(summary_lines(snapshot, now)) if isinstance(snapshot, Summary) else plain(snapshot, now, alive)
 
 
-def _gist(found: "Status | Kept", alive: bool | None) -> object:
-    """What must change before text is printed again: progress counts in tenths."""
-    from mosaic_fl.report.kept import Kept
+def _change_key(snapshot: "Status | Summary", alive: bool | None) -> object:
+    """The value that must change before text is printed again; progress counts in tenths."""
+    from mosaic_fl.report.summary import Summary
 
-    return found if isinstance(found, Kept) else (replace(found, done=10 * found.done // max(found.total, 1)), alive)
+    if isinstance(snapshot, Summary):
+        return snapshot
+    tenths = 10 * snapshot.done // max(snapshot.total, 1)
+    return replace(snapshot, done=tenths), alive

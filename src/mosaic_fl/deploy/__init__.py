@@ -1,1 +1,1 @@
-"""What prepares, guards and runs a federation's processes over Flower: keys, certificates, the bundle and its gate."""
+"""A federation over a network with Flower: keys, certificates, the app bundle, its gate, and all processes."""

@@ -1,4 +1,4 @@
-"""Keys and certificates: the server's, signed by an authority of its own, and each client's key pair."""
+"""Make and read keys and certificates: the server's, signed by its own authority, and each client's key pair."""
 
 import contextlib
 import datetime
@@ -19,16 +19,15 @@ from mosaic_fl.storage.files import read_bytes, write_atomic
 
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 730
-BACKDATED = datetime.timedelta(days=1)  # so that a clock that is behind accepts a certificate made just now
+BACKDATED = datetime.timedelta(days=1)  # so that a clock that is behind accepts a new certificate
 CA = "ca.crt"
 CA_KEY = "ca.key"
 CERTIFICATE = "server.pem"
 KEY = "server.key"
 CLIENT_KEY = "client.key"
-MAX_KEY = (
-    2**18
-)  # bytes of a file with a key or a certificate, which has a few thousand: a long key would be checked for hours
-# RFC 1123, section 2.1, and underscores, which networks of containers have in names; a * stands for one first part.
+# bytes of a file with a key or a certificate; usual files have a few thousand. The check of a long key takes hours.
+MAX_KEY = 2**18
+# RFC 1123, section 2.1, and underscores, which occur in the names of container networks. A first part may be *.
 _PART = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 HOST = re.compile(rf"(\*\.)?{_PART}(\.{_PART})*")
 LONGEST_HOST = 253
@@ -37,16 +36,16 @@ LONGEST_HOST = 253
 def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False, days: float = SERVER_DAYS) -> None:
     """Write ca.crt, ca.key, server.pem and server.key for a server that clients reach under `hosts`.
 
-    An authority that is there is kept, so that clients need not be given another ca.crt. `days` is how long the
-    server's certificate is valid; a negative one makes an expired one, for tests. Raises UsageError where a
-    certificate is there and `force` was not said.
+    An existing authority stays, so that clients do not need another ca.crt. The server's certificate is valid for
+    `days`; a negative number makes an expired certificate, for tests. Raises UsageError if a certificate exists and
+    `force` is false.
     """
     names = list(dict.fromkeys(host.strip().strip("[]") for host in hosts))
     if not names or not all(names):
         raise UsageError("--host has an empty name: write the names and addresses that clients use, with commas")
     alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
     for name in (CERTIFICATE, KEY):
-        _free(folder / name, force)
+        _require_free(folder / name, force)
     if (folder / CA).exists() != (folder / CA_KEY).exists():
         raise UsageError(f"{folder} holds one of {CA} and {CA_KEY}: put the other one back, or choose another --out")
     if (folder / CA).exists():
@@ -57,17 +56,17 @@ def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False,
         _write_secret(folder / CA_KEY, _pem(authority_key))
         write_atomic(folder / CA, authority.public_bytes(serialization.Encoding.PEM))
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _signed(names[0], alternatives, key, authority, authority_key, days)
+    certificate = _certificate(names[0], alternatives, key, authority, authority_key, days)
     _write_secret(folder / KEY, _pem(key))
     write_atomic(folder / CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def make_client_keys(folder: Path, *, force: bool = False) -> Path:
-    """Write client.key, which stays at the client, and client.key.pub for the server; returns the latter's path."""
+    """Write client.key for the client alone and client.key.pub for the server; returns the path of the latter."""
     private = folder / CLIENT_KEY
     public = private.with_name(private.name + ".pub")
     for path in (private, public):
-        _free(path, force)
+        _require_free(path, force)
     key = ec.generate_private_key(ec.SECP384R1())
     encoding = serialization.Encoding.PEM
     form = serialization.PrivateFormat.OpenSSH
@@ -78,27 +77,27 @@ def make_client_keys(folder: Path, *, force: bool = False) -> Path:
 
 
 def read_certificate(path: Path) -> x509.Certificate:
-    """The certificate in a PEM file; raises UsageError that names it."""
+    """The certificate in a PEM file; raises UsageError that names the file."""
     try:
         content = read_bytes(path, MAX_KEY)
     except UsageError as error:
         raise UsageError(f"{error}; mosaic deploy keys server makes it") from error
     try:
         certificate = x509.load_pem_x509_certificate(content)
-        # Parts are read when they are asked for: now, so that a broken one is found here.
+        # The library parses these parts at their first use: here, so that the error of a broken part is raised here.
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.public_key()
         _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.signature_algorithm_oid
         return certificate
-    except Exception as error:  # of a broken one the library raises errors of many kinds
+    except Exception as error:  # for a broken file the library raises errors of many kinds
         raise UsageError(f"{path} is not a certificate (PEM): mosaic deploy keys server makes one") from error
 
 
 def read_private_key(path: Path) -> PrivateKeyTypes:
-    """The private key in a PEM file without a password; raises UsageError that names it."""
+    """The private key in a PEM file without a password; raises UsageError that names the file."""
     content = read_bytes(path, MAX_KEY)
     try:
         return serialization.load_pem_private_key(content, None)
-    except Exception as error:  # of a broken one the library raises errors of many kinds
+    except Exception as error:  # for a broken file the library raises errors of many kinds
         raise UsageError(
             f"{path} is not a private key (PEM, without a password): mosaic deploy keys server --force makes a new pair"
         ) from error
@@ -112,6 +111,7 @@ def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def _authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A new authority: its certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("mosaic-fl authority")
     usage = x509.KeyUsage(
@@ -124,7 +124,7 @@ def _authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     return builder.sign(key, hashes.SHA256()), key
 
 
-def _signed(
+def _certificate(
     name: str,
     alternatives: x509.SubjectAlternativeName,
     key: ec.EllipticCurvePrivateKey,
@@ -132,6 +132,7 @@ def _signed(
     authority_key: ec.EllipticCurvePrivateKey,
     days: float,
 ) -> x509.Certificate:
+    """A certificate for `name` and `alternatives`, signed by `authority`."""
     builder = _builder(_name(name), authority.subject, key, days)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     builder = builder.add_extension(alternatives, critical=False).add_extension(issuer, critical=False)
@@ -143,6 +144,7 @@ def _signed(
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: float
 ) -> x509.CertificateBuilder:
+    """A builder with the parts that all certificates have."""
     end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
     begin = min(datetime.datetime.now(datetime.UTC), end) - BACKDATED
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
@@ -170,13 +172,14 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
-def _free(path: Path, force: bool) -> None:
+def _require_free(path: Path, force: bool) -> None:
+    """Raise UsageError if `path` exists and `force` is false."""
     if path.exists() and not force:
         raise UsageError(f"{path} exists: add --force to make another one, or choose another --out")
 
 
 def _write_secret(path: Path, content: bytes) -> None:
-    """Write what this user alone may read, whole or not at all."""
+    """Write a file that only this user can read, completely or not at all."""
     mask = os.umask(0o077)
     try:
         write_atomic(path, content)

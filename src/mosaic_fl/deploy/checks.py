@@ -1,4 +1,4 @@
-"""Whether keys and certificates are what they should be: one line each, before any process starts."""
+"""The checks of keys and certificates before any process starts; each error is one line."""
 
 import base64
 import datetime
@@ -15,7 +15,7 @@ from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY, MAX_KEY, read_ce
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import read_bytes
 
-NIST = ("secp256r1", "secp384r1", "secp521r1")  # the curves that Flower takes
+NIST = ("secp256r1", "secp384r1", "secp521r1")  # the curves that Flower accepts
 RENEW = "mosaic deploy keys server --force renews it"
 
 
@@ -23,8 +23,8 @@ def check_server_keys(folder: Path) -> None:
     """Raise UsageError unless `folder` holds a valid certificate, its key, and the authority that signed it."""
     certificate = read_certificate(folder / CERTIFICATE)
     authority = read_certificate(folder / CA)
-    for path, read in ((folder / CERTIFICATE, certificate), (folder / CA, authority)):
-        check_dates(path, read)
+    check_dates(folder / CERTIFICATE, certificate)
+    check_dates(folder / CA, authority)
     key = read_private_key(folder / KEY)
     if key.public_key() != certificate.public_key():
         raise UsageError(f"{folder / CERTIFICATE} does not belong to {folder / KEY}: {RENEW}")
@@ -50,7 +50,7 @@ def check_dates(path: Path, certificate: x509.Certificate) -> None:
 
 
 def check_client_key(path: Path) -> str:
-    """The fingerprint of the private key at `path`; raises UsageError where it is no key that Flower takes."""
+    """The fingerprint of the private key at `path`; raises UsageError for a key that Flower does not accept."""
     try:
         content = read_bytes(path, MAX_KEY)
     except UsageError as error:
@@ -58,9 +58,9 @@ def check_client_key(path: Path) -> str:
     try:
         key = serialization.load_ssh_private_key(content, None)
         public = key.public_key()
-    except Exception as error:  # of a broken one the library raises errors of many kinds
-        what = "the public half: name the private key" if path.suffix == ".pub" else "not a private OpenSSH key"
-        raise UsageError(f"{path} is {what}; mosaic deploy keys client makes one") from error
+    except Exception as error:  # for a broken file the library raises errors of many kinds
+        reason = "the public half: name the private key" if path.suffix == ".pub" else "not a private OpenSSH key"
+        raise UsageError(f"{path} is {reason}; mosaic deploy keys client makes one") from error
     if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in NIST:
         raise UsageError(f"{path} is a key of the wrong kind: mosaic deploy keys client makes one (ECDSA P-384)")
     if path.stat().st_mode & 0o077:
@@ -69,29 +69,29 @@ def check_client_key(path: Path) -> str:
 
 
 def client_public_keys(folder: Path) -> dict[str, Path]:
-    """The clients' public keys in `folder`, by fingerprint; raises UsageError for a wrong or doubled one, or none."""
+    """The clients' public keys in `folder`, by fingerprint; raises UsageError for wrong, equal or missing keys."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: --clients-keys names the one with the clients' .pub files")
-    found: dict[str, Path] = {}
+    keys: dict[str, Path] = {}
     for path in sorted(folder.glob("*.pub")):
         content = read_bytes(path, MAX_KEY)
         try:
             public = serialization.load_ssh_public_key(content)
-        except Exception as error:  # of a broken one the library raises errors of many kinds
+        except Exception as error:  # for a broken file the library raises errors of many kinds
             raise UsageError(
                 f"{path} is not a public OpenSSH key: it is the .pub file of mosaic deploy keys client"
             ) from error
         if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in NIST:
             raise UsageError(f"{path} is a key of the wrong kind: mosaic deploy keys client makes one (ECDSA P-384)")
         mark = fingerprint(public)
-        if mark in found:
-            raise UsageError(f"{path} and {found[mark]} are the same key: every client makes its own")
-        found[mark] = path
-    if not found:
+        if mark in keys:
+            raise UsageError(f"{path} and {keys[mark]} are the same key: every client makes its own")
+        keys[mark] = path
+    if not keys:
         raise UsageError(
             f"{folder} holds no .pub file: put each client's client.key.pub there, under names of your own"
         )
-    return found
+    return keys
 
 
 def fingerprint(public: ec.EllipticCurvePublicKey) -> str:
@@ -101,7 +101,7 @@ def fingerprint(public: ec.EllipticCurvePublicKey) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
+    """Whether only this machine can reach `host`."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -1,6 +1,7 @@
-"""Starts a command that ends when its parent does, on Linux even by SIGKILL: launch.py PARENT SIGNAL COMMAND...
+"""Start a command that ends with its parent: launch.py PARENT SIGNAL COMMAND...
 
-Run by its path, not as a module, so that it imports nothing of the package and takes milliseconds.
+On Linux it ends even if the parent ends by SIGKILL. Other code runs this file by its path, not as a module: so it
+imports nothing of the package and takes milliseconds.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def die_with(parent: int, signal: int) -> None:
-    """Let this process get `signal` when its parent ends; on Linux alone. Ends it at once where that has happened."""
+    """Let the kernel send `signal` to this process when its parent ends; Linux only. Exits if `parent` has ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal)
         if os.getppid() != parent:  # it died before the line above

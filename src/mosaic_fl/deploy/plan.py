@@ -1,4 +1,4 @@
-"""What `mosaic deploy server` was asked for, checked before anything is written or started."""
+"""The options of `mosaic deploy server`, and their checks before the command writes or starts anything."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from mosaic_fl.data.sources import check_test
 from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY
 from mosaic_fl.deploy.checks import check_server_keys, client_public_keys, is_loopback
 from mosaic_fl.deploy.flower import program
-from mosaic_fl.deploy.gate import require_known_flower
+from mosaic_fl.deploy.gate import require_app_module
 from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import check_name, trust, trust_own
@@ -23,7 +23,7 @@ from mosaic_fl.watch import require_metrics
 
 @dataclass(frozen=True)
 class ServerPlan:
-    """One start of a server; paths are absolute."""
+    """The options of one start of a server; paths are absolute."""
 
     config: Config
     out: Path
@@ -43,16 +43,16 @@ class ServerPlan:
 
     @property
     def flower(self) -> Path:
-        """The folder of everything that Flower and the proxy need or write."""
+        """The folder for all files of Flower and the proxy."""
         return self.out / "flower"
 
     @property
     def hub_host(self) -> str:
-        """Where the hub listens: on loopback, in either case."""
+        """The address on which the hub listens, always on loopback."""
         return self.host if self.insecure else "127.0.0.1"
 
     def tls(self) -> tuple[Path, Path, Path] | None:
-        """The hub's certificate, key and authority, which are its own, on loopback behind the proxy."""
+        """The paths of the hub's certificate, key and authority, which are for loopback only; None without TLS."""
         if self.insecure:
             return None
         folder = self.flower / "loopback"
@@ -60,12 +60,12 @@ class ServerPlan:
 
 
 def check_plan(plan: ServerPlan) -> dict[str, Path]:
-    """The clients' public keys by fingerprint (none without TLS); raises UsageError with the first thing wrong."""
+    """The clients' public keys by fingerprint (empty without TLS); raises UsageError for the first wrong option."""
     if not 1 <= plan.min_clients <= plan.clients:
         raise UsageError(f"--min-clients {plan.min_clients}: it is 1 to --clients {plan.clients}")
-    if strange := next((sign for sign in (os.pathsep, "?") if sign in str(plan.out)), ""):
+    if separator := next((sign for sign in (os.pathsep, "?") if sign in str(plan.out)), ""):
         raise UsageError(
-            f"--out {plan.out}: its path may have no {strange!r}, which Flower or a search path takes apart"
+            f"--out {plan.out}: its path may have no {separator!r}, at which Flower or a search path would split it"
         )
     if plan.metrics_port == plan.port:
         raise UsageError(f"--metrics-port {plan.metrics_port}: clients reach --port there; choose another")
@@ -77,36 +77,38 @@ def check_plan(plan: ServerPlan) -> dict[str, Path]:
     find_device(plan.config.run.device)
     if plan.insecure and not is_loopback(plan.host):
         raise UsageError(f"--insecure sends everything in clear: only with --host 127.0.0.1, not {plan.host}")
-    require_known_flower("server")
+    require_app_module("server")
     for name in ("flower-superlink", "flower-superexec", "flwr"):
         program(name)
     if plan.test and not plan.test.exists():
         raise UsageError(f"--test {plan.test} does not exist")
     if plan.test:
         check_test(plan.test, plan.config.data)
-    known = {} if plan.insecure else _check_keys(plan)
+    client_keys = {} if plan.insecure else _check_keys(plan)
     check_port(plan.host, plan.port, "--port")
     if plan.metrics_port is not None:
         require_metrics()
         check_port("127.0.0.1", plan.metrics_port, "--metrics-port")
-    return known
+    return client_keys
 
 
 def _check_keys(plan: ServerPlan) -> dict[str, Path]:
+    """The clients' public keys by fingerprint; raises UsageError for wrong, missing or too few keys."""
     if plan.keys is None or plan.clients_keys is None:
         raise UsageError("--keys and --clients-keys are needed: mosaic deploy keys server makes the former")
     check_server_keys(plan.keys)
-    known = client_public_keys(plan.clients_keys)
-    if len(known) < plan.clients:
+    client_keys = client_public_keys(plan.clients_keys)
+    count = len(client_keys)
+    if count < plan.clients:
         raise UsageError(
-            f"--clients {plan.clients}, but {plan.clients_keys} holds {len(known)} key{'s' * (len(known) != 1)}: "
+            f"--clients {plan.clients}, but {plan.clients_keys} holds {count} key{'s' * (count != 1)}: "
             "every client has its own"
         )
-    return known
+    return client_keys
 
 
 def check_port(host: str, port: int, option: str) -> None:
-    """Raise UsageError unless this process could listen on `port` of `host` now."""
+    """Raise UsageError unless this process can listen on `port` of `host` now."""
     if port == 0:
         raise UsageError(f"{option} 0: ports are 1 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -128,7 +130,7 @@ def check_port(host: str, port: int, option: str) -> None:
 
 
 def read_limits(texts: list[str] | None) -> dict[str, float]:
-    """`join=60` … -> seconds by name; raises UsageError."""
+    """["join=60"] -> {"join": 60.0}: seconds by stage; raises UsageError."""
     limits = dict[str, float]()
     for text in texts or []:
         name, _, value = text.partition("=")

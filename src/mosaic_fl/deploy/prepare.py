@@ -1,56 +1,53 @@
-"""What a client checks and writes before its node starts, in a process of its own: prepare.py SITE.toml
+"""Check a client and write its gate before its node starts, in a separate process: prepare.py SITE.toml
 
-It takes torch and Flower, hundreds of megabytes that the process which supervises the node has no other use for.
+The checks need torch and Flower: hundreds of megabytes, which the supervising process does not need later.
 """
 
 import sys
 from pathlib import Path
 
-from mosaic_fl.deploy.gate import WARM, require_known_flower, write_gate
+from mosaic_fl.deploy.gate import WARM, require_app_module, write_gate
 from mosaic_fl.deploy.processes import Command, as_words, finish, last_line
-from mosaic_fl.deploy.warm import import_all, require_known_executor
+from mosaic_fl.deploy.warm import import_all, require_executor_module
 from mosaic_fl.engines.flower.extra import QUIET
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.notes import NOTE, note, printed
 
-WRONG = 2  # the exit code of a process that found something that the user has to mend
+USAGE_ERROR = 2  # exit code of the process for an error that the user must correct
 
 
 def prepare(site: Path) -> None:
-    """Run `prepare_here` in a process of its own, whose notes are told.
+    """Run `prepare_in_process` in a separate process and repeat its notes here.
 
-    Raises UsageError with what it found wrong; MosaicError where it ended otherwise.
+    Raises UsageError with the message of that process, or MosaicError if it ended in another way.
     """
     words = as_words([sys.executable, "-P", "-m", "mosaic_fl.deploy.prepare", site])
-    done = finish(Command(words, QUIET))
-    for line in done.stderr.splitlines():
+    process = finish(Command(words, QUIET))
+    for line in process.stderr.splitlines():
         if line.startswith(NOTE):
             note(line.removeprefix(NOTE))
-    said = last_line(done.stderr)  # after whatever a library or the user's own model printed
-    if done.returncode == WRONG:
-        raise UsageError(said)
-    if done.returncode:
-        error = MosaicError(f"the client of {site} could not be prepared: {said or 'its process died'}")
-        error.add_note(done.stderr)
+    message = last_line(process.stderr)  # a library or the user's own model may have printed lines before it
+    if process.returncode == USAGE_ERROR:
+        raise UsageError(message)
+    if process.returncode:
+        error = MosaicError(f"the client of {site} could not be prepared: {message or 'its process died'}")
+        error.add_note(process.stderr)
         raise error
 
 
-def prepare_here(site: SiteFile) -> None:
-    """Write the client's gate.
-
-    Raises UsageError unless Flower is one that we know, the data can be read, and the model be built for them.
-    """
-    require_known_flower("client")
+def prepare_in_process(site: SiteFile) -> None:
+    """Check Flower, the data and the model of `site`, then write the client's gate; raises UsageError."""
+    require_app_module("client")
     if WARM:
-        require_known_executor()
-        import_all()  # what cannot be imported is found here, not by a message that nobody answers
+        require_executor_module()
+        import_all()  # so that a failing import ends this command, not the answer to a message
     check_data(site)
     write_gate(site.folder / "gate", "client")
 
 
 def check_data(site: SiteFile) -> None:
-    """Raise UsageError unless the site's data can be read, its model be built for it, and its generator imported."""
+    """Raise UsageError if the site's data, its model for them or its generator cannot be loaded."""
     from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.experts.naming import check
     from mosaic_fl.models import trust, trust_own
@@ -69,9 +66,9 @@ def check_data(site: SiteFile) -> None:
 if __name__ == "__main__":
     try:
         with printed():
-            prepare_here(load_site(Path(sys.argv[1])))
+            prepare_in_process(load_site(Path(sys.argv[1])))
     except UsageError as error:
         print(error, file=sys.stderr)
-        sys.exit(WRONG)
+        sys.exit(USAGE_ERROR)
     except MosaicError as error:
         sys.exit(str(error))

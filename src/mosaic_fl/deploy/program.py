@@ -1,10 +1,11 @@
-"""One of Flower's long-running programs with two of its habits changed: program.py PROGRAM WORD…
+"""Run one of Flower's long-running programs with two changes: program.py PROGRAM WORD…
 
-It ends when its main thread does. `flower-supernode` serves its own processes in a thread that outlives whatever ends
-its work: one answer of a busy hub that is an error is enough, and the process stays, connected to nobody.
+The process ends with its main thread. In `flower-supernode`, the thread that serves its own processes outlives the main
+thread: after one error from a busy hub, the process would stay without a connection.
 
-Its database waits. `flower-superlink` gives up after five seconds behind other writers, which fifty clients on a slow
-disk reach, and the message is lost. What it holds is deleted at each start, so it need not outlast a power cut either.
+Its database waits longer. `flower-superlink` gives up after five seconds behind other writers, and the message is lost;
+fifty clients on a slow disk cause such a wait. Its database is deleted at each start, so it need not survive a power
+cut.
 """
 
 import os
@@ -17,21 +18,21 @@ WAIT = 120_000  # milliseconds for the database's lock
 PRAGMAS = {"busy_timeout": str(WAIT), "synchronous": "OFF"}
 
 
-def let_the_database_wait(constants: Any) -> None:
-    """Change the settings in Flower's module of constants; those that another version does not have stay out."""
-    known = getattr(constants, "SQLITE_PRAGMAS", ())
-    constants.SQLITE_PRAGMAS = tuple((name, PRAGMAS.get(name, value)) for name, value in known)
+def set_database_pragmas(constants: Any) -> None:
+    """Change the values of `PRAGMAS` in Flower's module of constants; pragmas that the module lacks are not added."""
+    pragmas = getattr(constants, "SQLITE_PRAGMAS", ())
+    constants.SQLITE_PRAGMAS = tuple((name, PRAGMAS.get(name, value)) for name, value in pragmas)
 
 
-def run_to_its_end(program: str) -> int:
-    """Run a Python program as it would run alone, but for threads that it leaves behind; returns its exit code."""
+def run_main_thread(program: str) -> int:
+    """Run a Python program until its main thread ends; returns its exit code."""
     try:
         runpy.run_path(program, run_name="__main__")
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # as Python itself tells of it
+    except BaseException:  # printed as Python prints it
         traceback.print_exc()
         return 1
     return 0
@@ -41,8 +42,8 @@ if __name__ == "__main__":
     from flwr.supercore import constant
 
     sys.argv = sys.argv[1:]
-    let_the_database_wait(constant)
-    code = run_to_its_end(sys.argv[0])
+    set_database_pragmas(constant)
+    code = run_main_thread(sys.argv[0])
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,7 +1,8 @@
-"""The public face of the server: a process of its own that lets through what a node needs and nothing else.
+"""The settings and the command of the proxy: the process of the server that the network can reach.
 
-The hub (Flower's superlink) listens on 127.0.0.1 alone. Before it stands this reverse proxy: `proxy_app` says what may
-pass, `proxy_server` listens. Here is what the server's command knows of it, without importing either.
+The hub (Flower's superlink) listens on 127.0.0.1 only. In front of it runs this reverse proxy, which forwards the
+requests of nodes and refuses all others: `proxy_app` decides which requests pass, `proxy_server` listens. This file
+is for the server's command, which imports neither.
 """
 
 import json
@@ -28,7 +29,7 @@ LARGEST = 16 << 20  # bytes of a request's body: Flower cuts what it sends into 
 
 @dataclass(frozen=True)
 class Face:
-    """Where the proxy listens, with which keys, what stands behind it, and how long and how much it bears."""
+    """The settings of the proxy: its address and keys, the hub behind it, and its limits of time and number."""
 
     host: str
     port: int
@@ -36,33 +37,33 @@ class Face:
     key: str
     hub: int  # the superlink's port on 127.0.0.1
     hub_ca: str
-    clients: Mapping[str, str]  # public keys (PEM) by fingerprint, the clients' that the hub knows
+    clients: Mapping[str, str]  # public keys (PEM) of the registered clients, by fingerprint
     head: float = 10.0  # seconds for a TLS handshake, and again for the head of a request
     exchange: float = 600.0  # seconds for a request and its answer: 16 MiB at 28 kB a second
-    connections: int = 256  # of which each takes up to 0.4 MB
+    connections: int = 256  # at once; each takes up to 0.4 MB
 
     @classmethod
     def read(cls, path: Path) -> "Face":
-        """The face that `write` wrote."""
+        """Read the file of `write`."""
         return cls(**json.loads(path.read_text("utf-8")))
 
     def write(self, path: Path) -> None:
-        """Write it as JSON; no secret is in it."""
+        """Write the settings as JSON; they contain no secret."""
         write_atomic(path, json.dumps(asdict(self), indent=1))
 
 
 def hello(fingerprints: Iterable[str]) -> str:
-    """What the server tells anyone who asks: its version, and the fingerprints of the keys that it has registered."""
+    """The public answer to `HELLO`, as JSON: the server's version and the fingerprints of the registered keys."""
     return json.dumps({"mosaic_fl": version("mosaic-fl"), "keys": sorted(fingerprints)})
 
 
 def public_pem(path: Path) -> str:
-    """The public OpenSSH key at `path` in the form in which Flower's nodes send theirs."""
+    """The public OpenSSH key at `path` as PEM, the form in which Flower's nodes send their keys."""
     key = serialization.load_ssh_public_key(path.read_bytes())
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_bytes(serialization.Encoding.PEM, form).decode("ascii")
 
 
 def command(face: Path, env: Mapping[str, str]) -> Command:
-    """The proxy with the face in the file `face`."""
+    """The command of the proxy, with the settings in the file `face`."""
     return Command(as_words([sys.executable, "-P", "-m", "mosaic_fl.deploy.proxy_server", face]), env)

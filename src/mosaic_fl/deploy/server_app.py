@@ -1,4 +1,4 @@
-"""Flower's server app of a deployed run: it finds its folder in the environment of the process that Flower starts."""
+"""Flower's server app of a deployed run: it takes the run's folder from the environment of its process."""
 
 import os
 from pathlib import Path
@@ -13,5 +13,5 @@ app = ServerApp()
 
 @app.main()  # type: ignore[untyped-decorator,unused-ignore]
 def main(grid: Grid, context: Context) -> None:
-    """Serve the run whose folder the environment names. What the bundle or `flwr run` configures counts for nothing."""
+    """Serve the run whose folder the environment names. The configuration of the bundle or of `flwr run` is ignored."""
     serve(grid, Path(os.environ[RUN_VARIABLE]))

@@ -1,4 +1,4 @@
-"""The server's side of a deployed run: from a claimed folder to the result, or to a failure said in one line."""
+"""The run at the server, in the process of Flower's server app: it ends with a result or a failure in its folder."""
 
 import json
 import logging
@@ -48,10 +48,10 @@ IDENTITY = "run-id"
 
 @dataclass(frozen=True)
 class Deployment:
-    """How a run is deployed: `clients` expected, its `limits`, a labelled `test` set for the final figure alone.
+    """The settings of a deployed run: its number of `clients`, `limits`, a labelled `test` set for the final figure.
 
-    An answer of more than `max_answer` bytes is refused. `trusted` are models of the operator's own, which clients may
-    have, as module:factory.
+    An answer of more than `max_answer` bytes is refused. `trusted` names the operator's own models that clients may
+    use, as module:factory.
     """
 
     clients: int
@@ -63,7 +63,7 @@ class Deployment:
     trusted: tuple[str, ...] = ()
 
     def save(self, folder: Path) -> None:
-        """Write it into the run's folder."""
+        """Write it into the run's folder, as `deployment.json`."""
         limits = asdict(self.limits)
         values = asdict(self) | {
             "min_clients": limits.pop("clients"),
@@ -74,7 +74,7 @@ class Deployment:
 
     @classmethod
     def load(cls, folder: Path) -> "Deployment":
-        """Read it from the run's folder; raises UsageError where it is not there."""
+        """Read it from the run's folder; raises UsageError if its file is missing or damaged."""
         try:
             values = json.loads(read_bytes(folder / SETTINGS))
             test = Path(values["test"]) if values["test"] else None
@@ -88,7 +88,7 @@ class Deployment:
 
 
 def serve(grid: Grid, folder: Path) -> None:
-    """Run the method of `folder`'s configuration over `grid`; writes `result.json`, or `failure.json`; never raises."""
+    """Run the method that `folder` configures over `grid`. Writes `result.json` or `failure.json`, and never raises."""
     try:
         (folder / FAILURE).unlink(missing_ok=True)
         deployment = Deployment.load(folder)
@@ -96,7 +96,7 @@ def serve(grid: Grid, folder: Path) -> None:
         with Watch(folder, json_logs=deployment.json_logs) as watch:
             try:
                 port = deployment.metrics_port
-                with serve_metrics(watch, port) if port else nullcontext(), printed():  # the command shows such lines
+                with serve_metrics(watch, port) if port else nullcontext(), printed():  # the command prints such lines
                     watch.tell("run_started", expected=list(range(deployment.clients)))
                     _run(grid, folder, deployment, config, watch)
                     watch.tell("run_finished")
@@ -107,11 +107,12 @@ def serve(grid: Grid, folder: Path) -> None:
         if not isinstance(error, MosaicError):
             log.exception("a defect ended the run")
         code = error.exit_code if isinstance(error, MosaicError) else 1
-        with suppress(MosaicError):  # a full disk: the command that waits sees the process end
+        with suppress(MosaicError):  # a full disk: the command sees the end of this process
             write_atomic(folder / FAILURE, json.dumps({"error": in_one_line(error), "exit_code": code}) + "\n")
 
 
 def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch: Watch) -> None:
+    """Gather the clients, run the method, deliver the global model and write the result; raises MosaicError."""
     device = find_device(config.run.device)
     for spec in deployment.trusted:
         trust_own(spec)
@@ -123,7 +124,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     exchange = Exchange(grid, roll, deployment.limits, watch.tell, max_answer=deployment.max_answer)
     federation = FlowerFederation(exchange, config, journal)
     federation.open()
-    config = _settled(config, federation)
+    config = _with_architectures(config, federation)
     test = load_test(deployment.test, federation.schema, config.data) if deployment.test else None
     torch.set_num_threads(config.run.threads)
     outcome = METHODS[config.run.method].run(federation, config, device, journal)
@@ -131,14 +132,14 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     if outcome.model is not None:
         write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
         confusions = federation.deliver(outcome.model)
-    measured = _figures(outcome, test, list(confusions.values()), device)
-    measured |= benefit(measured, federation.alone, confusions, len(federation.architectures))
+    metrics = _measure(outcome, test, list(confusions.values()), device)
+    metrics |= benefit(metrics, federation.alone, confusions, len(federation.architectures))
     federation.close()
-    conclude(_deployed(config, federation, outcome, measured, watch), journal)
+    conclude(_result(config, federation, outcome, metrics, watch), journal)
 
 
-def _settled(config: Config, federation: FlowerFederation) -> Config:
-    """The configuration with the architectures that are there, checked before any work; raises UsageError."""
+def _with_architectures(config: Config, federation: FlowerFederation) -> Config:
+    """The configuration with the clients' and the student's architectures; raises UsageError if they do not fit."""
     card = METHODS[config.run.method]
     schema = federation.schema
     models = list(federation.architectures)
@@ -150,8 +151,8 @@ def _settled(config: Config, federation: FlowerFederation) -> Config:
     return config.with_values({"models.clients": models, "models.student": student})
 
 
-def _deployed(
-    config: Config, federation: FlowerFederation, outcome: Outcome, measured: Mapping[str, Any], watch: Watch
+def _result(
+    config: Config, federation: FlowerFederation, outcome: Outcome, metrics: Mapping[str, Any], watch: Watch
 ) -> Result:
     samples = {client: member.samples for client, member in federation.exchange.roll.members.items()}
     return Result(
@@ -159,7 +160,7 @@ def _deployed(
         config,
         list(federation.architectures),
         outcome,
-        measured,
+        metrics,
         federation.journal.clock.report(),
         data="at the clients",
         samples=[samples.get(client, 0) for client in range(len(federation.architectures))],
@@ -167,14 +168,14 @@ def _deployed(
     )
 
 
-def _figures(outcome: Outcome, test: Dataset | None, confusions: list[Tensor], device: torch.device) -> dict[str, Any]:
+def _measure(outcome: Outcome, test: Dataset | None, confusions: list[Tensor], device: torch.device) -> dict[str, Any]:
     if test is not None:
         return figures(outcome, test, None, confusions, device, len(outcome.bytes_up))
     return {"accuracy": None, "validation_accuracy": validation_accuracy(confusions)}
 
 
 def _identity(folder: Path) -> str:
-    """The run's name, which no other run has: made once, and the same when the run is resumed."""
+    """The unique name of the run. A resumed run has the same name."""
     path = folder / IDENTITY
     if not path.exists():
         write_atomic(path, secrets.token_hex(16) + "\n")

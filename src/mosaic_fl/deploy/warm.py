@@ -1,10 +1,10 @@
-"""Flower's executor at a client, warm: a message's process is forked from one that has imported everything.
+"""A warm executor of Flower at a client: the process of a message is a fork of one that has imported everything.
 
-Flower starts a new process for every message, which imports Flower, torch and this package: three to four seconds of
-a core. Here `flower-superexec` imports them once, and first of all forks a *template*: a process of one thread that has
-done nothing else and only waits. Flower's executor, unchanged but for the line that starts a client app, then runs as
-before; that line asks the template for a fork instead. Every message still has a process of its own, behind the gate,
-and dies with the executor that wanted it. Only on Linux: elsewhere each process is started anew.
+Flower starts a new process for every message. It imports Flower, torch and this package, which takes three to four
+seconds of a core. Here `flower-superexec` imports them once and then forks a *template*: a process with one thread
+that only waits. After that, Flower's executor runs as usual, except for the line that starts a client app: it asks
+the template for a fork. Every message still has its own process behind the gate, which dies with the executor. This
+works on Linux only: elsewhere each process starts anew.
 """
 
 import gc
@@ -23,20 +23,20 @@ from mosaic_fl.deploy.launch import die_with
 from mosaic_fl.errors import UsageError
 
 EXECUTOR = "flwr.supercore.superexec.executor.subprocess_executor"
-LONGEST = 1 << 16  # bytes of an app's words: an address, a token and a few options
+LONGEST = 1 << 16  # bytes of an app's arguments: an address, a token and a few options
 
 
-def require_known_executor() -> ModuleType:
-    """Flower's module that starts processes; raises UsageError where it does so in another way than is known here."""
+def require_executor_module() -> ModuleType:
+    """Flower's module that starts processes; raises UsageError if its code is not as this file expects."""
     from flwr.supercore.version import package_version
 
     try:
         module = importlib.import_module(EXECUTOR)
         names = module.SubprocessExecutor.launch.__code__.co_names
-        known = module.subprocess is subprocess and "subprocess" in names and "Popen" in names
+        compatible = module.subprocess is subprocess and "subprocess" in names and "Popen" in names
     except (ImportError, AttributeError):
-        known = False
-    if not known:
+        compatible = False
+    if not compatible:
         raise UsageError(
             f"flwr {package_version} starts apps in another way than the versions that are known here: install "
             "'mosaic-fl[flower]' anew"
@@ -45,9 +45,9 @@ def require_known_executor() -> ModuleType:
 
 
 def import_all() -> None:
-    """Import what a message's process imports, and what torch imports when its parts are first used.
+    """Import the modules of a message's process, and those that torch imports at the first use of its parts.
 
-    Nothing that starts a thread, which a fork would not have: pyarrow stays out.
+    Modules that start a thread are left out (pyarrow), because a fork does not have the thread.
     """
     import flwr.supercore.cli.flower_superexec
     import flwr.supernode.cli.flwr_clientapp  # noqa: F401
@@ -61,49 +61,52 @@ def import_all() -> None:
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True)
 
 
-def wait_as_template(asked: socket.socket) -> list[str] | None:
-    """Wait for words, and return them in a fork of this process; returns None here where nobody can ask any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those who supervise
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the dead
+def wait_as_template(requests: socket.socket) -> list[str] | None:
+    """Wait for requests with the arguments of an app. Each is returned in a fork of this process.
+
+    In the template itself, returns None when the executor has closed its end of `requests`.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervising process
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the forks
     template = os.getpid()
-    while said := asked.recv(LONGEST):
+    while request := requests.recv(LONGEST):
         try:
             child = os.fork()
-        except OSError as error:  # no memory or no process left: the stage goes on without this message's answer
+        except OSError as error:  # no memory, or too many processes: the stage goes on without this answer
             print(f"mosaic: a message's process cannot be started: {error.strerror}", file=sys.stderr, flush=True)
             continue
         if child == 0:
             die_with(template, signal.SIGKILL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            asked.close()
-            return list(map(str, json.loads(said)))
+            requests.close()
+            return list(map(str, json.loads(request)))
     return None
 
 
 def main() -> None:
-    """Be `flower-superexec`, in the template, or in one of its forks a message's process: this never returns."""
-    words = sys.argv[1:]
-    module: Any = require_known_executor()
-    ask, asked = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """Run as `flower-superexec`; in the template or one of its forks, as those. This never returns."""
+    arguments = sys.argv[1:]
+    module: Any = require_executor_module()
+    executor_end, template_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     executor = os.getpid()
     import_all()
-    gc.freeze()  # what is there is not looked at again, so that all go on sharing its memory
+    gc.freeze()  # the collector ignores the present objects, so that all forks share their memory
     if os.fork() == 0:
         die_with(executor, signal.SIGKILL)
-        ask.close()
-        app = wait_as_template(asked)
-        if app is not None:
-            enter("client", app)
+        executor_end.close()
+        app_arguments = wait_as_template(template_end)
+        if app_arguments is not None:
+            enter("client", app_arguments)
         os._exit(0)
-    asked.close()
+    template_end.close()
 
     def start(command: list[str], **options: Any) -> object:
         if command[0] != ROLES["client"] or options:
-            return subprocess.Popen(command, **options)  # by its name, which is the gate's
+            return subprocess.Popen(command, **options)  # found by its name in the gate
         try:
-            return ask.send(json.dumps(command[1:]).encode())
-        except OSError:  # the template was killed: without a node the one who supervises starts both anew
+            return executor_end.send(json.dumps(command[1:]).encode())
+        except OSError:  # the template was killed: end the node, so that the supervisor starts both anew
             print("mosaic: the template is gone; the node ends", file=sys.stderr, flush=True)
             os.kill(os.getppid(), signal.SIGTERM)
             raise
@@ -111,7 +114,7 @@ def main() -> None:
     module.subprocess = SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL)
     from flwr.supercore.cli.flower_superexec import flower_superexec
 
-    sys.argv = ["flower-superexec", *words]
+    sys.argv = ["flower-superexec", *arguments]
     flower_superexec()
 
 

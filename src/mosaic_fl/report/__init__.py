@@ -1,1 +1,1 @@
-"""What a run shows: tables, pictures and the progress display."""
+"""The output of runs for people: tables, pictures, the progress display and the lines of a status."""

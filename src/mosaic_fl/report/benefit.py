@@ -1,14 +1,14 @@
-"""Who gains and who loses by taking part, in words."""
+"""The sites that gain and the sites that lose by taking part: the lines that end a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MOST_NAMES = 8  # clients that are named in a line
-NEAR = 0.005  # points below which two figures are one
+MOST_NAMES = 8  # of clients in one line
+NEAR = 0.005  # points; closer figures are printed as one
 
 
 def benefit_lines(result: Mapping[str, Any]) -> list[str]:
-    """A line for each kind of data on which it is known; where none is, a line that says so.
+    """One line for each kind of data with a comparison; a line that says so if there is no comparison.
 
     `result` is the content of `result.json`.
     """
@@ -28,7 +28,7 @@ def benefit_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def own_figure(validation: Mapping[str, float]) -> str:
-    """What a site's own `validation` figures say, and what they do not."""
+    """The accuracy in a site's own `validation` figures, with its limits, as one sentence."""
     if not validation.get("samples"):
         return "Nothing was held back to measure the model on its own data"
     percent = f"{100 * validation['accuracy']:.1f} %"

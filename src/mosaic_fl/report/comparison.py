@@ -1,4 +1,4 @@
-"""What a comparison shows: tables as Markdown and for the terminal, and one picture of all settings."""
+"""The output of a comparison: tables as Markdown and for the terminal, and one picture of all settings."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 NONE = "–"
 FIGURES = ("accuracy %", "models", "rounds", "MB up", "MB down", "s client", "s server")
-# inches of a panel: names, bars, figures, and what parts two panels
+# inches of a panel: names, bars, figures, and the gap between two panels
 LABEL = 1.75
 BAR = 2.0
 VALUE = 0.85
 GAP = 0.35
-# inches: a bar, a panel's heading, and what is below its bars
+# inches: a bar, a panel's heading, and the axis below its bars
 PITCH = 0.19
 TITLE = 0.34
 TICKS = 0.3
@@ -45,12 +45,12 @@ LONGEST_NAME = 22  # characters of a method's name in the picture
 
 
 def to_markdown(tables: Sequence[Block]) -> str:
-    """One heading and one table a setting."""
+    """One heading and one table for each setting."""
     return "\n".join(_markdown(block) for block in tables)
 
 
 def comparison_tables(blocks: Sequence[Block]) -> Iterator[Table]:
-    """For each setting the figures of every method, and then, where there are any, the differences over seeds."""
+    """For each setting the figures of every method and, if there are any, the differences over seeds."""
     for block in blocks:
         yield _figures(block)
         if any(row.paired for row in block.rows):
@@ -60,9 +60,9 @@ def comparison_tables(blocks: Sequence[Block]) -> Iterator[Table]:
 def comparison_picture(blocks: Sequence[Block], path: Path) -> None:
     """Write a PNG with a panel for each setting: a bar for each method, its standard deviation over seeds a line.
 
-    Panels of the same clients and α stand side by side. The method that differences are taken from is emphasised,
-    reference lines are pale, what needs real data is hatched, what has a caveat has a star. Raises MosaicError where
-    `path` cannot be written.
+    Panels of the same clients and α stand side by side. The method that the others are compared with is emphasised.
+    Reference lines are pale, methods that need real data are hatched, methods with a caveat have a star. Raises
+    MosaicError if `path` cannot be written.
     """
     across = max(1, len({(block.architectures, block.rounds) for block in blocks}))
     tall = TITLE + PITCH * max((len(block.rows) for block in blocks), default=0) + TICKS
@@ -79,7 +79,7 @@ def comparison_picture(blocks: Sequence[Block], path: Path) -> None:
 
 
 def spread(mean: float | None, std: float | None, *, sign: bool = False) -> str:
-    """As "97.8 ± 0.4", with a sign where asked for; without ± where there is one seed."""
+    """As "97.8 ± 0.4"; with `sign` as "+1.2 ± 0.4"; without ± for one seed."""
     if mean is None:
         return NONE
     text = f"{mean:+.1f}".replace("-", "−") if sign else f"{mean:.1f}"
@@ -87,7 +87,7 @@ def spread(mean: float | None, std: float | None, *, sign: bool = False) -> str:
 
 
 def number(value: float | None) -> str:
-    """At least two digits that say something, of what is not tiny: "0.35", "4.1", "120", "<0.01"."""
+    """A number with at least two significant digits, unless it is tiny: "0.35", "4.10", "120", "<0.01"."""
     if value is None:
         return NONE
     if 0 < value < 0.005:
@@ -97,18 +97,19 @@ def number(value: float | None) -> str:
 
 
 def cells(row: Row) -> list[str]:
-    """A row as text, in the order of the Markdown table's columns."""
+    """A row as texts, in the order of the columns of the Markdown table."""
     if row.accuracy is None:
         return [row.label, *[NONE] * 8, row.note]
     difference = spread(row.paired.mean, row.paired.std, sign=True) if row.paired else ""
     words = "; ".join(part for part in (row.paired.verdict if row.paired else "", row.note) if part)
-    served = f"{row.models_served:g}" if row.models_served is not None else NONE
+    model_count = f"{row.models_served:g}" if row.models_served is not None else NONE
     figures = [row.megabytes_up, row.megabytes_down, row.client_seconds, row.server_seconds]
     accuracy = spread(row.accuracy, row.accuracy_std)
-    return [row.label, accuracy, served, str(row.rounds), *map(number, figures), difference, words]
+    return [row.label, accuracy, model_count, str(row.rounds), *map(number, figures), difference, words]
 
 
 def _panel(axes: "Axes", block: Block, x: float, y: float) -> None:
+    """Draw the panel of one setting with its top left corner at (x, y), in inches."""
     left = x + LABEL
     top = y + TITLE
     bottom = top + PITCH * len(block.rows)
@@ -119,14 +120,14 @@ def _panel(axes: "Axes", block: Block, x: float, y: float) -> None:
         write(axes, at, bottom + 0.1, f"{tick}", 7, MUTED, ha="center")
     for place, row in enumerate(block.rows):
         middle = top + PITCH * (place + 0.5)
-        ours = row.method == block.against
-        weight, colour = ("bold", BLUE) if ours else ("normal", INK)
+        is_baseline = row.method == block.against
+        weight, colour = ("bold", BLUE) if is_baseline else ("normal", INK)
         name = shorten(row.method, LONGEST_NAME) + "*" * bool(row.caveat)
         write(axes, left - 0.07, middle, name, 8, INK, ha="right", weight=weight)
         if row.accuracy is None:
             write(axes, left + 0.05, middle, shorten(row.note, 44), 7, MUTED)
             continue
-        fill = BLUE if ours else PALE if row.kind == "reference" else MIDDLE
+        fill = BLUE if is_baseline else PALE if row.kind == "reference" else MIDDLE
         hatch = "////" if row.kind == "real data" else None
         percent = BAR / 100
         axes.barh(middle, percent * row.accuracy, 0.66 * PITCH, left, color=fill, hatch=hatch, edgecolor="white", lw=0)
@@ -143,11 +144,11 @@ def _markdown(block: Block) -> str:
         f"against {block.against}" if block.against else "difference", "",
     ]  # fmt: skip
     lines = [f"### {block.title}", "", _line(heads), _line(["---", *["---:"] * 8, "---"])]
-    parted = False
+    has_references = False
     for row in block.rows:
-        if row.kind == "reference" and not parted:
+        if row.kind == "reference" and not has_references:
             lines.append(_line(["*reference lines*", *[""] * 9]))
-            parted = True
+            has_references = True
         lines.append(_line(cells(row)))
     return "\n".join(lines) + "\n"
 
@@ -161,13 +162,13 @@ def _figures(block: Block) -> Table:
     table.add_column("", overflow="fold")
     for head in FIGURES:
         table.add_column(head, justify="right", no_wrap=True)
-    for row in _parted(table, block.rows):
+    for row in _with_sections(table, block.rows):
         if row.accuracy is None:
             continue
         label, *figures = cells(row)[:8]
         table.add_row(Text(label), *figures, style=_style(block, row))
-    missing = [f"{row.method}: {row.note}" for row in block.rows if row.note]
-    table.caption = Text("\n".join(missing)) if missing else None
+    notes = [f"{row.method}: {row.note}" for row in block.rows if row.note]
+    table.caption = Text("\n".join(notes)) if notes else None
     return table
 
 
@@ -176,15 +177,15 @@ def _differences(block: Block) -> Table:
     table.add_column("", overflow="fold")
     table.add_column("difference", justify="right", no_wrap=True)
     table.add_column(f"paired t test at {LEVEL:g}, Holm")
-    for row in _parted(table, block.rows):
+    for row in _with_sections(table, block.rows):
         if row.paired is not None:
             difference = spread(row.paired.mean, row.paired.std, sign=True)
             table.add_row(Text(row.label), difference, row.paired.verdict, style=_style(block, row))
     return table
 
 
-def _parted(table: Table, rows: Sequence[Row]) -> Iterator[Row]:
-    """The rows, with a line in the table before the first reference line."""
+def _with_sections(table: Table, rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield the rows; draw a line in the table before the first reference line."""
     for place, row in enumerate(rows):
         if place and row.kind == "reference" and rows[place - 1].kind != "reference":
             table.add_section()

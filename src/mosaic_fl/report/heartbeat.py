@@ -1,4 +1,7 @@
-"""Where nobody watches a terminal (CI, a pipe, a log): one plain line for each event, and one a minute between them."""
+"""Progress as plain lines, for CI, a pipe or a log: one line for each event, and one a minute between events.
+
+On a terminal, `waiting` and `counting` show a spinner instead.
+"""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,23 +12,23 @@ from typing import Self
 from rich.console import Console
 from rich.text import Text
 
-EVERY = 60.0  # seconds without a line after which there is one
-LOOK = 0.5  # seconds between two looks at the clock
+INTERVAL = 60.0  # seconds from one line to the next, at most
+POLL = 0.5  # seconds between two readings of the clock
 
 
 class Heartbeat:
-    """Prints lines on `console`, and what `words` gives whenever a minute has passed since the last one.
+    """Prints lines on `console`, and the line of `progress` whenever a minute has passed since the last line.
 
-    The time is the console's own clock. `beat` may be called by whoever works; with `start`, a thread does, until
-    `stop`, which a context manager calls. No thread is started before `start`: who forks must be alone.
+    The time is the console's own clock. The working code may call `beat`. After `start`, a thread calls it, until
+    `stop`, which a context manager calls. Before `start` there is no thread: a process must fork without threads.
     """
 
-    def __init__(self, console: Console, words: Callable[[], str]) -> None:
+    def __init__(self, console: Console, progress: Callable[[], str]) -> None:
         self._console = console
-        self._words = words
+        self._progress = progress
         self._lock = threading.Lock()
         self._quit = threading.Event()
-        self._spoke = console.get_time()
+        self._last_line_at = console.get_time()
         self._thread: threading.Thread | None = None
 
     def say(self, line: str) -> None:
@@ -34,13 +37,13 @@ class Heartbeat:
             self._print(line)
 
     def beat(self) -> None:
-        """Print what there is to say if a minute has passed."""
+        """Print the line of progress if a minute has passed."""
         with self._lock:
-            if self._console.get_time() - self._spoke >= EVERY:
-                self._print(self._words())
+            if self._console.get_time() - self._last_line_at >= INTERVAL:
+                self._print(self._progress())
 
     def start(self) -> None:
-        """Beat from a thread of its own from now on."""
+        """From now on, call `beat` from a thread."""
         if self._thread is None and not self._quit.is_set():
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
@@ -60,62 +63,62 @@ class Heartbeat:
         self.stop()
 
     def _run(self) -> None:
-        while not self._quit.wait(LOOK):
+        while not self._quit.wait(POLL):
             self.beat()
 
     def _print(self, line: str) -> None:
-        self._spoke = self._console.get_time()
+        self._last_line_at = self._console.get_time()
         with suppress(OSError):  # a closed pipe is no reason to end the run
             self._console.print(Text(line), soft_wrap=True)
 
 
 @contextmanager
-def waiting(console: Console, what: str) -> Iterator[None]:
-    """Say `what` is being done within the block: a spinner on a terminal; else a line at once, and one a minute.
+def waiting(console: Console, activity: str) -> Iterator[None]:
+    """Show `activity` during the block: a spinner on a terminal; else a line at once, and one a minute.
 
-    Its thread has ended when the block is left, so that workers can be forked after it.
+    Its thread ends with the block, so that workers can be forked after it.
     """
     if console.is_interactive:
-        with console.status(what):
+        with console.status(activity):
             yield
         return
     begin = console.get_time()
-    with Heartbeat(console, lambda: f"{what} · {clock(console.get_time() - begin)} elapsed") as heartbeat:
-        heartbeat.say(what)
+    with Heartbeat(console, lambda: f"{activity} · {clock(console.get_time() - begin)} elapsed") as heartbeat:
+        heartbeat.say(activity)
         heartbeat.start()
         yield
 
 
 @contextmanager
-def counting(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Say how many of `total` things are done, as the function that it gives is told, and how long the rest will take.
+def counting(console: Console, activity: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of `total` items are ready, and the time for the others; yields a function that sets the number.
 
-    On a terminal a line that changes; else a line a minute, and none within the first.
+    On a terminal this is one line that changes; elsewhere a line a minute, the first one after a minute.
     """
     begin = console.get_time()
-    done = 0
+    count = 0
 
-    def words() -> str:
+    def progress() -> str:
         elapsed = console.get_time() - begin
-        left = f", about {clock(elapsed * (total - done) / done)} left" if 0 < done < total else ""
-        return f"{what} · {done:,} of {total:,} · {clock(elapsed)} elapsed{left}"
+        remainder = f", about {clock(elapsed * (total - count) / count)} left" if 0 < count < total else ""
+        return f"{activity} · {count:,} of {total:,} · {clock(elapsed)} elapsed{remainder}"
 
-    heartbeat = Heartbeat(console, words)
-    with console.status(words()) if console.is_interactive else nullcontext() as status:
+    heartbeat = Heartbeat(console, progress)
+    with console.status(progress()) if console.is_interactive else nullcontext() as status:
 
-        def tell(now: int) -> None:
-            nonlocal done
-            done = now
+        def set_count(new_count: int) -> None:
+            nonlocal count
+            count = new_count
             if status is None:
                 heartbeat.beat()
             else:
-                status.update(words())
+                status.update(progress())
 
-        yield tell
+        yield set_count
 
 
 def clock(seconds: float) -> str:
-    """Hours, minutes and seconds, as 1:02:03; 2:03 below an hour."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    """Seconds as hours, minutes and seconds: "1:02:03", or "2:03" below an hour."""
+    all_minutes, whole_seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(all_minutes, 60)
+    return f"{hours}:{minutes:02}:{whole_seconds:02}" if hours else f"{minutes}:{whole_seconds:02}"

@@ -1,7 +1,7 @@
-"""Pictures of a run: the split, generated samples, accuracies. One look, no global state, atomic files.
+"""The pictures of a run: the split, generated samples and accuracies.
 
-A picture is one sheet measured in inches from its top left corner, so that what is drawn has the same size
-whether there are 2 classes or 100.
+A picture is one sheet with positions in inches from its top left corner, so that its parts have the same size
+for 2 classes and for 100.
 """
 
 import math
@@ -38,22 +38,22 @@ from mosaic_fl.report.sheet import (
 )
 from mosaic_fl.report.tables import CEILING, percent, serves, shorten
 
-if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+if TYPE_CHECKING:  # matplotlib takes half a second to import: only drawing imports it
     from matplotlib.axes import Axes
 
-# inches: a cell that still holds text, and the side of the largest grid
+# inches: the smallest cell with text, and the side of the largest grid
 TIGHT = 0.17
 MAX_SIDE = 18.0
 MAX_NAME = 20  # characters of a label
-MAX_BLOCKS = 100  # clients, and classes, in a picture of samples; the others are counted
-MAX_BARS = 16  # more clients than this share one row of dots
+MAX_BLOCKS = 100  # clients, and classes, in a picture of samples; a line counts the others
+MAX_BARS = 16  # bars of clients; more clients share one row of dots
 
 
 def split_picture(counts: Tensor, names: Sequence[str], path: Path) -> None:
-    """Write a PNG of who holds what: a tile for each client and class, a bar for each client's samples.
+    """Write a PNG of the data at each client: a tile for each client and class, a bar for each client's samples.
 
     `counts` is int (clients, classes), `names` one name a class. A tile's colour grows with the square root
-    of its count; the count stands in it where it fits. Raises MosaicError where `path` cannot be written.
+    of its count, which is written in the tile if it fits. Raises MosaicError if `path` cannot be written.
     """
     clients, classes = counts.shape
     totals = counts.sum(1).tolist()
@@ -76,7 +76,7 @@ def split_picture(counts: Tensor, names: Sequence[str], path: Path) -> None:
     inch = bars / max(*totals, 1)
     middles = [HEAD + (k + 0.5) * cell_h for k in range(clients)]
     axes.barh(middles, [n * inch for n in totals], height=0.62 * cell_h, left=start, color=PALE)
-    for k in rows.shown:
+    for k in rows.drawable:
         write(axes, start + totals[k] * inch + 0.06, middles[k], f"{totals[k]:,}", rows.size, MUTED)
     save(axes, path)
 
@@ -106,21 +106,21 @@ def _draw_counts(axes: "Axes", counts: Tensor, frame: tuple[float, float, float,
 
 
 def samples_picture(
-    samples: Sequence[tuple[str, Tensor | None]], held: Tensor, names: Sequence[str], path: Path
+    samples: Sequence[tuple[str, Tensor | None]], class_presence: Tensor, names: Sequence[str], path: Path
 ) -> None:
     """Write a PNG of generated samples: a row of blocks for each client, a block for each class.
 
     `samples` holds for each client its label and its samples, uint8 (classes, m, channels, h, w), or None
-    where the client sent no generator; m, h and w are the same for all. `held` is bool (clients, classes),
-    or class counts: a block of a class that the client lacks stays blank, whatever the tensor holds there.
-    One channel is grey, three are red, green, blue; of any other number the mean is shown.
-    Raises MosaicError where `path` cannot be written.
+    if the client sent no generator; m, h and w are the same for all. `class_presence` is bool (clients, classes),
+    or class counts: the block of a class that the client does not have stays blank, whatever its samples are.
+    One channel is grey, three are red, green and blue; for any other number the mean is drawn.
+    Raises MosaicError if `path` cannot be written.
     """
     clients = min(len(samples), MAX_BLOCKS)
     classes = min(len(names), MAX_BLOCKS)
-    drawn = max((block.shape[1] for _, block in samples if block is not None), default=1)
-    across = next(n for n in range(1, drawn + 1) if drawn % n == 0 and n * n >= drawn)
-    down = drawn // across
+    tile_count = max((block.shape[1] for _, block in samples if block is not None), default=1)
+    across = next(n for n in range(1, tile_count + 1) if tile_count % n == 0 and n * n >= tile_count)
+    down = tile_count // across
     side = int(_clip(2400 // max(classes * across, clients * down), 16, 40))
     gap = 10 if classes <= 20 else 4
     block_w = across * (side + 1) - 1
@@ -133,7 +133,7 @@ def samples_picture(
         for c in range(classes):
             area = canvas[k * step_h :, c * step_w :][:block_h, :block_w]
             area[:] = torch.tensor(list(bytes.fromhex(FAINT[1:])), dtype=torch.uint8)
-            tiles = _tiles(block[c], side) if block is not None and held[k, c] else ()
+            tiles = _tiles(block[c], side) if block is not None and class_presence[k, c] else ()
             for i, tile in enumerate(tiles):
                 area[i // across * (side + 1) :, i % across * (side + 1) :][:side, :side] = tile
 
@@ -158,11 +158,10 @@ def samples_picture(
 
 
 def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> None:
-    """Write a PNG of test accuracies as horizontal bars, what serves emphasised, the ceiling a line.
+    """Write a PNG of test accuracies as horizontal bars; the model in service is emphasised, the ceiling is a line.
 
-    `rows` are as `tables.rows` gives them: labels and fractions 0..1, None where nothing was measured. More
-    than 16 clients share one row: a dot each and a line at their mean. Raises MosaicError where `path` cannot
-    be written.
+    `rows` come from `tables.rows`: labels and fractions 0..1, None without a measurement. More than 16 clients
+    share one row, with a dot for each and a line at their mean. Raises MosaicError if `path` cannot be written.
     """
     ceiling = next((value for label, value in rows if CEILING in label), None)
     own = [value for label, value in rows if label.startswith("client ")]
@@ -188,8 +187,8 @@ def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> No
         write(axes, x, bottom + 0.15, f"{tick} %", 8, MUTED, ha="center")
     for place, (label, value) in enumerate(bars):
         y = HEAD + 0.05 + pitch * (place + 0.5)
-        ours = serves(label)
-        weight, colour = ("bold", BLUE) if ours else ("normal", INK)
+        in_service = serves(label)
+        weight, colour = ("bold", BLUE) if in_service else ("normal", INK)
         name = shorten(label.partition(" (")[0], 32)
         write(axes, left - 0.1, y, name, LARGEST, INK, ha="right", weight=weight)
         write(axes, left + wide + figures, y, percent(value), LARGEST, colour, ha="right", weight=weight)
@@ -198,7 +197,7 @@ def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> No
             axes.plot(places, [y] * len(dots), "o", color=MIDDLE, alpha=0.5, ms=5, mew=0)
             axes.vlines(left + wide * (value or 0), y - 0.1, y + 0.1, colors=INK, linewidth=1.6)
         elif value is not None:
-            colour = BLUE if ours else PALE if label.startswith("client ") else MIDDLE
+            colour = BLUE if in_service else PALE if label.startswith("client ") else MIDDLE
             axes.barh(y, wide * value, height=0.66 * pitch, left=left, color=colour)
     if ceiling is not None:
         x = left + wide * ceiling
@@ -209,7 +208,7 @@ def accuracy_picture(rows: Sequence[tuple[str, float | None]], path: Path) -> No
 
 @dataclass(frozen=True)
 class _Labels:
-    """Names along a side of a grid, `pitch` inches apart: small where it is tight, then only some of them."""
+    """Names along a side of a grid, `pitch` inches apart. In a narrow grid they are small, or some are left out."""
 
     names: Sequence[str]
     pitch: float
@@ -220,56 +219,56 @@ class _Labels:
 
     @property
     def longest(self) -> float:
-        """Inches that the longest takes, at a size of one point."""
+        """Inches of the longest name at a size of one point."""
         return max(map(len, self.texts)) * CHARACTER * POINT
 
     @property
     def level(self) -> float:
-        """The size in points at which they stand side by side, each within its own cell."""
+        """The size in points at which the names fit side by side, each within its cell."""
         return min(0.95 * self.pitch / self.longest, LARGEST)
 
     @property
     def upright(self) -> bool:
-        """Whether they are better turned than that small."""
+        """Whether that size is illegible, so that the names are turned by 90°."""
         return self.level < LEGIBLE
 
     @property
     def size(self) -> float:
-        """The size in points at which they stand one below the other, or turned."""
+        """The size in points of names one below the other, or turned."""
         return _clip(0.7 * self.pitch / POINT, SMALLEST, LARGEST)
 
     @property
     def length(self) -> float:
-        """Inches that they take to the left of a grid."""
+        """Inches of the names at the left of a grid."""
         return self.longest * self.size
 
     @property
     def depth(self) -> float:
-        """Inches that they take below a grid."""
+        """Inches of the names below a grid."""
         return 0.1 + (self.length if self.upright else 1.2 * self.level * POINT)
 
     @property
-    def shown(self) -> range:
-        """Which are drawn, one below the other or turned."""
+    def drawable(self) -> range:
+        """The indices of the names that there is space for, one below the other or turned."""
         return range(0, len(self.names), math.ceil(1.15 * self.size * POINT / self.pitch))
 
     def draw_left(self, axes: "Axes", x: float, y: float) -> None:
-        """One below the other, right-aligned at `x`, the first at height `y`."""
+        """Draw the names one below the other, right-aligned at `x`, the first one at height `y`."""
         texts = self.texts
-        for i in self.shown:
+        for i in self.drawable:
             write(axes, x, y + i * self.pitch, texts[i], self.size, INK, ha="right")
 
     def draw_below(self, axes: "Axes", x: float, y: float) -> None:
-        """Side by side, hanging from `y`, the first centred at `x`."""
+        """Draw the names side by side below `y`, the first one centred at `x`."""
         texts = self.texts
         size = self.level
         turn = 0
-        shown = range(len(self.names))
+        indices = range(len(self.names))
         if self.upright:
             size = self.size
             turn = 90
-            shown = self.shown
-        for i in shown:
+            indices = self.drawable
+        for i in indices:
             write(axes, x + i * self.pitch, y, texts[i], size, INK, ha="center", va="top", rotation=turn)
 
 
@@ -282,9 +281,9 @@ def _tiles(images: Tensor, side: int) -> Tensor:
     return F.interpolate(pixels, (side, side), mode=mode).round_().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _pitch(cells: int, wanted: float, largest: float) -> float:
-    """Inches a cell, so that a grid has the `wanted` side where its cells can hold text."""
-    return min(_clip(wanted / cells, TIGHT, largest), MAX_SIDE / cells)
+def _pitch(cells: int, side: float, largest: float) -> float:
+    """Inches of a cell: the grid has this `side` if its cells then have space for text, and `largest` at most."""
+    return min(_clip(side / cells, TIGHT, largest), MAX_SIDE / cells)
 
 
 def _clip(value: float, low: float, high: float) -> float:

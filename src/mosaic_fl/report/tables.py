@@ -1,4 +1,4 @@
-"""Tables for the terminal: every predictor's accuracy, and who holds what."""
+"""Tables for the terminal: the accuracy of every predictor, and the classes at each client."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,9 +21,10 @@ WIDTH = 80  # characters of a terminal
 def rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
     """The predictors of a run and their test accuracies (fractions), in the order of tables and pictures.
 
-    `result` is the content of `result.json`. First one row a client, "client K · MODEL", K its number in `contributors`
-    or else its place; then the ensembles, the teacher, what serves and the ceiling. An accuracy that was not measured,
-    as that of a client that did not contribute, is None; for other methods than Mosaic such a shared row is left out.
+    `result` is the content of `result.json`. First there is one row for each client, "client K · MODEL", where K is its
+    number in `contributors` or else its index. Then come the ensembles, the teacher, the served model and the ceiling.
+    An accuracy without a measurement is None, for example that of a client that did not contribute. Of methods other
+    than Mosaic, the shared rows without a measurement are left out.
     """
     models = result.get("models") or []
     names = [f" · {model}" for model in models]
@@ -32,24 +33,24 @@ def rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
     numbers = result.get("contributors") or range(len(local))
     clients = [(f"client {k}{name}", own) for k, name, own in zip(numbers, names, local, strict=False)]
     mosaic = result.get("method", "mosaic") == "mosaic"
-    what = "same student" if mosaic else "one model"
+    pooled = "same student" if mosaic else "one model"
     shared = [
         ("mean-logit ensemble", result.get("ensemble_accuracy")),
         ("mean-probability ensemble", result.get("mean_probability_accuracy")),
         ("class-weighted ensemble", result.get("class_weighted_accuracy")),
         (_teacher(result), result.get("teacher_accuracy")),
-        (_served(result, mosaic=mosaic), result.get("accuracy")),
-        (f"{what} on pooled data ({CEILING})", result.get("centralised_accuracy")),
+        (_service(result, mosaic=mosaic), result.get("accuracy")),
+        (f"{pooled} on pooled data ({CEILING})", result.get("centralised_accuracy")),
     ]
     return clients + [(label, value) for label, value in shared if value is not None or mosaic]
 
 
 def serves(label: str) -> bool:
-    """Whether the row of that label is what the method serves: its one model, or its ensemble."""
+    """Whether `label` is that of the model in service: the one global model, or an ensemble."""
     return label.endswith(f"({GLOBAL_MODEL})") or f"({ENSEMBLE} " in label
 
 
-def _served(result: dict[str, Any], *, mosaic: bool) -> str:
+def _service(result: dict[str, Any], *, mosaic: bool) -> str:
     name = "distilled student" if mosaic else result.get("title") or result["method"]
     models = result.get("models_served") or 1
     return f"{name} ({GLOBAL_MODEL if models == 1 else f'{ENSEMBLE} {models} models'})"
@@ -61,10 +62,10 @@ def _teacher(result: dict[str, Any]) -> str:
 
 
 def accuracy_table(result: dict[str, Any]) -> Table:
-    """The table that ends a run: one row a predictor, as `rows` orders them, what serves in bold.
+    """The table that ends a run: one row for each predictor, in the order of `rows`; the model in service is bold.
 
-    `result` is the content of `result.json`; with `classes_held`, a list of how many classes each client has,
-    there is a column for it.
+    `result` is the content of `result.json`. If it has `classes_held`, the number of classes of each client, the
+    table has a column for it.
     """
     table = _table(title=Text(_title(result)))
     table.add_column("model", overflow="fold")
@@ -86,10 +87,10 @@ def accuracy_table(result: dict[str, Any]) -> Table:
 
 
 def class_table(counts: Tensor, names: Sequence[str]) -> Table:
-    """Who holds what: one row a client, one column a class, readable at 80 characters.
+    """The samples of each class at each client: one row a client, one column a class, within 80 characters.
 
-    `counts` is int (clients, classes), `names` one name a class. Where the names do not fit, they are cut;
-    where even the counts do not, there is a list of each client's largest classes instead.
+    `counts` is int (clients, classes), `names` has one name for each class. Names that do not fit are cut. If the
+    counts do not fit either, there is a list of each client's largest classes instead.
     """
     digits = len(str(int(counts.max())))
     totals = [f"{n:,}" for n in counts.sum(1).tolist()]
@@ -113,12 +114,12 @@ def class_table(counts: Tensor, names: Sequence[str]) -> Table:
 
 
 def seconds_line(seconds: Mapping[str, float]) -> str:
-    """Where a run's time went, from `seconds` in `result.json`, its rounds together: "Seconds: pool 0.4 + … = 70.8"."""
-    rounds = {name: spent for name, spent in seconds.items() if name.startswith(ROUND)}
-    stages = {name: spent for name, spent in seconds.items() if name not in rounds and name != "total"}
+    """The times of a run, from `seconds` in `result.json`, with all rounds as one: "Seconds: pool 0.4 + … = 70.8"."""
+    rounds = {name: cost for name, cost in seconds.items() if name.startswith(ROUND)}
+    stages = {name: cost for name, cost in seconds.items() if name not in rounds and name != "total"}
     if rounds:
         stages = {f"{len(rounds)} round{'s' * (len(rounds) > 1)}": sum(rounds.values()), **stages}
-    parts = " + ".join(f"{name} {spent:.1f}" for name, spent in stages.items())
+    parts = " + ".join(f"{name} {cost:.1f}" for name, cost in stages.items())
     return f"Seconds: {parts} = {seconds['total']:.1f}"
 
 
@@ -156,7 +157,7 @@ def _title(result: dict[str, Any]) -> str:
 
 
 def _largest(row: Sequence[int], names: Sequence[str], width: int) -> Text:
-    """The classes with most samples, as many as `width` characters hold, and how many more there are."""
+    """The classes with most samples, as many as fit in `width` characters, and the number of the others."""
     order = sorted((c for c in range(len(row)) if row[c]), key=lambda c: -row[c])
     text = Text()
     for place, label in enumerate(order):

@@ -1,4 +1,4 @@
-"""The table of a forecast."""
+"""The table of a forecast, for `--dry-run`."""
 
 from rich import box
 from rich.table import Table
@@ -7,7 +7,7 @@ from mosaic_fl.forecast.forecast import Forecast, duration
 
 
 def forecast_table(forecast: Forecast) -> Table:
-    """A row a stage: its steps of training, its seconds on the clock."""
+    """One row for each stage: its training steps and its seconds on the clock."""
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("stage")
     table.add_column("steps", justify="right")

@@ -1,4 +1,4 @@
-"""`mosaic status` on what a run or comparison on one machine left: its files alone say how far it is."""
+"""`mosaic status` on the folder of a run or comparison on one machine: its files alone show the progress."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ def test_a_run_on_one_machine(tmp_path: Path) -> None:
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).touch()
     (run / "inputs.json").write_text('{"mosaic_fl": "0.1.0", "command": "run"}')
-    said = mosaic("status", run, cwd=tmp_path)
-    assert "contributions: 1\nstages done: meta\nnot finished" in said
+    text = mosaic("status", run, cwd=tmp_path)
+    assert "contributions: 1\nstages done: meta\nnot finished" in text
     (run / "result.json").write_text('{"accuracy": 0.978}')
     assert "finished: test accuracy 97.8 %" in mosaic("status", run, "--follow", cwd=tmp_path)
-    told = json.loads(mosaic("status", run, "--json", cwd=tmp_path))
-    assert (told["state"], told["finished"], told["contributions"]) == ("finished", ["client-000", "meta"], 1)
+    content = json.loads(mosaic("status", run, "--json", cwd=tmp_path))
+    assert (content["state"], content["finished"], content["contributions"]) == ("finished", ["client-000", "meta"], 1)
 
 
 def comparison(folder: Path, *states: str) -> Path:
@@ -36,24 +36,24 @@ def comparison(folder: Path, *states: str) -> Path:
 
 
 def test_a_comparison_on_one_machine(tmp_path: Path) -> None:
-    def said(*states: str) -> list[str]:
+    def lines(*states: str) -> list[str]:
         return mosaic("status", comparison(tmp_path / "grid", *states), cwd=tmp_path).splitlines()[1:]
 
-    def told() -> tuple[str, int, int | None, int]:
+    def numbers() -> tuple[str, int, int | None, int]:
         content = json.loads(mosaic("status", tmp_path / "grid", "--json", cwd=tmp_path))
         return content["state"], content["cells"], content["runnable"], content["failed"]
 
-    go_on = "not finished, and nobody works there: start it again with the same command and --resume"
-    assert said("done") == ["cells done: 1 of 6", go_on]
-    assert said("cannot", "done", "failed") == ["cells done: 1 of 5, 1 failed", go_on]
-    assert told() == ("stopped", 1, 5, 1)
-    assert said(*["done"] * 4, "cannot", "cannot") == ["finished", "cells done: 4 of 4"]
-    assert told() == ("finished", 4, 4, 0)
+    advice = "not finished, and nobody works there: start it again with the same command and --resume"
+    assert lines("done") == ["cells done: 1 of 6", advice]
+    assert lines("cannot", "done", "failed") == ["cells done: 1 of 5, 1 failed", advice]
+    assert numbers() == ("stopped", 1, 5, 1)
+    assert lines(*["done"] * 4, "cannot", "cannot") == ["finished", "cells done: 4 of 4"]
+    assert numbers() == ("finished", 4, 4, 0)
     (tmp_path / "grid" / "inputs.json").write_text('{"mosaic_fl": "0.0.1", "command": "compare"}')
-    assert told() == ("stopped", 4, None, 0)
-    said()
+    assert numbers() == ("stopped", 4, None, 0)
+    lines()
     (tmp_path / "grid" / "table.json").unlink()
-    assert mosaic("status", "grid", cwd=tmp_path).splitlines()[1:] == ["cells done: 4", go_on]
+    assert mosaic("status", "grid", cwd=tmp_path).splitlines()[1:] == ["cells done: 4", advice]
 
 
 @pytest.mark.parametrize("content", ["", "garbage", "[1]"])
