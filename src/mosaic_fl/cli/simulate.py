@@ -24,8 +24,8 @@ from mosaic_fl.report.progress import Display
 from mosaic_fl.report.sheet import can_draw
 from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
 from mosaic_fl.runs.folder import claim
-from mosaic_fl.runs.result import finished
-from mosaic_fl.runs.runner import Prepared, prepare, run
+from mosaic_fl.runs.result import final_result
+from mosaic_fl.runs.runner import RunSetup, prepare, run
 from mosaic_fl.server.pool import sheet
 from mosaic_fl.storage.journal import round_name
 from mosaic_fl.storage.stopwatch import Stopwatch
@@ -57,7 +57,7 @@ def simulate(
         show(foresee_run(prepared))
         return
     drawn = can_draw()
-    if finished(out) is None:
+    if final_result(out) is None:
         announce(lambda: foresee_run(prepared, first=True), resume=resume)
     with Display(_plan(prepared), console, clients=len(prepared.sites), stopwatch=stopwatch) as display:
         result = run(prepared, out, display.hear, stopwatch, keep_stages=keep_stages)
@@ -73,7 +73,7 @@ def simulate(
     print(f"Results: {out}/{names}")
 
 
-def _advise(config: Config, prepared: Prepared, asked: Collection[str]) -> None:
+def _advise(config: Config, prepared: RunSetup, asked: Collection[str]) -> None:
     """A line where what was asked for has no effect, and one where another preset is made for the data."""
     if idle := [said for name, said in _without_effect(config).items() if name in asked]:
         note(f"{METHODS[config.run.method].title} has no use for {', '.join(idle)}")
@@ -101,7 +101,7 @@ def _without_effect(config: Config) -> dict[str, str]:
     return {name: f"{name} = {str(value).lower()}" for name, (value, used) in switched.items() if value and not used}
 
 
-def _plan(prepared: Prepared) -> list[tuple[str, float]]:
+def _plan(prepared: RunSetup) -> list[tuple[str, float]]:
     """The run's stages with a first guess of what each costs."""
     from mosaic_fl.experts.training import steps_for
 
@@ -129,7 +129,7 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
     return [*rounds[:before], *one_shot, *rounds[before:]] if card.fuses else one_shot
 
 
-def _draw(prepared: Prepared, out: Path, result: dict[str, object]) -> None:
+def _draw(prepared: RunSetup, out: Path, result: dict[str, object]) -> None:
     pictures = out / "pictures"
     names = prepared.splits.train.schema.classes
     counts = class_table([site.data for site in prepared.sites])

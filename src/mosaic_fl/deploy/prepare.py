@@ -12,7 +12,7 @@ from mosaic_fl.deploy.warm import import_all, require_known_executor
 from mosaic_fl.engines.flower.extra import QUIET
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.notes import NOTE, note, printed
+from mosaic_fl.notes import NOTE, note, print_notes
 
 WRONG = 2  # the exit code of a process that found something that the user has to mend
 
@@ -68,7 +68,7 @@ def check_data(site: SiteFile) -> None:
 
 if __name__ == "__main__":
     try:
-        with printed():
+        with print_notes():
             prepare_here(load_site(Path(sys.argv[1])))
     except UsageError as error:
         print(error, file=sys.stderr)

@@ -18,7 +18,7 @@ from mosaic_fl.forecast.plans import plan_contribution, plan_distillation, plan_
 from mosaic_fl.forecast.rough import budgets, rough_seconds
 from mosaic_fl.forecast.work import Plan
 from mosaic_fl.runs.file_exchange import Distillation
-from mosaic_fl.runs.runner import Prepared
+from mosaic_fl.runs.runner import RunSetup
 
 LONG = 10.0  # seconds, roughly, below which a run is done before its forecast would be read
 # of a long run's seconds, and seconds at most, that its forecast may take
@@ -27,7 +27,7 @@ MOST = 2.0
 CAREFUL = 4.0  # seconds of measurement where nothing follows
 
 
-def foresee_run(prepared: Prepared, *, first: bool = False) -> Forecast | None:
+def foresee_run(prepared: RunSetup, *, first: bool = False) -> Forecast | None:
     """What `mosaic run` will take; None where it is the `first` line of a run too short to need one."""
     if not networks_alone([site.architecture for site in prepared.sites], first=first):
         return None

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mosaic_fl.extras import installed, require
+from mosaic_fl.extras import available, require
 from mosaic_fl.storage.files import write_atomic
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
@@ -36,7 +36,7 @@ HEAD = 0.85
 
 def can_draw() -> bool:
     """Whether pictures can be drawn here; where not, a note says what is missing."""
-    return installed(DRAWING, "matplotlib")
+    return available(DRAWING, "matplotlib")
 
 
 def require_drawing() -> None:

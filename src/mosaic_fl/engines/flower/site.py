@@ -150,7 +150,7 @@ def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
             f"classes is {shown(tree['classes'])}, but it should be how many there are, two or more, or all their names"
         )
     if first["type"] == UNKNOWN:
-        return str(unknown(where, str(first["input"]), first["ctx"]["known"]))
+        return str(unknown(where, str(first["input"]), first["ctx"]["names"]))
     if first["type"].startswith("path_"):
         return f"{where} is {shown(first['input'])}, but it should be a path"
     return f"{where} is {shown(first['input'])}, but it {first['msg'].replace('Input should', 'should')}"
