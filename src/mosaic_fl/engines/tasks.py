@@ -13,7 +13,7 @@ from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.config import Config
 from mosaic_fl.config.client import BARE
-from mosaic_fl.domains.dataset import pooled
+from mosaic_fl.domains.dataset import pool
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.experts.naming import kind_of
@@ -204,7 +204,7 @@ class CeilingTask:
         start = time.perf_counter()
         config = place.config
         parts = [split(site, config) for site in place.sites.values()]
-        train, validation = (pooled([part[i] for part in parts]) for i in (0, 1))
+        train, validation = (pool([part[i] for part in parts]) for i in (0, 1))
         with Stream(config.run.seed, "student-init").ambient():
             model = build(self.architecture, train.schema)
         longest = max(self.steps, config.train.max_steps)

@@ -64,7 +64,7 @@ class Generator(nn.Module):
         """Raise UsageError where received weights are not valid for this generator; their shapes are checked before."""
 
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
-        """(module that does the work, inputs for a batch of two, passes for one sample), for an estimate of its cost."""
+        """(module that does the work, inputs for a batch of two, passes for one sample), to estimate its cost."""
         device = self.device
         return (
             self,

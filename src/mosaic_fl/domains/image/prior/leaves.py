@@ -8,8 +8,8 @@ from torch import Tensor
 from mosaic_fl.domains.image.prior.draws import chance, colours, coordinates, log_uniform, uniform
 from mosaic_fl.domains.image.prior.noise import fields
 
-LEAVES = 24  # shapes a picture: with radii below they cover it about four times
-# radius where the picture runs over −1..1; pdf 1/r, cut off so as not to draw below a pixel
+LEAVES = 24  # shapes a picture: with the radii below they cover it about four times
+# bounds of a radius r, where the picture has coordinates −1..1; its density is proportional to 1/r
 LEAST = 0.1
 MOST = 1.0
 FIGURES = 0.35  # share of pictures that are a few shapes around the middle of a plain ground, as of one object
