@@ -24,8 +24,8 @@ def leaves(ground: Tensor, rng: torch.Generator) -> Tensor:
     y, x = coordinates(height, width)
     figure = chance(rng, FIGURES, n, 1, 1)
     texture = fields(n, 1, height, width, rng)
-    for painted in range(LEAVES):
-        last = LEAVES - painted <= 5  # a figure is made of the last few
+    for number in range(LEAVES):
+        last = LEAVES - number <= 5  # a figure is made of the last few
         radius = torch.where(figure, uniform(rng, 0.25, 0.7, n, 1, 1), log_uniform(rng, LEAST, MOST, n, 1, 1))
         spread = torch.where(figure, 0.35, 1.1)
         dy, dx = (where - spread * uniform(rng, -1, 1, n, 1, 1) for where in (y, x))
@@ -36,7 +36,7 @@ def leaves(ground: Tensor, rng: torch.Generator) -> Tensor:
         cover = inside.clamp_(0, 1)
         if not last:
             cover = cover.masked_fill_(figure, 0)
-        pattern = texture * 0.25 if painted % 2 else (u / radius)[:, None] * 0.25
+        pattern = texture * 0.25 if number % 2 else (u / radius)[:, None] * 0.25
         leaf = colours(rng, n) + uniform(rng, 0, 1, n, 1, 1, 1) * pattern
         ground.lerp_(leaf, cover[:, None])
     return ground.clamp_(0, 1)
