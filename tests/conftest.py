@@ -47,8 +47,8 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The package of somebody else is installed: its folder is on the path, with what says its entry points."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "outside"))
     importlib.invalidate_caches()
-    yield
     for registry in (METHODS, GENERATORS, KINDS, PARTITIONS, EXPERTS):
-        registry.forget()
+        monkeypatch.setattr(registry, "_loaded", {})
+    yield
     for name in [name for name in sys.modules if name.startswith("mosaic_outside")]:
         del sys.modules[name]

@@ -119,7 +119,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 
 def test_a_file_s_generator_is_named_at_the_server(
-    tmp_path: Path, elsewhere: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    elsewhere: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mosaic("data", "--export", "sites", "--clients", "2", "--set", "data.max_train=200", cwd=tmp_path)
     files = []
@@ -127,7 +130,7 @@ def test_a_file_s_generator_is_named_at_the_server(
         files.append(tmp_path / f"{client}.contribution")
         words = ["--data", f"sites/client-{client:03d}.parquet", "--client", str(client), "--out", files[-1].name]
         mosaic("contribute", "--model", "mlp:8", "--generator", "normal", *words, *QUICK, cwd=tmp_path)
-    GENERATORS.forget()
+    monkeypatch.setattr(GENERATORS, "_loaded", {})
     message = fails(capsys, "distill", *files, "--out", tmp_path / "refused")
     assert message.endswith(WAY), message
     elsewhere("distill", *files, "--student", "mlp:8", "--set", "generator.family=normal", *QUICK, "--out", "global")

@@ -46,7 +46,9 @@ def test_what_an_expert_cannot_do_is_told_before_any_work(capsys: pytest.Capture
     assert line == "model 'nearest_mean' is no network, which is needed here: take one, as cnn:16"
 
 
-def test_a_received_expert_is_read_where_its_kind_is_let_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_received_expert_is_read_where_its_kind_is_let_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     schema = image_schema((1, 4, 4), ("dark", "light"))
     images = torch.cat([torch.zeros(40, 1, 4, 4), torch.full((40, 1, 4, 4), 255)]).to(torch.uint8)
     labels = torch.arange(80) // 40
@@ -54,7 +56,7 @@ def test_a_received_expert_is_read_where_its_kind_is_let_in(tmp_path: Path, caps
         image_dataset(images, labels, schema), model="nearest_mean", client=0, settings={"generator.steps": 200}
     )
     (tmp_path / "0.contribution").write_bytes(made.to_bytes())
-    EXPERTS.forget()  # as at a server that never heard of it
+    monkeypatch.setattr(EXPERTS, "_loaded", {})  # as at a server that never heard of it
     words = ["distill", str(tmp_path / "0.contribution"), "--student", "mlp:8", *QUICK]
     line = fails(capsys, *words, "--out", str(tmp_path / "global"))
     assert line.endswith("of a package that is imported only where you let it in: name it with --trust nearest_mean")
