@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.errors import UsageError, shown
+from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.exchange.contribution import MAX_CLIENT, Contribution
 from mosaic_fl.storage.files import require_path
 
@@ -36,7 +36,9 @@ def require_contributions(values: object) -> list[Contribution]:
     contributions = list(values)
     for value in contributions:
         if not isinstance(value, Contribution):
-            raise UsageError(f"{shown(value, 60)} is no Contribution: Contribution.load(path) reads one from its file")
+            raise UsageError(
+                f"{excerpt(value, 60)} is no Contribution: Contribution.load(path) reads one from its file"
+            )
     return contributions
 
 
@@ -44,7 +46,7 @@ def client_number(client: object) -> int:
     """A client's number, of Python or numpy, as an int; raises UsageError for anything else."""
     number = _as_int(client)
     if number is None or not 0 <= number <= MAX_CLIENT:
-        raise UsageError(f"client is {shown(client)}: give each site another whole number in 0..{MAX_CLIENT}")
+        raise UsageError(f"client is {excerpt(client)}: give each site another whole number in 0..{MAX_CLIENT}")
     return number
 
 
@@ -52,7 +54,7 @@ def whole_number(name: str, value: object) -> int:
     """A whole number, of Python or numpy, as an int; raises UsageError for anything else."""
     number = _as_int(value)
     if number is None:
-        raise UsageError(f"{name} is {shown(value)}, but it should be a whole number")
+        raise UsageError(f"{name} is {excerpt(value)}, but it should be a whole number")
     return number
 
 
@@ -66,7 +68,7 @@ def numbers(name: str, values: object) -> list[float]:
     items = _list(name, values, "[0.1, 1.0]")
     for value in items:
         if isinstance(value, bool) or not isinstance(value, Real):
-            raise UsageError(f"one of {name} is {shown(value)}, but it should be a number")
+            raise UsageError(f"one of {name} is {excerpt(value)}, but it should be a number")
     return [float(value) for value in items]
 
 
@@ -75,7 +77,7 @@ def names(name: str, values: object, example: str) -> list[str]:
     items = _list(name, values, f"[{example!r}]")
     for value in items:
         if not isinstance(value, str):
-            raise UsageError(f"one of {name} is {shown(value)}, but it should be text")
+            raise UsageError(f"one of {name} is {excerpt(value)}, but it should be text")
     return [str(value) for value in items]
 
 
@@ -83,7 +85,7 @@ def settings_of(settings: object) -> dict[str, Any]:
     """Settings by name, an empty dictionary for None; raises UsageError for anything but a dictionary."""
     values = {} if settings is None else settings
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
-        raise UsageError(f'settings are {shown(settings)}, but they should be a dictionary, as {{"train.lr": 0.01}}')
+        raise UsageError(f'settings are {excerpt(settings)}, but they should be a dictionary, as {{"train.lr": 0.01}}')
     return dict(values)
 
 
@@ -98,7 +100,7 @@ def idle_settings(settings: Iterable[str], *sections: str) -> str:
 def folder(out: object) -> Path:
     """The folder to write to; raises UsageError for a value that cannot be a path."""
     if not isinstance(out, str | Path):
-        raise UsageError(f"out is {shown(out)}, but it should be the path of a folder")
+        raise UsageError(f"out is {excerpt(out)}, but it should be the path of a folder")
     path = Path(out)
     require_path(path)
     return path
@@ -113,5 +115,5 @@ def _as_int(value: Any) -> int | None:
 
 def _list(name: str, values: Any, example: str) -> Sequence[Any]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise UsageError(f"{name} is {shown(values)}, but it should be a list, as {example}")
+        raise UsageError(f"{name} is {excerpt(values)}, but it should be a list, as {example}")
     return list(values)

@@ -30,11 +30,11 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> UsageError:
     choices = sorted(names)
     near = difflib.get_close_matches(name[:MAX_NEAR], choices, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(choices)}"
-    return UsageError(f"unknown {kind} {shown(name)}: {hint}")
+    return UsageError(f"unknown {kind} {excerpt(name)}: {hint}")
 
 
-def shown(value: object, most: int = MAX_VALUE) -> str:
-    """`repr(value)` for an error, cut after `most` characters: the value may be anything, of any size."""
+def excerpt(value: object, most: int = MAX_VALUE) -> str:
+    """The first `most` characters of `repr(value)`, for an error; the value may be of any type and size."""
     try:
         text = repr(value if not isinstance(value, str | bytes) else value[: most + 1])
     except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits

@@ -19,7 +19,7 @@ from mosaic_fl.config.server import (
     RoundsConfig,
     SynthesisConfig,
 )
-from mosaic_fl.errors import UsageError, shown, unknown
+from mosaic_fl.errors import UsageError, excerpt, unknown
 
 __all__ = [
     "Config",
@@ -118,15 +118,15 @@ def _explain(error: ValidationError) -> str:
         return str(unknown("setting", path, _settings()))
     if first["type"] == "literal_error":
         choices = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
-        return str(unknown(path, value if isinstance(value := first["input"], str) else shown(value), choices))
+        return str(unknown(path, value if isinstance(value := first["input"], str) else excerpt(value), choices))
     if first["type"] == UNKNOWN:
         value = first["input"]
-        return str(unknown(path, value if isinstance(value, str) else shown(value), first["ctx"]["names"]))
+        return str(unknown(path, value if isinstance(value, str) else excerpt(value), first["ctx"]["names"]))
     if first["type"] == "value_error":  # of a validator here: its message is complete
         return str(first["ctx"]["error"])
     kind = first["type"].partition("_")[0]  # of int_parsing, int_type, int_from_float, …
     should = f"should be {KINDS[kind]}" if kind in KINDS else first["msg"].replace("Input should", "should")
-    return f"{path} is {shown(first['input'])}, but it {should}"
+    return f"{path} is {excerpt(first['input'])}, but it {should}"
 
 
 def _settings() -> list[str]:

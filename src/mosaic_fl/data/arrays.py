@@ -15,7 +15,7 @@ from mosaic_fl.domains.image.opening import DEEP
 from mosaic_fl.domains.image.picture import plain_pixels
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError, shown
+from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.notes import note
 
 CHANNELS = (1, 3, 4)
@@ -137,11 +137,11 @@ def _classes(classes: Any) -> int | list[str] | None:
             raise UsageError(f"classes is {classes}: give how many there are in the whole federation, {LEAST} or more")
         return int(classes)
     if isinstance(classes, str | bytes | bool | Mapping | Set) or not isinstance(classes, Iterable):
-        raise UsageError(f"classes is {shown(classes)}: give how many there are, or a list of their names, in order")
+        raise UsageError(f"classes is {excerpt(classes)}: give how many there are, or a list of their names, in order")
     names = list(classes)
     for name in names:
         if not isinstance(name, str):
-            raise UsageError(f"class name {shown(name)} is no text: give the names of all classes as text, in order")
+            raise UsageError(f"class name {excerpt(name)} is no text: give the names of all classes as text, in order")
     return names
 
 
@@ -152,7 +152,7 @@ def _bounds(value_range: Any) -> tuple[float, float]:
         if isinstance(value_range, str) or not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"value_range is {shown(value_range)}: give two numbers, (black, white)") from error
+        raise UsageError(f"value_range is {excerpt(value_range)}: give two numbers, (black, white)") from error
     if not low < high:
         raise UsageError(f"value_range is ({low}, {high}): black must be a smaller number than white")
     return low, high

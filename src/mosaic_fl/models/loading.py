@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.errors import UsageError, shown
+from mosaic_fl.errors import UsageError, excerpt
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -79,10 +79,10 @@ def _require_same(module: nn.Module, state: dict[str, Tensor], source: str) -> N
     for name in sorted(outline.keys() | state.keys()):
         if name not in state or name not in outline:
             raise UsageError(
-                f"{source}: weight {shown(name)} is {'missing' if name not in state else 'not in the model'}"
+                f"{source}: weight {excerpt(name)} is {'missing' if name not in state else 'not in the model'}"
             )
         if (state[name].shape, state[name].dtype) != outline[name]:
             raise UsageError(
-                f"{source}: weight {shown(name)} is {state[name].dtype} {shown(tuple(state[name].shape))}, "
+                f"{source}: weight {excerpt(name)} is {state[name].dtype} {excerpt(tuple(state[name].shape))}, "
                 f"the model has {outline[name][1]} {tuple(outline[name][0])}"
             )
