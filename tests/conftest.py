@@ -48,7 +48,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "outside"))
     importlib.invalidate_caches()
     for registry in (METHODS, GENERATORS, KINDS, PARTITIONS, EXPERTS):
-        monkeypatch.setattr(registry, "_loaded", {})
+        monkeypatch.setattr(registry, "_entries", {})
     yield
     for name in [name for name in sys.modules if name.startswith("mosaic_outside")]:
         del sys.modules[name]

@@ -17,7 +17,7 @@ from mosaic_fl.comparison.grid import Grid
 from mosaic_fl.comparison.jobs import context_for, longest_first
 from mosaic_fl.comparison.plan import make_plan
 from mosaic_fl.methods import METHODS
-from mosaic_fl.models.own import admitted
+from mosaic_fl.models.own import admissions
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only forked processes see what a test has patched")
 WORDS = [*SOME, "--seeds", "0", "--out", "grid"]
@@ -68,8 +68,8 @@ def test_only_what_computes_on_a_cpu_is_forked() -> None:
 
 def test_threads_of_the_parent_do_not_stop_its_processes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A forked process that asks for OpenMP's threads, after its parent had some, waits for them for ever."""
-    for name in list(admitted().factories):
-        monkeypatch.delitem(admitted().factories, name)
+    for name in list(admissions().factories):
+        monkeypatch.delitem(admissions().factories, name)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -83,8 +83,8 @@ def test_threads_of_the_parent_do_not_stop_its_processes(here: Path, monkeypatch
 
 def test_spawned_processes_give_the_same_figures(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Functions of other tests cannot be sent to a process that does not know them.
-    for name in list(admitted().factories):
-        monkeypatch.delitem(admitted().factories, name)
+    for name in list(admissions().factories):
+        monkeypatch.delitem(admissions().factories, name)
     words = [*COMPARE, "--methods", "mosaic", "--seeds", "0", "--out", "grid"]  # two settings: equal and mixed
     with monkeypatch.context() as patch:
         patch.setattr("mosaic_fl.comparison.jobs.context_for", lambda *_: multiprocessing.get_context("spawn"))

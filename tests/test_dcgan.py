@@ -10,7 +10,7 @@ from mosaic_fl.generators import GeneratorSpec, build
 from mosaic_fl.generators.dcgan import DCGANGenerator, Discriminator, train_gan
 from mosaic_fl.models import Classifier
 from mosaic_fl.models import build as build_model
-from mosaic_fl.models.classifier import Wrapped
+from mosaic_fl.models.classifier import Wrapper
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Recorder
 
@@ -138,7 +138,7 @@ def test_terms_without_weight_cost_nothing_and_all_without_is_an_error(digits: D
 
 
 def test_inversion_needs_an_expert_with_batch_norm(digits: Dataset) -> None:
-    recorder, plain = Recorder(), Wrapped(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
+    recorder, plain = Recorder(), Wrapper(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
     train_gan(digits.subset(range(40)), plain, settings("dcgan"), Stream(0, "g"), CPU, recorder)
     assert "inversion" not in recorder.metrics[0]
 

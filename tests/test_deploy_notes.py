@@ -18,7 +18,7 @@ from mosaic_fl.deploy.prepare import prepare
 from mosaic_fl.deploy.serving import Deployment, serve
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import UsageError
-from mosaic_fl.notes import note, printed
+from mosaic_fl.notes import note, print_notes
 
 pytest.importorskip("flwr")
 
@@ -56,7 +56,7 @@ def test_a_note_that_was_told_is_not_told_again_by_a_log(tmp_path: Path, capsys:
     """What test data a server reads is looked at before it starts, and read by its app."""
     tail = Tail(tmp_path / "log")
     (tmp_path / "log").write_text("mosaic: note: a remark\nmosaic: note: another\nmosaic: a line\nno line\n")
-    with printed():
+    with print_notes():
         note("a remark")
         assert len(tail.relay()) == 4
     assert capsys.readouterr().err == "mosaic: note: a remark\nmosaic: note: another\nmosaic: a line\n"

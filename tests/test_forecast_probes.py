@@ -51,7 +51,7 @@ def test_a_measurement_that_fails_in_whatever_way_is_told_in_one_line(
 
 def test_what_cannot_be_asked_for_a_class_is_drawn_more_often(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """And its client's expert says what it shows, whatever the family is called."""
-    monkeypatch.setitem(GENERATORS._loaded, "blind", replace(GENERATORS["dcgan"]))
+    monkeypatch.setitem(GENERATORS._entries, "blind", replace(GENERATORS["dcgan"]))
     config, schema = Config().with_values({"distill.pool": 60}), digits.schema
     counts = dict[str, dict[Unit, float]]()
     for family in ("cvae", "dcgan", "blind"):

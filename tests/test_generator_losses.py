@@ -91,7 +91,7 @@ def test_the_gradient_is_that_of_mean_and_variance(shape: tuple[int, ...], order
     def apart(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with statistics:
             norm(images)
-            return statistics.apart[norm]
+            return statistics.distances[norm]
 
     images = torch.randn(shape, dtype=torch.double, generator=torch.Generator().manual_seed(0))
     images = images.to(memory_format=order)

@@ -14,7 +14,7 @@ from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build, check, own, trust
-from mosaic_fl.models.classifier import Classifier, Wrapped
+from mosaic_fl.models.classifier import Classifier, Wrapper
 
 SCHEMA = image_schema((1, 8, 8), ("a", "b", "c"))
 BATCH = torch.linspace(-1, 1, 5 * 64).view(5, 1, 8, 8)
@@ -209,7 +209,7 @@ def test_lazy_layers_get_their_shapes() -> None:
 
 
 def test_features_are_what_enters_the_last_linear_layer_that_runs() -> None:
-    model = Wrapped(Net())
+    model = Wrapper(Net())
     net = model.module
     assert isinstance(net, Net)
     assert torch.equal(model.features(BATCH), net.first(BATCH.flatten(1)).relu())
@@ -218,12 +218,12 @@ def test_features_are_what_enters_the_last_linear_layer_that_runs() -> None:
 
 
 def test_without_a_linear_layer_the_logits_are_the_features() -> None:
-    model = Wrapped(nn.Sequential(nn.Conv2d(1, 3, 8), nn.Flatten()))
+    model = Wrapper(nn.Sequential(nn.Conv2d(1, 3, 8), nn.Flatten()))
     assert torch.equal(model.features(BATCH), model(BATCH))
 
 
 def test_a_copy_has_features_of_its_own() -> None:
-    model = Wrapped(Net())
+    model = Wrapper(Net())
     twin = copy.deepcopy(model)
     before = model.features(BATCH)
     with torch.no_grad():

@@ -130,7 +130,7 @@ def test_a_file_s_generator_is_named_at_the_server(
         files.append(tmp_path / f"{client}.contribution")
         words = ["--data", f"sites/client-{client:03d}.parquet", "--client", str(client), "--out", files[-1].name]
         mosaic("contribute", "--model", "mlp:8", "--generator", "normal", *words, *QUICK, cwd=tmp_path)
-    monkeypatch.setattr(GENERATORS, "_loaded", {})
+    monkeypatch.setattr(GENERATORS, "_entries", {})
     message = fails(capsys, "distill", *files, "--out", tmp_path / "refused")
     assert message.endswith(WAY), message
     elsewhere("distill", *files, "--student", "mlp:8", "--set", "generator.family=normal", *QUICK, "--out", "global")

@@ -56,7 +56,7 @@ def test_a_received_expert_is_read_where_its_kind_is_let_in(
         image_dataset(images, labels, schema), model="nearest_mean", client=0, settings={"generator.steps": 200}
     )
     (tmp_path / "0.contribution").write_bytes(made.to_bytes())
-    monkeypatch.setattr(EXPERTS, "_loaded", {})  # as at a server that never heard of it
+    monkeypatch.setattr(EXPERTS, "_entries", {})  # as at a server that never heard of it
     words = ["distill", str(tmp_path / "0.contribution"), "--student", "mlp:8", *QUICK]
     line = fails(capsys, *words, "--out", str(tmp_path / "global"))
     assert line.endswith("of a package that is imported only where you let it in: name it with --trust nearest_mean")

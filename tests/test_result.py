@@ -11,8 +11,8 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.runs.ending import conclude, ended_before
-from mosaic_fl.runs.result import FILE, Kind, Result, finished, read_result
+from mosaic_fl.runs.ending import conclude, earlier_result
+from mosaic_fl.runs.result import FILE, Kind, Result, final_result, read_result
 from mosaic_fl.storage.journal import Journal, Stage
 
 SAID = {
@@ -45,15 +45,15 @@ def test_who_has_a_result_has_no_stages_left(schema: Schema, tmp_path: Path) -> 
     content = conclude(a_result("simulation", schema), journal)
     assert json.loads((tmp_path / FILE).read_text()) == content == read_result(tmp_path)
     assert not (tmp_path / "stages").exists()
-    assert ended_before(tmp_path) is None  # what it made is not there
+    assert earlier_result(tmp_path) is None  # what it made is not there
     (tmp_path / "global_model.safetensors").touch()
     journal.keep("meta", Stage())
     with pytest.warns(UserWarning, match="has its result already"):
-        assert ended_before(tmp_path, keep_stages=True, seed=0) == content
+        assert earlier_result(tmp_path, keep_stages=True, seed=0) == content
     assert (tmp_path / "stages").exists()
-    assert ended_before(tmp_path, seed=1) is None  # another run's
+    assert earlier_result(tmp_path, seed=1) is None  # another run's
     with pytest.warns(UserWarning, match="has its result already"):
-        assert ended_before(tmp_path) == content
+        assert earlier_result(tmp_path) == content
     assert not (tmp_path / "stages").exists()
 
 
@@ -61,7 +61,7 @@ def test_who_has_a_result_has_no_stages_left(schema: Schema, tmp_path: Path) -> 
 def test_a_result_that_is_none(content: str, tmp_path: Path) -> None:
     assert read_result(tmp_path) is None
     (tmp_path / FILE).write_text(content)
-    assert finished(tmp_path) is None
+    assert final_result(tmp_path) is None
     if not content.startswith("{"):
         with pytest.raises(UsageError, match="is damaged: the same command with --resume"):
             read_result(tmp_path)

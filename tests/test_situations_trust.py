@@ -91,10 +91,10 @@ def test_who_names_timm_has_it_imported(
 def test_what_was_let_in_travels_to_worker_processes() -> None:
     trust_own("timm")
     name = trust(net)
-    travelled = pickle.loads(pickle.dumps(own.admitted()))  # noqa: S301
+    travelled = pickle.loads(pickle.dumps(own.admissions()))  # noqa: S301
     own._own.clear()
     own._packages.clear()
-    own.admitted().update(travelled)
+    own.admissions().update(travelled)
     assert own.is_admitted("timm")
     assert own.is_own(name)
 

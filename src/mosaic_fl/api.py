@@ -1,4 +1,7 @@
-"""The library's front door: what the command does, on a user's own arrays and modules."""
+"""The functions of the library: what the command `mosaic` does, on a user's own arrays and modules.
+
+`contribute` is a client's work and `distill` the server's. `run` and `compare` simulate a whole federation.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,14 +17,14 @@ from torch import Tensor, nn
 from mosaic_fl.arguments import (
     client_number,
     folder,
+    idle_settings,
     names,
     numbers,
     require_contributions,
     require_data,
     settings_of,
-    whole,
-    wholes,
-    without_use,
+    whole_number,
+    whole_numbers,
 )
 from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.client.contribute import contribute as contribute_site
@@ -46,7 +49,7 @@ from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_kinds
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.runner import prepare
-from mosaic_fl.runs.runner import run as run_prepared
+from mosaic_fl.runs.runner import run as run_setup
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.distill import distill as distill_contributions
@@ -58,7 +61,7 @@ Model = str | Callable[..., nn.Module]
 """A name such as `cnn:16`, or a callable that returns a module from images in −1..1 to logits."""
 
 ARRAYS = "arrays"
-"""What data are called that nobody read from anywhere."""
+"""The name of data that came as arrays: in results it stands where a file or data set would."""
 OWN_DATA = {"data.name": ARRAYS}
 
 
@@ -74,18 +77,19 @@ def contribute(
     seed: int | None = None,
     device: str | torch.device | None = None,
 ) -> Contribution:
-    """At a client: train on private data; the result is all that leaves.
+    """At a client: train on private data. Only the returned contribution leaves the client.
 
-    `images` uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`; `labels` (n,) in
-    0..C−1; or a `Dataset` alone. `classes`: how many the whole federation has, or their names. `client` is another
-    number at each site. `settings` are those of `mosaic config`, as {"generator.steps": 500}; of `[data]`, which says
-    what a simulation reads, `validation` counts alone. `seed` (0) and `device` (auto) are short for two of them. Raises
-    UsageError for data or settings that cannot be used, MosaicError where training diverges.
+    `images` are uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`. `labels` are
+    (n,) in 0..C−1. A `Dataset` stands for both. `classes` is the number of classes in the whole federation, or their
+    names. Each site has its own number `client`. `settings` are those of `mosaic config`, as {"generator.steps": 500};
+    of the section `[data]` only `validation` has an effect, because the rest says what a simulation reads. `seed` (0)
+    and `device` (auto) are short for run.seed and run.device. Raises UsageError for data or settings that cannot be
+    used, MosaicError where training diverges.
     """
     number = client_number(client)
     config = _config(settings, seed, device)
     if isinstance(images, Dataset):
-        if any(given is not None for given in (labels, classes, value_range)):
+        if any(argument is not None for argument in (labels, classes, value_range)):
             raise UsageError("a Dataset has labels, classes and values of its own: give them where it is made")
         data = images
     elif labels is None:
@@ -94,7 +98,7 @@ def contribute(
         data = from_arrays(images, labels, classes, value_range)
     require_data("images", data)
     name_kinds(data.schema)
-    if idle := without_use(settings or (), "partition."):
+    if idle := idle_settings(settings or (), "partition."):
         note(f"contribute learns from all the data that it is given: it has no use for {idle}")
     architecture = trust(model)
     check_expert(architecture, data.schema)
@@ -115,9 +119,9 @@ def distill(
 ) -> GlobalModel:
     """At the server: contributions in, one global model out, on synthetic data alone.
 
-    `student` is the global model's architecture; without it one that suits the data. `settings`, `seed` and `device` as
-    in `contribute`. Raises UsageError where the contributions do not fit together, there is nothing to distil on, or
-    settings ask for more than this one exchange.
+    `student` is the global model's architecture; the default suits the data. `settings`, `seed` and `device` are as in
+    `contribute`. Raises UsageError where the contributions do not fit together, where there is nothing to distil on,
+    and where settings need more than one exchange with the clients.
     """
     config = _config(settings, seed, device)
     contributions = compatible(require_contributions(contributions))
@@ -133,9 +137,10 @@ def distill(
 
 @dataclass(frozen=True)
 class Run:
-    """What came of `run`: the one global model (None where the method serves all clients' models), and its figures.
+    """The result of `run`: the global model and its figures.
 
-    `result` is the content of `result.json`: accuracies as fractions, bytes, seconds.
+    `model` is None where all clients' models serve as an ensemble. `result` is the content of `result.json`:
+    accuracies as fractions, bytes, seconds.
     """
 
     model: GlobalModel | None
@@ -154,29 +159,29 @@ def run(
     seed: int | None = None,
     out: str | Path | None = None,
 ) -> Run:
-    """Simulate a federation of clients that share `train`, and measure what it gives on `test`.
+    """Simulate a federation of clients among which `train` is divided, and measure its result on `test`.
 
-    Without `test` a fifth of each class is set aside for it. `settings` are those of `mosaic config`, as
-    {"partition.clients": 10, "models.student": "cnn:16"}; what they leave open is as in the method's paper; of
-    `[data]`, which says what the command reads, `validation` counts alone. `out` is a
-    folder that is not there yet, for all that `mosaic run` writes but pictures; without it nothing is written. Raises
-    UsageError for what cannot work, before any of it is done.
+    Without `test` a fifth of each class is set aside as test data. `settings` are those of `mosaic config`, as
+    {"partition.clients": 10, "models.student": "cnn:16"}; all others are as in the method's paper. Of the section
+    `[data]` only `validation` has an effect, because the rest says what the command reads. `out` is a folder that does
+    not exist yet; it gets all files that `mosaic run` writes, except pictures. Without `out` nothing is written. Raises
+    UsageError, before any work, for arguments that cannot work.
 
     >>> run("fedavg", digits, settings={"partition.clients": 2})  # doctest: +SKIP
     Run(FedAvg, accuracy 0.871)
     """
     defaults = METHODS[method].defaults if isinstance(method, str) and method in METHODS else {}
-    given = settings_of(settings)
-    if given.get("run.method", method) != method:
-        raise UsageError(f"the method is {method}, and run.method in settings {given['run.method']}: give one of them")
-    config = _config({**defaults, **given, **OWN_DATA, "run.method": method}, seed, None)
-    _tell_idle("run", given)
+    values = settings_of(settings)
+    if values.get("run.method", method) != method:
+        raise UsageError(f"the method is {method}, and run.method in settings {values['run.method']}: give one of them")
+    config = _config({**defaults, **values, **OWN_DATA, "run.method": method}, seed, None)
+    _tell_idle("run", values)
     with one_thread(), ExitStack() as stack:
-        prepared = prepare(config, _splits(train, test))
+        setup = prepare(config, _splits(train, test))
         place = folder(out) if out is not None else Path(stack.enter_context(TemporaryDirectory()))
         stack.callback(vacate)
-        claim(place, "run", prepared.inputs, prepared.config, resume=False, force=False)
-        result = run_prepared(prepared, place)
+        claim(place, "run", setup.inputs, setup.config, resume=False, force=False)
+        result = run_setup(setup, place)
         file = place / "global_model.safetensors"
         return Run(GlobalModel.load(file) if file.exists() else None, result)
 
@@ -193,22 +198,23 @@ def compare(
     seeds: Sequence[int] = (0,),
     settings: dict[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Run several methods on the same clients, data, models, budgets and seeds; one dictionary a method and setting.
+    """Run several methods on the same clients, data, models, budgets and seeds.
 
-    Each has `method`, the setting, `status` ("done", "failed", "cannot" with its `reason`) and the figures of
-    `mosaic compare`: `accuracy` as a fraction, bytes and seconds. Arguments as in `run`. Raises UsageError.
+    Returns one dictionary for each method and setting: `method`, the setting, `status` ("done", "failed", or "cannot"
+    with its `reason`) and the figures of `mosaic compare`: `accuracy` as a fraction, bytes and seconds. Arguments are
+    as in `run`. Raises UsageError.
     """
-    given = settings_of(settings)
+    own_settings = settings_of(settings)
     grid = Grid(
         names("methods", methods, "fedavg"),
-        (whole("clients", clients),),
+        (whole_number("clients", clients),),
         numbers("alphas", alphas),
         names("architectures", architectures, "equal"),
-        wholes("rounds", rounds),
-        wholes("seeds", seeds),
-        values={**given, **OWN_DATA},
+        whole_numbers("rounds", rounds),
+        whole_numbers("seeds", seeds),
+        values={**own_settings, **OWN_DATA},
     )
-    _tell_idle("compare", given)
+    _tell_idle("compare", own_settings)
     with one_thread(), TemporaryDirectory() as place:
         plan = make_plan(grid, _splits(train, test))
         results = run_grid(plan, Path(place), lambda *_: None)
@@ -219,7 +225,7 @@ def compare(
 
 
 def _splits(train: Dataset, test: Dataset | None) -> Splits:
-    """The data of a simulation; raises UsageError where test data are of another schema."""
+    """The data of a simulation; raises UsageError where the schema of the test data is another one."""
     require_data("train", train)
     name_kinds(train.schema)
     if test is not None:
@@ -227,19 +233,19 @@ def _splits(train: Dataset, test: Dataset | None) -> Splits:
         if test.schema != train.schema:
             raise UsageError(f"the test data have {test.schema.difference(train.schema)} as the training data")
         return Splits(ARRAYS, train, test)
-    rest, test = hold_out(train, TEST_SHARE, TEST_STREAM)
+    training, test = hold_out(train, TEST_SHARE, TEST_STREAM)
     if not len(test):
         raise UsageError(f"{len(train)} samples are too few to set a fifth aside for testing: give test=")
-    return Splits(ARRAYS, rest, test)
+    return Splits(ARRAYS, training, test)
 
 
 def _tell_idle(function: str, settings: dict[str, Any]) -> None:
-    """Tell of settings that say which data to read, where they are given."""
-    if idle := without_use(settings):
+    """Note settings that name data to read: the data are arguments, so these settings have no effect."""
+    if idle := idle_settings(settings):
         note(f"{function} takes its data from train and test: it has no use for {idle}")
 
 
 def _config(settings: dict[str, Any] | None, seed: int | None, device: str | torch.device | None) -> Config:
     place = str(device) if isinstance(device, torch.device) else device
-    said = {name: value for name, value in (("run.seed", seed), ("run.device", place)) if value is not None}
-    return Config().with_values(settings_of(settings) | said)
+    overrides = {name: value for name, value in (("run.seed", seed), ("run.device", place)) if value is not None}
+    return Config().with_values(settings_of(settings) | overrides)

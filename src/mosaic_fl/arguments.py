@@ -1,4 +1,7 @@
-"""What a library's user gives to a function, checked as what it should be before any work is spent on it."""
+"""Checks of the arguments that a library's user passes to a function of `api`, before any work.
+
+Each returns the argument as the type that the package works with, or raises UsageError with its name and value.
+"""
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.errors import UsageError, shown
+from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.exchange.contribution import MAX_CLIENT, Contribution
 from mosaic_fl.storage.files import require_path
 
-ELSEWHERE = ("data.", "data.validation")
-"""What settings begin with that say which data a command reads, and the one of them that counts for anybody's data."""
+DATA_SECTION = "data."
+"""Settings that begin so say which data a command reads."""
+VALIDATION = "data.validation"
+"""The one of them that has an effect on data in memory too."""
 
 
 def require_data(name: str, data: object) -> None:
@@ -25,79 +30,83 @@ def require_data(name: str, data: object) -> None:
 
 
 def require_contributions(values: object) -> list[Contribution]:
-    """The contributions in a list; raises UsageError where it is none, or holds something else."""
+    """The contributions as a list; raises UsageError for anything but contributions."""
     if isinstance(values, str | bytes | Path | Contribution) or not isinstance(values, Iterable):
         raise UsageError(f"contributions are of type {type(values).__name__}, not a list of Contribution")
     contributions = list(values)
-    for each in contributions:
-        if not isinstance(each, Contribution):
-            raise UsageError(f"{shown(each, 60)} is no Contribution: Contribution.load(path) reads one from its file")
+    for value in contributions:
+        if not isinstance(value, Contribution):
+            raise UsageError(
+                f"{excerpt(value, 60)} is no Contribution: Contribution.load(path) reads one from its file"
+            )
     return contributions
 
 
 def client_number(client: object) -> int:
-    """A client's number as Python's int, numpy's too; raises UsageError for what is none."""
-    number = _whole(client)
+    """A client's number, of Python or numpy, as an int; raises UsageError for anything else."""
+    number = _as_int(client)
     if number is None or not 0 <= number <= MAX_CLIENT:
-        raise UsageError(f"client is {shown(client)}: give each site another whole number in 0..{MAX_CLIENT}")
+        raise UsageError(f"client is {excerpt(client)}: give each site another whole number in 0..{MAX_CLIENT}")
     return number
 
 
-def whole(name: str, value: object) -> int:
-    """A whole number as Python's int, numpy's too; raises UsageError for anything else."""
-    number = _whole(value)
+def whole_number(name: str, value: object) -> int:
+    """A whole number, of Python or numpy, as an int; raises UsageError for anything else."""
+    number = _as_int(value)
     if number is None:
-        raise UsageError(f"{name} is {shown(value)}, but it should be a whole number")
+        raise UsageError(f"{name} is {excerpt(value)}, but it should be a whole number")
     return number
 
 
-def wholes(name: str, values: object) -> list[int]:
-    """A list of whole numbers, as `whole`."""
-    return [whole(f"one of {name}", value) for value in _list(name, values, "[0, 1]")]
+def whole_numbers(name: str, values: object) -> list[int]:
+    """A list of whole numbers, as `whole_number`."""
+    return [whole_number(f"one of {name}", value) for value in _list(name, values, "[0, 1]")]
 
 
 def numbers(name: str, values: object) -> list[float]:
     """A list of numbers; raises UsageError for anything else."""
-    several = _list(name, values, "[0.1, 1.0]")
-    for value in several:
+    items = _list(name, values, "[0.1, 1.0]")
+    for value in items:
         if isinstance(value, bool) or not isinstance(value, Real):
-            raise UsageError(f"one of {name} is {shown(value)}, but it should be a number")
-    return [float(value) for value in several]
+            raise UsageError(f"one of {name} is {excerpt(value)}, but it should be a number")
+    return [float(value) for value in items]
 
 
 def names(name: str, values: object, example: str) -> list[str]:
     """A list of text; raises UsageError for anything else."""
-    several = _list(name, values, f"[{example!r}]")
-    for value in several:
+    items = _list(name, values, f"[{example!r}]")
+    for value in items:
         if not isinstance(value, str):
-            raise UsageError(f"one of {name} is {shown(value)}, but it should be text")
-    return [str(value) for value in several]
+            raise UsageError(f"one of {name} is {excerpt(value)}, but it should be text")
+    return [str(value) for value in items]
 
 
 def settings_of(settings: object) -> dict[str, Any]:
-    """Settings by name, none for None; raises UsageError for what is no dictionary of them."""
+    """Settings by name, an empty dictionary for None; raises UsageError for anything but a dictionary."""
     values = {} if settings is None else settings
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
-        raise UsageError(f'settings are {shown(settings)}, but they should be a dictionary, as {{"train.lr": 0.01}}')
+        raise UsageError(f'settings are {excerpt(settings)}, but they should be a dictionary, as {{"train.lr": 0.01}}')
     return dict(values)
 
 
-def without_use(settings: Iterable[str], *also: str) -> str:
-    """The settings that say which data to read, or begin with one of `also`, where the data are given; in words."""
-    begin, counts = ELSEWHERE
-    return ", ".join(name for name in settings if name.startswith((begin, *also)) and name != counts)
+def idle_settings(settings: Iterable[str], *sections: str) -> str:
+    """The settings that have no effect on data in memory, joined for a message.
+
+    These are the settings that say which data to read, and those that begin with one of `sections`.
+    """
+    return ", ".join(name for name in settings if name.startswith((DATA_SECTION, *sections)) and name != VALIDATION)
 
 
 def folder(out: object) -> Path:
-    """Where to write; raises UsageError for what can be no path."""
+    """The folder to write to; raises UsageError for a value that cannot be a path."""
     if not isinstance(out, str | Path):
-        raise UsageError(f"out is {shown(out)}, but it should be the path of a folder")
+        raise UsageError(f"out is {excerpt(out)}, but it should be the path of a folder")
     path = Path(out)
     require_path(path)
     return path
 
 
-def _whole(value: Any) -> int | None:
+def _as_int(value: Any) -> int | None:
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -106,5 +115,5 @@ def _whole(value: Any) -> int | None:
 
 def _list(name: str, values: Any, example: str) -> Sequence[Any]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise UsageError(f"{name} is {shown(values)}, but it should be a list, as {example}")
+        raise UsageError(f"{name} is {excerpt(values)}, but it should be a list, as {example}")
     return list(values)

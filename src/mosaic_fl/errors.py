@@ -14,27 +14,27 @@ class MosaicError(Exception):
 
 
 class UsageError(MosaicError):
-    """A wrong input, found before any work is spent (exit code 2)."""
+    """A wrong input, refused before any work (exit code 2)."""
 
     exit_code = 2
 
 
 def in_one_line(error: BaseException) -> str:
-    """What went wrong, in one line; of what is not one of ours, its kind as well."""
+    """The message of an error in one line; for an error that is not of this package, its type as well."""
     text = " ".join(str(error).split())
     return text if isinstance(error, MosaicError) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not known: names the nearest known ones, or all of them."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name[:MAX_NEAR], names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
-    return UsageError(f"unknown {kind} {shown(name)}: {hint}")
+def unknown(kind: str, name: str, names: Iterable[str]) -> UsageError:
+    """The error for a name that is none of `names`: it lists the nearest ones, or all of them."""
+    choices = sorted(names)
+    near = difflib.get_close_matches(name[:MAX_NEAR], choices, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(choices)}"
+    return UsageError(f"unknown {kind} {excerpt(name)}: {hint}")
 
 
-def shown(value: object, most: int = MAX_VALUE) -> str:
-    """`repr(value)` for an error, cut after `most` characters: the value may be anything, of any size."""
+def excerpt(value: object, most: int = MAX_VALUE) -> str:
+    """The first `most` characters of `repr(value)`, for an error; the value may be of any type and size."""
     try:
         text = repr(value if not isinstance(value, str | bytes) else value[: most + 1])
     except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits

@@ -1,4 +1,7 @@
-"""Extras: packages that some work alone needs, and that `pip install mosaic-fl` leaves out."""
+"""Extras: packages that `pip install mosaic-fl` leaves out, because only some work needs them.
+
+`require` stops where one is not installed; `available` only notes it.
+"""
 
 import importlib.util
 
@@ -15,28 +18,29 @@ EXTRAS = {
     "matplotlib": "report",
     "timm": "timm",
 }
-"""The extra of pyproject.toml that brings a package, by the name under which the package is imported."""
+"""The extra of pyproject.toml that installs a package, by the name under which the package is imported."""
 
 
 def require(work: str, *packages: str) -> None:
-    """Raise UsageError where a package that `work` needs is not installed, which says how to install it."""
+    """Raise UsageError, which says what to install, where a package that `work` needs is not installed."""
     if lack := _lack(work, packages):
         raise UsageError(lack)
 
 
-def installed(work: str, *packages: str) -> bool:
-    """Whether the packages that `work` needs are installed; where one is not, a note says how to install it."""
+def available(work: str, *packages: str) -> bool:
+    """Whether the packages that `work` needs are installed; where one is not, a note says what to install."""
     if lack := _lack(work, packages):
         note(lack)
     return not lack
 
 
 def remedy(package: str) -> str:
-    """What installs a package of an extra, as a command."""
+    """The command that installs a package of an extra."""
     return f"pip install 'mosaic-fl[{EXTRAS[package]}]'"
 
 
 def _lack(work: str, packages: tuple[str, ...]) -> str:
+    """The message for the first package that is not installed; empty where all are."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             return f"{work} needs {package}, which is not installed: {remedy(package)}"

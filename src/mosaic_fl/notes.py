@@ -1,4 +1,4 @@
-"""Notes: one line each for what a user should know although nothing is wrong, as that a column is not read.
+"""Notes: one line each, for what a user should know although nothing is wrong. "Column x is not read" is one.
 
 A note is a Python warning, so that a library's user can filter it, and a test can expect it. `mosaic` prints it as
 `mosaic: note: …` on stderr.
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-NOTE = "mosaic: note: "  # begins the line of one
+NOTE = "mosaic: note: "  # the beginning of a printed note
 
 
 class Note(UserWarning):
@@ -23,17 +23,17 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def printed() -> Iterator[None]:
-    """Print each note once on stderr, as `mosaic: note: …`; other warnings go where they went before."""
-    told = set[str]()
+def print_notes() -> Iterator[None]:
+    """Print each note once on stderr, as `mosaic: note: …`; other warnings are shown as before."""
+    lines = set[str]()
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def print_note(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
             if not issubclass(category, Note):
                 show(message, category, *where, **options)
-            elif (line := " ".join(str(message).split())) not in told:
-                told.add(line)
+            elif (line := " ".join(str(message).split())) not in lines:
+                lines.add(line)
                 print(f"{NOTE}{line}", file=sys.stderr, flush=True)
 
         warnings.simplefilter("always", Note)

@@ -1,6 +1,6 @@
-"""What can be named, and where it lives: one line registers a part that is built in.
+"""The registries of the package: the names that settings take, and what they mean. One line adds a built-in part.
 
-Paths alone stand here, so that names can be checked without importing what they mean.
+They hold import paths only, so that a name can be checked without an import.
 """
 
 from typing import TYPE_CHECKING
@@ -43,14 +43,14 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
     {"network": "mosaic_fl.experts.network:NETWORK"},
     way="name it with --trust {name}",
 )
-"""Kinds of clients' models, by what their names begin with; a name that begins with none of them is a network's."""
+"""Kinds of clients' models, by the first word of a model's name. A name with any other first word is a network's."""
 
 NO_FAMILY = ("auto", "none")
-"""What else `generator.family` takes: one that is built in, as the client's data are, or no generator."""
+"""The other values of `generator.family`: a built-in family chosen by the client's data, or no generator."""
 
 
 def name_generator(family: str) -> None:
-    """Import the generator that this machine's user names in `generator.family`, so that received bytes may name it.
+    """Import the generator that this machine's user set as `generator.family`. From then on received bytes may name it.
 
     Raises UsageError where its package cannot be imported.
     """
@@ -59,7 +59,7 @@ def name_generator(family: str) -> None:
 
 
 def name_kinds(schema: "Schema") -> None:
-    """Let received bytes name the kinds of samples that this machine's user has in memory, whoever wrote them."""
+    """Register the kinds of samples that this machine's user has in memory, so that received bytes may name them."""
     for kind in schema.fields.values():
         if kind.name in KINDS:
             _ = KINDS[kind.name]

@@ -1,12 +1,12 @@
-"""Registries: what can be named in settings, built in or from a package of somebody else.
+"""Registries: names in settings and what they mean, built in or from another package.
 
-A package adds to a registry by an entry point in its own pyproject.toml, whose name is what users write:
+A package adds to a registry by an entry point in its own pyproject.toml. Users write the entry point's name:
 
     [project.entry-points."mosaic_fl.generators"]
     copula = "their_package.copula:FAMILY"
 
-Nothing is imported before its name is asked for. A name that was received asks for `received`, which imports nothing:
-it gives what is built in, or what the user of this machine has named before.
+An entry is imported when its name is first looked up. Look up a name from received bytes with `received`: it accepts
+only what is built in and what the user of this machine has named, so no received name can start an import.
 """
 
 import importlib
@@ -20,62 +20,62 @@ Entry = TypeVar("Entry")
 
 
 class Registry(MutableMapping[str, Entry], Generic[Entry]):
-    """Entries by name, imported when first asked for."""
+    """Entries by name, imported when first looked up."""
 
-    def __init__(self, what: str, group: str, built_in: Mapping[str, str], way: str = "") -> None:
-        """`what` the entries are in words, the `group` of entry points, and the import paths of those built in.
+    def __init__(self, kind: str, group: str, built_in: Mapping[str, str], way: str = "") -> None:
+        """`kind` says in words what an entry is. `group` is that of entry points. `built_in` has import paths by name.
 
         `way` says, for an error, how the user of a machine names the entry `{name}` of another package.
         """
-        self.what = what
+        self.kind = kind
         self.group = group
         self.way = way
         self._built_in = dict(built_in)
-        self._loaded: dict[str, Entry] = {}
+        self._entries: dict[str, Entry] = {}
 
     def __iter__(self) -> Iterator[str]:
         """The names: those built in, in their order, then those of other packages and of this process."""
-        return iter(dict.fromkeys([*self._built_in, *self._foreign(), *self._loaded]))
+        return iter(dict.fromkeys([*self._built_in, *self._foreign(), *self._entries]))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._built_in or name in self._loaded or name in self._foreign()
+        return name in self._built_in or name in self._entries or name in self._foreign()
 
     @property
-    def named(self) -> list[str]:
-        """The names that a received one may mean: what is built in, and what the user of this machine has named."""
-        return [*self._built_in, *self._loaded]
+    def local_names(self) -> list[str]:
+        """The names that received bytes may use: those built in, and those that the user of this machine has named."""
+        return [*self._built_in, *self._entries]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The entry, or `default` where there is none of that name."""
+        """The entry of that name, or `default`."""
         if name not in self:
             return default
         return self[name]
 
     def __getitem__(self, name: str) -> Entry:
-        """The entry that the user of this machine names; raises UsageError for a name that there is none of."""
-        if name not in self._loaded:
-            self._loaded[name] = self._load(name)
-        return self._loaded[name]
+        """The entry that the user of this machine names; raises UsageError for an unknown name."""
+        if name not in self._entries:
+            self._entries[name] = self._load(name)
+        return self._entries[name]
 
     def received(self, name: str) -> Entry:
-        """The entry that a received name means; raises UsageError where that is neither built in nor named here."""
-        if name in self.named:
+        """The entry of a name from received bytes; raises UsageError for a name that is not in `local_names`."""
+        if name in self.local_names:
             return self[name]
         if name in self._foreign():
             way = f": {self.way.format(name=name)}" if self.way else ""
-            raise UsageError(f"{self.what} {name!r} is of another package, and nobody has named it here{way}")
-        raise unknown(self.what, name, self.named)
+            raise UsageError(f"{self.kind} {name!r} is of another package, and nobody has named it here{way}")
+        raise unknown(self.kind, name, self.local_names)
 
     def __setitem__(self, name: str, entry: Entry) -> None:
-        """Add an entry for this process, or put another one in its place."""
-        self._loaded[name] = entry
+        """Add or replace an entry for this process."""
+        self._entries[name] = entry
 
     def __delitem__(self, name: str) -> None:
-        """Take an entry of this process away; one that is built in, or of a package, is there again."""
-        del self._loaded[name]
+        """Remove an entry of this process. An entry of that name that is built in or of a package comes back."""
+        del self._entries[name]
 
     def _load(self, name: str) -> Entry:
         if name in self._built_in:
@@ -84,13 +84,13 @@ class Registry(MutableMapping[str, Entry], Generic[Entry]):
             return entry
         foreign = self._foreign()
         if name not in foreign:
-            raise unknown(self.what, name, self)
+            raise unknown(self.kind, name, self)
         try:
-            loaded: Entry = foreign[name].load()
+            imported: Entry = foreign[name].load()
         except Exception as error:  # somebody else's package may raise anything
             where = foreign[name].value
-            raise UsageError(f"{self.what} {name!r} of {where} cannot be imported: {error}") from error
-        return loaded
+            raise UsageError(f"{self.kind} {name!r} of {where} cannot be imported: {error}") from error
+        return imported
 
     def _foreign(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group) if point.name not in self._built_in}

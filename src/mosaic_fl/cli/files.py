@@ -22,12 +22,12 @@ from mosaic_fl.cli.options import (
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
-from mosaic_fl.config.model_names import require_spelt
+from mosaic_fl.config.model_names import require_form
 from mosaic_fl.data.places import existing, reads
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.runs.folder import claim, require_open
-from mosaic_fl.runs.result import finished
+from mosaic_fl.runs.result import final_result
 from mosaic_fl.storage.files import require_file, require_place, require_writable, write_atomic
 
 # The settings of a simulation's data that also apply to the data of one site.
@@ -62,7 +62,7 @@ def contribute(
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
     options |= reading
     config = configure(file, options, settings)
-    require_spelt(model)
+    require_form(model)
     require_free(out, force, data, dry_run=dry_run)
     federation = number_or_names(classes, classes_file)
     existing(data)
@@ -149,7 +149,7 @@ def distill(
     from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.tables import percent, seconds_line
-    from mosaic_fl.runs.file_exchange import distill_prepared, prepare_distillation
+    from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation
     from mosaic_fl.storage.stopwatch import Stopwatch
 
     stages = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)]
@@ -164,11 +164,11 @@ def distill(
     if dry_run:
         show(foresee_distillation(prepared))
         return
-    if finished(out) is None:
+    if final_result(out) is None:
         announce(lambda: foresee_distillation(prepared, first=True), resume=resume)
     with Display(stages, console, stopwatch=stopwatch) as display:
         display.say(f"distilling {count}")
-        result = distill_prepared(prepared, out, display.hear, keep_stages=keep_stages, stopwatch=stopwatch)
+        result = run_distillation(prepared, out, display.hear, keep_stages=keep_stages, stopwatch=stopwatch)
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*benefit_lines(result), sep="\n")

@@ -13,7 +13,7 @@ from click import ClickException
 from mosaic_fl.cli import compare, data, deploy, files, methods, predict, run, status
 from mosaic_fl.cli.app import App
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.notes import printed
+from mosaic_fl.notes import print_notes
 
 RESUMABLE = {"run", "compare", "distill", "server"}
 RESUME = "; what was finished is kept: go on with --resume"
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(words: list[str], debug: bool) -> int:
     """Run the command `words`; returns its exit code. With `debug`, errors are raised instead of printed."""
     try:
-        with printed():
+        with print_notes():
             code = app(words, prog_name="mosaic", standalone_mode=False)
         if code == INTERRUPTED:
             raise KeyboardInterrupt

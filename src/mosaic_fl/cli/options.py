@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mosaic_fl.config import Config
-from mosaic_fl.config.model_names import require_spelt
+from mosaic_fl.config.model_names import require_form
 from mosaic_fl.config.presets import preset_config
 from mosaic_fl.config.toml import from_toml, read_toml
 from mosaic_fl.errors import UsageError
@@ -52,7 +52,7 @@ def require_words(config: Config) -> None:
     """Raise UsageError for names of models and devices that are wrong on every machine and for all data."""
     for spec in (*config.models.clients, config.models.student):
         if spec:
-            require_spelt(spec)
+            require_form(spec)
     require_device_name(config.run.device)
 
 

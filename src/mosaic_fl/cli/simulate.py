@@ -24,8 +24,8 @@ from mosaic_fl.report.progress import Display
 from mosaic_fl.report.sheet import can_draw
 from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
 from mosaic_fl.runs.folder import claim
-from mosaic_fl.runs.result import finished
-from mosaic_fl.runs.runner import Prepared, prepare, run
+from mosaic_fl.runs.result import final_result
+from mosaic_fl.runs.runner import RunSetup, prepare, run
 from mosaic_fl.server.pool import sheet
 from mosaic_fl.storage.journal import round_name
 from mosaic_fl.storage.stopwatch import Stopwatch
@@ -57,7 +57,7 @@ def simulate(
         show(foresee_run(prepared))
         return
     with_pictures = can_draw()
-    if finished(out) is None:
+    if final_result(out) is None:
         announce(lambda: foresee_run(prepared, first=True), resume=resume)
     with Display(_plan(prepared), console, clients=len(prepared.sites), stopwatch=stopwatch) as display:
         result = run(prepared, out, display.hear, stopwatch, keep_stages=keep_stages)
@@ -74,7 +74,7 @@ def simulate(
     print(f"Results: {out}/{names}")
 
 
-def _advise(config: Config, prepared: Prepared, overrides: Collection[str]) -> None:
+def _advise(config: Config, prepared: RunSetup, overrides: Collection[str]) -> None:
     """Note settings in `overrides` that have no effect, and a preset that fits the data better."""
     if idle := [setting for name, setting in _without_effect(config).items() if name in overrides]:
         note(f"{METHODS[config.run.method].title} has no use for {', '.join(idle)}")
@@ -107,7 +107,7 @@ def _without_effect(config: Config) -> dict[str, str]:
     }
 
 
-def _plan(prepared: Prepared) -> list[tuple[str, float]]:
+def _plan(prepared: RunSetup) -> list[tuple[str, float]]:
     """The stages of the run, each with a first guess of its cost."""
     from mosaic_fl.experts.training import steps_for
 
@@ -135,7 +135,7 @@ def _plan(prepared: Prepared) -> list[tuple[str, float]]:
     return [*rounds[:before], *stages, *rounds[before:]] if card.fuses else stages
 
 
-def _draw(prepared: Prepared, out: Path, result: dict[str, object]) -> None:
+def _draw(prepared: RunSetup, out: Path, result: dict[str, object]) -> None:
     """Write the pictures of the split, the accuracies and, if there are generators, their samples."""
     pictures = out / "pictures"
     names = prepared.splits.train.schema.classes

@@ -1,1 +1,1 @@
-"""What runs at a client: the only code that sees private data."""
+"""The work of a client. Only code in this folder sees private data."""

@@ -1,4 +1,4 @@
-"""Which generator a client trains, why (`generator.family = auto`), and for how long."""
+"""The generator that a client trains: its family (`generator.family = auto`), the reason, and the training steps."""
 
 import math
 
@@ -8,20 +8,20 @@ from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.flow import MAX_FLOW_LATENT
 
-FLOW_SAMPLES = 1000  # below this a flow learns its samples by heart before it learns to draw
+FLOW_SAMPLES = 1000  # with fewer a flow memorises its samples before it generalises
 
 
 def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: torch.device) -> tuple[str, str]:
-    """(family, why) for a client of `samples` training samples; the family is "none" where it is to train none.
+    """(family, reason) for a client of `samples` training samples; the family is "none" where it trains no generator.
 
-    `auto` is `flow` where there is an accelerator to train it, samples that a VAE draws badly, and
-    enough of them to fill it, else `cvae`, which learns from few samples within a minute on a CPU.
+    `auto` is `flow` where there is an accelerator, a VAE draws such samples badly, and there are enough of them. Else
+    it is `cvae`, which learns from few samples within a minute on a CPU.
     """
     if config.family == "none":
         return "none", "generator.family is none"
     if samples < config.min_samples:
-        held = f"{samples} training sample{'s' * (samples != 1)}"
-        return "none", f"{held}, fewer than generator.min_samples = {config.min_samples}"
+        count = f"{samples} training sample{'s' * (samples != 1)}"
+        return "none", f"{count}, fewer than generator.min_samples = {config.min_samples}"
     if config.family != "auto":
         return config.family, "generator.family says so"
     if device.type == "cpu":

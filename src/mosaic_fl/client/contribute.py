@@ -1,4 +1,4 @@
-"""A client's whole work: private data in, one contribution out."""
+"""A client's whole work: it trains on private data and returns one contribution."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of
-from mosaic_fl.generators.base import Generator, require_drawn
+from mosaic_fl.generators.base import Generator, require_kind
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.randomness import Stream
@@ -53,13 +53,14 @@ def contribute(
     start: Mapping[str, Tensor] | None = None,
     trained: Contribution | None = None,
 ) -> Contribution:
-    """Train the site's classifier (on from the weights `start`, if given) and generator, and gather what leaves it.
+    """Train the site's classifier and generator, and collect the contribution that leaves the site.
 
-    With `trained`, a contribution of this very training, its classifier is not trained again.
+    The classifier starts from the weights `start`, if there are any. With `trained`, an earlier contribution of this
+    very training, its classifier is taken over and not trained again.
 
-    A validation split is held out first and neither network learns from it. `monitor(stage)` gives the listener for
+    A validation split is held out first, and neither network learns from it. `monitor(stage)` gives the listener for
     the stages "train" and "generator". All randomness comes from (config.run.seed, stage, client). Raises UsageError,
-    before any training, where the generator that is asked for cannot be had.
+    before any training, where the generator of the settings cannot be trained here.
     """
     train, validation = split(site, config)
     kind = kind_of(site.architecture)
@@ -100,9 +101,9 @@ def _prototypes(site: Site, train: Dataset, expert: Classifier | None, config: C
 
 
 def common_start(config: Config, architecture: str, schema: Schema) -> State | None:
-    """What clients train on from that meet in one exchange alone: their own (None), unless experts are averaged.
+    """The weights from which all clients of a single exchange start; None where each client starts from its own.
 
-    Weights that began apart have no meaningful average; a seed that all share gives them one beginning.
+    They share a start where the server averages experts: weights with different starts have no meaningful average.
     """
     if config.experts.kind != "class_average":
         return None
@@ -118,27 +119,28 @@ def split(site: Site, config: Config) -> tuple[Dataset, Dataset]:
 def _check_generator(
     settings: GeneratorConfig, samples: int, schema: Schema, expert: Classifier | None, device: torch.device
 ) -> None:
-    family, _ = pick_family(settings, samples, schema, device)
-    if family == "none":
+    """Raise UsageError where the client's generator cannot be trained on its samples, or without a network."""
+    name, _ = pick_family(settings, samples, schema, device)
+    if name == "none":
         return
-    of_family = GENERATORS[family]
-    if expert is None and of_family.learns_from_expert:
+    family = GENERATORS[name]
+    if expert is None and family.learns_from_expert:
         raise UsageError(
-            f"generator {family} needs {Capability.GRADIENTS} of the client's model, which is no network: say "
+            f"generator {name} needs {Capability.GRADIENTS} of the client's model, which is no network: say "
             "generator.family = cvae"
         )
-    require_drawn(family, schema)
-    of_family.check(settings, samples, schema, expert)
+    require_kind(name, schema)
+    family.check(settings, samples, schema, expert)
 
 
 def _train_generator(
     site: Site, train: Dataset, expert: Classifier | None, config: Config, device: torch.device, monitor: Monitor
 ) -> tuple[Generator | None, str]:
-    """(generator, why this one) or (None, why there is none)."""
+    """(generator, reason for its family), or (None, reason why there is no generator)."""
     settings = config.generator
-    family, why = pick_family(settings, len(train), train.schema, device)
+    family, reason = pick_family(settings, len(train), train.schema, device)
     if family == "none":
-        return None, why
+        return None, reason
     settings = settings.model_copy(update={"family": family, "steps": generator_steps(settings, len(train))})
     stream = Stream(config.run.seed, "generator", site.client)
-    return GENERATORS[family].train(train, expert, settings, stream, device, monitor), why
+    return GENERATORS[family].train(train, expert, settings, stream, device, monitor), reason

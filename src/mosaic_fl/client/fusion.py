@@ -1,4 +1,4 @@
-"""A client's part of FENS: an aggregator of all experts' outputs, trained on samples that it held back."""
+"""A client's part of FENS: it trains an aggregator of all experts' outputs on its validation samples."""
 
 import math
 
@@ -46,9 +46,9 @@ def train_aggregator(
 
     descend(loss, PlainStep(optimiser), steps, [progress(monitor)])
     with torch.no_grad():
-        fused = aggregator.eval()(x).cpu()
+        logits = aggregator.eval()(x).cpu()
     aggregator.cpu()
-    after = float(F.cross_entropy(fused, labels))
+    after = float(F.cross_entropy(logits, labels))
     if not math.isfinite(after):
         raise MosaicError(f"the aggregator's loss is {after}: training diverged; lower meta.lr (now {config.lr})")
-    return {"samples": len(labels), "loss": after, "accuracy": accuracy(fused, labels)}
+    return {"samples": len(labels), "loss": after, "accuracy": accuracy(logits, labels)}

@@ -15,10 +15,10 @@ from mosaic_fl.numerics.randomness import Stream
 def prototypes(model: Classifier, data: Dataset, config: PrototypesConfig, stream: Stream) -> Prototypes:
     """At most `per_class` centres a class, each the mean of at least `min_cluster` samples.
 
-    The floor protects privacy: the centre of a cluster of one is that sample. Smaller clusters are dropped, and a
-    class asks for no more clusters than it could fill. Features are those of `model` in eval mode on the CPU.
+    `min_cluster` protects privacy: the centre of a cluster of one sample is that sample. Smaller clusters are dropped,
+    and a class gets only as many clusters as it can fill. Features are those of `model` in eval mode on the CPU.
     """
-    samples = data.samples if config.per_class else data.samples[:1]  # one says how many features there are
+    samples = data.samples if config.per_class else data.samples[:1]  # one sample shows the number of features
     rows = torch.cat([model.features(part.inputs()) for part in samples.split(images_at_once("cpu"))])
     centres = [rows.new_zeros(0, rows.shape[1])]
     labels = []
@@ -28,9 +28,11 @@ def prototypes(model: Classifier, data: Dataset, config: PrototypesConfig, strea
         clusters = min(config.per_class, len(points) // config.min_cluster)
         if clusters == 0:
             continue
-        assigned = _k_means(points.double().numpy(), clusters, Stream(stream.seed, "prototypes", stream.client, label))
+        assignment = _k_means(
+            points.double().numpy(), clusters, Stream(stream.seed, "prototypes", stream.client, label)
+        )
         for cluster in range(clusters):
-            members = points[torch.from_numpy(assigned == cluster)]
+            members = points[torch.from_numpy(assignment == cluster)]
             if len(members) >= config.min_cluster:
                 centres.append(members.mean(0, keepdim=True))
                 labels.append(label)
@@ -41,6 +43,7 @@ def prototypes(model: Classifier, data: Dataset, config: PrototypesConfig, strea
 
 
 def _k_means(points: np.ndarray, clusters: int, stream: Stream) -> np.ndarray:
+    """The cluster of each of the `points` (n, d): int64 (n,)."""
     if clusters == 1:
         return np.zeros(len(points), dtype=np.int64)
     import warnings
@@ -50,7 +53,7 @@ def _k_means(points: np.ndarray, clusters: int, stream: Stream) -> np.ndarray:
     from threadpoolctl import threadpool_limits
 
     with warnings.catch_warnings(), threadpool_limits(1):  # more threads would sum in another order
-        warnings.simplefilter("ignore", ConvergenceWarning)  # identical points make fewer clusters than asked for
-        fitted = KMeans(clusters, n_init=1, random_state=stream.integer() % 2**32).fit(points)
-    assigned: np.ndarray = fitted.labels_
-    return assigned
+        warnings.simplefilter("ignore", ConvergenceWarning)  # identical points make fewer clusters than `clusters`
+        model = KMeans(clusters, n_init=1, random_state=stream.integer() % 2**32).fit(points)
+    assignment: np.ndarray = model.labels_
+    return assignment

@@ -7,14 +7,14 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.models.classifier import Classifier
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
-BATCH = 1000  # samples a batch whose mean and variance count; another number gives other statistics
+BATCH = 1000  # samples in a batch; another number gives other statistics
 
 
 @torch.no_grad()
 def batch_statistics(model: Classifier, data: Dataset, device: torch.device) -> dict[str, torch.Tensor]:
     """`running_mean` and `running_var` of every batch-norm layer of `model` over one pass of `data`, by state name.
 
-    Each is the plain mean over batches of equal size (to one sample), in the order of the samples: nothing is drawn.
+    Each is the plain mean over batches of equal size (to one sample), in the order of the samples, without randomness.
     Empty for a model without batch norm, and for a single sample, which has no variance. `model` ends
     in eval mode on the CPU with these statistics.
     """

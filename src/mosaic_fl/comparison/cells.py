@@ -25,7 +25,7 @@ from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.evaluation import figures
-from mosaic_fl.runs.runner import simulated
+from mosaic_fl.runs.runner import simulation_result
 from mosaic_fl.storage.files import read_bytes, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Listener, deaf
@@ -100,7 +100,7 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
             clients = fmean(cost.clients)
             server = cost.server
         evaluation = figures(outcome, plan.splits[cell.setting.seed].test, None, [], plan.device)
-    result = simulated(config, sites, outcome, evaluation, {})
+    result = simulation_result(config, sites, outcome, evaluation, {})
     return CellResult(
         "done",
         accuracy=result.accuracy,

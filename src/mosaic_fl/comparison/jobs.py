@@ -18,7 +18,7 @@ from mosaic_fl.comparison.grid import Cell, Setting
 from mosaic_fl.comparison.plan import Plan
 from mosaic_fl.engines.workers import die_with_parent
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.models.own import admitted
+from mosaic_fl.models.own import admissions
 from mosaic_fl.training.monitor import Listener, deaf
 
 LOOK = 1.0  # seconds between two searches for the files of finished cells
@@ -34,7 +34,7 @@ def run_settings(
     of finished cells stay.
     """
     context = context_for(plan.device, plan.grid.base().run.threads)
-    pool = ProcessPoolExecutor(jobs, context, _start, (plan, admitted()))
+    pool = ProcessPoolExecutor(jobs, context, _start, (plan, admissions()))
     open_cells = {cell for setting in settings for cell in plan.cells(setting) if recall(folder, cell) is None}
     try:
         pending = {pool.submit(_run, setting, folder) for setting in longest_first(plan, settings)}
@@ -81,7 +81,7 @@ def _start(plan: Any, factories: Any) -> None:
     global _plan
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its processes
     threading.Thread(target=die_with_parent, daemon=True).start()
-    admitted().update(factories)
+    admissions().update(factories)
     _plan = plan
 
 

@@ -1,4 +1,7 @@
-"""Every knob of a run: typed, validated, one section per stage. See `toml` for files."""
+"""The settings of a run: typed and validated, one section a stage.
+
+Each section has a class in a file of this folder; `Config` holds them all. `toml` reads and writes files of settings.
+"""
 
 import re
 from typing import Any
@@ -16,7 +19,7 @@ from mosaic_fl.config.server import (
     RoundsConfig,
     SynthesisConfig,
 )
-from mosaic_fl.errors import UsageError, shown, unknown
+from mosaic_fl.errors import UsageError, excerpt, unknown
 
 __all__ = [
     "Config",
@@ -47,7 +50,7 @@ KINDS = {
     "tuple": "a list",
     "model": "a section with settings",
 }
-"""What pydantic's kinds of values are called, by the first part of its errors' types."""
+"""Words for pydantic's kinds of values, by the first part of its error types."""
 
 
 class Config(Section):
@@ -67,7 +70,7 @@ class Config(Section):
     rounds: RoundsConfig = RoundsConfig()
 
     def site_settings(self, readers: frozenset[Reader] = SITE) -> dict[str, dict[str, Any]]:
-        """The settings that these readers at a site need, by section: all that travels to a site, as JSON values."""
+        """The settings that these readers at a site need, by section, as JSON values. Only these travel to a site."""
         tree = self.model_dump(mode="json")
         return {
             name: {
@@ -83,7 +86,7 @@ class Config(Section):
         return {name: type(section) for name, section in cls()}
 
     def with_values(self, values: dict[str, Any]) -> "Config":
-        """A copy with {"section.key": value} put in, validated; raises UsageError as `validate` does."""
+        """A validated copy with the settings {"section.key": value}; raises UsageError as `validate` does."""
         tree = self.model_dump()
         for path, value in values.items():
             section, _, key = path.partition(".")
@@ -96,9 +99,9 @@ class Config(Section):
 
 
 def validate(tree: dict[str, Any], source: str = "") -> Config:
-    """A `Config` from nested dictionaries, which came from `source`.
+    """A `Config` from nested dictionaries; `source` names where they came from, for an error.
 
-    Raises UsageError with one line: the first wrong setting, its value, and what would be right.
+    Raises UsageError with one line: the first wrong setting, its value, and the values that it can have.
     """
     try:
         return Config.model_validate(tree)
@@ -114,16 +117,16 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return str(unknown("setting", path, _settings()))
     if first["type"] == "literal_error":
-        known = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
-        return str(unknown(path, value if isinstance(value := first["input"], str) else shown(value), known))
+        choices = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
+        return str(unknown(path, value if isinstance(value := first["input"], str) else excerpt(value), choices))
     if first["type"] == UNKNOWN:
         value = first["input"]
-        return str(unknown(path, value if isinstance(value, str) else shown(value), first["ctx"]["known"]))
-    if first["type"] == "value_error":  # one of the validators here, which say it all
+        return str(unknown(path, value if isinstance(value, str) else excerpt(value), first["ctx"]["names"]))
+    if first["type"] == "value_error":  # of a validator here: its message is complete
         return str(first["ctx"]["error"])
     kind = first["type"].partition("_")[0]  # of int_parsing, int_type, int_from_float, …
     should = f"should be {KINDS[kind]}" if kind in KINDS else first["msg"].replace("Input should", "should")
-    return f"{path} is {shown(first['input'])}, but it {should}"
+    return f"{path} is {excerpt(first['input'])}, but it {should}"
 
 
 def _settings() -> list[str]:

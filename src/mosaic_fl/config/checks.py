@@ -1,17 +1,17 @@
-"""Settings that contradict each other whatever the data are."""
+"""Checks for settings that contradict each other. They need no data, so a command makes them first."""
 
 from mosaic_fl.config import Config
 from mosaic_fl.errors import UsageError
 
 
 def check_one_exchange(config: Config) -> None:
-    """Raise UsageError for settings that ask clients again, where there is nothing of them but their contributions."""
-    asked = {
+    """Raise UsageError for settings that need a second exchange with the clients, for work on contributions alone."""
+    requests = {
         "distill.choose = true": config.distill.choose,
         f"rounds.warm_up = {config.rounds.warm_up}": config.rounds.warm_up,
         f"rounds.fine_tune = {config.rounds.fine_tune}": config.rounds.fine_tune,
     }
-    if again := [setting for setting, on in asked.items() if on]:
+    if again := [setting for setting, on in requests.items() if on]:
         raise UsageError(
             f"{', '.join(again)}: that asks clients again, and files have none: set it to false or 0, or let clients "
             "work together, with mosaic deploy or mosaic run"
@@ -19,7 +19,7 @@ def check_one_exchange(config: Config) -> None:
 
 
 def check_teacher(config: Config) -> None:
-    """Raise UsageError where the meta model is to teach, and there is none or nothing that it could learn from."""
+    """Raise UsageError where the meta model is the teacher but is switched off, or has no samples to learn from."""
     settings = config.distill
     if config.meta.kind == "none" and "meta" in (settings.teacher, *settings.candidates):
         raise UsageError("distill.teacher is meta, but meta.kind is none: set one of them otherwise")
@@ -28,6 +28,6 @@ def check_teacher(config: Config) -> None:
 
 
 def asks_meta(config: Config) -> bool:
-    """Whether a teacher that may teach is a meta model that learns from samples of the clients' generators."""
-    asked = "meta" in (config.distill.teacher, *config.distill.candidates)
-    return asked and config.meta.kind != "none" and config.meta.source == "synthetic"
+    """Whether a possible teacher is a meta model that learns from samples of the clients' generators."""
+    possible = "meta" in (config.distill.teacher, *config.distill.candidates)
+    return possible and config.meta.kind != "none" and config.meta.source == "synthetic"

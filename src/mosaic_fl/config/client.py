@@ -1,4 +1,4 @@
-"""The client's work: classifier, generator, prototypes."""
+"""Settings of a client's work: its classifier, generator and prototypes."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from mosaic_fl.config.names import GeneratorName
 from mosaic_fl.config.section import Reader, ReadSection
 
 BARE: Mapping[str, Any] = {"generator.family": "none", "prototypes.per_class": 0}
-"""Settings with which what a client sends is its classifier alone: what else their sections say has no effect then."""
+"""Settings with which a client sends its classifier alone. The rest of their sections has no effect then."""
 
 
 class TrainConfig(ReadSection):

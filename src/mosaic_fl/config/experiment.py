@@ -1,4 +1,4 @@
-"""What is run: method, data, how it is spread, architectures."""
+"""Settings of an experiment: the method, the data, their partition over clients, the architectures."""
 
 from typing import Literal
 

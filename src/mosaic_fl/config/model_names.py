@@ -1,6 +1,6 @@
-"""The names of classifiers, read without building one: `cnn:16`, `mlp:64:2`, `resnet18`, `timm:NAME`, `module:factory`.
+"""The names of classifiers: `cnn:16`, `mlp:64:2`, `resnet18`, `timm:NAME`, `module:factory`.
 
-`models` has the networks. This module imports none of them, so a command line is checked before torch is there.
+The networks are in `models`. This module imports none of them, so a command line is checked before torch is imported.
 """
 
 import re
@@ -26,7 +26,7 @@ FORMS: dict[str, Bounds] = {
     "resnet50": (("width", 1, 256, 64),),
     "vit": (("width", 1, 1024, 64), ("depth", 1, 24, 4)),
 }
-"""The built-in families by name, each with the numbers that may stand behind it."""
+"""The built-in families by name, each with the numbers that may follow it."""
 
 
 def parse(spec: str) -> tuple[str, list[int]]:
@@ -36,7 +36,7 @@ def parse(spec: str) -> tuple[str, list[int]]:
     head, *numbers = spec.split(":")
     if head in FORMS:
         return head, _numbers(spec, numbers, FORMS[head])
-    if head in EXPERTS.named and head != "network":
+    if head in EXPERTS.local_names and head != "network":
         raise UsageError(f"model {spec!r} is no network, which is needed here: take one, as cnn:16")
     if head in EXPERTS and head != "network":
         raise UsageError(
@@ -45,27 +45,27 @@ def parse(spec: str) -> tuple[str, list[int]]:
     if spec == TIMM.removesuffix(":"):
         raise UsageError(f"model {spec!r} names a package: write {TIMM}NAME, one of timm.list_models()")
     if IMPORT_PATH.fullmatch(spec):
-        known = ", ".join([*sorted(FORMS), "timm"])
+        families = ", ".join([*sorted(FORMS), "timm"])
         raise UsageError(
-            f"model {spec!r} is neither built in ({known}) nor trusted here: "
+            f"model {spec!r} is neither built in ({families}) nor trusted here: "
             "name it with --trust, or call mosaic_fl.trust"
         )
     raise unknown("model", head, [*FORMS, "timm", *(name for name in EXPERTS if name != "network")])
 
 
-def require_spelt(spec: str) -> None:
-    """Raise UsageError for a name given by this machine's user that is wrong whatever there is to import."""
+def require_form(spec: str) -> None:
+    """Raise UsageError for a name that is wrong whatever is installed; for names from the user of this machine."""
     head = spec.split(":")[0]
     if not spec.startswith(TIMM) and (head in FORMS or not (IMPORT_PATH.fullmatch(spec) or head in EXPERTS)):
         parse(spec)
 
 
-def _numbers(spec: str, given: list[str], bounds: Bounds) -> list[int]:
-    if len(given) > len(bounds):
+def _numbers(spec: str, texts: list[str], bounds: Bounds) -> list[int]:
+    if len(texts) > len(bounds):
         form = ":".join([spec.split(":")[0], *(name.upper() for name, *_ in bounds)])
-        raise UsageError(f"model {spec!r} has {len(given)} numbers: the form is {form}")
+        raise UsageError(f"model {spec!r} has {len(texts)} numbers: the form is {form}")
     values = [default for *_, default in bounds]
-    for i, (text, (name, least, greatest, _)) in enumerate(zip(given, bounds, strict=False)):
+    for i, (text, (name, least, greatest, _)) in enumerate(zip(texts, bounds, strict=False)):
         if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= greatest:
             raise UsageError(f"model {spec!r}: {name} {text!r} is not a number in {least}..{greatest}")
         values[i] = int(text)

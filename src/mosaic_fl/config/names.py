@@ -1,4 +1,4 @@
-"""Settings that name an entry of a registry, as pydantic checks them."""
+"""Types of settings that name an entry of a registry; pydantic checks the name."""
 
 from typing import Annotated, Any
 
@@ -9,22 +9,22 @@ from mosaic_fl.registries import GENERATORS, METHODS, NO_FAMILY, PARTITIONS, TEA
 from mosaic_fl.registry import Registry
 
 UNKNOWN = "unknown_name"
-"""The type of pydantic's error for a name that no entry has; its context has the `known` ones."""
+"""The type of pydantic's error for a name that no entry has; its context has all `names`."""
 
 
-def _named(registry: Registry[Any], *others: str) -> AfterValidator:
-    """A check that text is a name of `registry`, or one of `others`."""
+def _name_in(registry: Registry[Any], *more: str) -> AfterValidator:
+    """A check that text is a name of `registry`, or one of `more`."""
 
     def check(name: str) -> str:
-        if name in others or name in registry:
+        if name in more or name in registry:
             return name
-        raise PydanticCustomError(UNKNOWN, "should be a known name", {"known": [*others, *registry]})
+        raise PydanticCustomError(UNKNOWN, "should be a known name", {"names": [*more, *registry]})
 
     return AfterValidator(check)
 
 
-GeneratorName = Annotated[str, _named(GENERATORS, *NO_FAMILY)]
-MethodName = Annotated[str, _named(METHODS)]
-PartitionName = Annotated[str, _named(PARTITIONS)]
-TeacherName = Annotated[str, _named(TEACHERS)]
-TeacherOrAuto = Annotated[str, _named(TEACHERS, "auto")]
+GeneratorName = Annotated[str, _name_in(GENERATORS, *NO_FAMILY)]
+MethodName = Annotated[str, _name_in(METHODS)]
+PartitionName = Annotated[str, _name_in(PARTITIONS)]
+TeacherName = Annotated[str, _name_in(TEACHERS)]
+TeacherOrAuto = Annotated[str, _name_in(TEACHERS, "auto")]

@@ -1,4 +1,4 @@
-"""Whole configurations by name: the best we know, and the paper's recipe."""
+"""Presets: whole configurations by name. The recipe of the paper is one of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from mosaic_fl.errors import unknown
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # Colour photographs, of which small generators draw blur: what docs/notes/natural-images.md found best.
+    # Colour photographs, which small generators draw blurred: the best settings of docs/notes/natural-images.md.
     "natural": {
         "train.patience": 0,
         "meta.kind": "none",
@@ -28,7 +28,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "distill.cutmix": 0.5,
         "distill.steps": 4000,
     },
-    # arXiv 2505.19699, its reference recipe. Not printed there, and ours: the number of fine-tuning rounds.
+    # The reference recipe of arXiv 2505.19699. It does not give the number of fine-tuning rounds: that is ours.
     "paper": {
         "models.clients": ["resnet18"],
         "models.student": "resnet18",
@@ -79,10 +79,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset_config(name: str, below: Mapping[str, Any] | None = None) -> Config:
-    """The configuration of that name over the settings `below`; raises UsageError with the known names."""
+    """The preset `name` on top of the settings `below`; raises UsageError, with all names, for an unknown one."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     below = dict(below or {})
-    # What a method's card says that it does not ask for, no preset brings back.
-    unused = {key: below[key] for key in BARE if key in below}
-    return Config().with_values({**below, **PRESETS[name], **unused})
+    # A method's card switches off what the method does not use: no preset switches it on again.
+    bare = {key: below[key] for key in BARE if key in below}
+    return Config().with_values({**below, **PRESETS[name], **bare})

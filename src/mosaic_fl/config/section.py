@@ -1,4 +1,4 @@
-"""What every section of the configuration is, and who reads it."""
+"""The base classes of the sections of the configuration, and the readers of a section."""
 
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Reader(StrEnum):
-    """Who reads a section. What a site reads travels to it; what its training reads, its answers depend on."""
+    """A reader of a section. What a site reads travels to it. A site's answers depend on what its training reads."""
 
     TRAINING = "a site's training"
     AGGREGATOR = "a site's aggregator"
@@ -20,16 +20,15 @@ SITE = frozenset({Reader.TRAINING, Reader.AGGREGATOR})
 
 
 class Section(BaseModel):
-    """One stage's knobs: frozen, and a name that does not exist is an error."""
+    """The settings of one stage. They are frozen, and an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ReadSection(Section):
-    """A section of a run's configuration, which says who reads it.
+    """A section of a run's configuration, with its `readers`.
 
-    `site_fields` are those settings alone that a site reads where the others are not for it; empty: all of them, where
-    a site is among `readers`.
+    Where a site is among them, it reads the settings `site_fields`, or all if `site_fields` is empty.
     """
 
     readers: ClassVar[frozenset[Reader]]

@@ -1,4 +1,4 @@
-"""The server's work: experts, meta model, distillation, its own generator, rounds."""
+"""Settings of the server's work: experts, meta model, distillation, its own generator, rounds."""
 
 from typing import Literal, Self
 

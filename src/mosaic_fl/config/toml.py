@@ -1,4 +1,4 @@
-"""A configuration as a TOML file in which every setting says what it means."""
+"""A configuration as a TOML file, in which a comment explains each setting."""
 
 import codecs
 import re
@@ -17,7 +17,7 @@ from mosaic_fl.storage.files import read_bytes
 COMMENT_COLUMN = 34  # where comments start, so that they stand below one another
 MAX_TOML = 4 * 2**20  # bytes: ten thousand class names of 200 letters are 2 MB
 MAX_DOTS = 32  # parts of a dotted key: the reader's time grows with their square, and a setting has two
-_MARKS = (  # how a text file may begin to say what it is in; that of UTF-32 begins with that of UTF-16
+_MARKS = (  # byte-order marks; the mark of UTF-32 begins with that of UTF-16, so it comes first
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -29,7 +29,7 @@ _DEEP_KEY = re.compile(rf"(?:(?<![\w-])[\w-]++[ \t]*+\.[ \t]*+){{{MAX_DOTS}}}")
 
 
 def to_toml(config: Config) -> str:
-    """All settings with their values, each with its meaning as a comment; `from_toml` gives back an equal `Config`."""
+    """All settings with their values, each with its meaning as a comment; `from_toml` is the inverse."""
     document = tomlkit.document()
     for name, section in config:
         table = tomlkit.table()
@@ -55,7 +55,7 @@ def _item(value: Any) -> Item:
 
 
 def from_toml(path: Path, below: Mapping[str, Any] | None = None) -> Config:
-    """The configuration in a file; settings it leaves out are those of `below` ({"section.key": value}), or defaults.
+    """The configuration in a file. Missing settings come from `below` ({"section.key": value}), or are defaults.
 
     Raises UsageError that names the file where it cannot be read, is not TOML, or a setting is wrong.
     """
@@ -70,7 +70,7 @@ def from_toml(path: Path, below: Mapping[str, Any] | None = None) -> Config:
 def read_toml(path: Path) -> dict[str, Any]:
     """The nested values of a TOML file; raises UsageError that names it.
 
-    A byte-order mark is no part of the text, and one of UTF-16, which editors of Windows write, says how to read it.
+    A byte-order mark says how to read the file and is no part of the text. Editors of Windows write that of UTF-16.
     """
     text = _text(read_bytes(path, MAX_TOML), path)
     if _DEEP_KEY.search(_STRING.sub("text", text)):
@@ -79,7 +79,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise UsageError(f"{path} is not TOML that is read here: it is nested too deeply") from error
-    except (ValueError, OverflowError) as error:  # a number of thousands of digits is no error of TOML's
+    except (ValueError, OverflowError) as error:  # a number of thousands of digits raises another error than TOML's
         raise UsageError(f"{path} is not TOML: {error}") from error
 
 

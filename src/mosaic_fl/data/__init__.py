@@ -1,1 +1,1 @@
-"""What a sample is, where data sets come from, and how one is spread over clients."""
+"""Data sets: reading them from files, folders, arrays and the hub, and their partition over clients."""

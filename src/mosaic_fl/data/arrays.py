@@ -1,4 +1,4 @@
-"""A user's own arrays or `Dataset`-like object -> labelled images."""
+"""Labelled images from a user's own arrays, or from an object such as a `torch.utils.data.Dataset`."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
@@ -15,18 +15,18 @@ from mosaic_fl.domains.image.opening import DEEP
 from mosaic_fl.domains.image.picture import plain_pixels
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError, shown
+from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.notes import note
 
 CHANNELS = (1, 3, 4)
-LEAST = 2  # classes that there is anything to tell apart of
+LEAST = 2  # classes: a classifier needs two
 LEVELS = {"1", "L", "RGB", "RGBA", *DEEP}  # modes of PIL images whose numbers are levels of grey or colours
 
 Array = npt.NDArray[Any]
 
 
 class DatasetLike(Protocol):
-    """What `torch.utils.data.Dataset` offers: `len(dataset)` and `dataset[i]` -> (image, label)."""
+    """The interface of `torch.utils.data.Dataset`: `len(dataset)` and `dataset[i]` -> (image, label)."""
 
     def __len__(self) -> int: ...
 
@@ -41,15 +41,15 @@ def from_arrays(
 ) -> Dataset:
     """Labelled images from numpy arrays, torch tensors or nested lists; they are copied.
 
-    `images` is (n, h, w) for grey, (n, channels, h, w) or (n, h, w, channels), with 1, 3 or 4 channels. Where
-    both axis 1 and the last could be the channels, axis 1 is (torch's order). uint8 pixels are taken as
-    0..255; any other type needs `value_range`, the (black, white) values that become 0 and 255, for example
-    (0, 1). `labels` is (n,) or (n, 1): whole numbers 0..C−1 (floats and truth values, too), or text. `classes` is C
-    or the classes' names; None: all of 0..C−1 occur, or text names the classes, sorted (numbers as numbers). Text finds
-    its class by name, and so do numbers where all classes are called by whole numbers.
+    `images` is (n, h, w) for grey, (n, channels, h, w) or (n, h, w, channels), with 1, 3 or 4 channels. Where both
+    axis 1 and the last axis could be the channels, axis 1 is (torch's order). uint8 pixels have the range 0..255. Any
+    other type needs `value_range`, the (black, white) values that become 0 and 255, for example (0, 1). `labels` is
+    (n,) or (n, 1): whole numbers 0..C−1 (also as floats or truth values), or text. `classes` is C or the names of the
+    classes. Without it, numbers must contain all of 0..C−1, and texts are the class names, sorted (numbers as numbers).
+    Text labels are matched to class names, and so are numbers where all class names are whole numbers.
 
-    Raises UsageError for other shapes and types, labels that are no class, and for a pixel that is NaN, infinite or
-    outside `value_range`, naming the first such sample (counted from 0).
+    Raises UsageError for other shapes and types, for labels that are no class, and for a pixel that is NaN, infinite or
+    outside `value_range`, with the number of the first such sample (from 0).
 
     >>> from_arrays(np.zeros((2, 8, 8)), [0, 1], value_range=(0, 1)).schema.shape
     (1, 8, 8)
@@ -62,8 +62,8 @@ def from_arrays(
     if values.ndim and len(pixels) != len(values):
         raise UsageError(f"there are {len(pixels)} images, but {len(values)} labels")
     source = "the arrays"
-    known = _classes(classes)
-    numbers, names = in_classes(read_labels(values, _place, source), known, _place, source, "classes=")
+    class_names = _classes(classes)
+    numbers, names = in_classes(read_labels(values, _place, source), class_names, _place, source, "classes=")
     _, channels, height, width = pixels.shape
     schema = image_schema((channels, height, width), names)
     return image_dataset(torch.tensor(np.ascontiguousarray(pixels)), torch.tensor(numbers), schema)
@@ -77,9 +77,8 @@ def from_dataset(
     """Labelled images from an object whose items are (image, label), read once, in order.
 
     An image is an array or tensor (h, w), (channels, h, w) or (h, w, channels), or a PIL image, all of one
-    shape; one whose numbers are no levels, as those of a palette, becomes grey or RGB as a file does. `classes`,
-    `value_range` and the errors are those of `from_arrays`; torchvision's `ToTensor`, for one, gives floats of value
-    range (0, 1).
+    shape. A PIL image whose numbers are no levels, as those of a palette, becomes grey or RGB. `classes`, `value_range`
+    and the errors are those of `from_arrays`. For example, torchvision's `ToTensor` gives floats of value range (0, 1).
     """
     images = []
     labels = []
@@ -104,8 +103,8 @@ def from_dataset(
 def pixels_of(images: npt.ArrayLike | Tensor, schema: Schema, value_range: tuple[float, float] | None = None) -> Tensor:
     """Images without labels as uint8 (n, *schema.shape), for a model of that schema.
 
-    Layouts, types and errors are those of `from_arrays`; one image may come without n. Which axis holds the channels,
-    the schema says; axis 1 where both could be. Raises UsageError, too, for images of another shape.
+    Layouts, types and errors are those of `from_arrays`; one image may come without n. The schema decides which
+    axis holds the channels, and it is axis 1 where both fit. Raises UsageError, too, for images of another shape.
     """
     values = _array(images)
     channels, height, width = schema.shape
@@ -130,7 +129,7 @@ def _place(row: int) -> str:
 
 
 def _classes(classes: Any) -> int | list[str] | None:
-    """How many classes there are, or their names in an order that is theirs; raises UsageError for anything else."""
+    """The number of classes, or their names in a fixed order; raises UsageError for anything else."""
     if classes is None:
         return None
     if isinstance(classes, int | np.integer) and not isinstance(classes, bool):
@@ -138,11 +137,11 @@ def _classes(classes: Any) -> int | list[str] | None:
             raise UsageError(f"classes is {classes}: give how many there are in the whole federation, {LEAST} or more")
         return int(classes)
     if isinstance(classes, str | bytes | bool | Mapping | Set) or not isinstance(classes, Iterable):
-        raise UsageError(f"classes is {shown(classes)}: give how many there are, or a list of their names, in order")
+        raise UsageError(f"classes is {excerpt(classes)}: give how many there are, or a list of their names, in order")
     names = list(classes)
     for name in names:
         if not isinstance(name, str):
-            raise UsageError(f"class name {shown(name)} is no text: give the names of all classes as text, in order")
+            raise UsageError(f"class name {excerpt(name)} is no text: give the names of all classes as text, in order")
     return names
 
 
@@ -153,7 +152,7 @@ def _bounds(value_range: Any) -> tuple[float, float]:
         if isinstance(value_range, str) or not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"value_range is {shown(value_range)}: give two numbers, (black, white)") from error
+        raise UsageError(f"value_range is {excerpt(value_range)}: give two numbers, (black, white)") from error
     if not low < high:
         raise UsageError(f"value_range is ({low}, {high}): black must be a smaller number than white")
     return low, high
@@ -175,7 +174,7 @@ def _array(values: Any, place: str = "a picture") -> Array:
 
 
 def _levels(value: Any, place: str) -> Any:
-    """What is no PIL image, or is one whose numbers are levels, as it is; another as the levels that it shows."""
+    """A PIL image whose numbers are no levels as an array of levels; any other value unchanged."""
     if not isinstance(value, Image.Image) or value.mode in LEVELS:
         return value
     pixels, remarks = plain_pixels(value, place)
@@ -185,7 +184,7 @@ def _levels(value: Any, place: str) -> Any:
 
 
 def _as_uint8(pixels: Array, value_range: tuple[float, float] | None) -> npt.NDArray[np.uint8]:
-    """The same shape in 0..255."""
+    """The pixels in 0..255, of the same shape."""
     if value_range is None:
         if pixels.dtype != np.uint8:
             raise UsageError(
@@ -203,7 +202,7 @@ def _as_uint8(pixels: Array, value_range: tuple[float, float] | None) -> npt.NDA
 
 
 def _refuse(wrong: npt.NDArray[np.bool_], values: Array, why: str) -> None:
-    """Raise UsageError naming the first sample with a wrong pixel."""
+    """Raise UsageError, with the first sample that has one, where a pixel is wrong."""
     if wrong.any():
         first = np.argwhere(wrong)[0]
         raise UsageError(f"sample {first[0]} has the pixel value {values[tuple(first)]:g}: {why}")

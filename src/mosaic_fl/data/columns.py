@@ -1,6 +1,6 @@
-"""The columns of a Parquet schema or table: which holds the images, and what its cells are.
+"""The columns of a Parquet schema or table: the one with the images, and its cells.
 
-A field of a struct is a column, too, as `sample.label`; the struct of one image (bytes, path) is one value.
+A field of a struct counts as a column, as `sample.label`. The struct of an image (bytes, path) is a single value.
 """
 
 from typing import Any
@@ -13,9 +13,9 @@ IMAGE_COLUMNS = ("image", "img")
 
 
 def choose_image(schema: Any, reading: ReadingConfig, source: str) -> str:
-    """The column of images, of its usual names in any case unless `reading` names one.
+    """The column of images: the one that `reading` names, else one with a usual name, in any case.
 
-    Raises UsageError where there is none, or two, and for one that holds something else.
+    Raises UsageError for no such column, for two, and for one without images.
     """
     image = choose_column(names(schema), reading.image_column, IMAGE_COLUMNS, "--image-column", source)
     require_single(schema, image, source)
@@ -32,12 +32,12 @@ def require_single(schema: Any, name: str, source: str) -> None:
 
 
 def names(schema: Any) -> list[str]:
-    """All columns, and the fields of those that are structs of several things, as `sample.label`."""
+    """All columns, and the fields of structs that are no image, as `sample.label`."""
     return list(schema.names) + [name for name in leaves(schema) if "." in name and name not in schema.names]
 
 
 def leaves(schema: Any) -> list[str]:
-    """The columns, structs other than images as their fields."""
+    """The columns, with the fields of a struct in its place unless it is an image."""
     import pyarrow as pa
 
     columns = list[str]()
@@ -50,12 +50,12 @@ def leaves(schema: Any) -> list[str]:
 
 
 def root(schema: Any, name: str) -> str:
-    """The column that is stored, which `name` is or is a field of."""
+    """The stored column `name`, or the one of which `name` is a field."""
     return name if name in schema.names else name.partition(".")[0]
 
 
 def kind_of(schema: Any, name: str) -> Any:
-    """The type of a column's values, those of a dictionary decoded."""
+    """The type of a column's values; of a dictionary, that of its values."""
     import pyarrow as pa
 
     column = root(schema, name)
@@ -66,7 +66,7 @@ def kind_of(schema: Any, name: str) -> Any:
 
 
 def is_image(kind: Any) -> bool:
-    """Whether values are structs as Hugging Face's of an image."""
+    """Whether values are structs of an image, as Hugging Face writes them."""
     import pyarrow as pa
 
     return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
@@ -84,17 +84,17 @@ def column_of(table: Any, name: str) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    whole = root(table.schema, name)
-    column = table[whole]
-    if whole != name:
-        column = pc.struct_field(column, name.removeprefix(f"{whole}."))
+    base = root(table.schema, name)
+    column = table[base]
+    if base != name:
+        column = pc.struct_field(column, name.removeprefix(f"{base}."))
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column
 
 
 def image_cells(table: Any, name: str) -> list[tuple[bytes | None, str | None]]:
-    """What each row of a column of images holds: the bytes of a file, and the path that it had."""
+    """The bytes of the image file in each row of a column of images, and its original path."""
     cells = []
     for cell in column_of(table, name).to_pylist():
         content = cell.get("bytes") if isinstance(cell, dict) else cell

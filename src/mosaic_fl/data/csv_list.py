@@ -1,6 +1,6 @@
-"""A text file that lists images and their labels, one a line: what hospitals most often have.
+"""A text file that lists images and their labels, one a line. Hospitals most often have such lists.
 
-Python's own reader, because it keeps every cell as it is written ("01") and knows the line of an error.
+It is read with Python's own `csv`, which keeps every cell as it is written ("01") and knows the line of an error.
 """
 
 import csv
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.labels import parse_labels
-from mosaic_fl.data.names import listed, shown
+from mosaic_fl.data.names import listing, quote
 from mosaic_fl.data.rows import READING, Rows, choose_column
 from mosaic_fl.data.text import read_text
 from mosaic_fl.errors import UsageError
@@ -40,15 +40,15 @@ class _Table:
 def read_csv(file: Path, reading: ReadingConfig = READING) -> Rows:
     """The images that a CSV or TSV file lists, relative to its folder, with their labels.
 
-    Separators (comma, semicolon, tab, bar) are found in its header line; UTF-8 or UTF-16. Told: columns that are not
-    read, images that are listed twice. Raises UsageError for a file that is no such list, a line without a file or a
-    label, files that do not exist (unless `reading.skip_broken`, by which they are left out where images are decoded),
-    and an image with two labels.
+    The header line shows the separator (comma, semicolon, tab, bar). The text is UTF-8 or UTF-16. Notes name columns
+    that are not read, and images that are listed twice. With `reading.skip_broken`, decoding leaves out files that do
+    not exist. Raises UsageError for a file that is no such list, for a line without a file or a label, for files that
+    do not exist (without `skip_broken`), and for an image with two labels.
     """
     table = _table(file)
     image, label = _columns(table.columns, file, reading)
     if unread := [name for name in table.columns if name and name not in (image, label)]:
-        note(f"columns of {file} that are not read: {listed(unread)}")
+        note(f"columns of {file} that are not read: {listing(unread)}")
     pictures = _pictures(file, table, image, reading)
     texts = [text.strip() for text in _cells(table, label)]
     labels = parse_labels(texts, lambda row: f"line {table.lines[row][0]} of {file}", str(file))
@@ -73,7 +73,7 @@ def require_list(file: Path, reading: ReadingConfig = READING) -> None:
 def read_files(file: Path, reading: ReadingConfig = READING) -> list[tuple[str, Path | None]]:
     """The images that a CSV file lists, labelled or not: each name as it is written, and its file (None: no name).
 
-    Whether a file exists is seen when it is opened. Raises UsageError for a file that is no such list.
+    It does not check that the files exist. Raises UsageError for a file that is no such list.
     """
     table = _table(file)
     column = choose_column(table.columns, reading.image_column, FILE_COLUMNS, "--image-column", str(file))
@@ -114,13 +114,13 @@ def _table(file: Path) -> _Table:
 
 
 def _dialect(text: str) -> tuple[int, str]:
-    """How many lines come before the header, and what parts its cells."""
-    first, _, rest = text.partition("\n")
+    """The number of lines before the header, and the separator of cells."""
+    first, _, body = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # as Excel writes it
         return 1, first.strip()[-1]
-    if first.strip().lower() == "sep=":  # a tab, which was stripped
+    if first.strip().lower() == "sep=":  # the separator is a tab, which `strip` removed
         return 1, "\t"
-    header = first if first.strip() else next((line for line in rest.splitlines() if line.strip()), "")
+    header = first if first.strip() else next((line for line in body.splitlines() if line.strip()), "")
     widths = {sign: len(next(csv.reader([header], delimiter=sign), [])) for sign in _DELIMITERS}
     return 0, max(_DELIMITERS, key=lambda sign: widths[sign])
 
@@ -138,7 +138,7 @@ def _lines(file: Path, text: str, start: int, delimiter: str) -> Iterator[tuple[
 
 
 def _pictures(file: Path, table: _Table, column: str, reading: ReadingConfig) -> list[Path]:
-    """The files that a column names; raises UsageError where one is not named or does not exist."""
+    """The files that a column names; raises UsageError for an empty name and for a file that does not exist."""
     names = _cells(table, column)
     for (number, _), name in zip(table.lines, names, strict=True):
         if not name.strip():
@@ -156,7 +156,7 @@ def _cells(table: _Table, column: str) -> list[str]:
 
 
 def _resolve(folder: Path, name: str) -> Path:
-    """The file of that name, from the folder of the list; a path of Windows has backslashes."""
+    """The file of that name, relative to the folder of the list. Backslashes, as in paths of Windows, are tried too."""
     for candidate in (name, name.strip(), name.strip().replace("\\", "/")):
         if _is_file(folder / candidate):
             return folder / candidate
@@ -172,7 +172,7 @@ def _is_file(path: Path) -> bool:
 
 def _missing(file: Path, table: _Table, names: list[str], missing: list[int]) -> UsageError:
     first = missing[0]
-    where = f"line {table.lines[first][0]}: {shown(names[first].strip()[:200])}"
+    where = f"line {table.lines[first][0]}: {quote(names[first].strip()[:200])}"
     count = f"{len(missing)} file{'s' * (len(missing) != 1)} of {len(names)} that {file} lists"
     return UsageError(
         f"{count} do{'es' * (len(missing) == 1)} not exist, the first in {where}: names are relative to "
@@ -181,7 +181,7 @@ def _missing(file: Path, table: _Table, names: list[str], missing: list[int]) ->
 
 
 def _check_twice(file: Path, table: _Table, pictures: list[Path], texts: list[str]) -> None:
-    """Tell of images that are listed twice; raise UsageError where one has two labels."""
+    """Note images that are listed twice; raise UsageError where one has two labels."""
     counts = Counter(pictures)
     if len(counts) == len(pictures):
         return
@@ -189,7 +189,7 @@ def _check_twice(file: Path, table: _Table, pictures: list[Path], texts: list[st
     for row, picture in enumerate(pictures):
         before = first.setdefault(picture, row)
         if texts[before] != texts[row]:
-            labels = (f"{shown(texts[at])} (line {table.lines[at][0]})" for at in (before, row))
-            raise UsageError(f"{file} lists {shown(str(picture))} as {' and as '.join(labels)}: an image has one label")
+            labels = (f"{quote(texts[at])} (line {table.lines[at][0]})" for at in (before, row))
+            raise UsageError(f"{file} lists {quote(str(picture))} as {' and as '.join(labels)}: an image has one label")
     twice = [picture for picture, count in counts.items() if count > 1]
-    note(f"{file} lists {len(twice)} image{'s' * (len(twice) != 1)} more than once: {listed(twice, 3)}")
+    note(f"{file} lists {len(twice)} image{'s' * (len(twice) != 1)} more than once: {listing(twice, 3)}")

@@ -13,14 +13,14 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import read_bytes, write_atomic
 
-LIST = "mosaic-split.json"  # names the files that an export wrote, and may delete
+LIST = "mosaic-split.json"  # lists the files of an export, which a later one may delete
 NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet")
 
 
 def save_parquet(data: Dataset, path: str | Path) -> None:
     """Write `data` in the Hugging Face image convention: PNG bytes, int64 labels, class names as metadata.
 
-    Raises UsageError unless the images have 1 (grey) or 3 (RGB) channels, the ones this convention keeps;
+    Raises UsageError unless the images have 1 (grey) or 3 (RGB) channels, which PNG can hold;
     MosaicError where the file cannot be written. The file is whole or absent.
     """
     import pyarrow as pa
@@ -44,19 +44,19 @@ def save_parquet(data: Dataset, path: str | Path) -> None:
 
 
 def save_split(shards: Sequence[Dataset], test: Dataset, folder: Path) -> None:
-    """Write client-000.parquet, … and test.parquet, and which files these are; an earlier split's go first."""
+    """Write client-000.parquet, …, test.parquet and their list; the files of an earlier split are deleted first."""
     for old in _ours(folder):
         old.unlink(missing_ok=True)
-    named = {f"client-{k:03d}.parquet": shard for k, shard in enumerate(shards)} | {"test.parquet": test}
-    write_atomic(folder / LIST, json.dumps({"files": list(named)}) + "\n")
-    for name, data in named.items():
+    parts = {f"client-{k:03d}.parquet": shard for k, shard in enumerate(shards)} | {"test.parquet": test}
+    write_atomic(folder / LIST, json.dumps({"files": list(parts)}) + "\n")
+    for name, data in parts.items():
         save_parquet(data, folder / name)
 
 
 def require_free(folder: Path, source: Path, *, force: bool) -> None:
-    """Raise UsageError where a split may not be written: into a file, over anything without `force`, over its `source`.
+    """Raise UsageError where a split may not be written: a file, a folder with content, or the folder of its `source`.
 
-    With `force`, the files of an earlier split are overwritten, and nothing else is.
+    With `force` the folder may have content: the files of an earlier split are overwritten, and no others.
     """
     if not folder.exists():
         return
@@ -76,10 +76,10 @@ def require_free(folder: Path, source: Path, *, force: bool) -> None:
 
 
 def _ours(folder: Path) -> list[Path]:
-    """The files of an earlier split, as its list says, and that list."""
+    """The files of an earlier split by its list, and that list."""
     try:
-        found = json.loads(read_bytes(folder / LIST))["files"]
-        return [folder / LIST, *(folder / name for name in found if NAME.fullmatch(name))]
+        names = json.loads(read_bytes(folder / LIST))["files"]
+        return [folder / LIST, *(folder / name for name in names if NAME.fullmatch(name))]
     except (UsageError, ValueError, TypeError, KeyError, RecursionError):
         return []
 

@@ -1,4 +1,4 @@
-"""Image folders: a sub-folder is a class, and what cannot be one is told or refused."""
+"""Image folders: each sub-folder is a class. Other content is noted or refused."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,16 +10,16 @@ import numpy as np
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.labels import tell_alike
-from mosaic_fl.data.names import in_order, listed
+from mosaic_fl.data.names import in_order, listing
 from mosaic_fl.data.rows import READING, Rows
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
 from mosaic_fl.storage.walk import Walk, leads_back, walk
 
-# Files that a system leaves in every folder.
+# Files that operating systems put into folders.
 _LITTER = {"thumbs.db", "desktop.ini", "icon\r"}
-# What may lie in a folder that is no class. Any other file may be a picture of a kind that is not read here.
+# Suffixes of documents. A file that is neither one nor an image may be a picture of a kind that is not read here.
 _DOCUMENTS = {
     ".cfg", ".css", ".csv", ".db", ".doc", ".docx", ".gitignore", ".htm", ".html", ".ini", ".ipynb", ".js", ".json",
     ".jsonl", ".log", ".md", ".pdf", ".py", ".pyc", ".rst", ".sh", ".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml",
@@ -29,7 +29,7 @@ _DOCUMENTS = {
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """A folder with all that is in it and below."""
+    """A folder with all its content, at any depth."""
 
     path: Path
     content: Walk
@@ -40,8 +40,8 @@ class ClassFolder:
         return [file for file in self.content.files if file.suffix.lower() in IMAGE_SUFFIXES]
 
     @cached_property
-    def others(self) -> list[Path]:
-        """All other files, but for those that a system leaves everywhere."""
+    def other_files(self) -> list[Path]:
+        """All other files, without those of the operating system."""
         kinds = (file for file in self.content.files if file.suffix.lower() not in IMAGE_SUFFIXES)
         return [file for file in kinds if file.name.lower() not in _LITTER]
 
@@ -54,16 +54,16 @@ class ClassFolder:
     @property
     def unreadable(self) -> list[Path]:
         """The files that may be pictures of a kind that is not read here."""
-        return [file for file in self.others if file.suffix.lower() not in _DOCUMENTS]
+        return [file for file in self.other_files if file.suffix.lower() not in _DOCUMENTS]
 
 
 def scan(folder: Path) -> ClassFolder:
-    """What is in `folder` and below; raises UsageError where it cannot be listed."""
+    """The content of `folder`, at any depth; raises UsageError where it cannot be listed."""
     return ClassFolder(folder, walk(folder))
 
 
 def visible_folders(folder: Path) -> list[Path]:
-    """The sub-folders that are not hidden, sorted; a link to what `folder` lies in is none."""
+    """The sub-folders that are not hidden, sorted; without links to a parent of `folder`."""
     try:
         children = (child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
         return sorted(child for child in children if not leads_back(child))
@@ -74,47 +74,49 @@ def visible_folders(folder: Path) -> list[Path]:
 def read_folder(folder: Path, reading: ReadingConfig = READING) -> Rows:
     """The images below `folder`: a sub-folder is a class, and its name the class's name.
 
-    Told: empty sub-folders, other files, images outside of classes, folders within classes. Raises UsageError for a
-    folder without sub-folders of images, and for a sub-folder all of whose files are of kinds that cannot be read (with
-    `reading.skip_broken` that is told, too).
+    Notes name empty sub-folders, other files, images outside of classes, and folders within classes. Raises UsageError
+    for a folder without sub-folders of images, and for a sub-folder whose files are all of kinds that cannot be read
+    (with `reading.skip_broken` a note).
     """
     children = [scan(child) for child in visible_folders(folder)]
-    held = {child.path.name: child for child in children if child.images}
-    lost = [child for child in children if child.unreadable and not child.images]
-    if lost and not (reading.skip_broken and held):
+    classes = {child.path.name: child for child in children if child.images}
+    unreadable = [child for child in children if child.unreadable and not child.images]
+    if unreadable and not (reading.skip_broken and classes):
+        first = unreadable[0]
         raise UsageError(
-            f"{lost[0].path} holds no image that can be read ({_kinds(lost[0].others)}): convert them to PNG, or move "
+            f"{first.path} holds no image that can be read ({_kinds(first.other_files)}): convert them to PNG, or move "
             "the folder if it is no class"
         )
-    if not held:
+    if not classes:
         raise UsageError(f"{folder} has neither Parquet files nor sub-folders of images, one a class, nor a CSV list")
-    _tell(folder, children, list(held.values()))
-    names = in_order(held)
+    _tell(folder, children, list(classes.values()))
+    names = in_order(classes)
     tell_alike(names, str(folder))
-    files = [(file, label) for label, name in enumerate(names) for file in held[name].images]
+    files = [(file, label) for label, name in enumerate(names) for file in classes[name].images]
     labels = np.array([label for _, label in files], np.int64)
     return Rows(str(folder), [file for file, _ in files], labels, names, coded=False)
 
 
-def _tell(folder: Path, children: list[ClassFolder], held: list[ClassFolder]) -> None:
-    """Note all that is in `folder` and not read."""
+def _tell(folder: Path, children: list[ClassFolder], classes: list[ClassFolder]) -> None:
+    """Note the content of `folder` that is not read."""
     if absent := [child.path.name for child in children if not child.images]:
-        note(f"no class of {folder}, as they hold no image that can be read: {listed(absent)}")
-    if others := [file for child in held for file in child.others]:
-        note(f"{len(others)} file{'s' * (len(others) != 1)} of {folder} not read, as no images: {_kinds(others)}")
+        note(f"no class of {folder}, as they hold no image that can be read: {listing(absent)}")
+    if other_files := [file for child in classes for file in child.other_files]:
+        count = f"{len(other_files)} file{'s' * (len(other_files) != 1)}"
+        note(f"{count} of {folder} not read, as no images: {_kinds(other_files)}")
     loose = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
     if loose := [file for file in loose if not file.name.startswith(".")]:
         note(f"{len(loose)} image{'s' * (len(loose) != 1)} of {folder} in no class folder, not read: {loose[0].name}")
     if back := [path.name for path in folder.iterdir() if leads_back(path) and not path.name.startswith(".")]:
-        note(f"no class of {folder}, as links to what it lies in: {listed(sorted(back))}")
+        note(f"no class of {folder}, as links to what it lies in: {listing(sorted(back))}")
     for child in children:
         child.content.tell()
-    for child in held:
+    for child in classes:
         if child.inner:
-            note(f"{child.path} is one class with all its folders: {listed(child.inner)}")
+            note(f"{child.path} is one class with all its folders: {listing(child.inner)}")
 
 
 def _kinds(files: Iterable[Path]) -> str:
-    """How many files there are of each kind."""
+    """The number of files of each kind, in words."""
     counts = Counter(file.suffix.lower() or "without suffix" for file in files)
     return ", ".join(f"{count} {kind}" for kind, count in counts.most_common(5)) or "it is empty"

@@ -1,9 +1,9 @@
-"""Data sets of the Hugging Face hub, through `datasets`, which keeps what it downloads in its own cache."""
+"""Data sets of the Hugging Face hub. The package `datasets` downloads them into its own cache."""
 
 from typing import Any
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.names import listed
+from mosaic_fl.data.names import listing
 from mosaic_fl.data.parts import part_of
 from mosaic_fl.data.places import require_hub
 from mosaic_fl.data.reading import rows_of_table
@@ -11,20 +11,19 @@ from mosaic_fl.data.rows import READING, Rows
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
-# Where there is no network, `datasets` tries for 23 s before it says so; one request with this limit says it
-# at once.
+# Without a network `datasets` fails after 23 s only; a request with this limit fails at once.
 REACH_SECONDS = 10.0
 
-# `datasets` runs no code of a data set (since version 4), but its other readers may unpickle.
+# `datasets` runs no code of a data set (since version 4), but its readers of other formats may unpickle.
 SAFE_FORMATS = ("parquet", "arrow", "imagefolder")
-# Whose pictures lie in files that `datasets` names. What a table of the others names may be any file of this machine.
+# Formats whose pictures are files of `datasets`. In a table of another format a path may name any file of this machine.
 OF_FILES = ("imagefolder",)
 
 
 def read_hub(name: str, reading: ReadingConfig = READING) -> tuple[Rows, Rows | None]:
     """The training rows of ORG/NAME or ORG/NAME:CONFIGURATION, and its test rows, if it has any.
 
-    A data set without a split called "test" is tested on its validation split. Raises UsageError where the
+    Without a split called "test" the validation split is the test set. Raises UsageError where the
     hub cannot be reached, has no such data set, or has it in a format that is not safe to read.
     With HF_HUB_OFFLINE=1 in the environment a data set in the cache needs no network.
     """
@@ -42,7 +41,7 @@ def read_hub(name: str, reading: ReadingConfig = READING) -> tuple[Rows, Rows | 
         splits = builder.as_dataset()
     except UsageError:
         raise
-    except Exception as error:  # `datasets` raises dozens of kinds for what a data set may lack
+    except Exception as error:  # `datasets` raises dozens of types of error for faults of a data set
         raise UsageError(
             f"hub:{name} cannot be loaded: {_reason(error)}; the path of Parquet files works too"
         ) from error
@@ -52,9 +51,9 @@ def read_hub(name: str, reading: ReadingConfig = READING) -> tuple[Rows, Rows | 
 def rows_of_splits(
     splits: Any, source: str, reading: ReadingConfig = READING, *, paths: bool = False
 ) -> tuple[Rows, Rows | None]:
-    """The (training, test) rows of a `datasets.DatasetDict`; a validation split that serves as test is told.
+    """The (training, test) rows of a `datasets.DatasetDict`; a note says where the validation split is the test set.
 
-    `paths` allows pictures that lie in files of their own, which `datasets` itself has put there.
+    `paths` allows pictures in files of their own; only `datasets` itself may have written these.
     """
     parts = dict[str, str]()
     for split in sorted(splits, key=lambda split: split not in ("train", "validation", "test")):
@@ -65,19 +64,19 @@ def rows_of_splits(
     if test and "test" not in parts:
         note(f"{source} has no test split: {test} serves as one")
     if unread := [split for split in splits if split not in (parts["train"], test)]:
-        note(f"splits of {source} that are not read: {listed(unread)}")
+        note(f"splits of {source} that are not read: {listing(unread)}")
     train = _rows(splits[parts["train"]], source, reading, paths)
     return train, _rows(splits[test], source, reading, paths) if test else None
 
 
 def _rows(split: Any, source: str, reading: ReadingConfig, paths: bool) -> Rows:
-    # The class names are in the features, which the stored table does not always carry.
+    # The class names are in the features, which the stored table may lack.
     table = split.data.table.replace_schema_metadata(split.features.arrow_schema.metadata)
     return rows_of_table(table, f"{source} ({split.split})", reading, paths=paths)
 
 
 def _reach(repository: str) -> None:
-    """Raise UsageError, within seconds, for a data set that is not there or a hub that does not answer."""
+    """Raise UsageError, within seconds, where the hub does not have the data set or does not answer."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 

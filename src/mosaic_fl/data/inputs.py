@@ -1,4 +1,4 @@
-"""Pictures without labels, one after the other, each with the name that its prediction is to bear."""
+"""Pictures without labels for predictions, read one after the other, each with a name for its prediction."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from mosaic_fl.storage.walk import walk
 
 FILE_COLUMNS = ("file", "file_name", "filename", "file_path", "filepath", "path", "image_path", "image_file")
 AT_ONCE = 64  # rows of a Parquet file whose bytes are in memory
-NAMED = 3  # files that a note names
+MOST_NAMES = 3  # files that a note names
 
 
 @dataclass(frozen=True)
 class Input:
-    """A picture: `file` is its name in what was given ("" for none), `row` its row in a Parquet file (None elsewhere).
+    """A picture: `file` is its name ("" for none), `row` its row in a Parquet file (None elsewhere).
 
-    A relative name is relative to the folder that was given, or as a list writes it.
+    Names are relative to the user's folder, or as a list writes them.
     """
 
     file: str
@@ -36,7 +36,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """`total` pictures of `source`, read while they are asked for; `tabular` where each has a row."""
+    """`total` pictures of `source`, read when the iterator reaches them; `tabular` where each has a row."""
 
     source: str
     items: Iterator[Input]
@@ -48,8 +48,8 @@ def read_inputs(path: str | Path, reading: ReadingConfig = READING) -> Inputs:
     """The pictures of a folder (with all below it, sorted), a Parquet file (or a folder of them), a list, or one file.
 
     A list is a CSV or TSV file with a column of file names, relative to its folder. A row of a Parquet file has the
-    name in its column of file names, else the path beside its image. Told: files of a folder that are no images.
-    Raises UsageError where there are none, and for a file that cannot be read.
+    name in its column of file names, else the path beside its image. A note names files of a folder that are no images.
+    Raises UsageError where there are no pictures, and for a file that cannot be read.
     """
     path = existing(path)
     if path.is_dir():
@@ -57,8 +57,8 @@ def read_inputs(path: str | Path, reading: ReadingConfig = READING) -> Inputs:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return Inputs(str(path), iter([Input(path.name, None, path)]), 1, tabular=False)
     if path.suffix.lower() in CSV_SUFFIXES:
-        listed = read_files(path, reading)
-        return Inputs(str(path), (Input(name, None, file) for name, file in listed), len(listed), tabular=False)
+        entries = read_files(path, reading)
+        return Inputs(str(path), (Input(name, None, file) for name, file in entries), len(entries), tabular=False)
     return _parquet([path], str(path), reading)
 
 
@@ -68,9 +68,11 @@ def _folder(folder: Path, reading: ReadingConfig) -> Inputs:
     content.tell()
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if images:
-        if others := [str(file.relative_to(folder)) for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]:
-            more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-            note(f"files of {folder} that are no images and are not read: {', '.join(others[:NAMED])}{more}")
+        if other_files := [
+            str(file.relative_to(folder)) for file in files if file.suffix.lower() not in IMAGE_SUFFIXES
+        ]:
+            more = f" and {len(other_files) - MOST_NAMES} more" if len(other_files) > MOST_NAMES else ""
+            note(f"files of {folder} that are no images and are not read: {', '.join(other_files[:MOST_NAMES])}{more}")
         items = (Input(str(file.relative_to(folder)), None, file) for file in images)
         return Inputs(str(folder), items, len(images), tabular=False)
     if tables := [file for file in files if file.suffix.lower() == ".parquet"]:
@@ -80,7 +82,7 @@ def _folder(folder: Path, reading: ReadingConfig) -> Inputs:
 
 @dataclass(frozen=True)
 class _Table:
-    """A Parquet file: its columns of images and, if there is one, of file names, its rows, and how many at once."""
+    """A Parquet file: the columns of images and of file names (`title`, if any), its rows, and rows read at once."""
 
     file: Path
     image: str
@@ -90,7 +92,7 @@ class _Table:
 
 
 def _parquet(files: Sequence[Path], source: str, reading: ReadingConfig) -> Inputs:
-    tables = [_table(file, reading) for file in files]  # all, before any work
+    tables = [_table(file, reading) for file in files]  # all are checked before any is decoded
     total = sum(table.rows for table in tables)
     if not total:
         raise UsageError(f"{source} has no rows")
@@ -113,7 +115,7 @@ def _table(file: Path, reading: ReadingConfig) -> _Table:
 
 
 def _title(schema: Any, image: str) -> str | None:
-    """The column of file names, of the usual ones in any case, if there is one."""
+    """The column of file names, by its usual names in any case, or None."""
     texts = [name for name in names(schema) if name != image and is_text(kind_of(schema, name))]
     for usual in FILE_COLUMNS:
         if alike := [name for name in texts if name.casefold() == usual]:
@@ -121,21 +123,21 @@ def _title(schema: Any, image: str) -> str | None:
     return None
 
 
-def _rows(table: _Table, otherwise: str) -> Iterator[Input]:
-    """The rows of a file; those without a name are called `otherwise`."""
+def _rows(table: _Table, default: str) -> Iterator[Input]:
+    """The rows of a file; `default` is the name of those without one."""
     with open_parquet(table.file) as parquet:
         import pyarrow as pa
 
         row = 0
         columns = _roots(parquet.schema_arrow, table.image, table.title)
         for batch in parquet.iter_batches(table.at_once, columns=columns):
-            some = pa.Table.from_batches([batch])
-            titles = column_of(some, table.title).to_pylist() if table.title else [None] * len(some)
-            for (content, path), title in zip(image_cells(some, table.image), titles, strict=True):
-                yield Input(str(title or path or otherwise), row, content)
+            part = pa.Table.from_batches([batch])
+            titles = column_of(part, table.title).to_pylist() if table.title else [None] * len(part)
+            for (content, path), title in zip(image_cells(part, table.image), titles, strict=True):
+                yield Input(str(title or path or default), row, content)
                 row += 1
 
 
 def _roots(schema: Any, *columns: str | None) -> list[str]:
-    """The stored columns in which these lie."""
+    """The stored columns that contain these columns."""
     return list(dict.fromkeys(root(schema, column) for column in columns if column))

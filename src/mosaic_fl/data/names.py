@@ -1,4 +1,4 @@
-"""Names of classes: their one order, how two of them are compared, and a file that lists them."""
+"""Names of classes: their order, their comparison, their form in messages, and files that list them."""
 
 import difflib
 import re
@@ -20,7 +20,7 @@ _TRUTH = {"false": 0, "true": 1}
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, each once, in the order that every site gives them: as numbers if all are whole numbers, else as text.
+    """The names, each once, in the same order at every site: as numbers if all are whole numbers, else as text.
 
     >>> in_order(["10", "2", "1"])
     ('1', '2', '10')
@@ -32,11 +32,11 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def numbers_of(names: Sequence[str]) -> dict[int, int] | None:
-    """The label of each whole number that is a class's name; None unless all names are such, or are true and false.
+    """The label of each class by its name as a number; None unless all names are whole numbers, or true and false.
 
     Raises UsageError where two names are one number, as 1 and 01.
     """
-    if not all(isinstance(name, str) for name in names):  # a schema of them is refused
+    if not all(isinstance(name, str) for name in names):  # `Schema` refuses such names
         return None
     if {name.casefold() for name in names} == set(_TRUTH):
         return {_TRUTH[name.casefold()]: label for label, name in enumerate(names)}
@@ -50,7 +50,7 @@ def numbers_of(names: Sequence[str]) -> dict[int, int] | None:
 
 
 def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
-    """Names for labels 0..C−1: those given, or "0".."C−1" for a number C. Raises UsageError if two agree."""
+    """Names for labels 0..C−1: `classes`, or "0".."C−1" for a number C. Raises UsageError if two are the same."""
     if isinstance(classes, int | np.integer):  # numpy's whole numbers, too
         if classes > MAX_CLASSES:
             raise UsageError(f"{classes} classes: there can be at most {MAX_CLASSES}, with labels 0..C−1")
@@ -63,7 +63,7 @@ def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
 
 
 def read_names(path: Path) -> list[str]:
-    """The class names in a text file, one a line, which may contain commas; empty lines at its end do not count.
+    """The class names in a text file, one a line, which may contain commas; empty lines at its end are ignored.
 
     Raises UsageError for a file that cannot be read, an empty line between names, and fewer than two names.
     """
@@ -75,28 +75,28 @@ def read_names(path: Path) -> list[str]:
     return lines
 
 
-def strange(name: str, classes: Sequence[str], source: str) -> UsageError:
-    """The error for a class of `source` that is none of the federation's `classes`, with those it may be meant for."""
-    alike = [known for known in classes if folded(known) == folded(name)]
+def unknown_class(name: str, classes: Sequence[str], source: str) -> UsageError:
+    """The error for a class of `source` that is none of the federation's `classes`, with the nearest ones."""
+    alike = [other for other in classes if fold(other) == fold(name)]
     near = alike or difflib.get_close_matches(name, classes, n=3, cutoff=0.75)
-    hint = f": did you mean {' or '.join(map(shown, near))}? Names must agree to the letter" if near else ""
-    return UsageError(f"class {shown(name)} of {source} is none of the classes {listed(classes)}{hint}")
+    hint = f": did you mean {' or '.join(map(quote, near))}? Names must agree to the letter" if near else ""
+    return UsageError(f"class {quote(name)} of {source} is none of the classes {listing(classes)}{hint}")
 
 
-def folded(name: str) -> str:
-    """What two names have in common that differ in case, white space, leading zeros or the coding of accents alone."""
+def fold(name: str) -> str:
+    """A form of a name that is the same whatever its case, white space, leading zeros and coding of accents."""
     plain = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
     return re.sub(r"(?<![\d.])0+(?=\d)", "", plain)
 
 
-def shown(name: str) -> str:
-    """A name for a message, in quotes where its ends could not be seen."""
+def quote(name: str) -> str:
+    """A name for a message, in quotes where its ends would be invisible."""
     return name if name and name == name.strip() and name.isprintable() else repr(name)
 
 
-def listed(names: Sequence[object], most: int = 10) -> str:
+def listing(names: Sequence[object], most: int = 10) -> str:
     """The first few names, for a message."""
-    first = ", ".join(shown(str(name)) for name in names[:most])
+    first = ", ".join(quote(str(name)) for name in names[:most])
     return first + (f", … ({len(names)} in all)" if len(names) > most else "")
 
 

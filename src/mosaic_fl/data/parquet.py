@@ -1,4 +1,4 @@
-"""A Parquet file that may hold anything -> a table, or one line that says why not."""
+"""Reading a Parquet file, which may be hostile, within bounds: a table, or a UsageError with one line."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,22 +9,22 @@ from mosaic_fl.data.pages import chunks, page_sizes
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.storage.files import open_file, require_file
 
-# What a file may claim: a few bytes of a compressed column can stand for terabytes.
-MAX_ROWS = 2**24  # of a small file; of a large one, a row more for each byte
+# Bounds on the content of a file: a few bytes of a compressed column can stand for terabytes.
+MAX_ROWS = 2**24  # of a small file; a large one may have one row more for each byte
 MAX_BYTES = 2**27
-EXPANSION = 64  # bytes more for each byte of a large one
-BATCH = 1024  # rows at a time, so that a claim is seen before all of it is there
+EXPANSION = 64  # more bytes for each byte of a large file
+BATCH = 1024  # rows at a time, so that a bound is checked before all rows are in memory
 
 
-def read_table(file: Path, wanted: Callable[[Any], Sequence[str]]) -> Any:
-    """The columns `wanted(schema)` of a file as a pyarrow table.
+def read_table(file: Path, select: Callable[[Any], Sequence[str]]) -> Any:
+    """The columns `select(schema)` of a file as a pyarrow table.
 
-    Raises UsageError for what is no file or no Parquet, and for more rows or bytes than a file of its size can mean.
+    Raises UsageError for anything but a Parquet file, and for more rows or bytes than a file of its size may have.
     """
     with open_parquet(file) as parquet:
         import pyarrow as pa
 
-        columns = list(wanted(parquet.schema_arrow))
+        columns = list(select(parquet.schema_arrow))
         batches = list[Any]()
         total = 0
         size = file.stat().st_size
@@ -37,7 +37,7 @@ def read_table(file: Path, wanted: Callable[[Any], Sequence[str]]) -> Any:
 
 @contextmanager
 def open_parquet(file: Path) -> Iterator[Any]:
-    """The `pyarrow.parquet.ParquetFile`; raises UsageError for what is no file or no Parquet, or fails in the block."""
+    """The `pyarrow.parquet.ParquetFile`; raises UsageError for anything else, and for errors in the block."""
     require_file(file)
     with as_parquet(str(file)):
         import pyarrow.parquet as pq
@@ -47,10 +47,10 @@ def open_parquet(file: Path) -> Iterator[Any]:
 
 
 def rows_at_once(file: Path, parquet: Any, columns: Sequence[str], most: int) -> int:
-    """How many rows, 1..`most`, of these stored columns may be unfolded at once, even if all have the largest value.
+    """The number of rows, 1..`most`, of these stored columns that fit into memory, even if all have the largest value.
 
-    Nothing is unfolded to find out. Raises UsageError for more rows or bytes than a file of its size can mean, and for
-    a summary or a page that cannot be understood.
+    Nothing is decompressed for this. Raises UsageError for more rows or bytes than a file of its size may have, and for
+    an invalid summary or page.
     """
     size = file.stat().st_size
     summary = parquet.metadata
@@ -70,26 +70,26 @@ def rows_at_once(file: Path, parquet: Any, columns: Sequence[str], most: int) ->
                     _require_bytes(file, total, size)
         except ValueError as error:
             raise UsageError(f"{file} is damaged: it has {error}") from error
-    return max(1, min(most, _bound(size) // largest))
+    return max(1, min(most, _max_bytes(size) // largest))
 
 
 def _require_bytes(file: Path, total: int, size: int) -> None:
-    if total > (most := _bound(size)):
+    if total > (most := _max_bytes(size)):
         raise UsageError(f"{file} unfolds to more than {most:,} bytes from {size:,}: split it into several files")
 
 
-def _bound(size: int) -> int:
-    """What a file of `size` bytes may unfold to."""
+def _max_bytes(size: int) -> int:
+    """The most bytes after decompression of a file of `size` bytes."""
     return MAX_BYTES + EXPANSION * size
 
 
 @contextmanager
 def as_parquet(source: str) -> Iterator[None]:
-    """Whatever pyarrow and Python raise for a broken file becomes a UsageError that names `source`."""
+    """Errors of pyarrow and Python for a broken file become a UsageError that names `source`."""
     try:
         yield
     except MosaicError:
         raise
-    except Exception as error:  # wrong UTF-8, too deeply nested, no memory, …: of many kinds
+    except Exception as error:  # of many types: wrong UTF-8, nesting too deep, no memory, …
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UsageError(f"{source} cannot be read as Parquet: {reason}") from error

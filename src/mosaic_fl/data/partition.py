@@ -1,6 +1,6 @@
-"""One data set -> one shard per client, by the named ways of spreading it (docs/method.md, splits).
+"""Partitions: one data set -> one shard per client, by the methods of docs/method.md (splits).
 
-All are drawn here. The partitioners of `flwr-datasets` (version 0.6.1; digits and MNIST, α = 0.01 and 0.1)
+All are implemented here. The partitioners of `flwr-datasets` (version 0.6.1; digits and MNIST, α = 0.01 and 0.1)
 - cut a class at its truncated cumulative shares, which leaves the last client one stray sample of every
   second to fourth class, even when it is full: "who holds which class" is wrong;
 - divide 0 by 0 where every client that wants a class is full: the whole class goes to the last client, and
@@ -29,11 +29,11 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Partition:
-    """A way of spreading data over clients.
+    """A method to divide data among clients.
 
-    `draw(labels, classes, config, seed)` gives the rows of each client, one int64 array a client; `check`, of the
-    number of samples, the classes and the configuration, raises UsageError for what no draw could meet; `uses_alpha`
-    says whether `partition.alpha` changes anything; `change` is what happens to a client's own samples, if anything.
+    `draw(labels, classes, config, seed)` gives the rows of each client, one int64 array a client; `check(n,
+    classes, config)` raises UsageError where no draw of n samples could meet the configuration. `uses_alpha` says
+    whether `partition.alpha` has an effect. `change`, if any, alters the samples of a client.
     """
 
     draw: Callable[[Indices, int, PartitionConfig, int], list[Indices]]
@@ -67,19 +67,19 @@ def partition_indices(labels: Indices, classes: int, config: PartitionConfig, se
             f"{config.clients} clients cannot share {len(labels)} samples: partition.clients must be at most "
             f"{len(labels)}"
         )
-    way = PARTITIONS[config.split]
-    if way.check is not None:
-        way.check(len(labels), classes, config)
-    return way.draw(labels, classes, config, seed)
+    method = PARTITIONS[config.split]
+    if method.check is not None:
+        method.check(len(labels), classes, config)
+    return method.draw(labels, classes, config, seed)
 
 
 def class_table(shards: Sequence[Dataset]) -> Tensor:
-    """How many samples of each class each client holds: int64 (clients, classes)."""
+    """The number of samples of each class at each client: int64 (clients, classes)."""
     return torch.stack([shard.class_counts() for shard in shards])
 
 
 def _require_least(n: int, classes: int, config: PartitionConfig) -> None:
-    """Raise UsageError where there are too few samples for the least that each client is to have."""
+    """Raise UsageError where there are too few samples for `min_samples` at each client."""
     clients = config.clients
     least = config.min_samples
     if clients * least > n:
@@ -90,7 +90,7 @@ def _require_least(n: int, classes: int, config: PartitionConfig) -> None:
 
 
 def _require_classes(n: int, classes: int, config: PartitionConfig) -> None:
-    """Raise UsageError where a client is to have more classes than there are."""
+    """Raise UsageError where `classes_per_client` is greater than the number of classes."""
     if config.classes_per_client > classes:
         raise UsageError(
             f"partition.classes_per_client is {config.classes_per_client}, but there are {classes} classes"
@@ -98,7 +98,7 @@ def _require_classes(n: int, classes: int, config: PartitionConfig) -> None:
 
 
 def _iid(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> list[Indices]:
-    """Equal sizes (they differ by one at most) at random."""
+    """Random samples in shards of equal size (they differ by one at most)."""
     return np.array_split(Stream(seed, "partition-rows").numpy().permutation(len(labels)), config.clients)
 
 
@@ -109,33 +109,33 @@ def _quantity_skew(labels: Indices, classes: int, config: PartitionConfig, seed:
     def draw(rng: np.random.Generator) -> Indices:
         return _cut(rng.dirichlet(np.full(config.clients, config.alpha)), n)
 
-    sizes = _first_accepted(draw, lambda sizes: int(sizes.min()) >= config.min_samples, config, seed)
+    sizes = _first_valid(draw, lambda sizes: int(sizes.min()) >= config.min_samples, config, seed)
     return np.split(Stream(seed, "partition-rows").numpy().permutation(n), np.cumsum(sizes)[:-1])
 
 
 def _dirichlet_per_class(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> Indices:
-    """(clients, classes) counts: each class is shared out by its own Dirichlet(α) draw over the clients.
+    """(clients, classes) counts: each class is divided by its own Dirichlet(α) draw over the clients.
 
     `niid_bench` is the rule of Yurochkin et al. 2019 and NIID-Bench (Li et al. 2022): a client that already
-    holds n/K samples gets none of the classes that follow, and everybody has at least `min_samples`.
-    `dirichlet_per_class` has no such cap, and everybody has at least one sample.
+    has n/K samples gets none of the later classes, and each client has at least `min_samples`.
+    `dirichlet_per_class` has no such cap, and each client has at least one sample.
     """
     K = config.clients
     counts = np.bincount(labels, minlength=classes)
-    capped = config.split == "niid_bench"
-    least = config.min_samples if capped else 1
+    has_cap = config.split == "niid_bench"
+    least = config.min_samples if has_cap else 1
 
     def draw(rng: np.random.Generator) -> Indices:
         shares = rng.dirichlet(np.full(K, config.alpha), size=classes)
         table = np.zeros((K, classes), np.int64)
         for c in range(classes):
-            wanted = shares[c] * (table.sum(axis=1) * K < len(labels)) if capped else shares[c]
-            if not wanted.sum() > 0:  # all who want this class are full: a draw to repeat
+            weights = shares[c] * (table.sum(axis=1) * K < len(labels)) if has_cap else shares[c]
+            if not weights.sum() > 0:  # all clients with a share of this class are full: an invalid draw
                 return np.zeros_like(table)
-            table[:, c] = _cut(wanted / wanted.sum(), counts[c])
+            table[:, c] = _cut(weights / weights.sum(), counts[c])
         return table
 
-    return _first_accepted(draw, lambda table: int(table.sum(axis=1).min()) >= least, config, seed)
+    return _first_valid(draw, lambda table: int(table.sum(axis=1).min()) >= least, config, seed)
 
 
 def _equal_size_prior(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> Indices:
@@ -143,7 +143,7 @@ def _equal_size_prior(labels: Indices, classes: int, config: PartitionConfig, se
 
     The rule of Acar et al. 2021 (FedDyn) and Co-Boosting (Dai et al. 2024): a client whose draw falls on an
     exhausted class draws again among the others. Here all clients draw at once, so this takes at most
-    classes + 1 passes; one whose prior knows only exhausted classes takes what is left, as it comes.
+    classes + 1 passes; a client whose prior has only exhausted classes draws from the remaining samples.
     """
     rng = Stream(seed, "partition").numpy()
     stock = np.bincount(labels, minlength=classes)
@@ -152,22 +152,22 @@ def _equal_size_prior(labels: Indices, classes: int, config: PartitionConfig, se
     need[: len(labels) % config.clients] += 1
     table = np.zeros((config.clients, classes), np.int64)
     while need.any():
-        wanted = priors * (stock > 0)
-        wanted[wanted.sum(axis=1) == 0] = stock
-        granted = rng.multinomial(need, wanted / wanted.sum(axis=1, keepdims=True))
-        for c in np.flatnonzero(granted.sum(axis=0) > stock):
-            granted[:, c] = rng.multivariate_hypergeometric(granted[:, c], stock[c])
-        table += granted
-        stock = stock - granted.sum(axis=0)
-        need = need - granted.sum(axis=1)
+        weights = priors * (stock > 0)
+        weights[weights.sum(axis=1) == 0] = stock
+        draws = rng.multinomial(need, weights / weights.sum(axis=1, keepdims=True))
+        for c in np.flatnonzero(draws.sum(axis=0) > stock):
+            draws[:, c] = rng.multivariate_hypergeometric(draws[:, c], stock[c])
+        table += draws
+        stock = stock - draws.sum(axis=0)
+        need = need - draws.sum(axis=1)
     return table
 
 
 def _pathological(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> Indices:
     """(clients, classes) counts: each client has `classes_per_client` classes, each class split evenly.
 
-    Each client takes the classes that fewest have taken before it, ties broken at random, so that classes
-    are left out only when there are more of them than places.
+    Each client takes the classes that the fewest earlier clients have taken, with ties broken at random. So
+    classes are left out only where there are more of them than clients · classes_per_client.
     """
     rng = Stream(seed, "partition").numpy()
     holds = np.zeros((config.clients, classes), np.bool_)
@@ -188,19 +188,19 @@ def _pathological(labels: Indices, classes: int, config: PartitionConfig, seed: 
     return np.where(holds, share + (rank < remainder), 0)
 
 
-def _first_accepted(
+def _first_valid(
     draw: Callable[[np.random.Generator], Indices],
     accepts: Callable[[Indices], bool],
     config: PartitionConfig,
     seed: int,
 ) -> Indices:
-    """The first of at most `config.retries` draws that is accepted, each from a stream of its own."""
+    """The first of at most `config.retries` draws that `accepts` allows, each from its own stream."""
     for attempt in range(config.retries):
-        drawn = draw(Stream(seed, "partition", round=attempt).numpy())
-        if accepts(drawn):
-            return drawn
-    capless = config.split == "dirichlet_per_class"
-    least, remedy = (1, "") if capless else (config.min_samples, " or partition.min_samples")
+        result = draw(Stream(seed, "partition", round=attempt).numpy())
+        if accepts(result):
+            return result
+    no_cap = config.split == "dirichlet_per_class"
+    least, remedy = (1, "") if no_cap else (config.min_samples, " or partition.min_samples")
     raise UsageError(
         f"the split {config.split} at alpha {config.alpha:g} did not give each of {config.clients} clients "
         f"at least {least} sample{'s' * (least != 1)} in {config.retries} draws: raise partition.alpha or "
@@ -209,14 +209,14 @@ def _first_accepted(
 
 
 def _cut(shares: npt.NDArray[np.float64], n: int) -> Indices:
-    """n samples by shares that sum to one: whole numbers that sum to n, each within one of its share."""
+    """n samples divided by shares that sum to one: whole numbers that sum to n, each within one of its share."""
     ends = np.rint(np.cumsum(shares) * n).astype(np.int64)
     ends[-1] = n
     return np.diff(ends, prepend=0)
 
 
 def _deal(labels: Indices, table: Indices, seed: int) -> list[Indices]:
-    """Rows for a (clients, classes) table of counts: random ones of each class, in random order."""
+    """Each client's rows for a (clients, classes) table of counts: random rows of each class, in random order."""
     rng = Stream(seed, "partition-rows").numpy()
     parts: list[list[Indices]] = [[] for _ in table]
     for c in range(table.shape[1]):
@@ -239,8 +239,8 @@ Table = Callable[[Indices, int, PartitionConfig, int], Indices]
 """(labels, classes, configuration, seed) -> (clients, classes) counts."""
 
 
-def _dealt(table: Table) -> Callable[[Indices, int, PartitionConfig, int], list[Indices]]:
-    """Rows for a table of counts, drawn at random within each class."""
+def _by_table(table: Table) -> Callable[[Indices, int, PartitionConfig, int], list[Indices]]:
+    """The `draw` of a partition whose `table` gives counts; rows are random within each class."""
 
     def draw(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> list[Indices]:
         return _deal(labels, table(labels, classes, config, seed), seed)
@@ -248,10 +248,10 @@ def _dealt(table: Table) -> Callable[[Indices, int, PartitionConfig, int], list[
     return draw
 
 
-NIID_BENCH = Partition(_dealt(_dirichlet_per_class), check=_require_least)
-DIRICHLET_PER_CLASS = Partition(_dealt(_dirichlet_per_class))
-EQUAL_SIZE_PRIOR = Partition(_dealt(_equal_size_prior))
+NIID_BENCH = Partition(_by_table(_dirichlet_per_class), check=_require_least)
+DIRICHLET_PER_CLASS = Partition(_by_table(_dirichlet_per_class))
+EQUAL_SIZE_PRIOR = Partition(_by_table(_equal_size_prior))
 IID = Partition(_iid, uses_alpha=False)
-PATHOLOGICAL = Partition(_dealt(_pathological), uses_alpha=False, check=_require_classes)
+PATHOLOGICAL = Partition(_by_table(_pathological), uses_alpha=False, check=_require_classes)
 QUANTITY_SKEW = Partition(_quantity_skew, check=_require_least)
 FEATURE_SKEW = Partition(_iid, uses_alpha=False, change=_with_noise)

@@ -1,4 +1,4 @@
-"""Which files a path means: one file, the parts of a data set (training, validation, test), or names that begin so."""
+"""From a path to the files of a data set: one file, a folder, the parts in a folder, or files whose names begin so."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.csv_list import CSV_SUFFIXES, is_list, read_files, require_list
 from mosaic_fl.data.folders import scan, visible_folders
-from mosaic_fl.data.names import listed
+from mosaic_fl.data.names import listing
 from mosaic_fl.data.rows import READING, Rows
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
@@ -19,7 +19,7 @@ WORDS = {
     "test": ("test", "testing", "testset"),
 }
 
-# Words that say nothing more beside one of those: training_set, test-images.
+# Words without a meaning beside one of those, as in training_set or test-images.
 _FILLERS = {"data", "dataset", "files", "folder", "images", "imgs", "set", "split"}
 
 # Part 3 of 8 of one data set, as the hub names it: cifar-train-00002-of-00008.parquet, or train/0002.parquet.
@@ -28,7 +28,7 @@ _SHARD = re.compile(r"(-\d{5}-of-\d{5}(-[0-9a-f]{16})?|^\d{4})$")
 
 @dataclass(frozen=True)
 class Place:
-    """What a path means: `parts` by name (train, validation, test), or `whole`, where it is in no parts.
+    """The data at a path: `parts` by name (train, validation, test), or `whole` where it has no parts.
 
     Each is a list of table files, or of one image folder.
     """
@@ -38,7 +38,7 @@ class Place:
     parts: dict[str, list[Path]] = field(default_factory=dict)
 
     def training(self) -> list[Path]:
-        """What is learned from; raises UsageError where there is none."""
+        """The training part, or the whole; raises UsageError where there is none."""
         if paths := self.whole or self.parts.get("train"):
             return paths
         names = ", ".join(paths[0].name for paths in self.parts.values())
@@ -48,7 +48,7 @@ class Place:
         )
 
     def testing(self) -> list[Path]:
-        """What a model is measured on, of its own or as the validation part, which is told; else empty."""
+        """The test part, else the validation part with a note, else empty."""
         if "test" in self.parts or "validation" not in self.parts:
             return self.parts.get("test", [])
         note(f"{self.path} has no test part: {self.names(self.parts['validation'][:1])} serves as one")
@@ -60,11 +60,11 @@ class Place:
         return [file for file in files if file.suffix.lower() in CSV_SUFFIXES]
 
     def names(self, files: Sequence[Path]) -> str:
-        """How these files are called from the folder on, for a message."""
-        return listed([file.relative_to(self.path) if self.path in file.parents else file.name for file in files])
+        """The names of these files, relative to the folder, for a message."""
+        return listing([file.relative_to(self.path) if self.path in file.parents else file.name for file in files])
 
     def tell_unlisted(self, lists: Sequence[Path], rows: Rows) -> None:
-        """Note how many images of the folder of these lists are not among their `rows`, but for another part's."""
+        """Note the images in the folder of these lists that are not in `rows`, unless another part is in it too."""
         folder = lists[0].parent
         if any(file.parent == folder for paths in self.parts.values() for file in paths if file not in lists):
             return
@@ -80,22 +80,22 @@ class Place:
 
 
 def part_of(name: str) -> str | None:
-    """The part of a data set that a file or folder of that name is, in any case: train, validation or test."""
+    """The part that the name of a file or folder means, in any case: train, validation or test; else None."""
     words = set(_words(name))
-    parts = [part for part, known in WORDS.items() if words & set(known)]
+    parts = [part for part, synonyms in WORDS.items() if words & set(synonyms)]
     return parts[0] if len(parts) == 1 else None
 
 
 def locate(path: Path, reading: ReadingConfig = READING) -> Place | None:
-    """What `path` means: a file, a folder, or the beginning of file names; None where nothing is there.
+    """The data at `path`: a file, a folder, or files whose names begin so; None where there is nothing.
 
     A folder is read as its Parquet files, else as its CSV lists, else as image folders, and so is each part. Raises
-    UsageError where more than one data set could be meant, where parts of one lie beside classes, and for what cannot
-    be looked into.
+    UsageError where there may be more than one data set, where parts of one are beside classes, and for a folder that
+    cannot be read.
     """
     try:
         return _locate(path, reading)
-    except OSError as error:  # a name too long, a folder that is closed
+    except OSError as error:  # a name that is too long, a folder without permission
         raise UsageError(f"cannot read {str(path)[:200]}: {error.strerror}") from error
 
 
@@ -105,10 +105,10 @@ def _locate(path: Path, reading: ReadingConfig) -> Place | None:
     if not path.is_dir():
         files = beginning(path)
         if files and not all(_ends(path.name, file.name[len(path.name) :]) for file in files):
-            note(f"{path} is read as {listed([file.name for file in files])}")
+            note(f"{path} is read as {listing([file.name for file in files])}")
         return _of_files(path, path.parent, files) if files else None
     if beside := beginning(path):
-        note(f"{path} is taken for the folder of that name; not read: {listed([file.name for file in beside])}")
+        note(f"{path} is taken for the folder of that name; not read: {listing([file.name for file in beside])}")
     if tables := _of_tables(path):
         return tables
     place = _of_lists(path, reading) or _of_folders(path, reading)
@@ -118,7 +118,7 @@ def _locate(path: Path, reading: ReadingConfig) -> Place | None:
 
 
 def _tables(folder: Path, suffixes: set[str], start: str = "") -> list[Path]:
-    """The files of these kinds whose names begin with `start`, sorted; hidden ones are nobody's."""
+    """The files of these kinds whose names begin with `start`, sorted, without hidden ones."""
     if not folder.is_dir():
         return []
     files = (file for file in folder.iterdir() if file.suffix.lower() in suffixes and file.name.startswith(start))
@@ -126,45 +126,50 @@ def _tables(folder: Path, suffixes: set[str], start: str = "") -> list[Path]:
 
 
 def beginning(path: Path) -> list[Path]:
-    """The tables whose names begin with that of `path`: those that go on with a part alone, else with a new word.
+    """The tables whose names begin with that of `path`.
 
-    Of tiny10-train and tiny100-train, `tiny10` means the former.
+    Names that go on with a part alone are preferred, then those that go on with a new word: of tiny10-train and
+    tiny100-train, `tiny10` means the former.
     """
     name = path.name
     if not name:
         return []
     files = _tables(path.parent, {".parquet", *CSV_SUFFIXES}, name)
-    rests = {file: _SHARD.sub("", file.stem[len(name) :]) for file in files}
-    known = {word for words in WORDS.values() for word in words}
-    exact = [file for file, rest in rests.items() if _ends(name, rest) and set(_words(rest)) <= known]
-    exact = [file for file in exact if not re.search(r"\d", rests[file])]
-    return exact or [file for file, rest in rests.items() if _ends(name, rest)] or ([] if path.is_dir() else files)
+    endings = {file: _SHARD.sub("", file.stem[len(name) :]) for file in files}
+    part_words = {word for words in WORDS.values() for word in words}
+    exact = [file for file, ending in endings.items() if _ends(name, ending) and set(_words(ending)) <= part_words]
+    exact = [file for file in exact if not re.search(r"\d", endings[file])]
+    return (
+        exact or [file for file, ending in endings.items() if _ends(name, ending)] or ([] if path.is_dir() else files)
+    )
 
 
-def _ends(name: str, rest: str) -> bool:
-    """Whether a word ends where `rest` begins."""
-    return not (name[-1:].isalnum() and rest[:1].isalnum())
+def _ends(name: str, ending: str) -> bool:
+    """Whether a word ends between `name` and `ending`."""
+    return not (name[-1:].isalnum() and ending[:1].isalnum())
 
 
 def _of_files(path: Path, folder: Path, files: Sequence[Path]) -> Place:
-    """The parts that table files are; raises UsageError for more than one data set."""
+    """Table files as parts, by their names; raises UsageError for more than one data set."""
     parts = {part: [file for file in files if part_of(file.stem) == part] for part in WORDS}
-    parts = {part: own for part, own in parts.items() if own}
-    rest = [file for file in files if part_of(file.stem) is None]
-    for group in parts.values() if "train" in parts else [*parts.values(), rest]:
-        _require_one(path, folder, group)
+    parts = {part: group for part, group in parts.items() if group}
+    unmatched = [file for file in files if part_of(file.stem) is None]
+    for group in parts.values() if "train" in parts else [*parts.values(), unmatched]:
+        _require_one_set(path, folder, group)
     if not parts:
-        return Place(path, rest)
-    if "train" not in parts and rest:
+        return Place(path, unmatched)
+    if "train" not in parts and unmatched:
         names = ", ".join(group[0].name for group in parts.values())
-        raise UsageError(f"{path} has {names}, but no *train*.parquet beside {listed([file.name for file in rest])}")
-    if rest:
-        note(f"not read of {path}: {listed([file.name for file in rest])}")
+        raise UsageError(
+            f"{path} has {names}, but no *train*.parquet beside {listing([file.name for file in unmatched])}"
+        )
+    if unmatched:
+        note(f"not read of {path}: {listing([file.name for file in unmatched])}")
     return Place(path, parts=parts)
 
 
-def _require_one(path: Path, folder: Path, files: Sequence[Path]) -> None:
-    """Raise UsageError unless these files are one, or the shards of one."""
+def _require_one_set(path: Path, folder: Path, files: Sequence[Path]) -> None:
+    """Raise UsageError unless these files are one data set: one file, or the shards of one."""
     stems = sorted({_SHARD.sub("", file.stem) for file in files})
     if len(stems) < 2 and len({file.suffix for file in files}) < 2:
         return
@@ -172,18 +177,18 @@ def _require_one(path: Path, folder: Path, files: Sequence[Path]) -> None:
     if path.name == start and path != folder:
         start = files[0].name
     raise UsageError(
-        f"{path} holds more than one data set ({listed(stems)}): give one file, or how the names of one begin, such as "
-        f"{folder / start}"
+        f"{path} holds more than one data set ({listing(stems)}): give one file, or how the names of one begin, such "
+        f"as {folder / start}"
     )
 
 
 def _of_tables(path: Path) -> Place | None:
-    """The Parquet files of a folder; what lies beside them is told."""
+    """The Parquet files of a folder, with a note on other data beside them; None where there are none."""
     tables = _tables(path, {".parquet"})
-    rest = [child.name for child in visible_folders(path) if scan(child).images] if tables else []
-    rest += [file.name for file in _tables(path, CSV_SUFFIXES)]
-    if tables and rest:
-        note(f"{path} is read as its Parquet files; not read: {listed(rest)}")
+    unmatched = [child.name for child in visible_folders(path) if scan(child).images] if tables else []
+    unmatched += [file.name for file in _tables(path, CSV_SUFFIXES)]
+    if tables and unmatched:
+        note(f"{path} is read as its Parquet files; not read: {listing(unmatched)}")
     return _of_files(path, path, tables) if tables else None
 
 
@@ -194,8 +199,8 @@ def _of_lists(path: Path, reading: ReadingConfig) -> Place | None:
     folders = visible_folders(path)
     if files and not lists and not any(scan(child).images for child in folders):
         require_list(files[0], reading)
-    if rest := [file.name for file in files if file not in lists]:
-        note(f"not read of {path}, as without columns of files and labels: {listed(rest)}")
+    if unmatched := [file.name for file in files if file not in lists]:
+        note(f"not read of {path}, as without columns of files and labels: {listing(unmatched)}")
     if not lists:
         return None
     parts = [child.name for child in folders if part_of(child.name) and _has_parts(child, reading)]
@@ -203,7 +208,7 @@ def _of_lists(path: Path, reading: ReadingConfig) -> Place | None:
     if parts or len(classes) > 1:
         raise UsageError(
             f"{path} holds {lists[0].name}, which lists images and labels, and folders that may be classes or parts "
-            f"({listed([*parts, *classes])}): give --data {lists[0]}, or move that file"
+            f"({listing([*parts, *classes])}): give --data {lists[0]}, or move that file"
         )
     return _of_files(path, path, lists)
 
@@ -211,46 +216,46 @@ def _of_lists(path: Path, reading: ReadingConfig) -> Place | None:
 def _of_folders(path: Path, reading: ReadingConfig) -> Place:
     """The parts of an image folder, or the whole, whose sub-folders are classes."""
     children = visible_folders(path)
-    named = {child: part for child in children if (part := part_of(child.name)) and _is_part_name(child.name)}
-    if not named:
+    part_folders = {child: part for child in children if (part := part_of(child.name)) and _is_part_name(child.name)}
+    if not part_folders:
         return Place(path, [path])
-    parts = {child: part for child, part in named.items() if _has_parts(child, reading)}
-    others = [child for child in children if child not in named and scan(child).images]
-    names = [child.name for child in named]
-    if not parts and others:
-        note(f"taken as classes of {path}, as they hold images and no class folders: {listed(names)}")
+    parts = {child: part for child, part in part_folders.items() if _has_parts(child, reading)}
+    other_folders = [child for child in children if child not in part_folders and scan(child).images]
+    names = [child.name for child in part_folders]
+    if not parts and other_folders:
+        note(f"taken as classes of {path}, as they hold images and no class folders: {listing(names)}")
         return Place(path, [path])
     if not parts:
         raise UsageError(
-            f"{path} has the parts {listed(names)}, but no class folders in them: put the images of each class into a "
+            f"{path} has the parts {listing(names)}, but no class folders in them: put the images of each class into a "
             "folder of its own, or list them in a CSV (file,label)"
         )
     if len(set(parts.values())) < len(parts):
-        raise UsageError(f"{path} has {listed(names)}: two of them are the same part; give one, or move the other")
-    folders = {part: child for part in WORDS for child, own in parts.items() if own == part}
+        raise UsageError(f"{path} has {listing(names)}: two of them are the same part; give one, or move the other")
+    folders = {part: child for part in WORDS for child, name in parts.items() if name == part}
     place = Place(path, parts={part: _of_part(child, part, reading) for part, child in folders.items()})
-    if strange := [child.name for child in others if not _is_listed(child, place, reading)]:
+    if strange := [child.name for child in other_folders if not _is_listed(child, place, reading)]:
         raise UsageError(
-            f"{path} has {listed(names)}, which are parts of a data set, and {listed(strange)}, which may be classes: "
-            f"give one of them, as {next(iter(parts))}, or move the others"
+            f"{path} has {listing(names)}, which are parts of a data set, and {listing(strange)}, which may be "
+            f"classes: give one of them, as {next(iter(parts))}, or move the others"
         )
-    if others:
-        note(f"not read of {path}, but for what its lists name: {listed([child.name for child in others])}")
-    if flat := [child.name for child in named if child not in parts]:
-        note(f"not read of {path}, as without class folders, tables or lists: {listed(flat)}")
+    if other_folders:
+        note(f"not read of {path}, but for what its lists name: {listing([child.name for child in other_folders])}")
+    if flat := [child.name for child in part_folders if child not in parts]:
+        note(f"not read of {path}, as without class folders, tables or lists: {listing(flat)}")
     return place
 
 
 def _of_part(folder: Path, part: str, reading: ReadingConfig) -> list[Path]:
-    """What the folder of one part holds: tables, lists, or the folder itself, where its sub-folders are classes.
+    """The data in the folder of one part: tables, lists, or the folder itself, where its sub-folders are classes.
 
     Raises UsageError where its tables or lists are those of other parts.
     """
     place = _of_tables(folder) or _of_lists(folder, reading) or Place(folder, [folder])
     files = place.whole or place.parts.get(part, [])
-    if strange := [file.name for other, own in place.parts.items() if other != part for file in own]:
+    if strange := [file.name for name, group in place.parts.items() if name != part for file in group]:
         raise UsageError(
-            f"{folder} is a part of a data set by its name, and holds those of others by theirs ({listed(strange)}): "
+            f"{folder} is a part of a data set by its name, and holds those of others by theirs ({listing(strange)}): "
             f"give --data {folder}, or move them"
         )
     return files
@@ -276,5 +281,5 @@ def _has_parts(folder: Path, reading: ReadingConfig) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name, in lower case: `mnistTrain_2` is mnist and train."""
+    """The words of a name, in lower case: `mnistTrain_2` has mnist and train."""
     return re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower())

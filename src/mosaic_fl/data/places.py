@@ -1,4 +1,4 @@
-"""Where data may lie, told by names alone: no file is read, and nothing is imported that reads one."""
+"""Checks of names and paths of data. They read no file and import no reader, so a command makes them first."""
 
 import re
 from pathlib import Path
@@ -12,12 +12,12 @@ HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
 
 def is_data(path: Path) -> bool:
-    """Whether a file of that name is taken for data where its folder is read."""
+    """Whether a file of that name counts as data when its folder is read."""
     return path.suffix.lower() in {*IMAGE_SUFFIXES, *TABLE_SUFFIXES}
 
 
 def reads(source: Path, path: Path) -> bool:
-    """Whether who reads `source`, a file, a folder or how the names of tables begin, may read the file `path`."""
+    """Whether reading `source` (a file, a folder, or the beginning of table names) may read the file `path`."""
     source = at_home(source)
     if _exists(source):
         return path.samefile(source) or (is_data(path) and source.resolve() in path.resolve().parents)
@@ -26,7 +26,7 @@ def reads(source: Path, path: Path) -> bool:
 
 
 def existing(path: str | Path) -> Path:
-    """The file or folder `path`, ~ for the home folder; raises UsageError where there is none, with what is near."""
+    """The file or folder `path`, ~ for the home folder; raises UsageError, with near names, where there is none."""
     place = at_home(path)
     if not _exists(place):
         near = _near(place)
@@ -38,19 +38,19 @@ def existing(path: str | Path) -> Path:
 
 
 def is_here(name: str) -> bool:
-    """Whether `name` means a file or folder of this machine, and nothing that is built in or on the hub."""
+    """Whether `name` is a file or folder of this machine, and not a data set that is built in or on the hub."""
     return not _is_elsewhere(name) and _exists(at_home(name))
 
 
 def require_source(name: str) -> None:
-    """Raise UsageError where nothing on this machine or on the hub can have `name`, a simulation's data set.
+    """Raise UsageError where `name`, of a simulation's data set, can be neither on this machine nor on the hub.
 
-    Raises UsageError, too, where it can be the hub's alone and what reads that is not installed.
+    Raises UsageError, too, where it can only be on the hub and the packages to read that are not installed.
     """
     if name == "digits" or is_here(name):
         return
     if not name.startswith("hub:"):
-        if _begun(at_home(name)):
+        if _is_beginning(at_home(name)):
             return
         if is_lost_path(name) or not HUB_NAME.fullmatch(name):
             raise no_source(name)
@@ -58,17 +58,17 @@ def require_source(name: str) -> None:
 
 
 def require_hub() -> None:
-    """Raise UsageError where the packages are not installed that read the Hugging Face hub."""
+    """Raise UsageError where the packages to read the Hugging Face hub are not installed."""
     require("a data set of the Hugging Face hub", "datasets", "huggingface_hub")
 
 
 def is_lost_path(name: str) -> bool:
-    """Whether `name`, by which nothing is there, can only be a path: no data set of the hub is called so."""
+    """Whether `name`, which does not exist, can only be a path: no data set of the hub has such a name."""
     return name.startswith(("/", "~", ".")) or name.endswith((*TABLE_SUFFIXES, "/")) or name.count("/") > 1
 
 
 def no_source(name: str) -> UsageError:
-    """The error for a name of no data set."""
+    """The error for a name that is no data set."""
     if is_lost_path(name):
         return UsageError(f"{name} does not exist: give a Parquet file, a folder, hub:NAME or digits")
     return UsageError(
@@ -95,17 +95,17 @@ def _exists(path: Path) -> bool:
         raise UsageError(f"cannot read {str(path)[:200]}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _begun(path: Path) -> bool:
-    """Whether `path` is how the names of some files begin, as data/mnist of data/mnist-train.parquet."""
+def _is_beginning(path: Path) -> bool:
+    """Whether the names of some files begin with `path`, as data/mnist-train.parquet with data/mnist."""
     try:
-        return any(other.name.startswith(path.name) for other in path.parent.iterdir())
+        return any(file.name.startswith(path.name) for file in path.parent.iterdir())
     except (OSError, ValueError):
         return False
 
 
 def _near(path: Path) -> list[Path]:
-    """The tables whose names begin with that of `path`, which is not there."""
-    if not _begun(path):
+    """The tables whose names begin with that of `path`, which does not exist."""
+    if not _is_beginning(path):
         return []
     from mosaic_fl.data.parts import beginning
 

@@ -1,7 +1,7 @@
-"""Parquet files and hub data sets -> rows of encoded pictures with labels.
+"""Rows of encoded pictures with labels, from Parquet files and tables of hub data sets.
 
-Parquet is read with pyarrow, not through `datasets`, which would leave a copy of the data in the user's cache. Nothing
-here unpickles or runs what it reads.
+Parquet is read with pyarrow: `datasets` would leave a copy of the data in the user's cache. Nothing here unpickles or
+runs the content of files.
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.columns import choose_image, column_of, image_cells, is_text, leaves, names, require_single, root
 from mosaic_fl.data.labels import Labels, read_labels
-from mosaic_fl.data.names import in_order, listed
+from mosaic_fl.data.names import in_order, listing
 from mosaic_fl.data.parquet import as_parquet, read_table
 from mosaic_fl.data.rows import READING, Rows, choose_column
 from mosaic_fl.domains.image.opening import Picture
@@ -27,25 +27,25 @@ LABEL_COLUMNS = ("label", "labels", "fine_label")
 def read_parquet(file: Path, reading: ReadingConfig = READING) -> Rows:
     """The rows of a Parquet file in the Hugging Face image convention.
 
-    Columns that are not read are told. Raises UsageError for a file that is none, that has no rows, or whose labels are
-    none (see `labels.read_labels`).
+    A note names columns that are not read. Raises UsageError for another file, for one without rows, and for invalid
+    labels (see `labels.read_labels`).
     """
     source = str(file)
     columns: tuple[str, str] = ("", "")
 
-    def wanted(schema: Any) -> tuple[str, ...]:
+    def select(schema: Any) -> tuple[str, ...]:
         nonlocal columns
         columns = _columns(schema, reading, source)
         _tell_unread(schema, columns, source)
         return columns
 
-    return _rows(_table(file, wanted), source, *columns)
+    return _rows(_table(file, select), source, *columns)
 
 
 def rows_of_table(table: Any, source: str, reading: ReadingConfig = READING, *, paths: bool = False) -> Rows:
-    """The rows of a pyarrow table with a column of images and one of labels; the others are told.
+    """The rows of a pyarrow table with a column of images and one of labels; a note names the others.
 
-    `paths` allows pictures that lie in files of their own.
+    `paths` allows pictures in files of their own.
     """
     columns = _columns(table.schema, reading, source)
     _tell_unread(table.schema, columns, source)
@@ -59,9 +59,9 @@ def _rows(table: Any, source: str, image: str, label: str, *, paths: bool = Fals
     return Rows(source, pictures, labels.numbers, labels.names, labels.coded)
 
 
-def _table(file: Path, wanted: Callable[[Any], Sequence[str]]) -> Any:
-    """The `wanted` columns of a file's schema as a pyarrow table, each struct with all its fields."""
-    return read_table(file, lambda schema: list(dict.fromkeys(root(schema, column) for column in wanted(schema))))
+def _table(file: Path, select: Callable[[Any], Sequence[str]]) -> Any:
+    """The columns `select(schema)` of a file as a pyarrow table, each struct with all its fields."""
+    return read_table(file, lambda schema: list(dict.fromkeys(root(schema, column) for column in select(schema))))
 
 
 def _columns(schema: Any, reading: ReadingConfig, source: str) -> tuple[str, str]:
@@ -76,14 +76,14 @@ def _columns(schema: Any, reading: ReadingConfig, source: str) -> tuple[str, str
 
 def _tell_unread(schema: Any, columns: tuple[str, str], source: str) -> None:
     if unread := [name for name in leaves(schema) if name not in columns]:
-        note(f"columns of {source} that are not read: {listed(unread)}")
+        note(f"columns of {source} that are not read: {listing(unread)}")
 
 
 def _pictures(table: Any, name: str, source: str, *, paths: bool = False) -> list[Picture]:
     cells = image_cells(table, name)
     if not cells:
         raise UsageError(f"{source} has no rows")
-    # `decode` refuses a picture that is nowhere, or leaves it out.
+    # `decode` refuses missing pictures, or leaves them out.
     return [Path(path) if content is None and paths and path else content for content, path in cells]
 
 
@@ -115,7 +115,7 @@ def _labels(table: Any, name: str, source: str) -> Labels:
     if wrong:
         raise UsageError(
             f"row {wrong[0]} of {source} has label {labels.numbers[wrong[0]]}, but its {len(classes)} classes are "
-            f"{listed(classes)}"
+            f"{listing(classes)}"
         )
     return Labels(labels.numbers, classes)
 
@@ -134,5 +134,5 @@ def _class_names(table: Any, label: str) -> tuple[str, ...] | None:
     except (KeyError, IndexError, TypeError, ValueError, RecursionError):
         return None
     if len(classes) != len(set(classes)):
-        raise UsageError(f"its metadata name two classes alike: {listed(in_order(classes))}")
+        raise UsageError(f"its metadata name two classes alike: {listing(in_order(classes))}")
     return classes

@@ -1,4 +1,4 @@
-"""Labelled pictures that are not yet decoded: what every reader of a data set gives."""
+"""Labelled pictures before decoding: the result of every reader of a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.labels import Labels, by_name
-from mosaic_fl.data.names import in_order, listed, shown
+from mosaic_fl.data.names import in_order, listing, quote
 from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError, unknown
 
@@ -18,10 +18,11 @@ READING = ReadingConfig()  # the defaults
 
 @dataclass(frozen=True)
 class Rows:
-    """Labelled pictures, not yet decoded: n of them, with labels int64 (n,).
+    """n labelled pictures before decoding, with labels int64 (n,).
 
-    `names` holds one class name per label, or is None where the source has none; then labels are what the source says.
-    `coded`: the source numbers its classes itself; where it does not, its names alone count, and their order is ours.
+    `names` holds one class name per label. It is None where the source has no names: then labels are those of the
+    source. `coded`: the source numbers its classes itself. Where it does not, only its names have a meaning, not their
+    order.
     """
 
     source: str
@@ -31,22 +32,22 @@ class Rows:
     coded: bool = True
 
     def place(self, row: int) -> str:
-        """Where a row lies, for an error."""
+        """The file or row of a picture, for an error."""
         picture = self.pictures[row]
         return str(picture) if isinstance(picture, Path) else f"row {row} of {self.source}"
 
-    def labelled(self) -> Labels:
+    def to_labels(self) -> Labels:
         """The labels with their names."""
         return Labels(self.labels, self.names, self.coded)
 
 
 def join(parts: Sequence[Rows], source: str) -> Rows:
-    """The rows of several files of one data set, in this order; raises UsageError where they name other classes."""
+    """The rows of several files of one data set, in this order; raises UsageError where their classes differ."""
     if len(parts) == 1:
         return parts[0]
     if all(part.names is not None and not part.coded for part in parts):
         names = in_order(name for part in parts for name in part.names or ())
-        parts = [replace(part, labels=by_name(part.labelled(), names, part.source), names=names) for part in parts]
+        parts = [replace(part, labels=by_name(part.to_labels(), names, part.source), names=names) for part in parts]
     first = parts[0]
     if any((part.names, part.coded) != (first.names, first.coded) for part in parts):
         raise UsageError(f"{first.source} and the files next to it name different classes: they are no one data set")
@@ -54,25 +55,25 @@ def join(parts: Sequence[Rows], source: str) -> Rows:
     return Rows(source, [picture for part in parts for picture in part.pictures], labels, first.names, first.coded)
 
 
-def choose_column(present: Sequence[str], wanted: str, usual: Sequence[str], option: str, source: str) -> str:
-    """The column that is `wanted`, or without one the first of the `usual` names that is there, in any case.
+def choose_column(columns: Sequence[str], choice: str, usual: Sequence[str], option: str, source: str) -> str:
+    """The column `choice`, or where that is empty, the first of the `usual` names among `columns`, in any case.
 
-    Raises UsageError, with the columns that there are, where there is none, and for two that differ in case alone.
+    Raises UsageError, with all columns, where there is no such column, and for two that differ in case alone.
     """
-    if wanted:
-        if wanted not in present:
+    if choice:
+        if choice not in columns:
             raise UsageError(
-                f"{source}: {unknown('column', wanted, map(shown, present))}; it has {listed(present, 30)}"
+                f"{source}: {unknown('column', choice, map(quote, columns))}; it has {listing(columns, 30)}"
             )
-        return wanted
+        return choice
     for name in usual:
-        alike = [column for column in present if column.strip().casefold() == name]
+        alike = [column for column in columns if column.strip().casefold() == name]
         if name in alike:
             return name
         if len(alike) > 1:
-            raise UsageError(f"{source} has the columns {listed(alike)}: say which with {option}")
+            raise UsageError(f"{source} has the columns {listing(alike)}: say which with {option}")
         if alike:
             return alike[0]
     raise UsageError(
-        f"{source} has no column {' or '.join(usual)}; it has {listed(present, 30)}: name one with {option}"
+        f"{source} has no column {' or '.join(usual)}; it has {listing(columns, 30)}: name one with {option}"
     )

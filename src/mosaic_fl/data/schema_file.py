@@ -1,4 +1,4 @@
-"""The schema of a federation as a file: what each site compares its own data with before it trains."""
+"""The schema of a federation as a file. Each site compares its own data with it before it trains."""
 
 import json
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ MAX_BYTES = 4 * 2**20  # 10,000 class names of 400 bytes each
 
 
 def schema_text(schema: Schema) -> str:
-    """One line of JSON: kind, shape, classes, range and, unless it is the usual one, fit. No figure of any site."""
+    """One line of JSON: kind, shape, classes, range, and fit unless it is the default. It has no figure of any site."""
     return json.dumps(schema.to_json(), ensure_ascii=False) + "\n"
 
 
 def read_schema(path: Path) -> Schema:
-    """The schema in a file of at most 4 MiB; raises UsageError that names it for anything else."""
+    """The schema in a file of at most 4 MiB; raises UsageError, with its name, for anything else."""
     content = read_bytes(path, MAX_BYTES)
     try:
         value = json.loads(content.decode("utf-8-sig"))
@@ -39,7 +39,7 @@ def load_own(
 ) -> Dataset:
     """A client's labelled images, `load_file`; with a `schema_file`, of exactly that schema.
 
-    The schema gives the classes, the channels and the image size. Raises UsageError, in one line, for what differs.
+    The schema gives the classes, the channels and the image size. Raises UsageError, in one line, for a difference.
     """
     if schema_file is None:
         return load_file(path, reading, classes=classes)
@@ -52,13 +52,13 @@ def load_own(
 def reading_as(schema: Schema, reading: ReadingConfig, source: str) -> ReadingConfig:
     """`reading` with the image size of the `schema`, where its images are squares.
 
-    Raises UsageError where an option that was given asks for other images than the schema, which is of `source`.
+    Raises UsageError where an option of the user contradicts the schema, which is that of `source`.
     """
     image = image_of(schema)
     channels, height, width = image.shape
     sides = (reading.image_size, reading.image_size) if reading.image_size else (height, width)
     fit = image.fit if reading.fit == "auto" else reading.fit
-    asked = image_schema((CHANNELS[reading.channels] or channels, *sides), schema.classes, fit)
-    if asked != schema:
-        raise UsageError(f"{source} says {schema.difference(asked)}: leave out the option that differs")
+    own_schema = image_schema((CHANNELS[reading.channels] or channels, *sides), schema.classes, fit)
+    if own_schema != schema:
+        raise UsageError(f"{source} says {schema.difference(own_schema)}: leave out the option that differs")
     return reading.model_copy(update={"image_size": height if height == width else 0})

@@ -1,4 +1,4 @@
-"""A data set by name or path: training and test images of a run, or one client's own file."""
+"""A data set by name or path: the training and test images of a run, or the images of one client."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 
-# The share and the stream of a test set that the data set does not bring: the same for every run's seed.
+# The share and the stream of a test set, for a data set without one: the same for every seed of a run.
 TEST_SHARE = 0.2
 TEST_STREAM = Stream(0, "test-split")
 
@@ -39,10 +39,10 @@ def load(config: DataConfig, seed: int) -> Splits:
 
     The name is `digits`; a folder with *train*.parquet and *test*.parquet, or the beginning of such names
     (`data/mnist`); one Parquet file, or a CSV that lists files and labels; a folder of images, one sub-folder a class,
-    or of such folders called train, test or validation, which may have lists, too; or hub:ORG/NAME. Where there is no
-    test set, a validation set serves as one, or a fifth of each class becomes it. Images keep their channels (1 grey, 3
-    RGB) and size, or get `config.image_size` pixels a side. Raises UsageError for what is no data set, for images of
-    different sizes, for a class that the training data or the names lack, and for a class only in the test set.
+    or of such folders called train, test or validation, which may have lists, too; or hub:ORG/NAME. Without a test set,
+    the validation set is used as one, or a fifth of each class. Images keep their channels (1 grey, 3
+    RGB) and size, or get `config.image_size` pixels a side. Raises UsageError for anything but a data set, for images
+    of different sizes, for a class that the training data or the names lack, and for a class only in the test set.
     """
     train_rows, test_rows = common_classes(*_rows(config.name, config))
     names = train_rows.names or ()
@@ -71,10 +71,10 @@ def load_file(
     """All labelled images of one client: a Parquet file, a CSV list, a folder with one, or a folder of images.
 
     Class names come from `schema`, else from `classes` (a number, or names in the order of their labels), else from the
-    file, else they are "0".."C−1", all of which must occur. A client need not have samples of every class: where the
-    file or the folder names its own, they find their labels by name. Of a folder in parts the training part is read,
-    which is told. Raises UsageError for what is no data set, and where the file's names or the images' shape disagree
-    with `schema` or `classes`.
+    file, else they are "0".."C−1", all of which must occur. A client may lack samples of some classes: class names in
+    the file or folder are matched to those of the federation. In a folder with parts the training part is read, with a
+    note. Raises UsageError for anything but a data set, and where class names or image shapes contradict `schema` or
+    `classes`.
     """
     place = _existing_place(path, reading)
     files = place.training()
@@ -85,10 +85,10 @@ def load_file(
 
 
 def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING) -> Dataset:
-    """Labelled test images that a model of `schema` is measured on, resized to its image size, grey where it is.
+    """Labelled test images for a model of `schema`, resized to its image size, and grey where the model is.
 
-    Of a folder in parts, the test part. Classes that have names are found by name. Another image size in `reading` has
-    no use, which is told. Raises UsageError as `load_file` does.
+    In a folder with parts the test part is read. Class names are matched to those of the schema. Another image size in
+    `reading` is ignored with a note. Raises UsageError as `load_file` does.
     """
     _, height, width = schema.shape
     if reading.image_size and (height, width) != (reading.image_size, reading.image_size):
@@ -105,7 +105,7 @@ def check_test(path: str | Path, reading: ReadingConfig = READING) -> None:
 
 
 def _test_rows(path: str | Path, reading: ReadingConfig) -> Rows:
-    """The rows of the test part, of the validation part, or of all there is, which is told."""
+    """The rows of the test part, else of the validation part, else of all data, with a note."""
     place = _existing_place(path, reading)
     files = place.testing()
     if not files:
@@ -117,13 +117,13 @@ def _test_rows(path: str | Path, reading: ReadingConfig) -> Rows:
 
 def _read(files: Sequence[Path], place: Place, reading: ReadingConfig) -> Rows:
     """The rows of the table files of one data set, or of an image folder."""
-    rows = join([_read_one(file, reading) for file in files], str(place.path))
+    rows = join([_read_file(file, reading) for file in files], str(place.path))
     if place.path.is_dir() and all(file.suffix.lower() in CSV_SUFFIXES for file in files):
         place.tell_unlisted(files, rows)
     return rows
 
 
-def _read_one(file: Path, reading: ReadingConfig) -> Rows:
+def _read_file(file: Path, reading: ReadingConfig) -> Rows:
     if file.is_dir():
         return read_folder(file, reading)
     return read_csv(file, reading) if file.suffix.lower() in CSV_SUFFIXES else read_parquet(file, reading)
@@ -163,7 +163,7 @@ def _client_data(
     rows: Rows, classes: int | Sequence[str] | None, reading: ReadingConfig, schema: Schema | None
 ) -> Dataset:
     """One client's images; `classes`: the federation's class names, or how many there are."""
-    labels, names = in_classes(rows.labelled(), classes, rows.place, rows.source)
+    labels, names = in_classes(rows.to_labels(), classes, rows.place, rows.source)
     return _image_data(replace(rows, labels=labels, names=names), names, reading, schema)
 
 
@@ -181,9 +181,9 @@ def _image_data(rows: Rows, names: tuple[str, ...], reading: ReadingConfig, sche
 
 def _check_shape(images: Tensor, shape: tuple[int, ...], source: str) -> None:
     if tuple(images.shape[1:]) != shape:
-        found, wanted = ("×".join(map(str, s)) for s in (images.shape[1:], shape))
+        actual, expected = ("×".join(map(str, s)) for s in (images.shape[1:], shape))
         way_out = "resize with --image-size N (data.image_size)" if shape[1] == shape[2] else "resize them yourself"
-        raise UsageError(f"the images of {source} are {found}, not {wanted}: {way_out}")
+        raise UsageError(f"the images of {source} are {actual}, not {expected}: {way_out}")
 
 
 def _subset(data: Dataset, most: int, stream: Stream) -> Dataset:

@@ -1,4 +1,4 @@
-"""A text file as people have them: UTF-8 with a byte-order mark or without, or UTF-16."""
+"""Text files of users: UTF-8 with or without a byte-order mark, or UTF-16."""
 
 import codecs
 from pathlib import Path

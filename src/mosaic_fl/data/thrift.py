@@ -1,6 +1,6 @@
-"""Some fields of a struct in Thrift's compact protocol, as the headers and the summary of a Parquet file are written.
+"""A reader of structs in Thrift's compact protocol, the form of the headers and the summary of a Parquet file.
 
-What is not asked for is passed over. It is read as pyarrow reads it; what could be read in two ways is refused.
+It returns chosen fields and skips the others. It reads data as pyarrow does, and refuses ambiguous data.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ I32 = 5
 I64 = 6
 STRUCT = 12
 Shape = int | list[Any] | Mapping[int, Any]
-"""A kind of number, a list of one shape, which is that of its structs, or a struct: a shape for each of some fields."""
+"""A kind of number; a list, whose one element is the shape of its structs; or a struct, as shapes by chosen field."""
 
-_BOOLEANS = (1, 2)  # as a field it has no bytes
+_BOOLEANS = (1, 2)  # a field of this kind has no bytes
 _BYTE = 3
 _INTEGERS = (4, I32, I64)
 _DOUBLE = 7
@@ -22,7 +22,7 @@ _LISTS = (_LIST, 10)  # or a set
 _MAP = 11
 
 DEPTH = 16  # of values in values
-FIELDS = 2**15  # a reader takes greater numbers for others
+FIELDS = 2**15  # readers take greater numbers for other fields
 CONTAINED = 2**20  # values in one list, as pyarrow reads; and structs in all
 
 
@@ -31,9 +31,9 @@ class TooShortError(ValueError):
 
 
 class ThriftReader:
-    """Reads one struct from the beginning of `data`; `place` is where it ends. At most `values` are passed over.
+    """Reads one struct from the beginning of `data`; `place` is its end. It skips at most `values` values.
 
-    Raises ValueError, in words for what it has, for what is none; TooShortError where it goes on.
+    Raises ValueError with words for what is wrong; TooShortError where the data end too early.
     """
 
     def __init__(self, data: bytes, values: int) -> None:
@@ -43,20 +43,20 @@ class ThriftReader:
         self._structs = 0
 
     def struct(self, shape: Mapping[int, Any], depth: int = 0) -> dict[int, Any]:
-        """The fields of `shape` that it has."""
+        """Those fields of `shape` that the struct has."""
         self._structs += 1
         if self._structs > CONTAINED:
             raise ValueError("too many parts")
         fields = dict[int, Any]()
-        earlier = set[int]()
+        numbers = set[int]()
         field = 0
         while first := self._byte():
             kind = first & 15
             step = first >> 4
             field = field + step if step else self._number()
-            if not 0 < field < FIELDS or field in earlier:
+            if not 0 < field < FIELDS or field in numbers:
                 raise ValueError("a strange field")
-            earlier.add(field)
+            numbers.add(field)
             if kind in _BOOLEANS:
                 continue
             if field in shape and kind == _kind_of(shape[field]):
@@ -76,7 +76,7 @@ class ThriftReader:
         return [self.struct(shape[0], depth + 1) for _ in range(count)]
 
     def _skip(self, kind: int, depth: int) -> None:
-        """Pass over a value."""
+        """Skip a value."""
         self._values -= 1
         if depth > DEPTH or self._values < 0:
             raise ValueError("too many parts")
@@ -104,7 +104,7 @@ class ThriftReader:
             raise ValueError("a value of unknown kind")
 
     def _list(self) -> tuple[int, int]:
-        """The kind of a list's values, and how many there are."""
+        """The kind of a list's values, and their number."""
         first = self._byte()
         count = first >> 4 if first >> 4 < 15 else self._varint()
         if count > CONTAINED:
@@ -121,7 +121,7 @@ class ThriftReader:
         return self.data[self.place - 1]
 
     def _varint(self) -> int:
-        """A number of 7 bits a byte."""
+        """An unsigned number, 7 bits a byte."""
         value = 0
         for shift in range(0, 70, 7):
             byte = self._byte()
@@ -131,7 +131,7 @@ class ThriftReader:
         raise ValueError("too long a number")
 
     def _number(self) -> int:
-        """A signed one, as Thrift folds it."""
+        """A signed number, in Thrift's zigzag coding."""
         value = self._varint()
         return (value >> 1) ^ -(value & 1)
 

@@ -1,4 +1,4 @@
-"""A client's validation split: what its own choices (epochs, best step) are made on, never the test set."""
+"""A client's validation split, for its own choices (epochs, best step). The test set is never used for them."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _ROUNDING = 1e-9
 
 
 def hold_out(data: Dataset, share: float, stream: Stream) -> tuple[Dataset, Dataset]:
-    """Split `data` into (train, validation), the same share of every class, in the order the samples had.
+    """Split `data` into (train, validation), the same share of every class, in the order of the samples.
 
     Of n_c samples of class c, floor(share · n_c) are held out, and at least one stays for training: a class
     with fewer than 1/share samples gives none, so a small client's validation split may be empty. `share`
@@ -24,5 +24,5 @@ def hold_out(data: Dataset, share: float, stream: Stream) -> tuple[Dataset, Data
     by_class = order[np.argsort(labels[order], kind="stable")]  # class by class, at random within each
     first = np.cumsum(counts) - counts
     rank = np.arange(len(labels)) - first[labels[by_class]]
-    held = rank < quota[labels[by_class]]
-    return data.subset(np.sort(by_class[~held])), data.subset(np.sort(by_class[held]))
+    is_validation = rank < quota[labels[by_class]]
+    return data.subset(np.sort(by_class[~is_validation])), data.subset(np.sort(by_class[is_validation]))

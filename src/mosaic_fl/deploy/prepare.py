@@ -12,7 +12,7 @@ from mosaic_fl.deploy.warm import import_all, require_executor_module
 from mosaic_fl.engines.flower.extra import QUIET
 from mosaic_fl.engines.flower.site import SiteFile, load_site
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.notes import NOTE, note, printed
+from mosaic_fl.notes import NOTE, note, print_notes
 
 USAGE_ERROR = 2  # exit code of the process for an error that the user must correct
 
@@ -65,7 +65,7 @@ def check_data(site: SiteFile) -> None:
 
 if __name__ == "__main__":
     try:
-        with printed():
+        with print_notes():
             prepare_in_process(load_site(Path(sys.argv[1])))
     except UsageError as error:
         print(error, file=sys.stderr)

@@ -23,9 +23,9 @@ from mosaic_fl.deploy.processes import Child, Command, Processes, call, free_por
 from mosaic_fl.deploy.serving import Deployment
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.errors import MosaicError, UsageError
-from mosaic_fl.runs.ending import ended_before
+from mosaic_fl.runs.ending import earlier_result
 from mosaic_fl.runs.folder import claim
-from mosaic_fl.runs.result import FILE, finished
+from mosaic_fl.runs.result import FILE, final_result
 from mosaic_fl.storage.files import read_bytes, sha256
 from mosaic_fl.storage.folder_lock import occupy
 from mosaic_fl.storage.journal import Journal
@@ -92,9 +92,9 @@ def serve(plan: ServerPlan, *, resume: bool, force: bool, beat: Callable[[], Non
     options = {"clients": str(plan.clients), "test": str(plan.test) if plan.test else ""}
     sources = [path for path in (plan.test, plan.keys, plan.clients_keys) if path]
     claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
-    if (earlier_result := ended_before(plan.out)) is not None:
+    if (previous := earlier_result(plan.out)) is not None:
         _remove_messages(plan)  # the run may have been killed between its result and its end
-        return earlier_result
+        return previous
     hub_port = _hub_port(plan)
     _write(plan, client_keys, hub_port)
     earlier_stamp = _stamp(plan.out / FILE)
@@ -227,7 +227,7 @@ def _wait(
         beat()
         if content := _read(failure):
             raise (UsageError if content.get("exit_code") == 2 else MosaicError)(str(content.get("error")))
-        if _stamp(plan.out / FILE) not in (None, earlier_stamp) and (result := finished(plan.out)) is not None:
+        if _stamp(plan.out / FILE) not in (None, earlier_stamp) and (result := final_result(plan.out)) is not None:
             return result
         if child := processes.dead():
             raise MosaicError(f"{child.name} ended by itself: {last_line(child.output())}; go on with --resume")

@@ -27,7 +27,7 @@ from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust, trust_own
-from mosaic_fl.notes import printed
+from mosaic_fl.notes import print_notes
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import benefit
@@ -95,8 +95,11 @@ def serve(grid: Grid, folder: Path) -> None:
         config = from_toml(folder / "config.toml")
         with Watch(folder, json_logs=deployment.json_logs) as watch:
             try:
-                port = deployment.metrics_port
-                with serve_metrics(watch, port) if port else nullcontext(), printed():  # the command prints such lines
+                port = deployment.metrics_port  # the command prints the notes of this process
+                with (
+                    serve_metrics(watch, port) if port else nullcontext(),
+                    print_notes(),
+                ):  # the command prints such lines
                     watch.tell("run_started", expected=list(range(deployment.clients)))
                     _run(grid, folder, deployment, config, watch)
                     watch.tell("run_finished")

@@ -1,5 +1,5 @@
-"""What a sample is: named fields, each of a kind, and classes. A kind of sample is a folder or file here.
+"""Samples: named fields, each of a kind, and classes. Each kind of sample has a folder or file here; `image` is one.
 
-`kind` says what every kind can do; `image` is one. `schema` is what all sites agree on, `samples` holds values at
-rest, `dataset` adds labels. Whoever learns, fuses or sends reads these, and knows no kind by name.
+`kind` is the interface of a kind. `schema` has the fields and classes, the same at all sites. `samples` holds values at
+rest, and `dataset` adds labels. The rest of the package uses these and names no kind.
 """

@@ -1,4 +1,4 @@
-"""Labelled samples, and a data set as it is loaded."""
+"""Labelled samples, and a data set with its training and test parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Dataset:
     schema: Schema
 
     def __post_init__(self) -> None:
-        given: tuple[Any, Any] = (self.samples, self.labels)  # of a user, whom no type checker warns
-        if not isinstance(given[0], Samples) or not isinstance(given[1], Tensor):
-            kinds = " and ".join(type(each).__name__ for each in given)
+        values: tuple[Any, Any] = (self.samples, self.labels)  # of any type: a user may have no type checker
+        if not isinstance(values[0], Samples) or not isinstance(values[1], Tensor):
+            kinds = " and ".join(type(value).__name__ for value in values)
             raise UsageError(f"a Dataset is of Samples and a tensor of labels, not {kinds}: from_arrays makes one")
         if self.samples.kinds != self.schema.fields:
             raise UsageError("the samples are of other fields or kinds than the schema says")
@@ -52,9 +52,9 @@ class Dataset:
         return self.samples.only
 
     def subset(self, indices: Tensor | npt.NDArray[np.int64] | Sequence[int]) -> "Dataset":
-        """The samples at `indices`, in that order, or where truth values, one a sample, are true.
+        """The samples at `indices`, in that order; or those whose truth value is True, with one truth value a sample.
 
-        Raises UsageError for other numbers than whole ones, and another number of truth values.
+        Raises UsageError for numbers that are not whole, and for another number of truth values.
         """
         index = torch.as_tensor(indices)
         if index.dtype == torch.bool and index.shape == self.labels.shape:
@@ -67,20 +67,20 @@ class Dataset:
         return Dataset(self.samples[index], self.labels[index], self.schema)
 
     def class_counts(self) -> Tensor:
-        """How many samples each class has: int64 (C,)."""
+        """The number of samples of each class: int64 (C,)."""
         return torch.bincount(self.labels, minlength=self.schema.num_classes)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set as it is loaded: `test` is for the final figures alone."""
+    """A data set with its parts. `test` is only for the final figures."""
 
     name: str
     train: Dataset
     test: Dataset
 
 
-def pooled(parts: Sequence[Dataset]) -> Dataset:
+def pool(parts: Sequence[Dataset]) -> Dataset:
     """All samples of the parts, in their order."""
     labels = torch.cat([part.labels for part in parts])
     return Dataset(concatenate([part.samples for part in parts]), labels, parts[0].schema)

@@ -1,4 +1,4 @@
-"""A kind of sample: what the values of one field are, at rest and in a network, and what can be done with them."""
+"""The interface of a kind of sample: the values of one field, at rest and in a network. Open it to add a kind."""
 
 from typing import Any, ClassVar, Protocol
 
@@ -12,10 +12,10 @@ from mosaic_fl.registries import KINDS
 
 
 class Kind(Protocol):
-    """One field's kind, a frozen value that sites compare; `n` values at rest are a tensor (n, …)."""
+    """The kind of one field: a frozen value, which sites compare. `n` values at rest are a tensor (n, …)."""
 
     name: ClassVar[str]
-    """By which files and settings know the kind."""
+    """The name of the kind in files and settings."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -23,13 +23,13 @@ class Kind(Protocol):
 
     @property
     def drawn_well(self) -> bool:
-        """Whether small generators draw such values well, so that their labels can be believed (docs/notes)."""
+        """Whether small generators draw such values well, so that their samples have the right labels (docs/notes)."""
 
     def check(self, values: Tensor) -> None:
         """Raise UsageError unless `values` (n, …) are values of this kind at rest."""
 
     def zeros(self, n: int) -> Tensor:
-        """`n` values at rest that say nothing."""
+        """`n` values at rest without information."""
 
     def to_network(self, values: Tensor) -> Tensor:
         """Values at rest -> float32 (n, *shape) as networks take them."""
@@ -37,39 +37,39 @@ class Kind(Protocol):
     def to_rest(self, values: Tensor) -> Tensor:
         """Float (n, *shape) of a generator -> the nearest values at rest; the inverse of `to_network` to rounding."""
 
-    def augmentation(self, asked: str) -> str:
-        """How values are varied in training where the configuration says `asked`, which may be "auto"."""
+    def augmentation(self, setting: str) -> str:
+        """The augmentation of values in training for a `setting` of the configuration, which may be "auto"."""
 
     def varied(self, values: Tensor, how: str, rng: torch.Generator) -> Tensor:
-        """A varied copy of values at rest, each changed on its own; `how` comes from `augmentation`."""
+        """An augmented copy of values at rest, each with its own change; `how` is a result of `augmentation`."""
 
-    def prior_source(self, asked: str) -> str:
-        """Where public values come from where the configuration says `asked`, which may be "auto"; "none": nowhere."""
+    def prior_source(self, setting: str) -> str:
+        """The source of public values for a `setting` of the configuration, which may be "auto"; or "none"."""
 
     def check_prior(self, source: str) -> None:
-        """Raise UsageError unless `prior` knows `source`."""
+        """Raise UsageError unless `prior` can draw from `source`."""
 
     def prior(self, source: str, n: int, stream: Stream) -> Tensor:
-        """`n` public values at rest with no task data in them."""
+        """`n` public values at rest, without any task data."""
 
     def mixed(self, prior: Tensor, samples: Tensor, config: DistillConfig, seed: int) -> Tensor:
-        """Public values, some of them mixed with generators' `samples` as `config` says, at rest; no label holds."""
+        """Public values at rest, some of them mixed with generators' `samples` by `config`; they have no labels."""
 
     def default_models(self) -> tuple[str, ...]:
-        """Architectures for clients in turn, where the user names none."""
+        """The default architectures of clients, in turn."""
 
     def default_student(self) -> str:
-        """The global model's architecture, where the user names none."""
+        """The default architecture of the global model."""
 
     @property
     def summary(self) -> str:
-        """What values are, in a few words, as in "1×8×8 images"."""
+        """A description of the values in a few words, as "1×8×8 images"."""
 
     def difference(self, other: "Kind") -> str:
-        """In what this kind differs from another one, in words, as in "images of 1×8×8, not 3×8×8"."""
+        """The difference from another kind in words, as "images of 1×8×8, not 3×8×8"."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, of which "kind" is the name."""
+        """As JSON values; "kind" is the name."""
 
     @classmethod
     def from_json(cls, value: object) -> "Kind":
@@ -77,7 +77,7 @@ class Kind(Protocol):
 
 
 def kind_from_json(value: object) -> Kind:
-    """The kind that JSON values describe; raises UsageError for one that is not known here."""
+    """The kind that JSON values describe; raises UsageError for an unknown one."""
     match value:
         case {"kind": str(name)}:
             return KINDS.received(name).from_json(value)

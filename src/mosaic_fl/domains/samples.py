@@ -1,4 +1,4 @@
-"""Samples at rest: a tensor for each field, indexed and never copied by loader workers."""
+"""Samples at rest: one tensor for each field. Training indexes these tensors; no loader copies them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from mosaic_fl.domains.kind import Kind
 from mosaic_fl.errors import UsageError
 
 Inputs = Tensor | dict[str, Tensor]
-"""What a network takes: float32 (n, …), or one such tensor a field, by name, where samples have several."""
+"""The inputs of a network: float32 (n, …), or a dictionary of such tensors by field, where samples have several."""
 Index = Tensor | slice
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Samples:
-    """n samples at rest: for each field its kind, its `values` (n, …), and which rows have it.
+    """n samples at rest: for each field its kind, its `values` (n, …), and the rows that have it.
 
-    A field that is not in `present` is there in every row, else `present` holds bool (n,); the values of a row that
-    lacks it say nothing. Raises UsageError where values are not of their kind, or lengths differ.
+    `present` holds bool (n,) for a field that some rows lack; a field that is not in it is in every row. The values of
+    a row that lacks the field have no meaning. Raises UsageError where values are not of their kind, or lengths differ.
     """
 
     kinds: Mapping[str, Kind]
@@ -61,7 +61,7 @@ class Samples:
         return [self[slice(start, start + size)] for start in range(0, max(len(self), 1), size)]
 
     def inputs(self) -> Inputs:
-        """What a network takes of them: the one field's values, or those of all by name, absent ones as zeros."""
+        """The inputs of a network: the one field's values, or those of all by name, 0 where a row lacks the field."""
         if len(self.kinds) == 1:
             name, kind = next(iter(self.kinds.items()))
             return kind.to_network(self.values[name])
@@ -69,15 +69,15 @@ class Samples:
 
     def _input(self, name: str, kind: Kind) -> Tensor:
         values = kind.to_network(self.values[name])
-        there = self.present.get(name)
-        return values if there is None else values * there.view(-1, *[1] * (values.ndim - 1))
+        present = self.present.get(name)
+        return values if present is None else values * present.view(-1, *[1] * (values.ndim - 1))
 
-    def varied(self, asked: str, rng: torch.Generator) -> "Samples":
-        """A varied copy for a training step, each field as its kind is where the configuration says `asked`."""
-        if all(kind.augmentation(asked) == "none" for kind in self.kinds.values()):
+    def varied(self, setting: str, rng: torch.Generator) -> "Samples":
+        """An augmented copy for a training step; each kind decides what the configuration's `setting` means."""
+        if all(kind.augmentation(setting) == "none" for kind in self.kinds.values()):
             return self
         values = {
-            name: kind.varied(self.values[name], kind.augmentation(asked), rng) for name, kind in self.kinds.items()
+            name: kind.varied(self.values[name], kind.augmentation(setting), rng) for name, kind in self.kinds.items()
         }
         return Samples(self.kinds, values, self.present)
 
@@ -99,7 +99,7 @@ def concatenate(parts: Sequence[Samples]) -> Samples:
 
 
 def from_network(kinds: Mapping[str, Kind], outputs: Inputs) -> Samples:
-    """What a generator gives, as networks take it, as samples at rest."""
+    """Samples at rest from a generator's outputs, which have the form of a network's inputs."""
     if isinstance(outputs, Tensor):
         name, kind = next(iter(kinds.items()))
         return Samples(kinds, {name: kind.to_rest(outputs)})
@@ -113,7 +113,7 @@ def to_tensors(samples: Samples, prefix: str) -> dict[str, Tensor]:
 
 
 def from_tensors(kinds: Mapping[str, Kind], tensors: Mapping[str, Tensor], prefix: str) -> Samples:
-    """The samples that `to_tensors` wrote."""
+    """The samples from the tensors of `to_tensors`."""
     values = {name: tensors[f"{prefix}{name}"] for name in kinds}
     present = {name: tensors[f"{prefix}{name}?"] for name in kinds if f"{prefix}{name}?" in tensors}
     return Samples(kinds, values, present)

@@ -1,4 +1,4 @@
-"""The schema: what all sites must agree on before any training, the fields of a sample and the classes."""
+"""The schema: the fields of a sample and the classes. All sites must have the same one before any training."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ from unicodedata import category
 from mosaic_fl.domains.kind import Kind, kind_from_json
 from mosaic_fl.errors import UsageError
 
-# Bounds on what a received schema may claim, so that it cannot make a reader allocate without limit.
+# Bounds on a received schema, so that it cannot make a reader allocate without limit.
 MAX_CLASSES = 10_000
 MAX_NAME = 200
 MAX_FIELDS = 100
-SHOWN = 6  # class names in a `repr`
-UNSHOWN = ("Cc", "Cs", "Zl", "Zp")  # kinds of characters that steer a terminal, are none, or end a line
-TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # that reorder what stands around them
+REPR_CLASSES = 6  # class names in a `repr`
+CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # categories of characters that control a terminal, are invalid, or end a line
+REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # these reorder the text around them
 
 
 def _is_plain(name: str) -> bool:
-    return TURNING.isdisjoint(name) and not any(category(character) in UNSHOWN for character in name)
+    return REORDERING.isdisjoint(name) and not any(category(character) in CONTROLS for character in name)
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,8 +46,8 @@ class Schema:
             raise UsageError(f"class name {twice!r} is there twice: each class has a name of its own")
 
     def __repr__(self) -> str:
-        names = ", ".join(map(repr, self.classes[:SHOWN]))
-        more = f", … {self.num_classes:,} in all" if self.num_classes > SHOWN else ""
+        names = ", ".join(map(repr, self.classes[:REPR_CLASSES]))
+        more = f", … {self.num_classes:,} in all" if self.num_classes > REPR_CLASSES else ""
         fields = ", ".join(f"{name}: {kind.summary}" for name, kind in self.fields.items())
         return f"Schema({fields}; classes ({names}{more}))"
 
@@ -77,7 +77,7 @@ class Schema:
         return self.kind.shape
 
     def difference(self, other: "Schema") -> str:
-        """In what this schema differs from another one, in words; the classes where the fields agree."""
+        """The difference from another schema in words: of the fields, or of the classes where the fields agree."""
         if self.fields.keys() != other.fields.keys():
             return f"the fields {', '.join(self.fields)}, not {', '.join(other.fields)}"
         for name, kind in self.fields.items():
@@ -89,7 +89,7 @@ class Schema:
         return f"the classes {ours}, not {theirs}"
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, the inverse of `from_json`; one field of its kind's name in the form of version 1."""
+        """As JSON values, the inverse of `from_json`; a single field with its kind's name has the form of version 1."""
         fields = {name: kind.to_json() for name, kind in self.fields.items()}
         if set(fields) != {next(iter(self.fields.values())).name}:
             return {"fields": fields, "classes": list(self.classes)}
@@ -109,9 +109,9 @@ class Schema:
         raise UsageError("it is no schema: that has fields of kinds known here, or images, and a list of class names")
 
 
-def _require_plain(what: str, name: object) -> None:
+def _require_plain(role: str, name: object) -> None:
     if not isinstance(name, str) or len(name) > MAX_NAME or not _is_plain(name):
         raise UsageError(
-            f"{what} name {str(name)[:40]!r}: names are text of at most {MAX_NAME} characters, none of them a control "
+            f"{role} name {str(name)[:40]!r}: names are text of at most {MAX_NAME} characters, none of them a control "
             "character"
         )

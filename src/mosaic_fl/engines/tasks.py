@@ -16,7 +16,7 @@ from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.config import Config
 from mosaic_fl.config.client import BARE
-from mosaic_fl.domains.dataset import pooled
+from mosaic_fl.domains.dataset import pool
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.experts.naming import kind_of
@@ -207,8 +207,8 @@ class CeilingTask:
         start = time.perf_counter()
         config = place.config
         splits = [split(site, config) for site in place.sites.values()]
-        train = pooled([train for train, _ in splits])
-        validation = pooled([validation for _, validation in splits])
+        train = pool([train for train, _ in splits])
+        validation = pool([validation for _, validation in splits])
         with Stream(config.run.seed, "student-init").ambient():
             model = build(self.architecture, train.schema)
         longest = max(self.steps, config.train.max_steps)

@@ -17,7 +17,7 @@ import torch
 
 from mosaic_fl.engines.parcel import Parcel
 from mosaic_fl.engines.tasks import Task, TaskResult, Workplace
-from mosaic_fl.models.own import admitted
+from mosaic_fl.models.own import admissions
 from mosaic_fl.training.monitor import Listener
 
 REPORT_EVERY = 0.1  # seconds between two progress messages of a worker
@@ -73,7 +73,7 @@ class Workers:
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self.news: SimpleQueue[Any] = context.SimpleQueue()
         self.pool = ProcessPoolExecutor(
-            count, context, _start, (place.sites, place.config, place.device, self.news, admitted())
+            count, context, _start, (place.sites, place.config, place.device, self.news, admissions())
         )
         # All processes start now, before any thread of a progress display does: forking with threads is unsafe.
         for future in [self.pool.submit(os.getpid) for _ in range(count)]:
@@ -105,7 +105,7 @@ def _start(sites: Any, config: Any, device: Any, news: "SimpleQueue[Any]", facto
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
     threading.Thread(target=die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    admitted().update(factories)
+    admissions().update(factories)
     last = 0.0
 
     def tell(stage: str, client: int, done: int, total: int) -> None:

@@ -1,1 +1,1 @@
-"""What travels between sites and server: contributions, the global model, and what a method may ask of clients."""
+"""What travels between sites and server: contributions and the global model. `federation` is what methods call."""

@@ -1,4 +1,4 @@
-"""A contribution: all that leaves a client, as a value and as a file."""
+"""A contribution: all that leaves a client, as a value and as a file. Open it for the file format and its checks."""
 
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -21,7 +21,7 @@ from mosaic_fl.numerics.states import State, under
 from mosaic_fl.storage import container
 
 KIND = "contribution"
-# Bounds on what a received manifest may claim.
+# Bounds on the numbers and texts in a received manifest.
 MAX_CLIENT = 2**31
 MAX_COUNT = 2**40
 MAX_REASON = 500
@@ -37,21 +37,21 @@ class Prototypes:
 
 
 def no_prototypes() -> Prototypes:
-    """None, of an expert without features."""
+    """Empty prototypes, for an expert without features."""
     empty = torch.zeros(0, dtype=torch.int64)
     return Prototypes(torch.zeros(0, 0), empty, empty)
 
 
 @dataclass(frozen=True, repr=False)
 class Contribution:
-    """What one client gives to the federation (docs/method.md, steps 1, 2 and 4).
+    """All that one client sends to the federation (docs/method.md, steps 1, 2 and 4).
 
-    `expert` is what the client's model called `architecture` has learnt, its weights where it is a network;
-    `class_counts` (C,) its training samples a class;
-    `generator` the state of `generator_spec`, both None where the client sends none; `generator_note` says why there is
-    none, or why it is of this family;
-    `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split,
-    the latter two missing where it is empty.
+    `expert` is the state of the client's trained model `architecture`: its weights where it is a network.
+    `class_counts` (C,) are its training samples by class.
+    `generator` is the state of `generator_spec`; both are None where the client sends no generator. `generator_note` is
+    the reason for its family, or for its absence.
+    `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split. An
+    empty split has `samples` alone.
     """
 
     client: int
@@ -79,18 +79,18 @@ class Contribution:
         return f"{self.generator_spec.family if self.generator_spec else 'none'} ({self.generator_note})"
 
     def build_expert(self) -> Expert:
-        """The client's expert, not to be trained; raises UsageError where what it has learnt does not fit."""
+        """The client's expert, for inference; raises UsageError where its state does not fit the architecture."""
         return kind_of(self.architecture).load(self.architecture, self.schema, self.expert, self._name)
 
     def build_network(self) -> Classifier:
-        """The same for who needs a network's capabilities; raises UsageError where it is none."""
+        """The client's expert as a network; raises UsageError where it is something else."""
         expert = self.build_expert()
         if not isinstance(expert, Classifier):
             raise UsageError(f"{self._name} is {self.architecture!r}, where a network is needed")
         return expert
 
     def build_generator(self) -> Generator | None:
-        """The client's generator with its weights, in eval mode, or None; raises UsageError where they do not fit."""
+        """The client's generator in eval mode, or None; raises UsageError where its weights do not fit."""
         spec = self.generator_spec
         state = self.generator
         if spec is None or state is None:
@@ -99,7 +99,7 @@ class Contribution:
             return load_into(lambda: build_generator(spec, self.schema), state, f"{self._name}, generator")
 
     def without_generator(self) -> "Contribution":
-        """What a client sends to a method that has no use for its generator."""
+        """A copy without the generator, for a method that does not use it."""
         return replace(self, generator_spec=None, generator=None, generator_note="")
 
     @property
@@ -130,8 +130,8 @@ class Contribution:
     def from_bytes(cls, data: bytes, source: str = "contribution", schema: Schema | None = None) -> "Contribution":
         """The inverse of `to_bytes`, for bytes that may come from anywhere; `source` names them in errors.
 
-        Raises UsageError as `container.unpack` does, where its samples are not of the `schema` that is asked for, if
-        one is, and where the architecture is not registered here or the weights do not fit it.
+        With `schema`, its samples must be of that schema. Raises UsageError as `container.unpack` does, for another
+        schema, for an architecture that is not registered here, and for weights that do not fit it.
         """
         manifest, tensors = container.unpack(data, KIND, source)
         try:
@@ -150,7 +150,7 @@ class Contribution:
 
 
 def _probe(contribution: Contribution) -> None:
-    """Raise UsageError unless the networks fit their weights and give finite outputs, as far as that is cheap."""
+    """Raise UsageError unless the weights fit their networks. Where a trial is cheap, outputs must be finite too."""
     schema = contribution.schema
     spec = contribution.generator_spec
     trial = Trial.of(schema, contribution.architecture, spec)
@@ -210,8 +210,8 @@ def _class_counts(tensors: State, classes: int) -> Tensor:
 
 
 def _prototypes(tensors: State, classes: int) -> Prototypes:
-    found = [tensors.get(f"prototypes/{part}") for part in ("features", "labels", "sizes")]
-    match found:
+    parts = [tensors.get(f"prototypes/{part}") for part in ("features", "labels", "sizes")]
+    match parts:
         case [Tensor() as features, Tensor() as labels, Tensor() as sizes]:
             rows = labels.numel()
             shapes = features.ndim == 2 and len(features) == rows and labels.shape == sizes.shape == (rows,)

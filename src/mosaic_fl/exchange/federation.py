@@ -1,4 +1,7 @@
-"""What a method asks of the clients, whoever and wherever they are. Engines implement it; methods speak to it."""
+"""The clients as a method sees them: the calls that it can make, and their answers.
+
+Engines implement `Federation`, for clients in this process or on other machines. Methods call it.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +26,7 @@ class Start:
 
 @dataclass(frozen=True)
 class FitJob:
-    """What one client is asked in `fit`: train `architecture` from the weights `state`.
+    """One client's job in `fit`: train `architecture` from the weights `state`.
 
     `settings` are changes to its training configuration, as {"lr": 1e-4, "max_steps": 10}; `latent` is a generator of
     features whose labels it also learns (FedGen).
@@ -40,7 +43,7 @@ class FitJob:
 class Fitted:
     """A client's answer to `fit`: its new weights, its training samples, its validation figures.
 
-    `class_counts` int64 (C,) says how many of the training samples each class has; empty where nobody asked.
+    `class_counts` int64 (C,) counts the training samples of each class; it is empty where the call did not ask for it.
     """
 
     client: int
@@ -51,42 +54,44 @@ class Fitted:
 
 
 class Federation(Protocol):
-    """The clients of one run, numbered 0..N−1 for good, of whom some may be away, at any time and for any length.
+    """The clients of one run. Their numbers 0..N−1 never change. Any client may be absent at any time.
 
-    Every question is answered by a list, in the order of the clients or of the jobs, of those who ANSWERED. It may be
-    shorter than what was asked, so a place in it says nothing about whose an answer is: `Contribution.client` and
-    `Fitted.client` do. Who kept silent once may answer the next time, whatever the question. `contribute` and `fit`
-    never return an empty list: the engine raises MosaicError where fewer answered than it takes as the least. The
-    others may.
+    Each call returns a list with the answers of the clients that answered, in the order of the clients or of the jobs.
+    The list may be shorter than the number of clients or jobs, so a position in it does not identify a client:
+    `Contribution.client` and `Fitted.client` do. A client that does not answer one call may answer the next.
+    `contribute` and `fit` never return an empty list: the engine raises MosaicError where fewer clients answer than its
+    minimum. The other calls may return an empty list.
     """
 
     @property
     def schema(self) -> Schema:
-        """What all clients' samples are."""
+        """The schema of all clients' samples."""
 
     @property
     def architectures(self) -> Sequence[str]:
-        """The name of each client's architecture; its length is N, also where some never answer."""
+        """The name of each client's architecture; its length is N, even if some clients never answer."""
 
     def contribute(self, start: Mapping[int, Start] | None = None) -> list[Contribution]:
-        """Every client trains and gives its contribution; those in `start` train that architecture on from there.
+        """Every client trains and sends its contribution.
 
-        Contributions are kept: a run that is taken up again is given those of the same clients as before.
+        A client in `start` trains that architecture from those weights. Contributions are stored: a resumed run gets
+        those of the same clients as before.
         """
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         """The clients that have a job train on their own data, in round `round` (0-based); at least one answers."""
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
-        """The batch-norm statistics of `state` on each client's training data, and nothing else, as answers.
+        """The batch-norm statistics of `state` on each client's training data: an answer's state has nothing else.
 
-        Nobody may answer.
+        The list may be empty.
         """
 
     def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
-        """Confusion matrices int64 (C, C), true class by predicted, of `clients`, or all, on their validation data.
+        """Confusion matrices int64 (C, C), true class by predicted class, on clients' validation data.
 
-        Nobody may answer. They do not say whose they are, and are good for sums alone.
+        They are those of `clients`, or of all. The list may be empty. A matrix does not name its client, so only their
+        sum has a meaning.
         """
 
     def fit_fusion(
@@ -101,13 +106,13 @@ class Federation(Protocol):
 
         It learns from the outputs of all experts in `contributions` on the client's validation split. `settings` are
         changes to the `meta` section, where 0 `steps` are one pass. An answer's `samples` are those of the split, its
-        figures on them; a client whose split is empty abstains: `state` as it was, and 0 samples. A client that did not
-        contribute may answer all the same. Nobody may.
+        figures on them. A client with an empty split returns `state` unchanged and 0 samples. A client that did not
+        contribute may answer too. The list may be empty.
         """
 
 
 class Engine(Federation, Protocol):
-    """What a run, beside its method, asks of who carries it."""
+    """A federation as a run sees it: with the clients' own figures beside the calls of a method."""
 
     @property
     def alone(self) -> Mapping[int, Mapping[str, float]]:

@@ -1,4 +1,4 @@
-"""The one global model: a value, a file, predictions, and how good they are."""
+"""The global model: its weights as a value and as a file, its predictions, and their evaluation."""
 
 import json
 from collections.abc import Mapping
@@ -33,10 +33,10 @@ Images = npt.ArrayLike | Tensor | Samples | Dataset
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good predictions are: `samples`, the share `accuracy` of them in 0..1 that is right, and each class's.
+    """The quality of predictions: the share `accuracy` in 0..1 of `samples` samples that is right, and class recalls.
 
-    `recall` holds, for each of `classes` in the order of their labels, the share of its samples that is found; None
-    where it has none.
+    `recall` holds, for each of `classes` in the order of their labels, the share of its samples that is predicted as
+    this class; None for a class without samples.
     """
 
     samples: int
@@ -46,7 +46,7 @@ class Evaluation:
 
     @property
     def balanced_accuracy(self) -> float:
-        """The mean recall of the classes that have samples: what counts where some are rare."""
+        """The mean recall of the classes that have samples. Rare classes count as much as frequent ones."""
         shares = [share for share in self.recall if share is not None]
         return sum(shares) / len(shares) if shares else 0.0
 
@@ -59,11 +59,11 @@ class Evaluation:
 class GlobalModel:
     """A classifier's architecture, schema and weights.
 
-    Where it takes `images`, these are as in `contribute`: arrays or tensors (n, h, w), (n, channels, h, w) or
-    (n, h, w, channels), uint8 or numbers in `value_range`, the (black, white) values; one image without n; or a
-    `Dataset` or its samples, of the model's fields and shapes. Results are torch's tensors on the CPU (`.numpy()` makes
-    arrays of them), a row an image. Raises UsageError for images of another shape or type, and for a `device` that is
-    not here.
+    `images` in its methods are as in `contribute`: arrays or tensors (n, h, w), (n, channels, h, w) or
+    (n, h, w, channels), uint8 or numbers in `value_range`, the (black, white) values; or one image without n; or a
+    `Dataset` or its samples, of the model's fields and shapes. Results are tensors on the CPU with one row an image;
+    `.numpy()` makes arrays of them. Methods raise UsageError for images of another shape or type, and for a `device`
+    that this machine does not have.
     """
 
     architecture: str
@@ -126,8 +126,8 @@ class GlobalModel:
     ) -> Evaluation:
         """How good the predictions are for labelled images: a `Dataset`, or images with `labels` (n,).
 
-        Labels are numbers 0..C−1; those of a `Dataset` are read by its classes' names, where it has names and not
-        just numbers. Raises UsageError, too, for labels that are no class of the model's.
+        Labels are numbers 0..C−1. Those of a `Dataset` whose classes have names are matched by name. Raises UsageError,
+        too, for labels that are no class of the model.
         """
         if isinstance(images, Dataset):
             if labels is not None or value_range is not None:
@@ -150,7 +150,7 @@ class GlobalModel:
     def save(self, path: Path | str, *, overwrite: bool = False) -> None:
         """Write `to_bytes` to the file `path`, whole or not at all.
 
-        Raises UsageError where it is a folder, or exists and `overwrite` is not said; MosaicError where the disk fails.
+        Raises UsageError where it is a folder, or exists and `overwrite` is False; MosaicError where the disk fails.
         """
         file = Path(path)
         if file.is_dir():
@@ -183,30 +183,30 @@ class GlobalModel:
         raise UsageError(f"{source}: the manifest is not one of a global model")
 
 
-def _require_fields(given: Mapping[str, Kind], taken: Mapping[str, Kind]) -> None:
-    """Raise UsageError unless both have the same fields of the same kinds and shapes.
+def _require_fields(samples: Mapping[str, Kind], inputs: Mapping[str, Kind]) -> None:
+    """Raise UsageError unless the fields of samples and of a model's inputs have the same names, kinds and shapes.
 
-    How pictures came to their shape (`fit`) is no matter: the network takes them all the same.
+    The `fit` of pictures may differ: it says how they got their shape, and the network does not depend on it.
     """
-    if given.keys() != taken.keys():
-        raise UsageError(f"samples have the fields {', '.join(given)}, but the model takes {', '.join(taken)}")
-    for name, kind in taken.items():
-        if (given[name].name, given[name].shape) != (kind.name, kind.shape):
-            raise UsageError(f"samples are {given[name].summary}, but the model takes {kind.summary}")
+    if samples.keys() != inputs.keys():
+        raise UsageError(f"samples have the fields {', '.join(samples)}, but the model takes {', '.join(inputs)}")
+    for name, kind in inputs.items():
+        if (samples[name].name, samples[name].shape) != (kind.name, kind.shape):
+            raise UsageError(f"samples are {samples[name].summary}, but the model takes {kind.summary}")
 
 
 def model_file(path: Path) -> Path:
-    """The file that `path` names: itself, or the global model in a run's folder; raises UsageError where none is."""
+    """The file `path`, or the global model in the run's folder `path`; raises UsageError where a folder has none."""
     require_path(path)
     if not path.is_dir():
         return path
     if (path / FILE).exists():
         return path / FILE
-    raise UsageError(f"{path} {_why_none(path)}")
+    raise UsageError(f"{path} {_absence(path)}")
 
 
-def _why_none(folder: Path) -> str:
-    """Why there is no global model in a folder, as the files of a run there tell it."""
+def _absence(folder: Path) -> str:
+    """The reason why a folder has no global model, from the files of a run in it."""
     try:
         result = json.loads(read_bytes(folder / "result.json"))
     except (UsageError, ValueError, RecursionError):
@@ -222,16 +222,16 @@ def _why_none(folder: Path) -> str:
 
 
 def _numbers(data: Dataset, classes: tuple[str, ...]) -> Tensor:
-    """The labels of `data` as numbers of `classes`: by name, or as they are where its names are 0..C−1 alone."""
+    """The labels of `data` as numbers of `classes`: by name, or unchanged where the names of its classes are 0..C−1."""
     names = data.schema.classes
     if names == classes:
         return data.labels
-    if strange := [name for name in names if name not in classes]:
-        numbered = names == tuple(map(str, range(len(names)))) and len(names) <= len(classes)
-        if numbered and not all(name.isdecimal() for name in classes):  # else numbers are names
+    if unknown := [name for name in names if name not in classes]:
+        positional = names == tuple(map(str, range(len(names)))) and len(names) <= len(classes)
+        if positional and not all(name.isdecimal() for name in classes):  # else the numbers are names
             return data.labels
         raise UsageError(
-            f"class {strange[0]!r} of the data is none of the model's classes ({', '.join(classes[:10])}"
+            f"class {unknown[0]!r} of the data is none of the model's classes ({', '.join(classes[:10])}"
             f"{', …' if len(classes) > 10 else ''})"
         )
     return torch.tensor([classes.index(name) for name in names])[data.labels]

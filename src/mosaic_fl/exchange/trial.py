@@ -1,4 +1,7 @@
-"""Whether received networks give finite outputs, tried as far as that is cheap: what it costs is counted before."""
+"""A trial of received networks: do they give finite outputs?
+
+The cost of a trial is estimated first, so that a small file cannot make the server work for long.
+"""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from mosaic_fl.generators.base import Generator, GeneratorSpec, build
 from mosaic_fl.models.maps import Work, measure, require_small
 
 AT_ONCE = 128  # images, at most
-# For a small file next to nothing, for a large one what reading its bytes excuses.
+# The bounds on a trial grow with the size of the file: a large one takes time to read anyway.
 SECONDS = 0.25
 BYTES_A_SECOND = 2**24
 MAP_VALUES = 2**20
@@ -24,7 +27,7 @@ VALUES_A_BYTE = 1 / 8
 
 @dataclass(frozen=True)
 class Trial:
-    """What an image costs the expert and the generator of a contribution, and how many `features` the expert gives."""
+    """The work for one image of a contribution's expert and generator, and the number of the expert's `features`."""
 
     schema: Schema
     expert: Work
@@ -33,15 +36,15 @@ class Trial:
 
     @classmethod
     def of(cls, schema: Schema, architecture: str, spec: GeneratorSpec | None) -> "Trial":
-        """Counted on the meta device; raises UsageError for networks that cannot be, or whose maps are too large."""
+        """Estimated on the meta device; raises UsageError where networks cannot be built, or maps are too large."""
         generator = Work(0, 0, 0, 0) if spec is None else _work(spec, schema)
         expert = kind_of(architecture).outline(architecture, schema)
         return cls(schema, expert.work, generator, expert.features)
 
     def images(self, size: int) -> tuple[int, int]:
-        """(how many images networks of `size` bytes of weights are tried on, how many of them at once).
+        """(images in the trial of networks with `size` bytes of weights, images in one batch of it).
 
-        At most one of each class; none where the first would cost too much.
+        At most one image of each class; 0 where even one image costs too much.
         """
         largest = max(self.expert.largest, self.generator.largest, math.prod(self.schema.shape))
         at_once = min(int((MAP_VALUES + VALUES_A_BYTE * size) // largest), AT_ONCE)
@@ -54,9 +57,9 @@ class Trial:
 
     @torch.no_grad()
     def run(self, expert: Expert, generator: Generator | None, size: int) -> None:
-        """Raise UsageError where the networks, of `size` bytes of weights, give what is not finite.
+        """Raise UsageError where the networks, of `size` bytes of weights, give outputs that are not finite.
 
-        What is too costly to be tried here shows where it is used: experts and generators are watched there.
+        Networks that are too costly for a trial are checked where they are used.
         """
         if generator is not None:
             generator.check()
@@ -76,7 +79,7 @@ class Trial:
 
 @lru_cache(maxsize=64)
 def _work(spec: GeneratorSpec, schema: Schema) -> Work:
-    """What a sample costs a generator that `spec` describes; raises UsageError where its maps are too large."""
+    """The work for one sample of the generator `spec`; raises UsageError where its maps are too large."""
     with torch.device("meta"):
         network = build(spec, schema).eval()
     module, inputs, passes = network.one_pass()

@@ -1,1 +1,1 @@
-"""Experts: what clients' models are to everyone else, and the kinds of them."""
+"""Experts: clients' models as the server and the methods see them, and the kinds of experts."""

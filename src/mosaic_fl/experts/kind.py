@@ -1,6 +1,6 @@
-"""A kind of expert: all that the rest of the package asks of a client's model, whatever it is made with.
+"""A kind of expert: all that the rest of the package needs of a client's model. Open it to add a kind.
 
-Every expert gives log-probabilities. What else it can do is a `Capability`, which its kind declares and methods ask for
+Every expert gives log-probabilities. Anything more is a `Capability`, which its kind declares and methods require
 (`methods.card`). Networks have all of them (`experts/network.py`); a random forest may have none.
 """
 
@@ -29,7 +29,7 @@ class Expert(Protocol):
     def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
         """float32 (n, C) on the CPU: the logarithm of each class's probability, up to a constant a sample.
 
-        So a network's logits will do, and nobody has to normalise.
+        So the logits of a network are allowed: no normalisation is needed.
         """
 
 
@@ -46,26 +46,26 @@ class Fit(Protocol):
         device: torch.device,
         monitor: Monitor,
     ) -> dict[str, float]:
-        """Fit `expert` to `train`, in place; all randomness is the `stream`'s.
+        """Fit `expert` to `train`, in place; all randomness comes from `stream`.
 
         Returns figures on `validation`, as `experts.training.score` does. Raises MosaicError where it fails.
         """
 
 
 def no_outline(name: str, schema: Schema) -> Outline:
-    """Nothing is known of what such an expert takes."""
+    """The outline of an expert of unknown cost."""
     return Outline(Work(0, 0, 0, 0), 0)
 
 
 @dataclass(frozen=True)
 class ExpertKind:
-    """One kind. What an expert has learnt is a state: tensors by name, of the types that a file holds.
+    """One kind of expert. The state of an expert is tensors by name, of the types that a file can hold.
 
-    `make`: (name as users write it, schema) -> an untrained expert, its randomness the ambient generator's; `fit`
-    trains it; `state` is what it has learnt; `load`: (name, schema, state, source) -> an expert that knows this and
-    nothing else, or UsageError that names the `source`: a state may come from anywhere, so nothing in it is unpickled,
-    evaluated or imported. `check` raises UsageError, before any work, for a name that does not fit the schema;
-    `outline` says what a sample costs, for limits on what is received.
+    `make`: (name as users write it, schema) -> an untrained expert, with randomness from the ambient generator. `fit`
+    trains an expert. `state` gives its state. `load`: (name, schema, state, source) -> an expert with this state, or
+    UsageError that names the `source`. A state may come from anywhere, so `load` unpickles, evaluates and imports
+    nothing of it. `check` raises UsageError, before any work, for a name that does not fit the schema. `outline` is the
+    cost of a sample, for limits on received experts.
     """
 
     make: Callable[[str, Schema], Any]

@@ -1,4 +1,4 @@
-"""Which kind of expert a name means: `cnn:16` and every other network, or what a package registers, as `forest:100`."""
+"""The kind of expert that a name means: a network, as `cnn:16`, or a kind of another package, as `forest:100`."""
 
 from collections.abc import Iterable
 
@@ -10,12 +10,12 @@ from mosaic_fl.registries import EXPERTS
 
 
 def kind_of(name: str) -> ExpertKind:
-    """The kind of the expert called `name`, which may have been received: nothing is imported that is not named here.
+    """The kind of the expert `name`. The name may come from received bytes: only kinds of `local_names` are imported.
 
-    What no registered kind is called is a network's name, and `models.registry` knows those.
+    A name that begins with no registered kind is a network's; `models.registry` checks it.
     """
     head = name.split(":")[0]
-    return EXPERTS.received(head) if head in EXPERTS.named else EXPERTS["network"]
+    return EXPERTS.received(head) if head in EXPERTS.local_names else EXPERTS["network"]
 
 
 def check(name: str, schema: Schema) -> None:
@@ -23,11 +23,11 @@ def check(name: str, schema: Schema) -> None:
     kind_of(name).check(name, schema)
 
 
-def require(names: Iterable[str], capabilities: Iterable[Capability], who: str) -> None:
-    """Raise UsageError unless the experts called `names` have all `capabilities`, which `who` needs."""
+def require(names: Iterable[str], capabilities: Iterable[Capability], method: str) -> None:
+    """Raise UsageError unless the experts `names` have all `capabilities`, which `method` needs."""
     for name in names:
         if missing := [c for c in capabilities if c not in kind_of(name).capabilities]:
             raise UsageError(
-                f"{who} needs {missing[0]}, and model {name!r} has none: give its client a network, as cnn:16, or "
+                f"{method} needs {missing[0]}, and model {name!r} has none: give its client a network, as cnn:16, or "
                 "choose a method that lives on predictions, as mosaic"
             )

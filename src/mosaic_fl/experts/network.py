@@ -1,4 +1,4 @@
-"""Networks as experts: the classifiers of `models`, which can do all that an expert may be asked for."""
+"""Networks as experts: the classifiers of `models`, which have all capabilities."""
 
 from functools import partial
 
@@ -32,7 +32,7 @@ def fit(
 
 
 def load(name: str, schema: Schema, state: State, source: str) -> Classifier:
-    """The classifier `name` with the weights `state`, in eval mode, not to be trained; see `share_into`."""
+    """The classifier `name` with the weights `state`, in eval mode, for inference; see `share_into`."""
     into = partial(load_into, foreign=True) if is_foreign(name) else share_into
     with torch.random.fork_rng(devices=[]):
         return into(lambda: build(name, schema), state, source)

@@ -1,4 +1,4 @@
-"""What a client's local training minimises: cross-entropy, as several methods change it."""
+"""The loss of a client's local training: cross-entropy, with the terms that several methods add to it."""
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +13,9 @@ from mosaic_fl.numerics.randomness import Stream
 
 
 class LatentTerm:
-    """weight · E[CE(head(G(ε, y)), y)], y ~ p̂, ε ~ N(0, I): what FedGen adds to a client's loss (its equation 5).
+    """weight · E[CE(head(G(ε, y)), y)], y ~ p̂, ε ~ N(0, I): the term of FedGen in a client's loss (its equation 5).
 
-    The features G makes are constants here: they teach the model's head, and the generator learns at the server.
+    The features of G are constants here: only the model's head learns from them. G itself learns at the server.
     """
 
     def __init__(self, latent: Latent, model: Classifier, stream: Stream) -> None:
@@ -28,7 +28,7 @@ class LatentTerm:
             self.generator = load_into(latent.network, latent.state, "latent generator").to(self.device)
 
     def __call__(self, n: int) -> Tensor:
-        """The term, of `n` newly drawn features."""
+        """The term for `n` new features."""
         labels = torch.multinomial(self.latent.labels, n, replacement=True, generator=self.rng).to(self.device)
         noise = torch.randn(n, self.latent.noise, generator=self.rng).to(self.device)
         with torch.no_grad():
@@ -37,18 +37,18 @@ class LatentTerm:
 
 
 class Objective:
-    """CE(scaled logits, label) + proximal/2 · ‖θ − θ₀‖² + the term of generated features, where there is one.
+    """CE(scaled logits, label) + proximal/2 · ‖θ − θ₀‖² + the latent term, if any.
 
-    The logits of the classes that the client does not hold are multiplied by `config.absent`: 1 is plain
+    The logits of the classes without a sample at the client are multiplied by `config.absent`: 1 is plain
     cross-entropy, 0.5 the restricted softmax of FedRS (Li & Zhan 2021, equation 5), 0 the masked cross-entropy of
-    HeteroFL (Diao et al. 2021, section 3). θ₀ are the weights at the start, which FedProx (Li et al. 2020, equation 2)
-    holds the model near; batch-norm statistics are no weights.
+    HeteroFL (Diao et al. 2021, section 3). θ₀ are the weights at the start: the proximal term of FedProx (Li et al.
+    2020, equation 2) keeps the model near them. Batch-norm statistics are no weights.
     """
 
     def __init__(
         self, model: Classifier, class_counts: Tensor, config: TrainConfig, latent: LatentTerm | None = None
     ) -> None:
-        """`model` as training begins, on its device; `class_counts` (C,) of the client's training samples."""
+        """`model` at the start of training, on its device; `class_counts` (C,) of the client's training samples."""
         self.latent = latent
         device = next(model.parameters()).device
         self.proximal = config.proximal
@@ -62,9 +62,9 @@ class Objective:
         return F.cross_entropy(logits if self.scale is None else logits * self.scale.to(logits.device), labels)
 
     def __call__(self, inputs: Inputs, labels: Tensor) -> Tensor:
-        """The whole loss for what a network takes and labels int64 (n,)."""
+        """The whole loss for a network's inputs and labels int64 (n,)."""
         loss = self.supervised(self.model(inputs), labels)
         if self.start:
-            moved = zip(self.model.parameters(), self.start, strict=True)
-            loss = loss + self.proximal / 2 * torch.stack([(p - at).square().sum() for p, at in moved]).sum()
+            pairs = zip(self.model.parameters(), self.start, strict=True)
+            loss = loss + self.proximal / 2 * torch.stack([(p - start).square().sum() for p, start in pairs]).sum()
         return loss if self.latent is None else loss + self.latent(len(labels))

@@ -26,8 +26,8 @@ from mosaic_fl.training.steps import PlainStep
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What came of a training: steps done, and figures on the validation split (empty where there is none)."""
+class TrainingResult:
+    """The result of a training: the number of steps, and figures on the validation split (empty without a split)."""
 
     steps: int
     validation: dict[str, float]
@@ -48,20 +48,20 @@ def train_classifier(
     device: torch.device,
     monitor: Monitor,
     latent: Latent | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train `model` in place on its `Objective`; it ends with the weights that were best on `validation`.
 
-    Batches are varied as `config.augment` says; the validation split is not. With `latent`, a generator of features,
-    its loss on those is a term of the objective too. With an empty validation split it trains to the end. The model
-    comes back on the CPU in eval mode. Parameters that require no gradient stay as they are. Raises MosaicError where
-    the loss is no longer finite, UsageError for a model without a parameter that learns.
+    Batches are augmented by `config.augment`, the validation split is not. With `latent`, a generator of features, its
+    loss on those is a term of the objective too. With an empty validation split the last weights are taken. The model
+    ends on the CPU in eval mode. Parameters that require no gradient do not change. Raises MosaicError where the loss
+    is no longer finite, UsageError for a model without a parameter that learns.
     """
     trainable(model)
     steps = steps_for(len(train), config)
     draw = batches(len(train), config.batch_size, stream.torch())
     samples = train.samples.to(device)
     labels = train.labels.to(device)
-    varied = replace(stream, stage=f"{stream.stage}/augment").torch()
+    augmentation = replace(stream, stage=f"{stream.stage}/augment").torch()
     model.to(device).train()
     term = LatentTerm(latent, model, Stream(stream.seed, "latent", stream.client, stream.round)) if latent else None
     objective = Objective(model, train.class_counts(), config, term)
@@ -70,24 +70,24 @@ def train_classifier(
 
     def loss(_: int) -> Tensor:
         index = next(draw).to(device)
-        return objective(samples[index].varied(config.augment, varied).inputs(), labels[index])
+        return objective(samples[index].varied(config.augment, augmentation).inputs(), labels[index])
 
-    def look(taken: StepTaken) -> bool:
-        value = taken.loss.item()
-        require_finite("the loss", value, taken.step, f"lower train.lr (now {config.lr})")
+    def look(state: StepTaken) -> bool:
+        value = state.loss.item()
+        require_finite("the loss", value, state.step, f"lower train.lr (now {config.lr})")
         figures = score(model, validation, device, objective.supervised)
-        validated = {f"validation_{name}": figure for name, figure in figures.items() if name != "samples"}
-        monitor.log(taken.step, loss=value, **validated)
+        logs = {f"validation_{name}": figure for name, figure in figures.items() if name != "samples"}
+        monitor.log(state.step, loss=value, **logs)
         return len(validation) > 0 and best.offer(figures["loss"])
 
     hooks = [schedule(cosine(optimiser, steps))] if config.schedule == "cosine" else []
     hooks += [progress(monitor), every(config.check_every, look)]
-    with stream.ambient():  # dropout in a user's own model
-        taken = descend(loss, PlainStep(optimiser), steps, hooks)
+    with stream.ambient():  # for dropout in a user's own model
+        count = descend(loss, PlainStep(optimiser), steps, hooks)
     monitor.progress(steps, steps)  # it may have stopped early
     model.cpu().eval()
     best.load_into(model)
-    return Trained(taken, score(model, validation, torch.device("cpu"), objective.supervised))
+    return TrainingResult(count, score(model, validation, torch.device("cpu"), objective.supervised))
 
 
 def score(

@@ -18,7 +18,7 @@ from mosaic_fl.forecast.plans import plan_contribution, plan_distillation, plan_
 from mosaic_fl.forecast.rough import budgets, rough_seconds
 from mosaic_fl.forecast.work import Plan
 from mosaic_fl.runs.file_exchange import Distillation
-from mosaic_fl.runs.runner import Prepared
+from mosaic_fl.runs.runner import RunSetup
 
 LONG = 10.0  # seconds: a run that takes less, roughly, ends before a reader has read its forecast
 SHARE = 0.05  # the largest share of a run's seconds that its forecast may take
@@ -26,7 +26,7 @@ MOST = 2.0  # the most seconds that the forecast of a run may take
 CAREFUL = 4.0  # seconds of measurement for a dry run
 
 
-def foresee_run(prepared: Prepared, *, first: bool = False) -> Forecast | None:
+def foresee_run(prepared: RunSetup, *, first: bool = False) -> Forecast | None:
     """The forecast of `mosaic run`.
 
     With `first` it is the first line of the run itself, and None where the run is too short for a forecast. Without it

@@ -17,14 +17,14 @@ from mosaic_fl.forecast.server import Contributor, distillation, outputs
 from mosaic_fl.forecast.setup import Setup
 from mosaic_fl.forecast.sizes import contribution_bytes, model_bytes
 from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
-from mosaic_fl.runs.runner import Prepared
+from mosaic_fl.runs.runner import RunSetup
 
 PICTURES = 250_000  # bytes of a run's pictures, its result, its settings and its curves
 DRAWING = 1.5  # seconds to draw the pictures
 PATIENCE = "training may stop early (train.patience)"
 
 
-def plan_run(prepared: Prepared) -> Plan:
+def plan_run(prepared: RunSetup) -> Plan:
     """The plan of `mosaic run`."""
     config = prepared.config
     splits = prepared.splits

@@ -1,4 +1,4 @@
-"""Generators of synthetic samples: one file a family, one small protocol."""
+"""Generators of synthetic samples: one file a family. `base` is the common interface, `family` registers one."""
 
 from mosaic_fl.generators.base import Generator, GeneratorSpec, build
 

@@ -1,4 +1,4 @@
-"""What the server asks of a generator, and how one is rebuilt from its specification."""
+"""The interface of a generator, and the specification from which the server rebuilds one."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.devices import AT_ONCE, images_at_once
 from mosaic_fl.registries import GENERATORS
 
-MAX_WIDTH = 1024  # that a received specification may ask for
+MAX_WIDTH = 1024  # of a received specification
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class GeneratorSpec:
 
     @property
     def conditional(self) -> bool:
-        """Whether labels steer what its generator draws."""
+        """Whether its generator draws samples of a given class."""
         return GENERATORS.received(self.family).conditional
 
     def to_json(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class GeneratorSpec:
 class Generator(nn.Module):
     """z float32 (n, latent) standard normal, labels int64 (n,) -> images (n, channels, height, width) in −1..1.
 
-    `conditional` says whether labels steer what is generated; an unconditional generator ignores them.
+    A `conditional` generator draws samples of the classes `labels`; an unconditional one ignores them.
     """
 
     conditional: bool
@@ -61,10 +61,10 @@ class Generator(nn.Module):
         raise NotImplementedError
 
     def check(self) -> None:
-        """Raise UsageError where weights that may have been received cannot be a generator's; shapes fit already."""
+        """Raise UsageError where received weights are not valid for this generator; their shapes are checked before."""
 
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
-        """(module, its inputs for a batch of two, how often it runs for a sample): where its work is done."""
+        """(module that does the work, inputs for a batch of two, passes for one sample), to estimate its cost."""
         device = self.device
         return (
             self,
@@ -74,14 +74,14 @@ class Generator(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are; those of one that was not trained by gradients are buffers."""
+        """The device of its weights; a generator that is not trained by gradients has only buffers."""
         return next(iter([*self.parameters(), *self.buffers()])).device
 
     @torch.no_grad()
     def sample(self, labels: Tensor, rng: torch.Generator, batch: int = AT_ONCE) -> Tensor:
-        """Images float32 (n, channels, height, width) in −1..1, one per label; `rng` gives z for `batch` at once.
+        """Images float32 (n, channels, height, width) in −1..1, one per label; `rng` draws z for `batch` at once.
 
-        The draws are the CPU's, and the same however few a device then takes at once.
+        The draws are made on the CPU. They do not depend on how many samples the device takes at once.
         """
         device = self.device
         was_training = self.training
@@ -89,8 +89,10 @@ class Generator(nn.Module):
         images = list[Tensor]()
         few = images_at_once(device)
         for part in labels.split(batch):
-            drawn = torch.randn(len(part), self.spec.latent, generator=rng)
-            images += [self(z.to(device), y.to(device)) for z, y in zip(drawn.split(few), part.split(few), strict=True)]
+            latents = torch.randn(len(part), self.spec.latent, generator=rng)
+            images += [
+                self(z.to(device), y.to(device)) for z, y in zip(latents.split(few), part.split(few), strict=True)
+            ]
         self.train(was_training)
         return torch.cat(images) if images else torch.empty(0, device=device)
 
@@ -100,17 +102,17 @@ def build(spec: GeneratorSpec, schema: Schema) -> Generator:
 
     Raises UsageError where its family draws no samples of this kind.
     """
-    require_drawn(spec.family, schema)
+    require_kind(spec.family, schema)
     return GENERATORS.received(spec.family).build(spec, schema)
 
 
-def require_drawn(family: str, schema: Schema) -> None:
+def require_kind(family: str, schema: Schema) -> None:
     """Raise UsageError unless generators of `family` draw samples of this schema."""
     kinds = GENERATORS.received(family).kinds
     if schema.kind.name not in kinds:
-        drawn = ", ".join(sorted(kinds))
+        names = ", ".join(sorted(kinds))
         raise UsageError(
-            f"generator {family} draws samples of the kind {drawn}, not {schema.kind.name}: set generator.family to "
+            f"generator {family} draws samples of the kind {names}, not {schema.kind.name}: set generator.family to "
             "one that does, or to none"
         )
 
@@ -118,6 +120,6 @@ def require_drawn(family: str, schema: Schema) -> None:
 def central(images: Tensor, height: int, width: int) -> Tensor:
     """The middle `height` × `width` pixels of images (n, channels, h, w) that are as large or larger."""
     top = (images.shape[2] - height) // 2
-    left = (images.shape[3] - width) // 2
-    # Contiguous, or each of the networks that look at a crop would copy it once more.
-    return images[..., top : top + height, left : left + width].contiguous()
+    start = (images.shape[3] - width) // 2
+    # Contiguous: otherwise each network that takes the crop would copy it again.
+    return images[..., top : top + height, start : start + width].contiguous()

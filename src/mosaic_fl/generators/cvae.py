@@ -1,6 +1,6 @@
 """`cvae`: a class-conditional variational auto-encoder (Kingma & Welling 2014; Sohn, Lee & Yan 2015).
 
-Trains in seconds on a CPU, has no mode collapse with a single class, and its decoder, all that is sent, is small.
+It trains in seconds on a CPU and has no mode collapse with a single class. Only its small decoder is sent.
 """
 
 import torch
@@ -43,7 +43,7 @@ def _map(schema: Schema, levels: int) -> tuple[int, int]:
 class Decoder(Generator):
     """p(x | z, y): a linear layer, then transposed convolutions that double the map, then a 3×3 convolution.
 
-    Samples are not drawn at N(0, 1) but from `density`, a mixture a class.
+    Latents do not come from N(0, 1) but from `density`, which has a mixture for each class.
     """
 
     conditional = True
@@ -79,7 +79,7 @@ class Decoder(Generator):
 
 
 class Encoder(nn.Module):
-    """q(z | x, y): the decoder's mirror image; never leaves the client."""
+    """q(z | x, y): the decoder's mirror image; it never leaves the client."""
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ def train_vae(
     device: torch.device,
     monitor: Monitor,
 ) -> Decoder:
-    """A decoder fitted to `data`, on the CPU in eval mode; `expert` is not asked.
+    """A decoder fitted to `data`, on the CPU in eval mode; `expert` is not used.
 
     Raises MosaicError where the loss is no longer finite.
     """

@@ -1,8 +1,8 @@
 """`dcgan` and `cdcgan`: the paper's GAN (Radford, Metz & Chintala 2016), unconditional and class-conditional.
 
-Two things differ from that paper, both measured on digits and MNIST: one more 3×3 convolution at full resolution at
-either end, and group norm with one group (Ba, Kiros & Hinton 2016) for batch norm, equally good in the generator and
-better in the discriminator, which leaves every sample independent of its batch.
+It differs from that paper in two points, both measured on digits and MNIST. Either end has one more 3×3 convolution at
+full resolution. Group norm with one group (Ba, Kiros & Hinton 2016) replaces batch norm: it is equally good in the
+generator and better in the discriminator, and makes every sample independent of its batch.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,14 +49,14 @@ def _doublings(schema: Schema) -> int:
 
 
 def _initialise(module: nn.Module) -> None:
-    # The embeddings too: a label as loud as z, as with N(0, 1), makes the generator deaf to z (measured).
+    # Embeddings too: with N(0, 1) labels are as large as z, and the generator learns to ignore z (measured).
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, 0.0, INIT)
         if not isinstance(module, nn.Embedding) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
 
-def _normalised(channels: int, activation: nn.Module) -> list[nn.Module]:
+def _norm_layers(channels: int, activation: nn.Module) -> list[nn.Module]:
     return [nn.GroupNorm(1, channels), activation]
 
 
@@ -78,9 +78,9 @@ class DCGANGenerator(Generator):
         self.embed = nn.Embedding(schema.num_classes, spec.latent) if self.conditional else None
         inputs = spec.latent * (2 if self.conditional else 1)
         self.enter = nn.Linear(inputs, channels[0] * self.start[0] * self.start[1], bias=False)
-        layers = _normalised(channels[0], nn.ReLU())
+        layers = _norm_layers(channels[0], nn.ReLU())
         for before, after in pairwise(channels):
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), *_normalised(after, nn.ReLU())]
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), *_norm_layers(after, nn.ReLU())]
         self.body = nn.Sequential(*layers, nn.Conv2d(channels[-1], schema.shape[0], 3, padding=1), nn.Tanh())
         self.apply(_initialise)
 
@@ -95,7 +95,7 @@ class Discriminator(nn.Module):
     """The generator's mirror image: a 3×3 convolution, then convolutions of stride 2, norm and leaky ReLU.
 
     The conditional one is a projection discriminator (Miyato & Koyama 2018): with features h and the label's
-    embedding e_y, its logit is w·h + b + e_y·h. Never leaves the client.
+    embedding e_y, its logit is w·h + b + e_y·h. It never leaves the client.
     """
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
@@ -110,7 +110,7 @@ class Discriminator(nn.Module):
             tall = int(height > 1)
             wide = int(width > 1)
             halve = nn.Conv2d(channels, out, (1 + 3 * tall, 1 + 3 * wide), (1 + tall, 1 + wide), (tall, wide))
-            layers += [halve, *_normalised(out, nn.LeakyReLU(SLOPE))]
+            layers += [halve, *_norm_layers(out, nn.LeakyReLU(SLOPE))]
             height = max(1, height // 2)
             width = max(1, width // 2)
         self.body = nn.Sequential(*layers, nn.Flatten())
@@ -143,10 +143,10 @@ def train_gan(
     """A generator of `config.family` (dcgan or cdcgan) fitted to `data`, on the CPU in eval mode.
 
     Minimises adversarial·L_adv + entropy·L_ent + diversity·L_div + inversion·L_inv, the last only with fewer than
-    `inversion_below` samples; a term of weight 0 is not computed, and without L_adv there is no discriminator. Fake
-    labels come from the client's own class distribution. What comes back is the moving average of the generator's
-    weights (Yazıcı et al. 2019): a Fréchet distance 14 to 52 % lower on digits. `expert` is frozen in eval mode
-    meanwhile. Raises UsageError where no term has a weight, MosaicError where a loss is no longer finite.
+    `inversion_below` samples. A term of weight 0 is not computed, and without L_adv no discriminator is trained. Fake
+    labels come from the client's own class distribution. The result is the moving average of the generator's weights
+    (Yazıcı et al. 2019): its Fréchet distance is 14 to 52 % lower on digits. `expert` is frozen in eval mode during the
+    training. Raises UsageError where no term has a weight, MosaicError where a loss is no longer finite.
     """
     spec = GeneratorSpec(config.family, config.latent, config.width)
     with stream.ambient():
@@ -184,12 +184,12 @@ def train_gan(
             figures.update(parts)
             return torch.stack(list(parts.values())).sum()
 
-        def look(taken: StepTaken) -> bool:
+        def look(state: StepTaken) -> bool:
             values = {name: term.item() for name, term in figures.items()}
             for name, value in values.items():
                 way_out = f"lower generator.lr (now {config.lr})"
-                require_finite(f"the generator's {name} term", value, taken.step, way_out)
-            monitor.log(taken.step, **values)
+                require_finite(f"the generator's {name} term", value, state.step, way_out)
+            monitor.log(state.step, **values)
             return False
 
         hooks = [average(smooth, generator), progress(monitor), every(LOG_EVERY, look, from_first=True)]
@@ -209,17 +209,17 @@ def check_terms(config: GeneratorConfig, samples: int, schema: Schema, expert: n
 
 @dataclass(frozen=True)
 class _Terms:
-    """The weighted terms for which the client's own classifier is asked, over the classes that the client holds."""
+    """The weighted terms that the client's classifier gives, over the `classes` of which the client has samples."""
 
     expert: nn.Module
     statistics: BatchStatistics
-    held: Tensor
+    classes: Tensor
     config: GeneratorConfig
     samples: int
 
     @property
     def inversion(self) -> float:
-        """The weight of L_inv here: 0 for a client with enough data, or an expert that remembers no statistics."""
+        """The weight of L_inv: 0 for a client with enough data, and for an expert without batch-norm statistics."""
         return self.config.inversion if self.statistics.layers and self.samples < self.config.inversion_below else 0.0
 
     @property
@@ -231,27 +231,27 @@ class _Terms:
         """Each term that has a weight, by name."""
         if not self.asks_expert:
             return {}
-        # A class the client lacks is no way to be confident, or diverse.
-        logits = self.expert(fake)[:, self.held]
-        weighed: dict[str, tuple[float, Callable[[], Tensor]]] = {
+        # Without the classes that the client lacks: samples of these would make neither term better.
+        logits = self.expert(fake)[:, self.classes]
+        terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "entropy": (self.config.entropy, lambda: entropy(logits)),
             "diversity": (self.config.diversity, lambda: diversity(logits)),
             "inversion": (self.inversion, self.statistics.loss),
         }
-        return {name: weight * term() for name, (weight, term) in weighed.items() if weight}
+        return {name: weight * term() for name, (weight, term) in terms.items() if weight}
 
 
 @contextmanager
 def _frozen(expert: nn.Module, device: torch.device) -> Iterator[None]:
-    """`expert` on `device`, in eval mode and without gradients of its own; as it was, on the CPU, afterwards."""
+    """`expert` on `device`, in eval mode and without gradients of its own; afterwards on the CPU and as before."""
     modes = [(module, module.training) for module in expert.modules()]
     learning = [p.requires_grad for p in expert.parameters()]
     expert.to(device).eval().requires_grad_(False)
     try:
         yield
     finally:
-        for parameter, required in zip(expert.parameters(), learning, strict=True):
-            parameter.requires_grad_(required)
+        for parameter, requires_grad in zip(expert.parameters(), learning, strict=True):
+            parameter.requires_grad_(requires_grad)
         for module, training in modes:
             module.training = training
         expert.cpu()

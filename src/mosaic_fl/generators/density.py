@@ -1,7 +1,7 @@
-"""Where a VAE is sampled: a mixture of Gaussians a class, fitted to where its encoder puts that class's samples.
+"""The density of a VAE's latents: a mixture of Gaussians for each class, fitted to the encoder's latents of that class.
 
-The encoder never quite fills N(0, 1); a density fitted afterwards fits better (Ghosh et al. 2020). On MNIST a student
-on labels alone gains 4.7 points from one Gaussian a class, and one more from a mixture (docs/notes).
+An encoder's latents never fill N(0, 1) exactly; a density fitted after the training is closer (Ghosh et al. 2020). On
+MNIST a student on labels alone gains 4.7 points from one Gaussian a class, and one more from a mixture (docs/notes).
 """
 
 import math
@@ -14,10 +14,10 @@ from mosaic_fl.errors import UsageError
 
 COMPONENTS = 16  # Gaussians a class, at most
 COMPONENT_SAMPLES = 50  # samples a component must have on average; with fewer the mixture has fewer components
-LEAST_SAMPLES = 10.0  # a component of fewer is dropped: it would be a portrait of them
-PRIOR_SAMPLES = 10.0  # weight in samples: of N(0, 1) in a class's Gaussian, and of that in each component
+LEAST_SAMPLES = 10.0  # a component with fewer is dropped: it would reproduce them
+PRIOR_SAMPLES = 10.0  # weight, in samples, of N(0, 1) in a class's Gaussian, and of that Gaussian in each component
 MOST_FITTED = 4000  # samples a class that the mixture is fitted to
-# what a received density may be: of latents that began as N(0, 1)
+# bounds on a received density: its latents began as N(0, 1)
 SUM_SLACK = 1e-3
 FARTHEST = 1e4
 EDGE = 1e-6  # distance from 0 and 1 within which probabilities have no quantile in float32
@@ -38,7 +38,7 @@ class ClassMixture(nn.Module):
         self.register_buffer("scale", torch.eye(latent).repeat(classes, COMPONENTS, 1, 1))
 
     def check(self) -> None:
-        """Raise UsageError where the numbers, which may have been received, are no density of a decoder's latents."""
+        """Raise UsageError where the numbers, which may come from received bytes, are no density of latents."""
         sums = self.share.sum(1)
         least = float(self.share.min())
         if least < 0 or float((sums - 1).abs().max()) > SUM_SLACK:
@@ -49,25 +49,27 @@ class ClassMixture(nn.Module):
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Standard normal `z` (n, latent), placed in the mixtures of `labels` (n,).
 
-        The first coordinate also picks the component: of its probability Φ(z₀) the whole says which, and what is left,
-        stretched to 0..1, is the quantile within; so it stays standard normal and independent of the pick.
+        The first coordinate z₀ also picks the component: the one in whose share of 0..1 the probability Φ(z₀) lies. The
+        position within that share, scaled to 0..1, is the new quantile of z₀. So z₀ stays standard normal, and
+        independent of the pick.
         """
         ends = self.share[labels].cumsum(1)
         u = (0.5 * (1 + torch.erf(z[:, 0] / math.sqrt(2)))).clamp(EDGE, 1 - EDGE)
-        most = ((self.share[labels] > 0).sum(1) - 1).clamp(min=0)  # of float32 ends the last may lie below u
+        most = ((self.share[labels] > 0).sum(1) - 1).clamp(min=0)  # the last end may lie below u in float32
         pick = torch.minimum((u[:, None] >= ends).sum(1), most)
-        share = self.share[labels, pick].clamp(min=EDGE)  # whatever was received
-        left = ((u - (ends.gather(1, pick[:, None]).flatten() - share)) / share).clamp(EDGE, 1 - EDGE)
-        first = torch.where(share < 1, math.sqrt(2) * torch.erfinv(2 * left - 1), z[:, 0])
+        share = self.share[labels, pick].clamp(min=EDGE)  # a received share may be 0
+        quantile = ((u - (ends.gather(1, pick[:, None]).flatten() - share)) / share).clamp(EDGE, 1 - EDGE)
+        first = torch.where(share < 1, math.sqrt(2) * torch.erfinv(2 * quantile - 1), z[:, 0])
         z = torch.cat([first[:, None], z[:, 1:]], 1)
         return self.location[labels, pick] + torch.einsum("nij,nj->ni", self.scale[labels, pick], z)
 
     def fit(self, mean: Tensor, log_variance: Tensor, labels: Tensor, seed: int) -> None:
         """Fit to the posteriors N(mean, e^log_variance), (n, latent) each, of samples with `labels` (n,).
 
-        The moments of a component are those of its samples' posteriors, shrunk towards the class's Gaussian as by
-        `PRIOR_SAMPLES` samples from it, and that towards N(0, 1): a class of a few samples does not become a portrait
-        of them. A class without samples stays at N(0, 1). Components come first where they are large.
+        The moments of a component are those of its samples' posteriors, shrunk towards the class's Gaussian with the
+        weight of `PRIOR_SAMPLES` samples. The class's Gaussian is shrunk towards N(0, 1) in the same way, so a class of
+        few samples is not reproduced. A class without samples stays at N(0, 1). Components are sorted by size, the
+        largest first.
         """
         normal = torch.zeros(mean.shape[1]), torch.eye(mean.shape[1])
         for label in labels.unique().tolist():
@@ -75,13 +77,13 @@ class ClassMixture(nn.Module):
             at = mean[mine].double()
             spread = log_variance[mine].double().exp()
             count = min(COMPONENTS, max(1, len(at) // COMPONENT_SAMPLES))
-            whole = _moments(at, spread, torch.ones(len(at)), normal)
-            parts = [whole]
+            class_moments = _moments(at, spread, torch.ones(len(at)), normal)
+            parts = [class_moments]
             shares = torch.ones(1)
             if count > 1:
                 weights = _responsibilities(at, spread, count, seed)
                 shares = weights.mean(0)
-                parts = [_moments(at, spread, column, whole) for column in weights.T]
+                parts = [_moments(at, spread, column, class_moments) for column in weights.T]
             self.share[label] = 0
             self.share[label, : len(shares)] = shares.float()
             for j, (location, covariance) in enumerate(parts):
@@ -98,26 +100,26 @@ def _moments(at: Tensor, spread: Tensor, weights: Tensor, prior: Moments) -> Mom
     share = n / (n + PRIOR_SAMPLES)
     weights = (weights / n).double()
     mean = weights @ at
-    centred = at - mean
-    covariance = (weights[:, None] * centred).T @ centred + torch.diag(weights @ spread)
+    deviations = at - mean
+    covariance = (weights[:, None] * deviations).T @ deviations + torch.diag(weights @ spread)
     location, around = (tensor.double() for tensor in prior)
     return share * mean + (1 - share) * location, share * covariance + (1 - share) * around
 
 
 def _responsibilities(at: Tensor, spread: Tensor, count: int, seed: int) -> Tensor:
-    """(n, count): how much of each sample belongs to which component of a mixture, the largest first."""
+    """Responsibilities (n, count or fewer) of a mixture's components for each sample, the largest component first."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
     rng = torch.Generator().manual_seed(seed)
-    drawn = at + spread.sqrt() * torch.randn(at.shape, generator=rng, dtype=torch.float64)
-    few = drawn[torch.randperm(len(drawn), generator=rng)[:MOST_FITTED]]
+    points = at + spread.sqrt() * torch.randn(at.shape, generator=rng, dtype=torch.float64)
+    few = points[torch.randperm(len(points), generator=rng)[:MOST_FITTED]]
     with warnings.catch_warnings(), threadpool_limits(1):  # more threads would sum in another order
-        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly there is good enough
+        warnings.simplefilter("ignore", ConvergenceWarning)  # an approximate fit will do
         mixture = GaussianMixture(count, reg_covar=1e-3, max_iter=50, random_state=seed % 2**32).fit(few.numpy())
-        weights = torch.from_numpy(mixture.predict_proba(drawn.numpy()))
+        weights = torch.from_numpy(mixture.predict_proba(points.numpy()))
     weights = weights[:, weights.sum(0).argsort(descending=True)]
-    weights = weights[:, weights.sum(0) >= LEAST_SAMPLES]  # the others' samples go where they belong next
+    weights = weights[:, weights.sum(0) >= LEAST_SAMPLES]  # samples of the others go to their next component
     total = weights.sum(1, keepdim=True)
     return torch.where(total > 0, weights / total.clamp(min=1e-300), 1 / weights.shape[1])

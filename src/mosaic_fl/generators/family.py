@@ -1,4 +1,4 @@
-"""A family of generators: all that the rest of the package asks of one. Each family's file makes its own."""
+"""A family of generators: all that the rest of the package needs to know of one. Open it to add a family."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,13 +29,14 @@ class Train(Protocol):
     ) -> Generator:
         """A generator fitted to `data`, on the CPU in eval mode.
 
-        `expert` is the client's classifier, which comes back as it was; None where its model is no network, which only
-        families that have no `learns_from_expert` are asked. Raises MosaicError where the loss is no longer finite.
+        `expert` is the client's classifier, which must not change. It is None where the client's model is no network:
+        then only families without `learns_from_expert` are trained. Raises MosaicError where the loss is no longer
+        finite.
         """
 
 
 def plain_spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
-    """The sizes that the configuration gives."""
+    """The specification with the sizes of the configuration."""
     return GeneratorSpec(config.family, config.latent, config.width)
 
 
@@ -47,12 +48,12 @@ def no_check(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.M
 class Family:
     """One family.
 
-    `conditional`: labels steer what is drawn; `kinds`: the kinds of samples that it draws; `max_latent`: the largest
-    latent that a received specification may ask for; `build` makes the network, freshly initialised; `train` fits it at
-    a client; `check` raises UsageError, before any training, where it could not be trained on `samples` samples of a
-    schema with a client's classifier (None: not known yet); `learns_from_expert`: it needs the gradients of that;
-    `spec` says what a client with these settings, whose
-    `family` is this one, would train; `fits_density`: training ends with a density, fitted to all samples at once.
+    `conditional`: it draws samples of given classes. `kinds`: the kinds of samples that it draws. `build` makes the
+    network, freshly initialised. `train` fits it at a client. `check(settings, samples, schema, expert)` raises
+    UsageError, before any training, where it cannot be trained on that number of samples with the client's classifier
+    `expert` (None: not known yet). `max_latent`: the largest latent in a received specification. `learns_from_expert`:
+    training needs the gradients of the classifier. `spec` is the specification that a client with these settings
+    trains. `fits_density`: training ends with a density that is fitted to all samples at once.
     """
 
     conditional: bool

@@ -1,7 +1,7 @@
 """`flow`: a class-conditional rectified flow with a small U-Net (Liu, Gong & Liu 2023; Lipman et al. 2023).
 
-The best natural images of the families here, and the slowest: a sample costs 2 · `SAMPLING_STEPS` passes of the
-network, so it wants an accelerator, or few pixels.
+Of the families here it draws the best natural images and is the slowest: a sample costs 2 · `SAMPLING_STEPS` passes of
+the network. It needs an accelerator, or few pixels.
 """
 
 import math
@@ -30,7 +30,7 @@ SAMPLING_STEPS = 8  # of the midpoint method, two evaluations each: on digits 0.
 SAMPLING_BATCH = 128  # images integrated at once: a U-Net keeps maps at full resolution
 SMALLEST_MAP = 4  # least pixels a side of the U-Net's coarsest map, where the image has as many
 MOST_HALVINGS = 2
-LARGEST_ATTENDED = 8  # pixels a side up to which the middle attends: its cost grows with the fourth power
+LARGEST_ATTENDED = 8  # most pixels a side of maps with attention: its cost grows with the fourth power
 GROUPS = 8  # of group norm, at most
 TIME_SCALE = 1000.0  # t in 0..1 is embedded as diffusion steps are, 0..1000 (Ho, Jain & Abbeel 2020)
 LONGEST_PERIOD = 10_000.0  # of the sinusoids (Vaswani et al. 2017)
@@ -56,7 +56,7 @@ class FlowGenerator(Generator):
     conditional = True
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
-        """Raises UsageError where the latent is not as large as an image."""
+        """Raises UsageError where the latent has not the size of an image."""
         super().__init__()
         values = math.prod(schema.shape)
         if spec.latent != values:
@@ -79,12 +79,12 @@ class FlowGenerator(Generator):
         return x.clamp(-1, 1)
 
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
-        """As `Generator.one_pass`: of the velocity."""
+        """As `Generator.one_pass`, for the velocity network."""
         _, (z, labels), _ = super().one_pass()
         return self.velocity, (z.view(-1, *self.shape), z[:, 0], labels), 2 * SAMPLING_STEPS
 
     def sample(self, labels: Tensor, rng: torch.Generator, batch: int = SAMPLING_BATCH) -> Tensor:
-        """As `Generator.sample`, fewer at once."""
+        """As `Generator.sample`, in smaller batches."""
         return super().sample(labels, rng, batch)
 
 
@@ -129,15 +129,15 @@ class VelocityNet(nn.Module):
         if height % self.multiple or width % self.multiple:
             x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), "replicate")
         hidden = self.enter(x)
-        kept = list[Tensor]()
+        skips = list[Tensor]()
         for block, coarser in zip(self.down, self.coarser, strict=True):
-            kept.append(block(hidden, condition))
-            hidden = coarser(kept[-1])
+            skips.append(block(hidden, condition))
+            hidden = coarser(skips[-1])
         hidden = self.after(self.attention(self.before(hidden, condition)), condition)
         for finer, block in zip(self.finer, self.up, strict=True):
             # The convolution comes first, at the coarse resolution: a quarter of the work.
             hidden = F.interpolate(finer(hidden), scale_factor=2.0)
-            hidden = block(torch.cat([hidden, kept.pop()], 1), condition)
+            hidden = block(torch.cat([hidden, skips.pop()], 1), condition)
         velocity: Tensor = self.exit(hidden)
         return velocity[..., :height, :width]
 
@@ -173,10 +173,10 @@ class Attention(nn.Module):
         self.exit = _silent(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The shape stays."""
+        """Maps of the shape of `x`."""
         query, key, value = self.enter(x).flatten(2).transpose(1, 2).chunk(3, 2)
-        seen = F.scaled_dot_product_attention(query, key, value)
-        result: Tensor = x + self.exit(seen.transpose(1, 2).reshape(x.shape))
+        outputs = F.scaled_dot_product_attention(query, key, value)
+        result: Tensor = x + self.exit(outputs.transpose(1, 2).reshape(x.shape))
         return result
 
 
@@ -194,6 +194,7 @@ def flow_loss(velocity: nn.Module, images: Tensor, noise: Tensor, t: Tensor, lab
 
 
 def _halvings(schema: Schema) -> int:
+    """Halvings from the image to the U-Net's coarsest map."""
     halvings = 0
     side = min(schema.shape[1:])
     while side >= 2 * SMALLEST_MAP - 1 and halvings < MOST_HALVINGS:
@@ -207,7 +208,7 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 def _silent(layer: nn.Conv2d) -> nn.Conv2d:
-    """`layer` starting at 0, so that the network starts as its shortcuts (Ho, Jain & Abbeel 2020, published code)."""
+    """`layer` with weights 0, so that the network starts as its shortcuts (Ho, Jain & Abbeel 2020, published code)."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -227,10 +228,10 @@ def train_flow(
     device: torch.device,
     monitor: Monitor,
 ) -> FlowGenerator:
-    """A flow fitted to `data`, on the CPU in eval mode; `config.latent` does not apply, and `expert` is not asked.
+    """A flow fitted to `data`, on the CPU in eval mode; `config.latent` and `expert` are not used.
 
-    Times are logit-normal, sigmoid(N(0, 1)): the middle of a path is where there is most to learn (Esser et al. 2024,
-    section 3.1). What comes back is the moving average of the weights. Raises UsageError where the images are too
+    Times are logit-normal, sigmoid(N(0, 1)), because the middle of a path is the hardest to learn (Esser et al. 2024,
+    section 3.1). The result is the moving average of the weights. Raises UsageError where the images are too
     large, MosaicError where the loss is no longer finite.
     """
     with stream.ambient():

@@ -23,16 +23,16 @@ class LatentGenerator(nn.Module):
 
     def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
         """Features (n, d)."""
-        made: Tensor = self.body(torch.cat([noise, F.one_hot(labels, self.classes).to(noise)], 1))
-        return made
+        features: Tensor = self.body(torch.cat([noise, F.one_hot(labels, self.classes).to(noise)], 1))
+        return features
 
 
 @dataclass(frozen=True)
 class Latent:
-    """A latent generator as it travels to clients, and how they use it.
+    """A latent generator as it travels to clients, with what they need to use it.
 
-    `noise` is the size of ε, `width` that of the hidden layer, `features` d; `labels` float (C,) is p̂(y), from which
-    labels are drawn, and `weight` that of the loss on the features in a client's training.
+    `noise` is the size of ε, `width` that of the hidden layer, `features` d; `labels` float (C,) is p̂(y), from
+    which labels are drawn. `weight` is that of the loss on generated features in a client's training.
     """
 
     noise: int
@@ -43,5 +43,5 @@ class Latent:
     state: State
 
     def network(self) -> LatentGenerator:
-        """The generator freshly initialised, for `state` to be loaded into."""
+        """A freshly initialised generator, into which `state` can be loaded."""
         return LatentGenerator(self.noise, self.width, len(self.labels), self.features)

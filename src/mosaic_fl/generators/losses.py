@@ -34,20 +34,20 @@ def diversity(logits: Tensor) -> Tensor:
 
 
 class BatchStatistics:
-    """L_inv: how far a batch is from what a frozen classifier remembers (DeepInversion, Yin et al. 2020).
+    """L_inv: the distance of a batch from a frozen classifier's batch-norm statistics (DeepInversion, Yin et al. 2020).
 
     Within the block, every forward pass of `model` (in eval mode) records, for each batch-norm layer l with C_l
     channels, μ_batch − μ_running and σ²_batch − σ²_running, differentiable in the images. Of the latest pass, `loss()`
     is Σ_l (‖Δμ‖² + ‖Δσ²‖²) / C_l: the mean over channels keeps its scale whatever the width. `norms()` is
-    Σ_l ‖Δμ‖ + ‖Δσ²‖. Both are 0 for a model without batch norm that remembers (`layers` is empty). The variance is the
-    biased one, so one sample will do.
+    Σ_l ‖Δμ‖ + ‖Δσ²‖. Both are 0 for a model without running statistics (`layers` is empty). The variance is the
+    biased one, which one sample has too.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.layers = [
             m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.running_mean is not None
         ]
-        self.apart: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self.distances: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self.hooks: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
@@ -57,15 +57,15 @@ class BatchStatistics:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         for hook in self.hooks:
             hook.remove()
-        self.apart.clear()  # and with them the graphs of the last pass
+        self.distances.clear()  # and with them the graphs of the last pass
 
     def loss(self) -> Tensor:
         """The squared distances of the latest pass."""
-        return _sum([mean.square().mean() + variance.square().mean() for mean, variance in self.apart.values()])
+        return _sum([mean.square().mean() + variance.square().mean() for mean, variance in self.distances.values()])
 
     def norms(self) -> Tensor:
         """The distances of the latest pass."""
-        return _sum([mean.norm() + variance.norm() for mean, variance in self.apart.values()])
+        return _sum([mean.norm() + variance.norm() for mean, variance in self.distances.values()])
 
     def _record(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
         assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
@@ -74,14 +74,14 @@ class BatchStatistics:
         assert mean is not None
         assert variance is not None
         batch_mean, batch_variance = _Moments.apply(inputs[0])  # type: ignore[no-untyped-call]
-        self.apart[layer] = (batch_mean - mean, batch_variance - variance)
+        self.distances[layer] = (batch_mean - mean, batch_variance - variance)
 
 
 class _Moments(torch.autograd.Function):
     """Mean and biased variance (C,) of each channel of x (n, C, ...).
 
-    As one function because `x.mean` and `x.var` cost five passes over x and its gradient, and a slow sum, which was a
-    third of a step of DENSE's generator on a CPU.
+    It is one function for speed: `x.mean` and `x.var` cost five passes over x and its gradient, and a slow sum. That
+    was a third of a step of DENSE's generator on a CPU.
     """
 
     @staticmethod

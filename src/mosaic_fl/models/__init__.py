@@ -1,4 +1,4 @@
-"""Classifiers: what every one of them offers, and how one comes by its name."""
+"""Classifiers: the networks that clients and the server train. `registry` builds one from its name."""
 
 from mosaic_fl.models import convolutional, lenet, perceptron, residual, transformer  # noqa: F401  (they register)
 from mosaic_fl.models.classifier import Classifier

@@ -1,4 +1,4 @@
-"""What the rest of the package asks of a classifier: logits and penultimate features."""
+"""The interface of a classifier: logits and penultimate features. `Wrapper` gives it to any module."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from mosaic_fl.models.inference import logits
 
 
 class Classifier(nn.Module):
-    """What networks take of samples (`Samples.inputs`) -> logits (n, C): of images float32 (n, c, h, w) in −1..1.
+    """A network from `Samples.inputs` to logits (n, C). The inputs of images are float32 (n, c, h, w) in −1..1.
 
-    Subclasses define `features`, the penultimate activations (n, d), and either `head`, the layer that makes
-    logits of them, or a `forward` of their own.
+    Subclasses define `features`, the penultimate activations (n, d), and either `head`, the layer from
+    these to logits, or a `forward` of their own.
     """
 
     head: nn.Module
@@ -32,11 +32,11 @@ class Classifier(nn.Module):
         return logits(self.to(device), samples, device)
 
 
-class Wrapped(Classifier):
-    """Any module that maps inputs to logits; its features are what enters the last `nn.Linear` that runs.
+class Wrapper(Classifier):
+    """Any module from inputs to logits. Its features are the inputs of the last `nn.Linear` that runs.
 
-    Last in the order of work, which need not be the order of registration. Where no linear layer runs, the
-    logits are the features.
+    "Last" is in the order of execution, which may differ from the order of registration. Where no linear layer runs,
+    the logits are the features.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -48,10 +48,10 @@ class Wrapped(Classifier):
         return logits
 
     def features(self, inputs: Any) -> Tensor:
-        entered: list[Tensor] = []
+        head_inputs: list[Tensor] = []
 
         def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            entered[:] = [args[0] if args else kwargs["input"]]
+            head_inputs[:] = [args[0] if args else kwargs["input"]]
 
         linear = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
         hooks = [layer.register_forward_pre_hook(record, with_kwargs=True) for layer in linear]
@@ -60,4 +60,4 @@ class Wrapped(Classifier):
         finally:
             for hook in hooks:
                 hook.remove()
-        return (entered[0] if entered else logits).flatten(1)
+        return (head_inputs[0] if head_inputs else logits).flatten(1)

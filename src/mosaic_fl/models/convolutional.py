@@ -8,7 +8,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import family
 
-SMALLEST_MAP = 4  # pixels a side below which no block pools any more, and which the head sees at most
+SMALLEST_MAP = 4  # pixels a side: smaller maps are not pooled, and the head gets maps of at most this size
 
 
 @family("cnn")
@@ -31,8 +31,8 @@ class CNN(Classifier):
                 side = side // 2
             channels = out
         self.body = nn.Sequential(*layers)
-        # Not nn.AdaptiveAvgPool2d: where 4 does not divide the side, its windows overlap: its gradient
-        # on a GPU varies from run to run, and ONNX has no word for it.
+        # Not nn.AdaptiveAvgPool2d: where 4 does not divide the side, its windows overlap. Then its gradient on a GPU
+        # varies from run to run, and ONNX cannot express it.
         window = math.ceil(height / SMALLEST_MAP), math.ceil(side / SMALLEST_MAP)
         self.pool = nn.AvgPool2d(window, ceil_mode=True)
         self.head = nn.Linear(
@@ -40,5 +40,5 @@ class CNN(Classifier):
         )
 
     def features(self, images: Tensor) -> Tensor:
-        pooled: Tensor = self.pool(self.body(images))
-        return pooled.flatten(1)
+        maps: Tensor = self.pool(self.body(images))
+        return maps.flatten(1)

@@ -1,4 +1,4 @@
-"""Models for those who name none: the kind of the samples knows which suit it."""
+"""The default models, for users who name none. The kind of the samples decides."""
 
 from mosaic_fl.domains.schema import Schema
 

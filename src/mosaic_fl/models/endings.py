@@ -1,7 +1,7 @@
-"""What a classifier ends in, told by its outputs: a softmax, or another function that bounds them, in place of logits.
+"""The last function of a classifier, found from its outputs: a softmax, or another one that bounds them, or none.
 
-Ordinary networks may look like one by chance of their first weights: a head of zeros with a bias of class shares gives
-rows that sum to 1. So what looks like a bound must hold for other weights, too.
+The outputs of an ordinary network may look like a softmax by chance of its first weights: a head of zeros with a bias
+of class shares gives rows that sum to 1. So a bound must also hold for other weights.
 """
 
 import math
@@ -17,20 +17,20 @@ Ending = Literal["softmax", "log-softmax", "sigmoid", "tanh", ""]
 
 IMAGES = 4
 DRAWS = (0.05, *(1.0, 3.0, 10.0) * 6)  # strengths of the noise on the weights
-LEAST_DRAWS = 4  # with finite outputs: fewer show nothing
+LEAST_DRAWS = 4  # with finite outputs: fewer are no evidence
 TOLERANCE = 1e-4  # of a sum in float32
 COARSE = 1e-2  # and in 16 bits
 
 
 @torch.no_grad()
 def find_ending(model: nn.Module, schema: Schema) -> Ending:
-    """What bounds the outputs (n, C) of `model`, on the CPU, whatever its weights; "" for logits."""
+    """The function that bounds the outputs (n, C) of `model` for all weights, on the CPU; "" for logits."""
     images = torch.rand(IMAGES, *schema.shape) * 2 - 1
     outputs = model(images)
     if not bool(outputs.isfinite().all()):
         return ""
     for ending, holds in _LAWS.items():
-        if holds(outputs) and _holds_for_others(holds, model, images):
+        if holds(outputs) and _holds_for_random_weights(holds, model, images):
             return ending
     return ""
 
@@ -40,7 +40,8 @@ def most_probable(classes: int, extent: float) -> float:
     return math.exp(extent) / (math.exp(extent) + classes - 1)
 
 
-def _holds_for_others(holds: Callable[[Tensor], bool], model: nn.Module, images: Tensor) -> bool:
+def _holds_for_random_weights(holds: Callable[[Tensor], bool], model: nn.Module, images: Tensor) -> bool:
+    """Whether `holds` is true of the outputs with noise on the weights; the weights are restored afterwards."""
     weights = [(p, p.detach().clone()) for p in model.parameters() if p.is_floating_point()]
     draws = 0
     try:
@@ -49,7 +50,7 @@ def _holds_for_others(holds: Callable[[Tensor], bool], model: nn.Module, images:
                 noise = torch.randn(start.shape) * (strength * _scale(start))
                 parameter.copy_(start + noise.to(start.dtype))
             outputs = model(images)
-            if bool(outputs.isfinite().all()):  # a negative variance, say, shows nothing
+            if bool(outputs.isfinite().all()):  # a negative variance, say, gives NaN
                 draws += 1
                 if not holds(outputs):
                     return False
@@ -60,10 +61,10 @@ def _holds_for_others(holds: Callable[[Tensor], bool], model: nn.Module, images:
 
 
 def _scale(weight: Tensor) -> float:
-    """Noise of this size changes outputs and lets them stay finite in a deep network."""
+    """The size of noise that changes the outputs and leaves them finite, in a deep network too."""
     if weight.ndim < 2 or not weight.numel():
         return 1.0
-    # Not the estimate, which is NaN of a single number.
+    # correction=0: the unbiased estimate is NaN for a single number.
     return max(float(weight.float().std(correction=0)), math.sqrt(len(weight) / weight.numel()))
 
 

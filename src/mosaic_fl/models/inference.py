@@ -9,7 +9,7 @@ from mosaic_fl.numerics.devices import images_at_once
 
 @torch.no_grad()
 def logits(model: nn.Module, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
-    """Logits float32 (n, C) on the CPU; the model is in eval mode meanwhile."""
+    """Logits float32 (n, C) on the CPU, in eval mode; the mode of the model is restored afterwards."""
     was_training = model.training
     model.eval()
     parts = samples.split(images_at_once(device))
@@ -19,11 +19,11 @@ def logits(model: nn.Module, samples: Samples, device: torch.device | str = "cpu
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> float:
-    """Share in 0..1 of rows of `outputs` (n, C) whose largest entry is at `labels` (n,); NaN-free: 0 rows give 0."""
+    """Share in 0..1 of rows of `outputs` (n, C) whose largest entry is at `labels` (n,); 0 without rows."""
     return float((outputs.argmax(1) == labels).float().mean()) if len(labels) else 0.0
 
 
 def recall(outputs: Tensor, labels: Tensor, classes: int) -> list[float | None]:
-    """Share in 0..1 of each class's rows of `outputs` (n, C) that are found; None for a class without `labels` (n,)."""
+    """Recall in 0..1 of each class from `outputs` (n, C) and `labels` (n,); None for a class without a label."""
     right = (outputs.argmax(1) == labels).float()
     return [float(right[labels == c].mean()) if bool((labels == c).any()) else None for c in range(classes)]

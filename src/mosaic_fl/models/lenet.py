@@ -1,8 +1,8 @@
 """`lenet`, the five-layer network on which much of federated learning was published.
 
 LeNet-5 (LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition") as NIID-Bench
-has it (Li, Diao, Chen & He 2022, arXiv 2102.02079) and those who compare with it: ReLU and max pooling, nothing padded.
-It has no batch norm, so what a method draws from batch-norm statistics is zero here.
+has it (Li, Diao, Chen & He 2022, arXiv 2102.02079): ReLU and max pooling, without padding. It has no batch norm, so a
+method's terms of batch-norm statistics are zero here.
 """
 
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import family
 
-LEAST = 16  # pixels a side that leave one of the last maps
+LEAST = 16  # pixels a side for a last map of one pixel
 
 
 @family("lenet")

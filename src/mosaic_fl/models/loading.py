@@ -1,4 +1,4 @@
-"""Weights that came from outside, into a module."""
+"""Loading of weights into a module, with checks for weights that came from outside."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from mosaic_fl.errors import UsageError, shown
+from mosaic_fl.errors import UsageError, excerpt
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -14,17 +14,19 @@ M = TypeVar("M", bound=nn.Module)
 def load_into(build: Callable[[], M], state: dict[str, Tensor], source: str, *, foreign: bool = False) -> M:
     """The module that `build` makes, with a copy of the weights `state`, in eval mode.
 
-    Names, shapes and types are compared on the meta device, so that a manifest which promises a huge network allocates
-    nothing. The module takes its weights there: no random ones are drawn that would be written over. One that is
-    `foreign` may hold tensors that are not in its state, and is built with memory as well. Raises UsageError that names
-    `source` and the first tensor that does not fit.
+    Names, shapes and types are compared on the meta device, so that the name of a huge network allocates nothing. The
+    module gets its weights there: no random weights are drawn first. A `foreign` module may have tensors that are not
+    in its state, so it is built in memory. Raises UsageError that names `source` and the first tensor that does not
+    fit.
     """
     module = _outline(build, state, source)
     if foreign:
         module = build()
         module.load_state_dict(state)
         return module.eval()
-    layout = {name: tensor.stride() for name, tensor in module.state_dict().items()}  # sums round as in what was built
+    layout = {
+        name: tensor.stride() for name, tensor in module.state_dict().items()
+    }  # so that sums round as in a built module
     module.load_state_dict(
         {
             name: torch.empty_strided(tensor.shape, layout[name], dtype=tensor.dtype).copy_(tensor)
@@ -38,7 +40,7 @@ def load_into(build: Callable[[], M], state: dict[str, Tensor], source: str, *, 
 def share_into(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M:
     """As `load_into`, but frozen: the module uses the tensors of `state` themselves.
 
-    `build` makes no tensor that is not in the module's state. Convolutions are copied, to have their channels last.
+    All tensors of the module must be in its state. Convolutions are copied, to the memory format channels last.
     """
     module = _outline(build, state, source)
     module.load_state_dict(state, assign=True)
@@ -47,7 +49,7 @@ def share_into(build: Callable[[], M], state: dict[str, Tensor], source: str) ->
 
 
 def load_again(module: M, state: dict[str, Tensor], source: str) -> M:
-    """`module`, which had other weights, with a copy of the weights `state`, in eval mode on the CPU, no gradients.
+    """`module` with a copy of the weights `state` in place of its own, in eval mode on the CPU, without gradients.
 
     Raises UsageError as `load_into` does.
     """
@@ -73,14 +75,14 @@ def _outline(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M
 
 def _require_same(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Raise UsageError unless `state` has the names, shapes and types of the module's."""
-    expected = {name: (t.shape, t.dtype) for name, t in module.state_dict().items()}
-    for name in sorted(expected.keys() | state.keys()):
-        if name not in state or name not in expected:
+    outline = {name: (t.shape, t.dtype) for name, t in module.state_dict().items()}
+    for name in sorted(outline.keys() | state.keys()):
+        if name not in state or name not in outline:
             raise UsageError(
-                f"{source}: weight {shown(name)} is {'missing' if name not in state else 'not in the model'}"
+                f"{source}: weight {excerpt(name)} is {'missing' if name not in state else 'not in the model'}"
             )
-        if (state[name].shape, state[name].dtype) != expected[name]:
+        if (state[name].shape, state[name].dtype) != outline[name]:
             raise UsageError(
-                f"{source}: weight {shown(name)} is {state[name].dtype} {shown(tuple(state[name].shape))}, "
-                f"the model has {expected[name][1]} {tuple(expected[name][0])}"
+                f"{source}: weight {excerpt(name)} is {state[name].dtype} {excerpt(tuple(state[name].shape))}, "
+                f"the model has {outline[name][1]} {tuple(outline[name][0])}"
             )

@@ -1,4 +1,4 @@
-"""How much memory and work a network asks for, found on the meta device, where it takes neither."""
+"""The memory and work that a network needs. They are measured on the meta device, which uses neither."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +10,9 @@ from torch.utils.flop_counter import flop_registry
 
 from mosaic_fl.errors import UsageError
 
-# Values a sample in the output of any operation: 256 MiB in float32, and more for a network of many parameters, for
-# who sends these shows that there is work behind it. A file of 24 kB asked for 512 MiB an image, where the largest map
-# of a ResNet-50 of 94 MB has as much at 720 pixels.
+# Values a sample in the output of any operation: 256 MiB in float32, and more for a network with many parameters.
+# Without a bound a received file of 24 kB could need 512 MiB an image. A ResNet-50, of 94 MB, has maps of that size at
+# 720 pixels.
 MAX_MAP = 2**26
 MAP_PER_PARAMETER = 16
 LARGEST_MAP = 2**28
@@ -24,9 +24,9 @@ SECONDS_A_CALL = 3e-5
 
 @dataclass(frozen=True)
 class Work:
-    """What a network does for one sample: `largest` values in one map, `values` in all, floating-point `operations`.
+    """The work of a network for one sample: `largest` values in one map, `values` in all, floating-point `operations`.
 
-    `calls` of operations it makes for a batch, however small.
+    `calls` is the number of operations that it calls for a batch of any size.
     """
 
     largest: int
@@ -36,21 +36,21 @@ class Work:
 
     @property
     def seconds(self) -> float:
-        """About how long one core takes for a sample, beside the calls."""
+        """Estimated seconds of one core for a sample, without the calls."""
         return self.operations / OPERATIONS_A_SECOND + self.values / VALUES_A_SECOND
 
     @property
     def call_seconds(self) -> float:
-        """About how long it takes to make the calls, for a batch."""
+        """Estimated seconds of one core for the calls of a batch."""
         return self.calls * SECONDS_A_CALL
 
     def times(self, passes: int) -> "Work":
-        """That of as many passes, one after the other."""
+        """The work of this many passes, one after the other."""
         return Work(self.largest, passes * self.values, passes * self.operations, passes * self.calls)
 
 
 class _Counter(TorchDispatchMode):
-    """Counts what each operation gives, functions beside layers, and how many operations those of matrices are."""
+    """Counts the outputs of all operations, of layers and functions, and the arithmetic of matrix operations."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -70,7 +70,7 @@ class _Counter(TorchDispatchMode):
 
 @torch.no_grad()
 def measure(module: nn.Module, *inputs: Tensor) -> tuple[Any, Work]:
-    """What `module` gives for a batch on the meta device, and its work for one sample of the batch."""
+    """The output of `module` for a batch on the meta device, and its work for one sample of the batch."""
     with _Counter() as counter:
         output = module(*inputs)
     samples = len(inputs[0])
@@ -78,12 +78,12 @@ def measure(module: nn.Module, *inputs: Tensor) -> tuple[Any, Work]:
     return output, work
 
 
-def require_small(what: str, module: nn.Module, work: Work) -> None:
-    """Raise UsageError where the largest map of `work` is too large for a network of so many parameters.
+def require_small(name: str, module: nn.Module, work: Work) -> None:
+    """Raise UsageError where the largest map of `work` is too large for the parameters of the network.
 
-    A small received file could ask for terabytes: parameters are few where maps are large. `what` names it in errors.
+    A small received file could need terabytes, because large maps need few parameters. `name` is for errors.
     """
     parameters = sum(parameter.numel() for parameter in module.parameters())
     most = min(MAX_MAP + MAP_PER_PARAMETER * parameters, LARGEST_MAP)
     if work.largest > most:
-        raise UsageError(f"{what}: a layer gives {work.largest:,} values a sample: at most {most:,}")
+        raise UsageError(f"{name}: a layer gives {work.largest:,} values a sample: at most {most:,}")

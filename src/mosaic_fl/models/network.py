@@ -1,4 +1,4 @@
-"""A network that is built once and given weight after weight: for who looks at many of one architecture."""
+"""Networks from weights. `Network` is built once, for code that loads many weights of one architecture."""
 
 import torch
 
@@ -10,7 +10,7 @@ from mosaic_fl.numerics.states import State
 
 
 def load_network(architecture: str, schema: Schema, state: State, source: str) -> Classifier:
-    """A new classifier with a copy of the weights `state`, in eval mode on the CPU; no generator's draws are used.
+    """A new classifier with a copy of the weights `state`, in eval mode on the CPU; no random numbers are used.
 
     Raises UsageError, naming `source`, for weights that do not fit.
     """
@@ -19,18 +19,18 @@ def load_network(architecture: str, schema: Schema, state: State, source: str) -
 
 
 class Network:
-    """The latest network that was asked for: of several architectures in turn it keeps one, and no more memory."""
+    """The latest network, for the next weights of the same architecture. Another architecture replaces it."""
 
     def __init__(self) -> None:
         self._latest: tuple[str, Schema, Classifier] | None = None
 
     def load(self, architecture: str, schema: Schema, state: State, source: str) -> Classifier:
-        """As `load_network`: a classifier that is its caller's until the next call.
+        """As `load_network`, but the caller may use the classifier only until the next call.
 
-        It is the network of the last call where that had the same architecture: whoever changes more of it than its
-        weights needs one of their own.
+        It is the network of the last call where the architecture is the same. A caller that changes more of it than its
+        weights must use `load_network`.
         """
-        if is_foreign(architecture):  # it may hold what is not in its state
+        if is_foreign(architecture):  # it may have tensors that are not in its state
             return load_network(architecture, schema, state, source)
         if self._latest is not None and self._latest[:2] == (architecture, schema):
             return load_again(self._latest[2], state, source)

@@ -1,4 +1,4 @@
-"""What the user of this machine let in: factories of their own, each under a name, and packages of architectures."""
+"""The models that the user of this machine has admitted: their own factories by name, and packages of architectures."""
 
 import importlib
 import inspect
@@ -14,12 +14,12 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 
 Factory = Callable[..., nn.Module]
-"""Makes a new module at each call; takes nothing, or the schema."""
+"""A callable that makes a new module at each call, from no argument or from the schema."""
 
 
 @dataclass(frozen=True)
 class Own:
-    """A factory that was let in, and the name of the parameter that takes the schema, if one does."""
+    """An admitted factory, and its parameter for the schema, if any."""
 
     factory: Factory
     parameter: inspect.Parameter | None
@@ -37,42 +37,42 @@ _packages: set[str] = set()
 
 
 @dataclass(frozen=True)
-class Admitted:
-    """All that was let in: factories by their names, and the packages whose architectures may be built."""
+class Admissions:
+    """All admitted models: factories by name, and the packages whose architectures may be built."""
 
     factories: dict[str, Own]
     packages: set[str]
 
-    def update(self, other: "Admitted") -> None:
-        """Let in what `other` holds, too."""
+    def update(self, other: "Admissions") -> None:
+        """Admit the models of `other` too."""
         self.factories.update(other.factories)
         self.packages.update(other.packages)
 
 
-def admitted() -> Admitted:
-    """The registry itself, for worker processes that start without it."""
-    return Admitted(_own, _packages)
+def admissions() -> Admissions:
+    """The admitted models themselves, for worker processes that start without them."""
+    return Admissions(_own, _packages)
 
 
 def is_own(name: str) -> bool:
-    """Whether a factory was let in under this name."""
+    """Whether a factory is admitted under this name."""
     return name in _own
 
 
 def admit_package(package: str) -> None:
-    """Let names of this package's architectures be built, for which it is imported."""
+    """Admit the architectures of this package: it may be imported to build them."""
     _packages.add(package)
 
 
 def is_admitted(package: str) -> bool:
-    """Whether the user of this machine chose the package, so that it may be imported."""
+    """Whether the package is admitted, so that it may be imported."""
     return package in _packages
 
 
 def import_factory(path: str) -> object:
-    """What stands at the import path `package.module:attribute`; raises UsageError where nothing does.
+    """The object at the import path `package.module:attribute`; raises UsageError where there is none.
 
-    This runs the module's code: never for a name that was received.
+    This runs the module's code: never call it for a name from received bytes.
     """
     module, _, attribute = path.partition(":")
     try:
@@ -83,11 +83,11 @@ def import_factory(path: str) -> object:
 
 
 def admit(factory: object, name: str = "") -> str:
-    """Let `factory` in, and return its name: the given one, or one made of where it was defined.
+    """Admit `factory`, and return its name: `name`, or one from the place of its definition.
 
-    A later factory of the same module and name (a notebook cell run again) takes the earlier one's place;
-    lambdas, closures and partial functions, which share their names with others, are numbered in the order
-    they come. Raises UsageError for what cannot be called with nothing or with the schema alone.
+    A later factory of the same module and name (a notebook cell run again) replaces the earlier one. Lambdas, closures
+    and partial functions share their names with others, so they are numbered in the order of admission. Raises
+    UsageError for a factory that cannot be called without arguments or with the schema alone.
     """
     name = name or _name(factory)
     if isinstance(factory, nn.Module):
@@ -99,45 +99,46 @@ def admit(factory: object, name: str = "") -> str:
 
 
 def make_own(name: str, schema: Schema) -> nn.Module:
-    """A new module of the factory let in as `name`, on torch's default device.
+    """A new module of the factory `name`, on torch's default device.
 
     A factory that cannot run on the meta device (one that reads a value, say) runs on the CPU, and its module
     moves there. Raises UsageError where the factory raises or returns something else.
     """
     own = _own[name]
     try:
-        made = own(schema)
+        module = own(schema)
     except Exception as error:  # the user's code may raise anything
         if torch.get_default_device().type == "meta":
             with torch.device("cpu"):
                 return make_own(name, schema).to("meta")
-        given = "nothing" if own.parameter is None else "the schema"
-        raise UsageError(f"model {name!r} failed when called with {given}: {reason(error)}") from error
-    if not isinstance(made, nn.Module):
-        raise UsageError(f"model {name!r} returned {type(made).__name__}, not an nn.Module")
-    return made
+        argument = "nothing" if own.parameter is None else "the schema"
+        raise UsageError(f"model {name!r} failed when called with {argument}: {reason(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"model {name!r} returned {type(module).__name__}, not an nn.Module")
+    return module
 
 
 def reason(error: BaseException) -> str:
-    """One line: the kind of an error and the first line of what it says."""
+    """The type of an error and the first line of its message, in one line."""
     return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
 
 
 def _schema_parameter(name: str, factory: Factory) -> inspect.Parameter | None:
-    """The parameter that takes the schema: the only one without a default, or else the one of that name."""
+    """The parameter that takes the schema: the only one without a default, or else the one called "schema"."""
     try:
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):  # some callables written in C show no signature
         return None
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = [p for p in parameters if p.default is p.empty and p.kind not in variadic]
-    if len(needed) > 1:
-        names = ", ".join(p.name for p in needed)
+    required = [p for p in parameters if p.default is p.empty and p.kind not in variadic]
+    if len(required) > 1:
+        names = ", ".join(p.name for p in required)
         raise UsageError(f"model {name!r} needs {names}: a factory takes nothing, or the schema alone")
-    return next(iter(needed or [p for p in parameters if p.name == "schema"]), None)
+    return next(iter(required or [p for p in parameters if p.name == "schema"]), None)
 
 
 def _name(factory: object) -> str:
+    """The name of a factory from the place of its definition."""
     target = factory
     while isinstance(target, partial):
         target = target.func
@@ -149,7 +150,7 @@ def _name(factory: object) -> str:
     except (KeyError, AttributeError):
         pass  # defined inside a function, or nameless
     number = 1
-    while (taken := _own.get(f"{module}:{path}#{number}")) and taken.factory is not factory:
+    while (earlier := _own.get(f"{module}:{path}#{number}")) and earlier.factory is not factory:
         number += 1
     return f"{module}:{path}#{number}"
 

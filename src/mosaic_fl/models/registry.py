@@ -1,8 +1,7 @@
 """Classifiers by name: `cnn:16`, `mlp:64:2`, `resnet18`, `timm:NAME`, `package.module:factory`.
 
-A name that came from outside (in a contribution) is only ever looked up here: nothing of that name is imported, timm
-neither, and what it may allocate is bounded. `trust` is how a user, on their own machine, lets timm or a factory of
-their own in.
+Names also come from outside, in contributions. Looking one up here imports nothing, not even timm, and the memory that
+it can allocate is bounded. With `trust` a user, on their own machine, admits timm or a factory of their own.
 """
 
 import warnings
@@ -18,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from mosaic_fl.config.model_names import FORMS, IMPORT_PATH, MAX_SPEC, TIMM, Bounds, parse
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.models.classifier import Classifier, Wrapped
+from mosaic_fl.models.classifier import Classifier, Wrapper
 from mosaic_fl.models.maps import Work, measure, require_small
 from mosaic_fl.models.own import Factory, admit, admit_package, import_factory, is_admitted, is_own, make_own, reason
 from mosaic_fl.models.trainable import check_training
@@ -27,14 +26,14 @@ from mosaic_fl.storage.container import TYPES
 
 MAX_PARAMETERS = 500_000_000  # of a model that is built in or timm's: 2 GB in float32
 PACKAGE = "timm"
-PROBE = 2  # images in the batch that shows what a model gives
+PROBE = 2  # images in the batch of a probe
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
 
 @dataclass(frozen=True)
 class Family:
-    """A built-in family: its constructor, which takes (schema, *numbers), and those numbers' bounds."""
+    """A built-in family: its constructor, which takes (schema, *numbers), and the bounds of those numbers."""
 
     build: Callable[..., nn.Module]
     bounds: Bounds
@@ -59,14 +58,13 @@ def families() -> dict[str, Family]:
 
 
 def trust(spec: str | Factory) -> str:
-    """Let a user's own factory, or timm's models, be built, and return the name.
+    """Admit a user's own factory, or timm's models, and return the name.
 
-    `spec` is a callable that returns a new `nn.Module` at each call (a class, a function, a lambda), or the
-    import path `package.module:factory` of one; it takes nothing, or the `Schema`. `timm:NAME`, or `timm` alone,
-    lets in all that timm lists. Only for names given by the user of this machine: this is the one place that
-    imports what a name says, and that lets timm be imported. Names of built-in models pass through. Raises
-    UsageError where the import fails or finds no such callable. A kind of expert that another package registers is let
-    in by its name.
+    `spec` is a callable that returns a new `nn.Module` at each call (a class, a function, a lambda), or the import path
+    `package.module:factory` of one; it takes no argument, or the `Schema`. `timm:NAME`, or `timm` alone, admits all
+    models of timm. The name of a kind of expert admits the package that registers it. Names of built-in models pass
+    through. Call it only with names from the user of this machine: only this function imports what a name says, or
+    admits timm. Raises UsageError where the import fails or finds no such callable.
     """
     if not isinstance(spec, str):
         return admit(spec)
@@ -74,7 +72,7 @@ def trust(spec: str | Factory) -> str:
     if head == PACKAGE:
         admit_package(PACKAGE)
     if head not in FORMS and head in EXPERTS:
-        EXPERTS[head]  # a received one of this name is read from now on
+        EXPERTS[head]  # from now on received bytes may use this name
         return spec
     if head in (*FORMS, PACKAGE) or is_own(spec) or not IMPORT_PATH.fullmatch(spec):
         return spec
@@ -97,9 +95,9 @@ def check_name(spec: str) -> None:
 def check(spec: str, schema: Schema) -> None:
     """Raise UsageError unless `build(spec, schema)` gives a classifier of that schema that can be trained.
 
-    The weights and a batch of two images live on the meta device, which has shapes but no memory; only a
-    user's own factory that cannot work there works on the CPU. A user's own module is then tried on the CPU, by
-    `check_training`. The ambient generator stays where it is.
+    The weights and a batch of two images are on the meta device, which has shapes but no memory; only a user's own
+    factory that cannot run there runs on the CPU. A user's own module is then tried on the CPU by `check_training`. The
+    ambient random generator is not advanced.
     """
     outline(spec, schema)
     if is_own(spec):
@@ -111,14 +109,14 @@ def check(spec: str, schema: Schema) -> None:
 
 @dataclass(frozen=True)
 class Outline:
-    """What a model asks for an image (nothing is known of a user's own), and how many features it gives."""
+    """The work of a model for an image (zero for a user's own model: it is unknown), and its number of features."""
 
     work: Work
     features: int
 
 
 def outline(spec: str, schema: Schema) -> Outline:
-    """What `build(spec, schema)` would give, without building it; raises UsageError as `build` does."""
+    """The outline of `build(spec, schema)`, without building it; raises UsageError as `build` does."""
     return _check(spec, schema)[1] if is_foreign(spec) else _outline(spec, schema)
 
 
@@ -131,13 +129,13 @@ def build(spec: str, schema: Schema) -> Classifier:
     """The classifier named `spec`, freshly initialised from the ambient generator, on the default device.
 
     Raises UsageError for an unknown family (with the nearest names), a number out of bounds, more than 500
-    million parameters, layers that give too many values an image (see `maps`); for a user's factory that was
-    not trusted on this machine, fails, or returns the same module twice; and for a module that does not give logits
-    (n, C) and features (n, d) for the schema's images, or keeps tensors of a type that is not sent.
+    million parameters, layers that give too many values an image (see `maps`); for a user's factory that is not
+    admitted on this machine, fails, or returns the same module twice; and for a module that does not give logits (n, C)
+    and features (n, d) for the schema's images, or has tensors of a type that cannot be sent.
     """
-    checked = _check(spec, schema)[0] if is_foreign(spec) else _outline(spec, schema)
+    probe = _check(spec, schema)[0] if is_foreign(spec) else _outline(spec, schema)
     module = _make(spec, schema)
-    if module is checked:
+    if module is probe:
         raise UsageError(f"model {spec!r} returned one module twice: its clients would share their weights")
     # Convolutions with batch norm train 1.5 to 1.9 times faster on a CPU with channels last (measured at 8 to 32 px).
     classifier = _classifier(module, schema)
@@ -151,11 +149,11 @@ def is_foreign(spec: str) -> bool:
 
 
 def _check(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
-    """What `check` does; returns the module that it made, and what it asks for."""
+    """The checks of `check`; returns the module that they made, and its outline."""
     for device in ("meta", "cpu") if is_own(spec) else ("meta",):
         try:
             with torch.random.fork_rng(devices=[]), torch.device(device), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on the meta device: that weights are not copied into it
+                warnings.simplefilter("ignore")  # the meta device warns that it copies no weights
                 return _probe(spec, schema)
         except UsageError:
             raise
@@ -167,15 +165,15 @@ def _check(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
 
 @torch.no_grad()
 def _probe(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
-    """Make a module on the default device and compare what it gives for two images with what it must give."""
+    """Make a module on the default device, and check its outputs for two images."""
     module = _make(spec, schema)
     if not is_own(spec) and (size := sum(p.numel() for p in module.parameters())) > MAX_PARAMETERS:
         raise UsageError(f"model {spec!r} has {size:,} parameters for these images: at most {MAX_PARAMETERS:,}")
     model = _classifier(module, schema).eval()
     for name, tensor in model.state_dict().items():
         if tensor.dtype not in TYPES:
-            known = ", ".join(str(kind) for kind in TYPES)
-            raise UsageError(f"model {spec!r} keeps {name!r} as {tensor.dtype}, which is not sent: take one of {known}")
+            types = ", ".join(str(kind) for kind in TYPES)
+            raise UsageError(f"model {spec!r} keeps {name!r} as {tensor.dtype}, which is not sent: take one of {types}")
     images = torch.zeros(PROBE, *schema.shape)
     logits: object
     logits, work = (model(images), Work(0, 0, 0, 0)) if is_own(spec) else measure(model, images)
@@ -197,13 +195,13 @@ def _form(value: object) -> str:
 
 
 def _classifier(module: nn.Module, schema: Schema) -> Classifier:
-    """A module as a classifier, its lazy layers (if it has any) given their shapes."""
+    """A module as a classifier. A pass of zeros gives lazy layers their shapes."""
     if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
         was_training = module.training
         with torch.no_grad():
             module.eval()(torch.zeros(PROBE, *schema.shape))
         module.train(was_training)
-    return module if isinstance(module, Classifier) else Wrapped(module)
+    return module if isinstance(module, Classifier) else Wrapper(module)
 
 
 def _make(spec: str, schema: Schema) -> nn.Module:

@@ -1,20 +1,20 @@
-"""Sub-models of one architecture: which channels of the full model each holds, cut out and merged back.
+"""Sub-models of one architecture: the channels of the full model that each has, how to cut it out, and how to merge it.
 
-HeteroFL (Diao et al. 2021, arXiv 2010.01264, section 3) gives a sub-model the first channels of every layer.
-FedRolex (Alam et al. 2022, arXiv 2212.01548, section 3.2) gives it a window that moves on by one channel a round,
-around the end: channels (roll + j) mod width for j < size, so that all are trained equally often. Roll 0 is HeteroFL.
-All windows move together, as in the paper: every channel comes to every client in time, but a weight between channels
-that lie further apart than a client's windows are wide never does; only wider clients train it.
+HeteroFL (Diao et al. 2021, arXiv 2010.01264, section 3) gives a sub-model the first channels of every layer. FedRolex
+(Alam et al. 2022, arXiv 2212.01548, section 3.2) gives it a window that moves on by one channel a round, around the
+end: channels (roll + j) mod width for j < size, so that all are trained equally often. Roll 0 is HeteroFL. All windows
+move together, as in the paper. In time every client trains every channel. But a client never trains a weight between
+two channels that are further apart than its windows are wide: only wider clients do.
 
-A sub-model is the full network without its other channels: a layer reads the channels that its producers hold,
-all layers that write to one residual stream hold the same channels of it, and every pixel of the input and every
-class are held.
+A sub-model is the full network without its other channels: a layer reads the channels that its producers hold, all
+layers that write to one residual stream hold the same channels of it, and every sub-model has all pixels of the input
+and all classes.
 
 Where a shortcut pads with zeros (`resnet8`, `resnet20`), channel i of the narrow stream is added to channel i of the
-wide one, and the channels after those are new. One window over the wide stream would tear these pairs apart as soon
-as it rolls past the narrow width. So each part has a window of its own: the narrow stream's, then one within the new
-channels. A channel with (or without) a shortcut in the sub-model then has (or has not) one in the full model.
-At roll 0 these are the first channels of each part: with 16 -> 32 channels at 1/4, channels 0..3 and 16..19.
+wide one, and the channels after those are new. One window over the wide stream would separate these pairs as soon as it
+rolls past the narrow width. So each part has its own window: that of the narrow stream, then one within the new
+channels. A channel then has a shortcut in the sub-model exactly where it has one in the full model. At roll 0 these are
+the first channels of each part: with 16 -> 32 channels at 1/4, channels 0..3 and 16..19.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,9 +58,9 @@ def extract(state: State, windows: Windows) -> State:
 
 
 def merge(full_state: State, parts: Sequence[tuple[State, Windows, float]]) -> State:
-    """The full model in which each entry is the mean over the sub-models that hold it, weighted by `weight`.
+    """The full model, in which each entry is the mean over the sub-models that have it, weighted by `weight`.
 
-    `parts` holds (state, windows, weight) per sub-model; an entry that none holds stays what it was. Sums are in
+    `parts` holds (state, windows, weight) per sub-model; an entry that no sub-model has does not change. Sums are in
     float64, so that equal models merge to themselves exactly. A whole-number buffer becomes the largest. Raises
     UsageError for a tensor that is not of the shape of its window.
     """
@@ -69,19 +69,19 @@ def merge(full_state: State, parts: Sequence[tuple[State, Windows, float]]) -> S
             if state[name].shape != (shape := tuple(map(len, window))):
                 raise UsageError(f"sub-model's weight {name!r} is {tuple(state[name].shape)}, its window is {shape}")
     return {
-        name: _merged(tensor, [(state[name], _grid(windows[name]), weight) for state, windows, weight in parts])
+        name: _merge_entry(tensor, [(state[name], _grid(windows[name]), weight) for state, windows, weight in parts])
         for name, tensor in full_state.items()
     }
 
 
-@lru_cache(maxsize=64)  # a run asks for the same few in every round, and building ResNet-50 takes a second
+@lru_cache(maxsize=64)  # a run needs the same few in every round, and building ResNet-50 takes a second
 def _skeleton(spec: str, schema: Schema) -> Classifier:
     """The network without memory for its weights."""
     with torch.device("meta"):
         return build(spec, schema)
 
 
-def _merged(tensor: Tensor, parts: Iterable[tuple[Tensor, Window, float]]) -> Tensor:
+def _merge_entry(tensor: Tensor, parts: Iterable[tuple[Tensor, Window, float]]) -> Tensor:
     if not tensor.is_floating_point():
         largest = tensor.clone()
         for part, at, _ in parts:
@@ -96,13 +96,13 @@ def _merged(tensor: Tensor, parts: Iterable[tuple[Tensor, Window, float]]) -> Te
 
 
 def _grid(window: Window) -> Window:
-    """The index tensors, each along its own dimension, so that they pick a block."""
+    """The index tensors, each along its own dimension, so that together they select a block."""
     return tuple(index.view([-1 if d == i else 1 for d in range(len(window))]) for i, index in enumerate(window))
 
 
 @dataclass(frozen=True)
 class Channels:
-    """What a sub-model holds of an activation: of the full model's `width` channels those in `index`, in its order."""
+    """The channels of an activation in a sub-model: `index`, in its order, of the full model's `width` channels."""
 
     index: Tensor
     width: int
@@ -112,14 +112,14 @@ class Channels:
         """Every channel."""
         return cls(torch.arange(width), width)
 
-    def flattened(self, size: int) -> Tensor:
-        """Their positions in an activation that was flattened to `size` numbers; `size` = `width`: the channels."""
+    def positions(self, size: int) -> Tensor:
+        """Their positions in an activation that is flattened to `size` numbers; where that is `width`, the channels."""
         pixels = size // self.width
         return (self.index[:, None] * pixels + torch.arange(pixels)).flatten()
 
 
 class _Walk:
-    """Follows an activation through the full network and its sub-model at once and notes every layer's window."""
+    """Follows an activation through the full network and its sub-model, and records every layer's window."""
 
     def __init__(self, roll: int) -> None:
         self.roll = roll
@@ -130,34 +130,37 @@ class _Walk:
         return Channels((self.roll + torch.arange(size)) % width, width)
 
     def through(
-        self, name: str, full: nn.Module, part: nn.Module, given: Channels, wanted: Channels | None = None
+        self, name: str, full: nn.Module, part: nn.Module, inputs: Channels, outputs: Channels | None = None
     ) -> Channels:
-        """What comes out of the module `name` when `given` enters; `wanted` where that is not its own to choose."""
+        """The channels after the module `name`, which gets the channels `inputs`.
+
+        `outputs` are the channels that another layer prescribes, if one does.
+        """
         match full, part:
             case nn.Sequential(), nn.Sequential():
-                return self._in_turn(name, full, part, given, wanted)
+                return self._in_turn(name, full, part, inputs, outputs)
             case ResidualBlock(), ResidualBlock():
-                stream = self.through(f"{name}.shortcut", full.shortcut, part.shortcut, given)
-                return self.through(f"{name}.branch", full.branch, part.branch, given, wanted=stream)
+                stream = self.through(f"{name}.shortcut", full.shortcut, part.shortcut, inputs)
+                return self.through(f"{name}.branch", full.branch, part.branch, inputs, outputs=stream)
             case ZeroPadShortcut(), ZeroPadShortcut():
                 new = self.rolling(full.new_channels, part.new_channels)
-                return Channels(torch.cat([given.index, given.width + new.index]), given.width + new.width)
+                return Channels(torch.cat([inputs.index, inputs.width + new.index]), inputs.width + new.width)
             case ((nn.Conv2d() | nn.Linear()), (nn.Conv2d() | nn.Linear())):
                 out, read, *kernel = full.weight.shape
-                made = wanted or self.rolling(out, len(part.weight))
-                whole = [torch.arange(side) for side in kernel]
-                self.windows[f"{name}.weight"] = (made.index, given.flattened(read), *whole)
-                self.windows[f"{name}.bias"] = (made.index,)
-                return made
+                channels = outputs or self.rolling(out, len(part.weight))
+                kernel_index = [torch.arange(side) for side in kernel]
+                self.windows[f"{name}.weight"] = (channels.index, inputs.positions(read), *kernel_index)
+                self.windows[f"{name}.bias"] = (channels.index,)
+                return channels
             case ((nn.BatchNorm1d() | nn.BatchNorm2d()), _):
                 for key, tensor in full.state_dict().items():  # one number a channel, or the count of batches
-                    self.windows[f"{name}.{key}"] = (given.index,) if tensor.ndim else ()
-        return given  # pooling, ReLU, flattening and identity keep the channels
+                    self.windows[f"{name}.{key}"] = (inputs.index,) if tensor.ndim else ()
+        return inputs  # pooling, ReLU, flattening and identity keep the channels
 
     def _in_turn(
-        self, name: str, full: nn.Sequential, part: nn.Sequential, given: Channels, wanted: Channels | None
+        self, name: str, full: nn.Sequential, part: nn.Sequential, inputs: Channels, outputs: Channels | None
     ) -> Channels:
         last = max((i for i, layer in enumerate(full) if isinstance(layer, nn.Conv2d | nn.Linear)), default=-1)
         for i, (layer, smaller) in enumerate(zip(full, part, strict=True)):
-            given = self.through(f"{name}.{i}", layer, smaller, given, wanted if i == last else None)
-        return given
+            inputs = self.through(f"{name}.{i}", layer, smaller, inputs, outputs if i == last else None)
+        return inputs

@@ -1,7 +1,7 @@
 """`vit:WIDTH:DEPTH`, a small vision transformer.
- Dosovitskiy et al.: An Image is Worth 16x16 Words, ICLR 2021 (arXiv 2010.11929); the mean of the tokens in
-place of a class token as in Beyer et al.: Better plain ViT baselines for ImageNet-1k, 2022 (arXiv
-2205.01580).
+
+Dosovitskiy et al.: An Image is Worth 16x16 Words, ICLR 2021 (arXiv 2010.11929). It has the mean of the tokens in place
+of a class token, as in Beyer et al.: Better plain ViT baselines for ImageNet-1k, 2022 (arXiv 2205.01580).
 """
 
 import math
@@ -15,7 +15,7 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import family
 
 MAX_TOKENS = 64  # attention's cost grows with its square
-SMALLEST_PATCH = 2  # a token of one pixel says too little
+SMALLEST_PATCH = 2  # a token of one pixel has too little information
 HEADS = (8, 4, 2, 1)  # the first that divides the width
 POSITION_STD = 0.02  # of the learned positions at the start, as in the paper's code
 

@@ -12,7 +12,15 @@ from mosaic_fl.models.registry import families
 Ratio = Fraction | float
 
 RATIOS: tuple[Fraction, ...] = tuple(Fraction(1, n) for n in (1, 2, 4, 8, 16))
-CUTTABLE = ("cnn", "mlp", "resnet8", "resnet18", "resnet20", "resnet34", "resnet50")  # vit cannot: heads share a width
+CUTTABLE = (
+    "cnn",
+    "mlp",
+    "resnet8",
+    "resnet18",
+    "resnet20",
+    "resnet34",
+    "resnet50",
+)  # not vit: its heads divide the width
 
 
 def narrow(spec: str, ratio: Ratio) -> str:
@@ -27,7 +35,7 @@ def narrow(spec: str, ratio: Ratio) -> str:
     if ratio not in RATIOS:
         raise UsageError(f"width ratio {ratio} is not one of {', '.join(map(str, RATIOS))}")
     _, least, greatest, default = families()[head].bounds[0]
-    text, *others = numbers or [str(default)]
+    text, *more_numbers = numbers or [str(default)]
     if not (text.isascii() and text.isdecimal() and least <= int(text) <= greatest):
         raise UsageError(f"model {spec!r}: width {text!r} is not a number in {least}..{greatest}")
-    return ":".join([head, str(math.ceil(Fraction(ratio) * int(text))), *others])
+    return ":".join([head, str(math.ceil(Fraction(ratio) * int(text))), *more_numbers])

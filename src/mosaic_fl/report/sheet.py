@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mosaic_fl.extras import installed, require
+from mosaic_fl.extras import available, require
 from mosaic_fl.storage.files import write_atomic
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only drawing imports it
@@ -39,7 +39,7 @@ HEAD = 0.85
 
 def can_draw() -> bool:
     """Whether matplotlib is installed; if not, a note says so."""
-    return installed(DRAWING, "matplotlib")
+    return available(DRAWING, "matplotlib")
 
 
 def require_drawing() -> None:

@@ -1,1 +1,1 @@
-"""A run from data to result: simulated, or from files; its checks and its figures."""
+"""Runs from data to result: simulations, and distillations of contribution files. Also predictions of a model."""

@@ -1,7 +1,8 @@
-"""Who gains and who loses by taking part: what serves, beside the model that each site trained itself.
+"""The benefit of taking part: for each site, the accuracy of the served model against that of the site's own model.
 
-On the test data of all sites nearly everybody gains, who alone has seen a few classes only. On its own data a site may
-lose: its own model was made for those, and chosen on that very split, which flatters it a little. Both are told.
+On the test data nearly every site gains, because its own model knows a few classes only. On its own validation data a
+site may lose: its own model was trained for such data, and its best step was chosen on that very split, which makes it
+look slightly better than it is. Results have both comparisons.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +18,13 @@ def own_data(
 ) -> list[dict[str, Any]]:
     """For each of `clients` sites its validation `samples`, and on them the accuracies `alone` and `together`.
 
-    `alone` are the figures in the contributions, `confusions` (C, C) those of the one global model, both by client.
-    An accuracy is None where the site did not answer, or has no validation sample. Empty where nobody has both.
+    `alone` are the figures in the contributions. `confusions` (C, C) are those of the global model. Both are by client.
+    An accuracy is None where the site did not answer, or has no validation sample. The list is empty where no site has
+    both accuracies.
     """
     sites = [_site(alone.get(client, {}), confusions.get(client)) for client in range(clients)]
-    known = any(site["alone"] is not None and site["together"] is not None for site in sites)
-    return sites if known else []
+    comparable = any(site["alone"] is not None and site["together"] is not None for site in sites)
+    return sites if comparable else []
 
 
 def _site(figures: Mapping[str, float], confusion: Tensor | None) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def benefit(
     confusions: Mapping[int, Tensor],
     clients: int,
 ) -> dict[str, Any]:
-    """`own_data` and `taking_part`, beside the other `figures` of a run whose clients were asked what they see."""
+    """The figures `own_data` and `taking_part` of a run; `figures` are its other ones."""
     own = {"own_data": own_data(alone, confusions, clients)}
     return own | {"taking_part": taking_part({**figures, **own})}
 
@@ -45,32 +47,32 @@ def benefit(
 def taking_part(result: Mapping[str, Any]) -> dict[str, Any]:
     """`test` and `own`: how many sites `gain`, `lose`, are the `same` or `unknown`, and each one's `points`.
 
-    `result` is the content of `result.json`. A site's points are the percentage points that it has more with what
-    serves than alone, None where that is not known. What nobody measured is left out.
+    `result` is the content of `result.json`. A site's points are the served model's accuracy minus that of its own, in
+    percentage points; None where one of them is unknown. A comparison that was not measured is absent.
     """
     views = {}
     local = result.get("local_accuracy") or []
     accuracy = result.get("accuracy")
     if local and accuracy is not None:
-        views["test"] = _counted([None if own is None else accuracy - own for own in local])
+        views["test"] = _summary([None if own is None else accuracy - own for own in local])
     if own := result.get("own_data"):
-        views["own"] = _counted([_difference(site) for site in own])
+        views["own"] = _summary([_difference(site) for site in own])
     return views
 
 
 def _difference(site: Mapping[str, Any]) -> float | None:
-    known = site["alone"] is not None and site["together"] is not None
-    return site["together"] - site["alone"] if known else None
+    comparable = site["alone"] is not None and site["together"] is not None
+    return site["together"] - site["alone"] if comparable else None
 
 
-def _counted(differences: Sequence[float | None]) -> dict[str, Any]:
-    known = [difference for difference in differences if difference is not None]
-    gain = sum(d > SAME for d in known)
-    lose = sum(d < -SAME for d in known)
+def _summary(differences: Sequence[float | None]) -> dict[str, Any]:
+    values = [difference for difference in differences if difference is not None]
+    gain = sum(d > SAME for d in values)
+    lose = sum(d < -SAME for d in values)
     return {
         "gain": gain,
         "lose": lose,
-        "same": len(known) - gain - lose,
-        "unknown": len(differences) - len(known),
+        "same": len(values) - gain - lose,
+        "unknown": len(differences) - len(values),
         "points": [None if d is None else round(100 * d, 2) for d in differences],
     }

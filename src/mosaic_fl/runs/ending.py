@@ -1,19 +1,19 @@
-"""How a run ends: its result is written, its stages go. One that has ended is not done again."""
+"""The end of a run: it writes the result and deletes the stages. A run that has its result is not done again."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from mosaic_fl.notes import note
-from mosaic_fl.runs.result import FILE, Result, finished
+from mosaic_fl.runs.result import FILE, Result, final_result
 from mosaic_fl.storage.files import write_atomic
 from mosaic_fl.storage.journal import Journal
 
 
 def conclude(result: Result, journal: Journal, *, keep_stages: bool = False) -> dict[str, Any]:
-    """Write the curves and `result.json` into the journal's folder, whose stages no resume needs then.
+    """Write the curves and `result.json` into the journal's folder, and delete its stages unless `keep_stages`.
 
-    Returns the content of `result.json`. Stages are deleted, unless `keep_stages`.
+    Returns the content of `result.json`.
     """
     assert journal.folder is not None
     journal.write_metrics()
@@ -24,14 +24,14 @@ def conclude(result: Result, journal: Journal, *, keep_stages: bool = False) -> 
     return content
 
 
-def ended_before(folder: Path, *, keep_stages: bool = False, **asked: Any) -> dict[str, Any] | None:
-    """The content of `result.json` of a run that has ended in `folder`, which is told; None where it has not.
+def earlier_result(folder: Path, *, keep_stages: bool = False, **values: Any) -> dict[str, Any] | None:
+    """The content of `result.json` of a run that has ended in `folder`; None where no run has. A note says so.
 
-    `asked` are values that the result must have to be the one that is wanted. Stages that are left go, unless
-    `keep_stages`.
+    The result must have the `values`, else it is that of other work and None is returned. Stages that are still there
+    are deleted, unless `keep_stages`.
     """
-    result = finished(folder)
-    if result is None or any(result.get(key) != value for key, value in asked.items()):
+    result = final_result(folder)
+    if result is None or any(result.get(key) != value for key, value in values.items()):
         return None
     if not keep_stages:
         Journal(folder).clear()

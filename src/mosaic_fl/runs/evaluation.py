@@ -1,4 +1,4 @@
-"""The final figures on the test set, which nothing else ever sees."""
+"""The final figures of a run on the test set. Nothing else in a run uses the test set."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,22 +22,22 @@ def figures(
     device: torch.device,
     clients: int = 0,
 ) -> dict[str, Any]:
-    """Accuracies as fractions, by their names in `result.json`; None or empty for what the method does not have.
+    """Accuracies as fractions, by their names in `result.json`; None or empty for figures that the method lacks.
 
-    `confusions` are the clients' of the one global model on their validation splits; empty where nobody measured. Lists
-    of the clients' own figures have one entry for each of `clients` clients, by number, also for those whose model
-    never came; with 0 one for each model that came, in their order.
+    `confusions` are those of the global model on the clients' validation splits; empty where none was measured. Lists
+    of the clients' own figures have one entry for each of `clients` clients, by number, even if its model never came.
+    With `clients` 0 they have one entry for each model that came, in their order.
     """
     labels = test.labels
     outputs = None
     if outcome.model is None and outcome.ensemble is not None:
         outputs = outcome.ensemble.mixture.outputs(test.samples, device)
-        predicted = outcome.ensemble.fuse(outputs)
+        predictions = outcome.ensemble.fuse(outputs)
     else:
-        predicted = outcome.served.logits(test.samples, device)
+        predictions = outcome.served.logits(test.samples, device)
     result: dict[str, Any] = {
-        "accuracy": accuracy(predicted, labels),
-        "recall": recall(predicted, labels, test.schema.num_classes),
+        "accuracy": accuracy(predictions, labels),
+        "recall": recall(predictions, labels, test.schema.num_classes),
         "validation_accuracy": validation_accuracy(confusions),
         "holdout": outcome.distilled.holdout if outcome.distilled else None,
         "teacher_accuracy": None,
@@ -49,13 +49,17 @@ def figures(
     }
     if outcome.distilled:
         distilled = outcome.distilled
-        teachers = outcome.distilled.teachers
+        teachers = distilled.teachers
         outputs = distilled.clients.outputs(test.samples, device)
-        taught = outputs if teachers.mixture is distilled.clients else teachers.mixture.outputs(test.samples, device)
+        teacher_inputs = (
+            outputs if teachers.mixture is distilled.clients else teachers.mixture.outputs(test.samples, device)
+        )
         result |= {
-            "teacher_accuracy": accuracy(teachers.log_probabilities(distilled.choice["teacher"], taught), labels),
+            "teacher_accuracy": accuracy(
+                teachers.log_probabilities(distilled.choice["teacher"], teacher_inputs), labels
+            ),
             "choice": distilled.choice,
-            "generators": _placed(distilled.generators, distilled.clients.owners, clients, "none (no contribution)"),
+            "generators": _by_client(distilled.generators, distilled.clients.owners, clients, "none (no contribution)"),
             "transfer_samples": distilled.samples,
             **_clients(outputs, distilled.clients, labels, clients),
         }
@@ -73,12 +77,15 @@ def _clients(outputs: Tensor, mixture: MixtureOfExperts, labels: Tensor, clients
         "ensemble_accuracy": accuracy(mean_logits(outputs), labels),
         "mean_probability_accuracy": accuracy(mean_probabilities(outputs), labels),
         "class_weighted_accuracy": accuracy(class_weighted(outputs, mixture.weights), labels),
-        "local_accuracy": _placed(own, mixture.owners, clients, None),
+        "local_accuracy": _by_client(own, mixture.owners, clients, None),
     }
 
 
-def _placed(values: Sequence[Any], owners: Sequence[int], clients: int, absent: Any) -> list[Any]:
-    """`values`, in the order of their `owners`, at the places of those among `clients`; as they are where that is 0."""
+def _by_client(values: Sequence[Any], owners: Sequence[int], clients: int, absent: Any) -> list[Any]:
+    """A list with the value of each of `clients` clients, or `absent`; `values` themselves where `clients` is 0.
+
+    `values` are in the order of their `owners`, which are numbers of clients.
+    """
     if not clients:
         return list(values)
     by_number = dict(zip(owners, values, strict=True))

@@ -1,4 +1,4 @@
-"""From contribution files to a folder with the global model: the server's side of the file exchange."""
+"""The file exchange at the server: contribution files are distilled into a folder with the global model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import taking_part
-from mosaic_fl.runs.ending import conclude, ended_before
+from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
-from mosaic_fl.runs.result import Result, finished
+from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
 from mosaic_fl.storage.files import sha256, write_atomic
@@ -32,7 +32,7 @@ from mosaic_fl.training.monitor import Listener, deaf
 
 @dataclass(frozen=True)
 class Distillation:
-    """All that a distillation needs, checked before any work; `inputs` is the hash of the contributions."""
+    """All that a distillation needs, after its checks; `inputs` is the hash of the contributions."""
 
     contributions: list[Contribution]
     config: Config
@@ -44,15 +44,15 @@ class Distillation:
 
     @property
     def schema(self) -> Schema:
-        """What all clients' samples are."""
+        """The schema of all clients' samples."""
         return self.contributions[0].schema
 
 
 def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | None = None) -> Distillation:
     """Read and check the contributions in `paths`, and labelled `test` data for the final figure alone.
 
-    Raises UsageError for a file that is not a contribution, contributions that do not fit together, and settings that
-    ask clients again.
+    Raises UsageError for a file that is not a contribution, for contributions that do not fit together, and for
+    settings that need another exchange with the clients.
     """
     if config.models.student:
         trust(config.models.student)  # before contributions of the same architecture are built
@@ -62,39 +62,39 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     device = find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
     check(student, schema)
-    held_out = load_test(test, schema, config.data) if test else None
+    test_data = load_test(test, schema, config.data) if test else None
     check_one_exchange(config)
     config = config.with_values({"models.student": student})
     check_distillation(config, schema, [c.architecture for c in contributions])
     inputs = sha256(*(c.to_bytes() for c in contributions))
-    return Distillation(contributions, config, device, student, held_out, [*paths, *([test] if test else [])], inputs)
+    return Distillation(contributions, config, device, student, test_data, [*paths, *([test] if test else [])], inputs)
 
 
-def distill_prepared(
-    prepared: Distillation,
+def run_distillation(
+    distillation: Distillation,
     out: Path,
     listen: Listener = deaf,
     *,
     keep_stages: bool = False,
     stopwatch: Stopwatch | None = None,
 ) -> dict[str, Any]:
-    """Distil into `out`, which is claimed; returns the content of `result.json`.
+    """Distil into the folder `out`, which this process has claimed; returns the content of `result.json`.
 
-    Where `out` has the result of this distillation, nothing is done again. With it, the stages are deleted, unless
-    `keep_stages`; other test data are measured on what the stages give, and without them it is distilled again.
+    Where `out` has the result of this distillation, nothing is done again. Stages are deleted at the end, unless
+    `keep_stages`. With stages, other test data are measured without a new distillation.
     """
     stopwatch = stopwatch or Stopwatch()
-    contributions = prepared.contributions
-    config = prepared.config
-    device = prepared.device
-    held_out = prepared.test
-    tested_on = sha256(held_out.images.numpy().tobytes(), held_out.labels.numpy().tobytes()) if held_out else None
-    if (ended := ended_before(out, keep_stages=keep_stages, tested_on=tested_on)) is not None:
-        return ended
+    contributions = distillation.contributions
+    config = distillation.config
+    device = distillation.device
+    test = distillation.test
+    test_hash = sha256(test.images.numpy().tobytes(), test.labels.numpy().tobytes()) if test else None
+    if (earlier := earlier_result(out, keep_stages=keep_stages, tested_on=test_hash)) is not None:
+        return earlier
     torch.set_num_threads(config.run.threads)
     journal = Journal(out, listen, stopwatch)
-    if finished(out) is not None and journal.recall("student") is None:
-        differs = "not on these test data" if held_out is not None else "with test data"
+    if final_result(out) is not None and journal.recall("student") is None:
+        differs = "not on these test data" if test is not None else "with test data"
         note(
             f"{out} has its result, but {differs}, and its stages are gone: it is distilled again; --keep-stages "
             "leaves them for another --test"
@@ -105,19 +105,19 @@ def distill_prepared(
     outcome = Outcome(
         distilled.model, [len(c.to_bytes()) for c in contributions], [len(content)] * len(contributions), distilled
     )
-    measured: dict[str, Any] = {"accuracy": None, "teacher_accuracy": None, "holdout": distilled.holdout}
-    if held_out is not None:
+    scores: dict[str, Any] = {"accuracy": None, "teacher_accuracy": None, "holdout": distilled.holdout}
+    if test is not None:
         with stopwatch.stage("measure"):
-            measured = figures(outcome, held_out, None, [], device)
-        measured["taking_part"] = taking_part(measured)
+            scores = figures(outcome, test, None, [], device)
+        scores["taking_part"] = taking_part(scores)
     result = Result(
         "files",
         config,
         [c.architecture for c in contributions],
         outcome,
-        measured,
+        scores,
         journal.clock.report(),
         contributors=[c.client for c in contributions],
-        tested_on=tested_on,
+        tested_on=test_hash,
     )
     return conclude(result, journal, keep_stages=keep_stages)

@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, what may be taken up again in it, and what may be deleted."""
+"""The folder of a run: the checks before a run may use it, resume in it, or delete its files."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.storage.files import read_bytes, remove_partial, require_place, require_writable, write_atomic
 from mosaic_fl.storage.folder_lock import occupy
 
-MARKER = "inputs.json"  # written first and deleted last: what carries it is ours
+MARKER = "inputs.json"  # written first and deleted last: a folder with it is a run's
 OURS = (
     "stages",
     "contributions",
@@ -57,25 +57,25 @@ def claim(
 ) -> None:
     """Make `folder` the place of this run of `command`, whose data has the hash `inputs`, and write its `config.toml`.
 
-    `options` are those of the command that are no settings and yet make the run what it is, as they were given. With
-    `resume`, a run of the same command, inputs, options and settings there is gone on with. With `force`, the files of
-    the run that is there are deleted, and nothing else is. A `dry_run` finds what is wrong, and changes nothing.
-    Raises UsageError where the folder holds something and neither was said, is no run's or another run's, holds one of
-    `sources`, the files that this run reads, has a damaged marker, cannot be written, or is where another process
-    works; MosaicError where it cannot be emptied.
+    `options` are the command's options that change the run and are no settings. With `resume`, a run in the folder of
+    the same command, inputs, options and settings goes on. With `force`, the files of the run in the folder are
+    deleted, and no other files. A `dry_run` makes the checks and changes nothing. `sources` are the files that this run
+    reads. Raises UsageError where the folder has content and neither `resume` nor `force` is set, where it is no run's
+    or another run's, holds one of `sources`, has a damaged marker, cannot be written, or is in use by another process;
+    MosaicError where it cannot be emptied.
     """
-    found, marker = require_open(folder, resume=resume, force=force)
+    entries, marker = require_open(folder, resume=resume, force=force)
     (require_place if dry_run else require_writable)(folder / MARKER)
     occupy(folder)
     ours = {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
     try:
-        if found and force:
+        if entries and force:
             _require_outside(folder, sources)
-        elif found:
-            _require_same(folder, found, marker, ours, config)
+        elif entries:
+            _require_same(folder, entries, marker, ours, config)
         if dry_run:
             return
-        if found and force:
+        if entries and force:
             _delete(folder)
         remove_partial(folder)
     except OSError as error:
@@ -85,28 +85,30 @@ def claim(
 
 
 def require_open(folder: Path, *, resume: bool, force: bool) -> tuple[Set[str], dict[str, Any]]:
-    """(what is in `folder`, its marker), both empty where nothing is; nothing is written.
+    """(names in `folder`, its marker), both empty for an empty or missing folder; nothing is written.
 
-    Raises UsageError where `claim` would, whatever run is to be there.
+    Raises UsageError in the cases of `claim` that do not depend on the run.
     """
     if resume and force:
         raise UsageError("--resume goes on with a run and --force deletes it: say one of them")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: --out names a folder")
-    found = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")} if folder.exists() else set()
+    entries = (
+        {path.name for path in folder.iterdir() if not path.name.endswith(".partial")} if folder.exists() else set()
+    )
     marker = _marker(folder)
-    if MARKER in found and marker is None:
+    if MARKER in entries and marker is None:
         raise UsageError(
             f"{folder / MARKER} is damaged or no run's, so nobody knows whose the folder is: choose another --out, or "
             "delete the folder yourself"
         )
-    if found and marker is None:
+    if entries and marker is None:
         raise UsageError(f"{folder} is not empty, and not the folder of a run: choose another --out")
-    if found and not (resume or force):
+    if entries and not (resume or force):
         raise UsageError(
             f"{folder} exists: add --resume to go on with it, --force to start over, or choose another --out"
         )
-    return found, marker or {}
+    return entries, marker or {}
 
 
 def _marker(folder: Path) -> dict[str, Any] | None:
@@ -115,8 +117,8 @@ def _marker(folder: Path) -> dict[str, Any] | None:
         content = json.loads(read_bytes(folder / MARKER))
     except (UsageError, ValueError, RecursionError):
         return None
-    whole = isinstance(content, dict) and "mosaic_fl" in content and isinstance(content.get("options", {}), dict)
-    return content if whole else None
+    complete = isinstance(content, dict) and "mosaic_fl" in content and isinstance(content.get("options", {}), dict)
+    return content if complete else None
 
 
 def _require_outside(folder: Path, sources: Sequence[Path]) -> None:
@@ -134,26 +136,26 @@ def _delete(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _said(name: str, options: Mapping[str, Any]) -> str:
+def _option_text(name: str, options: Mapping[str, Any]) -> str:
     return f"with --{name} {options[name]}" if options.get(name) is not None else f"without --{name}"
 
 
-def _require_same(folder: Path, found: Set[str], before: dict[str, Any], now: dict[str, Any], config: Config) -> None:
-    for key, what in (("command", "another command"), ("mosaic_fl", "another version")):
+def _require_same(folder: Path, entries: Set[str], before: dict[str, Any], now: dict[str, Any], config: Config) -> None:
+    for key, difference in (("command", "another command"), ("mosaic_fl", "another version")):
         if before.get(key) != now[key]:
-            raise UsageError(f"{folder} holds a run of {what}: choose another --out, or start over with --force")
+            raise UsageError(f"{folder} holds a run of {difference}: choose another --out, or start over with --force")
     old_options = before.get("options", {})
     options = now["options"]
     for name in {**options, **old_options}:
         if old_options.get(name) != options.get(name):
             raise UsageError(
-                f"{folder} holds a run {_said(name, old_options)}, not {_said(name, options)}: resume it with the same "
-                "options, or choose another --out"
+                f"{folder} holds a run {_option_text(name, old_options)}, not {_option_text(name, options)}: resume it "
+                "with the same options, or choose another --out"
             )
     if before.get("inputs") != now["inputs"]:
         raise UsageError(f"{folder} holds a run of other data: choose another --out, or start over with --force")
-    if "config.toml" not in found:
-        if found & set(OURS) > {MARKER}:
+    if "config.toml" not in entries:
+        if entries & set(OURS) > {MARKER}:
             raise UsageError(f"{folder / 'config.toml'} is missing; {BEGAN}")
         return  # killed before it began
     old = _settings(folder / "config.toml").model_dump()

@@ -1,4 +1,4 @@
-"""A global model's word on pictures of any number, a batch at a time; a broken one is a word, too."""
+"""Predictions of a global model for any number of pictures, one batch at a time. A broken picture gives an error."""
 
 import warnings
 from collections import Counter
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of input number `image`, from 0: `probabilities` (C,), or why there are none, `error`.
+    """The prediction for input number `image`, from 0: `probabilities` (C,), or an `error`.
 
     `file` and `row` are those of the `Input`.
     """
@@ -43,9 +43,10 @@ class Prediction:
 
 
 def model_form(schema: Schema, reading: ReadingConfig) -> PictureForm:
-    """How pictures are read for a model of that schema: of its size, if that is a square, and its channels.
+    """The form in which pictures are read for a model of that schema: its channels, and its size if that is square.
 
-    A coloured picture becomes grey where the model is grey. Raises UsageError for a model that takes no pictures.
+    A coloured picture becomes grey where the model takes grey ones. Raises UsageError for a model that takes no
+    pictures.
     """
     channels, height, width = schema.shape
     if channels not in (1, 3):
@@ -58,9 +59,9 @@ def model_form(schema: Schema, reading: ReadingConfig) -> PictureForm:
 def predictions(
     model: GlobalModel, inputs: Inputs, form: PictureForm, device: torch.device | str
 ) -> Iterator[Prediction]:
-    """One prediction an input, in their order; of `form`, which is that of the model, what was done is told at the end.
+    """One prediction an input, in their order. `form` is that of the model; notes at the end say how pictures changed.
 
-    Neither pictures nor predictions are held in memory but for one batch.
+    Only one batch of pictures and predictions is in memory at a time.
     """
     network = model.module().to(device)
     at_once = max(1, min(images_at_once(device), BATCH_BYTES // int(np.prod(model.schema.shape))))
@@ -68,7 +69,7 @@ def predictions(
     remarks: Counter[Remark] = Counter()
     total = 0
     for batch in _batches(inputs.items, at_once):
-        decoded = [_decoded(item, total + i, inputs, form, model.schema, remarks) for i, item in enumerate(batch)]
+        decoded = [_decode(item, total + i, inputs, form, model.schema, remarks) for i, item in enumerate(batch)]
         pixels = [value for value in decoded if not isinstance(value, str)]
         rows: Iterator[list[float]] = iter(())
         if pixels:
@@ -84,21 +85,21 @@ def predictions(
     tell_remarks(remarks, model.schema.shape[0], total, inputs.source, form)
 
 
-def _decoded(
+def _decode(
     item: Input, number: int, inputs: Inputs, form: PictureForm, schema: Schema, remarks: "Counter[Remark]"
 ) -> Pixels | str:
-    """Pixels of the schema's shape, or why there are none; what is to be told of them is counted in `remarks`."""
+    """Pixels of the schema's shape, or the error; `remarks` counts the changes to the picture."""
     place = f"row {item.row} of {inputs.source}" if inputs.tabular else item.file or f"image {number}"
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            pixels, told = read_picture(item.picture, form, place)
+            pixels, changes = read_picture(item.picture, form, place)
     except UsageError as error:
         return " ".join(str(error).split())
     channels, height, width = schema.shape
     if pixels.shape[1:] != (height, width):
         return f"{place} has {pixels.shape[1]}×{pixels.shape[2]} pixels, and the model takes {height}×{width}"
-    remarks.update(told)
+    remarks.update(changes)
     return np.ascontiguousarray(np.broadcast_to(pixels, (channels, height, width)))
 
 

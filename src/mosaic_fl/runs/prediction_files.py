@@ -1,4 +1,4 @@
-"""Predictions as CSV, JSON lines or Parquet, written while they are made."""
+"""Files of predictions as CSV, JSON lines or Parquet, written row by row while the model predicts."""
 
 import csv
 import io
@@ -15,16 +15,16 @@ CLASS = "probability:"  # begins the name of a class's column, so that no class 
 
 
 class Writer(Protocol):
-    """Takes rows in their order; `close` ends what was written."""
+    """Writes rows in their order; `close` completes the file."""
 
     def write(self, prediction: Prediction) -> None: ...
     def close(self) -> None: ...
 
 
 def choose_format(name: str | None, suffix: str | None) -> str:
-    """csv, jsonl or parquet, as `name` says, else the suffix of the file; JSON lines on the screen (suffix None).
+    """csv, jsonl or parquet, by `name`, else by the suffix of the file; JSON lines on the screen (suffix None).
 
-    Raises UsageError for another one, and for Parquet on the screen.
+    Raises UsageError for another name or suffix, and for Parquet on the screen.
     """
     if name is not None and name not in WRITERS:
         raise unknown("--format", name, list(WRITERS))
@@ -41,7 +41,7 @@ class Table:
     """The columns of predictions, and a prediction as a row of them.
 
     `image`, `file` and, where inputs have rows, `row`; `class` (its number), `name` and `probability` of the most
-    probable class; with `every`, one column a class; `error`. What a broken picture has not is None.
+    probable class; with `every`, one column a class; `error`. For a broken picture the other values are None.
     """
 
     def __init__(self, classes: Sequence[str], *, rows: bool, every: bool) -> None:
@@ -57,10 +57,10 @@ class Table:
         values = prediction.probabilities
         best = max(range(len(values)), key=values.__getitem__) if values else None
         first = [None] * 3 if best is None else [best, self.classes[best], round(values[best], DIGITS)]
-        rest: list[Any] = []
+        classes: list[Any] = []
         if self.every:
-            rest = [round(value, DIGITS) for value in values] or [None] * len(self.classes)
-        return dict(zip(self.columns, [*place, *first, *rest, prediction.error or None], strict=True))
+            classes = [round(value, DIGITS) for value in values] or [None] * len(self.classes)
+        return dict(zip(self.columns, [*place, *first, *classes, prediction.error or None], strict=True))
 
 
 class JsonLines:
@@ -77,7 +77,7 @@ class JsonLines:
         self.file.write(json.dumps(row).encode() + b"\n")
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Nothing is left to write."""
 
 
 class Csv:
@@ -92,7 +92,7 @@ class Csv:
         self._line(list(self.table.row(prediction).values()))
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Nothing is left to write."""
 
     def _line(self, cells: Sequence[Any]) -> None:
         line = io.StringIO(newline="")
@@ -101,7 +101,7 @@ class Csv:
 
 
 class Parquet:
-    """A Parquet file; of names that are no UTF-8, which it has no place for, the wrong bytes are written as \\udcNN."""
+    """A Parquet file. It cannot hold names that are no UTF-8: their wrong bytes are written as \\udcNN."""
 
     AT_ONCE = 8192
 
@@ -114,12 +114,12 @@ class Parquet:
         self.table = table
         self.schema = pa.schema([(column, kinds.get(column, pa.float64())) for column in table.columns])
         self.writer = pq.ParquetWriter(file, self.schema)
-        self.held: list[dict[str, Any]] = []
+        self.buffer: list[dict[str, Any]] = []
 
     def write(self, prediction: Prediction) -> None:
         row = self.table.row(prediction)
-        self.held.append({column: _utf8(value) if isinstance(value, str) else value for column, value in row.items()})
-        if len(self.held) * len(row) >= self.AT_ONCE:
+        self.buffer.append({column: _utf8(value) if isinstance(value, str) else value for column, value in row.items()})
+        if len(self.buffer) * len(row) >= self.AT_ONCE:
             self._flush()
 
     def close(self) -> None:
@@ -129,9 +129,9 @@ class Parquet:
     def _flush(self) -> None:
         import pyarrow as pa
 
-        if self.held:
-            self.writer.write_table(pa.Table.from_pylist(self.held, schema=self.schema))
-        self.held = []
+        if self.buffer:
+            self.writer.write_table(pa.Table.from_pylist(self.buffer, schema=self.schema))
+        self.buffer = []
 
 
 def _utf8(text: str) -> str:

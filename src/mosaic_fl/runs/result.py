@@ -1,4 +1,4 @@
-"""What came of a run, and its file `result.json`: built here and read here, whoever the clients were."""
+"""The result of a run and its file `result.json`. It is built and read here for every kind of run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
 from mosaic_fl.storage.files import read_if_there
 
-if TYPE_CHECKING:  # a command asks whether a run has ended before it takes torch
+if TYPE_CHECKING:  # without torch, so that a command looks for a result fast
     from mosaic_fl.methods.outcome import Outcome
 
 FILE = "result.json"
@@ -30,16 +30,17 @@ KEYS: Mapping[Kind, tuple[str, ...]] = {
         "bytes_up", "bytes_down", "left_out",
     ),
 }  # fmt: skip
-"""What `result.json` says first of each kind of run; its other figures and its seconds come after."""
+"""The first keys of `result.json` for each kind of run. Its other figures and its seconds follow."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run of `config`: its method's `outcome`, its `figures` by name, its `seconds` by stage.
+    """The result of a run of `config`: its method's `outcome`, its `figures` by name, its `seconds` by stage.
 
-    `models` are the architectures of its clients, or of their contributions where these came as files; `contributors`
-    are the numbers of whose these were. `samples` and `classes_held` have a number a client. `tested_on` is the hash of
-    the labelled data that a file gave, None where none did. `left_out` says who was left out of what, and why.
+    `models` are the architectures of its clients, or of the contributions where these came as files. `contributors`
+    are the numbers of the clients that sent those files. `samples` and `classes_held` have one number a client.
+    `tested_on` is the hash of labelled data from a file, None without such data. `left_out` lists the clients that were
+    left out of a step, with the reason.
     """
 
     kind: Kind
@@ -62,52 +63,52 @@ class Result:
 
     @property
     def title(self) -> str:
-        """The method's name as its paper writes it."""
+        """The method's name in its paper."""
         return METHODS[self.method].title
 
     @property
     def clients(self) -> int:
-        """How many clients there are."""
+        """The number of clients."""
         return len(self.models)
 
     @property
     def split(self) -> str:
-        """How the data was spread over the clients of a simulation."""
+        """The name of the partition of the data over a simulation's clients."""
         return self.config.partition.split
 
     @property
     def alpha(self) -> float:
-        """How alike a simulation's clients are."""
+        """The Dirichlet concentration of that partition: clients are more alike where it is larger."""
         return self.config.partition.alpha
 
     @property
     def seed(self) -> int:
-        """Where all randomness came from."""
+        """The seed of all randomness."""
         return self.config.run.seed
 
     @property
     def student(self) -> str | None:
-        """The architecture of the one global model; None where all clients' models serve."""
+        """The architecture of the one global model; None where an ensemble of clients' models serves."""
         return self.outcome.model.architecture if self.outcome.model else None
 
     @property
     def models_served(self) -> int:
-        """How many networks each prediction takes."""
+        """The number of networks that run for each prediction."""
         return self.outcome.models_served
 
     @property
     def bytes_up(self) -> Sequence[int]:
-        """Bytes that each client sent."""
+        """Bytes from each client to the server."""
         return self.outcome.bytes_up
 
     @property
     def bytes_down(self) -> Sequence[int]:
-        """Bytes that each client was sent."""
+        """Bytes from the server to each client."""
         return self.outcome.bytes_down
 
     @property
     def accuracy(self) -> float | None:
-        """The share of the test samples that what serves gets right; None where there were none."""
+        """The accuracy on the test samples of the model or ensemble that serves; None without test samples."""
         value: float | None = self.figures["accuracy"]
         return value
 
@@ -118,7 +119,7 @@ class Result:
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """The content of the run's `result.json`; None where there is none yet.
+    """The content of the run's `result.json`; None where the run has not ended.
 
     Raises UsageError where it is damaged, or cannot be read.
     """
@@ -135,13 +136,13 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return result
 
 
-def finished(folder: Path) -> dict[str, Any] | None:
-    """The content of `result.json` of a run that has ended; None where it has not, or what it made is gone."""
+def final_result(folder: Path) -> dict[str, Any] | None:
+    """The content of `result.json` of a run that has ended; None where it has not, or its global model is missing."""
     try:
         result = read_result(folder)
-    except UsageError:  # it is made again
+    except UsageError:  # a new run writes it again
         return None
     if result is None or "seconds" not in result:
         return None
-    served = result.get("student") is None or (folder / "global_model.safetensors").is_file()
-    return result if served else None
+    complete = result.get("student") is None or (folder / "global_model.safetensors").is_file()
+    return result if complete else None

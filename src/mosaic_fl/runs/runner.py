@@ -1,4 +1,4 @@
-"""A simulated run from data to result, in a folder that can be taken up again."""
+"""A simulated run from data to result, in a folder from which it can be resumed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from mosaic_fl.models import check, default_models, default_student, trust
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import benefit
-from mosaic_fl.runs.ending import conclude, ended_before
+from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.site_checks import check_sites
@@ -38,8 +38,8 @@ from mosaic_fl.training.monitor import Listener, deaf
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """All that a run needs, checked before any work is spent; `inputs` is the hash of its data."""
+class RunSetup:
+    """All that a run needs, after its checks; `inputs` is the hash of its data."""
 
     config: Config
     splits: Splits
@@ -49,10 +49,10 @@ class Prepared:
     inputs: str
 
 
-def prepare(config: Config, splits: Splits | None = None) -> Prepared:
-    """Load the data, unless `splits` are given, spread it, and check every name in the configuration.
+def prepare(config: Config, splits: Splits | None = None) -> RunSetup:
+    """Load the data (or take `splits`), divide it among the clients, and check every name in the configuration.
 
-    Raises UsageError, for `splits` on an engine whose clients read the data themselves too.
+    Raises UsageError, also for `splits` on an engine whose clients read the data themselves.
     """
     if splits is not None and config.run.engine != "local":
         raise UsageError(
@@ -71,11 +71,11 @@ def prepare(config: Config, splits: Splits | None = None) -> Prepared:
     sites = spread(config, splits, models)
     check_sites(config, sites, device)
     full = config.with_values({"models.clients": [s.architecture for s in sites], "models.student": student})
-    return Prepared(full, splits, sites, student, device, fingerprint(splits))
+    return RunSetup(full, splits, sites, student, device, fingerprint(splits))
 
 
 def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
-    """(those of the clients in turn, the student's), each checked on `schema`; raises UsageError."""
+    """(architectures of the clients in turn, that of the student), checked on `schema`; raises UsageError."""
     models = [trust(spec) for spec in config.models.clients] or list(default_models(schema))
     student = trust(config.models.student or default_student(schema))
     for spec in set(models):
@@ -85,80 +85,80 @@ def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
 
 
 def run(
-    prepared: Prepared,
+    setup: RunSetup,
     folder: Path,
     listen: Listener = deaf,
     stopwatch: Stopwatch | None = None,
     *,
     keep_stages: bool = False,
 ) -> dict[str, Any]:
-    """Do what is not yet done of a run in `folder`, write its files there, and return `result.json`'s content.
+    """Start or resume the run in `folder`, write its files there, and return the content of `result.json`.
 
-    The test set is touched once, at the end. The same configuration gives the same figures, killed and resumed or not.
-    A run that has its result does nothing again. With it, the stages are deleted, unless `keep_stages`.
+    The test set is used once, at the end. The same configuration gives the same figures, also for a run that was killed
+    and resumed. A run that has its result does nothing again. Stages are deleted at the end, unless `keep_stages`.
     """
-    if (ended := ended_before(folder, keep_stages=keep_stages)) is not None:
-        return ended
-    config = prepared.config
-    device = prepared.device
+    if (earlier := earlier_result(folder, keep_stages=keep_stages)) is not None:
+        return earlier
+    config = setup.config
+    device = setup.device
     journal = Journal(folder, listen, stopwatch)
 
-    def work(federation: Engine, journal: Journal) -> Worked:
-        torch.set_num_threads(config.run.threads)  # here, because it counts for the thread that works
+    def work(federation: Engine, journal: Journal) -> EngineResult:
+        torch.set_num_threads(config.run.threads)  # here, because the number is that of the calling thread
         outcome = METHODS[config.run.method].run(federation, config, device, journal)
         if outcome.model is None:
             return outcome, {}, federation.alone
         write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
         return outcome, federation.judge(outcome.model.architecture, outcome.model.state), federation.alone
 
-    outcome, confusions, alone, ceiling = _on_engine(prepared, journal, work)
+    outcome, confusions, alone, ceiling = _on_engine(setup, journal, work)
     with journal.clock.stage("measure"):
-        clients = len(prepared.sites)
-        measured = figures(outcome, prepared.splits.test, ceiling, list(confusions.values()), device, clients)
-        measured |= benefit(measured, alone, confusions, clients)
-    result = simulated(config, prepared.sites, outcome, measured, journal.clock.report())
+        clients = len(setup.sites)
+        scores = figures(outcome, setup.splits.test, ceiling, list(confusions.values()), device, clients)
+        scores |= benefit(scores, alone, confusions, clients)
+    result = simulation_result(config, setup.sites, outcome, scores, journal.clock.report())
     return conclude(result, journal, keep_stages=keep_stages)
 
 
-Worked = tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]]]
-"""What a method gave, the confusions of its one model by client, and the clients' figures alone."""
+EngineResult = tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]]]
+"""A method's outcome, the confusions of its global model by client, and the figures of the clients' own models."""
 
 
 def _on_engine(
-    prepared: Prepared, journal: Journal, work: Callable[[Engine, Journal], Worked]
+    setup: RunSetup, journal: Journal, work: Callable[[Engine, Journal], EngineResult]
 ) -> tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]], GlobalModel | None]:
-    """`work` done with the clients on the engine that the configuration names, and the ceiling if it asks for one."""
-    config = prepared.config
-    worked = None
+    """The result of `work` on the engine of the configuration, and the centralised model or None."""
+    config = setup.config
+    engine_result = None
     if config.run.engine == "flower":
         from mosaic_fl.engines.flower.simulation import simulate
 
-        worked = simulate(config, journal, work)
+        engine_result = simulate(config, journal, work)
     ceiling = None
-    if worked is None or config.run.centralised:
-        with LocalFederation(prepared.sites, config, prepared.device, journal) as federation:
+    if engine_result is None or config.run.centralised:
+        with LocalFederation(setup.sites, config, setup.device, journal) as federation:
             if config.run.centralised:
-                federation.plan_ceiling(prepared.student, config.distill.steps)
-            worked = worked or work(federation, journal)
+                federation.plan_ceiling(setup.student, config.distill.steps)
+            engine_result = engine_result or work(federation, journal)
             if config.run.centralised:
-                ceiling = GlobalModel(prepared.student, federation.schema, federation.ceiling())
-    return *worked, ceiling
+                ceiling = GlobalModel(setup.student, federation.schema, federation.ceiling())
+    return *engine_result, ceiling
 
 
-def simulated(
+def simulation_result(
     config: Config,
     sites: Sequence[Site],
     outcome: Outcome,
-    measured: Mapping[str, Any],
+    scores: Mapping[str, Any],
     seconds: Mapping[str, float],
 ) -> Result:
-    """The result of a method on simulated clients, with the figures `measured`."""
+    """The result of a method on simulated clients, with its figures `scores`."""
     return Result(
         "simulation",
         config,
         [site.architecture for site in sites],
         outcome,
-        measured,
+        scores,
         seconds,
         data=config.data.name,
         samples=[len(site.data) for site in sites],

@@ -1,4 +1,4 @@
-"""What a method needs of its clients' data, known as soon as these are split, before any client trains."""
+"""Checks that clients have the data that a method needs. They run after the partition, before any client trains."""
 
 from collections.abc import Sequence
 
@@ -15,15 +15,15 @@ from mosaic_fl.server.transfer import has_prior
 
 
 def check_sites(config: Config, sites: Sequence[Site], device: torch.device) -> None:
-    """Raise UsageError where all clients have too few samples for what the method lives on."""
+    """Raise UsageError where no client has enough samples for the method."""
     check_generators(config, sites, device)
     check_validation(config, sites)
 
 
 def check_generators(config: Config, sites: Sequence[Site], device: torch.device) -> None:
-    """Raise UsageError where no client has as many training samples as a generator needs, and the method lives on one.
+    """Raise UsageError where the method needs a generator and no client has enough training samples to train one.
 
-    Prior images can stand for generators where both will do; a meta model that learns from samples needs samples.
+    Some methods work with prior images in place of generators. A meta model that learns from samples needs a generator.
     """
     card = METHODS[config.run.method]
     schema = sites[0].data.schema
@@ -33,21 +33,21 @@ def check_generators(config: Config, sites: Sequence[Site], device: torch.device
     if not transfer or (prior and has_prior(config.distill, schema) and not meta):
         return
     most = 0
-    for site in sorted(sites, key=lambda site: -len(site.data)):  # the first one settles it, as a rule
+    for site in sorted(sites, key=lambda site: -len(site.data)):  # the largest client first: it mostly decides
         samples = len(split(site, config)[0])
         if pick_family(config.generator, samples, schema, device)[0] != "none":
             return
         most = max(most, samples)
-    needed = "that a meta model could learn from" if meta else "to distil on"
+    use = "that a meta model could learn from" if meta else "to distil on"
     raise UsageError(
         f"no client has the generator.min_samples = {config.generator.min_samples} training samples that a generator "
-        f"needs (the largest has {most}), so there would be nothing {needed}: lower generator.min_samples, take "
+        f"needs (the largest has {most}), so there would be nothing {use}: lower generator.min_samples, take "
         f"fewer clients{', or say --prior photos' if prior and not meta else ''}"
     )
 
 
 def check_validation(config: Config, sites: Sequence[Site]) -> None:
-    """Raise UsageError where no client holds a sample back, and the method asks for its word on those."""
+    """Raise UsageError where the method uses the clients' validation samples and no client has one."""
     card = METHODS[config.run.method]
     chooses = card.fuses and config.distill.choose
     if not (card.real_data or chooses) or any(len(split(site, config)[1]) for site in sites):

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mosaic_fl.errors import MosaicError, UsageError, shown
+from mosaic_fl.errors import MosaicError, UsageError, excerpt
 from mosaic_fl.storage import received_json
 from mosaic_fl.storage.files import read_bytes as read_file
 from mosaic_fl.storage.files import sha256, write_atomic
@@ -64,9 +64,9 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{source}: not a {FORMAT} file")
     if content.get("version") != VERSION:
-        raise UsageError(f"{source}: format version {shown(content.get('version'))}; this mosaic-fl reads {VERSION}")
+        raise UsageError(f"{source}: format version {excerpt(content.get('version'))}; this mosaic-fl reads {VERSION}")
     if content.get("kind") != kind:
-        raise UsageError(f"{source}: holds a {shown(content.get('kind'))}, expected a {kind!r}")
+        raise UsageError(f"{source}: holds a {excerpt(content.get('kind'))}, expected a {kind!r}")
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, OverflowError, AttributeError) as error:
@@ -77,7 +77,7 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
         raise UsageError(f"{source}: tensor {defect}, which is not read")
     name = _first_non_finite(tensors)
     if name:
-        raise UsageError(f"{source}: non-finite values in {shown(name)}")
+        raise UsageError(f"{source}: non-finite values in {excerpt(name)}")
     manifest = content.get("manifest")
     if not isinstance(manifest, dict):
         raise UsageError(f"{source}: has no manifest")
@@ -139,9 +139,9 @@ def _form_defect(tensors: dict[str, Tensor]) -> str | None:
     """What is wrong with the type or shape of the first tensor that the format cannot hold, or None."""
     for name, tensor in tensors.items():
         if tensor.dtype not in TYPES:
-            return f"{shown(name)} is {tensor.dtype}"
+            return f"{excerpt(name)} is {tensor.dtype}"
         if tensor.ndim > MAX_DIMENSIONS:
-            return f"{shown(name)} has {tensor.ndim} dimensions"
+            return f"{excerpt(name)} has {tensor.ndim} dimensions"
     return None
 
 

@@ -37,13 +37,13 @@ class Readings:
     def to_rest(self, values: Tensor) -> Tensor:
         return values.to(torch.float32)
 
-    def augmentation(self, asked: str) -> str:
+    def augmentation(self, setting: str) -> str:
         return "none"
 
     def varied(self, values: Tensor, how: str, rng: torch.Generator) -> Tensor:
         return values
 
-    def prior_source(self, asked: str) -> str:
+    def prior_source(self, setting: str) -> str:
         return "none"
 
     def check_prior(self, source: str) -> None:

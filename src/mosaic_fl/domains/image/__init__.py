@@ -1,4 +1,4 @@
-"""Images: 8-bit pixels, how they are varied, and public ones to distil on."""
+"""Images: reading them, their augmentation, and prior images for distillation. `kind` is the interface."""
 
 from mosaic_fl.domains.image.kind import Image
 

@@ -1,7 +1,7 @@
-"""Augmentation of training batches: the same objects, a little elsewhere and mirrored.
+"""Augmentation of training batches: shifted and mirrored images of the same objects.
 
 Random shifts and mirror images are the standard augmentation of CIFAR-10 (He et al. 2016, section 4.2). They hold for
-photographs of objects; a mirrored digit is another sign, so grey data stay as they are unless the user says otherwise.
+photographs of objects. A mirrored digit is another sign, so by default grey images are not augmented.
 """
 
 import torch
@@ -10,8 +10,8 @@ from torch import Tensor
 REACH = 1 / 8  # a shift is at most this part of a side: 4 pixels of 32, as usual on CIFAR-10
 
 
-def augmented(images: Tensor, kind: str, rng: torch.Generator) -> Tensor:
-    """A varied copy of uint8 images (n, channels, h, w), each changed on its own; "none" gives the images themselves.
+def augment(images: Tensor, kind: str, rng: torch.Generator) -> Tensor:
+    """An augmented copy of uint8 images (n, channels, h, w), each with its own change; "none" changes nothing.
 
     "flip" mirrors half of the images, left to right; "shift" moves each by up to an eighth of each side and fills the
     edge with its reflection; "shift_flip" does both. `rng` is a CPU generator, the images may be anywhere.
@@ -20,7 +20,7 @@ def augmented(images: Tensor, kind: str, rng: torch.Generator) -> Tensor:
         return images
     n, channels, height, width = images.shape
     reach = REACH if kind in ("shift", "shift_flip") else 0
-    rows, columns = (_moved(n, side, int(reach * side), rng) for side in (height, width))
+    rows, columns = (_shift(n, side, int(reach * side), rng) for side in (height, width))
     if kind in ("flip", "shift_flip"):
         mirror = torch.rand(n, 1, generator=rng) < 0.5
         columns = torch.where(mirror, columns.flip(1), columns)
@@ -31,7 +31,7 @@ def augmented(images: Tensor, kind: str, rng: torch.Generator) -> Tensor:
     return images[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def _moved(n: int, side: int, most: int, rng: torch.Generator) -> Tensor:
-    """Which pixel of a side is read at each place, int64 (n, side), after a shift by at most `most` with reflection."""
+def _shift(n: int, side: int, most: int, rng: torch.Generator) -> Tensor:
+    """The source pixel of each position, int64 (n, side), for a shift by at most `most` with reflection."""
     at = torch.arange(side)[None] + torch.randint(-most, most + 1, (n, 1), generator=rng)
     return (side - 1) - ((side - 1) - at.abs()).abs()

@@ -1,8 +1,8 @@
-"""Bounds on images, and how pictures are fitted into them."""
+"""Bounds on the shape of images, and the ways to make a square of a picture."""
 
 from typing import Literal, get_args
 
-# On what a received schema may claim, so that it cannot make a reader allocate without limit.
+# Bounds on a received schema, so that it cannot make a reader allocate without limit.
 MAX_CHANNELS = 16
 MAX_SIDE = 1024
 Fit = Literal["pad", "crop", "stretch"]  # how a picture that is no square becomes one

@@ -1,4 +1,4 @@
-"""Encoded pictures -> one uint8 tensor, all of one shape, and one line for each thing that a user should know."""
+"""Encoded pictures -> one uint8 tensor of images of one shape, with notes on pictures that were changed or left out."""
 
 import warnings
 from collections import Counter
@@ -16,7 +16,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
 AS_THEY_ARE = PictureForm()
-NAMED = 5  # pictures that a note names
+MOST_NAMES = 5  # pictures that a note names
 _FITTED = {
     "pad": "padded to {0}×{0} in the colour of their edges (--fit crop, --fit stretch do otherwise)",
     "crop": "cropped to their middle, {0}×{0}",
@@ -26,7 +26,7 @@ _FITTED = {
 
 @dataclass(frozen=True)
 class Decoded:
-    """`images` uint8 (m, channels, h, w) of n ≥ m ≥ 1 pictures, and which row each of them had: int64 (m,)."""
+    """`images` uint8 (m, channels, h, w) of n ≥ m ≥ 1 pictures, and the row of each: int64 (m,)."""
 
     images: Tensor
     rows: Tensor
@@ -35,22 +35,25 @@ class Decoded:
 def decode(
     pictures: Sequence[Picture], source: str, form: PictureForm = AS_THEY_ARE, *, skip_broken: bool = False
 ) -> Decoded:
-    """All pictures, n ≥ 1, as `form` says; of `source`, which names them in errors and notes.
+    """All n ≥ 1 pictures in the form `form`; `source` names them in errors and notes.
 
-    Notes tell how many were fitted, laid on a ground, made grey, left out. Raises UsageError, naming the row (counted
-    from 0) or the file: a picture that cannot be read, or with `skip_broken` where none can; one that `form` has no
-    place for (see `read_picture`); one of another size than the first.
+    Notes say how many were fitted, laid on a ground, made grey, or left out. With `skip_broken` pictures that cannot be
+    read are left out. Raises UsageError, with the row (counted from 0) or the file, for a picture that cannot be read
+    (with `skip_broken`, where none can), that does not fit `form` (see `read_picture`), or that has another size than
+    the first.
     """
     broken: list[str] = []
     rows: list[int] = []
     remarks: Counter[Remark] = Counter()
     images = np.empty((0, 0, 0, 0), np.uint8)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # on metadata, and on sizes that are bounded here
+        warnings.filterwarnings(
+            "ignore", module=r"PIL\."
+        )  # Pillow warns of metadata, and of sizes that are bounded here
         for row, picture in enumerate(pictures):
             place = _place(picture, row, source)
             try:
-                pixels, told = read_picture(picture, form, place)
+                pixels, changes = read_picture(picture, form, place)
             except BrokenPictureError as error:
                 if not skip_broken:
                     if len(pictures) == 1:
@@ -65,11 +68,11 @@ def decode(
                     f"{place} has {_extent(pixels)} pixels, the first {_extent(images[0])}: "
                     "resize all with --image-size N (data.image_size)"
                 )
-            if len(pixels) > images.shape[1]:  # the first that is coloured
+            if len(pixels) > images.shape[1]:  # this is the first coloured one
                 images = np.repeat(images, len(pixels), axis=1)
             images[len(rows)] = pixels
             rows.append(row)
-            remarks.update(told)
+            remarks.update(changes)
     if not rows:
         raise UsageError(f"none of the {len(pictures)} images of {source} can be read: {broken[0]}")
     tell_remarks(remarks, images.shape[1], len(pictures), source, form)
@@ -78,11 +81,11 @@ def decode(
 
 
 def tell_remarks(remarks: "Counter[Remark]", channels: int, total: int, source: str, form: PictureForm) -> None:
-    """Note, once for each kind, how many of `total` pictures became something else, `channels` of them in the end."""
+    """Note for each remark how many of `total` pictures have it; the images have `channels` channels."""
     if channels == 3 or form.channels == 1:
-        remarks.pop("stored in colour", None)  # nothing was lost, and nothing chosen
+        remarks.pop("stored in colour", None)  # the pictures lost nothing
     if remarks["grey"] < total:
-        remarks.pop("grey", None)  # a set in colour may have some
+        remarks.pop("grey", None)  # a set of coloured pictures may have some grey ones
     texts: dict[Remark, str] = {
         "fitted": f"no squares: {_FITTED[form.fit].format(form.size)}",
         "on white": "partly transparent: laid on white",
@@ -99,12 +102,12 @@ def tell_remarks(remarks: "Counter[Remark]", channels: int, total: int, source: 
 
 def _tell_broken(broken: list[str], total: int, source: str) -> None:
     if broken:
-        more = f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
-        note(f"{len(broken)} of {total} images of {source} are left out: {'; '.join(broken[:NAMED])}{more}")
+        more = f"; and {len(broken) - MOST_NAMES} more" if len(broken) > MOST_NAMES else ""
+        note(f"{len(broken)} of {total} images of {source} are left out: {'; '.join(broken[:MOST_NAMES])}{more}")
 
 
 def _place(picture: Picture, row: int, source: str) -> str:
-    """Where a picture lies, for an error."""
+    """The file or row of a picture, for an error."""
     return str(picture) if isinstance(picture, Path) else f"row {row} of {source}"
 
 

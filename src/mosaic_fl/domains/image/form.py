@@ -1,4 +1,4 @@
-"""How pictures are to be read: what the user asks for, and what the schema says."""
+"""The form in which pictures are read, from the user's settings and the schema."""
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.domains.image.bounds import Fit
@@ -9,9 +9,10 @@ from mosaic_fl.errors import UsageError
 
 
 def picture_form(reading: ReadingConfig, schema: Schema | None = None) -> PictureForm:
-    """The form that `reading` asks for; where there is a `schema`, its channels, and its fit unless one is given.
+    """The form of the settings `reading`.
 
-    Raises UsageError for a pixel range that is none, and for channels that are not the schema's.
+    With a `schema` it has the schema's channels, and its fit where `reading` has none. Raises UsageError for an invalid
+    pixel range, and for channels that are not the schema's.
     """
     channels = CHANNELS[reading.channels]
     fit: Fit = reading.fit if reading.fit != "auto" else "pad"

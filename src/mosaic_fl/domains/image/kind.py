@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
-from mosaic_fl.domains.image.augmentation import augmented
+from mosaic_fl.domains.image.augmentation import augment
 from mosaic_fl.domains.image.bounds import FITS, MAX_CHANNELS, MAX_SIDE, Fit
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.randomness import Stream
 
 COLOUR = 3  # channels of photographs
-# pixels of the shorter side: digits; MNIST and CIFAR
+# pixels of the shorter side: SMALL are digits, MEDIUM are MNIST and CIFAR
 SMALL = 16
 MEDIUM = 40
 
@@ -23,7 +23,7 @@ MEDIUM = 40
 class Image:
     """Images of one shape (channels, height, width); uint8 0..255 at rest.
 
-    `fit` says how pictures that are no squares became what they are. Raises UsageError for values out of bounds.
+    `fit` is the way in which pictures became squares. Raises UsageError for values out of bounds.
     """
 
     name: ClassVar[str] = "image"
@@ -41,12 +41,12 @@ class Image:
 
     @property
     def in_colour(self) -> bool:
-        """Whether these are colour images: photographs of objects, as a rule, and not drawings."""
+        """Whether these are colour images: mostly photographs of objects, not drawings."""
         return self.shape[0] == COLOUR
 
     @property
     def drawn_well(self) -> bool:
-        """Grey images are: of colour photographs small generators make a blur."""
+        """True for grey images; small generators draw colour photographs blurred."""
         return not self.in_colour
 
     def check(self, values: Tensor) -> None:
@@ -69,20 +69,20 @@ class Image:
         """Float −1..1 -> the nearest uint8 0..255; clamps."""
         return values.add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
-    def augmentation(self, asked: str) -> str:
-        """`asked`; "auto" is "shift_flip" for colour images and "none" for others: a mirrored digit is another sign."""
-        if asked != "auto":
-            return asked
+    def augmentation(self, setting: str) -> str:
+        """`setting`; "auto" is "shift_flip" for colour images, else "none": a mirrored digit is another sign."""
+        if setting != "auto":
+            return setting
         return "shift_flip" if self.in_colour else "none"
 
     def varied(self, values: Tensor, how: str, rng: torch.Generator) -> Tensor:
-        """See `augmentation.augmented`."""
-        return augmented(values, how, rng)
+        """See `augmentation.augment`."""
+        return augment(values, how, rng)
 
-    def prior_source(self, asked: str) -> str:
-        """`asked`; "auto" is "photos" for colour images, whose small generators are weak, and "none" for others."""
-        if asked != "auto":
-            return asked
+    def prior_source(self, setting: str) -> str:
+        """`setting`; "auto" is "photos" for colour images, whose small generators are weak, and "none" for others."""
+        if setting != "auto":
+            return setting
         return "photos" if self.in_colour else "none"
 
     def check_prior(self, source: str) -> None:
@@ -98,13 +98,13 @@ class Image:
         return prior_images(source, n, self.shape, stream)
 
     def mixed(self, prior: Tensor, samples: Tensor, config: DistillConfig, seed: int) -> Tensor:
-        """A share `config.hybrid` becomes hybrids; a share `config.cutmix` of the others gets a patch of a sample."""
+        """A share `config.hybrid` becomes hybrids; a share `config.cutmix` of the rest gets a patch of a sample."""
         from mosaic_fl.domains.image.prior import cutmix, hybrids
 
         first = round(config.hybrid * len(prior))
-        detailed = hybrids(prior[:first], samples, Stream(seed, "hybrid"))
-        patched = cutmix(prior[first:], samples, config.cutmix, Stream(seed, "cutmix"))
-        return torch.cat([detailed, patched])
+        hybrid_images = hybrids(prior[:first], samples, Stream(seed, "hybrid"))
+        cutmix_images = cutmix(prior[first:], samples, config.cutmix, Stream(seed, "cutmix"))
+        return torch.cat([hybrid_images, cutmix_images])
 
     def default_models(self) -> tuple[str, ...]:
         """Five different architectures that suit the size, cheap on a CPU."""
@@ -128,14 +128,14 @@ class Image:
         return f"{'×'.join(map(str, self.shape))} images"
 
     def difference(self, other: Kind) -> str:
-        """The two shapes, or how they were fitted, in words."""
+        """The two shapes, or the two ways of fitting, in words."""
         if isinstance(other, Image) and other.shape == self.shape:
             return f"images fitted by {self.fit}, not by {other.fit}"
         ours = "×".join(map(str, self.shape))
         return f"images of {ours}, not {'×'.join(map(str, other.shape)) if other.name == self.name else other.name}"
 
     def to_json(self) -> dict[str, Any]:
-        """As in version 1 of the file format; without the usual fit, as before there was one."""
+        """As in version 1 of the file format, which had no fit: the default fit is left out."""
         fit = {} if self.fit == "pad" else {"fit": self.fit}
         return {"kind": "image", "shape": list(self.shape), "range": [0, 255], **fit}
 

@@ -1,6 +1,6 @@
-"""Open an encoded picture within bounds: what its header claims is checked before a pixel is decoded.
+"""Open an encoded picture within bounds: its header is checked before any pixel is decoded.
 
-Pillow 13 bounds what headers make it read itself (text, profiles, EXIF); here is the rest.
+Pillow 13 itself bounds text, profiles and EXIF in headers; this module bounds the rest.
 """
 
 import io
@@ -19,7 +19,7 @@ from mosaic_fl.errors import UsageError
 
 Pixels = npt.NDArray[np.uint8]
 
-# One picture at rest: the bytes of an image file, the path of one, grey pixels (h, w), or None where there is none.
+# One picture at rest: the bytes of an image file, its path, grey pixels (h, w), or None for a missing picture.
 Picture = bytes | Path | Pixels | None
 
 # Formats that Pillow decodes itself. Others may start a program (EPS runs Ghostscript).
@@ -36,12 +36,12 @@ MAX_VALUES = 2**17  # numbers in one field of a TIFF's directory, as the offsets
 DEEP = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}  # grey of 16 or 32 bits
 CLEAR = {"LA", "La", "PA", "RGBA", "RGBa"}  # with an alpha channel
 _GREY = {"1", "L"}
-_DEEP_COLOUR = re.compile(r";16[BLN]$")  # how Pillow names what it reads the upper 8 bits of
+_DEEP_COLOUR = re.compile(r";16[BLN]$")  # in Pillow's names of the modes of which it reads the upper 8 bits
 _SLOW = {"ppm", "ppm_plain", "bmp_rle"}  # Pillow's decoders in Python
 _PLAIN = (b"P1", b"P2", b"P3")  # numbers as text
 _COMMENT = re.compile(rb"#[^\r\n]*[\r\n]")
 _TIFF = {b"II": "<", b"MM": ">"}
-_TEXT_TYPES = {1, 2, 6, 7}  # of a TIFF's fields: bytes, which are kept as they are
+_TEXT_TYPES = {1, 2, 6, 7}  # of a TIFF's fields: bytes, which Pillow does not convert
 
 
 class BrokenPictureError(UsageError):
@@ -50,11 +50,11 @@ class BrokenPictureError(UsageError):
 
 @contextmanager
 def open_picture(picture: Picture, place: str, *, shrink: bool = False) -> Iterator[Image.Image]:
-    """The picture with its header read and nothing decoded; `place` names it in errors.
+    """The picture with its header read but not decoded; `place` names it in errors.
 
-    With `shrink` a very large JPEG is to be decoded at a half, a quarter or an eighth of its size. Raises
-    BrokenPictureError for what is no picture, claims more than the bounds above, or fails while it is used in the
-    `with` block, whatever Pillow raises there.
+    With `shrink` a very large JPEG will be decoded at a half, a quarter or an eighth of its size. Raises
+    BrokenPictureError for anything but a picture, for one beyond the bounds above, and for any error of Pillow in the
+    `with` block.
     """
     try:
         if isinstance(picture, np.ndarray):
@@ -97,7 +97,7 @@ def _stream(picture: bytes | Path | None) -> IO[bytes]:
     if size > MAX_BYTES:
         raise BrokenPictureError(f"has {size:,} bytes, at most {MAX_BYTES:,} are read: store it compressed, or smaller")
     stream: IO[bytes] = picture.open("rb") if isinstance(picture, Path) else io.BytesIO(picture)
-    if stream.read(2) in _PLAIN:  # Pillow takes comments out one by one, each by a copy of all
+    if stream.read(2) in _PLAIN:  # Pillow copies the whole text for each comment that it removes
         stream.seek(0)
         with stream:
             stream = io.BytesIO(_COMMENT.sub(b"", stream.read()))
@@ -106,7 +106,7 @@ def _stream(picture: bytes | Path | None) -> IO[bytes]:
 
 
 def _check_directory(stream: IO[bytes]) -> None:
-    """Refuse a TIFF whose first directory lists more numbers than a picture within bounds needs."""
+    """Raise BrokenPictureError for a TIFF whose first directory lists too many numbers."""
     order, kind, offset = struct.unpack("<2s2sL", stream.read(8).ljust(8, b"\0"))
     sign = _TIFF.get(order)
     if sign and kind in (b"*\0", b"\0*", b"+\0", b"\0+"):
@@ -129,7 +129,7 @@ def _long(little: int, sign: str) -> int:
 
 
 def _check(image: Image.Image, stream: IO[bytes], shrink: bool) -> None:
-    """Refuse what would take too much memory or time to decode, by what the header claims."""
+    """Raise BrokenPictureError where decoding would take too much memory or time, by the header."""
     width, height = image.size
     pixels = width * height
     extent = f"{height}×{width}"
@@ -161,7 +161,7 @@ def _check(image: Image.Image, stream: IO[bytes], shrink: bool) -> None:
 
 
 def _bytes_a_pixel(image: Image.Image) -> int:
-    """How many bytes a pixel takes, with all copies, from the file to 8 bits of grey or RGB."""
+    """The bytes of memory for a pixel, with all copies, from the file to 8 bits of grey or RGB."""
     if image.format == "WEBP":
         return 16 if image.mode == "RGB" else 20  # libwebp's two canvases, and Pillow's copy
     if (image.mode in DEEP and "16" not in image.mode) or is_deep_colour(image):
@@ -172,7 +172,7 @@ def _bytes_a_pixel(image: Image.Image) -> int:
 
 
 def _codec(image: Image.Image) -> tuple[str, str]:
-    """The decoder, and how it names the pixels that it reads."""
+    """The decoder, and its name for the pixels in the file."""
     if not getattr(image, "tile", None):
         return "", ""
     tile = image.tile[0]  # type: ignore[attr-defined]
@@ -188,21 +188,21 @@ def is_deep_colour(image: Image.Image) -> bool:
     return image.mode not in DEEP and bool(_DEEP_COLOUR.search(_codec(image)[1]))
 
 
-def stated_white(image: Image.Image) -> float:
-    """What an undecoded picture's values are to be multiplied by: those of a PGM file Pillow scales to 65535."""
+def value_scale(image: Image.Image) -> float:
+    """The factor to restore an undecoded picture's values: Pillow scales those of a PGM file to 65535."""
     tile = image.tile[0] if getattr(image, "tile", None) else None  # type: ignore[attr-defined]
     return tile[3][-1] / 65_535 if tile and str(tile[0]).startswith("ppm") else 1.0
 
 
 def _draft(image: Image.Image, pixels: int, cost: int) -> int:
-    """Have a JPEG decoded at the largest of 1/2, 1/4, 1/8 that fits; returns its pixels then."""
+    """Set a JPEG to be decoded at the largest of 1/2, 1/4, 1/8 that fits; returns its pixels at that size."""
     factor = next((k for k in (2, 4) if pixels * cost <= MEMORY * k * k), 8)
     image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
     return image.width * image.height
 
 
 def _scans(image: Image.Image, stream: IO[bytes]) -> tuple[int, int]:
-    """(bytes a pixel that libjpeg holds beside the pixels, scans) of a JPEG: of one with all in one scan, (0, 1)."""
+    """(bytes a pixel that libjpeg needs beside the pixels, number of scans) of a JPEG; (0, 1) for a single scan."""
     position = stream.tell()
     stream.seek(0)
     data = stream.read()
@@ -216,7 +216,7 @@ def _scans(image: Image.Image, stream: IO[bytes]) -> tuple[int, int]:
 
 
 def _first_scan(data: bytes) -> int:
-    """Where the first scan starts: a thumbnail before it, in a segment of its own, has scans, too."""
+    """The position of the first scan. A thumbnail, in a segment before it, has scans too: these are passed over."""
     place = 2
     while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
         if data[place + 1 : place + 2] == b"\xff":  # padding

@@ -1,4 +1,4 @@
-"""One encoded picture -> uint8 pixels: upright, 8 bits deep, opaque, grey or RGB, of the size that is asked."""
+"""One encoded picture -> uint8 pixels: upright, 8 bits deep, opaque, grey or RGB, of the size of a `PictureForm`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,29 +16,29 @@ from mosaic_fl.domains.image.opening import (
     Pixels,
     is_deep_colour,
     open_picture,
-    stated_white,
+    value_scale,
 )
 from mosaic_fl.errors import UsageError
 
 CHANNELS = {"auto": None, "grey": 1, "colour": 3}
 WHITE = 255
 BLACK = 0
-VISIBLE = 64  # levels by which what is drawn must differ from the white that it is laid on
+VISIBLE = 64  # levels by which a transparent picture must differ from white to be laid on white
 FULL_RANGE = (0.0, 65_535.0)
-BLOCK = 2**20  # pixels that become 8 bits at once
-STRETCHED = 24 * 2**20  # pixels of the picture between the two passes of a resize
+BLOCK = 2**20  # pixels converted to 8 bits at once
+MAX_RESIZE = 24 * 2**20  # pixels between the two passes of a resize
 
 Remark = Literal["fitted", "on white", "on black", "made grey", "grey", "stored in colour", "first of several"]
 
 
 @dataclass(frozen=True)
 class PictureForm:
-    """What every picture becomes.
+    """The form of every picture after reading.
 
-    `channels` is 1 (grey), 3 (RGB) or None: grey if every picture is. With `to_grey` coloured ones become grey where
-    `channels` is 1, else they are refused. `size` > 0 makes each `size` × `size` pixels, by `fit` where it is no
-    square. `pixel_range` holds the values (black, white) of pictures deeper than 8 bits, which are refused without.
-    Raises UsageError for values out of bounds.
+    `channels` is 1 (grey), 3 (RGB) or None: grey if every picture is grey. Where `channels` is 1, `to_grey` makes
+    coloured pictures grey; without it they are refused. `size` > 0 resizes each to `size` × `size` pixels, by `fit`
+    where it is no square. `pixel_range` holds the values (black, white) of pictures deeper than 8 bits; without it they
+    are refused. Raises UsageError for values out of bounds.
     """
 
     channels: int | None = None
@@ -51,15 +51,15 @@ class PictureForm:
         if self.channels not in (None, 1, 3):
             raise UsageError(f"image files have 1 or 3 channels, but {self.channels} are wanted")
         if self.pixel_range and not (len(self.pixel_range) == 2 and self.pixel_range[0] < self.pixel_range[1]):
-            given = ",".join(f"{value:g}" for value in self.pixel_range)
-            raise UsageError(f"pixel_range is {given}: give two numbers, black and a greater white, as 0,4095")
+            text = ",".join(f"{value:g}" for value in self.pixel_range)
+            raise UsageError(f"pixel_range is {text}: give two numbers, black and a greater white, as 0,4095")
 
 
 def read_picture(picture: Picture, form: PictureForm, place: str) -> tuple[Pixels, set[Remark]]:
-    """The pixels, uint8 (1, h, w) of a grey or (3, h, w) of a coloured picture, and what is to be told of it.
+    """The pixels, uint8 (1, h, w) of a grey or (3, h, w) of a coloured picture, and remarks on it.
 
-    `place` names it in errors. Raises BrokenPictureError for one that cannot be read; UsageError for one that `form`
-    has no place for: coloured, deeper than 8 bits or with a value out of range, larger than 1024 pixels a side.
+    `place` names it in errors. Raises BrokenPictureError for one that cannot be read; UsageError for one that does not
+    fit `form`: coloured, deeper than 8 bits, with a value out of range, or larger than 1024 pixels a side.
     """
     remarks: set[Remark] = set()
     with open_picture(picture, place, shrink=form.size > 0) as image:
@@ -74,7 +74,7 @@ def read_picture(picture: Picture, form: PictureForm, place: str) -> tuple[Pixel
         if not isinstance(picture, np.ndarray):
             ImageOps.exif_transpose(upright, in_place=True)
         opaque = _opaque(upright, remarks)
-        pixels = np.asarray(_fitted(opaque, form, remarks))
+        pixels = np.asarray(_fit(opaque, form, remarks))
         mode = image.mode
     if pixels.ndim == 2:
         if form.channels == 3:
@@ -84,9 +84,9 @@ def read_picture(picture: Picture, form: PictureForm, place: str) -> tuple[Pixel
 
 
 def plain_pixels(image: Image.Image, place: str) -> tuple[Pixels, set[Remark]]:
-    """An opened picture, uint8 (h, w) grey or (h, w, 3) RGB as of a file, and what is to be told of it.
+    """The pixels of an opened picture, uint8 (h, w) grey or (h, w, 3) RGB, and remarks on it.
 
-    Not for one of more than 8 bits a level. Raises BrokenPictureError, by `place`, where it cannot be decoded.
+    It must have at most 8 bits a level. Raises BrokenPictureError, with `place`, where it cannot be decoded.
     """
     remarks: set[Remark] = set()
     try:
@@ -95,8 +95,8 @@ def plain_pixels(image: Image.Image, place: str) -> tuple[Pixels, set[Remark]]:
         raise BrokenPictureError(f"{place} cannot be decoded as an image: {error}") from error
 
 
-def _channels(pixels: Pixels, form: PictureForm, coloured: str, remarks: set[Remark]) -> Pixels:
-    """(h, w, 3) -> (1, h, w) where it is grey, or is to be, else (3, h, w)."""
+def _channels(pixels: Pixels, form: PictureForm, complaint: str, remarks: set[Remark]) -> Pixels:
+    """(h, w, 3) -> (1, h, w) where it is grey or `form` makes it grey, else (3, h, w)."""
     if form.channels == 3:
         return pixels.transpose(2, 0, 1)
     if (pixels == pixels[:, :, :1]).all():
@@ -105,7 +105,7 @@ def _channels(pixels: Pixels, form: PictureForm, coloured: str, remarks: set[Rem
     if form.channels is None:
         return pixels.transpose(2, 0, 1)
     if not form.to_grey:
-        raise UsageError(f"{coloured}, where grey images are wanted: --channels grey makes it grey")
+        raise UsageError(f"{complaint}, where grey images are wanted: --channels grey makes it grey")
     remarks.add("made grey")
     return np.asarray(Image.fromarray(pixels).convert("L"))[None]
 
@@ -114,7 +114,7 @@ def _has_more(image: Image.Image) -> bool:
     """Whether there are frames or pages after the first."""
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # what follows is broken, and is not needed
+    except Exception:  # a later frame is broken, and not needed
         return True
 
 
@@ -133,13 +133,13 @@ def _shallow(image: Image.Image, form: PictureForm, place: str) -> Image.Image:
         if form.pixel_range != FULL_RANGE:
             raise UsageError(f"{place} has 16 bits in each of several channels: only --pixel-range 0,65535 is read")
         return image
-    scale = stated_white(image)
+    scale = value_scale(image)
     ImageOps.exif_transpose(image, in_place=True)
     return Image.fromarray(_to_8_bits(np.asarray(image), scale, form.pixel_range, place))
 
 
 def _to_8_bits(values: npt.NDArray[np.generic], scale: float, pixel_range: tuple[float, ...], place: str) -> Pixels:
-    """(h, w) of any numbers, times `scale` -> 0..255; black and white as in `arrays.from_arrays`."""
+    """(h, w) of any numbers, times `scale` -> 0..255; with black and white of `pixel_range`."""
     black, white = pixel_range
     pixels = np.empty(values.shape, np.uint8)
     rows = max(1, BLOCK // values.shape[1])
@@ -156,7 +156,7 @@ def _to_8_bits(values: npt.NDArray[np.generic], scale: float, pixel_range: tuple
 
 
 def _opaque(image: Image.Image, remarks: set[Remark]) -> Image.Image:
-    """Grey (L) or RGB; what is transparent is laid on white, or on black where it could not be seen on white."""
+    """The picture as grey (L) or RGB; a transparent one is laid on white, or on black if it is invisible on white."""
     if image.mode not in CLEAR and "transparency" not in image.info:
         return (
             image.convert("L") if image.mode == "1" else image if image.mode in ("L", "RGB") else image.convert("RGB")
@@ -168,18 +168,19 @@ def _opaque(image: Image.Image, remarks: set[Remark]) -> Image.Image:
     alpha = image.getchannel("A")
     if alpha.getextrema() == (255, 255):
         return image.convert(mode)
-    on_white = _laid_on(WHITE, image, alpha, mode)
-    seen = 255 - _extremes(on_white)[0]
-    if seen < VISIBLE:
-        on_black = _laid_on(BLACK, image, alpha, mode)
-        if _extremes(on_black)[1] > seen:
+    on_white = _lay_on(WHITE, image, alpha, mode)
+    contrast = 255 - _extremes(on_white)[0]
+    if contrast < VISIBLE:
+        on_black = _lay_on(BLACK, image, alpha, mode)
+        if _extremes(on_black)[1] > contrast:
             remarks.add("on black")
             return on_black
     remarks.add("on white")
     return on_white
 
 
-def _laid_on(level: int, image: Image.Image, alpha: Image.Image, mode: str) -> Image.Image:
+def _lay_on(level: int, image: Image.Image, alpha: Image.Image, mode: str) -> Image.Image:
+    """The picture on a ground of one grey level."""
     ground = Image.new(mode, image.size, level if mode == "L" else (level, level, level))
     ground.paste(image.getchannel("L") if mode == "L" else image, (0, 0), alpha)
     return ground
@@ -191,8 +192,8 @@ def _extremes(image: Image.Image) -> tuple[int, int]:
     return int(levels.min()), int(levels.max())
 
 
-def _fitted(image: Image.Image, form: PictureForm, remarks: set[Remark]) -> Image.Image:
-    """`size` × `size` pixels: all of it between bars of its edges' colour, its middle, or all of it stretched."""
+def _fit(image: Image.Image, form: PictureForm, remarks: set[Remark]) -> Image.Image:
+    """`size` × `size` pixels: padded with bars in the colour of the edges, cropped to the middle, or stretched."""
     size = form.size
     if not size:
         return image
@@ -200,21 +201,21 @@ def _fitted(image: Image.Image, form: PictureForm, remarks: set[Remark]) -> Imag
     if width != height:
         remarks.add("fitted")
     if width == height or form.fit == "stretch":
-        if size * height > STRETCHED:
+        if size * height > MAX_RESIZE:
             raise BrokenPictureError(f"has {height}×{width} pixels, too high to be stretched to {size}×{size}")
         return image.resize((size, size), Image.Resampling.BILINEAR)
     if form.fit == "crop":
         side = min(width, height)
-        left = (width - side) // 2
-        top = (height - side) // 2
-        return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+        x = (width - side) // 2
+        y = (height - side) // 2
+        return image.resize((size, size), Image.Resampling.BILINEAR, box=(x, y, x + side, y + side))
     longest = max(width, height)
     inside = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
     pixels = np.asarray(image.resize(inside, Image.Resampling.BILINEAR))
-    edges = pixels[[0, -1]] if width > height else pixels[:, [0, -1]]  # where the bars come
-    padded = np.empty((size, size, *pixels.shape[2:]), np.uint8)
-    padded[:] = np.median(edges, axis=(0, 1)).astype(np.uint8)
-    left = (size - inside[0]) // 2
-    top = (size - inside[1]) // 2
-    padded[top : top + inside[1], left : left + inside[0]] = pixels
-    return Image.fromarray(padded)
+    edges = pixels[[0, -1]] if width > height else pixels[:, [0, -1]]  # next to the bars
+    square = np.empty((size, size, *pixels.shape[2:]), np.uint8)
+    square[:] = np.median(edges, axis=(0, 1)).astype(np.uint8)
+    x = (size - inside[0]) // 2
+    y = (size - inside[1]) // 2
+    square[y : y + inside[1], x : x + inside[0]] = pixels
+    return Image.fromarray(square)

@@ -11,7 +11,7 @@ from mosaic_fl.config.experiment import ReadingConfig
 from mosaic_fl.config.names import UNKNOWN, GeneratorName
 from mosaic_fl.config.section import Section
 from mosaic_fl.config.toml import read_toml
-from mosaic_fl.errors import UsageError, shown, unknown
+from mosaic_fl.errors import UsageError, excerpt, unknown
 from mosaic_fl.storage.files import require_path
 
 ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):([0-9]{1,5})$")
@@ -98,7 +98,7 @@ def _require_valid(path: Path, site: SiteFile) -> None:
     address = ADDRESS.match(site.server.address)
     if not address or not 1 <= int(address[2]) <= 65535 or not _is_name(site.server.host):
         raise UsageError(
-            f'{path}: server.address is {shown(site.server.address)}: write it as "mosaic.example.org:8443"'
+            f'{path}: server.address is {excerpt(site.server.address)}: write it as "mosaic.example.org:8443"'
         )
     if site.classes is not None and site.classes_file is not None:
         raise UsageError(f"{path}: classes and classes_file: give one of them")
@@ -126,7 +126,7 @@ def _expand_home(path: Path, key: str, name: str) -> Path:
     try:
         return Path(name).expanduser()
     except (RuntimeError, ValueError) as error:
-        raise UsageError(f"{path}: {key} is {shown(name)}: there is no such home") from error
+        raise UsageError(f"{path}: {key} is {excerpt(name)}: there is no such home") from error
 
 
 def _require_path(path: Path, key: str, value: Path) -> None:
@@ -158,10 +158,11 @@ def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
         return f"{where} is missing: {fields[str(first['loc'][-1])].description}"
     if first["loc"][0] == "classes":  # its type is a union, for which pydantic's message has two parts
         return (
-            f"classes is {shown(tree['classes'])}, but it should be how many there are, two or more, or all their names"
+            f"classes is {excerpt(tree['classes'])}, but it should be how many there are, two or more, or all their "
+            "names"
         )
     if first["type"] == UNKNOWN:
-        return str(unknown(where, str(first["input"]), first["ctx"]["known"]))
+        return str(unknown(where, str(first["input"]), first["ctx"]["names"]))
     if first["type"].startswith("path_"):
-        return f"{where} is {shown(first['input'])}, but it should be a path"
-    return f"{where} is {shown(first['input'])}, but it {first['msg'].replace('Input should', 'should')}"
+        return f"{where} is {excerpt(first['input'])}, but it should be a path"
+    return f"{where} is {excerpt(first['input'])}, but it {first['msg'].replace('Input should', 'should')}"

@@ -1,4 +1,4 @@
-"""CutMix (Yun et al., ICCV 2019): a rectangle of one picture pasted into another, without its label."""
+"""CutMix (Yun et al., ICCV 2019): a rectangle of one picture is pasted into another. The results have no labels."""
 
 import torch
 from torch import Tensor
@@ -11,27 +11,27 @@ LEAST_AREA = 0.1
 MOST_AREA = 0.6
 
 
-def cutmix(images: Tensor, others: Tensor, share: float, stream: Stream) -> Tensor:
-    """A copy of `images` (n, c, h, w), of which round(share·n), drawn at random, hold a rectangle of one of `others`.
+def cutmix(images: Tensor, sources: Tensor, share: float, stream: Stream) -> Tensor:
+    """A copy of `images` (n, c, h, w), of which round(share·n), drawn at random, hold a rectangle of one of `sources`.
 
-    `others` (m, c, h, w) are drawn with replacement; the rectangle lies at the same place in both, covers 0.1..0.6 of
+    `sources` (m, c, h, w) are drawn with replacement; the rectangle lies at the same place in both, covers 0.1..0.6 of
     the picture (uniform, up to rounding to pixels) and is up to twice as long as wide, or what fits. m = 0 changes
-    nothing. Whatever label a changed image had no longer holds. Raises UsageError for a share outside 0..1 and for
+    nothing. A changed image has no label. Raises UsageError for a share outside 0..1 and for
     pictures of two shapes.
     """
     if not 0 <= share <= 1:
         raise UsageError(f"the share of images to mix is {share}, but a share is 0..1")
-    if images.shape[1:] != others.shape[1:]:
-        raise UsageError(f"images {tuple(images.shape[1:])} cannot be mixed with others {tuple(others.shape[1:])}")
-    mixed = images.clone()
+    if images.shape[1:] != sources.shape[1:]:
+        raise UsageError(f"images {tuple(images.shape[1:])} cannot be mixed with others {tuple(sources.shape[1:])}")
+    results = images.clone()
     count = round(share * len(images))
-    if not count or not len(others):
-        return mixed
+    if not count or not len(sources):
+        return results
     rng = part(stream, "cutmix").torch()
     into = torch.randperm(len(images), generator=rng)[:count]
-    pasted = others[torch.randint(len(others), (count,), generator=rng)]
-    mixed[into] = torch.where(_rectangles(count, images.shape[-2], images.shape[-1], rng), pasted, images[into])
-    return mixed
+    patches = sources[torch.randint(len(sources), (count,), generator=rng)]
+    results[into] = torch.where(_rectangles(count, images.shape[-2], images.shape[-1], rng), patches, images[into])
+    return results
 
 
 def _rectangles(n: int, height: int, width: int, rng: torch.Generator) -> Tensor:

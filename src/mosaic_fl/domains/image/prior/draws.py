@@ -1,4 +1,4 @@
-"""Random numbers as the pictures need them: one value a picture, ready to broadcast over (n, channels, h, w)."""
+"""Random numbers for pictures: one value a picture, in a shape that broadcasts over (n, channels, h, w)."""
 
 import math
 from dataclasses import replace
@@ -30,7 +30,7 @@ def chance(rng: torch.Generator, share: float, *shape: int) -> Tensor:
 
 
 def colours(rng: torch.Generator, n: int) -> Tensor:
-    """Colours in 0..1, (n, 3, 1, 1): a grey level plus a chroma that is small as often as large, as in photographs."""
+    """Colours in 0..1, (n, 3, 1, 1): a grey level plus a chroma, as often small as large, as in photographs."""
     chroma = torch.randn(n, 3, 1, 1, generator=rng) * uniform(rng, 0, 0.4, n, 1, 1, 1)
     return (uniform(rng, 0, 1, n, 1, 1, 1) + chroma).clamp_(0, 1)
 

@@ -1,4 +1,4 @@
-"""Photographs of a folder of the user's own public images."""
+"""Photographs from a folder of the user's own public images."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ from mosaic_fl.notes import note
 from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
 from mosaic_fl.storage.walk import walk
 
-# Most images that a transfer set is cropped from. On one core: 0.7 ms each at 2,400 pixels, 0.2 s at 12 megapixels.
+# At most so many images are cropped. On one core each takes 0.7 ms at 2,400 pixels, 0.2 s at 12 megapixels.
 MOST_FILES = 500
-SQUEEZED = 512  # side of a photograph that is too large; crops are of 400 pixels at most
+REDUCED_SIDE = 512  # pixels a side of a reduced photograph; crops have 400 at most
 
 
 def files(folder: Path) -> list[Path]:
@@ -31,17 +31,17 @@ def files(folder: Path) -> list[Path]:
 
 
 def photographs(folder: Path, order: Sequence[Path], count: int) -> Iterator[Photograph]:
-    """`count` ≤ n of these n ≥ 1 images of `folder`, in this order, each decoded when it is asked for.
+    """`count` ≤ n of these n ≥ 1 images of `folder`, in this order; each is decoded when the iterator reaches it.
 
-    One that cannot be read is left out, which is told, and the next takes its place; where too few are left, the first
-    come again. Raises UsageError where none can be read.
+    An image that cannot be read is left out with a note, and the next takes its place. Where too few can be read, the
+    first ones are repeated. Raises UsageError where none can be read.
     """
     broken: list[UsageError] = []
-    left = count
-    while left:
+    remaining = count
+    while remaining:
         readable = []
         for file in order:
-            if not left:
+            if not remaining:
                 break
             try:
                 image = read(file)
@@ -49,7 +49,7 @@ def photographs(folder: Path, order: Sequence[Path], count: int) -> Iterator[Pho
                 broken.append(error)
                 continue
             readable.append(file)
-            left -= 1
+            remaining -= 1
             yield image
         if not readable:
             raise UsageError(f"none of the {len(order)} images of {folder} can be read: {broken[0]}")
@@ -61,10 +61,10 @@ def photographs(folder: Path, order: Sequence[Path], count: int) -> Iterator[Pho
 def read(file: Path) -> Photograph:
     """One image file, grey or coloured, of any size.
 
-    One larger than 1024 pixels a side is squeezed to 512×512. Raises UsageError, naming the file, for one that
-    cannot be decoded.
+    An image of more than 1024 pixels a side is resized to 512×512. Raises UsageError, naming the file, for one
+    that cannot be decoded.
     """
     with open_picture(file, str(file), shrink=True) as image:
         large = max(image.size) > MAX_SIDE
-    pixels, _ = read_picture(file, PictureForm(3, SQUEEZED if large else 0, "stretch"), str(file))
+    pixels, _ = read_picture(file, PictureForm(3, REDUCED_SIDE if large else 0, "stretch"), str(file))
     return photograph(torch.from_numpy(np.broadcast_to(pixels, (3, *pixels.shape[1:])).copy()))

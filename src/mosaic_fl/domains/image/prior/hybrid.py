@@ -1,7 +1,7 @@
-"""Hybrid images (Oliva, Torralba and Schyns, SIGGRAPH 2006): what one picture shows from afar, another from close by.
+"""Hybrid images (Oliva, Torralba and Schyns, SIGGRAPH 2006): the layout of one picture with the detail of another.
 
-A small generator draws blurred samples: the right layout and colours without any detail, which its expert then reads as
-whatever class is smooth. A crop of a photograph has detail and no layout. Together they excite an expert at all scales.
+A small generator draws blurred samples. They have the right layout and colours but no detail, so an expert takes them
+for a smooth class. A crop of a photograph has detail and no layout. Together they excite an expert at all scales.
 """
 
 import torch
@@ -12,8 +12,8 @@ from mosaic_fl.domains.image.prior.draws import part, uniform
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.randomness import Stream
 
-BLUR = 4  # pixels over which "afar" averages: what the conditional VAE leaves out on 32×32 images
-# strength of the detail, times its own
+BLUR = 4  # pixels averaged for the layout: a conditional VAE lacks finer detail on 32×32 images
+# factors on the detail
 LEAST = 0.3
 MOST = 1.5
 
@@ -21,8 +21,8 @@ MOST = 1.5
 def hybrids(pictures: Tensor, samples: Tensor, stream: Stream) -> Tensor:
     """The detail of each of `pictures` on the layout of one of `samples`, uint8 (n, c, h, w) as `pictures`.
 
-    `samples` uint8 (m, c, h, w) are drawn with replacement, the strength of the detail is uniform in 0.3..1.5. No
-    label holds for the result. m = 0 gives the pictures back. Raises UsageError for pictures of two shapes.
+    `samples` uint8 (m, c, h, w) are drawn with replacement, the strength of the detail is uniform in 0.3..1.5. The
+    results have no labels. m = 0 gives the pictures back. Raises UsageError for pictures of two shapes.
     """
     if pictures.shape[1:] != samples.shape[1:]:
         raise UsageError(f"pictures {tuple(pictures.shape[1:])} and samples {tuple(samples.shape[1:])} do not fit")
@@ -31,12 +31,12 @@ def hybrids(pictures: Tensor, samples: Tensor, stream: Stream) -> Tensor:
     rng = part(stream, "hybrids").torch()
     n = len(pictures)
     layout = samples[torch.randint(len(samples), (n,), generator=rng)].to(torch.float32)
-    close = pictures.to(torch.float32)
-    made = layout + uniform(rng, LEAST, MOST, n, 1, 1, 1) * (close - _afar(close))
-    return made.round_().clamp_(0, 255).to(torch.uint8)
+    pixels = pictures.to(torch.float32)
+    images = layout + uniform(rng, LEAST, MOST, n, 1, 1, 1) * (pixels - _low_frequencies(pixels))
+    return images.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _afar(pictures: Tensor) -> Tensor:
+def _low_frequencies(pictures: Tensor) -> Tensor:
     """The low frequencies of float pictures (n, c, h, w)."""
     height, width = pictures.shape[2:]
     small = F.interpolate(pictures, size=(-(-height // BLUR), -(-width // BLUR)), mode="area")

@@ -8,8 +8,8 @@ from torch import Tensor
 from mosaic_fl.domains.image.prior.draws import chance, colours, coordinates, log_uniform, uniform
 from mosaic_fl.domains.image.prior.noise import fields
 
-LEAVES = 24  # shapes a picture: with radii below they cover it about four times
-# radius where the picture runs over −1..1; pdf 1/r, cut off so as not to draw below a pixel
+LEAVES = 24  # shapes a picture: with the radii below they cover it about four times
+# bounds of a radius r, where the picture has coordinates −1..1; its density is proportional to 1/r
 LEAST = 0.1
 MOST = 1.0
 FIGURES = 0.35  # share of pictures that are a few shapes around the middle of a plain ground, as of one object
@@ -24,8 +24,8 @@ def leaves(ground: Tensor, rng: torch.Generator) -> Tensor:
     y, x = coordinates(height, width)
     figure = chance(rng, FIGURES, n, 1, 1)
     texture = fields(n, 1, height, width, rng)
-    for painted in range(LEAVES):
-        last = LEAVES - painted <= 5  # a figure is made of the last few
+    for number in range(LEAVES):
+        last = LEAVES - number <= 5  # a figure is made of the last few
         radius = torch.where(figure, uniform(rng, 0.25, 0.7, n, 1, 1), log_uniform(rng, LEAST, MOST, n, 1, 1))
         spread = torch.where(figure, 0.35, 1.1)
         dy, dx = (where - spread * uniform(rng, -1, 1, n, 1, 1) for where in (y, x))
@@ -36,7 +36,7 @@ def leaves(ground: Tensor, rng: torch.Generator) -> Tensor:
         cover = inside.clamp_(0, 1)
         if not last:
             cover = cover.masked_fill_(figure, 0)
-        pattern = texture * 0.25 if painted % 2 else (u / radius)[:, None] * 0.25
+        pattern = texture * 0.25 if number % 2 else (u / radius)[:, None] * 0.25
         leaf = colours(rng, n) + uniform(rng, 0, 1, n, 1, 1, 1) * pattern
         ground.lerp_(leaf, cover[:, None])
     return ground.clamp_(0, 1)

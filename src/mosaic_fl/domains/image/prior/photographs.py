@@ -13,7 +13,7 @@ from mosaic_fl.domains.image.prior.draws import chance
 # Side of a crop in photograph pixels (docs/notes/natural-images.md: 24 to 400), at most what fits into the photograph.
 LEAST_SIDE = 24
 MOST_SIDE = 400
-DRAWN = 1.5  # crops drawn for each one kept
+CANDIDATES = 1.5  # crops drawn for each one that is selected
 TILT = 0.15  # standard deviation of a crop's rotation in radians, about 9°, besides quarter turns
 
 # A photograph at sizes that shrink by √2: float32 (3, h, w) in 0..1. A crop is read from the size that is nearest to
@@ -31,7 +31,7 @@ def photograph(pixels: Tensor) -> Photograph:
 
 
 @lru_cache(maxsize=1)
-def shipped() -> tuple[Photograph, ...]:
+def sample_photographs() -> tuple[Photograph, ...]:
     """The two photographs of 427×640 pixels that scikit-learn ships, a temple in China and a flower."""
     from sklearn.datasets import load_sample_images
 
@@ -39,10 +39,10 @@ def shipped() -> tuple[Photograph, ...]:
 
 
 def detailed_crops(source: Photograph, n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
-    """n crops as of `crops`, the most varied of 1.5·n: sky and blurred background excite no expert."""
-    drawn = crops(source, math.ceil(DRAWN * n), height, width, rng)
-    detail = drawn.mean(1).flatten(1).std(1, correction=0)
-    return drawn[detail.argsort(descending=True, stable=True)[:n]]
+    """n crops of `crops`: those with most detail of 1.5·n, because sky and blurred background excite no expert."""
+    candidates = crops(source, math.ceil(CANDIDATES * n), height, width, rng)
+    detail = candidates.mean(1).flatten(1).std(1, correction=0)
+    return candidates[detail.argsort(descending=True, stable=True)[:n]]
 
 
 def crops(source: Photograph, n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
@@ -66,8 +66,8 @@ def crops(source: Photograph, n: int, height: int, width: int, rng: torch.Genera
     middle_x = side * reach_x / 2 + torch.rand(n, generator=rng) * (photo_width - side * reach_x)
     mirror = 1 - 2 * chance(rng, 0.5, n).float()
 
-    y = _centred(height, long)
-    x = _centred(width, long)
+    y = _centres(height, long)
+    x = _centres(width, long)
     along = (side * mirror)[:, None, None] * x[None, None, :]
     down = side[:, None, None] * y[None, :, None]
     cos = cos[:, None, None]
@@ -77,14 +77,14 @@ def crops(source: Photograph, n: int, height: int, width: int, rng: torch.Genera
     grid = torch.stack([photo_x * (2 / photo_width) - 1, photo_y * (2 / photo_height) - 1], -1)
 
     level = (2 * (side / long).log2()).floor().long().clamp(0, len(source) - 1)
-    made = torch.empty(n, 3, height, width)
+    results = torch.empty(n, 3, height, width)
     for i in level.unique().tolist():
         mine = (level == i).nonzero().flatten()
         # One tall picture: a batch would need a copy of the photograph for each crop.
         tall = grid[mine].reshape(1, len(mine) * height, width, 2)
         read = F.grid_sample(source[i][None], tall, mode="bilinear", padding_mode="border", align_corners=False)
-        made[mine] = read.view(3, len(mine), height, width).transpose(0, 1)
-    return made
+        results[mine] = read.view(3, len(mine), height, width).transpose(0, 1)
+    return results
 
 
 def shares(n: int, count: int, rng: torch.Generator) -> list[int]:
@@ -94,6 +94,6 @@ def shares(n: int, count: int, rng: torch.Generator) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def _centred(side: int, long: int) -> Tensor:
+def _centres(side: int, long: int) -> Tensor:
     """Pixel centres along a side, −½..½ where it is the longer one."""
     return (torch.arange(side, dtype=torch.float32) + 0.5 - side / 2) / long

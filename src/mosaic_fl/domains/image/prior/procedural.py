@@ -1,4 +1,4 @@
-"""Pictures made by rule alone: dead leaves, noise, stroke drawings, gratings."""
+"""Pictures from random rules, without any photograph: dead leaves, noise, stroke drawings, gratings."""
 
 import torch
 from torch import Tensor
@@ -20,12 +20,12 @@ def procedural(n: int, shape: tuple[int, int, int], rng: torch.Generator) -> Ten
     channels, height, width = shape
     share = torch.tensor(GREY if channels == 1 else COLOUR)
     kinds = torch.multinomial(share, n, replacement=True, generator=rng)
-    made = torch.empty(n, *shape, dtype=torch.uint8)
+    images = torch.empty(n, *shape, dtype=torch.uint8)
     for kind in kinds.unique().tolist():
         mine = (kinds == kind).nonzero().flatten()
         pictures = _pictures(kind, len(mine), height, width, rng)
-        made[mine] = finish(pictures, shape, rng, drawn=kind == 2)
-    return made
+        images[mine] = finish(pictures, shape, rng, drawings=kind == 2)
+    return images
 
 
 def _pictures(kind: int, n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
@@ -38,7 +38,7 @@ def _pictures(kind: int, n: int, height: int, width: int, rng: torch.Generator) 
         return gratings(n, height, width, rng)
     ground = _grounds(n, height, width, rng)
     ink = colours(rng, n)
-    # Mostly light on dark; else dark on light. Either is far from the other.
+    # Mostly light ink on a dark ground, else dark on light, with a clear contrast.
     dark = chance(rng, 0.7, n, 1, 1, 1)
     ground = ground * uniform(rng, 0, 0.5, n, 1, 1, 1)
     ink = 1 - ink * uniform(rng, 0, 0.8, n, 1, 1, 1).square_()

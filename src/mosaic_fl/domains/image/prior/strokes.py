@@ -1,4 +1,4 @@
-"""Stroke drawings: a few smooth lines on a ground, which look like digits and letters of no known script."""
+"""Stroke drawings: a few smooth lines on a ground, which look like digits and letters of an unknown script."""
 
 import math
 
@@ -28,7 +28,7 @@ def strokes(ground: Tensor, ink: Tensor, rng: torch.Generator) -> Tensor:
         dx = x - points_x[:, at, None, None]
         nearest = torch.minimum(nearest, dy.square() + dx.square())
     radius = log_uniform(rng, 0.05, 0.2, n, 1, 1).clamp_(min=1.2 / max(height, width))
-    radius = torch.maximum(radius, spacing[:, :, None])  # thinner, and the points would show as beads
+    radius = torch.maximum(radius, spacing[:, :, None])  # with a smaller radius the points would be visible one by one
     sharp = log_uniform(rng, 1.5, 5, n, 1, 1) * max(height, width) / 2
     cover = torch.sigmoid((radius - nearest.sqrt_()) * sharp)
     return ground.lerp_(ink, cover[:, None]).clamp_(0, 1)
@@ -68,12 +68,12 @@ def _points(n: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     all_x = torch.cat(xs, 1)
     scale = size / torch.maximum(_half_extent(all_y), _half_extent(all_x)).clamp_(min=1e-3)
     shift_y, shift_x = (0.08 * torch.randn(n, 1, generator=rng) for _ in range(2))
-    return _centred(all_y) * scale + shift_y, _centred(all_x) * scale + shift_x, widest * scale
+    return _centre(all_y) * scale + shift_y, _centre(all_x) * scale + shift_x, widest * scale
 
 
 def _half_extent(values: Tensor) -> Tensor:
     return (values.amax(1, keepdim=True) - values.amin(1, keepdim=True)) / 2
 
 
-def _centred(values: Tensor) -> Tensor:
+def _centre(values: Tensor) -> Tensor:
     return values - (values.amax(1, keepdim=True) + values.amin(1, keepdim=True)) / 2
