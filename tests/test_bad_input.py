@@ -231,19 +231,20 @@ def test_options_that_a_method_has_no_use_for_are_told(capsys: pytest.CaptureFix
 
     def told(*words: str) -> str:
         with pytest.raises(SystemExit):
-            main(["run", *words, *few, *QUICK, "--out", "run", "--force"])
+            main(["run", *few, *QUICK, *words, "--out", "run", "--force"])
         return "".join(line for line in capsys.readouterr().err.splitlines() if "no use" in line)
 
     said = "mosaic: note: Mean logits has no use for rounds.warm_up = 3, distill.choose = true"
     assert told("--method", "mean_logits", "--rounds", "3", "--choose") == said
     # What the preset says, or is as it would be, is not asked for in vain.
     assert not told("--method", "fedavg", "--preset", "natural", "--rounds", "2", "--student", "mlp:4")
+    procedural = ("--set", "distill.prior=procedural")
     idle = "models.student = mlp:5, generator.family = cvae, distill.prior = procedural"
     said = f"mosaic: note: FedAvg has no use for {idle}"
-    assert told("--method", "fedavg", "--student", "mlp:5", "--generator", "cvae", "--prior", "procedural") == said
+    assert told("--method", "fedavg", "--student", "mlp:5", "--generator", "cvae", *procedural) == said
     assert not told("--method", "mean_logits", "--student", "mlp:5", "--centralised", "--generator", "none")
     said = "mosaic: note: FedCVAE-Ens has no use for distill.prior = procedural"
-    assert told("--method", "fedcvae", "--student", "mlp:5", "--prior", "procedural", "--generator", "cvae") == said
+    assert told("--method", "fedcvae", "--student", "mlp:5", *procedural, "--generator", "cvae") == said
 
 
 def test_settings_that_a_contribution_has_no_use_for_are_told(

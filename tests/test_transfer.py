@@ -85,20 +85,19 @@ def test_prior_images_alone_where_no_client_has_a_generator() -> None:
         transfer_set(silent, DistillConfig(prior="none"), 0, CPU)
 
 
-def test_a_student_without_any_generator_learns_from_the_class_weighted_ensemble() -> None:
+def test_a_student_without_any_generator_learns_from_the_class_balanced_ensemble() -> None:
     quick = {"distill.prior": "procedural", "distill.prior_pool": 40, "distill.steps": 5, "models.student": "mlp:4"}
     silent = [untrained(k, generator=False) for k in (0, 1)]
     distilled = distill(silent, Config().with_values(quick), CPU, Journal())
-    assert distilled.teachers.best == "class_weighted"
-    assert distilled.choice == {"teacher": "class_weighted", "label": 0.5}
+    assert distilled.choice == {"teacher": "class_balanced", "label": 0.5}
     assert distilled.model.predict(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape == (2,)
 
 
 @pytest.mark.parametrize(
     ("settings", "label"),
     [
-        ({}, 1.0),  # nobody holds two classes
-        ({"distill.overlap": False}, 0.5),
+        ({"distill.prior": "none"}, 1.0),  # nobody holds two classes
+        ({"distill.prior": "none", "distill.overlap": False}, 0.5),
         ({"distill.kl": 1.0, "distill.label": 0.0}, 0.0),
         ({"distill.prior": "procedural", "distill.prior_pool": 8}, 0.5),  # weak generators
         ({"distill.prior": "procedural", "distill.prior_pool": 0}, 1.0),  # none, for all that they are named

@@ -13,7 +13,7 @@ from mosaic_fl.forecast.sizes import model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Unit
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.meta import MetaTransformer
-from mosaic_fl.server.recipes import candidates
+from mosaic_fl.server.recipes import candidates, needs_meta
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.transfer import has_prior, pool_samples, suits_generators
 
@@ -53,14 +53,15 @@ def distillation(
     settings = config.distill
     classes = schema.num_classes
     experts = len(contributors)
-    jobs, disk = meta_model(config, schema, contributors)
+    jobs, disk = meta_model(config, schema, contributors) if needs_meta(settings, schema) else ([], 0)
     images = transfer(config, schema, contributors)
     total = images.total
     meta = bool(jobs)
     jobs += images.jobs + outputs("pool", contributors, total)
-    best = "meta" if meta else "class_weighted"
+    ensemble = "class_balanced" if has_prior(settings, schema) else "class_weighted"
+    best = "meta" if meta and ensemble == "class_weighted" else ensemble
     teacher = best if settings.teacher == "auto" else settings.teacher
-    teachers = sorted({best, "class_weighted", teacher, *settings.candidates})
+    teachers = sorted({best, "class_weighted", teacher, *settings.candidates} | ({"meta"} if meta else set()))
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*teachers, "evened"]]
     stage = pool_bytes(schema, total, len(teachers))
     jobs.append(Job("pool", Unit("packing"), PASSES * stage))

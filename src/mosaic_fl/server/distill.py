@@ -16,6 +16,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.models import build, default_student
+from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.experts import MixtureOfExperts
@@ -23,10 +24,11 @@ from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe, overlap
+from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe, needs_meta, overlap
+from mosaic_fl.server.recognition import RECOGNISED, recognition
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
-from mosaic_fl.server.transfer import strong_generators, transfer_set
+from mosaic_fl.server.transfer import FALLBACK, has_prior, strong_generators, transfer_set
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
@@ -72,29 +74,62 @@ def distill(
     they are none, do not share one schema, two come from one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
-    settings = config.distill
+    schema = contributions[0].schema
     clients = MixtureOfExperts.of(contributions)
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
     sampler = cache(lambda: Sampler(contributions, device, clients.experts))
-    teachers = Teachers(mixture, _meta_model(contributions, mixture, sampler, config, device, journal))
+    config = _with_prior(contributions, clients, sampler, config, device)
+    settings = config.distill
+    meta = None
+    if needs_meta(settings, schema):
+        meta = _meta_model(contributions, mixture, sampler, config, device, journal)
+    teachers = Teachers(mixture, meta)
+    best = "class_balanced" if has_prior(settings, schema) else teachers.best
     shared = overlap(clients.weights) if strong_generators(contributions, settings) else 1.0
-    default = given_recipe(settings, teachers.best, shared)
+    default = given_recipe(settings, best, shared)
     pool = journal.stage("pool", lambda _: _pool(contributions, teachers, default, sampler, config, device))
     teachers = replace(teachers, bias=pool.tensors["bias"])
     if not settings.fresh:
         sampler.cache_clear()  # nothing is drawn any more
-    classroom = _Classroom(config, contributions[0].schema, teachers, pool.tensors, sampler, device, start or {})
+    classroom = _Classroom(config, schema, teachers, pool.tensors, sampler, device, start or {})
     recipe = default
     trials = list[Recipe]()
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     if judge is not None and settings.choose:
-        trials = candidates(settings, teachers.best, labelled=bool((pool.tensors["labels"] >= 0).any()))
+        trials = candidates(settings, best, labelled=bool((pool.tensors["labels"] >= 0).any()))
         recipe, choice = choose(trials, lambda trial: classroom.audition(trial, judge, journal), recipe)
     lesson = journal.stage("student", lambda monitor: classroom.teach(recipe, settings.steps, monitor))
     model = classroom.model(lesson.tensors)
     generators = [c.generator_line for c in contributions]
     return Distilled(model, clients, teachers, lesson.info["holdout"], choice, pool.info, len(trials), generators)
+
+
+def _with_prior(
+    contributions: Sequence[Contribution],
+    clients: MixtureOfExperts,
+    sampler: Callable[[], Sampler],
+    config: Config,
+    device: torch.device,
+) -> Config:
+    """The configuration, with prior images where it leaves them open and the generators turn out to be weak.
+
+    So a kind of samples that small generators usually draw well is not taken on trust.
+    """
+    settings = config.distill
+    photos = settings.model_copy(update={"prior": FALLBACK})
+    open_to_prior = settings.prior == "auto" and not settings.fresh and has_prior(photos, contributions[0].schema)
+    some = any(c.generator is not None for c in contributions)
+    if not (open_to_prior and some and strong_generators(contributions, settings)):
+        return config
+    share = recognition(sampler(), clients.experts, config.run.seed, device)
+    if share >= RECOGNISED:
+        return config
+    note(
+        f"clients' models recognise {share:.0%} of what their own generators draw: the student learns from prior "
+        "images, too; more generator.steps may help"
+    )
+    return config.with_values({"distill.prior": FALLBACK})
 
 
 def _pool(
@@ -110,7 +145,7 @@ def _pool(
     transfer = transfer_set(contributions, settings, config.run.seed, device, sampler)
     outputs = teachers.mixture.outputs(transfer.samples, device)
     evened = teachers.evened_over(outputs)
-    names = sorted({teachers.best, "class_weighted", default.teacher, *settings.candidates})
+    names = sorted({default.teacher, teachers.best, "class_weighted", *settings.candidates})
     tensors = {f"teacher/{name}": evened.log_probabilities(name, outputs) for name in names}
     assert evened.bias is not None
     tensors |= to_tensors(transfer.samples, FIELD)

@@ -15,6 +15,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.pool import Sampler
 
 UNLABELLED = -1
+FALLBACK = "photos"  # prior images where the configuration leaves them open and generators are weak
 # samples
 STRONG_POOL = 40_000
 WEAK_POOL = 16_000

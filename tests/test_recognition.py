@@ -1,0 +1,102 @@
+"""The server looks whether clients' experts recognise what their own generators draw."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import Config
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.samples import Samples
+from mosaic_fl.exchange.contribution import Contribution, no_prototypes
+from mosaic_fl.generators import GeneratorSpec
+from mosaic_fl.generators import build as build_generator
+from mosaic_fl.models import build
+from mosaic_fl.notes import Note
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.server.distill import Distilled, distill
+from mosaic_fl.server.pool import Sampler
+from mosaic_fl.server.recognition import recognition
+from mosaic_fl.storage.journal import Journal
+
+CPU = torch.device("cpu")
+SPEC = GeneratorSpec("cvae", 2, 2)
+QUICK = {"distill.steps": 2, "distill.pool": 40, "distill.prior_pool": 30, "models.student": "mlp:4", "meta.steps": 2}
+
+
+@dataclass
+class Stubborn:
+    """An expert that takes every sample for one class."""
+
+    label: int
+
+    def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+        answers = torch.full((len(samples), 2), -9.0)
+        answers[:, self.label] = 0.0
+        return answers
+
+
+def client(number: int, counts: list[int], channels: int = 1) -> Contribution:
+    """A contribution whose networks have learnt nothing."""
+    schema = image_schema((channels, 8, 8), ("a", "b"))
+    with Stream(number, "init").ambient():
+        expert = copy_state(build("mlp:4:1", schema))
+        generator = copy_state(build_generator(SPEC, schema))
+    return Contribution(
+        number, schema, "mlp:4:1", expert, torch.tensor(counts), no_prototypes(), {"samples": 0}, SPEC, generator
+    )
+
+
+@pytest.mark.parametrize(("answers", "share"), [((0, 1), 1.0), ((0, 0), 0.5), ((1, 0), 0.0)])
+def test_the_share_is_of_samples_that_the_own_expert_takes_for_their_class(
+    answers: tuple[int, int], share: float
+) -> None:
+    """Client 3 draws class 0 alone and client 7 class 1 alone, half of the samples each."""
+    sampler = Sampler([client(3, [5, 0]), client(7, [0, 5])], CPU)
+    assert recognition(sampler, [Stubborn(label) for label in answers], 0, CPU) == share
+
+
+def learn(contributions: list[Contribution], **settings: object) -> Distilled:
+    """A distillation of very few steps."""
+    return distill(contributions, Config().with_values(QUICK | settings), CPU, Journal())
+
+
+def test_grey_images_whose_generators_nobody_recognises_are_learnt_beside_photographs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = [client(0, [5, 5]), client(1, [5, 5])]
+    monkeypatch.setattr("mosaic_fl.server.distill.RECOGNISED", 1.1)
+    with pytest.warns(Note, match=r"clients' models recognise \d+% of what their own generators draw"):
+        weak = learn(pair)
+    assert weak.samples == {"generators": 40, "prior": 30}
+    assert weak.choice == {"teacher": "class_balanced", "label": 0.5}
+    assert weak.teachers.meta is None
+    monkeypatch.setattr("mosaic_fl.server.distill.RECOGNISED", 0.0)
+    strong = learn(pair)
+    assert strong.samples == {"generators": 40, "prior": 0}
+    assert strong.choice["teacher"] == "meta"
+    assert learn(pair, **{"distill.prior": "none"}).model.state.keys() == strong.model.state.keys()
+
+
+def test_who_says_which_images_there_are_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosaic_fl.server.distill.RECOGNISED", 1.1)
+    said = learn([client(0, [5, 5])], **{"distill.prior": "none"})
+    assert said.samples == {"generators": 40, "prior": 0}
+    assert said.choice["teacher"] == "meta"
+
+
+def test_beside_prior_images_the_ensemble_teaches_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colour images have photographs beside them; the meta model is trained only where it may teach."""
+    colour = [client(0, [5, 5], channels=3), client(1, [5, 5], channels=3)]
+    assert learn(colour).choice["teacher"] == "class_balanced"
+    assert learn(colour).teachers.meta is None
+    named = learn(colour, **{"distill.teacher": "meta"})
+    assert named.choice["teacher"] == "meta"
+    assert named.teachers.meta is not None
+
+
+def test_where_no_client_has_a_generator_nothing_is_looked_at() -> None:
+    silent = replace(client(0, [5, 5], channels=3), generator=None, generator_spec=None)
+    assert learn([silent]).samples == {"generators": 0, "prior": 30}
