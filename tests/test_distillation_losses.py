@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mosaic_fl.config import DistillConfig
-from mosaic_fl.server.losses import jensen_shannon, kl_divergence
+from mosaic_fl.server.divergences import jensen_shannon, kl_divergence
 from mosaic_fl.server.student import Lesson, distillation_loss
 
 P = torch.tensor([[0.5, 0.5]]).log()

@@ -11,7 +11,7 @@ import pytest
 
 from command import finish, mosaic, start
 from mosaic_fl.cli.main import main
-from mosaic_fl.report.status import lines
+from mosaic_fl.report.status_lines import lines
 from mosaic_fl.watch import Event, Kind, LeftOut, Status, Watch, apply
 from mosaic_fl.watch.rules import fold
 
@@ -206,7 +206,7 @@ def test_follow_goes_on_until_the_run_ends(watch: Watch, tmp_path: Path, monkeyp
 def test_a_terminal_gets_a_table(watch: Watch, tmp_path: Path) -> None:
     from rich.console import Console
 
-    from mosaic_fl.report.status import picture
+    from mosaic_fl.report.status_lines import picture
 
     console = Console(record=True, width=120, file=io.StringIO())
     console.print(picture(watch.status, watch.clock(), alive=True))

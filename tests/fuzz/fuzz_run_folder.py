@@ -10,7 +10,7 @@ from fuzz_mutation import mutate_text
 from fuzz_reader import Reader, parsed, read_any
 
 from mosaic_fl.engines.flower import answer_file
-from mosaic_fl.report.status import plain
+from mosaic_fl.report.status_lines import plain
 from mosaic_fl.report.summary import read_summary, summary_lines
 from mosaic_fl.runs.folder import MARKER
 from mosaic_fl.watch.reading import read_status

@@ -100,7 +100,7 @@ def server(
     from mosaic_fl.deploy.plan import ServerPlan, read_limits
     from mosaic_fl.deploy.server import command_lines, serve
     from mosaic_fl.report.heartbeat import Heartbeat
-    from mosaic_fl.report.status import brief
+    from mosaic_fl.report.status_lines import brief
     from mosaic_fl.watch.reading import read_status
 
     plan = ServerPlan(

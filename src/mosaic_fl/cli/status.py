@@ -81,7 +81,7 @@ def _json(snapshot: "Status | Summary", alive: bool | None) -> dict[str, Any]:
 
 
 def _picture(snapshot: "Status | Summary", alive: bool | None) -> "RenderableType":
-    from mosaic_fl.report.status import picture
+    from mosaic_fl.report.status_lines import picture
     from mosaic_fl.report.summary import Summary
 
     if isinstance(snapshot, Summary):
@@ -90,7 +90,7 @@ def _picture(snapshot: "Status | Summary", alive: bool | None) -> "RenderableTyp
 
 
 def _plain(snapshot: "Status | Summary", alive: bool | None) -> str:
-    from mosaic_fl.report.status import plain
+    from mosaic_fl.report.status_lines import plain
     from mosaic_fl.report.summary import Summary, summary_lines
 
     now = time.time()

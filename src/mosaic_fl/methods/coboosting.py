@@ -39,8 +39,8 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.server.divergences import kl_divergence
 from mosaic_fl.server.experts import TINY
-from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, frozen
 from mosaic_fl.server.synthesis.generator import draw, fit_batch
 from mosaic_fl.server.synthesis.pupil import Pupil

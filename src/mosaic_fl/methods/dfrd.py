@@ -52,8 +52,8 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.width import narrow
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state, weighted_sum
+from mosaic_fl.server.divergences import kl_divergence
 from mosaic_fl.server.experts import class_weights
-from mosaic_fl.server.losses import kl_divergence
 from mosaic_fl.server.synthesis.ensemble import FrozenExperts, frozen
 from mosaic_fl.server.synthesis.generator import adam, draw, improve, new_generator
 from mosaic_fl.server.synthesis.losses import fools, label_weighted, masked_divergence, mode_seeking

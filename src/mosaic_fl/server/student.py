@@ -13,7 +13,7 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
 from mosaic_fl.models.trainable import trainable
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.losses import jensen_shannon, kl_divergence
+from mosaic_fl.server.divergences import jensen_shannon, kl_divergence
 from mosaic_fl.server.transfer import UNLABELLED
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import BestWeights, average, every, progress, require_finite, schedule

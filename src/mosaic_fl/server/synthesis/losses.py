@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mosaic_fl.server.losses import kl_divergence
+from mosaic_fl.server.divergences import kl_divergence
 
 
 def disagree(teacher: Tensor, student: Tensor) -> Tensor:

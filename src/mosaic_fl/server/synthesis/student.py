@@ -11,7 +11,7 @@ from mosaic_fl.models import build, default_student
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.trainable import trainable
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.losses import kl_divergence
+from mosaic_fl.server.divergences import kl_divergence
 from mosaic_fl.training.steps import PlainStep
 
 MOMENTUM = 0.9  # of the student's SGD, in DENSE, Co-Boosting and DFRD
