@@ -66,6 +66,11 @@ class TestBadInput:
             read(tmp_path / "x.parquet")
         assert "\n" not in str(caught.value)
 
+    def test_a_file_of_another_kind_says_what_is_read(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "x.npz", images=np.zeros((2, 4, 4)))
+        with pytest.raises(UsageError, match=r"x\.npz cannot be read as Parquet: .*data are a Parquet file"):
+            load_file(tmp_path / "x.npz")
+
     def test_a_truncated_file(self, tmp_path: Path) -> None:
         file = write(tmp_path / "x.parquet", [0, 1] * 50)
         file.write_bytes(file.read_bytes()[:-20])

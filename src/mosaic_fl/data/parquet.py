@@ -83,6 +83,9 @@ def _max_bytes(size: int) -> int:
     return MAX_BYTES + EXPANSION * size
 
 
+READABLE = "data are a Parquet file, a CSV or TSV list, pictures, or a folder of them; arrays go through Python"
+
+
 @contextmanager
 def as_parquet(source: str) -> Iterator[None]:
     """Errors of pyarrow and Python for a broken file become a UsageError that names `source`."""
@@ -92,4 +95,5 @@ def as_parquet(source: str) -> Iterator[None]:
         raise
     except Exception as error:  # of many types: wrong UTF-8, nesting too deep, no memory, …
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UsageError(f"{source} cannot be read as Parquet: {reason}") from error
+        hint = "" if source.lower().endswith(".parquet") else f" ({READABLE})"
+        raise UsageError(f"{source} cannot be read as Parquet: {reason}{hint}") from error
