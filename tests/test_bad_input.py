@@ -238,13 +238,12 @@ def test_options_that_a_method_has_no_use_for_are_told(capsys: pytest.CaptureFix
     assert told("--method", "mean_logits", "--rounds", "3", "--choose") == said
     # What the preset says, or is as it would be, is not asked for in vain.
     assert not told("--method", "fedavg", "--preset", "natural", "--rounds", "2", "--student", "mlp:4")
-    procedural = ("--set", "distill.prior=procedural")
-    idle = "models.student = mlp:5, generator.family = cvae, distill.prior = procedural"
-    said = f"mosaic: note: FedAvg has no use for {idle}"
-    assert told("--method", "fedavg", "--student", "mlp:5", "--generator", "cvae", *procedural) == said
+    photos = ("--set", "distill.prior=photos")
+    said = "mosaic: note: FedAvg has no use for models.student = mlp, generator.family = cvae, distill.prior = photos"
+    assert told("--method", "fedavg", "--student", "mlp", "--generator", "cvae", *photos) == said
     assert not told("--method", "mean_logits", "--student", "mlp:5", "--centralised", "--generator", "none")
-    said = "mosaic: note: FedCVAE-Ens has no use for distill.prior = procedural"
-    assert told("--method", "fedcvae", "--student", "mlp:5", *procedural, "--generator", "cvae") == said
+    said = "mosaic: note: FedCVAE-Ens has no use for distill.prior = photos"
+    assert told("--method", "fedcvae", "--student", "mlp:5", *photos, "--generator", "cvae") == said
 
 
 def test_settings_that_a_contribution_has_no_use_for_are_told(
