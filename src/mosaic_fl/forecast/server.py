@@ -13,7 +13,7 @@ from mosaic_fl.forecast.sizes import model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Unit
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.meta import MetaTransformer
-from mosaic_fl.server.recipes import candidates, needs_meta
+from mosaic_fl.server.recipes import best_teacher, candidates, needs_meta
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.transfer import has_prior, pool_samples, suits_generators
 
@@ -58,10 +58,9 @@ def distillation(
     total = images.total
     meta = bool(jobs)
     jobs += images.jobs + outputs("pool", contributors, total)
-    ensemble = "class_balanced" if has_prior(settings, schema) else "class_weighted"
-    best = "meta" if meta and ensemble == "class_weighted" else ensemble
+    best = best_teacher(settings, schema, meta=meta)
     teacher = best if settings.teacher == "auto" else settings.teacher
-    teachers = sorted({best, "class_weighted", teacher, *settings.candidates} | ({"meta"} if meta else set()))
+    teachers = sorted({best, "class_weighted", teacher, *settings.candidates})
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*teachers, "evened"]]
     stage = pool_bytes(schema, total, len(teachers))
     jobs.append(Job("pool", Unit("packing"), PASSES * stage))

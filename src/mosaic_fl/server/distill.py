@@ -24,7 +24,7 @@ from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe, needs_meta, overlap
+from mosaic_fl.server.recipes import Recipe, best_teacher, candidates, choose, given_recipe, needs_meta, overlap
 from mosaic_fl.server.recognition import RECOGNISED, recognition
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
@@ -85,10 +85,10 @@ def distill(
     if needs_meta(settings, schema):
         meta = _meta_model(contributions, mixture, sampler, config, device, journal)
     teachers = Teachers(mixture, meta)
-    best = "class_balanced" if has_prior(settings, schema) else teachers.best
+    best = best_teacher(settings, schema, meta=meta is not None)
     shared = overlap(clients.weights) if strong_generators(contributions, settings) else 1.0
     default = given_recipe(settings, best, shared)
-    pool = journal.stage("pool", lambda _: _pool(contributions, teachers, default, sampler, config, device))
+    pool = journal.stage("pool", lambda _: _pool(contributions, teachers, default, best, sampler, config, device))
     teachers = replace(teachers, bias=pool.tensors["bias"])
     if not settings.fresh:
         sampler.cache_clear()  # nothing is drawn any more
@@ -136,6 +136,7 @@ def _pool(
     contributions: Sequence[Contribution],
     teachers: Teachers,
     default: Recipe,
+    best: str,
     sampler: Callable[[], Sampler],
     config: Config,
     device: torch.device,
@@ -145,7 +146,7 @@ def _pool(
     transfer = transfer_set(contributions, settings, config.run.seed, device, sampler)
     outputs = teachers.mixture.outputs(transfer.samples, device)
     evened = teachers.evened_over(outputs)
-    names = sorted({default.teacher, teachers.best, "class_weighted", *settings.candidates})
+    names = sorted({default.teacher, best, "class_weighted", *settings.candidates})
     tensors = {f"teacher/{name}": evened.log_probabilities(name, outputs) for name in names}
     assert evened.bias is not None
     tensors |= to_tensors(transfer.samples, FIELD)

@@ -63,6 +63,13 @@ def needs_meta(config: DistillConfig, schema: Schema) -> bool:
     return "meta" in (config.teacher, *config.candidates)
 
 
+def best_teacher(config: DistillConfig, schema: Schema, *, meta: bool) -> str:
+    """The teacher that `distill.teacher = auto` means; `meta` says whether there is a meta model."""
+    if has_prior(config, schema):
+        return "class_balanced"
+    return "meta" if meta else "class_weighted"
+
+
 def overlap(weights: Tensor) -> float:
     """How alike the classes are spread over the clients, 0..1, from `weights` (K, C), α[k, y] = n_k[y] / Σ_j n_j[y].
 

@@ -43,11 +43,6 @@ class Teachers:
         bias[classes] = HALF * evening(balanced[:, classes])
         return replace(self, bias=bias)
 
-    @property
-    def best(self) -> str:
-        """The teacher that serves where nothing is measured: the meta model, or the class-weighted ensemble."""
-        return "class_weighted" if self.meta is None else "meta"
-
     def log_probabilities(self, teacher: str, outputs: Tensor) -> Tensor:
         """Log-probabilities (n, C) of one of the registered teachers for expert logits (n, K, C)."""
         return TEACHERS[teacher](self, outputs)
