@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from mosaic_fl.numerics.memory import reuse_memory
+
 
 @dataclass(frozen=True)
 class StepTaken:
@@ -33,6 +35,7 @@ def descend(loss: Loss, update: Update, steps: int, hooks: Sequence[Hook] = ()) 
 
     After each step all hooks run, in their order.
     """
+    reuse_memory()
     for step in range(steps):
         value = loss(step)
         update(value)

@@ -1,0 +1,42 @@
+"""Memory that training reuses: the kernel does not clear the same pages again in every step."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from mosaic_fl.numerics.memory import reuse_memory
+
+PAGE = resource.getpagesize()
+BLOCK = 4 * 2**20  # bytes, far above glibc's 128 kB
+BLOCKS = 8
+STEPS = 50
+PROGRAM = f"""
+import resource, torch
+from mosaic_fl.numerics.memory import reuse_memory
+if REUSE:
+    reuse_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range({STEPS}):
+    blocks = [torch.ones({BLOCK // 4}) for _ in range({BLOCKS})]
+    del blocks
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(reuse: bool) -> int:
+    """Page faults of so many steps with so many blocks, in a process of its own."""
+    program = PROGRAM.replace("REUSE", str(reuse))
+    return int(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.skipif(not reuse_memory(), reason="the C library is not glibc")
+def test_pages_are_cleared_once_and_not_in_every_step() -> None:
+    # All blocks of a step have BLOCKS · BLOCK / PAGE pages. They are touched for the first time once; the rest is slack.
+    once = BLOCKS * BLOCK // PAGE
+    assert faults(reuse=True) < 2 * once
+
+
+def test_it_may_be_asked_again() -> None:
+    assert reuse_memory() == reuse_memory()
