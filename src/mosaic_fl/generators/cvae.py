@@ -1,7 +1,11 @@
 """`cvae`: a class-conditional variational auto-encoder (Kingma & Welling 2014; Sohn, Lee & Yan 2015).
 
-It trains in seconds on a CPU and has no mode collapse with a single class. Only its small decoder is sent.
+It trains in seconds on a CPU and has no mode collapse with a single class. Only its small decoder is sent. Beside the
+pixels it reconstructs what the client's classifier sees of them, where that is a network.
 """
+
+import math
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +17,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.density import ClassMixture
 from mosaic_fl.generators.family import Family
+from mosaic_fl.generators.perceptual import LayerOutputs, frozen
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
@@ -123,9 +128,11 @@ def train_vae(
     device: torch.device,
     monitor: Monitor,
 ) -> Decoder:
-    """A decoder fitted to `data`, on the CPU in eval mode; `expert` is not used.
+    """A decoder fitted to `data`, on the CPU in eval mode.
 
-    Raises MosaicError where the loss is no longer finite.
+    Minimises −ELBO + perceptual · values · distance, with the distance of `LayerOutputs` between reconstruction and
+    sample, and the number of values of a sample. Without `expert` that term is left out. Raises MosaicError where the
+    loss is no longer finite.
     """
     spec = GeneratorSpec("cvae", config.latent, config.width)
     with stream.ambient():
@@ -136,6 +143,8 @@ def train_vae(
     values = data.samples.only.to(device)
     labels = data.labels.to(device)
     optimiser = torch.optim.Adam([*decoder.parameters(), *encoder.parameters()], lr=config.lr, fused=True)
+    weight = config.perceptual * math.prod(data.schema.shape)
+    layers = LayerOutputs(expert) if expert is not None and weight else None
 
     def loss(_: int) -> Tensor:
         index = next(draw).to(device)
@@ -143,12 +152,16 @@ def train_vae(
         y = labels[index]
         mean, log_variance = encoder(x, y)
         noise = torch.randn(mean.shape, generator=rng).to(device)
-        z = mean + noise * (0.5 * log_variance).exp()
-        return evidence_loss(decoder.pixel_logits(z, y), x, mean, log_variance, config.kl)
+        pixel_logits = decoder.pixel_logits(mean + noise * (0.5 * log_variance).exp(), y)
+        evidence = evidence_loss(pixel_logits, x, mean, log_variance, config.kl)
+        if layers is None:
+            return evidence
+        return evidence + weight * layers.distance(pixel_logits.sigmoid() * 2 - 1, x)
 
     look = every(LOG_EVERY, log_generator(monitor, config.lr), from_first=True)
     hooks = [schedule(cosine(optimiser, config.steps)), progress(monitor), look]
-    descend(loss, PlainStep(optimiser), config.steps, hooks)
+    with frozen(expert, device) if expert is not None else nullcontext(), layers or nullcontext():
+        descend(loss, PlainStep(optimiser), config.steps, hooks)
     decoder.cpu().eval()
     decoder.density.fit(*_posteriors(encoder.cpu().eval(), data), data.labels, stream.integer())
     return decoder

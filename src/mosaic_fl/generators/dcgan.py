@@ -5,8 +5,7 @@ full resolution. Group norm with one group (Ba, Kiros & Hinton 2016) replaces ba
 generator and better in the discriminator, and makes every sample independent of its batch.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -26,6 +25,7 @@ from mosaic_fl.generators.losses import (
     diversity,
     entropy,
 )
+from mosaic_fl.generators.perceptual import frozen
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import average, every, progress, require_finite
@@ -163,7 +163,7 @@ def train_gan(
     )
     if expert is None:
         raise UsageError("a DCGAN learns from the gradients of its client's classifier, and there is none")
-    with _frozen(expert, device), BatchStatistics(expert) as statistics:
+    with frozen(expert, device), BatchStatistics(expert) as statistics:
         terms = _Terms(expert, statistics, data.class_counts().nonzero().flatten().to(device), config, len(data))
         if not (config.adversarial or terms.asks_expert):
             raise UsageError(NO_TERM)
@@ -239,22 +239,6 @@ class _Terms:
             "inversion": (self.inversion, self.statistics.loss),
         }
         return {name: weight * term() for name, (weight, term) in terms.items() if weight}
-
-
-@contextmanager
-def _frozen(expert: nn.Module, device: torch.device) -> Iterator[None]:
-    """`expert` on `device`, in eval mode and without gradients of its own; afterwards on the CPU and as before."""
-    modes = [(module, module.training) for module in expert.modules()]
-    learning = [p.requires_grad for p in expert.parameters()]
-    expert.to(device).eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter, requires_grad in zip(expert.parameters(), learning, strict=True):
-            parameter.requires_grad_(requires_grad)
-        for module, training in modes:
-            module.training = training
-        expert.cpu()
 
 
 UNCONDITIONAL = Family(

@@ -195,6 +195,7 @@ FEDCVAE = Card(
     defaults={
         "generator.family": "cvae",
         "generator.kl": 1.0,
+        "generator.perceptual": 0.0,
         "prototypes.per_class": 0,
         "distill.balanced": False,
     },
