@@ -129,7 +129,7 @@ def show_growth(cells: dict[tuple[int, int], dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Print a table: a cell a line."""
+    """Print tables: of all cells, one a line, and of their growth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, nargs="+", default=[5, 20, 50, 100])
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 43, 100, 200])
@@ -140,19 +140,26 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.train:
-        return train_clients(arguments.train, arguments.clients[0], arguments.classes[0])
-    if arguments.serve:
-        return serve(arguments.serve, arguments.steps)
-    print(f"| clients | classes | {' | '.join(f'{stage} s' for stage in STAGES)} | server s | memory MiB | kB a client |")
+        train_clients(arguments.train, arguments.clients[0], arguments.classes[0])
+    elif arguments.serve:
+        serve(arguments.serve, arguments.steps)
+    else:
+        show_cells(arguments.tree.resolve(), arguments.clients, arguments.classes, arguments.steps)
+
+
+def show_cells(tree: Path, clients: list[int], classes: list[int], steps: float) -> None:
+    """Measure and print all cells, and then how they grow."""
+    stages = " | ".join(f"{stage} s" for stage in STAGES)
+    print(f"| clients | classes | {stages} | server s | memory MiB | kB a client |")
     print("|---" * (len(STAGES) + 5) + "|")
     cells = dict[tuple[int, int], dict[str, Any]]()
-    for clients in arguments.clients:
-        for classes in arguments.classes:
-            figures = cells[clients, classes] = cell(arguments.tree.resolve(), clients, classes, arguments.steps)
+    for k in clients:
+        for n in classes:
+            figures = cells[k, n] = cell(tree, k, n, steps)
             seconds = figures["seconds"]
             row = [*(f"{seconds[stage]:.1f}" for stage in STAGES), f"{sum(seconds.values()):.1f}"]
             row += [f"{figures['memory']:.0f}", f"{figures['bytes'] / 1000:.0f}"]
-            print(f"| {clients} | {classes} | {' | '.join(row)} |", flush=True)
+            print(f"| {k} | {n} | {' | '.join(row)} |", flush=True)
     show_growth(cells)
 
 

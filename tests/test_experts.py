@@ -122,7 +122,8 @@ def test_evening_by_hand() -> None:
 def test_the_evened_teacher_adds_half_of_it_and_leaves_classes_that_nobody_holds() -> None:
     experts = MixtureOfExperts((), torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([[0.4, 0.4, 0.2]]))
     outputs = torch.tensor([[[math.log(4), 0.0, 0.0]]]).expand(2, 1, 3)
-    teachers = Teachers(experts, None).evened_over(outputs)
+    teachers = Teachers(experts, None)
+    teachers = teachers.evened_over(teachers.log_probabilities("class_balanced", outputs))
     assert teachers.bias is not None
     assert teachers.bias.tolist() == pytest.approx([-math.log(2) / 2, math.log(2) / 2, 0], abs=1e-4)
     balanced, evened = (teachers.log_probabilities(t, outputs) for t in ("class_balanced", "class_evened"))

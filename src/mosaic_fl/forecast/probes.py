@@ -121,7 +121,8 @@ def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
         meta = MetaTransformer(even, bench.config.meta) if unit.name == "meta" else None
     teachers = Teachers(MixtureOfExperts((), even, torch.full((unit.batch, classes), 1 / classes)), meta)
     if unit.name == "evened":
-        return _image_seconds(lambda m: teachers.evened_over(outputs[:m]), n)
+        balanced = outputs[:, 0].log_softmax(1)
+        return _image_seconds(lambda m: teachers.evened_over(balanced[:m]), n)
     return _image_seconds(lambda m: teachers.log_probabilities(unit.name, outputs[:m]), n)
 
 

@@ -12,13 +12,16 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.forecast.sizes import model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Unit
 from mosaic_fl.registries import GENERATORS
+from mosaic_fl.server.experts import at_once
 from mosaic_fl.server.meta import MetaTransformer
+from mosaic_fl.server.meta_training import most_samples
 from mosaic_fl.server.recipes import best_teacher, candidates, needs_meta
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.transfer import has_prior, pool_samples, suits_generators
 
 DRAWS = 3.0  # samples that an unconditional generator draws for one sample of a class
 COPIES = 3.0  # of the transfer set in memory while it is written: the set, its packed form, the file's bytes
+PARTS = 4  # of the experts' outputs at once in memory while teachers work on them
 PASSES = 2.0  # a stage's bytes are written and read
 
 
@@ -61,7 +64,8 @@ def distillation(
     best = best_teacher(settings, schema, meta=meta)
     teacher = best if settings.teacher == "auto" else settings.teacher
     teachers = sorted({best, "class_weighted", teacher, *settings.candidates})
-    jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*teachers, "evened"]]
+    steps = sorted({*teachers, "class_balanced"})
+    jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*steps, "evened"]]
     stage = pool_bytes(schema, total, len(teachers))
     jobs.append(Job("pool", Unit("packing"), PASSES * stage))
     recipes = candidates(settings, best, labelled=images.generated > 0) if can_score and settings.choose else []
@@ -76,7 +80,7 @@ def distillation(
             *outputs("student", contributors, fresh_images),
             Job("student", Unit("teachers", teacher, experts), fresh_images),
         ]
-    output_bytes = round(4 * total * experts * classes)
+    output_bytes = PARTS * 4 * min(total, at_once(4 * experts * classes)) * experts * classes
     size = model_bytes(student, schema)
     return ServerWork(jobs, disk + stage + 2 * size, round(COPIES * stage) + output_bytes, len(recipes))
 
@@ -89,6 +93,7 @@ def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributo
     if settings.kind == "none" or (synthetic and not any(c.family for c in contributors)):
         return [], 0
     samples = settings.samples if synthetic else max(1, experts * schema.num_classes * config.prototypes.per_class)
+    samples = min(samples, most_samples(experts, schema.num_classes))
     jobs = list[Job]()
     if synthetic:
         jobs = sampling("meta", contributors, samples, balanced=True) + outputs("meta", contributors, samples)

@@ -70,7 +70,7 @@ def feddf(federation: Federation, config: Config, device: torch.device, journal:
     def serve(memory: States, answers: Answers, round: int, monitor: Monitor) -> States:  # lines 6-10
         counts = answers.class_counts
         experts = MixtureOfExperts(tuple(answers.experts(schema)), class_weights(counts), class_priors(counts))
-        teacher = mean_logits(experts.outputs(samples, device))
+        teacher = experts.fused(samples, {"mean": mean_logits}, device)["mean"]
         lesson = Lesson(samples, torch.full((len(samples),), UNLABELLED), teacher)
         student = load_model(architecture, schema, answers.merged)
         figures = train_student(student, lesson, settings, Stream(seed, "feddf", round=round), device, Recorder())

@@ -24,7 +24,7 @@ class Ensemble:
 
     def logits(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
         """Scores (n, C) of samples."""
-        return self.fuse(self.mixture.outputs(samples, device))
+        return self.mixture.fused(samples, {"scores": self.fuse}, device)["scores"]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """The final figures of a run on the test set. Nothing else in a run uses the test set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
@@ -29,11 +31,12 @@ def figures(
     With `clients` 0 they have one entry for each model that came, in their order.
     """
     labels = test.labels
-    outputs = None
     if outcome.model is None and outcome.ensemble is not None:
-        outputs = outcome.ensemble.mixture.outputs(test.samples, device)
-        predictions = outcome.ensemble.fuse(outputs)
+        ensemble = outcome.ensemble
+        answers = _answers(ensemble.mixture, test.samples, device, {"served": ensemble.fuse})
+        predictions = answers["served"]
     else:
+        ensemble = None
         predictions = outcome.served.logits(test.samples, device)
     result: dict[str, Any] = {
         "accuracy": accuracy(predictions, labels),
@@ -49,34 +52,44 @@ def figures(
     }
     if outcome.distilled:
         distilled = outcome.distilled
-        teachers = distilled.teachers
-        outputs = distilled.clients.outputs(test.samples, device)
-        teacher_inputs = (
-            outputs if teachers.mixture is distilled.clients else teachers.mixture.outputs(test.samples, device)
-        )
+        teach = {"teacher": partial(distilled.teachers.log_probabilities, distilled.choice["teacher"])}
+        alike = distilled.teachers.mixture is distilled.clients
+        answers = _answers(distilled.clients, test.samples, device, teach if alike else {})
+        if not alike:
+            answers |= distilled.teachers.mixture.fused(test.samples, teach, device)
         result |= {
-            "teacher_accuracy": accuracy(
-                teachers.log_probabilities(distilled.choice["teacher"], teacher_inputs), labels
-            ),
+            "teacher_accuracy": accuracy(answers["teacher"], labels),
             "choice": distilled.choice,
             "generators": _by_client(distilled.generators, distilled.clients.owners, clients, "none (no contribution)"),
             "transfer_samples": distilled.samples,
-            **_clients(outputs, distilled.clients, labels, clients),
+            **_clients(answers, distilled.clients, labels, clients),
         }
-    elif outputs is not None and outcome.ensemble is not None:
-        result |= _clients(outputs, outcome.ensemble.mixture, labels, clients)
+    elif ensemble is not None:
+        result |= _clients(answers, ensemble.mixture, labels, clients)
     if ceiling is not None:
         result["centralised_accuracy"] = accuracy(ceiling.logits(test.samples, device), labels)
     return result
 
 
-def _clients(outputs: Tensor, mixture: MixtureOfExperts, labels: Tensor, clients: int) -> dict[str, Any]:
-    """Figures of the clients' own models, whose logits are `outputs` (n, K, C), alone and as ensembles."""
-    own = [accuracy(outputs[:, k], labels) for k in range(outputs.shape[1])]
+def _answers(
+    mixture: MixtureOfExperts, samples: Samples, device: torch.device, more: Mapping[str, Callable[[Tensor], Tensor]]
+) -> dict[str, Tensor]:
+    """Scores (n, C) of the clients' models as ensembles, and of `more`; "local" has each one's class, int64 (n, K)."""
+    fuses: dict[str, Callable[[Tensor], Tensor]] = {
+        "ensemble": mean_logits,
+        "mean_probability": mean_probabilities,
+        "class_weighted": lambda outputs: class_weighted(outputs, mixture.weights),
+        "local": lambda outputs: outputs.argmax(2),
+    }
+    return mixture.fused(samples, {**fuses, **more}, device)
+
+
+def _clients(answers: Mapping[str, Tensor], mixture: MixtureOfExperts, labels: Tensor, clients: int) -> dict[str, Any]:
+    """Figures of the clients' own models from their `_answers`, alone and as ensembles."""
+    own = [float((classes == labels).float().mean()) if len(labels) else 0.0 for classes in answers["local"].T]
+    ensembles = ("ensemble", "mean_probability", "class_weighted")
     return {
-        "ensemble_accuracy": accuracy(mean_logits(outputs), labels),
-        "mean_probability_accuracy": accuracy(mean_probabilities(outputs), labels),
-        "class_weighted_accuracy": accuracy(class_weighted(outputs, mixture.weights), labels),
+        **{f"{name}_accuracy": accuracy(answers[name], labels) for name in ensembles},
         "local_accuracy": _by_client(own, mixture.owners, clients, None),
     }
 

@@ -21,7 +21,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.meta import MetaTransformer
-from mosaic_fl.server.meta_training import train_meta
+from mosaic_fl.server.meta_training import few_enough, train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
 from mosaic_fl.server.recipes import Recipe, best_teacher, candidates, choose, given_recipe, needs_meta, overlap
@@ -144,10 +144,9 @@ def _pool(
     """The transfer set, and on it the log-probabilities of each teacher that may be asked."""
     settings = config.distill
     transfer = transfer_set(contributions, settings, config.run.seed, device, sampler)
-    outputs = teachers.mixture.outputs(transfer.samples, device)
-    evened = teachers.evened_over(outputs)
-    names = sorted({default.teacher, best, "class_weighted", *settings.candidates})
-    tensors = {f"teacher/{name}": evened.log_probabilities(name, outputs) for name in names}
+    names = {default.teacher, best, "class_weighted", *settings.candidates}
+    evened, answers = teachers.over(names, transfer.samples, device)
+    tensors = {f"teacher/{name}": answer for name, answer in answers.items()}
     assert evened.bias is not None
     tensors |= to_tensors(transfer.samples, FIELD)
     tensors |= {"labels": transfer.labels, "sources": transfer.sources, "bias": evened.bias}
@@ -231,8 +230,8 @@ def _meta_model(
 
     def learn(monitor: Monitor) -> Product:
         if from_samples:
-            stream = Stream(config.run.seed, "meta-samples")
-            pool = sampler().draw(config.meta.samples, stream)
+            count = few_enough(config.meta.samples, mixture.weights)
+            pool = sampler().draw(count, Stream(config.run.seed, "meta-samples"))
             outputs = mixture.outputs(pool.samples, device)
             labels = pool.labels
         else:

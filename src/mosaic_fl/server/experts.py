@@ -5,7 +5,7 @@ constant a sample and expert.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,10 +15,13 @@ from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
+from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.states import weighted_sum
 
 TINY = 1e-12
 EVENING_STEPS = 50
+MOST_AT_ONCE = 4096  # samples whose outputs are in memory at once
+LARGEST_PART = 2**26  # bytes of their outputs, beyond which there are fewer samples
 LEAST = -12.0  # no expert's veto counts for more than this log-probability, e⁻¹² ≈ 6·10⁻⁶
 
 
@@ -38,6 +41,15 @@ def class_priors(counts: Tensor) -> Tensor:
     """
     smoothed = counts.double() + 1
     return (smoothed / smoothed.sum(1, keepdim=True)).float()
+
+
+def at_once(bytes_each: int, most: int = MOST_AT_ONCE) -> int:
+    """How many samples of `bytes_each` bytes to take at once: `most` at most, fewer where these exceed `LARGEST_PART`.
+
+    A multiple of the images that networks take at once on a CPU, so that batches are the same as for all at once.
+    """
+    few = images_at_once("cpu")
+    return max(few, min(most, LARGEST_PART // bytes_each) // few * few)
 
 
 @dataclass(frozen=True)
@@ -87,12 +99,29 @@ class MixtureOfExperts:
 
         Raises UsageError for an expert whose outputs are not finite: one that was too costly to be tried when it came.
         """
-        outputs = torch.stack([expert.log_probabilities(samples, device) for expert in self.experts], 1)
+        outputs = torch.empty(len(samples), *self.weights.shape)  # filled, not stacked: it may be large
+        for k, expert in enumerate(self.experts):
+            outputs[:, k] = expert.log_probabilities(samples, device)
         if not bool(outputs.isfinite().all()):
             broken = next(k for k in range(len(self.experts)) if not bool(outputs[:, k].isfinite().all()))
             whose = f"the expert of client {self.owners[broken]}" if self.owners else f"expert {broken}"
             raise UsageError(f"{whose} gives non-finite outputs: leave its contribution out")
         return outputs
+
+    def fused(
+        self, samples: Samples, fuses: Mapping[str, Callable[[Tensor], Tensor]], device: torch.device | str = "cpu"
+    ) -> dict[str, Tensor]:
+        """What each of `fuses` makes of the expert logits (n, K, C), by its name.
+
+        A fuse gives a row a sample that depends on this sample alone. It gets the samples in parts, so the outputs of
+        many experts on many classes never exist as a whole. Raises UsageError as `outputs` does.
+        """
+        parts: dict[str, list[Tensor]] = {name: [] for name in fuses}
+        for part in samples.split(at_once(4 * self.weights.numel())):
+            outputs = self.outputs(part, device)
+            for name, fuse in fuses.items():
+                parts[name].append(fuse(outputs))
+        return {name: torch.cat(rows) for name, rows in parts.items()}
 
 
 def mean_logits(outputs: Tensor) -> Tensor:

@@ -8,15 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.config import MetaConfig
-from mosaic_fl.server.experts import class_weighted
+from mosaic_fl.server.experts import at_once, class_weighted
 
+MAPS = 4  # of `width` values a token that exist at once
 FLOOR = -10.0  # log-probabilities below this say the same: "certainly not"
 
 
 class MetaTransformer(nn.Module):
     """A Transformer encoder over one token an expert; the tokens' votes are summed (Mosaic, section on the meta model).
 
-    `weights` is the class-count prior (K, C); input expert logits (n, K, C); output logits (n, C).
+    `weights` is the class-count prior (K, C); input expert logits (n, K, C); output logits (n, C). Without gradients it
+    takes the samples in parts: the attention of all of them would fill the memory where there are many experts.
     """
 
     prior: Tensor
@@ -24,6 +26,7 @@ class MetaTransformer(nn.Module):
     def __init__(self, weights: Tensor, config: MetaConfig) -> None:
         super().__init__()
         experts, classes = weights.shape
+        self.bytes_each = 4 * experts * (config.heads * experts + classes + MAPS * config.width)
         self.register_buffer("prior", weights)
         self.embed = nn.Linear(classes, config.width)
         self.embed_prior = nn.Linear(classes, config.width, bias=False)
@@ -37,6 +40,11 @@ class MetaTransformer(nn.Module):
         nn.init.zeros_(self.vote.bias)
 
     def forward(self, outputs: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return self._fuse(outputs)
+        return torch.cat([self._fuse(part) for part in outputs.split(at_once(self.bytes_each))])
+
+    def _fuse(self, outputs: Tensor) -> Tensor:
         answers = outputs.log_softmax(2).clamp(min=FLOOR) / -FLOOR
         tokens = self.embed(answers) + self.embed_prior(self.prior) + self.who
         correction: Tensor = self.vote(self.encoder(tokens)).sum(1)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mosaic_fl.config import MetaConfig
+from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.training.batches import batches
@@ -15,7 +16,24 @@ from mosaic_fl.training.optimisers import adamw, averaged, cosine
 from mosaic_fl.training.steps import PlainStep
 
 CHECKS = 20  # looks at the hold-out in one training
-AT_ONCE = 4096  # samples that it is asked of at once
+LARGEST = 2**29  # bytes of the outputs that it learns from
+
+
+def most_samples(experts: int, classes: int) -> int:
+    """How many samples a meta model can learn from: so many experts' outputs on them fill `LARGEST` bytes."""
+    return max(1, LARGEST // (4 * experts * classes))
+
+
+def few_enough(samples: int, weights: Tensor) -> int:
+    """`samples`, or fewer with a note where experts and classes, the shape of `weights`, are too many for them."""
+    most = most_samples(*weights.shape)
+    if samples > most:
+        experts, classes = weights.shape
+        note(
+            f"the meta model learns from {most:,} samples, not {samples:,}: the outputs of {experts:,} experts for "
+            f"{classes:,} classes on them fill {LARGEST // 2**20} MiB"
+        )
+    return min(samples, most)
 
 
 def train_meta(
@@ -72,4 +90,5 @@ def _loss(model: nn.Module, outputs: Tensor, labels: Tensor) -> float:
 @torch.no_grad()
 def meta_log_probabilities(model: nn.Module, outputs: Tensor) -> Tensor:
     """Log-probabilities (n, C) of the meta model for expert logits (n, K, C), on the CPU."""
-    return torch.cat([model(part).log_softmax(1) for part in outputs.split(AT_ONCE)])
+    logits: Tensor = model(outputs)
+    return logits.log_softmax(1)

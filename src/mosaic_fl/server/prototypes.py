@@ -8,14 +8,16 @@ from torch import Tensor
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.meta_training import few_enough
 
 
 @torch.no_grad()
 def prototype_outputs(contributions: Sequence[Contribution], mixture: MixtureOfExperts) -> tuple[Tensor, Tensor]:
     """All clients' prototypes pushed through each expert's classification head: logits (p, K, C), labels (p,).
 
-    The prototypes come with the backbones of this very contribution, never of an earlier round. Raises UsageError where
-    no client sent any, or an expert has no head that fits their features.
+    Some are left out where these would be too large (`few_enough`). The prototypes come with the backbones of this very
+    contribution, never of an earlier round. Raises UsageError where no client sent any, or an expert has no head that
+    fits their features.
     """
     labels = torch.cat([c.prototypes.labels for c in contributions])
     if not len(labels):
@@ -32,4 +34,7 @@ def prototype_outputs(contributions: Sequence[Contribution], mixture: MixtureOfE
         )
     # Who sent none may say any width of features: nothing at all was checked.
     features = torch.cat([c.prototypes.features for c in contributions if len(c.prototypes.labels)])
-    return torch.stack([head(features) for head in heads if head is not None], 1), labels
+    count = few_enough(len(labels), mixture.weights)
+    spread = torch.arange(count) * len(labels) // count  # over all clients and classes, which are in order
+    features = features[spread]
+    return torch.stack([head(features) for head in heads if head is not None], 1), labels[spread]

@@ -1,10 +1,13 @@
 """Teachers: ways to turn the experts' outputs into one prediction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.registries import TEACHERS
 from mosaic_fl.server.experts import (
@@ -18,6 +21,8 @@ from mosaic_fl.server.experts import (
 from mosaic_fl.server.meta_training import meta_log_probabilities
 
 HALF = 0.5
+WITHOUT_BIAS = frozenset({"meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits"})
+"""Teachers that do not read `Teachers.bias`."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +36,45 @@ class Teachers:
     meta: nn.Module | None
     bias: Tensor | None = None
 
-    def evened_over(self, outputs: Tensor) -> "Teachers":
-        """The same, with the bias that half evens the class-balanced ensemble over images with these `outputs`.
+    def evened_over(self, balanced: Tensor) -> "Teachers":
+        """The same, with the bias that half evens the class-balanced ensemble over images of which it says `balanced`.
 
-        The expert of a client with one class, or nearly one, is sure of that class on every image. Images of nothing in
-        particular show this bias. Half of it is taken off: such images are no even sample of the classes (docs/notes).
+        These are log-probabilities (n, C). The expert of a client with one class, or nearly one, is sure of that class
+        on every image. Images of nothing in particular show this bias. Half of it is taken off: such images are no even
+        sample of the classes (docs/notes).
         """
-        balanced = self.log_probabilities("class_balanced", outputs)
         classes = self.mixture.weights.sum(0) > 0
         bias = balanced.new_zeros(balanced.shape[1])
         bias[classes] = HALF * evening(balanced[:, classes])
         return replace(self, bias=bias)
 
+    def even(self, balanced: Tensor) -> Tensor:
+        """Log-probabilities (n, C) of the class-balanced ensemble with the bias."""
+        return balanced if self.bias is None else (balanced + self.bias.to(balanced)).log_softmax(1)
+
     def log_probabilities(self, teacher: str, outputs: Tensor) -> Tensor:
         """Log-probabilities (n, C) of one of the registered teachers for expert logits (n, K, C)."""
         return TEACHERS[teacher](self, outputs)
+
+    def over(
+        self, names: Iterable[str], samples: Samples, device: torch.device | str = "cpu"
+    ) -> tuple["Teachers", dict[str, Tensor]]:
+        """The teachers evened over `samples`, and the log-probabilities (n, C) that each of `names` then gives them.
+
+        The experts are asked once, and once more for teachers of other packages, which may read the bias.
+        """
+        wanted = set(names)
+        answers = self._ask({"class_balanced"} | wanted & WITHOUT_BIAS, samples, device)
+        teachers = self.evened_over(answers["class_balanced"])
+        if "class_evened" in wanted:
+            answers["class_evened"] = teachers.even(answers["class_balanced"])
+        if others := wanted - answers.keys():
+            answers |= teachers._ask(others, samples, device)
+        return teachers, {name: answers[name] for name in sorted(wanted)}
+
+    def _ask(self, names: set[str], samples: Samples, device: torch.device | str) -> dict[str, Tensor]:
+        fuses = {name: partial(self.log_probabilities, name) for name in sorted(names)}
+        return self.mixture.fused(samples, fuses, device)
 
 
 Teacher = Callable[[Teachers, Tensor], Tensor]
@@ -66,8 +95,7 @@ def balanced(teachers: Teachers, outputs: Tensor) -> Tensor:
 
 def evened(teachers: Teachers, outputs: Tensor) -> Tensor:
     """The class-balanced ensemble with `teachers.bias`."""
-    even = balanced(teachers, outputs)
-    return even if teachers.bias is None else (even + teachers.bias.to(even)).log_softmax(1)
+    return teachers.even(balanced(teachers, outputs))
 
 
 def weighted(teachers: Teachers, outputs: Tensor) -> Tensor:
