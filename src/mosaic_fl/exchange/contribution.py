@@ -18,6 +18,7 @@ from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.numerics.states import State, under
+from mosaic_fl.registries import GENERATORS
 from mosaic_fl.storage import container
 
 KIND = "contribution"
@@ -96,7 +97,9 @@ class Contribution:
         if spec is None or state is None:
             return None
         with torch.random.fork_rng(devices=[]):
-            return load_into(lambda: build_generator(spec, self.schema), state, f"{self._name}, generator")
+            return load_into(
+                lambda: build_generator(spec, self.schema).fit_to(state), state, f"{self._name}, generator"
+            )
 
     def without_generator(self) -> "Contribution":
         """A copy without the generator, for a method that does not use it."""
@@ -186,7 +189,7 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
         prototypes=_prototypes(tensors, schema.num_classes),
         validation=validation,
         generator_spec=spec,
-        generator=None if spec is None else under("generator/", tensors),
+        generator=None if spec is None else GENERATORS.received(spec.family).upgrade(under("generator/", tensors)),
         generator_note="".join(c for c in generator_note[:MAX_REASON] if c.isprintable()),
     )
 

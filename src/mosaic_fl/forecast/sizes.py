@@ -77,10 +77,12 @@ def generator_spec(family: str, config: GeneratorConfig, schema: Schema) -> Gene
 
 
 @lru_cache(maxsize=64)
-def generator_outline(spec: GeneratorSpec, schema: Schema) -> tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]:
-    """(name, type, shape) of each tensor of the generator's state."""
-    with torch.random.fork_rng(devices=[]):
-        state = build_generator(spec, schema).state_dict()
+def generator_outline(
+    spec: GeneratorSpec, schema: Schema, counts: tuple[int, ...] = ()
+) -> tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]:
+    """(name, type, shape) of each tensor of the generator's state, at most, after `counts` samples a class."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        state = build_generator(spec, schema).expect(counts).state_dict()
     return tuple((name, tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items())
 
 
@@ -125,7 +127,9 @@ def contribution_bytes(
         "prototypes/sizes": (torch.int64, (rows,)),
     }
     if spec is not None:
-        shapes |= {f"generator/{name}": (dtype, shape) for name, dtype, shape in generator_outline(spec, schema)}
+        shapes |= {
+            f"generator/{name}": (dtype, shape) for name, dtype, shape in generator_outline(spec, schema, tuple(counts))
+        }
     return packed_bytes(shapes, _schema_length(schema) + 350)
 
 

@@ -1,7 +1,8 @@
 """The interface of a generator, and the specification from which the server rebuilds one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.devices import AT_ONCE, images_at_once
+from mosaic_fl.numerics.states import State
 from mosaic_fl.registries import GENERATORS
 
 MAX_WIDTH = 1024  # of a received specification
@@ -59,6 +61,14 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Images for latents `z` and `labels`."""
         raise NotImplementedError
+
+    def fit_to(self, state: State) -> Self:
+        """Itself, with room for a received `state`, where the sizes of some of its tensors are the sender's choice."""
+        return self
+
+    def expect(self, counts: Sequence[int]) -> Self:
+        """Itself, with tensors of the sizes that training on so many samples a class gives them, at most."""
+        return self
 
     def check(self) -> None:
         """Raise UsageError where received weights are not valid for this generator; their shapes are checked before."""

@@ -5,7 +5,9 @@ pixels it reconstructs what the client's classifier sees of them, where that is 
 """
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +17,12 @@ from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec
-from mosaic_fl.generators.density import ClassMixture
+from mosaic_fl.generators.density import ClassMixture, compact, most_components
 from mosaic_fl.generators.family import Family
 from mosaic_fl.generators.perceptual import LayerOutputs, frozen
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, under
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import every, log_generator, progress, schedule
 from mosaic_fl.training.loop import descend
@@ -27,6 +30,7 @@ from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import cosine
 from mosaic_fl.training.steps import PlainStep
 
+DENSITY = "density."  # before the names of the density's tensors
 SMALLEST_MAP = 4  # pixels a side at which the decoder starts
 
 
@@ -75,6 +79,14 @@ class Decoder(Generator):
         hidden = self.enter(torch.cat([z, F.one_hot(labels, self.classes).to(z.dtype)], 1))
         images: Tensor = self.body(hidden.view(len(z), -1, *self.start))
         return images[..., : self.shape[1], : self.shape[2]]
+
+    def fit_to(self, state: State) -> Self:
+        self.density.resize(state.get(f"{DENSITY}share", self.density.share).numel())
+        return self
+
+    def expect(self, counts: Sequence[int]) -> Self:
+        self.density.resize(1 + sum(map(most_components, counts)))
+        return self
 
     def check(self) -> None:
         self.density.check()
@@ -176,4 +188,16 @@ def _posteriors(encoder: Encoder, data: Dataset) -> tuple[Tensor, Tensor]:
     return torch.cat(means), torch.cat(log_variances)
 
 
-FAMILY = Family(conditional=True, kinds=frozenset({"image"}), build=Decoder, train=train_vae, fits_density=True)
+def _upgrade(state: State) -> State:
+    rest = {name: tensor for name, tensor in state.items() if not name.startswith(DENSITY)}
+    return rest | {DENSITY + name: tensor for name, tensor in compact(under(DENSITY, state)).items()}
+
+
+FAMILY = Family(
+    conditional=True,
+    kinds=frozenset({"image"}),
+    build=Decoder,
+    train=train_vae,
+    fits_density=True,
+    upgrade=_upgrade,
+)

@@ -6,11 +6,13 @@ MNIST a student on labels alone gains 4.7 points from one Gaussian a class, and 
 
 import math
 import warnings
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.numerics.states import State
 
 COMPONENTS = 16  # Gaussians a class, at most
 COMPONENT_SAMPLES = 50  # samples a component must have on average; with fewer the mixture has fewer components
@@ -20,12 +22,19 @@ MOST_FITTED = 4000  # samples a class that the mixture is fitted to
 # bounds on a received density: its latents began as N(0, 1)
 SUM_SLACK = 1e-3
 FARTHEST = 1e4
+LARGEST_SCALES = 2**24  # values of scales, as matrices, that exist at once
 EDGE = 1e-6  # distance from 0 and 1 within which probabilities have no quantile in float32
 
 
 class ClassMixture(nn.Module):
-    """Per class `share` (C, M) of M components, `location` (C, M, latent) and lower-triangular `scale` (…, latent)."""
+    """R Gaussians: `share` (R,), `location` (R, latent) and lower-triangular `scale` (R, latent·(latent + 1)/2).
 
+    The first is N(0, 1), for classes without samples. Those of class 0 follow, then those of class 1, and so on:
+    `components` uint8 (C,) counts them. So a client sends nothing of classes that it does not hold. A scale is
+    the rows of its triangle, one after the other.
+    """
+
+    components: Tensor
     share: Tensor
     location: Tensor
     scale: Tensor
@@ -33,15 +42,42 @@ class ClassMixture(nn.Module):
     def __init__(self, classes: int, latent: int) -> None:
         """N(0, 1) for every class."""
         super().__init__()
-        self.register_buffer("share", torch.eye(COMPONENTS)[0].repeat(classes, 1))
-        self.register_buffer("location", torch.zeros(classes, COMPONENTS, latent))
-        self.register_buffer("scale", torch.eye(latent).repeat(classes, COMPONENTS, 1, 1))
+        self.latent = latent
+        self.register_buffer("components", torch.zeros(classes, dtype=torch.uint8))
+        self.register_buffer("share", torch.ones(1))
+        self.register_buffer("location", torch.zeros(1, latent))
+        self.register_buffer("scale", _triangle(torch.eye(latent)[None]))
+
+    def resize(self, rows: int) -> None:
+        """Make room for so many Gaussians, whose numbers are then undefined, for a state or for sizes alone."""
+        self.share = self.share.new_empty(rows)
+        self.location = self.location.new_empty(rows, self.latent)
+        self.scale = self.scale.new_empty(rows, self.scale.shape[1])
+
+    def assign(self, mixtures: Mapping[int, "Mixture"]) -> None:
+        """Give the classes that are keys of `mixtures` these Gaussians, and all others N(0, 1)."""
+        self.components.zero_()
+        parts = [(torch.ones(1), torch.zeros(1, self.latent), torch.eye(self.latent)[None])]
+        for label, mixture in sorted(mixtures.items()):
+            self.components[label] = len(mixture[0])
+            parts.append(mixture)
+        self.share, self.location, scales = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        self.scale = _triangle(scales)
+
+    def of(self, label: int) -> "Mixture":
+        """The Gaussians of a class."""
+        count = int(self.components[label])
+        first = 1 + int(self.components[:label].sum()) if count else 0
+        rows = slice(first, first + max(1, count))
+        return self.share[rows], self.location[rows], self._square(self.scale[rows])
 
     def check(self) -> None:
         """Raise UsageError where the numbers, which may come from received bytes, are no density of latents."""
-        sums = self.share.sum(1)
-        least = float(self.share.min())
-        if least < 0 or float((sums - 1).abs().max()) > SUM_SLACK:
+        counts = self.components.long()
+        if int(counts.max()) > COMPONENTS or 1 + int(counts.sum()) != len(self.share):
+            raise UsageError(f"the generator's density has components of no class, or more than {COMPONENTS} of one")
+        shares, _ = self._shares(torch.arange(len(counts), device=counts.device))
+        if float(self.share.min()) < 0 or float((shares.sum(1) - 1).abs().max()) > SUM_SLACK:
             raise UsageError("the generator's density has shares that do not sum to 1")
         if max(float(self.location.abs().max()), float(self.scale.abs().max())) > FARTHEST:
             raise UsageError(f"the generator's density lies farther than {FARTHEST:g} from 0")
@@ -53,15 +89,20 @@ class ClassMixture(nn.Module):
         position within that share, scaled to 0..1, is the new quantile of z₀. So z₀ stays standard normal, and
         independent of the pick.
         """
-        ends = self.share[labels].cumsum(1)
+        shares, first = self._shares(labels)
+        ends = shares.cumsum(1)
         u = (0.5 * (1 + torch.erf(z[:, 0] / math.sqrt(2)))).clamp(EDGE, 1 - EDGE)
-        most = ((self.share[labels] > 0).sum(1) - 1).clamp(min=0)  # the last end may lie below u in float32
+        most = ((shares > 0).sum(1) - 1).clamp(min=0)  # the last end may lie below u in float32
         pick = torch.minimum((u[:, None] >= ends).sum(1), most)
-        share = self.share[labels, pick].clamp(min=EDGE)  # a received share may be 0
+        share = shares.gather(1, pick[:, None]).flatten().clamp(min=EDGE)  # a received share may be 0
         quantile = ((u - (ends.gather(1, pick[:, None]).flatten() - share)) / share).clamp(EDGE, 1 - EDGE)
-        first = torch.where(share < 1, math.sqrt(2) * torch.erfinv(2 * quantile - 1), z[:, 0])
-        z = torch.cat([first[:, None], z[:, 1:]], 1)
-        return self.location[labels, pick] + torch.einsum("nij,nj->ni", self.scale[labels, pick], z)
+        start = torch.where(share < 1, math.sqrt(2) * torch.erfinv(2 * quantile - 1), z[:, 0])
+        z = torch.cat([start[:, None], z[:, 1:]], 1)
+        few = max(1, LARGEST_SCALES // self.latent**2)
+        parts = zip(z.split(few), (first + pick).split(few), strict=True)
+        return torch.cat(
+            [self.location[r] + torch.einsum("nij,nj->ni", self._square(self.scale[r]), points) for points, r in parts]
+        )
 
     def fit(self, mean: Tensor, log_variance: Tensor, labels: Tensor, seed: int) -> None:
         """Fit to the posteriors N(mean, e^log_variance), (n, latent) each, of samples with `labels` (n,).
@@ -72,11 +113,12 @@ class ClassMixture(nn.Module):
         largest first.
         """
         normal = torch.zeros(mean.shape[1]), torch.eye(mean.shape[1])
+        mixtures = dict[int, Mixture]()
         for label in labels.unique().tolist():
             mine = labels == label
             at = mean[mine].double()
             spread = log_variance[mine].double().exp()
-            count = min(COMPONENTS, max(1, len(at) // COMPONENT_SAMPLES))
+            count = most_components(len(at))
             class_moments = _moments(at, spread, torch.ones(len(at)), normal)
             parts = [class_moments]
             shares = torch.ones(1)
@@ -84,11 +126,69 @@ class ClassMixture(nn.Module):
                 weights = _responsibilities(at, spread, count, seed)
                 shares = weights.mean(0)
                 parts = [_moments(at, spread, column, class_moments) for column in weights.T]
-            self.share[label] = 0
-            self.share[label, : len(shares)] = shares.float()
-            for j, (location, covariance) in enumerate(parts):
-                self.location[label, j] = location.float()
-                self.scale[label, j] = torch.linalg.cholesky(covariance).float()
+            locations, covariances = zip(*parts, strict=True)
+            scales = torch.stack([torch.linalg.cholesky(covariance).float() for covariance in covariances])
+            mixtures[label] = (shares.float(), torch.stack(locations).float(), scales)
+        self.assign(mixtures)
+
+    def _shares(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The shares (n, M) of the components of `labels` (n,), 0 beyond the last, and the rows (n,) of their first."""
+        counts = self.components.long()
+        ends = 1 + counts.cumsum(0)
+        count = counts[labels]
+        first = torch.where(count > 0, (ends - counts)[labels], 0)
+        place = torch.arange(COMPONENTS, device=labels.device)
+        rows = (first[:, None] + place).clamp(max=len(self.share) - 1)
+        return torch.where(place < count.clamp(min=1)[:, None], self.share[rows], 0.0), first
+
+    def _square(self, scale: Tensor) -> Tensor:
+        """Triangles (n, latent·(latent + 1)/2) as matrices (n, latent, latent)."""
+        rows, columns = torch.tril_indices(self.latent, self.latent, device=scale.device)
+        square = scale.new_zeros(len(scale), self.latent**2)
+        square[:, rows * self.latent + columns] = scale
+        return square.view(-1, self.latent, self.latent)
+
+
+Mixture = tuple[Tensor, Tensor, Tensor]
+"""M Gaussians: their shares (M,), locations (M, latent) and lower-triangular scales (M, latent, latent)."""
+
+
+def most_components(samples: int) -> int:
+    """The most components of a class of so many samples."""
+    return min(COMPONENTS, max(1, samples // COMPONENT_SAMPLES)) if samples else 0
+
+
+def compact(state: State) -> State:
+    """The state of a `ClassMixture` as version 0.7 wrote it, 16 components for each class, in the form of today.
+
+    Any other state is returned as it is.
+    """
+    parts = [state.get(name) for name in ("share", "location", "scale")]
+    match parts:
+        case [Tensor() as share, Tensor() as location, Tensor() as scale] if share.ndim == 2 and location.ndim == 3:
+            latent = location.shape[2]
+            shapes = (*share.shape, latent) == location.shape and (*location.shape, latent) == scale.shape
+            types = {tensor.dtype for tensor in (share, location, scale)} == {torch.float32}
+            if not (shapes and types and "components" not in state and share.shape[1] == COMPONENTS and latent):
+                return state
+        case _:
+            return state
+    density = ClassMixture(len(share), latent)
+    mixtures = dict[int, Mixture]()
+    for label in range(len(share)):
+        used = share[label] != 0
+        used[0] |= not bool(used.any())  # so that shares without a sum are refused as ever
+        mixture = (share[label][used], location[label][used], scale[label][used])
+        if not all(torch.equal(*pair) for pair in zip(mixture, density.of(label), strict=True)):  # is not N(0, 1)
+            mixtures[label] = mixture
+    density.assign(mixtures)
+    return dict(density.state_dict())
+
+
+def _triangle(scale: Tensor) -> Tensor:
+    """Lower-triangular matrices (n, latent, latent) as the rows of their triangles (n, latent·(latent + 1)/2)."""
+    rows, columns = torch.tril_indices(*scale.shape[1:], device=scale.device)
+    return scale[:, rows, columns]
 
 
 Moments = tuple[Tensor, Tensor]

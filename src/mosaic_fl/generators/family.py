@@ -12,6 +12,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State
 from mosaic_fl.training.monitor import Monitor
 
 
@@ -44,6 +45,11 @@ def no_check(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.M
     """Nothing to check."""
 
 
+def no_upgrade(state: State) -> State:
+    """The state of a generator as it is."""
+    return state
+
+
 @dataclass(frozen=True)
 class Family:
     """One family.
@@ -53,7 +59,9 @@ class Family:
     UsageError, before any training, where it cannot be trained on that number of samples with the client's classifier
     `expert` (None: not known yet). `max_latent`: the largest latent in a received specification. `learns_from_expert`:
     training needs the gradients of the classifier. `spec` is the specification that a client with these settings
-    trains. `fits_density`: training ends with a density that is fitted to all samples at once.
+    trains. `fits_density`: training ends with a density that is fitted to all samples at once. `upgrade` gives a
+    received state that an earlier version wrote the form of today; it takes no more memory than the state, and leaves
+    what it does not know for the check of names and shapes.
     """
 
     conditional: bool
@@ -65,3 +73,4 @@ class Family:
     learns_from_expert: bool = False
     spec: Callable[[GeneratorConfig, Schema], GeneratorSpec] = plain_spec
     fits_density: bool = False
+    upgrade: Callable[[State], State] = no_upgrade
