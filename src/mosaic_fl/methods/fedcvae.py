@@ -7,10 +7,10 @@ heterogeneity", ICLR).
 2. The server draws the same number of samples from every decoder, with labels from its own p_k(y), and trains one
    classifier on the union, with those labels alone.
 
-Decoders are sampled at N(0, I), which the paper truncates, and trained with the plain ELBO (`generator.kl = 1`, `generator.perceptual = 0`). The
-density that Mosaic's clients fit afterwards is ours and is not used here. With it this method would be Mosaic on labels
-alone, one of the candidates of `mosaic run --choose`. `distill.balanced = true` draws classes evenly instead, and
-within a class by the clients' counts.
+Decoders are sampled at N(0, I), which the paper truncates, and trained with the plain ELBO (`generator.kl = 1`,
+`generator.perceptual = 0`). The density that Mosaic's clients fit afterwards is ours and is not used here. With both
+this method would be Mosaic on labels alone, one of the candidates of `mosaic run --choose`. `distill.balanced = true`
+draws classes evenly instead, and within a class by the clients' counts.
 """
 
 from dataclasses import replace
