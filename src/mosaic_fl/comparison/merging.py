@@ -52,18 +52,16 @@ def _located(comparisons: Sequence[Comparison]) -> tuple[list[dict[Point, Mappin
 
     Conditions that all comparisons of a data set share are in the notes instead of the points.
     """
-    titles = _short([comparison.data for comparison in comparisons])
-    labels = list[tuple[str, str]]()  # the data set, and the data settings
+    labels = list[tuple[str, str, str]]()  # the data's name, what tells them from others of that name, their settings
     for number, comparison in enumerate(comparisons):
         earlier = list(zip(comparisons[:number], labels, strict=True))
         equal = [label for other, label in earlier if comparison.inputs and other.inputs == comparison.inputs]
-        title = titles[number]
-        if not equal and any(_differ(comparison, other) for other, _ in earlier):
-            title = f"{title} {comparison.inputs[:8]}"
-        labels.append(equal[0] if equal else (title, comparison.conditions))
+        mark = f" {comparison.inputs[:8]}" if any(_differ(comparison, other) for other, _ in earlier) else ""
+        labels.append(equal[0] if equal else (comparison.data, mark, comparison.conditions))
+    titles = _short([data for data, _, _ in labels])
     located = [
-        (data, ", ".join(filter(None, [conditions, comparison.split_conditions])))
-        for comparison, (data, conditions) in zip(comparisons, labels, strict=True)
+        (f"{title}{mark}", ", ".join(filter(None, [conditions, comparison.split_conditions])))
+        for comparison, title, (_, mark, conditions) in zip(comparisons, titles, labels, strict=True)
     ]
     conditions_of = {data: {own for other, own in located if other == data} for data, _ in located}
     notes = [f"{data}: {own}" for data, texts in conditions_of.items() if len(texts) == 1 for own in texts if own]

@@ -204,8 +204,8 @@ def _content(path: Path, kind: type[Content], advice: str) -> Content | None:
     try:
         return kind.model_validate(received_json.loads(text.decode("utf-8")))
     except ValidationError as error:
-        place = ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or "all of it"
-        raise UsageError(f"{path_text(path)} is damaged at {_line(place)}: {advice}") from error
+        place = _line(".".join(map(str, error.errors(include_url=False)[0]["loc"])))
+        raise UsageError(f"{path_text(path)} is damaged{f' at {place}' if place else ''}: {advice}") from error
     except ValueError as error:
         raise UsageError(f"{path_text(path)} is damaged: {advice}") from error
 

@@ -147,7 +147,7 @@ def summarise(points: Points) -> Summary:
         raise UsageError(_no_rivals(points))
     ranks = {point: _ranks(entries, ranked) for point, entries in points.items()}
     if not any(ranks.values()):
-        raise UsageError(f"no cell has a result of a method in all of them, which are {', '.join(map(str, ranked))}")
+        raise UsageError(f"no cell has a result of {' or '.join(map(str, ranked))}, the methods in every comparison")
     rows = [_row(competitor, points, ranks) for competitor in competitors]
     taking_part = [row for row in rows if row.rank is not None]
     others = [row for row in rows if row.rank is None]
