@@ -26,7 +26,7 @@ def summary(
     force: Force = False,
 ) -> None:
     """Sum up comparisons: mean ranks and gaps to pooled training over data sets."""
-    named = [variant_and_folder(folder) for folder in folders]
+    sources = [variant_and_folder(folder) for folder in folders]
     from mosaic_fl.comparison.merging import merge
     from mosaic_fl.comparison.reading import FILES, read_comparison
     from mosaic_fl.comparison.summary import summarise, to_json
@@ -34,12 +34,12 @@ def summary(
     from mosaic_fl.report.comparison_summary import summary_markdown, summary_tables
     from mosaic_fl.storage.files import write_atomic
 
-    points, notes = merge([(variant, read_comparison(folder)) for variant, folder in named])
+    points, notes = merge([(variant, read_comparison(folder)) for variant, folder in sources])
     content = summarise(points)
     notes += summary_notes(points, content)
     files = _files(out) if out else {}
     for path in files.values():
-        require_free(path, force, *(folder / name for _, folder in named for name in FILES))
+        require_free(path, force, *(folder / name for _, folder in sources for name in FILES))
     texts = {".md": summary_markdown(content, notes), ".json": to_json(content, notes)}
     for suffix, path in files.items():
         write_atomic(path, texts[suffix])

@@ -142,20 +142,20 @@ def summarise(points: Points) -> Summary:
     mean rank among other rivals from cell to cell would say nothing. Raises UsageError where there are none.
     """
     competitors = list(dict.fromkeys(competitor for entries in points.values() for competitor in entries))
-    ranked = [c for c in competitors if all(c in e and e[c].kind == "method" for e in points.values())]
-    if not ranked:
+    rivals = [c for c in competitors if all(c in e and e[c].kind == "method" for e in points.values())]
+    if not rivals:
         raise UsageError(_no_rivals(points))
-    ranks = {point: _ranks(entries, ranked) for point, entries in points.items()}
+    ranks = {point: _ranks(entries, rivals) for point, entries in points.items()}
     if not any(ranks.values()):
-        raise UsageError(f"no cell has a result of {' or '.join(map(str, ranked))}, the methods in every comparison")
+        raise UsageError(f"no cell has a result of {' or '.join(map(str, rivals))}, the methods in every comparison")
     rows = [_row(competitor, points, ranks) for competitor in competitors]
-    taking_part = [row for row in rows if row.rank is not None]
+    rival_rows = [row for row in rows if row.rank is not None]
     others = [row for row in rows if row.rank is None]
-    taking_part.sort(key=lambda row: row.rank.mean if row.rank else 0.0)  # stable: ties stay in the grid's order
+    rival_rows.sort(key=lambda row: row.rank.mean if row.rank else 0.0)  # stable: ties stay in the grid's order
     others.sort(key=lambda row: (row.kind == "reference", -row.gap.mean if row.gap else float("inf")))
     return Summary(
         Counter(point.data for point in points),
-        tuple(taking_part),
+        tuple(rival_rows),
         tuple(others),
         tuple(_differences(points, competitors)),
     )
@@ -180,12 +180,12 @@ def _flat(row: SummaryRow | Difference) -> dict[str, Any]:
     return competitor | content | {key: asdict(value) | {"over": value.over} for key, value in estimates.items()}
 
 
-def _ranks(entries: Entries, ranked: Sequence[Competitor]) -> dict[Competitor, float]:
+def _ranks(entries: Entries, rivals: Sequence[Competitor]) -> dict[Competitor, float]:
     """The rank of each competitor from 1, the best; ties have their mean rank (Demšar 2006, JMLR 7, section 3.2.2).
 
     Those without a result come last, as one tie. Empty where none has a result.
     """
-    scores = {competitor: _score(entries[competitor]) for competitor in ranked}
+    scores = {competitor: _score(entries[competitor]) for competitor in rivals}
     if not any(score >= 0 for score in scores.values()):
         return {}
     values = list(scores.values())

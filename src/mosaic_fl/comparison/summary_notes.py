@@ -12,7 +12,7 @@ def summary_notes(points: Points, summary: Summary) -> list[str]:
     return [
         "cells: " + ", ".join(f"{name} {count}" for name, count in summary.sets.items()),
         _intervals(summary),
-        *_unranked(points, summary),
+        *_without_rank(points, summary),
         *_without_pooled(points),
         *_of_rows(points, summary),
     ]
@@ -36,10 +36,10 @@ def _intervals(summary: Summary) -> str:
     )
 
 
-def _unranked(points: Points, summary: Summary) -> Iterator[str]:
+def _without_rank(points: Points, summary: Summary) -> Iterator[str]:
     """The cells that count for no rank, and the methods that have none because some comparison lacks them."""
-    ranked = [row.competitor for row in summary.rows]
-    empty = sum(not any(entries[competitor].accuracies for competitor in ranked) for entries in points.values())
+    rivals = [row.competitor for row in summary.rows]
+    empty = sum(not any(entries[competitor].accuracies for competitor in rivals) for entries in points.values())
     if empty:
         yield f"{_share(empty, len(points))}: no method has a result, so they count for no rank"
     for row in summary.others:

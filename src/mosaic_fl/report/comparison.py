@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mosaic_fl.comparison.paired import LEVEL
 from mosaic_fl.comparison.table import Block, Row
-from mosaic_fl.report.figures import NONE, markdown_line, number, spread, titled_table
+from mosaic_fl.report.figures import NONE, markdown_line, number, plain_table, spread
 from mosaic_fl.report.sheet import (
     BLUE,
     FAINT,
@@ -135,7 +135,7 @@ def _markdown(block: Block) -> str:
 
 
 def _figures(block: Block) -> Table:
-    table = titled_table(block.title)
+    table = plain_table(block.title)
     table.add_column("", overflow="fold")
     for head in FIGURES:
         table.add_column(head, justify="right", no_wrap=True)
@@ -150,7 +150,7 @@ def _figures(block: Block) -> Table:
 
 
 def _differences(block: Block) -> Table:
-    table = titled_table(f"paired over seeds: the difference to {block.against}, in points")
+    table = plain_table(f"paired over seeds: the difference to {block.against}, in points")
     table.add_column("", overflow="fold")
     table.add_column("difference", justify="right", no_wrap=True)
     table.add_column(f"paired t test at {LEVEL:g}, Holm")

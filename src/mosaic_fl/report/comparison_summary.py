@@ -7,13 +7,13 @@ from rich.text import Text
 
 from mosaic_fl.comparison.interval import LEVEL, Estimate
 from mosaic_fl.comparison.summary import Difference, Summary, SummaryRow
-from mosaic_fl.report.figures import NONE, markdown_line, signed, titled_table
+from mosaic_fl.report.figures import NONE, markdown_line, plain_table, with_sign
 
 PERCENT = f"{100 * LEVEL:g} %"
 FIGURES = ("cells", "rank", PERCENT, "won", "gap", PERCENT)
 WORST = ("worst gap", "its cell")
-PAIRED = ("cells", "difference", PERCENT, "better", "worse")
-PAIRED_TITLE = "paired by cell: the difference to the first variant, in points"
+PAIRS = ("cells", "difference", PERCENT, "better", "worse")
+PAIRS_TITLE = "paired by cell: the difference to the first variant, in points"
 NO_RANK = "no rank: reference lines, real data, or not in every comparison"
 
 
@@ -26,19 +26,19 @@ def summary_tables(summary: Summary) -> Iterator[Table]:
         table.add_row(Text(row.label), *_figures(row, summary), style="dim" if row.rank is None else None)
     yield table
     if any(row.worst for row in (*summary.rows, *summary.others)):
-        worst = titled_table("the worst cell of each: gap to pooled training in points")
+        worst = plain_table("the worst cell of each: gap to pooled training in points")
         worst.add_column("", overflow="fold")
         worst.add_column("gap", justify="right", no_wrap=True)
         worst.add_column("cell", overflow="fold")
         for row in (*summary.rows, *summary.others):
             if row.worst:
-                worst.add_row(Text(str(row.competitor)), signed(row.worst.gap), Text(row.worst.cell))
+                worst.add_row(Text(str(row.competitor)), with_sign(row.worst.gap), Text(row.worst.cell))
         yield worst
     if summary.differences:
-        paired = _table(PAIRED_TITLE, PAIRED)
+        pairs = _table(PAIRS_TITLE, PAIRS)
         for difference in summary.differences:
-            paired.add_row(Text(_against(difference)), *_paired(difference, summary))
-        yield paired
+            pairs.add_row(Text(_against(difference)), *_pair(difference, summary))
+        yield pairs
 
 
 def summary_markdown(summary: Summary, notes: Sequence[str]) -> str:
@@ -47,11 +47,11 @@ def summary_markdown(summary: Summary, notes: Sequence[str]) -> str:
     for place, row in enumerate((*summary.rows, *summary.others)):
         if place == len(summary.rows):
             lines.append(markdown_line([f"*{NO_RANK}*", *[""] * len((*FIGURES, *WORST))]))
-        worst = [signed(row.worst.gap), row.worst.cell] if row.worst else [NONE, ""]
+        worst = [with_sign(row.worst.gap), row.worst.cell] if row.worst else [NONE, ""]
         lines.append(markdown_line([row.label, *_figures(row, summary), *worst]))
     if summary.differences:
-        lines += ["", f"### {PAIRED_TITLE}", "", *_heads("method", *PAIRED)]
-        lines += [markdown_line([_against(d), *_paired(d, summary)]) for d in summary.differences]
+        lines += ["", f"### {PAIRS_TITLE}", "", *_heads("method", *PAIRS)]
+        lines += [markdown_line([_against(d), *_pair(d, summary)]) for d in summary.differences]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
 
 
@@ -63,18 +63,18 @@ def _title(summary: Summary) -> str:
 def _figures(row: SummaryRow, summary: Summary) -> list[str]:
     """A row's figures as texts, in the order of `FIGURES`."""
     rank = f"{row.rank.mean:.2f}" if row.rank else NONE
-    gap = signed(row.gap.mean) if row.gap else NONE
+    gap = with_sign(row.gap.mean) if row.gap else NONE
     won = str(row.won) if row.won is not None else NONE
     return [_count(row.cells, summary), rank, _interval(row.rank, "{:.2f}".format), won, gap, _interval(row.gap)]
 
 
-def _paired(difference: Difference, summary: Summary) -> list[str]:
-    """A difference as texts, in the order of `PAIRED`."""
+def _pair(difference: Difference, summary: Summary) -> list[str]:
+    """A difference as texts, in the order of `PAIRS`."""
     points = difference.points
     if points is None:
         return [_count(0, summary), *[NONE] * 4]
     return [
-        _count(points.count, summary), signed(points.mean), _interval(points), str(difference.better),
+        _count(points.count, summary), with_sign(points.mean), _interval(points), str(difference.better),
         str(difference.worse),
     ]  # fmt: skip
 
@@ -88,7 +88,7 @@ def _count(cells: int, summary: Summary) -> str:
     return str(cells) if cells == summary.cells else f"{cells} of {summary.cells}"
 
 
-def _interval(estimate: Estimate | None, write: Callable[[float], str] = signed) -> str:
+def _interval(estimate: Estimate | None, write: Callable[[float], str] = with_sign) -> str:
     """As "−4.2 … −1.0"; in words or "–" where there is no interval."""
     if estimate is None or estimate.count == 1:
         return NONE
@@ -102,7 +102,7 @@ def _heads(*heads: str) -> list[str]:
 
 
 def _table(title: str, heads: Sequence[str]) -> Table:
-    table = titled_table(title)
+    table = plain_table(title)
     table.add_column("", overflow="fold")
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)

@@ -9,7 +9,7 @@ from rich.text import Text
 NONE = "–"
 
 
-def signed(value: float) -> str:
+def with_sign(value: float) -> str:
     """As "+1.2" or "−1.2"."""
     return f"{value:+.1f}".replace("-", "−")
 
@@ -18,7 +18,7 @@ def spread(mean: float | None, std: float | None, *, sign: bool = False) -> str:
     """As "97.8 ± 0.4"; with `sign` as "+1.2 ± 0.4"; without ± for one seed."""
     if mean is None:
         return NONE
-    text = signed(mean) if sign else f"{mean:.1f}"
+    text = with_sign(mean) if sign else f"{mean:.1f}"
     return text if std is None else f"{text} ± {std:.1f}"
 
 
@@ -37,7 +37,7 @@ def markdown_line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(text.replace('|', '/') for text in cells)} |"
 
 
-def titled_table(title: str) -> Table:
+def plain_table(title: str) -> Table:
     """An empty table for the terminal, at least as wide as its title."""
     return Table(
         title=Text(title),
