@@ -56,6 +56,8 @@ def test_there_are_all_commands() -> None:
         ("distill a '' b", "FILE..."),
         ("predict '' --data x", "MODEL"),
         ("status ''", "RUN"),
+        ("summary a ''", "FOLDER..."),
+        ("summary a --out ''", "--out"),
         ("deploy keys client --out ''", "--out"),
         ("deploy server --clients 2 --keys ''", "--keys"),
     ],

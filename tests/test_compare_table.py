@@ -16,7 +16,8 @@ from mosaic_fl.comparison.paired import holm, paired
 from mosaic_fl.comparison.table import blocks, caveat_of, kind_of, to_csv, to_json
 from mosaic_fl.config import Config
 from mosaic_fl.methods import METHODS
-from mosaic_fl.report.comparison import comparison_picture, comparison_tables, number, spread, to_markdown
+from mosaic_fl.report.comparison import comparison_picture, comparison_tables, to_markdown
+from mosaic_fl.report.figures import number, spread
 
 GRID = Grid(["mosaic", "fedavg", CENTRALISED], [2], [0.1], ["equal", "mixed"], [1, 20], [0, 1, 2])
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from mosaic_fl.comparison.paired import LEVEL
 from mosaic_fl.comparison.table import Block, Row
+from mosaic_fl.report.figures import NONE, markdown_line, number, plain_table, spread
 from mosaic_fl.report.sheet import (
     BLUE,
     FAINT,
@@ -30,7 +30,6 @@ from mosaic_fl.report.tables import shorten
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NONE = "–"
 FIGURES = ("accuracy %", "models", "rounds", "MB up", "MB down", "s client", "s server")
 # inches of a panel: names, bars, figures, and the gap between two panels
 LABEL = 1.75
@@ -76,24 +75,6 @@ def comparison_picture(blocks: Sequence[Block], path: Path) -> None:
     for place, block in enumerate(blocks):
         _panel(axes, block, MARGIN + place % across * wide, HEAD + place // across * tall)
     save(axes, path)
-
-
-def spread(mean: float | None, std: float | None, *, sign: bool = False) -> str:
-    """As "97.8 ± 0.4"; with `sign` as "+1.2 ± 0.4"; without ± for one seed."""
-    if mean is None:
-        return NONE
-    text = f"{mean:+.1f}".replace("-", "−") if sign else f"{mean:.1f}"
-    return text if std is None else f"{text} ± {std:.1f}"
-
-
-def number(value: float | None) -> str:
-    """A number with at least two significant digits, unless it is tiny: "0.35", "4.10", "120", "<0.01"."""
-    if value is None:
-        return NONE
-    if 0 < value < 0.005:
-        return "<0.01"
-    digits = 0 if value >= 99.5 else 1 if value >= 9.95 else 2
-    return f"{value:,.{digits}f}"
 
 
 def cells(row: Row) -> list[str]:
@@ -143,22 +124,18 @@ def _markdown(block: Block) -> str:
         "method", "accuracy %", "models", "rounds", "MB up", "MB down", "s at client", "s at server",
         f"against {block.against}" if block.against else "difference", "",
     ]  # fmt: skip
-    lines = [f"### {block.title}", "", _line(heads), _line(["---", *["---:"] * 8, "---"])]
+    lines = [f"### {block.title}", "", markdown_line(heads), markdown_line(["---", *["---:"] * 8, "---"])]
     has_references = False
     for row in block.rows:
         if row.kind == "reference" and not has_references:
-            lines.append(_line(["*reference lines*", *[""] * 9]))
+            lines.append(markdown_line(["*reference lines*", *[""] * 9]))
             has_references = True
-        lines.append(_line(cells(row)))
+        lines.append(markdown_line(cells(row)))
     return "\n".join(lines) + "\n"
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(text.replace('|', '/') for text in cells)} |"
-
-
 def _figures(block: Block) -> Table:
-    table = _table(block.title)
+    table = plain_table(block.title)
     table.add_column("", overflow="fold")
     for head in FIGURES:
         table.add_column(head, justify="right", no_wrap=True)
@@ -173,7 +150,7 @@ def _figures(block: Block) -> Table:
 
 
 def _differences(block: Block) -> Table:
-    table = _table(f"paired over seeds: the difference to {block.against}, in points")
+    table = plain_table(f"paired over seeds: the difference to {block.against}, in points")
     table.add_column("", overflow="fold")
     table.add_column("difference", justify="right", no_wrap=True)
     table.add_column(f"paired t test at {LEVEL:g}, Holm")
@@ -194,16 +171,3 @@ def _with_sections(table: Table, rows: Sequence[Row]) -> Iterator[Row]:
 
 def _style(block: Block, row: Row) -> str | None:
     return "bold" if row.method == block.against else "dim" if row.kind == "reference" else None
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title),
-        title_justify="left",
-        title_style="dim",
-        caption_justify="left",
-        header_style="dim",
-        min_width=len(title) + 1,
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
-    )
