@@ -57,7 +57,7 @@ def three(request: pytest.FixtureRequest, digits: Dataset) -> list[Contribution]
     "more", [{}, {"distill.fresh": True}, {"meta.kind": "none", "distill.teacher": "class_evened"}]
 )
 def test_a_distillation_builds_each_network_once(three: list[Contribution], more: dict[str, object]) -> None:
-    config = Config().with_values({**FEW, **more})
+    config = Config().with_values({**FEW, "distill.terms": 1, **more})
     with counted() as calls:
         distill(three, config, torch.device("cpu"), Journal())
     assert calls == {"model": 3 + 1, "generator": 3}  # the experts and the student

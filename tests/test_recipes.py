@@ -1,27 +1,88 @@
+import warnings
+from typing import Literal
+
 import pytest
 import torch
 
-from mosaic_fl.config import DistillConfig
+from mosaic_fl.config import Config, DistillConfig
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.notes import Note
 from mosaic_fl.server.experts import class_weights
-from mosaic_fl.server.recipes import Recipe, candidates, choose, given_recipe, overlap
+from mosaic_fl.server.recipes import (
+    Recipe,
+    best_teacher,
+    candidates,
+    choose,
+    is_in_doubt,
+    label_shares,
+    needs_meta,
+    overlap,
+    with_prior,
+)
+from mosaic_fl.server.recognition import Recognition
+
+GREY = image_schema((1, 8, 8), ("a", "b"))
 
 
-def test_the_given_recipe_is_that_of_the_weights_where_clients_share_all_classes() -> None:
-    assert given_recipe(DistillConfig(kl=0.5, label=0.5), "meta", 1.0) == Recipe("meta", 0.5)
-    assert given_recipe(DistillConfig(kl=3.0, label=1.0), "meta", 1.0) == Recipe("meta", 0.25)
-    assert given_recipe(DistillConfig(kl=0.0, label=0.0, jsd=1.0), "meta", 1.0) == Recipe("meta", 0.0)
-    assert given_recipe(DistillConfig(teacher="mean_logits"), "meta", 1.0).teacher == "mean_logits"
+LABELS = torch.tensor([0, 1, 0, -1])
+SOURCES = torch.tensor([3, 3, 7, -1])  # of two clients, 3 and 7, and a prior sample
+APART = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # class weights of clients that share no class: the overlap is 0
+TOGETHER = torch.tensor([[0.5, 0.5], [0.5, 0.5]])  # and of clients that share all: it is 1
 
 
-def test_the_teacher_counts_as_far_as_classes_overlap() -> None:
-    assert given_recipe(DistillConfig(kl=0.5, label=0.5), "meta", 0.2) == Recipe("meta", pytest.approx(0.9))
-    assert given_recipe(DistillConfig(kl=3.0, label=1.0), "meta", 0.0) == Recipe("meta", 1.0)
-    assert given_recipe(DistillConfig(kl=0.5, label=0.5, overlap=False), "meta", 0.2) == Recipe("meta", 0.5)
+def shares(config: DistillConfig, rates: list[list[float]] | None, weights: torch.Tensor) -> list[float]:
+    """The labels' shares of the samples above, where experts recognise their clients' samples at these `rates`."""
+    measure = None if rates is None else Recognition(torch.tensor(rates), 0.9)
+    return label_shares(config, measure, weights, [3, 7])(LABELS, SOURCES).tolist()
+
+
+def test_labels_count_as_the_weights_say_where_nothing_is_certain() -> None:
+    weak = [[0.9, 0.4], [0.0, 0.9]]  # recognition up to 0.9 makes no label certain
+    assert shares(DistillConfig(kl=0.5, label=0.5), weak, APART) == [0.5] * 4
+    assert shares(DistillConfig(kl=3.0, label=1.0), None, APART) == [0.25] * 4
+    assert shares(DistillConfig(kl=0.0, label=0.0, jsd=1.0), None, APART) == [0.0] * 4
+
+
+def test_certain_labels_take_the_share_of_a_teacher_whose_classes_do_not_overlap() -> None:
+    # Client 3 is recognised at 1 on class 0 and 0.95 on class 1, client 7 at 0.9 on class 0: certain by 1, ½ and 0.
+    rates = [[1.0, 0.95], [0.9, 1.0]]
+    assert shares(DistillConfig(kl=0.5, label=0.5), rates, APART) == pytest.approx([1.0, 0.75, 0.5, 0.5])
+    assert shares(DistillConfig(kl=0.5, label=0.5), rates, TOGETHER) == pytest.approx([0.5] * 4)
+    assert shares(DistillConfig(kl=3.0, label=1.0), rates, APART) == pytest.approx([1.0, 0.625, 0.25, 0.25])
+    assert shares(DistillConfig(kl=0.5, label=0.5, overlap=False), rates, APART) == [0.5] * 4
 
 
 def test_who_asks_for_no_label_gets_none_and_for_labels_alone_gets_them() -> None:
-    assert given_recipe(DistillConfig(kl=1.0, label=0.0), "meta", 0.2) == Recipe("meta", 0.0)
-    assert given_recipe(DistillConfig(kl=0.0, label=1.0), "meta", 0.2) == Recipe("meta", 1.0)
+    rates = [[1.0, 1.0], [1.0, 1.0]]
+    assert shares(DistillConfig(kl=1.0, label=0.0), rates, APART) == [0.0] * 4
+    assert shares(DistillConfig(kl=0.0, label=1.0), rates, APART) == [1.0] * 4
+
+
+@pytest.mark.parametrize(("mean", "images"), [(0.3, 1000), (0.9, 1000), (0.94, 500), (0.98, 0), (1.0, 0)])
+def test_prior_images_help_as_far_as_generators_are_weak(mean: float, images: int) -> None:
+    """All of `distill.prior_pool` up to a recognition of 0.9, none from 0.98 on."""
+    open_prior = Config().with_values({"distill.prior_pool": 1000})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)
+        settings = with_prior(open_prior, GREY, Recognition(torch.ones(1, 2), mean)).distill
+    assert (settings.prior, settings.prior_pool) == (("photos", images) if images else ("none", 1000))
+
+
+def test_a_prior_that_the_user_names_or_nobody_can_measure_stays() -> None:
+    weak = Recognition(torch.zeros(1, 2), 0.1)
+    assert with_prior(Config().with_values({"distill.prior": "none"}), GREY, weak).distill.prior == "none"
+    assert with_prior(Config(), GREY, None).distill.prior == "auto"
+
+
+@pytest.mark.parametrize(
+    ("choose", "mean", "expected"),
+    [("auto", 0.9, True), ("auto", 0.95, False), ("auto", None, False), (True, 1.0, True), (False, 0.1, False)],
+)
+def test_clients_are_asked_where_generators_are_weak(
+    choose: bool | Literal["auto"], mean: float | None, expected: bool
+) -> None:
+    measure = None if mean is None else Recognition(torch.ones(1, 2), mean)
+    assert is_in_doubt(DistillConfig(choose=choose), measure) is expected
 
 
 @pytest.mark.parametrize(
@@ -42,19 +103,18 @@ def test_overlap_by_hand(counts: list[list[int]], expected: float) -> None:
     assert shared <= 1
 
 
-def test_a_recipe_shares_out_the_same_total_weight() -> None:
-    taught = Recipe("meta", 0.25).applied(DistillConfig(kl=0.9, label=0.1, jsd=0.3))
-    assert (taught.kl, taught.label, taught.jsd) == pytest.approx((0.75, 0.25, 0.3))
-
-
 def test_candidates() -> None:
     names = [r.name for r in candidates(DistillConfig(), "meta", labelled=True)]
-    assert names == ["meta-0", "meta-50", "class_weighted-0", "class_weighted-50", "meta-100"]
-    assert [r.name for r in candidates(DistillConfig(), "meta", labelled=False)] == ["meta-0", "class_weighted-0"]
+    assert names == ["meta-0", "meta-50", "class_balanced-0", "class_balanced-50", "meta-100"]
+    assert [r.name for r in candidates(DistillConfig(), "meta", labelled=False)] == ["meta-0", "class_balanced-0"]
     without_meta = [r.name for r in candidates(DistillConfig(), "class_weighted", labelled=True)]
-    assert without_meta == ["class_weighted-0", "class_weighted-50", "class_weighted-100"]
+    assert without_meta == [
+        *("class_weighted-0", "class_weighted-50", "class_balanced-0", "class_balanced-50", "class_weighted-100")
+    ]
     several = DistillConfig(teacher="meta", candidates=("class_balanced", "class_evened"))
     assert [r.name for r in candidates(several, "meta", labelled=False)] == ["class_balanced-0", "class_evened-0"]
+    balanced = [r.name for r in candidates(DistillConfig(), "class_balanced", labelled=False)]
+    assert balanced == ["class_balanced-0", "class_evened-0"]
     one = candidates(DistillConfig(teacher="mean_logits"), "meta", labelled=False)
     assert [r.name for r in one] == ["mean_logits-0"]
 
@@ -65,3 +125,24 @@ def test_the_best_score_wins_the_first_of_equals() -> None:
     best, report = choose(recipes, lambda r: scores[r])
     assert best == recipes[1]
     assert report == {"teacher": "meta", "label": 0.5, "validation": {"meta-0": 0.7, "meta-50": 0.9, "meta-100": 0.9}}
+
+
+@pytest.mark.parametrize(("mean", "teacher"), [(0.5, "class_balanced"), (0.79, "class_balanced"), (0.8, "meta")])
+def test_weak_generators_make_no_meta_model(mean: float, teacher: str) -> None:
+    measure = Recognition(torch.ones(1, 2), mean)
+    beside_photographs = DistillConfig(prior="photos")
+    assert needs_meta(beside_photographs, GREY, measure) is (teacher == "meta")
+    assert best_teacher(beside_photographs, GREY, measure, meta=True) == teacher
+
+
+def test_a_meta_model_that_is_named_is_trained_whatever_is_measured() -> None:
+    weak = Recognition(torch.zeros(1, 2), 0.0)
+    assert needs_meta(DistillConfig(teacher="meta"), GREY, weak)
+    assert needs_meta(DistillConfig(candidates=("meta",)), GREY, weak)
+    assert not needs_meta(DistillConfig(teacher="class_evened"), GREY, None)
+
+
+def test_without_a_measure_prior_images_decide_about_the_teacher() -> None:
+    assert best_teacher(DistillConfig(), GREY, None, meta=True) == "meta"
+    assert best_teacher(DistillConfig(), GREY, None, meta=False) == "class_weighted"
+    assert best_teacher(DistillConfig(prior="photos"), GREY, None, meta=True) == "class_balanced"

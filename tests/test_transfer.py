@@ -17,6 +17,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server import transfer
 from mosaic_fl.server.distill import distill
+from mosaic_fl.server.recognition import Recognition
 from mosaic_fl.server.transfer import pool_size, strong_generators, transfer_set
 from mosaic_fl.storage.journal import Journal
 
@@ -89,7 +90,8 @@ def test_a_student_without_any_generator_learns_from_the_class_balanced_ensemble
     quick = {"distill.prior": "procedural", "distill.prior_pool": 40, "distill.steps": 5, "models.student": "mlp:4"}
     silent = [untrained(k, generator=False) for k in (0, 1)]
     distilled = distill(silent, Config().with_values(quick), CPU, Journal())
-    assert distilled.choice == {"teacher": "class_balanced", "label": 0.5}
+    assert distilled.choice["teacher"] == "class_balanced"
+    assert distilled.choice["label"] == 0.5
     assert distilled.model.predict(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape == (2,)
 
 
@@ -99,24 +101,27 @@ def test_a_student_without_any_generator_learns_from_the_class_balanced_ensemble
         ({"distill.prior": "none"}, 1.0),  # nobody holds two classes
         ({"distill.prior": "none", "distill.overlap": False}, 0.5),
         ({"distill.kl": 1.0, "distill.label": 0.0}, 0.0),
-        ({"distill.prior": "procedural", "distill.prior_pool": 8}, 0.5),  # weak generators
-        ({"distill.prior": "procedural", "distill.prior_pool": 0}, 1.0),  # none, for all that they are named
     ],
 )
-def test_labels_take_over_where_no_client_holds_two_classes(settings: dict[str, Any], label: float) -> None:
+def test_certain_labels_take_over_where_no_client_holds_two_classes(
+    settings: dict[str, Any], label: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certain = Recognition(torch.ones(2, 2), 1.0)
+    monkeypatch.setattr("mosaic_fl.server.distill.recognition", lambda *_: certain)
     quick = {"meta.kind": "none", "distill.pool": 40, "distill.steps": 2, "models.student": "mlp:4"}
     apart = [replace(untrained(k), class_counts=torch.tensor(counts)) for k, counts in enumerate(([5, 0], [0, 5]))]
     distilled = distill(apart, Config().with_values({**quick, **settings}), CPU, Journal())
     assert distilled.choice["label"] == label
 
 
-def test_labels_of_colour_images_and_of_generators_that_take_no_label_stay_at_their_weight() -> None:
+def test_generators_serve_alone_without_prior_images_and_where_they_take_a_label() -> None:
     assert strong_generators([untrained(0)], DistillConfig())
     assert strong_generators([untrained(0), untrained(1, generator=False)], DistillConfig())
     deaf = GeneratorSpec("dcgan", 2, 2)
     shown = replace(untrained(0), generator_spec=deaf, generator=copy_state(build_generator(deaf, GREY)))
     assert not strong_generators([untrained(1), shown], DistillConfig())
-    assert not strong_generators([replace(untrained(0), schema=COLOUR)], DistillConfig(prior="none"))
+    assert not strong_generators([untrained(0)], DistillConfig(prior="procedural"))
+    assert strong_generators([replace(untrained(0), schema=COLOUR)], DistillConfig(prior="none"))
 
 
 def test_strong_generators_are_asked_for_more_samples_unless_a_number_is_said() -> None:
@@ -124,7 +129,8 @@ def test_strong_generators_are_asked_for_more_samples_unless_a_number_is_said() 
     assert pool_size(grey, DistillConfig()) == 40_000
     assert pool_size(grey, DistillConfig(fresh=True)) == 16_000
     assert pool_size(grey, DistillConfig(prior="procedural")) == 16_000
-    assert pool_size(colour, DistillConfig(prior="none")) == 16_000
+    assert pool_size(colour, DistillConfig()) == 16_000  # colour images have photographs beside them, unless measured
+    assert pool_size(colour, DistillConfig(prior="none")) == 40_000
     schemas = [image_schema((1, side, side), ("a", "b")) for side in (224, 1000)]
     x_rays = [replace(grey[0], schema=schema, generator=None) for schema in schemas]
     sizes = [pool_size([x], DistillConfig()) for x in x_rays]

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from mosaic_fl.cli.forecasting import announce, show
-from mosaic_fl.config import Config, DistillConfig
+from mosaic_fl.config import Config
 from mosaic_fl.data.partition import class_table
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.forecast.foresee import foresee_run
@@ -50,7 +50,7 @@ def simulate(
     stopwatch = Stopwatch()
     with stopwatch.stage("load"), waiting(console, f"loading {config.data.name} and spreading it over the clients"):
         prepared = prepare(config)
-    _advise(config, prepared, overrides)
+    _advise(config, overrides)
     sources = [Path(config.data.name)]
     claim(out, "run", prepared.inputs, prepared.config, sources, resume=resume, force=force, dry_run=dry_run)
     if dry_run:
@@ -74,13 +74,10 @@ def simulate(
     print(f"Results: {out}/{names}")
 
 
-def _advise(config: Config, prepared: RunSetup, overrides: Collection[str]) -> None:
-    """Note settings in `overrides` that have no effect, and a preset that fits the data better."""
+def _advise(config: Config, overrides: Collection[str]) -> None:
+    """Note settings in `overrides` that have no effect."""
     if idle := [setting for name, setting in _without_effect(config).items() if name in overrides]:
         note(f"{METHODS[config.run.method].title} has no use for {', '.join(idle)}")
-    hard = not prepared.splits.train.schema.kind.drawn_well
-    if METHODS[config.run.method].fuses and hard and config.distill == DistillConfig():
-        note("colour images: for photographs, --preset natural does better (docs/notes)")
 
 
 def _without_effect(config: Config) -> dict[str, str]:
@@ -98,7 +95,7 @@ def _without_effect(config: Config) -> dict[str, str]:
         "distill.prior": (prior, card.transfer == SAMPLES_OR_PRIOR),
         "rounds.warm_up": (config.rounds.warm_up, card.fuses or card.rounds or "rounds.warm_up" in card.defaults),
         "rounds.fine_tune": (config.rounds.fine_tune, card.fuses),
-        "distill.choose": (config.distill.choose, card.fuses),
+        "distill.choose": (config.distill.choose is True, card.fuses),
     }
     return {
         name: f"{name} = {str(value).lower()}"

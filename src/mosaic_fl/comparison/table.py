@@ -21,6 +21,7 @@ USUAL_SPLIT = Config().partition.split
 BASELINE = "mosaic"  # where it ran, all others are compared with it
 REAL_DATA = "not data-free"
 VALIDATION_CHOICE = "chosen on validation splits"
+DOUBT_CHOICE = "asks validation splits where generators are weak"
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ def caveat_of(method: str, config: Config) -> str:
     has_partial_rounds = config.rounds.kind != "fedavg" and config.rounds.warm_up > 0
     parts = [
         REAL_DATA if kind_of(method) == "real data" else "",
-        VALIDATION_CHOICE if card.chooses or (card.fuses and config.distill.choose) else "",
+        VALIDATION_CHOICE if card.chooses or (card.fuses and config.distill.choose is True) else "",
+        DOUBT_CHOICE if card.fuses and config.distill.choose == "auto" and not card.chooses else "",
         _widths(config) if card.widths == "always" or (card.widths and has_partial_rounds) else "",
     ]
     return "; ".join(filter(None, parts))

@@ -7,7 +7,7 @@ from mosaic_fl.errors import UsageError
 def check_one_exchange(config: Config) -> None:
     """Raise UsageError for settings that need a second exchange with the clients, for work on contributions alone."""
     requests = {
-        "distill.choose = true": config.distill.choose,
+        "distill.choose = true": config.distill.choose is True,
         f"rounds.warm_up = {config.rounds.warm_up}": config.rounds.warm_up,
         f"rounds.fine_tune = {config.rounds.fine_tune}": config.rounds.fine_tune,
     }

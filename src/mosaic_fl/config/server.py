@@ -77,9 +77,14 @@ class DistillConfig(ReadSection):
     candidates: tuple[TeacherName, ...] = Field(
         (), description="teachers that choose tries; empty: the given one, or for auto the best and class_weighted"
     )
-    choose: bool = Field(False, description="let clients score short students to choose teacher and label's share")
-    candidate_share: float = Field(0.3, gt=0, le=1, description="share of the steps that such a short student gets")
-    steps: int = Field(1200, ge=1, description="training steps")
+    choose: Literal["auto"] | bool = Field(
+        "auto", description="let clients score short students to choose how to teach; auto: where generators are weak"
+    )
+    candidate_share: float = Field(0.2, gt=0, le=1, description="share of the steps that such a short student gets")
+    steps: int = Field(1200, ge=1, description="training steps of a term")
+    terms: int = Field(
+        4, ge=1, le=100, description="most terms: another one follows while the student gains on its teacher"
+    )
     batch_size: int = Field(128, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
@@ -89,7 +94,7 @@ class DistillConfig(ReadSection):
     label: float = Field(0.5, ge=0, description="weight of cross-entropy with the generator's label; see overlap")
     overlap: bool = Field(
         True,
-        description="grey images without prior and choose: kl loses to label what the clients' classes do not overlap",
+        description="kl loses to label what clients' classes do not overlap, as far as experts recognise the samples",
     )
     teacher_label: float = Field(0.0, ge=0, description="weight of cross-entropy with the teacher's label")
     jsd: float = Field(0.0, ge=0, description="weight of the Jensen–Shannon divergence")
@@ -100,9 +105,19 @@ class DistillConfig(ReadSection):
     def _something_teaches(self) -> Self:
         if not (self.kl or self.label or self.teacher_label or self.jsd):
             raise ValueError("distill.kl, label, teacher_label and jsd are all 0: nothing would teach the student")
-        if self.choose and not (self.kl or self.label):
+        if self.choose is True and not (self.kl or self.label):
             raise ValueError("distill.choose weighs distill.kl against distill.label: give one of them a weight")
         return self
+
+    @property
+    def both(self) -> float:
+        """The weight of teacher and label together: the sum of `kl` and `label`."""
+        return self.kl + self.label
+
+    @property
+    def label_share(self) -> float:
+        """The label's share of `both`, 0..1; 0 where neither has a weight."""
+        return self.label / self.both if self.both else 0.0
 
 
 class SynthesisConfig(ReadSection):

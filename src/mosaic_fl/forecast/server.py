@@ -17,7 +17,7 @@ from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
 from mosaic_fl.server.recipes import best_teacher, candidates, needs_meta
 from mosaic_fl.server.student import CHECKS
-from mosaic_fl.server.transfer import has_prior, pool_samples, suits_generators
+from mosaic_fl.server.transfer import has_prior, pool_samples
 
 DRAWS = 3.0  # samples that an unconditional generator draws for one sample of a class
 COPIES = 3.0  # of the transfer set in memory while it is written: the set, its packed form, the file's bytes
@@ -56,23 +56,30 @@ def distillation(
     settings = config.distill
     classes = schema.num_classes
     experts = len(contributors)
-    jobs, disk = meta_model(config, schema, contributors) if needs_meta(settings, schema) else ([], 0)
+    jobs, disk = meta_model(config, schema, contributors) if needs_meta(settings, schema, None) else ([], 0)
     images = transfer(config, schema, contributors)
     total = images.total
     meta = bool(jobs)
     jobs += images.jobs + outputs("pool", contributors, total)
-    best = best_teacher(settings, schema, meta=meta)
+    best = best_teacher(settings, schema, None, meta=meta)
     teacher = best if settings.teacher == "auto" else settings.teacher
-    teachers = sorted({best, "class_weighted", teacher, *settings.candidates})
+    teachers = sorted({teacher, *(r.teacher for r in candidates(settings, best, labelled=images.generated > 0))})
     steps = sorted({*teachers, "class_balanced"})
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*steps, "evened"]]
     stage = pool_bytes(schema, total, len(teachers))
     jobs.append(Job("pool", Unit("packing"), PASSES * stage))
-    recipes = candidates(settings, best, labelled=images.generated > 0) if can_score and settings.choose else []
+    weak = has_prior(settings, schema)  # as the kind of samples says: nobody has looked at the generators yet
+    asks = can_score and (weak if settings.choose == "auto" else settings.choose)
+    recipes = candidates(settings, best, labelled=images.generated > 0)
     short = max(1, round(settings.candidate_share * settings.steps))
-    for recipe in recipes:
+    for recipe in recipes if asks else []:
         jobs += student_steps(f"candidate-{recipe.name}", config, student, total, short)
     jobs += student_steps("student", config, student, total, settings.steps)
+    terms = settings.terms if weak and not settings.fresh else 1
+    answer = Job("pool", Unit("teachers", teacher, experts), total)
+    for term in range(1, terms):
+        jobs += [*images.jobs, *outputs("pool", contributors, total), answer]
+        jobs += student_steps(f"student-{term}", config, student, total, settings.steps)
     if settings.fresh:
         fresh_images = settings.steps * settings.batch_size
         jobs += sampling("student", contributors, fresh_images, balanced=settings.balanced)
@@ -82,7 +89,8 @@ def distillation(
         ]
     output_bytes = PARTS * 4 * min(total, at_once(4 * experts * classes)) * experts * classes
     size = model_bytes(student, schema)
-    return ServerWork(jobs, disk + stage + 2 * size, round(COPIES * stage) + output_bytes, len(recipes))
+    judged = len(recipes) + terms if asks else 0
+    return ServerWork(jobs, disk + stage + (1 + terms) * size, round(COPIES * stage) + output_bytes, judged)
 
 
 def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributor]) -> tuple[list[Job], int]:
@@ -118,7 +126,7 @@ def transfer(config: Config, schema: Schema, contributors: Sequence[Contributor]
     """The transfer set of `server.transfer`."""
     settings = config.distill
     prior = settings.prior_pool if has_prior(settings, schema) else 0
-    strong = suits_generators(settings, schema) and not any(c.rejects for c in contributors)
+    strong = not has_prior(settings, schema) and not any(c.rejects for c in contributors)
     has_generator = any(c.family for c in contributors)
     generated = pool_samples(settings, schema, len(contributors), strong=strong) if has_generator else 0
     jobs = sampling("pool", contributors, generated, balanced=settings.balanced)

@@ -56,7 +56,9 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     def judge(model: GlobalModel) -> float | None:
         return validation_accuracy(federation.evaluate(model.architecture, model.state))
 
-    distilled = distill(contributions, config, device, journal, common_start.full, judge)
+    # Without held-back samples nobody can judge, and auto does without; who asks for a judge was told before.
+    can_judge = config.data.validation or config.distill.choose is True
+    distilled = distill(contributions, config, device, journal, common_start.full, judge if can_judge else None)
 
     model, up, down = _fine_tune(federation, config, distilled.model, fine_tune, journal)
     size = len(distilled.model.to_bytes())

@@ -10,7 +10,7 @@ def check_mosaic(config: Config) -> None:
     check_teacher(config)
     if config.meta.kind != "none" and config.meta.source == "prototypes" and not config.prototypes.per_class:
         raise UsageError("meta.source is prototypes, but prototypes.per_class is 0: set it to 5, say, or say synthetic")
-    if config.distill.choose and not config.data.validation:
+    if config.distill.choose is True and not config.data.validation:
         raise UsageError("distill.choose asks the clients' validation splits, but data.validation is 0: say 0.1")
 
 

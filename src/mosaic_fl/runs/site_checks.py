@@ -49,7 +49,7 @@ def check_generators(config: Config, sites: Sequence[Site], device: torch.device
 def check_validation(config: Config, sites: Sequence[Site]) -> None:
     """Raise UsageError where the method uses the clients' validation samples and no client has one."""
     card = METHODS[config.run.method]
-    chooses = card.fuses and config.distill.choose
+    chooses = card.fuses and config.distill.choose is True
     if not (card.real_data or chooses) or any(len(split(site, config)[1]) for site in sites):
         return
     raise UsageError(

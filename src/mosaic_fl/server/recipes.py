@@ -1,9 +1,9 @@
 """Which teacher, and how much of the generators' labels: decided by measurement (docs/method.md, lessons 3 and 5).
 
 Where data is extremely uneven the generator's label beats the teacher, else the teacher beats the label; where
-generators are weak the class-weighted ensemble beats the meta model. So a few short students are trained, one a
+generators are weak the class-balanced ensemble beats the meta model. So a few short students are trained, one a
 recipe, and a judge who is not the server's own belief scores them: the clients, on their validation splits. Where
-nobody judges, the teacher counts as far as the clients share their classes (`given_recipe`).
+nobody judges, labels count as far as experts recognise the samples (`label_shares`).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,61 +13,104 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mosaic_fl.config import DistillConfig
+from mosaic_fl.config import Config, DistillConfig
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.server.transfer import has_prior
+from mosaic_fl.notes import note
+from mosaic_fl.server.recognition import Recognition
+from mosaic_fl.server.transfer import FALLBACK, has_prior
 
 LABEL_SHARES = (0.0, 0.5, 1.0)
+TEACHABLE = 0.8  # share of samples that experts recognise from which on a meta model learns enough from them
+CERTAIN = 0.95  # share of samples that experts recognise from which on nobody is asked how to teach
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """`teacher` is a registered teacher; `label` in 0..1 is the label's share of the loss, the teacher has the rest."""
+    """`teacher` is a registered teacher; `label` in 0..1 is the label's share of the loss, the teacher has the rest.
+
+    With `measured` each sample has its own share (`label_shares`), and `label` is their mean.
+    """
 
     teacher: str
     label: float
+    measured: bool = False
 
     @property
     def name(self) -> str:
         """A short name, as in a table."""
-        return f"{self.teacher}-{round(100 * self.label)}"
-
-    def applied(self, config: DistillConfig) -> DistillConfig:
-        """`config` with this recipe's weights, which sum to that of its KL and label terms."""
-        total = config.kl + config.label
-        return config.model_copy(update={"kl": total * (1 - self.label), "label": total * self.label})
+        return f"{self.teacher}-{'measured' if self.measured else round(100 * self.label)}"
 
 
-def given_recipe(config: DistillConfig, best: str, shared: float) -> Recipe:
-    """The recipe that `config` says, with `best` where it leaves the teacher open.
+Shares = Callable[[Tensor, Tensor], Tensor]
+"""(labels (n,), the clients that drew them (n,)) -> the label's share of each, 0..1 (n,)."""
 
-    Where both teach and `config.overlap` is on, the teacher's share is multiplied by `shared`, the classes' `overlap`
-    in 0..1: two classes that no client holds together nobody has told apart on real data, and the teacher's word on
-    them is worth less than the label of a generated sample (docs/notes/labels-and-teacher.md).
+
+def label_shares(config: DistillConfig, measure: Recognition | None, weights: Tensor, clients: Sequence[int]) -> Shares:
+    """How far each sample's label counts. The configuration says how far teacher and label count in general.
+
+    Where both do and `config.overlap` is on, the teacher's part shrinks towards its `overlap`-fold as far as the label
+    is certain by the `measure`. Two classes that no client holds together nobody has told apart on real data, and the
+    teacher's word on them is worth less than the label of a sample that its client's expert recognises
+    (docs/notes/labels-and-teacher.md). `weights` (K, C) are the class weights of `clients`.
     """
-    total = config.kl + config.label
-    label = config.label / total if total else 0.0
-    if config.overlap and label:
-        label = 1 - (1 - label) * shared
-    return Recipe(best if config.teacher == "auto" else config.teacher, label)
+    share = config.label_share
+    if measure is None or not (config.overlap and share):
+        return lambda labels, _: torch.full((len(labels),), share)
+    by_class = 1 - (1 - share) * (1 - measure.certainty * (1 - overlap(weights)))
+    rows = torch.tensor(clients)
+
+    def shares(labels: Tensor, sources: Tensor) -> Tensor:
+        drawn = labels >= 0
+        result = torch.full((len(labels),), share)
+        result[drawn] = by_class[torch.searchsorted(rows, sources[drawn]), labels[drawn]]
+        return result
+
+    return shares
 
 
-def needs_meta(config: DistillConfig, schema: Schema) -> bool:
-    """Whether the meta model may teach. Where prior images serve, the class-balanced ensemble does, unless told.
+def with_prior(config: Config, schema: Schema, measure: Recognition | None) -> Config:
+    """The configuration with as many prior samples as generators need, where it leaves them open (`distill.prior`).
 
-    The meta model learns from generators' samples alone, so weak generators make a weak one. On three sets of colour
-    images the class-balanced ensemble gave students that were 1 to 10 points better (docs/notes/other-data.md).
+    Without a measure, and for samples that have no such prior, the kind of samples decides.
     """
-    if config.teacher == "auto" and not has_prior(config, schema):
+    photos = config.distill.model_copy(update={"prior": FALLBACK})
+    if config.distill.prior != "auto" or measure is None or not has_prior(photos, schema):
+        return config
+    count = round(measure.prior_need * config.distill.prior_pool)
+    if not count:
+        return config.with_values({"distill.prior": "none"})
+    note(
+        f"clients' models recognise {measure.mean:.0%} of what their own generators draw: the student learns from "
+        f"{count:,} prior images, too; more generator.steps may help"
+    )
+    return config.with_values({"distill.prior": FALLBACK, "distill.prior_pool": count})
+
+
+def is_in_doubt(config: DistillConfig, measure: Recognition | None) -> bool:
+    """Whether clients are asked how to teach: as `distill.choose` says, and for auto where labels are not `CERTAIN`."""
+    if config.choose != "auto":
+        return config.choose
+    return bool(config.both) and measure is not None and measure.mean < CERTAIN
+
+
+def needs_meta(config: DistillConfig, schema: Schema, measure: Recognition | None) -> bool:
+    """Whether the meta model may teach: where the configuration names it, or leaves it open and generators serve.
+
+    The meta model learns from generators' samples alone, so weak generators make a weak one: below a recognition of
+    `TEACHABLE` the class-balanced ensemble teaches (docs/notes/other-data.md), and without a measure beside prior
+    samples.
+    """
+    if "meta" in (config.teacher, *config.candidates):
         return True
-    return "meta" in (config.teacher, *config.candidates)
+    serves = not has_prior(config, schema) if measure is None else measure.mean >= TEACHABLE
+    return config.teacher == "auto" and serves
 
 
-def best_teacher(config: DistillConfig, schema: Schema, *, meta: bool) -> str:
+def best_teacher(config: DistillConfig, schema: Schema, measure: Recognition | None, *, meta: bool) -> str:
     """The teacher that `distill.teacher = auto` means; `meta` says whether there is a meta model."""
-    if has_prior(config, schema):
-        return "class_balanced"
-    return "meta" if meta else "class_weighted"
+    if meta and needs_meta(config.model_copy(update={"teacher": "auto", "candidates": ()}), schema, measure):
+        return "meta"
+    return "class_balanced" if has_prior(config, schema) else "class_weighted"
 
 
 def overlap(weights: Tensor) -> float:
@@ -89,9 +132,10 @@ def overlap(weights: Tensor) -> float:
 def candidates(config: DistillConfig, best: str, *, labelled: bool) -> list[Recipe]:
     """The recipes worth a try: each teacher alone and with labels, and labels alone, where there are any.
 
-    Labels count half in them, whatever the overlap: the judge's scores decide.
+    Labels count half in them, whatever is measured: the judge's scores decide.
     """
-    teachers: list[str] = [best, "class_weighted"] if config.teacher == "auto" else [config.teacher]
+    other = "class_evened" if best == "class_balanced" else "class_balanced"
+    teachers: list[str] = [best, other] if config.teacher == "auto" else [config.teacher]
     teachers = list(config.candidates) or teachers
     mixed = [Recipe(t, share) for t in dict.fromkeys(teachers) for share in (LABEL_SHARES[:2] if labelled else (0.0,))]
     return [*mixed, Recipe(best, 1.0)] if labelled else mixed

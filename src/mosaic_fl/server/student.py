@@ -27,35 +27,50 @@ CHECKS = 20  # looks at the hold-out in one training
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the student learns from: `samples` at rest, `teacher` log-probabilities (n, C), and `labels` (n,) or −1."""
+    """What the student learns from: `samples` at rest, `teacher` log-probabilities (n, C), and `labels` (n,) or −1.
+
+    `shares` (n,) in 0..1 is how far each sample's label counts; the teacher has the rest. Without it all labels count
+    as the weights of the configuration say. A sample without a label has its teacher alone, whatever its share.
+    """
 
     samples: Samples
     labels: Tensor
     teacher: Tensor
+    shares: Tensor | None = None
 
     def at(self, index: Tensor) -> "Lesson":
         """The samples at `index`."""
-        return Lesson(self.samples[index], self.labels[index], self.teacher[index])
+        shares = None if self.shares is None else self.shares[index]
+        return Lesson(self.samples[index], self.labels[index], self.teacher[index], shares)
+
+    def divided(self, holdout: float, rng: torch.Generator) -> tuple["Lesson", "Lesson"]:
+        """(what is learnt from, a share `holdout` of the samples that is not); at least one sample is learnt from."""
+        order = torch.randperm(len(self.labels), generator=rng)
+        cut = min(round(holdout * len(order)), len(order) - 1)
+        return self.at(order[cut:]), self.at(order[:cut])
 
     def to(self, device: torch.device) -> "Lesson":
         """A copy on `device`."""
-        return Lesson(self.samples.to(device), self.labels.to(device), self.teacher.to(device))
+        shares = None if self.shares is None else self.shares.to(device)
+        return Lesson(self.samples.to(device), self.labels.to(device), self.teacher.to(device), shares)
 
 
 def distillation_loss(outputs: Tensor, lesson: Lesson, config: DistillConfig) -> Tensor:
     """kl·KL(teacher ‖ student) + label·CE(generator's label) + teacher_label·CE(argmax teacher) + jsd·JSD.
 
     `outputs` are the student's logits (n, C). For a sample without a label (−1) the label's weight goes to the KL term.
-    The mean is over all n samples; a term of weight 0 is not computed.
+    With `lesson.shares` each sample divides the sum of both weights by its own share. The mean is over all n samples; a
+    term of weight 0 is not computed.
     """
-    labelled = lesson.labels >= 0
-    kl = torch.where(labelled, config.kl, config.kl + config.label)
+    shares = config.label_share if lesson.shares is None else lesson.shares
+    label = torch.where(lesson.labels >= 0, config.both * shares, 0.0)
+    kl = config.both - label
     loss = outputs.new_zeros(())
-    if config.kl or (config.label and not bool(labelled.all())):
+    if bool((kl > 0).any()):
         loss = loss + (kl * kl_divergence(lesson.teacher, outputs, config.temperature)).mean()
-    if config.label:
-        each = F.cross_entropy(outputs, lesson.labels, ignore_index=UNLABELLED, reduction="sum")
-        loss = loss + config.label * each / len(outputs)
+    if bool((label > 0).any()):
+        each = F.cross_entropy(outputs, lesson.labels, ignore_index=UNLABELLED, reduction="none")
+        loss = loss + (label * each).mean()
     if config.teacher_label:
         loss = loss + config.teacher_label * F.cross_entropy(outputs, lesson.teacher.argmax(1))
     if config.jsd:
@@ -71,20 +86,20 @@ def train_student(
     device: torch.device,
     monitor: Monitor,
     fresh: Callable[[int], Lesson] | None = None,
+    holdout: Lesson | None = None,
 ) -> dict[str, float]:
     """Train `student` in place; returns its figures on the synthetic hold-out.
 
     The batch of step s is `fresh(s)` where that is given, else it is drawn from `lesson`; its samples are varied as
     `config.augment` says, and the teacher's word on them stays.
 
-    It ends with the (averaged) weights whose distillation loss was least on the hold-out, a part of the pool,
-    on the CPU in eval mode. Raises MosaicError where the loss is no longer finite.
+    It ends with the (averaged) weights whose distillation loss was least on the `holdout`, by default a part of the
+    lesson that it does not learn from, on the CPU in eval mode. Raises MosaicError where the loss is no longer finite.
     """
     rng = stream.torch()
-    order = torch.randperm(len(lesson.labels), generator=rng)
-    cut = min(round(config.holdout * len(order)), len(order) - 1)
-    holdout = lesson.at(order[:cut])
-    rest = lesson.at(order[cut:]).to(device)
+    if holdout is None:
+        lesson, holdout = lesson.divided(config.holdout, rng)
+    rest = lesson.to(device)
     student.to(device).train()
     smooth = averaged(student, config.ema) if config.ema else None
     best = BestWeights(smooth.module if smooth else student)

@@ -64,15 +64,16 @@ class Teachers:
         The experts are asked once, and once more for teachers of other packages, which may read the bias.
         """
         wanted = set(names)
-        answers = self._ask({"class_balanced"} | wanted & WITHOUT_BIAS, samples, device)
+        answers = self.ask({"class_balanced"} | wanted & WITHOUT_BIAS, samples, device)
         teachers = self.evened_over(answers["class_balanced"])
         if "class_evened" in wanted:
             answers["class_evened"] = teachers.even(answers["class_balanced"])
         if others := wanted - answers.keys():
-            answers |= teachers._ask(others, samples, device)
+            answers |= teachers.ask(others, samples, device)
         return teachers, {name: answers[name] for name in sorted(wanted)}
 
-    def _ask(self, names: set[str], samples: Samples, device: torch.device | str) -> dict[str, Tensor]:
+    def ask(self, names: set[str], samples: Samples, device: torch.device | str) -> dict[str, Tensor]:
+        """The log-probabilities (n, C) that each of `names` gives `samples`, with the bias as it is."""
         fuses = {name: partial(self.log_probabilities, name) for name in sorted(names)}
         return self.mixture.fused(samples, fuses, device)
 

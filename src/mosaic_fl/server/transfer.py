@@ -42,19 +42,14 @@ def has_prior(config: DistillConfig, schema: Schema) -> bool:
 
 
 def strong_generators(contributions: Sequence[Contribution], config: DistillConfig) -> bool:
-    """Whether the generators' samples are good enough to learn from alone, and their labels right.
+    """Whether the generators' samples serve alone, and with labels of their own.
 
-    The kind says whether small generators draw it well. Not where prior samples have to help them, nor where a
-    generator cannot be asked for a class: its label is then one expert's word.
+    Not where prior samples have to help them, nor where a generator cannot be asked for a class: its label is then one
+    expert's word.
     """
-    if not suits_generators(config, contributions[0].schema):
+    if has_prior(config, contributions[0].schema):
         return False
     return all(c.generator_spec is None or c.generator_spec.conditional for c in contributions)
-
-
-def suits_generators(config: DistillConfig, schema: Schema) -> bool:
-    """Whether samples of conditional generators would be good enough alone for such samples and settings."""
-    return schema.kind.drawn_well and not has_prior(config, schema)
 
 
 def pool_size(contributions: Sequence[Contribution], config: DistillConfig) -> int:

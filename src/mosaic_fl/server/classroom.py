@@ -1,0 +1,173 @@
+"""Where students are taught: short ones on trial, and the real one term after term."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import Config
+from mosaic_fl.domains.samples import from_tensors
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.models import build, default_student
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state
+from mosaic_fl.server.growth import Term, goes_on
+from mosaic_fl.server.pool import Sampler
+from mosaic_fl.server.recipes import Recipe, Shares
+from mosaic_fl.server.student import Lesson, train_student
+from mosaic_fl.server.teachers import Teachers
+from mosaic_fl.server.transfer import transfer_set
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Monitor
+
+FIELD = "sample/"  # begins the names of the pool's fields in its stage
+Product = tuple[dict[str, Tensor], dict[str, Any]]
+Judge = Callable[[GlobalModel], float | None]
+"""Scores a candidate model in 0..1; higher is better. None where there is nobody to judge it."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """The weights of the student after its best term, and all its terms in their order."""
+
+    state: State
+    best: Term
+    terms: list[Term]
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """Students learn from `teachers` on the tensors of a `pool`, and in later terms on new samples of `sampler`.
+
+    `start` has the weights, by architecture, with which a student begins; without an entry it begins at random.
+    `measured` gives the samples of a transfer set their labels' shares.
+    """
+
+    config: Config
+    contributions: Sequence[Contribution]
+    teachers: Teachers
+    pool: Mapping[str, Tensor]
+    measured: Shares
+    sampler: Callable[[], Sampler]
+    device: torch.device
+    start: Mapping[str, Mapping[str, Tensor]]
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of all samples."""
+        return self.contributions[0].schema
+
+    @property
+    def architecture(self) -> str:
+        """The students' architecture."""
+        return self.config.models.student or default_student(self.schema)
+
+    def model(self, state: State) -> GlobalModel:
+        """A student's weights as a global model."""
+        return GlobalModel(self.architecture, self.schema, state)
+
+    def default_recipe(self, best: str) -> Recipe:
+        """The recipe that the configuration says, with the teacher `best` where it leaves that open."""
+        settings = self.config.distill
+        labels = self.pool["labels"]
+        shares = self.measured(labels, self.pool["sources"])[labels >= 0]
+        mean = round(float(shares.mean()), 6) if len(shares) else settings.label_share
+        return Recipe(best if settings.teacher == "auto" else settings.teacher, mean, measured=True)
+
+    def teach(self, recipe: Recipe, steps: int, monitor: Monitor) -> Product:
+        """The weights of a new student after so many steps by the recipe, and its figures on the hold-out."""
+        student = self._student(self.start.get(self.architecture))
+        settings = self.config.distill.model_copy(update={"steps": steps})
+        stream = Stream(self.config.run.seed, "student")
+        fresh = self._fresh(recipe) if settings.fresh else None
+        figures = train_student(student, self._lesson(recipe), settings, stream, self.device, monitor, fresh)
+        return copy_state(student), {"holdout": figures}
+
+    def audition(self, recipe: Recipe, judge: Judge, journal: Journal) -> float | None:
+        """What the judge says of a short student that was taught by the recipe."""
+        settings = self.config.distill
+        steps = max(1, round(settings.candidate_share * settings.steps))
+
+        def attempt(monitor: Monitor) -> Product:
+            state, info = self.teach(recipe, steps, monitor)
+            return {}, info | {"score": judge(self.model(state))}
+
+        score: float | None = journal.stage(f"candidate-{recipe.name}", attempt).info["score"]
+        return score
+
+    def course(self, recipe: Recipe, judge: Judge | None, journal: Journal) -> Course:
+        """A student's terms by the recipe: see `growth`. A later term goes on from the best one, on new samples.
+
+        With a `judge` each term has a score; without, the hold-out's loss decides. The hold-out is that of the pool.
+        """
+        settings = self.config.distill
+        most = 1 if settings.fresh else settings.terms
+
+        def judged(learn: Callable[[Monitor], Product], monitor: Monitor) -> Product:
+            state, info = learn(monitor)
+            return state, info | {"score": judge(self.model(state)) if judge and most > 1 else None}
+
+        stage = journal.stage("student", partial(judged, partial(self.teach, recipe, settings.steps)))
+        terms = [Term(stage.info["holdout"], stage.info["score"])]
+        best = terms[0]
+        state = stage.tensors
+        while len(terms) < most and goes_on(terms):
+            number = len(terms)
+            again = partial(self._term, recipe, number, state)
+            latest = journal.stage(f"student-{number}", partial(judged, again))
+            terms.append(Term(latest.info["holdout"], latest.info["score"]))
+            if terms[-1].beats(best):
+                best = terms[-1]
+                state = latest.tensors
+        return Course(state, best, terms)
+
+    def _term(self, recipe: Recipe, number: int, state: State, monitor: Monitor) -> Product:
+        """The student with the weights `state` after another term, the `number`-th, on samples of its own."""
+        settings = self.config.distill
+        seed = self.config.run.seed
+        drawn = Stream(seed, "term", round=number).integer()
+        transfer = transfer_set(self.contributions, settings, drawn, self.device, self.sampler)
+        answers = self.teachers.ask({recipe.teacher}, transfer.samples, self.device)
+        shares = self._shares(recipe, transfer.labels, transfer.sources)
+        lesson = Lesson(transfer.samples, transfer.labels, answers[recipe.teacher], shares)
+        _, holdout = self._lesson(recipe).divided(settings.holdout, Stream(seed, "student").torch())
+        student = self._student(state)
+        stream = Stream(seed, "student", round=number)
+        figures = train_student(student, lesson, settings, stream, self.device, monitor, None, holdout)
+        return copy_state(student), {"holdout": figures}
+
+    def _student(self, state: Mapping[str, Tensor] | None) -> Classifier:
+        with Stream(self.config.run.seed, "student-init").ambient():
+            student = build(self.architecture, self.schema)
+        if state is not None:
+            student.load_state_dict(dict(state))
+        return student
+
+    def _lesson(self, recipe: Recipe) -> Lesson:
+        """The whole pool by the recipe."""
+        labels = self.pool["labels"]
+        samples = from_tensors(self.schema.fields, self.pool, FIELD)
+        shares = self._shares(recipe, labels, self.pool["sources"])
+        return Lesson(samples, labels, self.pool[f"teacher/{recipe.teacher}"], shares)
+
+    def _shares(self, recipe: Recipe, labels: Tensor, sources: Tensor) -> Tensor:
+        return self.measured(labels, sources) if recipe.measured else torch.full((len(labels),), recipe.label)
+
+    def _fresh(self, recipe: Recipe) -> Callable[[int], Lesson]:
+        """Batches of new samples, as the paper draws them: one a step, of which the teacher is asked once."""
+        settings = self.config.distill
+        mixture = self.teachers.mixture
+        draw = self.sampler().draw if settings.balanced else self.sampler().draw_as_they_come
+
+        def at(step: int) -> Lesson:
+            batch = draw(settings.batch_size, Stream(self.config.run.seed, "fresh", round=step))
+            teacher = self.teachers.log_probabilities(recipe.teacher, mixture.outputs(batch.samples, self.device))
+            return Lesson(batch.samples, batch.labels, teacher, self._shares(recipe, batch.labels, batch.sources))
+
+        return at
