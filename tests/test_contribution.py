@@ -4,13 +4,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from densities import written_by_0_7
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
-from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import KIND, Contribution
+from mosaic_fl.forecast.sizes import contribution_bytes
+from mosaic_fl.generators.density import ClassMixture
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import under
 from mosaic_fl.storage import container
 from mosaic_fl.training.monitor import Recorder
 
@@ -24,10 +28,14 @@ QUICK = {
 }
 
 
+def silent(stage: str) -> Recorder:
+    return Recorder()
+
+
 @pytest.fixture(scope="module")
 def made(digits: Dataset) -> Contribution:
     config = Config().with_values(QUICK)
-    return contribute(Site(2, digits.subset(range(80)), "cnn:4"), config, torch.device("cpu"), lambda _: Recorder())
+    return contribute(Site(2, digits.subset(range(80)), "cnn:4"), config, torch.device("cpu"), silent)
 
 
 def altered(made: Contribution, **manifest: object) -> bytes:
@@ -174,3 +182,60 @@ def test_a_small_file_cannot_claim_a_network_whose_maps_need_gigabytes(
 def test_a_reason_cannot_steer_a_terminal(made: Contribution) -> None:
     lean = replace(made, generator=None, generator_spec=None, generator_note="\x1b[2Jtoo few\n")
     assert Contribution.from_bytes(lean.to_bytes()).generator_note == "[2Jtoo few"
+
+
+def full_density(state: dict[str, torch.Tensor], latent: int = 4, classes: int = 10) -> dict[str, torch.Tensor]:
+    """A generator's state with a density as version 0.7 wrote it."""
+    density = ClassMixture(classes, latent)
+    density.resize(len(state["density.share"]))
+    density.load_state_dict(under("density.", state))
+    rest = {name: tensor for name, tensor in state.items() if not name.startswith("density.")}
+    return rest | {f"density.{name}": tensor for name, tensor in written_by_0_7(density).items()}
+
+
+def test_a_file_of_0_7_is_read_and_draws_the_same_samples(made: Contribution) -> None:
+    assert made.generator is not None
+    older = replace(made, generator=full_density(made.generator))
+    assert len(older.to_bytes()) > len(made.to_bytes())
+    back = Contribution.from_bytes(older.to_bytes())
+    assert back.to_bytes() == made.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("share", torch.tensor(1.0)),
+        ("share", torch.zeros(0)),
+        ("share", torch.ones(2**20)),
+        ("location", torch.zeros(1, 5)),
+        ("scale", torch.zeros(1, 16)),
+        ("components", torch.full((10,), 16, dtype=torch.uint8)),
+        ("components", torch.zeros(10, dtype=torch.int64)),
+        ("components", torch.zeros(9, dtype=torch.uint8)),
+    ],
+)
+def test_a_density_whose_parts_do_not_fit_each_other_is_refused(
+    made: Contribution, name: str, value: torch.Tensor
+) -> None:
+    assert made.generator is not None
+    with pytest.raises(UsageError, match=r"generator: weight 'density|density has components of no class"):
+        Contribution.from_bytes(replace(made, generator=made.generator | {f"density.{name}": value}).to_bytes())
+
+
+def test_a_client_of_few_classes_sends_a_density_of_these_alone() -> None:
+    """Four of 43 classes: a tenth of the Gaussians, and one more."""
+    schema = image_schema((1, 8, 8), tuple(map(str, range(43))))
+    images = torch.randint(256, (430, 1, 8, 8), dtype=torch.uint8)
+    config = Config().with_values(QUICK | {"generator.latent": 16})
+    density = list[int]()
+    for held in (4, 43):
+        data = image_dataset(images, torch.arange(430) % held, schema)
+        sent = contribute(Site(0, data.subset(range(held * 10)), "mlp:4"), config, torch.device("cpu"), silent)
+        assert sent.generator is not None
+        density.append(sum(t.nbytes for t in under("density.", sent.generator).values()))
+        counts = tuple(sent.class_counts.tolist())
+        assert sent.generator_spec is not None
+        foreseen = contribution_bytes("mlp:4", schema, counts, config.prototypes, sent.generator_spec)
+        assert len(sent.to_bytes()) == pytest.approx(foreseen, rel=0.02)
+    a_gaussian = 4 * (1 + 16 + 16 * 17 // 2)
+    assert density == [43 + 5 * a_gaussian, 43 + 44 * a_gaussian]

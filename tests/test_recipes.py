@@ -146,3 +146,13 @@ def test_without_a_measure_prior_images_decide_about_the_teacher() -> None:
     assert best_teacher(DistillConfig(), GREY, None, meta=True) == "meta"
     assert best_teacher(DistillConfig(), GREY, None, meta=False) == "class_weighted"
     assert best_teacher(DistillConfig(prior="photos"), GREY, None, meta=True) == "class_balanced"
+
+
+def test_the_overlap_of_many_clients_and_classes_is_the_mean_over_all_pairs() -> None:
+    rng = torch.Generator().manual_seed(0)
+    counts = torch.randint(0, 30, (12, 25), generator=rng) * (torch.rand(12, 25, generator=rng) < 0.4)
+    counts[0, counts.sum(0) == 0] = 1
+    weights = class_weights(counts)
+    pairs = [(a, b) for a in range(25) for b in range(25) if a != b]
+    mean = sum(float(torch.minimum(weights[:, a], weights[:, b]).double().sum()) for a, b in pairs) / len(pairs)
+    assert overlap(weights) == pytest.approx(mean, abs=1e-6)
