@@ -101,11 +101,11 @@ class MixtureOfExperts:
         """
         outputs = torch.empty(len(samples), *self.weights.shape)  # filled, not stacked: it may be large
         for k, expert in enumerate(self.experts):
-            outputs[:, k] = expert.log_probabilities(samples, device)
-        if not bool(outputs.isfinite().all()):
-            broken = next(k for k in range(len(self.experts)) if not bool(outputs[:, k].isfinite().all()))
-            whose = f"the expert of client {self.owners[broken]}" if self.owners else f"expert {broken}"
-            raise UsageError(f"{whose} gives non-finite outputs: leave its contribution out")
+            answers = expert.log_probabilities(samples, device)
+            if not bool(answers.isfinite().all()):
+                whose = f"the expert of client {self.owners[k]}" if self.owners else f"expert {k}"
+                raise UsageError(f"{whose} gives non-finite outputs: leave its contribution out")
+            outputs[:, k] = answers
         return outputs
 
     def fused(
