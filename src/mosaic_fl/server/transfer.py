@@ -19,7 +19,8 @@ FALLBACK = "photos"  # prior images where the configuration leaves them open and
 # samples
 STRONG_POOL = 40_000
 WEAK_POOL = 16_000
-LARGEST_POOL = 2**30  # bytes of samples and of the experts' outputs on them beyond which a strong pool does not grow
+# bytes of samples and of the experts' outputs on them, which cost time, beyond which a strong pool does not grow
+LARGEST_POOL = 2**30
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def pool_size(contributions: Sequence[Contribution], config: DistillConfig) -> i
 def pool_samples(config: DistillConfig, schema: Schema, clients: int, *, strong: bool) -> int:
     """`config.pool`; 0 is 40,000 of `strong` generators, whose new samples teach more than another look at old ones.
 
-    Of large images, or many experts' float32 outputs on them, it is as many as a gibibyte holds. It is 16,000 at least,
+    Of large images, or many experts' float32 outputs on them, it is as many as make a gibibyte. It is 16,000 at least,
     and where generators are weak or new samples come with each step anyway (docs/notes/labels-and-teacher.md).
     """
     if config.pool or config.fresh or not strong:
