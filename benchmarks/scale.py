@@ -79,6 +79,8 @@ def serve(folder: Path, steps: float) -> None:
     config = usual.with_values(
         {
             "distill.prior": "none",
+            "distill.teacher": "meta",  # what `auto` means for good generators, and the most work
+            **({"distill.terms": 1} if hasattr(usual.distill, "terms") else {}),  # earlier trees have one anyway
             "meta.steps": max(1, round(steps * usual.meta.steps)),
             "distill.steps": max(1, round(steps * usual.distill.steps)),
         }
