@@ -56,7 +56,7 @@ class GeneratorConfig(ReadSection):
     width: int = Field(16, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's)")
     kl: float = Field(0.5, ge=0, description="cvae: weight of the KL term")
     perceptual: float = Field(
-        0.1, ge=0, description="cvae: weight, a value of a sample, of the distance that the client's network sees"
+        0.3, ge=0, description="cvae: weight, a value of a sample, of the distance that the client's network sees"
     )
     adversarial: float = Field(1.0, ge=0, description="dcgan: weight of the adversarial term")
     entropy: float = Field(1.0, ge=0, description="dcgan: weight of the entropy term (confident samples)")
