@@ -23,7 +23,11 @@ QUICK = [
         "meta.samples=400",
         "distill.steps=100",
         "distill.pool=600",
-        "distill.prior=none",  # so few steps make generators that nobody recognises
+        # So few steps make generators that nobody recognises.
+        "distill.prior=none",
+        "distill.teacher=meta",
+        "distill.choose=false",
+        "distill.terms=1",
     )
     for word in ("--set", setting)
 ]

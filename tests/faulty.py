@@ -28,6 +28,7 @@ QUICK = {
     "distill.batch_size": 16, "meta.steps": 2, "meta.samples": 32, "synthesis.epochs": 1,
     "synthesis.generator_steps": 1, "synthesis.student_steps": 1, "synthesis.batch_size": 16, "synthesis.latent": 4,
     "synthesis.width": 4, "rounds.warm_up": 2, "rounds.steps": 2, "models.student": "mlp:4:1",
+    "distill.terms": 1, "distill.choose": False,
 }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["--alpha", "nan"], ["partition.alpha"]),
         (["--clients", "0"], ["partition.clients"]),
         (["--clients", "2.5"], ["partition.clients is '2.5', but it should be a whole number"]),
-        (["--set", "distill.choose=maybe"], ["distill.choose is 'maybe', but it should be true or false"]),
+        (["--set", "distill.choose=maybe"], ["distill.choose is 'maybe', but it should be true or false or 'auto'"]),
         (["--set", "models.clients=3"], ["models.clients is 3, but it should be a list"]),
         (["--set", "data.name=3"], ["data.name is 3, but it should be text"]),
         (["--clients", "5000"], ["5000", "clients"]),
@@ -235,7 +235,7 @@ def test_options_that_a_method_has_no_use_for_are_told(capsys: pytest.CaptureFix
         return "".join(line for line in capsys.readouterr().err.splitlines() if "no use" in line)
 
     said = "mosaic: note: Mean logits has no use for rounds.warm_up = 3, distill.choose = true"
-    assert told("--method", "mean_logits", "--rounds", "3", "--choose") == said
+    assert told("--method", "mean_logits", "--rounds", "3", "--set", "distill.choose=true") == said
     # What the preset says, or is as it would be, is not asked for in vain.
     assert not told("--method", "fedavg", "--preset", "natural", "--rounds", "2", "--student", "mlp:4")
     photos = ("--set", "distill.prior=photos")

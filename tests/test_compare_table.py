@@ -13,7 +13,7 @@ from rich.console import Console
 from mosaic_fl.comparison.cells import CellResult
 from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting
 from mosaic_fl.comparison.paired import holm, paired
-from mosaic_fl.comparison.table import blocks, caveat_of, kind_of, to_csv, to_json
+from mosaic_fl.comparison.table import DOUBT_CHOICE, blocks, caveat_of, kind_of, to_csv, to_json
 from mosaic_fl.config import Config
 from mosaic_fl.methods import METHODS
 from mosaic_fl.report.comparison import comparison_picture, comparison_tables, to_markdown
@@ -126,7 +126,7 @@ def test_a_row_names_a_budget_of_its_own() -> None:
     values = {"fedavg:train.max_steps": 500, "fedavg:rounds.participation": 0.5, "mosaic:distill.steps": 9}
     grid = Grid(["mosaic", "fedavg"], [2], [0.1], ["equal"], values=values)
     rows = {row.method: row.caveat for row in blocks(grid, {})[0].rows}
-    assert rows == {"mosaic": "", "fedavg": "own rounds.participation 0.5, train.max_steps 500"}
+    assert rows == {"mosaic": DOUBT_CHOICE, "fedavg": "own rounds.participation 0.5, train.max_steps 500"}
 
 
 def test_a_title_names_the_split_and_no_alpha_where_there_is_none() -> None:
@@ -147,7 +147,8 @@ def test_a_title_names_the_split_and_no_alpha_where_there_is_none() -> None:
         ("fedrolex", {"models.ratios": [0.5]}, "width 1/2"),
         ("dfrd", {"rounds.warm_up": 1}, ""),
         ("dfrd", {"rounds.kind": "heterofl", "rounds.warm_up": 1}, "widths 1 … 1/16"),
-        ("mosaic", {"rounds.kind": "fedrolex", "rounds.warm_up": 0}, ""),
+        ("mosaic", {"rounds.kind": "fedrolex", "rounds.warm_up": 0}, DOUBT_CHOICE),
+        ("mosaic", {"distill.choose": False}, ""),
         (
             "mosaic",
             {"rounds.kind": "fedrolex", "rounds.warm_up": 1, "distill.choose": True},
@@ -219,7 +220,7 @@ def test_markdown_csv_and_json_say_the_same() -> None:
     tables = blocks(GRID, results())
     lines = to_markdown(tables).splitlines()
     assert "### 2 clients · α = 0.1 · equal architectures · 1 round" in lines
-    assert "| mosaic | 92.0 ± 2.0 | 1 | 1 | 2.00 | 0.50 | 3.00 | 120 |  |  |" in lines
+    assert f"| mosaic ({DOUBT_CHOICE}) | 92.0 ± 2.0 | 1 | 1 | 2.00 | 0.50 | 3.00 | 120 |  |  |" in lines
     assert "| fedavg | 81.0 ± 1.0 | 1 | 1 | 2.00 | 0.50 | 3.00 | 120 | −11.0 ± 1.7 | worse |" in lines
     assert "| fedavg | – | – | – | – | – | – | – | – | needs equal architectures |" in lines
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1

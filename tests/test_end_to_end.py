@@ -223,12 +223,13 @@ def test_the_papers_preset_runs(tmp_path: Path) -> None:
     words = ["run", "--preset", "paper", "--clients", "3", "--alpha", "1", "--models", "mlp:16", "--student", "mlp:16"]
     mosaic(*words, *settings, "--workers", "2", "--out", "paper", cwd=tmp_path)
     figures = result(tmp_path / "paper")
-    assert figures["choice"] == {"teacher": "meta", "label": 0.0}
+    assert figures["choice"] == {"teacher": "meta", "label": 0.0, "terms": 1}
     assert figures["transfer_samples"] == {"generators": 100, "prior": 0}
 
 
 def test_clients_choose_the_teacher_and_prior_images_join_in(tmp_path: Path) -> None:
     words = ["run", "--clients", "3", "--alpha", "0.5", *QUICK, "--set", "distill.choose=true"]
+    words += ["--set", "distill.teacher=auto"]
     more = ["--set", "distill.prior=procedural", "--set", "distill.prior_pool=200", "--models", "mlp:16"]
     more += ["--student", "mlp:16"]
     mosaic(*words, *more, "--workers", "2", "--out", "a", cwd=tmp_path)
@@ -236,7 +237,7 @@ def test_clients_choose_the_teacher_and_prior_images_join_in(tmp_path: Path) -> 
     assert figures["transfer_samples"] == {"generators": 600, "prior": 200}
     scores = figures["choice"]["validation"]
     of_balanced = {"class_balanced-0", "class_balanced-50", "class_balanced-100"}
-    assert scores.keys() == of_balanced | {"class_weighted-0", "class_weighted-50"}
+    assert scores.keys() == of_balanced | {"class_evened-0", "class_evened-50"}
     chosen = f"{figures['choice']['teacher']}-{round(100 * figures['choice']['label'])}"
     assert scores[chosen] == max(scores.values())
     assert figures["bytes_down"][0] == 6 * (tmp_path / "a" / "global_model.safetensors").stat().st_size

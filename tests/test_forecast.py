@@ -90,7 +90,7 @@ def test_rounds_count_all_their_steps_and_bytes() -> None:
 def test_the_bytes_that_travel_are_those_foreseen(tmp_path: Path, method: str) -> None:
     few = {"rounds.warm_up": 2, "rounds.steps": 2, "train.max_steps": 5, "distill.pool": 60, "meta.samples": 60}
     same = {"run.method": method, "run.workers": 1, "data.validation": 0.2, "models.clients": ["cnn:8"]}
-    named = {"models.student": "cnn:8", "models.ratios": [1.0, 0.5], "prototypes.per_class": 0}
+    named = {"models.student": "cnn:8", "models.ratios": [1.0, 0.5], "prototypes.per_class": 0, "distill.choose": False}
     config = preset_config("default", METHODS[method].defaults).with_values(TWO | few | same | named)
     prepared = prepare(config)
     plan, result = plan_run(prepared), run(prepared, tmp_path / "run")

@@ -116,6 +116,7 @@ TINY = [
     *("--set", "train.min_steps=5", "--set", "train.max_steps=5", "--set", "generator.steps=5"),
     *("--set", "generator.width=4", "--set", "meta.steps=2", "--set", "meta.samples=50"),
     *("--set", "distill.steps=5", "--set", "distill.pool=50", "--set", "distill.prior=none"),
+    *("--set", "distill.teacher=meta", "--set", "distill.choose=false", "--set", "distill.terms=1"),
 ]
 RUN = ("run", "--clients", "3", "--alpha", "0.5", "--models", "mlp:8", "--student", "mlp:8", "--workers", "1", *TINY)
 

@@ -21,7 +21,7 @@ USUAL_SPLIT = Config().partition.split
 BASELINE = "mosaic"  # where it ran, all others are compared with it
 REAL_DATA = "not data-free"
 VALIDATION_CHOICE = "chosen on validation splits"
-DOUBT_CHOICE = "asks validation splits where generators are weak"
+DOUBT_CHOICE = "asks validation splits in doubt"
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,10 @@ def _explain(error: ValidationError) -> str:
         return str(first["ctx"]["error"])
     kind = first["type"].partition("_")[0]  # of int_parsing, int_type, int_from_float, …
     should = f"should be {KINDS[kind]}" if kind in KINDS else first["msg"].replace("Input should", "should")
+    words = [
+        e["ctx"]["expected"] for e in error.errors() if e["loc"][:2] == first["loc"][:2] and "literal" in e["type"]
+    ]
+    should = " or ".join([should, *words])  # a setting may take numbers and words
     return f"{path} is {excerpt(first['input'])}, but it {should}"
 
 

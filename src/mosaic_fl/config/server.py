@@ -77,7 +77,7 @@ class DistillConfig(ReadSection):
     candidates: tuple[TeacherName, ...] = Field(
         (), description="teachers that choose tries; empty: the given one, or for auto the best and class_weighted"
     )
-    choose: Literal["auto"] | bool = Field(
+    choose: bool | Literal["auto"] = Field(
         "auto", description="let clients score short students to choose how to teach; auto: where generators are weak"
     )
     candidate_share: float = Field(0.2, gt=0, le=1, description="share of the steps that such a short student gets")

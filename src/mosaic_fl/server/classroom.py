@@ -34,11 +34,12 @@ Judge = Callable[[GlobalModel], float | None]
 
 @dataclass(frozen=True)
 class Course:
-    """The weights of the student after its best term, and all its terms in their order."""
+    """The weights of the student after its best term, all its terms in their order, and how many were judged."""
 
     state: State
     best: Term
     terms: list[Term]
+    judged: int
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Classroom:
             if terms[-1].beats(best):
                 best = terms[-1]
                 state = latest.tensors
-        return Course(state, best, terms)
+        return Course(state, best, terms, len(terms) if judge and most > 1 else 0)
 
     def _term(self, recipe: Recipe, number: int, state: State, monitor: Monitor) -> Product:
         """The student with the weights `state` after another term, the `number`-th, on samples of its own."""

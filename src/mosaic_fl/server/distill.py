@@ -99,7 +99,7 @@ def distill(
         dict(course.best.figures),
         choice | {"terms": len(course.terms)},
         pool.info,
-        len(recipes) + len(course.terms) if asks else 0,
+        len(recipes) + course.judged if asks else 0,
         generators,
     )
 
