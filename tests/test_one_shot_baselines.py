@@ -26,7 +26,8 @@ from mosaic_fl.storage.journal import Journal
 CPU = torch.device("cpu")
 QUICK = {
     "train.max_steps": 30, "train.min_steps": 30, "train.check_every": 15, "generator.family": "cvae",
-    "generator.steps": 400, "generator.width": 8, "generator.perceptual": 0.0, "prototypes.per_class": 0, "run.workers": 1,
+    "generator.steps": 400, "generator.width": 8, "generator.perceptual": 0.0, "prototypes.per_class": 0,
+    "run.workers": 1,
     "distill.pool": 600, "distill.steps": 200, "models.student": "mlp:16",
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from mosaic_fl.server.recipes import (
     label_shares,
     needs_meta,
     overlap,
+    tried_teachers,
     with_prior,
 )
 from mosaic_fl.server.recognition import Recognition
@@ -104,19 +105,19 @@ def test_overlap_by_hand(counts: list[list[int]], expected: float) -> None:
 
 
 def test_candidates() -> None:
-    names = [r.name for r in candidates(DistillConfig(), "meta", labelled=True)]
-    assert names == ["meta-0", "meta-50", "class_balanced-0", "class_balanced-50", "meta-100"]
-    assert [r.name for r in candidates(DistillConfig(), "meta", labelled=False)] == ["meta-0", "class_balanced-0"]
-    without_meta = [r.name for r in candidates(DistillConfig(), "class_weighted", labelled=True)]
-    assert without_meta == [
-        *("class_weighted-0", "class_weighted-50", "class_balanced-0", "class_balanced-50", "class_weighted-100")
-    ]
+    with_labels = [recipe.name for recipe in candidates(["meta", "class_balanced"], labelled=True)]
+    assert with_labels == ["meta-0", "meta-50", "class_balanced-50", "meta-100"]
+    without = [recipe.name for recipe in candidates(["meta", "class_balanced"], labelled=False)]
+    assert without == ["meta-0", "class_balanced-0"]
+
+
+def test_teachers_that_are_tried() -> None:
+    ensembles = ["class_balanced", "class_evened", "class_weighted"]
+    assert tried_teachers(DistillConfig(), "meta") == ["meta", *ensembles]
+    assert tried_teachers(DistillConfig(), "class_weighted") == ["class_weighted", *ensembles[:2]]
+    assert tried_teachers(DistillConfig(teacher="mean_logits"), "meta") == ["mean_logits"]
     several = DistillConfig(teacher="meta", candidates=("class_balanced", "class_evened"))
-    assert [r.name for r in candidates(several, "meta", labelled=False)] == ["class_balanced-0", "class_evened-0"]
-    balanced = [r.name for r in candidates(DistillConfig(), "class_balanced", labelled=False)]
-    assert balanced == ["class_balanced-0", "class_evened-0"]
-    one = candidates(DistillConfig(teacher="mean_logits"), "meta", labelled=False)
-    assert [r.name for r in one] == ["mean_logits-0"]
+    assert tried_teachers(several, "meta") == ["class_balanced", "class_evened"]
 
 
 def test_the_best_score_wins_the_first_of_equals() -> None:

@@ -123,6 +123,10 @@ class LocalFederation:
         """As `evaluate` of all clients, by client number."""
         return dict(enumerate(self.evaluate(architecture, state)))
 
+    def expert_outputs(self, contributions: Sequence[Contribution]) -> list[tuple[Tensor, Tensor]]:
+        """The experts' outputs and the labels on each client's validation split."""
+        return list(self._experts_outputs(contributions, range(len(self.sites))).values())
+
     def fit_fusion(
         self,
         contributions: Sequence[Contribution],

@@ -94,6 +94,13 @@ class Federation(Protocol):
         sum has a meaning.
         """
 
+    def expert_outputs(self, contributions: Sequence[Contribution]) -> list[tuple[Tensor, Tensor]]:
+        """All experts' log-probabilities (n, K, C) and the labels (n,) on each client's validation split.
+
+        They show how good the teachers are. Empty where clients are on a network: every expert would have to travel to
+        every client, and what it says of single samples back.
+        """
+
     def fit_fusion(
         self,
         contributions: Sequence[Contribution],

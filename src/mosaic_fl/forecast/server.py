@@ -15,7 +15,7 @@ from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.experts import at_once
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
-from mosaic_fl.server.recipes import best_teacher, candidates, needs_meta
+from mosaic_fl.server.recipes import best_teacher, candidates, needs_meta, tried_teachers
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.transfer import has_prior, pool_samples
 
@@ -63,16 +63,17 @@ def distillation(
     jobs += images.jobs + outputs("pool", contributors, total)
     best = best_teacher(settings, schema, None, meta=meta)
     teacher = best if settings.teacher == "auto" else settings.teacher
-    teachers = sorted({teacher, *(r.teacher for r in candidates(settings, best, labelled=images.generated > 0))})
+    weak = has_prior(settings, schema)  # as the kind of samples says: nobody has looked at the generators yet
+    asks = can_score and (weak if settings.choose == "auto" else settings.choose)
+    tried = tried_teachers(settings, best) if asks else []
+    teachers = sorted({teacher, *tried})
     steps = sorted({*teachers, "class_balanced"})
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*steps, "evened"]]
     stage = pool_bytes(schema, total, len(teachers))
     jobs.append(Job("pool", Unit("packing"), PASSES * stage))
-    weak = has_prior(settings, schema)  # as the kind of samples says: nobody has looked at the generators yet
-    asks = can_score and (weak if settings.choose == "auto" else settings.choose)
-    recipes = candidates(settings, best, labelled=images.generated > 0)
+    recipes = candidates(tried, labelled=images.generated > 0) if asks else []
     short = max(1, round(settings.candidate_share * settings.steps))
-    for recipe in recipes if asks else []:
+    for recipe in recipes:
         jobs += student_steps(f"candidate-{recipe.name}", config, student, total, short)
     jobs += student_steps("student", config, student, total, settings.steps)
     terms = settings.terms if weak and not settings.fresh else 1

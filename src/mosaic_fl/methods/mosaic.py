@@ -58,7 +58,15 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
 
     # Without held-back samples nobody can judge, and auto does without; who asks for a judge was told before.
     can_judge = config.data.validation or config.distill.choose is True
-    distilled = distill(contributions, config, device, journal, common_start.full, judge if can_judge else None)
+    distilled = distill(
+        contributions,
+        config,
+        device,
+        journal,
+        common_start.full,
+        judge if can_judge else None,
+        lambda: federation.expert_outputs(contributions),
+    )
 
     model, up, down = _fine_tune(federation, config, distilled.model, fine_tune, journal)
     size = len(distilled.model.to_bytes())

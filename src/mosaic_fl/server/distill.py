@@ -18,12 +18,24 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.classroom import FIELD, Classroom, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.growth import goes_on
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import few_enough, train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.server.recipes import best_teacher, candidates, choose, is_in_doubt, label_shares, needs_meta, with_prior
+from mosaic_fl.server.recipes import (
+    Recipe,
+    best_teacher,
+    candidates,
+    choose,
+    is_in_doubt,
+    label_shares,
+    needs_meta,
+    tried_teachers,
+    with_prior,
+)
 from mosaic_fl.server.recognition import Recognition, recognition
+from mosaic_fl.server.standing import HeldBack, teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.server.transfer import transfer_set
 from mosaic_fl.storage.journal import Journal
@@ -35,9 +47,9 @@ class Distilled:
     """The global model, the clients' own models, and the teachers over the mixture of experts.
 
     `holdout` holds the student's figures on part of the transfer set that it did not learn from, `choice` the teacher
-    and the label's mean share that taught it, in how many terms, and the candidates' scores where they were tried;
-    `samples` how many of the transfer set came from where, `candidates` how many models were shown to the judge,
-    `generators` which generator each contribution has and why, in the order of `clients`.
+    and the label's mean share that taught it, in how many terms, and the scores of candidates and teachers where
+    clients were asked; `samples` how many of the transfer set came from where, `candidates` how many models were shown
+    to the judge, `generators` which generator each contribution has and why, in the order of `clients`.
     """
 
     model: GlobalModel
@@ -57,14 +69,16 @@ def distill(
     journal: Journal,
     start: Mapping[str, Mapping[str, Tensor]] | None = None,
     judge: Judge | None = None,
+    held_back: HeldBack = list,
 ) -> Distilled:
     """Mixture of experts -> meta model -> transfer set -> student; each a stage of `journal`.
 
     Each expert and each generator is built once. The student begins with the weights that `start` has for its
     architecture, if any (the paper's pre-federated model). With a `judge`, short students decide how the real one is
-    taught, and the real one is judged after each of its terms, as `config.distill.choose` says. The order of the
-    contributions does not matter. Raises UsageError where they are none, do not share one schema, two come from one
-    client, or there is nothing to distil on.
+    taught, and the real one is judged after each of its terms, as `config.distill.choose` says. Where it stays behind
+    a teacher on the samples `held_back` by the clients, a note says so.
+    The order of the contributions does not matter. Raises UsageError where they are none, do not share one schema, two
+    come from one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
     clients = MixtureOfExperts.of(contributions)
@@ -78,19 +92,25 @@ def distill(
     if needs_meta(settings, contributions[0].schema, measure):
         meta = _meta_model(contributions, mixture, sampler, config, device, journal)
     best = best_teacher(settings, contributions[0].schema, measure, meta=meta is not None)
-    recipes = candidates(settings, best, labelled=any(c.generator is not None for c in contributions))
+    asks = judge if judge is not None and is_in_doubt(settings, measure) else None
     teachers = Teachers(mixture, meta)
-    names = {best if settings.teacher == "auto" else settings.teacher, *(recipe.teacher for recipe in recipes)}
+    tried = tried_teachers(settings, best) if asks is not None else []
+    names = {best if settings.teacher == "auto" else settings.teacher, *tried}
     pool = journal.stage("pool", lambda _: _pool(contributions, teachers, names, sampler, config, device))
     teachers = replace(teachers, bias=pool.tensors["bias"])
     shares = label_shares(settings, measure, clients.weights, [c.client for c in contributions])
     classroom = Classroom(config, contributions, teachers, pool.tensors, shares, sampler, device, start or {})
     recipe = classroom.default_recipe(best)
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
-    asks = judge if judge is not None and is_in_doubt(settings, measure) else None
+    recipes = list[Recipe]()
     if asks is not None:
+        recipes = candidates(tried, labelled=any(c.generator is not None for c in contributions))
         recipe, choice = choose(recipes, lambda trial: classroom.audition(trial, asks, journal), recipe)
     course = classroom.course(recipe, asks, journal)
+    if asks is not None:
+        standing = journal.stage("standing", lambda _: ({}, teacher_accuracies(teachers, names, held_back)))
+        tell_if_behind(course.best.score, standing.info, gains=goes_on(course.terms))
+        choice |= {"teachers": standing.info}
     generators = [c.generator_line for c in contributions]
     return Distilled(
         classroom.model(course.state),
@@ -99,7 +119,7 @@ def distill(
         dict(course.best.figures),
         choice | {"terms": len(course.terms)},
         pool.info,
-        len(recipes) + course.judged if asks else 0,
+        len(recipes) + course.judged,
         generators,
     )
 

@@ -19,7 +19,8 @@ from mosaic_fl.notes import note
 from mosaic_fl.server.recognition import Recognition
 from mosaic_fl.server.transfer import FALLBACK, has_prior
 
-LABEL_SHARES = (0.0, 0.5, 1.0)
+ENSEMBLES = ("class_balanced", "class_evened", "class_weighted")
+"""Teachers that need no training: they are compared with the best one, where clients are asked."""
 TEACHABLE = 0.8  # share of samples that experts recognise from which on a meta model learns enough from them
 CERTAIN = 0.95  # share of samples that experts recognise from which on nobody is asked how to teach
 
@@ -130,16 +131,21 @@ def overlap(weights: Tensor) -> float:
     return min(1.0, round(float(alike) / (classes * (classes - 1)), 6))
 
 
-def candidates(config: DistillConfig, best: str, *, labelled: bool) -> list[Recipe]:
-    """The recipes worth a try: each teacher alone and with labels, and labels alone, where there are any.
+def tried_teachers(config: DistillConfig, best: str) -> list[str]:
+    """The teachers that short students are taught by, `best` first: those of `config`, or for auto all `ENSEMBLES`."""
+    if config.candidates:
+        return list(dict.fromkeys(config.candidates))
+    return list(dict.fromkeys((best, *ENSEMBLES))) if config.teacher == "auto" else [config.teacher]
 
-    Labels count half in them, whatever is measured: the judge's scores decide.
+
+def candidates(teachers: Sequence[str], *, labelled: bool) -> list[Recipe]:
+    """The recipes worth a try: the first teacher alone, and where there are labels all with them, and labels alone.
+
+    Labels count half in them, whatever is measured: the judge's scores decide. Without labels each teacher is alone.
     """
-    other = "class_evened" if best == "class_balanced" else "class_balanced"
-    teachers: list[str] = [best, other] if config.teacher == "auto" else [config.teacher]
-    teachers = list(config.candidates) or teachers
-    mixed = [Recipe(t, share) for t in dict.fromkeys(teachers) for share in (LABEL_SHARES[:2] if labelled else (0.0,))]
-    return [*mixed, Recipe(best, 1.0)] if labelled else mixed
+    if not labelled:
+        return [Recipe(teacher, 0.0) for teacher in teachers]
+    return [Recipe(teachers[0], 0.0), *(Recipe(t, 0.5) for t in teachers), Recipe(teachers[0], 1.0)]
 
 
 def choose(

@@ -168,16 +168,16 @@ class FlowerFederation:
 
     def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
         """The confusion matrices of those of `clients` (or of all) that answer, on their validation splits."""
-        return list(self._judge(architecture, state, clients).values())
+        return list(self.judge(architecture, state, clients).values())
 
-    def judge(self, architecture: str, state: State) -> dict[int, Tensor]:
-        """As `evaluate` of all clients, by client number."""
-        return self._judge(architecture, state)
-
-    def _judge(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> dict[int, Tensor]:
+    def judge(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> dict[int, Tensor]:
+        """As `evaluate`, by client number."""
         judges = range(len(self.architectures)) if clients is None else clients
         work = {k: EvaluateTask(k, architecture, state) for k in judges}
         return self._collect(f"evaluate{self._round}", work, self.exchange.limits.evaluate, self._confusion)
+
+    def expert_outputs(self, contributions: Sequence[Contribution]) -> list[tuple[Tensor, Tensor]]:
+        return []  # no expert travels to other clients for it
 
     def fit_fusion(
         self,
