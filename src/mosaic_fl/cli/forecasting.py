@@ -1,17 +1,21 @@
 """The forecast of a command's cost: the option `--dry-run`, and the first line of a long run."""
 
+import math
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mosaic_fl.errors import MosaicError
+from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.notes import note
 
 if TYPE_CHECKING:
     from mosaic_fl.forecast.forecast import Forecast
 
+Minutes = Annotated[
+    str | None, typer.Option(metavar="N", help="a limit of time: fewer steps, or more terms of the student")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what it would take, and end")]
 
 
@@ -26,6 +30,19 @@ def announce(foresee: "Callable[[], Forecast | None]", *, resume: bool = False) 
         print(
             f"{forecast.line}{' (all of it; what is finished is kept)' if resume else ''}", file=sys.stderr, flush=True
         )
+
+
+def positive(minutes: str | None) -> float | None:
+    """The number of `--minutes`, or None without it; raises UsageError for anything but a positive number."""
+    if minutes is None:
+        return None
+    try:
+        number = float(minutes)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise UsageError(f"--minutes {minutes!r}: write a positive number, as 10")
+    return number
 
 
 def show(forecast: "Forecast | None") -> None:

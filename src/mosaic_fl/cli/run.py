@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mosaic_fl.cli.forecasting import DryRun
+from mosaic_fl.cli.forecasting import DryRun, Minutes, positive
 from mosaic_fl.cli.options import (
     ConfigFile,
     Device,
@@ -24,6 +24,7 @@ from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config.toml import to_toml
 from mosaic_fl.data.places import require_source
 from mosaic_fl.engines.flower.extra import require_simulation
+from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
 from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.runs.folder import require_open
@@ -55,6 +56,7 @@ def run(
     centralised: Annotated[bool | None, typer.Option("--centralised", help="train the ceiling too")] = None,
     choose: Annotated[bool | None, typer.Option("--choose", help="clients choose how to teach the student")] = None,
     settings: Settings = None,
+    minutes: Minutes = None,
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/latest"),
     keep_stages: KeepStages = False,
     resume: Resume = False,
@@ -85,6 +87,9 @@ def run(
     config = configure(file, options, settings, preset)
     overrides = {name for name, value in options.items() if value is not None} | parse_settings(settings).keys()
     METHODS[config.run.method].settings(config)
+    limit = positive(minutes)
+    if limit is not None and not METHODS[config.run.method].fuses:
+        raise UsageError(f"--minutes {minutes} is for mosaic; for {config.run.method} set train.max_steps or --rounds")
     require_source(config.data.name)
     if config.run.engine == "flower":
         require_simulation()
@@ -92,7 +97,9 @@ def run(
     with waiting(Console(stderr=True), "starting"):  # imports torch, so the checks of names come before
         from mosaic_fl.cli.simulate import simulate
 
-    simulate(config, out, overrides, resume=resume, force=force, keep_stages=keep_stages, dry_run=dry_run)
+    simulate(
+        config, out, overrides, resume=resume, force=force, keep_stages=keep_stages, dry_run=dry_run, minutes=limit
+    )
 
 
 def config(

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from mosaic_fl.cli.forecasting import announce, show
 from mosaic_fl.config import Config
 from mosaic_fl.data.partition import class_table
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.forecast.budget import budgets_of, summary, within
 from mosaic_fl.forecast.foresee import foresee_run
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import ONE_MODEL, SAMPLES_OR_PRIOR
@@ -44,13 +46,19 @@ def simulate(
     force: bool,
     keep_stages: bool = False,
     dry_run: bool = False,
+    minutes: float | None = None,
 ) -> None:
-    """Prepare, run, draw and print; see `runs`. `overrides` names the settings that the user set by options."""
+    """Prepare, run, draw and print; see `runs`.
+
+    `overrides` names the settings that the user set by options; `minutes` is a limit of time.
+    """
     console = Console(stderr=True)
     stopwatch = Stopwatch()
     with stopwatch.stage("load"), waiting(console, f"loading {config.data.name} and spreading it over the clients"):
         prepared = prepare(config)
     _advise(config, overrides)
+    if minutes is not None:
+        prepared = _within(prepared, minutes, out if resume else None)
     sources = [Path(config.data.name)]
     claim(out, "run", prepared.inputs, prepared.config, sources, resume=resume, force=force, dry_run=dry_run)
     if dry_run:
@@ -72,6 +80,17 @@ def simulate(
     present = [name for name in outputs if (out / name).exists()]
     names = ", ".join(f"{name}/" if (out / name).is_dir() else name for name in present)
     print(f"Results: {out}/{names}")
+
+
+def _within(prepared: RunSetup, minutes: float, begun: Path | None) -> RunSetup:
+    """The run with budgets that fit the limit: those of the folder `begun`, if it has any, else by the forecast."""
+    config = budgets_of(begun, prepared.config) if begun is not None else None
+    if config is None:
+        forecast = foresee_run(prepared)
+        assert forecast is not None
+        config = within(prepared.config, forecast.stages, minutes)
+    print(summary(config, prepared.config, minutes), file=sys.stderr, flush=True)
+    return replace(prepared, config=config)
 
 
 def _advise(config: Config, overrides: Collection[str]) -> None:
