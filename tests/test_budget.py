@@ -17,8 +17,9 @@ STAGES = [
     StageForecast("train", 100, 40.0),
     StageForecast("generator", 100, 100.0),
     StageForecast("pool", 0, 11.0),
-    StageForecast("student", 100, 60.0),
-    StageForecast("student-1", 100, 60.0),
+    StageForecast("candidate-meta-0", 100, 12.0),
+    StageForecast("student", 100, 48.0),
+    StageForecast("student-2", 100, 60.0),
 ]
 """200 s whose steps can change, 11 s that cannot; a second term of the student is not one of them."""
 
@@ -41,6 +42,18 @@ def test_a_long_limit_gives_the_student_terms_and_no_step_more() -> None:
     assert within(USUAL, STAGES, 330 / 51).distill.terms == 2
     assert within(USUAL, STAGES, 330 / 51).distill.steps == USUAL.distill.steps
     assert within(USUAL, STAGES, 1e6).distill.terms == 100
+
+
+def test_a_term_costs_its_samples_too() -> None:
+    # Without a forecast of a second term it is a pool and a student: 11 + 48 s.
+    first = [stage for stage in STAGES if stage.name != "student-2"]
+    assert within(USUAL, first, (211 + 58) / 51).distill.terms == 1
+    assert within(USUAL, first, (211 + 60) / 51).distill.terms == 2
+
+
+def test_rounding_never_leaves_a_run_without_a_term() -> None:
+    stages = [StageForecast("train", 9, 277.2395487438472), StageForecast("pool", 0, 27.432199716200632)]
+    assert within(USUAL, [*stages, StageForecast("student", 9, 30.0)], 1.0).distill.terms == 1
 
 
 def test_a_limit_that_is_too_short_says_the_least() -> None:

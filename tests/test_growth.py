@@ -24,6 +24,8 @@ def term(loss: float, agreement: float = 0.5, score: float | None = None) -> Ter
         ([term(1.0)], True),  # it does not follow its teacher yet
         ([term(1.0, agreement=0.9)], False),  # it does
         ([Term({})], False),  # nobody can tell without a hold-out
+        ([Term({}, 0.5)], True),  # but a judge
+        ([Term({}, 0.5), Term({}, 0.4)], False),
         ([term(1.0), term(0.97)], True),  # 3 % less
         ([term(1.0), term(0.985)], False),  # 1.5 % less
         ([term(1.0), term(0.8), term(0.9)], False),  # worse than the one before
@@ -67,7 +69,7 @@ def test_terms_go_on_from_the_weights_before_and_the_best_one_serves(contributio
     journal = Journal()
     distilled = learn(contributions, journal=journal)
     names = [name for name in journal.done if name.startswith("student")]
-    assert names == ["student", "student-1", "student-2"][: distilled.choice["terms"]]
+    assert names == ["student", "student-2", "student-3"][: distilled.choice["terms"]]
     losses = {name: journal.done[name].info["holdout"]["holdout_loss"] for name in names}
     assert distilled.holdout["holdout_loss"] == min(losses.values())
     best = journal.done[min(losses, key=lambda name: losses[name])].tensors
@@ -86,7 +88,7 @@ def test_the_same_seed_gives_the_same_terms(contributions: list[Contribution]) -
 def test_one_term_is_the_student_of_old(contributions: list[Contribution]) -> None:
     journal = Journal()
     assert learn(contributions, journal=journal, **{"distill.terms": 1}).choice["terms"] == 1
-    assert "student-1" not in journal.done
+    assert "student-2" not in journal.done
 
 
 def test_a_judge_decides_which_term_serves(contributions: list[Contribution]) -> None:

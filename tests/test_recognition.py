@@ -50,26 +50,42 @@ def client(number: int, counts: list[int], channels: int = 1) -> Contribution:
     )
 
 
-@pytest.mark.parametrize(("answers", "share"), [((0, 1), 1.0), ((0, 0), 0.5), ((1, 0), 0.0)])
-def test_the_share_is_of_samples_that_the_own_expert_takes_for_their_class(
-    answers: tuple[int, int], share: float
-) -> None:
-    """Client 3 draws class 0 alone and client 7 class 1 alone, half of the samples each."""
-    sampler = Sampler([client(3, [5, 0]), client(7, [0, 5])], CPU)
+@pytest.mark.parametrize(("answers", "mean"), [((0, 1), 0.0), ((0, 0), 0.0)])
+def test_an_expert_that_guesses_recognises_nothing(answers: tuple[int, int], mean: float) -> None:
+    """Both clients draw both classes: an expert that says one of them is right in half of its samples, by chance."""
+    sampler = Sampler([client(3, [5, 5]), client(7, [5, 5])], CPU)
     measure = recognition(sampler, [Stubborn(label) for label in answers], 0, CPU)
-    assert measure.mean == share
-    assert measure.rates[0, 0] == float(answers[0] == 0)
-    assert measure.rates[1, 1] == float(answers[1] == 1)
+    assert measure is not None
+    assert measure.mean == pytest.approx(mean, abs=0.05)
 
 
-def test_a_class_of_few_samples_has_about_its_clients_rate() -> None:
-    # Client 0 is right in 30 of 40 samples: 0.75. Of class 1 it drew 10, all right: (10 + 10 · 0.75) / (10 + 10).
-    right = torch.tensor([[20.0, 10.0, 0.0], [0.0, 0.0, 0.0]])
-    drawn = torch.tensor([[30.0, 10.0, 0.0], [0.0, 0.0, 0.0]])
+def test_who_has_a_single_class_says_nothing() -> None:
+    """Its expert knows no other class, and would recognise anything."""
+    sampler = Sampler([client(3, [5, 0]), client(7, [0, 5])], CPU)
+    assert recognition(sampler, [Stubborn(0), Stubborn(1)], 0, CPU) is None
+
+
+def test_rates_by_hand() -> None:
+    # Client 0 drew two classes, 30 and 10, and is right in 30 of 40: 0.75, and beyond a chance of ½ 0.5. Of class 0 it
+    # has 20 of 30, pulled to (20 + 7.5) / 40, and of class 1 all 10: (10 + 7.5) / 20. Client 1 has a single class.
+    right = torch.tensor([[20.0, 10.0, 0.0], [0.0, 0.0, 8.0], [0.0, 0.0, 0.0]])
+    drawn = torch.tensor([[30.0, 10.0, 0.0], [0.0, 0.0, 8.0], [0.0, 0.0, 0.0]])
     measure = rates(right, drawn)
-    assert measure.mean == 0.75
-    assert measure.rates[0].tolist() == pytest.approx([27.5 / 40, 17.5 / 20, 0.75])
-    assert measure.rates[1].tolist() == pytest.approx([0.75] * 3)  # who drew nothing has the mean of all
+    assert measure is not None
+    assert measure.mean == pytest.approx(0.5)
+    assert measure.rates[0].tolist() == pytest.approx([2 * (27.5 / 40 - 0.5), 2 * (17.5 / 20 - 0.5), 0.5])
+    assert measure.rates[1:].flatten().tolist() == pytest.approx([0.5] * 6)
+
+
+def test_means_count_by_samples_and_never_below_chance() -> None:
+    # A chance of ⅓. Client 0 is always right in 90 samples, client 1 never in 30: (90 · 1 + 30 · 0) / 120.
+    right = torch.tensor([[30.0, 30.0, 30.0], [0.0, 0.0, 0.0]])
+    drawn = torch.tensor([[30.0, 30.0, 30.0], [10.0, 10.0, 10.0]])
+    measure = rates(right, drawn)
+    assert measure is not None
+    assert measure.mean == pytest.approx(0.75)
+    assert measure.rates[0].tolist() == pytest.approx([1.0] * 3)
+    assert measure.rates[1].tolist() == [0.0] * 3
 
 
 @pytest.mark.parametrize(("rate", "certainty"), [(0.5, 0.0), (0.9, 0.0), (0.95, 0.5), (1.0, 1.0)])
@@ -97,7 +113,7 @@ def test_what_is_measured_decides_about_photographs_and_not_the_colour(
     with pytest.warns(Note, match="clients' models recognise 50% of what their own generators draw"):
         weak = learn(pair)
     assert weak.samples == {"generators": 40, "prior": 30}
-    assert weak.choice == {"teacher": "class_balanced", "label": 0.5, "terms": 1}
+    assert weak.choice == {"teacher": "class_balanced", "label": 0.5, "terms": 1, "recognised": 0.5}
     assert weak.teachers.meta is None
     measured(monkeypatch, 1.0)
     strong = learn(pair)

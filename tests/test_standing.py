@@ -4,33 +4,54 @@ import warnings
 
 import pytest
 import torch
+from torch import Tensor
 
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.notes import Note
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.standing import teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import Teachers
 
-WEIGHTS = torch.tensor([[0.9, 0.1], [0.1, 0.9]])
-TEACHERS = Teachers(MixtureOfExperts((), WEIGHTS, torch.full((2, 2), 0.5)), None)
-SURE = 4.0
+CPU = torch.device("cpu")
+SCHEMA = image_schema((1, 1, 1), ("dark", "bright"))
 
 
-def says(*classes: int) -> torch.Tensor:
-    """Logits (1, K, 2) of experts that are sure of these classes for a sample."""
-    return torch.stack([torch.eye(2)[label] * SURE for label in classes])[None]
+class ByBrightness:
+    """An expert that calls a pixel bright from `threshold` on, and is sure of it."""
+
+    def __init__(self, threshold: int) -> None:
+        self.threshold = threshold
+
+    def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+        bright = (samples.only.flatten() >= self.threshold).long()
+        return 4.0 * torch.eye(2)[bright]
+
+
+TEACHERS = Teachers(
+    MixtureOfExperts(
+        (ByBrightness(100), ByBrightness(200)), torch.tensor([[0.5, 0.9], [0.5, 0.1]]), torch.ones(2, 2) / 2
+    ),
+    None,
+)
+
+
+def split(*pixels: int, labels: list[int]) -> Dataset:
+    """A validation split of images of one pixel."""
+    values = torch.tensor(pixels, dtype=torch.uint8).reshape(-1, 1, 1, 1)
+    return Dataset(values, torch.tensor(labels, dtype=torch.int64), SCHEMA)
 
 
 def test_accuracies_by_hand() -> None:
-    # Expert 0 says class 0 and expert 1 class 1: weighted by class, either is believed. Both say 1: so do all teachers.
-    first = (torch.cat([says(1, 1), says(1, 1), says(0, 0)]), torch.tensor([1, 0, 0]))
-    second = (says(0, 0), torch.tensor([0]))
-    nothing = (torch.zeros(0, 2, 2), torch.zeros(0, dtype=torch.int64))
-    told = teacher_accuracies(TEACHERS, {"mean_logits", "class_weighted"}, lambda: [first, nothing, second])
-    assert told == {"class_weighted": 0.75, "mean_logits": 0.75}  # three of four samples, over all clients
+    # At 150 the experts differ: by class the first is believed that it is bright. All three others are plain.
+    parts = [split(50, 150, labels=[0, 1]), split(labels=[]), split(250, 150, labels=[1, 0])]
+    accuracies = teacher_accuracies(TEACHERS, {"class_weighted"}, lambda: parts, CPU)
+    assert accuracies == {"class_weighted": 0.75}  # three of four samples, over all clients
 
 
 def test_nobody_held_anything_back() -> None:
-    assert teacher_accuracies(TEACHERS, {"mean_logits"}, list) == {}
+    assert teacher_accuracies(TEACHERS, {"mean_logits"}, list, CPU) == {}
 
 
 @pytest.mark.parametrize(

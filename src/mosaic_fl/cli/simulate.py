@@ -84,11 +84,12 @@ def simulate(
 
 def _within(prepared: RunSetup, minutes: float, begun: Path | None) -> RunSetup:
     """The run with budgets that fit the limit: those of the folder `begun`, if it has any, else by the forecast."""
-    config = budgets_of(begun, prepared.config) if begun is not None else None
-    if config is None:
-        forecast = foresee_run(prepared)
-        assert forecast is not None
-        config = within(prepared.config, forecast.stages, minutes)
+    if begun is not None and (config := budgets_of(begun, prepared.config)) is not None:
+        note(f"the run goes on with the budgets that it began with, whatever --minutes {minutes:g} would give now")
+        return replace(prepared, config=config)
+    forecast = foresee_run(prepared)
+    assert forecast is not None
+    config = within(prepared.config, forecast.stages, minutes)
     print(summary(config, prepared.config, minutes), file=sys.stderr, flush=True)
     return replace(prepared, config=config)
 

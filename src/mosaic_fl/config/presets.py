@@ -27,6 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "distill.hybrid": 0.33,
         "distill.cutmix": 0.5,
         "distill.steps": 4000,
+        "distill.terms": 1,
     },
     # The reference recipe of arXiv 2505.19699. It does not give the number of fine-tuning rounds: that is ours.
     "paper": {

@@ -59,8 +59,8 @@ class DistillConfig(ReadSection):
     )
     balanced: bool = Field(True, description="classes drawn evenly; false: every generator alike, as classes fall")
     fresh: bool = Field(False, description="new synthetic samples in every step instead of a pool")
-    prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: by the data")
-    prior_pool: int = Field(16_000, ge=0, description="prior images")
+    prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: as needed")
+    prior_pool: int = Field(16_000, ge=0, description="prior images; where prior is auto the most of them")
     cutmix: float = Field(0.5, ge=0, le=1, description="share of the prior images mixed with synthetic samples")
     plain: bool = Field(True, description="beside prior images, learn from the synthetic samples as they are, too")
     hybrid: float = Field(
@@ -75,7 +75,7 @@ class DistillConfig(ReadSection):
         description="auto, meta, class_balanced, class_evened, class_weighted, mean_probabilities, mean_logits",
     )
     candidates: tuple[TeacherName, ...] = Field(
-        (), description="teachers that choose tries; empty: the given one, or for auto the best and class_weighted"
+        (), description="teachers that choose tries; empty: the given one, or for auto the best and three ensembles"
     )
     choose: bool | Literal["auto"] = Field(
         "auto", description="let clients score short students to choose how to teach; auto: where generators are weak"

@@ -9,8 +9,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from mosaic_fl.client.contribute import Site
+from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.config import Config
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.contribution_store import ContributionStore
 from mosaic_fl.engines.tasks import (
@@ -123,9 +124,9 @@ class LocalFederation:
         """As `evaluate` of all clients, by client number."""
         return dict(enumerate(self.evaluate(architecture, state)))
 
-    def expert_outputs(self, contributions: Sequence[Contribution]) -> list[tuple[Tensor, Tensor]]:
-        """The experts' outputs and the labels on each client's validation split."""
-        return list(self._experts_outputs(contributions, range(len(self.sites))).values())
+    def held_back(self) -> Sequence[Dataset]:
+        """The clients' validation splits."""
+        return [split(site, self.config)[1] for site in self.sites]
 
     def fit_fusion(
         self,

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.latent import Latent
@@ -94,11 +95,10 @@ class Federation(Protocol):
         sum has a meaning.
         """
 
-    def expert_outputs(self, contributions: Sequence[Contribution]) -> list[tuple[Tensor, Tensor]]:
-        """All experts' log-probabilities (n, K, C) and the labels (n,) on each client's validation split.
+    def held_back(self) -> Sequence[Dataset]:
+        """The clients' validation splits, to see how good the teachers are. A simulation has them at hand.
 
-        They show how good the teachers are. Empty where clients are on a network: every expert would have to travel to
-        every client, and what it says of single samples back.
+        Empty where clients are on a network, which their data never leave.
         """
 
     def fit_fusion(

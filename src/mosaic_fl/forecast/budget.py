@@ -15,7 +15,8 @@ MOST_TERMS = 100
 STEPS = ("train.min_steps", "train.max_steps", "generator.steps", "meta.steps", "distill.steps")
 PASSES = ("train.epochs", "generator.epochs")
 TRAINING = ("train", "generator", "meta", "student", "centralised")
-"""Stages whose seconds follow their steps."""
+TRIALS = "candidate-"  # begins the names of short students
+TERMS = "student-"  # begins the names of the student's later terms
 BUDGETS = (*STEPS, *PASSES, "distill.terms")
 
 
@@ -26,8 +27,9 @@ def within(config: Config, stages: Sequence[StageForecast], minutes: float) -> C
     ends earlier where a term no longer helps. Raises UsageError where the limit is too short for any training.
     """
     seconds = {stage.name: stage.seconds for stage in stages}
-    training = sum(seconds.get(name, 0.0) for name in TRAINING)
-    others = sum(time for name, time in seconds.items() if name not in TRAINING and not name.startswith(("student-",)))
+    training = sum(time for name, time in seconds.items() if name in TRAINING or name.startswith(TRIALS))
+    terms = [time for name, time in seconds.items() if name.startswith(TERMS)]
+    others = sum(seconds.values()) - training - sum(terms)
     limit = PLANNED * 60 * minutes
     scale = min(1.0, (limit - others) / training) if training else 1.0
     if scale < LEAST:
@@ -42,10 +44,11 @@ def within(config: Config, stages: Sequence[StageForecast], minutes: float) -> C
 
     changes: dict[str, float] = {path: max(1, round(scale * value(path))) for path in STEPS}
     changes |= {path: scale * value(path) for path in PASSES if value(path)}
-    term = scale * seconds.get("student", 0.0)
-    spare = limit - others - scale * training
-    terms = 1 + floor(spare / term) if term else config.distill.terms
-    return config.with_values(changes | {"distill.terms": min(MOST_TERMS, terms)})
+    # A term draws samples of its own and asks all experts of them, as the pool did. That does not shrink.
+    term = max(terms) if terms else seconds.get("student", 0.0) + seconds.get("pool", 0.0)
+    spare = max(0.0, limit - others - scale * training)
+    count = 1 + floor(spare / term) if term else config.distill.terms
+    return config.with_values(changes | {"distill.terms": min(MOST_TERMS, count)})
 
 
 def budgets_of(folder: Path, config: Config) -> Config | None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import torch
@@ -15,7 +15,7 @@ from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.experts import at_once
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
-from mosaic_fl.server.recipes import best_teacher, candidates, needs_meta, tried_teachers
+from mosaic_fl.server.recipes import Recipe, best_teacher, candidates, needs_meta, tried_teachers
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.transfer import has_prior, pool_samples
 
@@ -63,24 +63,29 @@ def distillation(
     jobs += images.jobs + outputs("pool", contributors, total)
     best = best_teacher(settings, schema, None, meta=meta)
     teacher = best if settings.teacher == "auto" else settings.teacher
-    weak = has_prior(settings, schema)  # as the kind of samples says: nobody has looked at the generators yet
-    asks = can_score and (weak if settings.choose == "auto" else settings.choose)
+    measurable = any(c.family for c in contributors) and not any(c.rejects for c in contributors)
+    # As the kind of samples says: nobody has looked at the generators yet.
+    weak = has_prior(settings, schema) and measurable and not settings.fresh
+    asks = can_score and (weak and bool(settings.both) if settings.choose == "auto" else settings.choose)
     tried = tried_teachers(settings, best) if asks else []
     teachers = sorted({teacher, *tried})
     steps = sorted({*teachers, "class_balanced"})
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*steps, "evened"]]
     stage = pool_bytes(schema, total, len(teachers))
     jobs.append(Job("pool", Unit("packing"), PASSES * stage))
-    recipes = candidates(tried, labelled=images.generated > 0) if asks else []
+    labelled = images.generated > 0 and (settings.plain or not has_prior(settings, schema))
+    recipes = candidates(Recipe(teacher, 0.5, measured=True), tried, labelled=labelled) if asks else []
     short = max(1, round(settings.candidate_share * settings.steps))
     for recipe in recipes:
         jobs += student_steps(f"candidate-{recipe.name}", config, student, total, short)
     jobs += student_steps("student", config, student, total, settings.steps)
-    terms = settings.terms if weak and not settings.fresh else 1
+    terms = settings.terms if weak else 1
     answer = Job("pool", Unit("teachers", teacher, experts), total)
-    for term in range(1, terms):
-        jobs += [*images.jobs, *outputs("pool", contributors, total), answer]
-        jobs += student_steps(f"student-{term}", config, student, total, settings.steps)
+    for term in range(2, terms + 1):
+        name = f"student-{term}"
+        drawn = [*images.jobs, *outputs(name, contributors, total), answer]
+        jobs += [replace(job, stage=name) for job in drawn]
+        jobs += student_steps(name, config, student, total, settings.steps)
     if settings.fresh:
         fresh_images = settings.steps * settings.batch_size
         jobs += sampling("student", contributors, fresh_images, balanced=settings.balanced)
@@ -90,7 +95,7 @@ def distillation(
         ]
     output_bytes = PARTS * 4 * min(total, at_once(4 * experts * classes)) * experts * classes
     size = model_bytes(student, schema)
-    judged = len(recipes) + (terms if settings.terms > 1 else 0) if asks else 0
+    judged = len(recipes) + (terms if settings.terms > 1 and not settings.fresh else 0) if asks else 0
     return ServerWork(jobs, disk + stage + (1 + terms) * size, round(COPIES * stage) + output_bytes, judged)
 
 

@@ -143,7 +143,7 @@ class Display:
             self._start_painting()
             entry = self._stages.get(stage)
             if entry is None:
-                entry = self._stages[stage] = Stage(0.0)
+                entry = self._stages[stage] = Stage(self._weight_of(stage))
             if entry.over:  # a late message of a worker
                 return
             if entry.start is None:
@@ -160,10 +160,15 @@ class Display:
                 self._tick()
                 self._running.pop(worker, None)
 
+    def _weight_of(self, stage: str) -> float:
+        """The weight of a stage that is not in the plan: `student-2` weighs as `student`, others nothing."""
+        alike = self._stages.get(stage.partition("-")[0])
+        return alike.weight if alike else 0.0
+
     def finish(self, stage: str) -> None:
         """End `stage` for the server and all clients: its lines disappear, its share of the bar is full."""
         with self._lock:
-            entry = self._stages.setdefault(stage, Stage(0.0))
+            entry = self._stages.setdefault(stage, Stage(self._weight_of(stage)))
             if entry.over:
                 return
             self._tick()

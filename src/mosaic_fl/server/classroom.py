@@ -34,12 +34,12 @@ Judge = Callable[[GlobalModel], float | None]
 
 @dataclass(frozen=True)
 class Course:
-    """The weights of the student after its best term, all its terms in their order, and how many were judged."""
+    """The weights of the student after its best term, all its terms in order, and how many the judge was shown."""
 
     state: State
     best: Term
     terms: list[Term]
-    judged: int
+    trials: int
 
 
 @dataclass(frozen=True)
@@ -110,18 +110,18 @@ class Classroom:
         settings = self.config.distill
         most = 1 if settings.fresh else settings.terms
 
-        def judged(learn: Callable[[Monitor], Product], monitor: Monitor) -> Product:
+        def judge_term(learn: Callable[[Monitor], Product], monitor: Monitor) -> Product:
             state, info = learn(monitor)
             return state, info | {"score": judge(self.model(state)) if judge and most > 1 else None}
 
-        stage = journal.stage("student", partial(judged, partial(self.teach, recipe, settings.steps)))
-        terms = [Term(stage.info["holdout"], stage.info["score"])]
+        stage = journal.stage("student", partial(judge_term, partial(self.teach, recipe, settings.steps)))
+        terms = [Term(stage.info["holdout"], stage.info.get("score"))]
         best = terms[0]
         state = stage.tensors
         while len(terms) < most and goes_on(terms):
-            number = len(terms)
+            number = len(terms) + 1
             again = partial(self._term, recipe, number, state)
-            latest = journal.stage(f"student-{number}", partial(judged, again))
+            latest = journal.stage(f"student-{number}", partial(judge_term, again))
             terms.append(Term(latest.info["holdout"], latest.info["score"]))
             if terms[-1].beats(best):
                 best = terms[-1]

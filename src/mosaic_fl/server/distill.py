@@ -85,16 +85,16 @@ def distill(
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
     sampler = cache(lambda: Sampler(contributions, device, clients.experts))
-    measure = _measure(contributions, clients, sampler, config, device)
+    measure = _measure(contributions, clients, sampler, config, device, journal)
     config = with_prior(config, contributions[0].schema, measure)
     settings = config.distill
     meta = None
     if needs_meta(settings, contributions[0].schema, measure):
         meta = _meta_model(contributions, mixture, sampler, config, device, journal)
     best = best_teacher(settings, contributions[0].schema, measure, meta=meta is not None)
-    asks = judge if judge is not None and is_in_doubt(settings, measure) else None
+    jury = judge if judge is not None and is_in_doubt(settings, measure) else None
     teachers = Teachers(mixture, meta)
-    tried = tried_teachers(settings, best) if asks is not None else []
+    tried = tried_teachers(settings, best) if jury is not None else []
     names = {best if settings.teacher == "auto" else settings.teacher, *tried}
     pool = journal.stage("pool", lambda _: _pool(contributions, teachers, names, sampler, config, device))
     teachers = replace(teachers, bias=pool.tensors["bias"])
@@ -103,12 +103,12 @@ def distill(
     recipe = classroom.default_recipe(best)
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     recipes = list[Recipe]()
-    if asks is not None:
-        recipes = candidates(tried, labelled=any(c.generator is not None for c in contributions))
-        recipe, choice = choose(recipes, lambda trial: classroom.audition(trial, asks, journal), recipe)
-    course = classroom.course(recipe, asks, journal)
-    if asks is not None:
-        standing = journal.stage("standing", lambda _: ({}, teacher_accuracies(teachers, names, held_back)))
+    if jury is not None:
+        recipes = candidates(recipe, tried, labelled=bool((pool.tensors["labels"] >= 0).any()))
+        recipe, choice = choose(recipes, lambda trial: classroom.audition(trial, jury, journal), recipe)
+    course = classroom.course(recipe, jury, journal)
+    if course.best.score is not None:
+        standing = journal.stage("standing", lambda _: ({}, teacher_accuracies(teachers, names, held_back, device)))
         tell_if_behind(course.best.score, standing.info, gains=goes_on(course.terms))
         choice |= {"teachers": standing.info}
     generators = [c.generator_line for c in contributions]
@@ -117,9 +117,9 @@ def distill(
         clients,
         teachers,
         dict(course.best.figures),
-        choice | {"terms": len(course.terms)},
+        choice | {"terms": len(course.terms), "recognised": None if measure is None else round(measure.mean, 6)},
         pool.info,
-        len(recipes) + course.judged,
+        len(recipes) + course.trials,
         generators,
     )
 
@@ -130,6 +130,7 @@ def _measure(
     sampler: Callable[[], Sampler],
     config: Config,
     device: torch.device,
+    journal: Journal,
 ) -> Recognition | None:
     """What clients' experts recognise of their own generators' samples; None where that says nothing.
 
@@ -138,7 +139,13 @@ def _measure(
     specs = [c.generator_spec for c in contributions if c.generator_spec is not None]
     if config.distill.fresh or not specs or not all(spec.conditional for spec in specs):
         return None
-    return recognition(sampler(), clients.experts, config.run.seed, device)
+
+    def measure(_: Monitor) -> Product:
+        result = recognition(sampler(), clients.experts, config.run.seed, device)
+        return ({}, {}) if result is None else ({"rates": result.rates}, {"mean": result.mean})
+
+    stage = journal.stage("recognition", measure)
+    return Recognition(stage.tensors["rates"], stage.info["mean"]) if stage.info else None
 
 
 def _pool(

@@ -111,7 +111,8 @@ def best_teacher(config: DistillConfig, schema: Schema, measure: Recognition | N
     """The teacher that `distill.teacher = auto` means; `meta` says whether there is a meta model."""
     if meta and needs_meta(config.model_copy(update={"teacher": "auto", "candidates": ()}), schema, measure):
         return "meta"
-    return "class_balanced" if has_prior(config, schema) else "class_weighted"
+    weak = measure is not None and measure.mean < TEACHABLE
+    return "class_balanced" if weak or has_prior(config, schema) else "class_weighted"
 
 
 def overlap(weights: Tensor) -> float:
@@ -132,20 +133,22 @@ def overlap(weights: Tensor) -> float:
 
 
 def tried_teachers(config: DistillConfig, best: str) -> list[str]:
-    """The teachers that short students are taught by, `best` first: those of `config`, or for auto all `ENSEMBLES`."""
+    """The teachers that short students are taught by: those of `config`, or for auto `best`, then all `ENSEMBLES`."""
     if config.candidates:
         return list(dict.fromkeys(config.candidates))
     return list(dict.fromkeys((best, *ENSEMBLES))) if config.teacher == "auto" else [config.teacher]
 
 
-def candidates(teachers: Sequence[str], *, labelled: bool) -> list[Recipe]:
-    """The recipes worth a try: the first teacher alone, and where there are labels all with them, and labels alone.
+def candidates(default: Recipe, teachers: Sequence[str], *, labelled: bool) -> list[Recipe]:
+    """The recipes worth a try: each of `teachers` alone where there are no labels, and else five kinds.
 
-    Labels count half in them, whatever is measured: the judge's scores decide. Without labels each teacher is alone.
+    They are the `default`, whose labels count as is measured; its teacher alone; the other teachers, with labels that
+    count half; and labels alone.
     """
     if not labelled:
         return [Recipe(teacher, 0.0) for teacher in teachers]
-    return [Recipe(teachers[0], 0.0), *(Recipe(t, 0.5) for t in teachers), Recipe(teachers[0], 1.0)]
+    others = [Recipe(teacher, 0.5) for teacher in teachers if teacher != default.teacher]
+    return [default, Recipe(default.teacher, 0.0), *others, Recipe(default.teacher, 1.0)]
 
 
 def choose(

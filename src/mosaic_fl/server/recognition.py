@@ -17,15 +17,17 @@ from mosaic_fl.server.pool import Sampler
 SAMPLES = 4000  # of all clients and classes
 CLIENT_SAMPLES = 10.0  # weight, in samples, of a client's mean in the rate of each of its classes
 WEAK = 0.9  # rate up to which prior samples help as far as they can, and labels count no more than the experts' word
-STRONG = 0.98  # rate from which on prior samples do not help
+STRONG = 0.97  # rate from which on prior samples do not help
 
 
 @dataclass(frozen=True)
 class Recognition:
     """`rates` (K, C) in 0..1 by client, in the order of the contributions, and class; `mean` over all samples.
 
-    A rate is the share of a client's samples of a class that its own expert takes for that class. Where a client drew
-    none of a class, it is the client's mean, and the mean of all where it drew nothing.
+    A rate is the share of a client's samples of a class that its own expert takes for that class, beyond chance: 0 for
+    an expert that guesses among its client's classes, 1 for one that is always right (as Cohen's kappa, 1960). Where a
+    client drew none of a class, it is the client's mean. A client with a single class says nothing, since its expert
+    knows no other: it has the mean of all, which it does not count in.
     """
 
     rates: Tensor
@@ -42,8 +44,8 @@ class Recognition:
         return ((self.rates - WEAK) / (1 - WEAK)).clamp(0, 1)
 
 
-def recognition(sampler: Sampler, experts: Sequence[Expert], seed: int, device: torch.device) -> Recognition:
-    """What the experts recognise of `SAMPLES` samples, whose classes are drawn evenly.
+def recognition(sampler: Sampler, experts: Sequence[Expert], seed: int, device: torch.device) -> Recognition | None:
+    """What the experts recognise of `SAMPLES` samples, whose classes are drawn evenly; None where no client can tell.
 
     `experts` are in the order of the sampler's contributions. Raises UsageError where nothing can be drawn.
     """
@@ -60,10 +62,19 @@ def recognition(sampler: Sampler, experts: Sequence[Expert], seed: int, device: 
     return rates(right, drawn)
 
 
-def rates(right: Tensor, drawn: Tensor) -> Recognition:
-    """The rates of counts (K, C): `right` of `drawn` samples. A class's rate is pulled towards its client's mean."""
-    mean = float(right.sum() / drawn.sum())
-    client_drawn = drawn.sum(1, keepdim=True)
-    client_mean = torch.where(client_drawn > 0, right.sum(1, keepdim=True) / client_drawn.clamp(min=1), mean)
+def rates(right: Tensor, drawn: Tensor) -> Recognition | None:
+    """The rates of counts (K, C): `right` of `drawn` samples; None where every client drew a single class or nothing.
+
+    A class's share is pulled towards its client's mean before chance is taken off.
+    """
+    total = drawn.sum(1, keepdim=True)
+    classes = (drawn > 0).sum(1, keepdim=True)
+    tells = classes > 1
+    if not bool(tells.any()):
+        return None
+    client_mean = right.sum(1, keepdim=True) / total.clamp(min=1)
     pulled = (right + CLIENT_SAMPLES * client_mean) / (drawn + CLIENT_SAMPLES)
-    return Recognition(pulled, mean)
+    chance = 1 / classes.clamp(min=2)
+    by_client = ((client_mean - chance) / (1 - chance)).clamp(min=0)
+    mean = float((by_client * total)[tells].sum() / total[tells].sum())
+    return Recognition(torch.where(tells, ((pulled - chance) / (1 - chance)).clamp(min=0), mean), mean)

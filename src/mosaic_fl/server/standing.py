@@ -2,28 +2,28 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from torch import Tensor
+import torch
 
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.notes import note
 from mosaic_fl.server.teachers import Teachers
 
-HeldBack = Callable[[], Sequence[tuple[Tensor, Tensor]]]
-"""The experts' outputs (n, K, C) and the labels (n,) on each client's validation split; see `Federation`."""
+HeldBack = Callable[[], Sequence[Dataset]]
+"""The clients' validation splits, where a simulation has them at hand; see `Federation.held_back`."""
 BEHIND = 0.03  # in accuracy: a student that is farther behind its best teacher is told of
 
 
-def teacher_accuracies(teachers: Teachers, names: Iterable[str], held_back: HeldBack) -> dict[str, float]:
+def teacher_accuracies(
+    teachers: Teachers, names: Iterable[str], held_back: HeldBack, device: torch.device
+) -> dict[str, float]:
     """The accuracy of each of these teachers on all clients' held-back samples; empty where there are none."""
-    parts = [(outputs, labels) for outputs, labels in held_back() if len(labels)]
-    samples = sum(len(labels) for _, labels in parts)
-    if not samples:
-        return {}
-
-    def right(name: str) -> int:
-        answers = (teachers.log_probabilities(name, outputs).argmax(1) == labels for outputs, labels in parts)
-        return sum(int(answer.sum()) for answer in answers)
-
-    return {name: right(name) / samples for name in sorted(names)}
+    parts = [part for part in held_back() if len(part)]
+    right = dict.fromkeys(sorted(names), 0)
+    for part in parts:
+        for name, answers in teachers.ask(set(right), part.samples, device).items():
+            right[name] += int((answers.argmax(1) == part.labels).sum())
+    samples = sum(map(len, parts))
+    return {name: count / samples for name, count in right.items()} if samples else {}
 
 
 def tell_if_behind(score: float | None, accuracies: Mapping[str, float], *, gains: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from mosaic_fl.config import Config
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.contribution_store import ContributionStore, StoreEntry
 from mosaic_fl.engines.flower.answer_cache import AnswerCache
@@ -176,8 +177,8 @@ class FlowerFederation:
         work = {k: EvaluateTask(k, architecture, state) for k in judges}
         return self._collect(f"evaluate{self._round}", work, self.exchange.limits.evaluate, self._confusion)
 
-    def expert_outputs(self, contributions: Sequence[Contribution]) -> list[tuple[Tensor, Tensor]]:
-        return []  # no expert travels to other clients for it
+    def held_back(self) -> Sequence[Dataset]:
+        return []  # they never leave the clients
 
     def fit_fusion(
         self,

@@ -15,24 +15,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
-from mosaic_fl.client.contribute import Site
+from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.config import Config, validate
 from mosaic_fl.data.sources import load
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.flower.extra import QUIET, require_simulation
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.limits import DAY, Limits
 from mosaic_fl.engines.local import worker_count
 from mosaic_fl.engines.sites import spread
-from mosaic_fl.engines.tasks import OutputsTask, Workplace
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.models import trust
 from mosaic_fl.registries import name_generator
 from mosaic_fl.storage.journal import Journal
-from mosaic_fl.training.monitor import Listener, deaf
+from mosaic_fl.training.monitor import Listener
 
 Result = TypeVar("Result")
 
@@ -93,12 +91,9 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal],
 class VirtualFederation(FlowerFederation):
     """The engine of a simulation, whose process may see the data of its virtual clients."""
 
-    def expert_outputs(self, contributions: Sequence[Contribution]) -> list[tuple[Tensor, Tensor]]:
-        """The experts' outputs and the labels on each client's validation split."""
-        sites = _sites(self.config.model_dump_json())
-        place = Workplace(dict(enumerate(sites)), self.config, torch.device("cpu"), deaf)
-        experts = tuple(contribution.without_generator() for contribution in contributions)
-        return [OutputsTask(client, experts)(place).value for client in place.sites]
+    def held_back(self) -> Sequence[Dataset]:
+        """The clients' validation splits."""
+        return [split(site, self.config)[1] for site in _sites(self.config.model_dump_json())]
 
 
 def tell(kind: str, client: int = -1, **facts: Any) -> None:
