@@ -40,7 +40,8 @@ TEACHERS = Teachers(
 def split(*pixels: int, labels: list[int]) -> Dataset:
     """A validation split of images of one pixel."""
     values = torch.tensor(pixels, dtype=torch.uint8).reshape(-1, 1, 1, 1)
-    return Dataset(values, torch.tensor(labels, dtype=torch.int64), SCHEMA)
+    samples = Samples(SCHEMA.fields, {next(iter(SCHEMA.fields)): values})
+    return Dataset(samples, torch.tensor(labels, dtype=torch.int64), SCHEMA)
 
 
 def test_accuracies_by_hand() -> None:
