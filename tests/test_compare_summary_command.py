@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import mosaic_fl
 from command import ENVIRONMENT, fails, mosaic
 from grids import TINY
 
@@ -39,7 +40,7 @@ def comparison(
     options = {"seeds": ",".join(map(str, seeds)), "methods": ",".join(accuracies)}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "table.json").write_text(json.dumps({"tables": rows, "cells": cells}))
-    marker = {"mosaic_fl": "0.7.0", "command": "compare", "inputs": inputs or data, "options": options}
+    marker = {"mosaic_fl": mosaic_fl.__version__, "command": "compare", "inputs": inputs or data, "options": options}
     (folder / "inputs.json").write_text(json.dumps(marker))
     (folder / "config.toml").write_text(f'[data]\nname = "{data}"\n{settings}')
     return folder
