@@ -69,6 +69,16 @@ def test_prior_images_help_as_far_as_generators_are_weak(mean: float, images: in
     assert (settings.prior, settings.prior_pool) == (("photos", images) if images else ("none", 1000))
 
 
+@pytest.mark.parametrize(("mean", "samples"), [(0.5, 16_000), (0.935, 28_000), (1.0, 0)])
+def test_better_generators_give_more_samples(mean: float, samples: int) -> None:
+    """16,000 of weak ones, and in a straight line up to 40,000, which is what 0 means for strong ones."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)
+        assert with_prior(Config(), GREY, Recognition(torch.ones(1, 2), mean)).distill.pool == samples
+        told = Config().with_values({"distill.pool": 7})
+        assert with_prior(told, GREY, Recognition(torch.ones(1, 2), mean)).distill.pool == 7
+
+
 def test_a_prior_that_the_user_names_or_nobody_can_measure_stays() -> None:
     weak = Recognition(torch.zeros(1, 2), 0.1)
     assert with_prior(Config().with_values({"distill.prior": "none"}), GREY, weak).distill.prior == "none"

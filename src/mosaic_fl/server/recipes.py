@@ -17,7 +17,7 @@ from mosaic_fl.config import Config, DistillConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.notes import note
 from mosaic_fl.server.recognition import Recognition
-from mosaic_fl.server.transfer import FALLBACK, has_prior
+from mosaic_fl.server.transfer import FALLBACK, WEAK_POOL, has_prior, pool_samples
 
 ENSEMBLES = ("class_balanced", "class_evened", "class_weighted")
 """Teachers that need no training: they are compared with the best one, where clients are asked."""
@@ -84,7 +84,11 @@ def with_prior(config: Config, schema: Schema, measure: Recognition | None) -> C
         f"clients' models recognise {measure.mean:.0%} of what their own generators draw: the student learns from "
         f"{count:,} prior images, too; more generator.steps may help"
     )
-    return config.with_values({"distill.prior": FALLBACK, "distill.prior_pool": count})
+    changes: dict[str, Any] = {"distill.prior": FALLBACK, "distill.prior_pool": count}
+    if not config.distill.pool:  # the better the generators, the more samples of them, without a jump
+        most = pool_samples(config.distill, schema, len(measure.rates), strong=True)
+        changes["distill.pool"] = round(most - measure.prior_need * (most - WEAK_POOL))
+    return config.with_values(changes)
 
 
 def is_in_doubt(config: DistillConfig, measure: Recognition | None) -> bool:
