@@ -144,7 +144,7 @@ def test_a_run_says_what_it_begins_with_and_each_stage_at_its_end(told: tuple[Pa
     folder, _, lines = told
     assert lines[:2] == ["starting", "loading digits and spreading it over the clients"]
     seconds = figures(folder)["seconds"]
-    stages = ["train", "generator", "meta", "pool", "student"]
+    stages = ["train", "generator", "recognition", "meta", "pool", "student"]
     assert lines[2:] == [f"{name} · {seconds[name]:.1f} s" for name in stages]  # one clock: the figures of result.json
 
 
@@ -191,7 +191,7 @@ def test_the_stages_go_with_the_result_and_a_finished_run_does_nothing_again(
     assert all(path.stat().st_mtime_ns == at for path, at in before.items() if path.name in kept)
     status = mosaic("status", tmp_path / "run", cwd=tmp_path)
     assert "finished: test accuracy" in status
-    assert "stages done: train, generator, meta, pool, student" in status
+    assert "stages done: train, generator, recognition, meta, pool, student" in status
 
 
 def test_a_finished_run_whose_model_is_gone_makes_it_again(told: tuple[Path, str, list[str]], tmp_path: Path) -> None:

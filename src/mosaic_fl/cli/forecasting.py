@@ -13,9 +13,7 @@ from mosaic_fl.notes import note
 if TYPE_CHECKING:
     from mosaic_fl.forecast.forecast import Forecast
 
-Minutes = Annotated[
-    str | None, typer.Option(metavar="N", help="a limit of time: fewer steps, or more terms of the student")
-]
+Minutes = Annotated[str | None, typer.Option(metavar="N", help="a limit of time, for all budgets")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what it would take, and end")]
 
 
