@@ -41,8 +41,7 @@ from mosaic_fl.storage.stopwatch import CLIENTS
 
 Value = TypeVar("Value")
 
-MEMBERS = "federation"
-"""The stage with the members at the run's start. A resumed run continues with their schema and architectures."""
+MEMBERS = "federation"  # the stage with the members at the run's start: a resumed run goes on with their schema
 CONTRIBUTED = "contributed"
 """The stage with the clients whose contributions the run uses. After it the run requests no contributions."""
 
