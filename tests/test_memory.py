@@ -36,7 +36,3 @@ def test_pages_are_cleared_once_and_not_in_every_step() -> None:
     # The blocks of a step have BLOCKS · BLOCK / PAGE pages, touched for the first time once. The rest is slack.
     once = BLOCKS * BLOCK // PAGE
     assert faults(reuse=True) < 2 * once
-
-
-def test_it_may_be_asked_again() -> None:
-    assert reuse_memory() == reuse_memory()

@@ -118,6 +118,8 @@ def test_candidates() -> None:
     default = Recipe("meta", 0.7, measured=True)
     with_labels = [recipe.name for recipe in candidates(default, ["meta", "class_balanced"], labelled=True)]
     assert with_labels == ["meta-measured", "meta-0", "class_balanced-50", "meta-100"]
+    labels_alone = [recipe.name for recipe in candidates(Recipe("meta", 1.0, measured=True), ["meta"], labelled=True)]
+    assert labels_alone == ["meta-measured", "meta-0"]
     without = [recipe.name for recipe in candidates(default, ["meta", "class_balanced"], labelled=False)]
     assert without == ["meta-0", "class_balanced-0"]
 

@@ -1,6 +1,8 @@
 """How a student stands against its teachers on held-back samples: counted by hand, and told in one line."""
 
 import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.notes import Note
 from mosaic_fl.server.experts import MixtureOfExperts
-from mosaic_fl.server.standing import teacher_accuracies, tell_if_behind
+from mosaic_fl.server.standing import Tally, teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import Teachers
 
 CPU = torch.device("cpu")
@@ -44,15 +46,25 @@ def split(*pixels: int, labels: list[int]) -> Dataset:
     return Dataset(samples, torch.tensor(labels, dtype=torch.int64), SCHEMA)
 
 
+def summed(parts: list[Dataset]) -> Tally:
+    """An engine's tally over these validation splits."""
+
+    def tally(count: Callable[[Dataset], Mapping[str, int]]) -> Mapping[str, int]:
+        return sum((Counter(count(part)) for part in parts), Counter())
+
+    return tally
+
+
 def test_accuracies_by_hand() -> None:
     # At 150 the experts differ: by class the first is believed that it is bright. All three others are plain.
     parts = [split(50, 150, labels=[0, 1]), split(labels=[]), split(250, 150, labels=[1, 0])]
-    accuracies = teacher_accuracies(TEACHERS, {"class_weighted"}, lambda: parts, CPU)
+    accuracies = teacher_accuracies(TEACHERS, {"class_weighted"}, summed(parts), CPU)
     assert accuracies == {"class_weighted": 0.75}  # three of four samples, over all clients
 
 
 def test_nobody_held_anything_back() -> None:
-    assert teacher_accuracies(TEACHERS, {"mean_logits"}, list, CPU) == {}
+    assert teacher_accuracies(TEACHERS, {"mean_logits"}, summed([]), CPU) == {}
+    assert teacher_accuracies(TEACHERS, {"mean_logits"}, summed([split(labels=[])]), CPU) == {}
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class DistillConfig(ReadSection):
     pool: int = Field(
         0,
         ge=0,
-        description="synthetic samples; 0: up to 40,000 where generators serve alone, else 16,000",
+        description="synthetic samples; 0: 16,000 of weak generators, up to 40,000 of those that serve alone",
     )
     balanced: bool = Field(True, description="classes drawn evenly; false: every generator alike, as classes fall")
     fresh: bool = Field(False, description="new synthetic samples in every step instead of a pool")

@@ -23,7 +23,7 @@ class Kind(Protocol):
 
     @property
     def drawn_well(self) -> bool:
-        """Whether small generators draw such values well, so that their samples have the right labels (docs/notes)."""
+        """Whether a VAE draws such values well enough that a client with an accelerator needs no flow."""
 
     def check(self, values: Tensor) -> None:
         """Raise UsageError unless `values` (n, …) are values of this kind at rest."""

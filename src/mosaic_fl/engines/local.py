@@ -1,7 +1,7 @@
 """The `local` engine: all clients on this machine, in this process or in worker processes."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Self
@@ -9,11 +9,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from mosaic_fl.client.contribute import Site, split
+from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.contribution_store import ContributionStore
+from mosaic_fl.engines.sites import tally
 from mosaic_fl.engines.tasks import (
     CeilingTask,
     ContributeTask,
@@ -124,9 +125,9 @@ class LocalFederation:
         """As `evaluate` of all clients, by client number."""
         return dict(enumerate(self.evaluate(architecture, state)))
 
-    def held_back(self) -> Sequence[Dataset]:
-        """The clients' validation splits."""
-        return [split(site, self.config)[1] for site in self.sites]
+    def tally(self, count: Callable[[Dataset], Mapping[str, int]]) -> Mapping[str, int]:
+        """The sums of what `count` finds on each client's validation split."""
+        return tally(count, self.sites, self.config)
 
     def fit_fusion(
         self,

@@ -3,7 +3,7 @@
 Engines implement `Federation`, for clients in this process or on other machines. Methods call it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -95,10 +95,10 @@ class Federation(Protocol):
         sum has a meaning.
         """
 
-    def held_back(self) -> Sequence[Dataset]:
-        """The clients' validation splits, to see how good the teachers are. A simulation has them at hand.
+    def tally(self, count: Callable[[Dataset], Mapping[str, int]]) -> Mapping[str, int]:
+        """The sums of what `count` finds on each client's validation split, by name.
 
-        Empty where clients are on a network, which their data never leave.
+        Only these sums come back. Empty where clients are on a network: no function travels to them.
         """
 
     def fit_fusion(

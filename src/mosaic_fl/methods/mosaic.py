@@ -65,7 +65,7 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
         journal,
         common_start.full,
         judge if can_judge else None,
-        federation.held_back,
+        federation.tally,
     )
 
     model, up, down = _fine_tune(federation, config, distilled.model, fine_tune, journal)

@@ -35,7 +35,7 @@ from mosaic_fl.server.recipes import (
     with_prior,
 )
 from mosaic_fl.server.recognition import Recognition, recognition
-from mosaic_fl.server.standing import HeldBack, teacher_accuracies, tell_if_behind
+from mosaic_fl.server.standing import Tally, teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.server.transfer import transfer_set
 from mosaic_fl.storage.journal import Journal
@@ -69,15 +69,15 @@ def distill(
     journal: Journal,
     start: Mapping[str, Mapping[str, Tensor]] | None = None,
     judge: Judge | None = None,
-    held_back: HeldBack = list,
+    tally: Tally = lambda _: {},
 ) -> Distilled:
     """Mixture of experts -> meta model -> transfer set -> student; each a stage of `journal`.
 
     Each expert and each generator is built once. The student begins with the weights that `start` has for its
     architecture, if any (the paper's pre-federated model). With a `judge`, short students decide how the real one is
     taught, and the real one is judged after each of its terms, as `config.distill.choose` says. Where it stays behind
-    a teacher on the samples `held_back` by the clients, a note says so.
-    The order of the contributions does not matter. Raises UsageError where they are none, do not share one schema, two
+    a teacher on the clients' validation splits, where `tally` counts, a note says so. The order of the contributions
+    does not matter. Raises UsageError where they are none, do not share one schema, two
     come from one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
@@ -108,7 +108,7 @@ def distill(
         recipe, choice = choose(recipes, lambda trial: classroom.audition(trial, jury, journal), recipe)
     course = classroom.course(recipe, jury, journal)
     if course.best.score is not None:
-        standing = journal.stage("standing", lambda _: ({}, teacher_accuracies(teachers, names, held_back, device)))
+        standing = journal.stage("standing", lambda _: ({}, teacher_accuracies(teachers, names, tally, device)))
         tell_if_behind(course.best.score, standing.info, gains=goes_on(course.terms))
         choice |= {"teachers": standing.info}
     generators = [c.generator_line for c in contributions]

@@ -147,12 +147,14 @@ def candidates(default: Recipe, teachers: Sequence[str], *, labelled: bool) -> l
     """The recipes worth a try: each of `teachers` alone where there are no labels, and else five kinds.
 
     They are the `default`, whose labels count as is measured; its teacher alone; the other teachers, with labels that
-    count half; and labels alone.
+    count half; and labels alone. A default that is one of these itself comes once.
     """
     if not labelled:
         return [Recipe(teacher, 0.0) for teacher in teachers]
     others = [Recipe(teacher, 0.5) for teacher in teachers if teacher != default.teacher]
-    return [default, Recipe(default.teacher, 0.0), *others, Recipe(default.teacher, 1.0)]
+    alone = [Recipe(default.teacher, 0.0)] if default.label != 0 else []
+    labels = [Recipe(default.teacher, 1.0)] if default.label != 1 else []
+    return [default, *alone, *others, *labels]
 
 
 def choose(

@@ -1,6 +1,6 @@
 """How a student stands against its teachers and every ensemble, on samples that the clients held back."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
@@ -8,22 +8,27 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.notes import note
 from mosaic_fl.server.teachers import Teachers
 
-HeldBack = Callable[[], Sequence[Dataset]]
-"""The clients' validation splits, where a simulation has them at hand; see `Federation.held_back`."""
+Tally = Callable[[Callable[[Dataset], Mapping[str, int]]], Mapping[str, int]]
+"""A count -> its sums over the clients' validation splits, which only the engine sees; see `Federation.tally`."""
+SAMPLES = "samples"
 BEHIND = 0.03  # in accuracy: a student that is farther behind its best teacher is told of
 
 
 def teacher_accuracies(
-    teachers: Teachers, names: Iterable[str], held_back: HeldBack, device: torch.device
+    teachers: Teachers, names: Iterable[str], tally: Tally, device: torch.device
 ) -> dict[str, float]:
-    """The accuracy of each of these teachers on all clients' held-back samples; empty where there are none."""
-    parts = [part for part in held_back() if len(part)]
-    right = dict.fromkeys(sorted(names), 0)
-    for part in parts:
-        for name, answers in teachers.ask(set(right), part.samples, device).items():
-            right[name] += int((answers.argmax(1) == part.labels).sum())
-    samples = sum(map(len, parts))
-    return {name: count / samples for name, count in right.items()} if samples else {}
+    """The accuracy of each of these teachers on all clients' validation splits; empty where nobody counts there."""
+    ordered = sorted(names)
+
+    def count(part: Dataset) -> dict[str, int]:
+        if not len(part):
+            return {}
+        answers = teachers.ask(set(ordered), part.samples, device)
+        right = {name: int((answers[name].argmax(1) == part.labels).sum()) for name in ordered}
+        return {**right, SAMPLES: len(part)}
+
+    sums = tally(count)
+    return {name: sums[name] / sums[SAMPLES] for name in ordered} if sums.get(SAMPLES) else {}
 
 
 def tell_if_behind(score: float | None, accuracies: Mapping[str, float], *, gains: bool) -> None:

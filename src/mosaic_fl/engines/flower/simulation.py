@@ -8,7 +8,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from mosaic_fl.client.contribute import Site, split
+from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config, validate
 from mosaic_fl.data.sources import load
 from mosaic_fl.domains.dataset import Dataset
@@ -24,7 +24,7 @@ from mosaic_fl.engines.flower.extra import QUIET, require_simulation
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.limits import DAY, Limits
 from mosaic_fl.engines.local import worker_count
-from mosaic_fl.engines.sites import spread
+from mosaic_fl.engines.sites import spread, tally
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.models import trust
@@ -91,9 +91,9 @@ def simulate(config: Config, journal: Journal, work: Callable[[Engine, Journal],
 class VirtualFederation(FlowerFederation):
     """The engine of a simulation, whose process may see the data of its virtual clients."""
 
-    def held_back(self) -> Sequence[Dataset]:
-        """The clients' validation splits."""
-        return [split(site, self.config)[1] for site in _sites(self.config.model_dump_json())]
+    def tally(self, count: Callable[[Dataset], Mapping[str, int]]) -> Mapping[str, int]:
+        """The sums of what `count` finds on each client's validation split."""
+        return tally(count, _sites(self.config.model_dump_json()), self.config)
 
 
 def tell(kind: str, client: int = -1, **facts: Any) -> None:
