@@ -17,7 +17,7 @@ PASSES = ("train.epochs", "generator.epochs")
 TRAINING = ("train", "generator", "meta", "student", "centralised")
 TRIALS = "candidate-"  # begins the names of short students
 TERMS = "student-"  # begins the names of the student's later terms
-BUDGETS = (*STEPS, *PASSES, "distill.terms")
+BUDGETS = (*STEPS, *PASSES, "distill.terms", "distill.retry")
 
 
 def within(config: Config, stages: Sequence[StageForecast], minutes: float) -> Config:
@@ -48,7 +48,8 @@ def within(config: Config, stages: Sequence[StageForecast], minutes: float) -> C
     term = max(terms) if terms else seconds.get("student", 0.0) + seconds.get("pool", 0.0)
     spare = max(0.0, limit - others - scale * training)
     count = 1 + floor(spare / term) if term else config.distill.terms
-    return config.with_values(changes | {"distill.terms": min(MOST_TERMS, count)})
+    # Whether there will be a second student nobody knows before the first one is judged, so a limit leaves it out.
+    return config.with_values(changes | {"distill.terms": min(MOST_TERMS, count), "distill.retry": False})
 
 
 def budgets_of(folder: Path, config: Config) -> Config | None:

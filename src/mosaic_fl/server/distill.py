@@ -16,7 +16,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
-from mosaic_fl.server.classroom import FIELD, Classroom, Judge, Product
+from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.growth import goes_on
 from mosaic_fl.server.meta import MetaTransformer
@@ -35,7 +35,7 @@ from mosaic_fl.server.recipes import (
     with_prior,
 )
 from mosaic_fl.server.recognition import Recognition, recognition
-from mosaic_fl.server.standing import Tally, teacher_accuracies, tell_if_behind
+from mosaic_fl.server.standing import BEHIND, Tally, gap, teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.server.transfer import transfer_set
 from mosaic_fl.storage.journal import Journal
@@ -76,9 +76,10 @@ def distill(
     Each expert and each generator is built once. The student begins with the weights that `start` has for its
     architecture, if any (the paper's pre-federated model). With a `judge`, short students decide how the real one is
     taught, and the real one is judged after each of its terms, as `config.distill.choose` says. Where it stays behind
-    a teacher on the clients' validation splits, where `tally` counts, a note says so. The order of the contributions
-    does not matter. Raises UsageError where they are none, do not share one schema, two
-    come from one client, or there is nothing to distil on.
+    a teacher on the clients' validation splits, where `tally` counts, a second one learns from prior samples alone, the
+    better of the two serves, and a note says how far it is behind. The order of the contributions does not matter.
+    Raises UsageError where they are none, do not share one schema, two come from one client, or there is nothing to
+    distil on.
     """
     contributions = compatible(contributions)
     clients = MixtureOfExperts.of(contributions)
@@ -104,13 +105,22 @@ def distill(
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     recipes = list[Recipe]()
     if jury is not None:
-        recipes = candidates(recipe, tried, labelled=bool((pool.tensors["labels"] >= 0).any()))
+        labelled = bool((pool.tensors["labels"] >= 0).any())
+        recipes = candidates(recipe, tried, labelled=labelled)
         recipe, choice = choose(recipes, lambda trial: classroom.audition(trial, jury, journal), recipe)
     course = classroom.course(recipe, jury, journal)
+    trials = len(recipes) + course.trials
     if course.best.score is not None:
-        standing = journal.stage("standing", lambda _: ({}, teacher_accuracies(teachers, names, tally, device)))
-        tell_if_behind(course.best.score, standing.info, gains=goes_on(course.terms))
-        choice |= {"teachers": standing.info}
+        standing = journal.stage("standing", lambda _: ({}, teacher_accuracies(teachers, names, tally, device))).info
+        if settings.retry and settings.plain and pool.info["prior"] and gap(course.best.score, standing) > BEHIND:
+            other = Recipe(max(standing, key=lambda name: standing[name]), 0.0, prior_alone=True)
+            second = classroom.course(other, jury, journal, SECOND)
+            trials += second.trials
+            if second.best.beats(course.best):
+                course = second
+                choice |= {"teacher": other.teacher, "label": 0.0, "prior_alone": True}
+        tell_if_behind(course.best.score, standing, gains=goes_on(course.terms))
+        choice |= {"teachers": standing}
     generators = [c.generator_line for c in contributions]
     return Distilled(
         classroom.model(course.state),
@@ -119,7 +129,7 @@ def distill(
         dict(course.best.figures),
         choice | {"terms": len(course.terms), "recognised": None if measure is None else round(measure.mean, 6)},
         pool.info,
-        len(recipes) + course.trials,
+        trials,
         generators,
     )
 

@@ -31,15 +31,19 @@ def teacher_accuracies(
     return {name: sums[name] / sums[SAMPLES] for name in ordered} if sums.get(SAMPLES) else {}
 
 
+def gap(score: float | None, accuracies: Mapping[str, float]) -> float:
+    """How far a student with this `score` is behind the best of its teachers, in accuracy; 0 where nobody can tell."""
+    return 0.0 if score is None else max([value - score for value in accuracies.values()], default=0.0)
+
+
 def tell_if_behind(score: float | None, accuracies: Mapping[str, float], *, gains: bool) -> None:
     """A note where a student with this `score` is behind its best teacher; `gains`: its last term still helped."""
-    if score is None or not accuracies:
+    distance = gap(score, accuracies)
+    if score is None or distance <= BEHIND:
         return
     best = max(accuracies, key=lambda name: accuracies[name])
-    gap = accuracies[best] - score
-    if gap > BEHIND:
-        advice = "more distill.terms" if gains else "a larger --student, or more generator.steps,"
-        note(
-            f"on the clients' validation data the global model is {100 * gap:.1f} points behind the ensemble {best} "
-            f"({100 * score:.1f} % against {100 * accuracies[best]:.1f} %): {advice} may help"
-        )
+    advice = "more distill.terms" if gains else "a larger --student, or more generator.steps,"
+    note(
+        f"on the clients' validation data the global model is {100 * distance:.1f} points behind the ensemble {best} "
+        f"({100 * score:.1f} % against {100 * accuracies[best]:.1f} %): {advice} may help"
+    )
