@@ -1,7 +1,7 @@
 """The server's whole work: contributions in, one global model out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -16,6 +16,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.server.asking import tell_of_asking
 from mosaic_fl.server.classroom import FIELD, Classroom, Course, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.growth import goes_on
@@ -114,6 +115,8 @@ def distill(
         choice |= {"teachers": standing.info}
     elif judge is None and measure is not None:
         choice |= _on_samples(classroom, course, recipe.teacher, measure, journal)
+        if is_in_doubt(settings, measure):
+            choice |= {"asking": asdict(tell_of_asking(measure.mean))}
     generators = [c.generator_line for c in contributions]
     return Distilled(
         classroom.model(course.state),
