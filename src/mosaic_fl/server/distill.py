@@ -1,7 +1,7 @@
 """The server's whole work: contributions in, one global model out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,8 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
-from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Judge, Product
+from mosaic_fl.server.asking import tell_of_asking
+from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.growth import goes_on
 from mosaic_fl.server.meta import MetaTransformer
@@ -24,6 +25,7 @@ from mosaic_fl.server.meta_training import few_enough, train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
 from mosaic_fl.server.recipes import (
+    ENSEMBLES,
     Recipe,
     best_teacher,
     candidates,
@@ -35,7 +37,16 @@ from mosaic_fl.server.recipes import (
     with_prior,
 )
 from mosaic_fl.server.recognition import Recognition, recognition
-from mosaic_fl.server.standing import BEHIND, Tally, gap, teacher_accuracies, tell_if_behind
+from mosaic_fl.server.standing import (
+    BEHIND,
+    STUDENT,
+    TEACHERS,
+    Tally,
+    gap,
+    sample_accuracies,
+    teacher_accuracies,
+    tell_if_behind,
+)
 from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.server.transfer import transfer_set
 from mosaic_fl.storage.journal import Journal
@@ -76,10 +87,10 @@ def distill(
     Each expert and each generator is built once. The student begins with the weights that `start` has for its
     architecture, if any (the paper's pre-federated model). With a `judge`, short students decide how the real one is
     taught, and the real one is judged after each of its terms, as `config.distill.choose` says. Where it stays behind
-    a teacher on the clients' validation splits, where `tally` counts, a second one learns from prior samples alone, the
-    better of the two serves, and a note says how far it is behind. The order of the contributions does not matter.
-    Raises UsageError where they are none, do not share one schema, two come from one client, or there is nothing to
-    distil on.
+    a teacher on the clients' validation splits, where `tally` counts, a second one learns from prior samples alone, and
+    the better of the two serves. A note says where it stays behind: on these splits, or without a `judge` on new
+    samples of the generators. The order of the contributions does not matter. Raises UsageError where they are none, do
+    not share one schema, two come from one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
     clients = MixtureOfExperts.of(contributions)
@@ -121,6 +132,10 @@ def distill(
                 choice |= {"teacher": other.teacher, "label": 0.0, "prior_alone": True}
         tell_if_behind(course.best.score, standing, gains=goes_on(course.terms))
         choice |= {"teachers": standing}
+    elif judge is None and measure is not None:
+        choice |= _on_samples(classroom, course, recipe.teacher, measure, journal)
+        if is_in_doubt(settings, measure):
+            choice |= {"asking": asdict(tell_of_asking(measure.mean))}
     generators = [c.generator_line for c in contributions]
     return Distilled(
         classroom.model(course.state),
@@ -156,6 +171,25 @@ def _measure(
 
     stage = journal.stage("recognition", measure)
     return Recognition(stage.tensors["rates"], stage.info["mean"]) if stage.info else None
+
+
+def _on_samples(
+    classroom: Classroom, course: Course, teacher: str, measure: Recognition, journal: Journal
+) -> dict[str, Any]:
+    """How the student stands against its `teacher` and every ensemble on new samples, where nobody can be asked."""
+    teachers = classroom.teachers
+    names = {teacher, *ENSEMBLES, *(["meta"] if teachers.meta is not None else [])}
+    student = classroom.model(course.state)
+    sampler = classroom.sampler
+    seed = classroom.config.run.seed
+
+    def compare(_: Monitor) -> Product:
+        return {}, sample_accuracies(student, teachers, names, sampler(), measure, seed, classroom.device)
+
+    figures = journal.stage("standing", compare).info
+    if figures:
+        tell_if_behind(figures[STUDENT], figures[TEACHERS], gains=goes_on(course.terms), synthetic=True)
+    return figures
 
 
 def _pool(
