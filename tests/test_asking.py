@@ -26,7 +26,7 @@ def test_the_estimate_is_the_range_of_what_was_measured_on_sets_alike() -> None:
 def test_the_documented_table_is_the_one_that_counts() -> None:
     number = r"(\.\d+)"
     rows = re.findall(
-        rf"^\| [^|]+ \| {number} \| {number} \| {number} \| ([\d.]+) \|$", NOTES.read_text(), re.MULTILINE
+        rf"^\| [^|]+ \| {number} \| {number} \| {number} \| (\d+\.\d) \|$", NOTES.read_text(), re.MULTILINE
     )
     assert tuple(Trial(float(r), float(d), float(c)) for r, d, c, _ in rows) == MEASURED
     assert [float(points) for *_, points in rows] == [round(100 * (t.chosen - t.default), 1) for t in MEASURED]

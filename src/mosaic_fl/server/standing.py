@@ -1,7 +1,8 @@
 """How a student stands against its teachers and every ensemble: on samples that the clients held back.
 
-Where nobody can be asked, as by files, it is on new samples of the clients' generators. These are no real data, so a
-note about them says what they are.
+Where nobody can be asked, as by files, it is on new samples of the clients' generators. These are no real data, and
+they overrate the student, which has learnt what these generators draw (docs/notes/other-data.md): one that is behind
+there has learnt too little, but one that is ahead there may be behind on real data. A note says what they are.
 """
 
 from collections.abc import Callable, Iterable, Mapping
