@@ -38,7 +38,9 @@ class Encoding:
     def to(self, device: torch.device) -> "Encoding":
         """The encoding on `device`."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)
+        }
         return replace(self, **tensors)
 
     def encode(self, values: Tensor) -> Tensor:
