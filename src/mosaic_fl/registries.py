@@ -78,6 +78,7 @@ PARTITIONS: "Registry[Partition]" = Registry(
         "pathological": "mosaic_fl.data.partition:PATHOLOGICAL",
         "quantity_skew": "mosaic_fl.data.partition:QUANTITY_SKEW",
         "feature_skew": "mosaic_fl.data.partition:FEATURE_SKEW",
+        "by_column": "mosaic_fl.data.partition:BY_COLUMN",
     },
 )
 """Ways of spreading data over clients, by the name that `partition.split` takes."""

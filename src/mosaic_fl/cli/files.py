@@ -49,7 +49,7 @@ def contribute(
     classes: Annotated[str | None, typer.Option(metavar="N|NAME,…", help="of all sites: 10, or cat,dog,owl")] = None,
     classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
     schema: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="classes, channels, size: mosaic data --describe")
+        Path | None, typer.Option(metavar="FILE", help="what all sites agreed on: mosaic schema, or data --describe")
     ] = None,
     generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, flow, none")] = None,
     seed: Seed = None,
