@@ -69,7 +69,7 @@ def dataset(frame: Frame, labels: Numbers, schema: Schema, label: str) -> tuple[
         count = int(parsed.empty.sum())
         note(f"{count} of the {len(frame)} rows of {frame.source} have no value in any column: left out")
     for part in parsed.columns:
-        _tell(frame, part)
+        tell_far(frame, part)
     kept = torch.from_numpy(~parsed.empty)
     name = next(iter(schema.fields))
     samples = Samples(schema.fields, {name: torch.from_numpy(parsed.values)[kept]})
@@ -85,7 +85,8 @@ def tell_unread(frame: Frame, table: Table, label: str) -> None:
         note(f"{frame.source} lacks columns of the schema, which count as missing: {listing(lacks, MOST)}")
 
 
-def _tell(frame: Frame, part: ColumnValues) -> None:
+def tell_far(frame: Frame, part: ColumnValues) -> None:
+    """Note the categories of a column that the schema does not have, and values far from its range."""
     if count := int(part.unseen.sum()):
         note(
             f"column {part.column.name!r} of {frame.source} has {count} row{'s' * (count > 1)} with a category that "
