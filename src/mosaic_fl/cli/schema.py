@@ -44,10 +44,17 @@ def schema(
         if out.suffix.lower() != ".toml":
             raise UsageError(f"--out {out}: a schema of tables is TOML, so end its name in .toml")
         require_free(out, force, data)
-    _draft(data, label_column, words("ignore", ignore) if ignore else [], least_rows, missing, out)
+    _draft(
+        data,
+        label_column,
+        dict.fromkeys(words("ignore", ignore) if ignore else [], "--ignore names it"),
+        least_rows,
+        missing,
+        out,
+    )
 
 
-def _draft(data: Path, label: str, ignore: list[str], least: int, missing: str | None, out: Path | None) -> None:
+def _draft(data: Path, label: str, ignore: dict[str, str], least: int, missing: str | None, out: Path | None) -> None:
     from mosaic_fl.data.table.draft import draft, tell
     from mosaic_fl.data.table.reading import read_frame
     from mosaic_fl.data.table.rows import table_of

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from mosaic_fl.config import DataConfig, ReadingConfig
@@ -11,10 +12,11 @@ from mosaic_fl.config.toml import read_toml
 from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.table.draft import classes_of, draft, tell, widened
-from mosaic_fl.data.table.frame import Frame
+from mosaic_fl.data.table.frame import Frame, missing_mask, texts
 from mosaic_fl.data.table.reading import is_table, read_frames
 from mosaic_fl.data.table.rows import read_rows, table_of
 from mosaic_fl.data.table.schema_toml import schema_of_toml
+from mosaic_fl.data.table.values import numbers
 from mosaic_fl.data.validation import held_out
 from mosaic_fl.domains.dataset import Dataset, Splits
 from mosaic_fl.domains.schema import Schema
@@ -59,18 +61,20 @@ def load_splits(train: Sequence[Path], test: Sequence[Path], config: DataConfig,
     if test:
         rest = read_frames(test, f"the test part of {config.name}")
     else:
-        numbers, names = classes_of(frame, label, missing)
-        chosen = held_out(numbers, len(names), TEST_SHARE, stream)
+        labels, names = classes_of(frame, label, missing)
+        chosen = held_out(labels, len(names), TEST_SHARE, stream)
         if not chosen.any():
             raise UsageError(f"{frame.source} has too few samples ({len(frame)}) to set a fifth aside for testing")
         frame, rest = frame.at(~chosen), frame.at(chosen)
-    column = _split_column(frame, config.split_column, label)
+    column = _split_column(frame, config.split_column, label, missing)
     if schema is None:
-        sites = [config.split_column] if column is not None and column.dtype == object else []
+        ignore = dict.fromkeys(config.ignore, "data.ignore names it")
+        if column is not None and column.dtype == object:
+            ignore.setdefault(config.split_column, "it names the clients")
         drafted = draft(
             frame,
             label,
-            ignore=[*config.ignore, *sites],
+            ignore=ignore,
             least=config.least_rows,
             missing=config.missing,
             all_classes=True,
@@ -80,7 +84,7 @@ def load_splits(train: Sequence[Path], test: Sequence[Path], config: DataConfig,
         frame, rest = (part.without(drafted.left_out) for part in (frame, rest))
     elif config.ignore:
         note(f"{config.schema_file} says which columns are features: data.ignore has no use")
-    kept, rows = read_rows(frame, schema, config)
+    kept, rows = read_rows(frame, schema, config, drafted=not config.schema_file)
     return Splits(config.name, rows, read_rows(rest, schema, config)[1], None if column is None else column[kept])
 
 
@@ -92,12 +96,19 @@ def read_table_schema(file: Path) -> Schema:
         raise UsageError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
 
 
-def _split_column(frame: Frame, name: str, label: str) -> npt.NDArray[Any] | None:
+def _split_column(frame: Frame, name: str, label: str, missing: Sequence[str]) -> npt.NDArray[Any] | None:
+    """The column that divides the clients: numbers where all its values are some, else texts; None without a name."""
     if not name:
         return None
     if name == label:
         raise UsageError(f"the column {name!r} is the label: --split niid_bench with --alpha divides by classes")
-    return frame.column(name)
+    cells = frame.column(name)
+    absent = missing_mask(cells, missing)
+    values = numbers(cells)
+    if not np.isnan(values[~absent]).any():
+        values[absent] = np.nan
+        return values
+    return np.where(absent, "", texts(cells)).astype(object)
 
 
 def load_rows(files: Sequence[Path], source: str, reading: ReadingConfig, schema: Schema | None) -> Dataset:

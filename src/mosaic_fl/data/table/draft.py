@@ -1,6 +1,6 @@
 """A schema drafted from one site's table, in which no value stands that fewer than a few rows have."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,14 +33,15 @@ def draft(
     frame: Frame,
     label: str,
     *,
-    ignore: Collection[str] = (),
+    ignore: Mapping[str, str],
     least: int,
     missing: Sequence[str] = MISSING,
     all_classes: bool = False,
 ) -> Draft:
     """A schema of the kind `table` for such rows, with the classes in the column `label`.
 
-    Columns of ids, free text, dates and constants are left out, and so are those in `ignore`. Categories that fewer
+    Columns of ids, free text, dates and constants are left out, and so are those in `ignore`,
+    each with its reason. Categories that fewer
     than `least` rows have are left out and count as missing. So are such classes, unless `all_classes`. Raises
     UsageError where there is no such column, no feature, or are fewer than two classes.
     """
@@ -59,7 +60,7 @@ def draft(
         if name == label:
             continue
         if name in ignore:
-            left_out[name] = "--ignore names it"
+            left_out[name] = ignore[name]
             continue
         guessed = guess(name, cells, missing_mask(cells, missing), least)
         if isinstance(guessed, LeftOut):

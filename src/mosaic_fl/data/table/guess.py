@@ -1,5 +1,6 @@
 """The column of a schema that a site's values suggest, or the reason why they should be no feature."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from mosaic_fl.domains.table import Column
 from mosaic_fl.domains.table.column import MAX_CATEGORIES, MAX_NUMBER
 
 KNOTS = 33  # quantiles that a draft takes
-DIGITS = 1000  # steps of a range that rounded knots distinguish
+DIGITS = 3  # of a rounded knot
+MOST_PLACES = 30
 FEW = 20  # rows below which values that are all different say nothing
 WORDS = 4.0  # mean number of words from which on a text is free
 DAY = r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})"
@@ -92,14 +94,19 @@ def quantile_knots(values: Values, least: int, *, whole: bool) -> tuple[float, .
 
 
 def _rounded(values: Values, *, whole: bool) -> tuple[float, ...]:
-    """The values rounded to a thousandth of their range, each once; whole ones stay whole."""
-    if not len(values):
-        return ()
-    spread = float(values[-1] - values[0])
-    digits = -int(np.floor(np.log10(spread / DIGITS))) if spread > 0 else 6
-    digits = min(digits, 0) if whole else digits
-    rounded = np.unique(np.float32(np.round(values, digits)))
-    return tuple(float(f"{value:.7g}") for value in rounded)
+    """Ordered values, each once, rounded to three digits, or to a thousandth of their range where that is finer."""
+    spread = float(values[-1] - values[0]) if len(values) else 0.0
+    rounded = [_round(value, max(_places(spread), _places(value)), whole=whole) for value in values.tolist()]
+    return tuple(float(f"{value:.7g}") for value in np.unique(np.float32(rounded)).tolist())
+
+
+def _places(value: float) -> int:
+    """The decimal places of a value's third digit."""
+    return DIGITS - 1 - math.floor(math.log10(abs(value))) if value else -MOST_PLACES
+
+
+def _round(value: float, places: int, *, whole: bool) -> float:
+    return round(value, min(places, 0 if whole else MOST_PLACES))
 
 
 def _is_count(name: str, values: Values) -> bool:

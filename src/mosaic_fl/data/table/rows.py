@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.labels import Labels, Numbers, in_classes, parse_labels, read_labels
+from mosaic_fl.data.labels import Labels, in_classes, parse_labels, read_labels
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.table.frame import Frame, Mask, missing_mask
 from mosaic_fl.data.table.values import ColumnValues, parse
@@ -41,12 +41,12 @@ def table_of(schema: Schema) -> Table:
     return kind
 
 
-def read_rows(frame: Frame, schema: Schema, reading: ReadingConfig) -> tuple[Mask, Dataset]:
+def read_rows(frame: Frame, schema: Schema, reading: ReadingConfig, *, drafted: bool = False) -> tuple[Mask, Dataset]:
     """The labelled rows of a frame as samples of `schema`, and which rows these are, bool (n,).
 
     The column of labels is that of `reading`, else the schema's. Rows without any value are left out with a note. Other
-    notes name columns that are not read, categories that count as missing, and ranges far from the schema's. Raises
-    UsageError, with the first row, for rows that cannot be read.
+    notes name columns that are not read, categories that count as missing, and ranges far from the schema's, unless it
+    was `drafted` from these rows. Raises UsageError, with the first row, for rows that cannot be read.
     """
     table = table_of(schema)
     label = frame.label_column(reading.label_column or table.label)
@@ -54,12 +54,6 @@ def read_rows(frame: Frame, schema: Schema, reading: ReadingConfig) -> tuple[Mas
         raise UsageError(f"column {label!r} is the label and a feature of the schema: take it out of one of them")
     labels = labels_of(frame, label, table.missing)
     numbers, _ = in_classes(labels, schema.classes, frame.place, frame.source)
-    return dataset(frame, numbers, schema, label)
-
-
-def dataset(frame: Frame, labels: Numbers, schema: Schema, label: str) -> tuple[Mask, Dataset]:
-    """The rows of a frame with `labels` int64 (n,) as samples of `schema`; see `read_rows`."""
-    table = table_of(schema)
     tell_unread(frame, table, label)
     parsed = parse(frame, table)
     if errors := parsed.errors:
@@ -68,12 +62,12 @@ def dataset(frame: Frame, labels: Numbers, schema: Schema, label: str) -> tuple[
     if parsed.empty.any():
         count = int(parsed.empty.sum())
         note(f"{count} of the {len(frame)} rows of {frame.source} have no value in any column: left out")
-    for part in parsed.columns:
+    for part in () if drafted else parsed.columns:
         tell_far(frame, part)
     kept = torch.from_numpy(~parsed.empty)
     name = next(iter(schema.fields))
     samples = Samples(schema.fields, {name: torch.from_numpy(parsed.values)[kept]})
-    return ~parsed.empty, Dataset(samples, torch.as_tensor(labels, dtype=torch.int64)[kept], schema)
+    return ~parsed.empty, Dataset(samples, torch.as_tensor(numbers, dtype=torch.int64)[kept], schema)
 
 
 def tell_unread(frame: Frame, table: Table, label: str) -> None:
