@@ -23,7 +23,7 @@ from mosaic_fl.cli.options import (
 )
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config.toml import to_toml
-from mosaic_fl.data.places import require_source
+from mosaic_fl.data.places import existing, require_source
 from mosaic_fl.engines.flower.extra import require_simulation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
@@ -45,7 +45,7 @@ def run(
     split_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="column of a table that divides the clients")
     ] = None,
-    schema: Annotated[str | None, typer.Option(metavar="FILE", help="of a table: see mosaic schema [drafted]")] = None,
+    schema: Annotated[Path | None, typer.Option(metavar="FILE", help="of a table: see mosaic schema [drafted]")] = None,
     ignore: Annotated[str | None, typer.Option(metavar="NAME,…", help="columns of a table to leave out")] = None,
     models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,mlp:64,cnn:32")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
@@ -77,7 +77,7 @@ def run(
         "partition.alpha": alpha,
         "partition.split": by_column(split, split_column),
         "data.split_column": split_column,
-        "data.schema_file": schema,
+        "data.schema_file": None if schema is None else str(existing(schema)),
         "data.ignore": None if ignore is None else words("ignore", ignore),
         "models.clients": names(models),
         "models.student": student,
