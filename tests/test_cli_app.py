@@ -76,7 +76,7 @@ LISTS = {
     "schema": {"ignore", "missing"},
     "compare": {"methods", "clients", "alpha", "architectures", "rounds", "seeds", "models"},
     "contribute": {"classes"},
-    "data": {"classes"},
+    "data": {"classes", "ignore"},
     "deploy keys server": {"host"},
 }
 

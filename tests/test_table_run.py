@@ -7,14 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_breast_cancer, load_wine
 
 import mosaic_fl
 from command import fails, mosaic
 from mosaic_fl.config import Config
-from mosaic_fl.data.sources import load
+from mosaic_fl.data.export import save_parquet
+from mosaic_fl.data.schema_file import read_schema
+from mosaic_fl.data.sources import load, load_file
+from mosaic_fl.data.table.memory import from_table
+from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import Note
+from test_table_reading import SCHEMA
 
 QUICK = ["--generator", "none"]
 for setting in ("train.max_steps=80", "meta.steps=40", "distill.steps=150", "distill.prior_pool=2000", "run.workers=1"):
@@ -168,3 +174,34 @@ def test_a_list_of_pictures_is_still_one(tmp_path: Path) -> None:
     table(tmp_path / "d.csv", [("a.png", "b", "no")], "file,kind,y")
     with pytest.raises(UsageError, match="1 file of 1 that .* lists does not exist"):
         load(config(tmp_path / "d.csv").data, 0)
+
+
+def test_a_split_is_exported_and_read_back(cancer: Path, tmp_path: Path) -> None:
+    words = ["--data", cancer / "all.csv", "--label-column", "outcome", "--split-column", "mean area", "--clients", "3"]
+    printed = mosaic("data", *words, "--export", "sites", "--out", "s.png", cwd=tmp_path)
+    assert "3 clients' files and test.parquet" in printed
+    schema = read_schema(tmp_path / "sites" / "schema.toml")
+    parts = [load_file(tmp_path / "sites" / f"client-{k:03}.parquet", schema=schema) for k in range(3)]
+    splits = load(Config().with_values({"data.name": str(cancer / "all.csv"), "data.label_column": "outcome"}).data, 0)
+    assert schema == splits.train.schema
+    assert sum(map(len, parts)) == len(splits.train)
+    area = [column.name for column in table_of(schema).columns].index("mean area")
+    highest = [float(part.images[:, area].max()) for part in parts]
+    assert highest == sorted(highest)
+    together = torch.cat([part.images for part in parts])
+    assert torch.equal(together.sort(0).values, splits.train.images.sort(0).values)
+    mosaic("schema", "sites/client-001.parquet", "--check", "sites/schema.toml", cwd=tmp_path)
+
+
+def test_every_type_of_value_is_exported(tmp_path: Path) -> None:
+    frame = {
+        "age": [31, 54, 47],
+        "weight": [70.5, None, 90],
+        "smoker": ["yes", "no", None],
+        "stage": ["high", "1", "?"],
+    }
+    data = from_table(frame, ["no", "yes", "no"], SCHEMA)
+    save_parquet(data, tmp_path / "a.parquet")
+    again = load_file(tmp_path / "a.parquet", schema=SCHEMA)
+    assert torch.allclose(again.images, data.images, equal_nan=True)
+    assert torch.equal(again.labels, data.labels)
