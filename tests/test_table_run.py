@@ -205,3 +205,26 @@ def test_every_type_of_value_is_exported(tmp_path: Path) -> None:
     again = load_file(tmp_path / "a.parquet", schema=SCHEMA)
     assert torch.allclose(again.images, data.images, equal_nan=True)
     assert torch.equal(again.labels, data.labels)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--generator", "cvae"), "generator cvae draws samples of the kind image, not table: set generator.family"),
+        (
+            ("--generator", "none"),
+            "no prior samples: add --prior (photos of images, uniform of tables), or a generator",
+        ),
+        (("--prior", "photos", "--generator", "none"), "unknown prior of a table 'photos'"),
+        (("--models", "cnn:16"), "model 'cnn:16' cannot take rows of 30 columns: "),
+        (("--schema", "lost.toml"), "lost.toml does not exist"),
+        (("--ignore", "mean age"), "has no column 'mean age'"),
+    ],
+)
+def test_what_tables_cannot_do_is_told_before_any_work(
+    cancer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    out = tmp_path / "run"
+    told = fails(capsys, "run", "--data", cancer / "all.csv", "--label-column", "outcome", *words, "--out", out)
+    assert message in told
+    assert not out.exists()

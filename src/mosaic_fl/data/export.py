@@ -1,4 +1,4 @@
-"""Labelled samples as Parquet files that `load_file` reads back bit for bit, and of images Hugging Face, too."""
+"""Labelled samples as Parquet files that `load_file` reads back bit for bit; Hugging Face reads images, too."""
 
 import io
 import json
@@ -22,7 +22,7 @@ NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet|schema\.toml")
 
 
 def save_parquet(data: Dataset, path: str | Path) -> None:
-    """Write images in the Hugging Face convention: PNG bytes, int64 labels, class names as metadata. Write rows as such.
+    """Write images in the Hugging Face convention (PNG bytes, int64 labels, class names as metadata), or rows as such.
 
     Raises UsageError unless the images have 1 (grey) or 3 (RGB) channels, which PNG can hold;
     MosaicError where the file cannot be written. The file is whole or absent.
