@@ -211,6 +211,14 @@ def test_a_table_without_a_schema_is_told_where_to_get_one(tmp_path: Path) -> No
 
 
 def test_settings_of_pictures_have_no_effect(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", "31,70,yes,1,no")
+    path = write(tmp_path / "a.csv", *["31,70,yes,1,no"] * 2)
     with pytest.warns(Note, match="is a table: it has no use for data.image_size, data.skip_broken"):
         load_file(path, ReadingConfig(image_size=8, skip_broken=True), SCHEMA)
+
+
+def test_one_row_is_no_data_to_learn_from(tmp_path: Path) -> None:
+    """It is enough to be measured on."""
+    path = write(tmp_path / "a.csv", "31,70,yes,1,no")
+    with pytest.raises(UsageError, match="a.csv has 1 row to learn from: a client needs 2"):
+        load_file(path, schema=SCHEMA)
+    assert len(load_test(path, SCHEMA)) == 1

@@ -228,3 +228,23 @@ def test_what_tables_cannot_do_is_told_before_any_work(
     told = fails(capsys, "run", "--data", cancer / "all.csv", "--label-column", "outcome", *words, "--out", out)
     assert message in told
     assert not out.exists()
+
+
+def test_methods_are_compared_on_tables(cancer: Path, tmp_path: Path) -> None:
+    words = [
+        "--data",
+        cancer / "all.csv",
+        "--label-column",
+        "outcome",
+        "--clients",
+        "2",
+        "--alpha",
+        "1",
+        "--seeds",
+        "0",
+    ]
+    methods = ["--methods", "fedavg,mean_probabilities", "--architectures", "equal", "--student", "mlp:16"]
+    mosaic("compare", *words, *methods, *QUICK[2:], "--out", "grid", cwd=tmp_path)
+    cells = [json.loads(path.read_text()) for path in (tmp_path / "grid" / "cells").rglob("*.json")]
+    assert len(cells) == 2
+    assert all(cell["quality"]["auroc"] > 0.9 for cell in cells)
