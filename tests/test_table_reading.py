@@ -222,3 +222,12 @@ def test_one_row_is_no_data_to_learn_from(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a.csv has 1 row to learn from: a client needs 2"):
         load_file(path, schema=SCHEMA)
     assert len(load_test(path, SCHEMA)) == 1
+
+
+def test_times_and_missing_values_of_pandas() -> None:
+    times = pd.Series(pd.to_datetime(["2024-01-31", None]))
+    days = frame_of({"day": times}).columns["day"].tolist()
+    assert (days[0][:10], days[1]) == ("2024-01-31", "")
+    whole = pd.Series([3, None], dtype="Int64")
+    assert np.isnan(frame_of({"n": whole}).columns["n"]).tolist() == [False, True]
+    assert frame_of({"text": pd.Series(["a", None], dtype="string")}).columns["text"].tolist() == ["a", ""]

@@ -13,6 +13,7 @@ from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.table.draft import draft
 from mosaic_fl.data.table.frame import Frame
 from mosaic_fl.data.table.guess import quantile_knots
+from mosaic_fl.data.table.memory import from_table
 from mosaic_fl.data.table.reading import frame_of
 from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.data.table.schema_toml import schema_of_toml, schema_toml
@@ -30,6 +31,7 @@ COLUMNS: dict[str, list[object]] = {
     "remarks": [f"came with pain of {i} days in the left arm" for i in range(0, N // 2)] * 2,
     "country": ["here"] * N,
     "empty": [None] * N,
+    "time": [f"{i % 24}:{i:02}" for i in range(N)],
     "age": [30 + i // 2 for i in range(N)],
     "dose": [0.5 + 0.25 * (i // 4) for i in range(N)],
     "smoker": ["yes" if i % 3 else "no" for i in range(N)],
@@ -64,6 +66,7 @@ def test_a_draft_guesses_types_and_leaves_out_what_is_no_feature() -> None:
         "remarks": "it is free text",
         "country": "it is constant",
         "empty": "it is empty",
+        "time": "it holds dates or times",
         "dose": "--ignore names it",
     }
     assert made.left_out.keys() == reasons.keys()
@@ -161,6 +164,19 @@ def test_a_file_that_is_no_schema(tmp_path: Path, text: str, message: str) -> No
 def test_labels_that_are_no_classes(labels: list[object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         draft(frame(outcome=labels), "outcome", ignore={}, least=5)
+
+
+def test_truth_values_are_classes_called_so() -> None:
+    made = draft(frame(outcome=[i % 2 == 0 for i in range(N)]), "outcome", ignore={}, least=5)
+    assert made.schema.classes == ("false", "true")
+    data = from_table({**COLUMNS, "outcome": ["TRUE", "False"] * (N // 2)}, "outcome", made.schema)
+    assert data.labels[:2].tolist() == [1, 0]
+
+
+def test_a_category_that_a_terminal_could_not_show_is_left_out() -> None:
+    stages = ["a"] * 20 + ["b\nc"] * 20
+    made = draft(frame(stage=list(stages)), "outcome", ignore={}, least=5)
+    assert [c.categories for c in table_of(made.schema).columns if c.name == "stage"] == [("a",)]
 
 
 def test_numbers_as_labels_are_classes_called_so() -> None:
