@@ -53,12 +53,18 @@ def guess(name: str, cells: Cells, absent: Mask, least: int) -> Guess | LeftOut:
     if different == 1:
         return LeftOut("it is constant: it says nothing here; write it by hand if it differs between sites")
     missing = bool(absent.any())
-    words = {text.casefold() for text in texts(present).tolist()}
-    if words <= {"0", "1"} or (cells.dtype == object and words <= TRUTH.keys() and len(words) == 2):
+    values = numbers(present)
+    if set(values.tolist()) == {0.0, 1.0} or _is_truth(present):
         return Guess(Column(name, "boolean", missing=missing))
-    if cells.dtype != object or not np.isnan(numbers(present)).any():
-        return _of_numbers(name, numbers(present), missing, least)
+    if not np.isnan(values).any():
+        return _of_numbers(name, values, missing, least)
     return _of_texts(name, [str(text) for text in present], missing, least)
+
+
+def _is_truth(present: Cells) -> bool:
+    """Whether cells are one word for true and one for false, as yes and no."""
+    words = {text.casefold() for text in texts(present).tolist()}
+    return len(words) == 2 and {TRUTH.get(word) for word in words} == {0.0, 1.0}
 
 
 def _of_numbers(name: str, values: Values, missing: bool, least: int) -> Guess | LeftOut:
