@@ -195,6 +195,9 @@ def test_numbers_as_labels_are_classes_called_so() -> None:
         draft(frame(), "outcome", ignore={"z": ""}, least=5)
 
 
+PAIRS = (("a.csv", "--check", "a.toml"), ("a.toml", "--check", "a.csv"))
+
+
 def test_the_command_drafts_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         f"{30 + i % 40},{50 + i % 60},{'yes' if i % 3 else 'no'},{1 + i % 2},{'no' if i % 2 else 'yes'}"
@@ -210,6 +213,8 @@ def test_the_command_drafts_and_compares(tmp_path: Path, capsys: pytest.CaptureF
         "a.csv can be used with a.toml: 80 rows"
     )
     write(tmp_path / "b.csv", "3000,old,no,7,no", "4000,60,yes,,perhaps", header="age,weight,smoker,phase,outcome\n")
+    either_way = [mosaic("schema", *files, cwd=tmp_path) for files in PAIRS]
+    assert either_way[0] == either_way[1]
     message = fails(capsys, "schema", tmp_path / "b.csv", "--check", tmp_path / "a.toml")
     assert "3 of 5 differences are in the way" in message
 
