@@ -88,8 +88,10 @@ def trust(spec: str | Path | Factory) -> str:
     `spec` is a callable that returns a new `nn.Module` at each call (a class, a function, a lambda), or the import path
     `package.module:factory` of one; it takes no argument, or the `Schema`. `timm:NAME`, or `timm` alone, admits all
     models of timm. `FILE.onnx` admits the model in this file. An estimator as scikit-learn's admits itself, fitted or
-    not. The name of a kind of expert admits the package that registers it. Names of built-in models pass through. Call it only with names from the user of this machine: only this function imports what a name says, or
-    admits timm. Raises UsageError where the import fails or finds no such callable.
+    not. The name of a kind of expert admits the package that registers it. Names of built-in models pass through.
+
+    Call it only with names from the user of this machine: only this function imports what a name says, or admits timm.
+    Raises UsageError where the import fails or finds no such callable.
     """
     if isinstance(spec, Path):
         spec = str(spec)

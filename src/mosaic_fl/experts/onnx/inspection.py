@@ -43,10 +43,10 @@ def inspect(content: bytes) -> tuple[bytes, Facts]:
     try:
         model = ModelProto.FromString(content)
     except DecodeError as error:
-        raise UsageError("is no ONNX model, or truncated") from error
+        raise UsageError("is not ONNX, or truncated") from error
     model.DiscardUnknownFields()  # a reader of another version could make something of them
     if not model.graph.node:
-        raise UsageError("is no ONNX model: it has no operators")
+        raise UsageError("is not ONNX, or truncated: it has no operators")
     _check_versions(model)
     _check_extent(model)
     _check_nodes(model.graph.node)

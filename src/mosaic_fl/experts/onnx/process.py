@@ -22,6 +22,7 @@ from mosaic_fl.experts.onnx.facts import Facts
 
 MAX_COLUMNS = 2**14  # values that a model may give for a sample
 MAX_REASON = 500  # characters of a refusal
+CLOSING = 10.0  # seconds from the end of a process's answers to its own end
 PROGRAM = ("-P", "-m", "mosaic_fl.experts.onnx.worker")
 # All that the process is told of this machine: the model must find no secret in it, should it ever take it over.
 ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TMPDIR")
@@ -122,7 +123,10 @@ class Process:
 
     def _death(self) -> str:
         """The reason why the process has ended without an answer."""
-        code = self._popen.wait()
+        try:
+            code = self._popen.wait(CLOSING)
+        except subprocess.TimeoutExpired:
+            return "has broken its process, which no longer answers"
         if code == -signal.SIGXCPU:
             return f"takes more than {max(self.limits.start, self.limits.call):g} seconds"
         if code < 0:

@@ -22,6 +22,8 @@ from mosaic_fl.experts.onnx.inspection import inspect
 MAX_REASON = 400  # characters
 MAX_ANSWER = 2**26  # values
 QUIET = 4  # fatal errors alone
+NO_MEMORY = ("bad_alloc", "BFCArena", "Failed to allocate memory", "bad allocation")
+NEEDS_MEMORY = "needs more memory than it may have"
 
 
 def main() -> None:
@@ -32,7 +34,7 @@ def main() -> None:
     except BrokenPipeError:
         pass
     except MemoryError:
-        _refuse(answers, "needs more memory than it may have")
+        _refuse(answers, NEEDS_MEMORY)
     except Exception as error:  # a hostile model may make a library raise anything
         _refuse(answers, in_one_line(error))
 
@@ -101,10 +103,11 @@ def _session(content: bytes) -> Any:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = QUIET
+    options.enable_cpu_mem_arena = False  # memory goes back after each batch: many models may be there at once
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has many kinds of errors
-        raise UsageError(f"cannot be made ready: {in_one_line(error)}") from error
+        raise _fault("cannot be made ready", error) from error
 
 
 def _run(session: Any, facts: Facts, batch: Any) -> Any:
@@ -115,9 +118,21 @@ def _run(session: Any, facts: Facts, batch: Any) -> Any:
     outputs = []
     for part in parts:
         given = part if size is None else np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-        outputs.append(_rows(session.run([facts.output.name], {facts.input.name: given})[0], len(given))[: len(part)])
+        try:
+            answer = session.run([facts.output.name], {facts.input.name: given})[0]
+        except Exception as error:
+            raise _fault("fails", error) from error
+        outputs.append(_rows(answer, len(given))[: len(part)])
     joined = np.concatenate(outputs) if len(outputs) > 1 else outputs[0]
     return np.ascontiguousarray(joined, np.float32 if joined.dtype.kind == "f" else np.int64)
+
+
+def _fault(what: str, error: Exception) -> UsageError:
+    """An error of onnxruntime, which says in many ways that there is no memory."""
+    text = in_one_line(error)
+    if isinstance(error, MemoryError) or any(word in text for word in NO_MEMORY):
+        return UsageError(NEEDS_MEMORY)
+    return UsageError(f"{what}: {text}")
 
 
 def _rows(outputs: Any, samples: int) -> Any:
