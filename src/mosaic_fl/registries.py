@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS: "Registry[type[Kind]]" = Registry(
     "kind of sample",
     "mosaic_fl.kinds",
-    {"image": "mosaic_fl.domains.image:Image"},
+    {"image": "mosaic_fl.domains.image:Image", "table": "mosaic_fl.domains.table:Table"},
     'call mosaic_fl.registries.KINDS["{name}"] first',
 )
 """Kinds of samples, by the name that a schema gives."""
@@ -86,6 +86,7 @@ PARTITIONS: "Registry[Partition]" = Registry(
         "pathological": "mosaic_fl.data.partition:PATHOLOGICAL",
         "quantity_skew": "mosaic_fl.data.partition:QUANTITY_SKEW",
         "feature_skew": "mosaic_fl.data.partition:FEATURE_SKEW",
+        "by_column": "mosaic_fl.data.partition:BY_COLUMN",
     },
 )
 """Ways of spreading data over clients, by the name that `partition.split` takes."""
