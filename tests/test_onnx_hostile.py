@@ -95,6 +95,10 @@ def text_labels() -> ModelProto:
     )
 
 
+def support_vectors() -> ModelProto:
+    return after_linear([node("SVMClassifier", ["x"], ["l", "y"], domain="ai.onnx.ml", classlabels_ints=[0, 1, 2])])
+
+
 HOSTILE: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "custom domain": (lambda: after_linear([node("Run", ["s"], ["y"], domain="evil")]), "'Run' of the domain 'evil'"),
     "custom opset": (lambda: linear(opsets=[("", 18), ("com.microsoft", 1)]), "domain 'com.microsoft'"),
@@ -105,6 +109,7 @@ HOSTILE: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "unknown opset": (lambda: linear(opsets=[("", 999)]), "the opset of ai.onnx 999: 7..26 are read"),
     "two opsets": (lambda: linear(opsets=[("", 17), ("", 18)]), "two opsets of ai.onnx: 17, 18"),
     "unknown version": (lambda: to(ir_version=99), "the IR version 99: 3..13 are read"),
+    "training samples": (support_vectors, "has support vectors, which are samples of its"),
     "loop": (lambda: inner("Loop"), "a graph within the operator 'Loop'"),
     "scan": (lambda: inner("Scan"), "a graph within the operator 'Scan'"),
     "if": (lambda: inner("If"), "a graph within the operator 'If'"),

@@ -3,7 +3,7 @@
 import json
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from mosaic_fl.notes import note
 NEAR = 1e-6  # the usual difference of probabilities: sums in float32
 FAR = 1e-5  # beyond it a sample goes another way through a tree
 INPUT = "samples"
+SAMPLES = ("support_vectors_", "_fit_X", "X_train_", "X_fit_")
+"""Attributes with which scikit-learn's estimators keep training samples."""
 
 
 def to_onnx(estimator: Any, width: int, classes: Sequence[str], *, rest: bool) -> bytes:
@@ -22,6 +24,7 @@ def to_onnx(estimator: Any, width: int, classes: Sequence[str], *, rest: bool) -
 
     `rest`: the features are values at rest, not encoded ones. Raises UsageError where it cannot be converted.
     """
+    require_no_samples(estimator)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -36,6 +39,26 @@ def to_onnx(estimator: Any, width: int, classes: Sequence[str], *, rest: bool) -
     del model.graph.output[:]
     model.graph.output.extend(outputs[:1])
     return _described(model, classes, "probabilities" if soft else "labels", rest=rest)
+
+
+def require_no_samples(estimator: Any) -> None:
+    """Raise UsageError for an estimator that is made of its training samples, which must not leave the site."""
+    for part in _parts(estimator):
+        if held := [name for name in SAMPLES if hasattr(part, name)]:
+            raise UsageError(
+                f"{type(part).__name__} holds training samples as they are ({held[0]}), which would leave this site: "
+                "take another model"
+            )
+
+
+def _parts(estimator: Any, depth: int = 4) -> Iterator[Any]:
+    """The estimator and those within it: the steps of a pipeline, the members of an ensemble."""
+    yield estimator
+    for value in vars(estimator).values() if depth and hasattr(estimator, "__dict__") else ():
+        for part in value if isinstance(value, list | tuple) else [value]:
+            inner = part[1] if isinstance(part, tuple) and len(part) > 1 else part
+            if hasattr(inner, "fit"):
+                yield from _parts(inner, depth - 1)
 
 
 def constant(width: int, name: str) -> bytes:
@@ -72,7 +95,7 @@ def require_agreement(estimator: Any, rows: Any, outputs: Any) -> None:
         count = int((~(differences.max(1) <= FAR)).sum())
         raise MosaicError(
             f"{name} and its ONNX model differ by up to {worst:.2g} in {count} of {len(rows)} training samples: ONNX "
-            "compares in float32, so fit it on values of numpy.float32"
+            "compares in float32, so fit it on values of numpy.float32, and scale nothing before trees"
         )
     if worst > NEAR:
         note(

@@ -52,7 +52,7 @@ def make(name: str, schema: Schema) -> Estimator:
     check(name, schema)
     own = own_model(name)
     if name.startswith(OWN) and own is None:
-        raise UsageError(f"model {excerpt(name)}: there is no such estimator here: pass it as model=")
+        raise UsageError(f"model {excerpt(name)} is none of this process: pass it as model=")
     require_packages(name)
     return Estimator(name, schema, own)
 

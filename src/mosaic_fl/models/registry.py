@@ -41,6 +41,7 @@ from mosaic_fl.models.own import (
     is_estimator,
     is_own,
     make_own,
+    own_model,
     reason,
 )
 from mosaic_fl.models.trainable import check_training
@@ -51,6 +52,7 @@ from mosaic_fl.storage.files import read_bytes
 MAX_ONNX = 2**28  # bytes of an ONNX file
 MAX_PARAMETERS = 500_000_000  # of a model that is built in or timm's: 2 GB in float32
 PACKAGE = "timm"
+OWN_MODELS = {"onnx": "name its file, as heart.onnx", "estimator": "pass it as model="}
 PROBE = 2  # images in the batch of a probe
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
@@ -102,6 +104,8 @@ def trust(spec: str | Path | Factory) -> str:
     head = spec.split(":")[0]
     if head in ESTIMATOR_FORMS:
         require_packages(spec)
+    if head in OWN_MODELS and own_model(spec) is None:
+        raise UsageError(f"model {spec!r} is none of this process: {OWN_MODELS[head]}")
     if head == PACKAGE:
         admit_package(PACKAGE)
     if head not in FORMS and head in EXPERTS:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 STANDARD = ""  # the domain of ONNX's own operators
-CLASSICAL = "ai.onnx.ml"  # trees, linear models, support vectors
+CLASSICAL = "ai.onnx.ml"  # trees, linear models, encoders
 
 # Operators that compute a tensor from tensors, without subgraphs, sequences, strings, files or random numbers. Those
 # whose output's shape depends on values alone (NonZero, Range, Unique, Compress) are left out.
@@ -22,7 +22,7 @@ Transpose Trilu Unsqueeze Upsample Where Xor
 """
 _CLASSICAL_OPERATORS = """
 ArrayFeatureExtractor Binarizer FeatureVectorizer Imputer LabelEncoder LinearClassifier LinearRegressor Normalizer
-OneHotEncoder SVMClassifier SVMRegressor Scaler TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor
+OneHotEncoder Scaler TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor
 """
 OPERATORS = {
     STANDARD: frozenset(_STANDARD_OPERATORS.split()),

@@ -96,7 +96,7 @@ def make(name: str, schema: Schema) -> OnnxExpert:
     """The user's own model that is admitted under this name; raises UsageError where there is none."""
     content = own_model(name)
     if not isinstance(content, bytes):
-        raise UsageError(f"model {excerpt(name)}: there is no such ONNX file here: name the file, as heart.onnx")
+        raise UsageError(f"model {excerpt(name)} is none of this process: name its file, as heart.onnx")
     return OnnxExpert(content, schema, f"model {name}")
 
 

@@ -101,6 +101,8 @@ def _check_nodes(nodes: Iterable[NodeProto]) -> None:
         operators = OPERATORS.get(node.domain)
         if node.domain == CLASSICAL and node.op_type == "ZipMap":
             raise UsageError(ZIPMAP)
+        if node.domain == CLASSICAL and node.op_type.startswith("SVM"):
+            raise UsageError("has support vectors, which are samples of its training data: take another model")
         if operators is None:
             raise UsageError(
                 f"has the operator {excerpt(node.op_type, 60)} of the domain {excerpt(node.domain, 60)}: only those of "
