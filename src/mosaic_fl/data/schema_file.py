@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.sources import load_file
-from mosaic_fl.data.tables import is_tabular, read_table_schema
+from mosaic_fl.data.table.schema_toml import read_table_schema
+from mosaic_fl.data.tables import is_tabular
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.picture import CHANNELS
 from mosaic_fl.domains.image.schema import image_of, image_schema

@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mosaic_fl.config import DataConfig, ReadingConfig
-from mosaic_fl.config.toml import read_toml
 from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.table.draft import classes_of, draft, tell, widened
 from mosaic_fl.data.table.frame import Frame, missing_mask, texts
 from mosaic_fl.data.table.reading import is_table, read_frames
 from mosaic_fl.data.table.rows import read_rows, table_of
-from mosaic_fl.data.table.schema_toml import schema_of_toml
+from mosaic_fl.data.table.schema_toml import read_table_schema
 from mosaic_fl.data.table.values import numbers
 from mosaic_fl.data.validation import held_out
 from mosaic_fl.domains.dataset import Dataset, Splits
@@ -86,14 +85,6 @@ def load_splits(train: Sequence[Path], test: Sequence[Path], config: DataConfig,
         note(f"{config.schema_file} says which columns are features: data.ignore has no use")
     kept, rows = read_rows(frame, schema, config, drafted=not config.schema_file)
     return Splits(config.name, rows, read_rows(rest, schema, config)[1], None if column is None else column[kept])
-
-
-def read_table_schema(file: Path) -> Schema:
-    """The schema of tables in a TOML file; raises UsageError, with its name, for anything else."""
-    try:
-        return schema_of_toml(read_toml(file))
-    except UsageError as error:
-        raise UsageError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
 
 
 def _split_column(frame: Frame, name: str, label: str, missing: Sequence[str]) -> npt.NDArray[Any] | None:

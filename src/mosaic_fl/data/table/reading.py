@@ -56,7 +56,7 @@ def frame_of(data: Any, headers: Sequence[str] | None = None, source: str = "the
         columns = _of_array(np.asarray(data), headers, source)
     if not columns:
         raise UsageError(f"{source} has no columns")
-    return Frame(source, {name: _cells(column, name, source) for name, column in columns.items()})
+    return Frame(source, {name: cells_of(column, name, source) for name, column in columns.items()})
 
 
 def _of_array(array: Any, headers: Sequence[str] | None, source: str) -> dict[str, Any]:
@@ -153,8 +153,8 @@ def _arrow_cells(column: Any) -> Cells:
     return _of_objects(column.to_pylist())
 
 
-def _cells(column: Any, name: str, source: str) -> Cells:
-    """A column of a frame, an array or a list as cells."""
+def cells_of(column: Any, name: str, source: str) -> Cells:
+    """A column of a frame, an array or a list as cells; raises UsageError for anything else."""
     try:
         array = np.asarray(column)
     except (TypeError, ValueError) as error:

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from mosaic_fl.config.toml import read_toml
 from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column, Table
@@ -61,6 +63,14 @@ def _list(words: Sequence[str]) -> str:
 
 def _number(value: float) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
+
+
+def read_table_schema(file: Path) -> Schema:
+    """The schema of tables in a TOML file; raises UsageError, with its name, for anything else."""
+    try:
+        return schema_of_toml(read_toml(file))
+    except UsageError as error:
+        raise UsageError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
 
 
 def schema_of_toml(content: dict[str, Any]) -> Schema:
