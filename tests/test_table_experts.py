@@ -9,8 +9,11 @@ import pytest
 
 pytest.importorskip("onnxruntime", reason="mosaic-fl[trees] is not installed")
 pytest.importorskip("skl2onnx", reason="mosaic-fl[trees] is not installed")
+import skl2onnx
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 
 import mosaic_fl
 from command import mosaic
@@ -104,3 +107,30 @@ def test_the_commands_of_two_hospitals(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "global" / "result.json").read_text())
     assert result["models"] == ["onnx:random_forest:20", "onnx:xgboost:20"]
     assert result["teacher_accuracy"] > 0.8
+
+
+def test_catboosts_own_export_is_taken(rows: Dataset, tmp_path: Path) -> None:
+    """It always ends in a dictionary a sample, and has the classes' names in it."""
+    catboost = pytest.importorskip("catboost", reason="catboost is not installed")
+    values: Any = rows.samples.inputs()
+    names = np.array(rows.schema.classes)[rows.labels.numpy()]
+    fitted = catboost.CatBoostClassifier(iterations=20, verbose=False, allow_writing_files=False)
+    fitted.fit(values.numpy(), names)
+    fitted.save_model(str(tmp_path / "cat.onnx"), format="onnx")
+    contribution = received(rows, tmp_path / "cat.onnx")
+    answers = contribution.build_expert().log_probabilities(rows.samples)
+    assert np.abs(answers.exp().numpy() - fitted.predict_proba(values.numpy())).max() < 1e-5
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_dictionaries_become_columns_at_the_site(rows: Dataset, tmp_path: Path, words: bool) -> None:
+    """As skl2onnx exports unless it is told not to; a received model of this kind is refused."""
+    values: Any = rows.samples.inputs()
+    labels = np.array(rows.schema.classes)[rows.labels.numpy()] if words else rows.labels.numpy()
+    fitted = LogisticRegression().fit(values.numpy(), labels)
+    types = [("x", FloatTensorType([None, values.shape[1]]))]
+    made = skl2onnx.convert_sklearn(fitted, initial_types=types, target_opset=18)
+    (tmp_path / "map.onnx").write_bytes(made.SerializeToString())
+    contribution = received(rows, tmp_path / "map.onnx")
+    answers = contribution.build_expert().log_probabilities(rows.samples)
+    assert np.abs(answers.exp().numpy() - fitted.predict_proba(values.numpy())).max() < 1e-5

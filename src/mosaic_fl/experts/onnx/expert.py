@@ -18,7 +18,9 @@ from mosaic_fl.experts.onnx.answers import answers_of
 from mosaic_fl.experts.onnx.bounds import INPUTS, MAX_BYTES
 from mosaic_fl.experts.onnx.layout import layout_of, layouts_of
 from mosaic_fl.experts.onnx.model import model_of
+from mosaic_fl.experts.onnx.own_file import with_property, without_dictionaries
 from mosaic_fl.experts.training import score
+from mosaic_fl.extras import require
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.models.own import own_model
 from mosaic_fl.notes import note
@@ -99,7 +101,8 @@ def make(name: str, schema: Schema) -> OnnxExpert:
     content = own_model(name)
     if not isinstance(content, bytes):
         raise UsageError(f"model {excerpt(name)} is none of this process: name its file, as heart.onnx")
-    return OnnxExpert(content, schema, f"model {name}")
+    require("an ONNX model", "onnx", "onnxruntime")
+    return OnnxExpert(without_dictionaries(content, schema), schema, f"model {name}")
 
 
 def fit(
@@ -125,8 +128,6 @@ def _choose_inputs(expert: OnnxExpert, train: Dataset) -> None:
     layouts = layouts_of(expert.model.facts, train.schema)
     if len(layouts) == 1:
         return
-    from mosaic_fl.experts.onnx.properties import with_property
-
     few = train.subset(range(min(len(train), MOST_A_BATCH)))
     names = ["rest" if layout.rest else "network" for layout in layouts]
     contents = [with_property(expert.content, INPUTS, name) for name in names]
