@@ -15,6 +15,7 @@ from fuzz_deployment import DEPLOYMENT
 from fuzz_mutation import dumps, mutate_bytes, mutate_text
 from fuzz_reader import Reader, parsed, read_any, written
 from fuzz_run_folder import RUN_FOLDER
+from fuzz_tables import TABLE_SCHEMA, TABLES
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -140,10 +141,10 @@ def _read_inputs(data: bytes, folder: Path) -> object:
 
 def _schemas(_folder: Path) -> list[bytes]:
     spec = GeneratorSpec("cvae", 4, 8).to_json()
-    return [json.dumps({"schema": schema.to_json(), "generator": spec}).encode() for schema in (SCHEMA, _GREY)]
+    return [json.dumps({"schema": schema.to_json(), "generator": spec}).encode() for schema in SCHEMAS]
 
 
-_GREY = image_schema((3, 32, 32), tuple(map(str, range(100))))
+SCHEMAS = (SCHEMA, image_schema((3, 32, 32), tuple(map(str, range(100)))), TABLE_SCHEMA)
 
 
 def _read_schema(data: bytes, folder: Path) -> None:
@@ -178,4 +179,5 @@ READERS: dict[str, Reader] = {
     "onnx": Reader(_onnx_models, mutate_bytes, lambda data, _: OnnxExpert(data, SCHEMA, "x")),
     **DEPLOYMENT,
     **RUN_FOLDER,
+    **TABLES,
 }

@@ -11,7 +11,7 @@ import numpy as np
 from mosaic_fl.data.names import in_order
 from mosaic_fl.data.table.frame import Cells, Mask, texts
 from mosaic_fl.data.table.values import TRUTH, Values, numbers
-from mosaic_fl.domains.schema import MAX_NAME
+from mosaic_fl.domains.schema import is_plain
 from mosaic_fl.domains.table import Column
 from mosaic_fl.domains.table.column import MAX_CATEGORIES, MAX_NUMBER
 
@@ -94,7 +94,7 @@ def quantile_knots(values: Values, least: int, *, whole: bool) -> tuple[float, .
 
 
 def _rounded(values: Values, *, whole: bool) -> tuple[float, ...]:
-    """Ordered values, each once, rounded to three digits, or to a thousandth of their range where that is finer."""
+    """Ordered values, each once, rounded to three digits, or to the third digit of their range where that is finer."""
     spread = float(values[-1] - values[0]) if len(values) else 0.0
     rounded = [_round(value, max(_places(spread), _places(value)), whole=whole) for value in values.tolist()]
     return tuple(float(f"{value:.7g}") for value in np.unique(np.asarray(rounded, np.float32)).tolist())
@@ -126,7 +126,7 @@ def _of_texts(name: str, present: Sequence[str], missing: bool, least: int) -> G
     if (len(present) >= FEW and (mean_words > WORDS or len(counts) > len(present) / 2)) or len(counts) > MAX_CATEGORIES:
         return LeftOut("it is free text: write a column with the categories that it speaks of")
     numeric = sum(count for text, count in counts.items() if not np.isnan(numbers(np.array([text], object))[0]))
-    common = in_order(text for text, count in counts.items() if count >= least and len(text) <= MAX_NAME)
+    common = in_order(text for text, count in counts.items() if count >= least and is_plain(text))
     rare = {text: count for text, count in counts.items() if text not in common}
     if not common:
         return LeftOut(f"none of its categories has {least} rows: lower --least-rows, or write them by hand")
