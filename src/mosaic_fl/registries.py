@@ -40,7 +40,15 @@ GENERATORS: "Registry[Family]" = Registry(
 EXPERTS: "Registry[ExpertKind]" = Registry(
     "kind of expert",
     "mosaic_fl.experts",
-    {"network": "mosaic_fl.experts.network:NETWORK"},
+    {
+        "network": "mosaic_fl.experts.network:NETWORK",
+        "onnx": "mosaic_fl.experts.onnx.expert:ONNX",
+        "random_forest": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "xgboost": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "lightgbm": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "logistic": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "estimator": "mosaic_fl.experts.estimator:ESTIMATOR",
+    },
     way="name it with --trust {name}",
 )
 """Kinds of clients' models, by the first word of a model's name. A name with any other first word is a network's."""

@@ -17,6 +17,9 @@ from fuzz_reader import Reader, parsed, read_any, written
 from fuzz_run_folder import RUN_FOLDER
 from fuzz_tables import TABLE_SCHEMA, TABLES
 from PIL import Image
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 
 from mosaic_fl.config import Config, ReadingConfig
 from mosaic_fl.config.toml import from_toml, to_toml
@@ -28,6 +31,8 @@ from mosaic_fl.domains.image.picture import PictureForm
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.conversion import to_onnx
+from mosaic_fl.experts.onnx.expert import OnnxExpert
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models import build
@@ -149,6 +154,13 @@ def _read_schema(data: bytes, folder: Path) -> None:
     read_any(lambda: read_schema(path), lambda: GeneratorSpec.from_json(value.get("generator")))
 
 
+def _onnx_models(_folder: Path) -> list[bytes]:
+    rows = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+    labels = rows[:, 0] > 0
+    trained = (LogisticRegression(), RandomForestClassifier(3, random_state=0), MLPClassifier((4,), max_iter=5))
+    return [to_onnx(estimator.fit(rows, labels), 16, ["a", "b"], rest=False) for estimator in trained]
+
+
 def _mutate_json_text(data: bytes, others: Sequence[bytes], rng: Random) -> bytes:
     if rng.random() < 0.7:
         return fuzz_sealed.mutate_manifest_text(json.loads(data), rng).encode()
@@ -164,6 +176,7 @@ READERS: dict[str, Reader] = {
     "parquet": Reader(_parquets, mutate_bytes, _read_parquet),
     "parquet-inputs": Reader(_parquets, mutate_bytes, _read_inputs),
     "schema": Reader(_schemas, _mutate_json_text, _read_schema),
+    "onnx": Reader(_onnx_models, mutate_bytes, lambda data, _: OnnxExpert(data, SCHEMA, "x")),
     **DEPLOYMENT,
     **RUN_FOLDER,
     **TABLES,
