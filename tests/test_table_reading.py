@@ -154,6 +154,13 @@ def test_a_column_that_is_lacking_or_more(tmp_path: Path) -> None:
         load_file(path, schema=SCHEMA)
 
 
+def test_a_number_may_stand_for_a_missing_value() -> None:
+    schema = Schema({"table": Table((WEIGHT,), "outcome", ("-9", "unknown"))}, ("no", "yes"))
+    for weights in ([70, -9, 80], ["70", "-9", "80"], ["70", "Unknown", "80"]):
+        values = values_of({"weight": weights}, schema)
+        assert values.isnan().flatten().tolist() == [False, True, False]
+
+
 def test_rows_without_a_value_are_left_out_and_told(tmp_path: Path) -> None:
     schema = Schema({"table": Table((WEIGHT, SMOKER), "outcome")}, ("no", "yes"))
     path = write(tmp_path / "a.csv", "70,yes,no", ",?,yes", "80,,yes", header="weight,smoker,outcome\n")

@@ -73,7 +73,7 @@ def test_a_draft_guesses_types_and_leaves_out_what_is_no_feature() -> None:
     for name, reason in reasons.items():
         assert made.left_out[name].startswith(reason)
     assert made.remarks.keys() == {"stage", "copy"}
-    assert made.remarks["stage"].startswith("1 category with fewer than 5 rows left out: the 3 rows count as missing")
+    assert made.remarks["stage"].startswith("1 category with fewer than 5 rows left out: 3 rows count as missing")
     assert made.remarks["copy"].startswith("each of its values belongs to one class: is it the label under another")
 
 
@@ -86,6 +86,8 @@ def test_no_value_is_written_that_few_rows_stand_behind() -> None:
     mostly_zero = np.array([0.0] * 90 + [1.0] * 6 + [2.0] * 4)
     assert quantile_knots(mostly_zero, 5, whole=True) == (0, 1)
     assert quantile_knots(np.array([0.0] * 97 + [1.0] * 3), 5, whole=True) == (0,)
+    inflated = np.array([0.0] * 100 + list(range(1, 41)))  # quantiles of all see few of the 40 others
+    assert quantile_knots(inflated, 5, whole=True) == (0, 3, *range(6, 36))
     rare_class = ["no"] * 20 + ["yes"] * 17 + ["maybe"] * 3
     made = draft(frame(outcome=list(rare_class)), "outcome", ignore={}, least=5)
     assert made.schema.classes == ("no", "yes")
