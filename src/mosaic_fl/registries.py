@@ -90,6 +90,7 @@ TEACHERS: "Registry[Teacher]" = Registry(
         "class_balanced": "mosaic_fl.server.teachers:balanced",
         "class_evened": "mosaic_fl.server.teachers:evened",
         "class_weighted": "mosaic_fl.server.teachers:weighted",
+        "gate": "mosaic_fl.server.teachers:gate",
         "mean_probabilities": "mosaic_fl.server.teachers:probabilities",
         "mean_logits": "mosaic_fl.server.teachers:logits",
     },

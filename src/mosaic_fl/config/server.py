@@ -72,10 +72,13 @@ class DistillConfig(ReadSection):
     )
     teacher: TeacherOrAuto = Field(
         "auto",
-        description="auto, meta, class_balanced, class_evened, class_weighted, mean_probabilities, mean_logits",
+        description="auto, meta, class_balanced, class_evened, class_weighted, gate, mean_probabilities, mean_logits",
     )
     candidates: tuple[TeacherName, ...] = Field(
         (), description="teachers that choose tries; empty: the given one, or for auto the best and three ensembles"
+    )
+    gate_samples: int = Field(
+        8000, ge=1, description="synthetic samples on which a gate learns which client's generator drew them"
     )
     choose: bool | Literal["auto"] = Field(
         "auto", description="let clients score short students to choose how to teach; auto: where generators are weak"

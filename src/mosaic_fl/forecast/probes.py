@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -119,11 +120,16 @@ def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     even = torch.full((unit.batch, classes), 1 / unit.batch)
     with bench.stream.ambient():
         meta = MetaTransformer(even, bench.config.meta) if unit.name == "meta" else None
-    teachers = Teachers(MixtureOfExperts((), even, torch.full((unit.batch, classes), 1 / classes)), meta)
+    mixture = MixtureOfExperts((), even, torch.full((unit.batch, classes), 1 / classes))
+    teachers = Teachers(mixture, meta)
     if unit.name == "evened":
         balanced = outputs[:, 0].log_softmax(1)
         return _image_seconds(lambda m: teachers.evened_over(balanced[:m]), n)
-    return _image_seconds(lambda m: teachers.log_probabilities(unit.name, outputs[:m]), n)
+
+    def answer(m: int) -> object:
+        return replace(teachers, log_shares=torch.zeros(m, unit.batch)).log_probabilities(unit.name, outputs[:m])
+
+    return _image_seconds(answer, n)
 
 
 def student_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:

@@ -9,19 +9,24 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.sizes import model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Unit
+from mosaic_fl.models import default_student
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.experts import at_once
+from mosaic_fl.server.gate import HOLDOUT, network_settings
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
 from mosaic_fl.server.recipes import Recipe, best_teacher, candidates, needs_meta, tried_teachers
 from mosaic_fl.server.student import CHECKS
+from mosaic_fl.server.teachers import GATE
 from mosaic_fl.server.transfer import has_prior, pool_samples
 
 DRAWS = 3.0  # samples that an unconditional generator draws for one sample of a class
 COPIES = 3.0  # of the transfer set in memory while it is written: the set, its packed form, the file's bytes
 PARTS = 4  # of the experts' outputs at once in memory while teachers work on them
+TREE_SECONDS = 1e-4  # of the gate's trees, a sample and source
 PASSES = 2.0  # a stage's bytes are written and read
 
 
@@ -70,6 +75,8 @@ def distillation(
     tried = tried_teachers(settings, best) if asks else []
     teachers = sorted({teacher, *tried})
     steps = sorted({*teachers, "class_balanced"})
+    if GATE in teachers:
+        jobs += gate(config, schema, contributors, total)
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*steps, "evened"]]
     stage = pool_bytes(schema, total, len(teachers))
     jobs.append(Job("pool", Unit("packing"), PASSES * stage))
@@ -117,6 +124,24 @@ def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributo
     with torch.random.fork_rng(devices=[]):
         state = MetaTransformer(torch.ones(experts, schema.num_classes), settings).state_dict()
     return jobs, packed_bytes({name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()})
+
+
+def gate(config: Config, schema: Schema, contributors: Sequence[Contributor], total: int) -> list[Job]:
+    """The gate on sources: its samples, its training, and its word on `total` samples."""
+    samples = config.distill.gate_samples
+    sources = len([c for c in contributors if c.family])
+    jobs = sampling(GATE, contributors, samples, balanced=False)
+    if sources < 2:
+        return jobs
+    if schema.of_rows:
+        return [*jobs, Job(GATE, Unit("fixed"), TREE_SECONDS * sources * (samples + total))]
+    held_back = round(HOLDOUT * samples)
+    settings = network_settings()
+    steps = steps_for(samples - held_back, settings)
+    network = default_student(schema)
+    looks = held_back * (steps / settings.check_every + 1)
+    jobs.append(Job(GATE, Unit("train", network, settings.batch_size), steps))
+    return [*jobs, Job(GATE, Unit("forward", network), looks), Job("pool", Unit("forward", network), total)]
 
 
 @dataclass(frozen=True)

@@ -163,12 +163,11 @@ class Classroom:
     def _fresh(self, recipe: Recipe) -> Callable[[int], Lesson]:
         """Batches of new samples, as the paper draws them: one a step, of which the teacher is asked once."""
         settings = self.config.distill
-        mixture = self.teachers.mixture
         draw = self.sampler().draw if settings.balanced else self.sampler().draw_as_they_come
 
         def at(step: int) -> Lesson:
             batch = draw(settings.batch_size, Stream(self.config.run.seed, "fresh", round=step))
-            teacher = self.teachers.log_probabilities(recipe.teacher, mixture.outputs(batch.samples, self.device))
+            teacher = self.teachers.ask({recipe.teacher}, batch.samples, self.device)[recipe.teacher]
             return Lesson(batch.samples, batch.labels, teacher, self._shares(recipe, batch.labels, batch.sources))
 
         return at

@@ -18,6 +18,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.classroom import FIELD, Classroom, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.gate import Gate, gate_state, load_gate
 from mosaic_fl.server.growth import goes_on
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import few_enough, train_meta
@@ -36,7 +37,7 @@ from mosaic_fl.server.recipes import (
 )
 from mosaic_fl.server.recognition import Recognition, recognition
 from mosaic_fl.server.standing import Tally, teacher_accuracies, tell_if_behind
-from mosaic_fl.server.teachers import Teachers
+from mosaic_fl.server.teachers import GATE, Teachers
 from mosaic_fl.server.transfer import transfer_set
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
@@ -96,6 +97,8 @@ def distill(
     teachers = Teachers(mixture, meta)
     tried = tried_teachers(settings, best) if jury is not None else []
     names = {best if settings.teacher == "auto" else settings.teacher, *tried}
+    if GATE in names:
+        teachers = replace(teachers, gate=_gate(contributions, sampler, config, device, journal))
     pool = journal.stage("pool", lambda _: _pool(contributions, teachers, names, sampler, config, device))
     teachers = replace(teachers, bias=pool.tensors["bias"])
     shares = label_shares(settings, measure, clients.weights, [c.client for c in contributions])
@@ -164,6 +167,25 @@ def _pool(
     tensors |= to_tensors(transfer.samples, FIELD)
     tensors |= {"labels": transfer.labels, "sources": transfer.sources, "bias": evened.bias}
     return tensors, transfer.counts()
+
+
+def _gate(
+    contributions: Sequence[Contribution],
+    sampler: Callable[[], Sampler],
+    config: Config,
+    device: torch.device,
+    journal: Journal,
+) -> Gate | None:
+    """The gate on sources; None where no client has a generator."""
+    if all(c.generator is None for c in contributions):
+        return None
+    samples = config.distill.gate_samples
+    seed = config.run.seed
+
+    def learn(monitor: Monitor) -> Product:
+        return gate_state(contributions, sampler(), samples, seed, device, monitor), {}
+
+    return load_gate(journal.stage("gate", learn).tensors, contributions, seed)
 
 
 def _meta_model(

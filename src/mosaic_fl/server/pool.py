@@ -104,6 +104,27 @@ class Sampler:
         sources = torch.cat([part.sources for part in parts])
         return Pool(concatenate([part.samples for part in parts]), labels, sources)
 
+    def draw_by_counts(self, n: int, stream: Stream) -> Pool:
+        """n samples as the clients' data lie: client and class together are drawn in proportion to n_k[c].
+
+        What an unconditional generator shows is what its own client's expert says it is.
+        """
+        rng = stream.torch()
+        classes = self.counts.shape[1]
+        cells = torch.multinomial(self.counts.flatten().double(), n, replacement=True, generator=rng)
+        rows = cells // classes
+        labels = cells % classes
+        values = {name: kind.zeros(n) for name, kind in self.kinds.items()}
+        for k, generator in enumerate(self.generators):
+            mine = (rows == k).nonzero().flatten()
+            if generator is None or not len(mine):
+                continue
+            samples = self._samples(generator, labels[mine], rng)
+            _put(samples, values, mine)
+            if k in self.judges:
+                labels[mine] = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
+        return Pool(Samples(self.kinds, values), labels, self.clients[rows])
+
     def _samples(self, generator: Generator, labels: Tensor, rng: torch.Generator) -> Samples:
         """Samples at rest, as real ones are: a quarter of the memory where these are images.
 
