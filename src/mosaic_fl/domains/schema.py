@@ -36,11 +36,11 @@ class Schema:
         if not 1 <= len(self.fields) <= MAX_FIELDS:
             raise UsageError(f"{len(self.fields)} fields: a sample has 1..{MAX_FIELDS}")
         for name in self.fields:
-            _require_plain("field", name)
+            require_plain("field", name)
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise UsageError(f"{len(self.classes)} classes: a classifier needs 2..{MAX_CLASSES}")
         for name in self.classes:
-            _require_plain("class", name)
+            require_plain("class", name)
         if len(set(self.classes)) < len(self.classes):
             twice = next(name for name, count in Counter(self.classes).items() if count > 1)
             raise UsageError(f"class name {twice!r} is there twice: each class has a name of its own")
@@ -114,7 +114,8 @@ class Schema:
         raise UsageError("it is no schema: that has fields of kinds known here, or images, and a list of class names")
 
 
-def _require_plain(role: str, name: object) -> None:
+def require_plain(role: str, name: object) -> None:
+    """Raise UsageError unless `name` is plain text of a length in bounds; `role` says in the error what it names."""
     if not isinstance(name, str) or len(name) > MAX_NAME or not _is_plain(name):
         raise UsageError(
             f"{role} name {str(name)[:40]!r}: names are text of at most {MAX_NAME} characters, none of them a control "
