@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mosaic_fl.domains.samples import Samples, concatenate, from_network
+from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
@@ -126,18 +126,8 @@ class Sampler:
         return Pool(Samples(self.kinds, values), labels, self.clients[rows])
 
     def _samples(self, generator: Generator, labels: Tensor, rng: torch.Generator) -> Samples:
-        """Samples at rest, as real ones are: a quarter of the memory where these are images.
-
-        Raises UsageError where what is drawn is not finite.
-        """
-        parts = list[Samples]()
-        for part in labels.split(AT_ONCE):
-            outputs = generator.sample(part, rng)
-            if not bool(outputs.isfinite().all()):
-                family = generator.spec.family
-                raise UsageError(f"a generator ({family}) gives non-finite samples: leave its contribution out")
-            parts.append(from_network(self.kinds, outputs).to("cpu"))
-        return concatenate(parts)
+        """Samples at rest, as real ones are: a quarter of the memory where these are images."""
+        return concatenate([generator.samples(self.kinds, part, rng) for part in labels.split(AT_ONCE)])
 
     def _by_rejection(
         self, k: int, labels: Tensor, places: Tensor, values: dict[str, Tensor], filled: Tensor, rng: torch.Generator
