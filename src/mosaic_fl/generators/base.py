@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.domains.kind import Kind
-from mosaic_fl.domains.samples import Samples, from_network
+from mosaic_fl.domains.samples import Samples, concatenate, from_network
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.devices import AT_ONCE, images_at_once
@@ -113,10 +113,14 @@ class Generator(nn.Module):
 
         Raises UsageError where what is drawn is not finite.
         """
-        outputs = self.sample(labels, rng)
-        if not bool(outputs.isfinite().all()):
-            raise UsageError(f"a generator ({self.spec.family}) gives non-finite samples: leave its contribution out")
-        return from_network(kinds, outputs).to("cpu")
+        parts = list[Samples]()
+        for part in labels.split(AT_ONCE):
+            outputs = self.sample(part, rng)
+            if not bool(outputs.isfinite().all()):
+                family = self.spec.family
+                raise UsageError(f"a generator ({family}) gives non-finite samples: leave its contribution out")
+            parts.append(from_network(kinds, outputs).to("cpu"))
+        return concatenate(parts)
 
 
 def build(spec: GeneratorSpec, schema: Schema) -> Generator:

@@ -10,8 +10,6 @@ from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
-from mosaic_fl.generators.base import Generator
-from mosaic_fl.numerics.devices import AT_ONCE
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.experts import class_weights
 
@@ -70,7 +68,7 @@ class Sampler:
             if k in self.judges:
                 self._by_rejection(k, labels, mine, values, filled, rng)
             else:
-                _put(self._samples(generator, labels[mine], rng), values, mine)
+                _put(generator.samples(self.kinds, labels[mine], rng), values, mine)
                 filled[mine] = True
         if not bool(filled.any()):
             raise UsageError("no generator shows what its client's expert knows: train the generators for longer")
@@ -96,7 +94,7 @@ class Sampler:
             if not share:
                 continue
             labels = torch.multinomial(self.counts[k].float(), share, replacement=True, generator=rng)
-            samples = self._samples(generator, labels, rng)
+            samples = generator.samples(self.kinds, labels, rng)
             if k in self.judges:
                 labels = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
             parts.append(Pool(samples, labels, self.clients[[k] * share]))
@@ -119,15 +117,11 @@ class Sampler:
             mine = (rows == k).nonzero().flatten()
             if generator is None or not len(mine):
                 continue
-            samples = self._samples(generator, labels[mine], rng)
+            samples = generator.samples(self.kinds, labels[mine], rng)
             _put(samples, values, mine)
             if k in self.judges:
                 labels[mine] = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
         return Pool(Samples(self.kinds, values), labels, self.clients[rows])
-
-    def _samples(self, generator: Generator, labels: Tensor, rng: torch.Generator) -> Samples:
-        """Samples at rest, as real ones are: a quarter of the memory where these are images."""
-        return concatenate([generator.samples(self.kinds, part, rng) for part in labels.split(AT_ONCE)])
 
     def _by_rejection(
         self, k: int, labels: Tensor, places: Tensor, values: dict[str, Tensor], filled: Tensor, rng: torch.Generator
@@ -140,7 +134,7 @@ class Sampler:
             if not len(vacant):
                 return
             batch = min(MOST_AT_ONCE, max(256, 2 * len(vacant)))
-            samples = self._samples(generator, torch.zeros(batch, dtype=torch.int64), rng)
+            samples = generator.samples(self.kinds, torch.zeros(batch, dtype=torch.int64), rng)
             classes = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
             for label in classes.unique().tolist():
                 of_label = vacant[labels[vacant] == label]

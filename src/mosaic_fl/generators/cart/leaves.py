@@ -1,6 +1,11 @@
-"""What a leaf says of its column, as a few numbers: shares of categories or quantiles, and the share of missing values."""
+"""What a leaf says of its column: shares of categories; or of a number its most frequent value, and quantiles.
+
+A most frequent value of its own keeps columns right that are 0 in most rows and large in others: quantiles alone would
+spread rows over all that lies between.
+"""
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -9,18 +14,21 @@ from mosaic_fl.domains.table.column import NUMBERS
 from mosaic_fl.errors import UsageError
 
 SUM_SLACK = 1e-3
+SMALLEST = 1e-9  # of a share that is divided by
+FREQUENT = 0.2  # share of a leaf's values from which on the most frequent one stands for itself
+ATOM = 2  # numbers before the quantiles: the most frequent value, and its share
 
 
 def size(column: Column, quantiles: int) -> int:
-    """How many numbers say what a leaf holds: one a code, or `quantiles`; one more where a value may be missing."""
-    return (quantiles if column.type in NUMBERS else _codes(column)) + column.missing
+    """How many numbers say what a leaf holds: one a code, or `ATOM` + `quantiles`; one more where values may lack."""
+    return (ATOM + quantiles if column.type in NUMBERS else _codes(column)) + column.missing
 
 
 def summarise(values: Tensor, leaves: Tensor, count: int, column: Column, quantiles: int) -> Tensor:
     """float32 (`count`, size) of `values` (n,) of the column at rest in the `leaves` (n,), each of which has some.
 
-    Quantiles are those of the values that are there, in the column's units, from the least to the greatest. Where all
-    are missing they are those of all leaves, or else the middle of the column's range.
+    Shares are of all rows of the leaf, the last of them that of missing values. The quantiles, from the least to the
+    greatest, are those of the other values, in the column's units.
     """
     result = torch.zeros(count, size(column, quantiles))
     absent = values.isnan()
@@ -34,60 +42,82 @@ def summarise(values: Tensor, leaves: Tensor, count: int, column: Column, quanti
         cells = torch.bincount(here * codes + there.long(), minlength=count * codes).view(count, codes)
         result[:, :codes] = cells / rows[:, None]
         return result
+    ends = np.float32(column.low), np.float32(column.high)
     levels = np.linspace(0, 1, quantiles)
-    middle = torch.full((1,), (column.low + column.high) / 2)
-    fallback = _quantiles(there if len(there) else middle, levels, column)
     for leaf in range(count):
-        mine = there[here == leaf]
-        result[leaf, :quantiles] = _quantiles(mine, levels, column) if len(mine) else fallback
+        mine = there[here == leaf].numpy().clip(*ends)
+        numbers = _numbers(mine, int(rows[leaf]), levels, (column.low + column.high) / 2)
+        result[leaf, : ATOM + quantiles] = torch.from_numpy(numbers.astype(np.float32))
     return result
+
+
+def _numbers(
+    values: npt.NDArray[np.float32], rows: int, levels: npt.NDArray[np.float64], middle: float
+) -> npt.NDArray[np.float64]:
+    """The most frequent of the `values`, its share of `rows`, and the quantiles of the others; `middle` without any."""
+    atom = middle
+    share = 0.0
+    if len(values):
+        distinct, counts = np.unique(values, return_counts=True)
+        most = int(counts.argmax())
+        atom = float(distinct[most])
+        if counts[most] > max(1, FREQUENT * len(values)):
+            share = counts[most] / rows
+            values = values[values != distinct[most]]
+    return np.array([atom, share, *(np.quantile(values, levels) if len(values) else np.full(len(levels), atom))])
 
 
 def draw(summary: Tensor, u: Tensor, column: Column) -> Tensor:
     """A value at rest, float32 (n,), for each row of `summary` (n, size) and each uniform `u` (n,) in 0..1.
 
-    Numbers are drawn evenly between neighbouring quantiles, each gap as likely as another; whole ones are rounded.
+    Numbers are the most frequent one, or drawn evenly between neighbouring quantiles, each gap as likely as another;
+    whole ones are rounded.
     """
     lacks = summary[:, -1] if column.missing else torch.zeros_like(u)
-    parts = summary[:, :-1] if column.missing else summary
-    absent = u < lacks
-    v = ((u - lacks) / (1 - lacks).clamp(min=1e-9)).clamp(0, 1)
     if column.type in NUMBERS:
-        steps = v * (parts.shape[1] - 1)
-        left = steps.long().clamp(max=parts.shape[1] - 2)
-        ends = [parts.gather(1, (left + more)[:, None]).flatten() for more in (0, 1)]
-        values = ends[0] + (steps - left) * (ends[1] - ends[0])
-        values = torch.minimum(torch.maximum(values, ends[0]), ends[1])
+        values = _draw_number(summary[:, : summary.shape[1] - column.missing], u - lacks, 1 - lacks)
         values = values.round() if column.type == "whole" else values
     else:
-        ends_of = parts.cumsum(1)
-        total = ends_of[:, -1:]
-        last = (parts > 0).long() * torch.arange(parts.shape[1], device=parts.device)  # rounding may pass the last end
-        picked = torch.searchsorted(ends_of.contiguous(), v[:, None] * total, right=True).flatten()
-        values = torch.minimum(picked, last.amax(1)).float()
-    return values.masked_fill(absent, torch.nan)
+        ends = summary[:, : _codes(column)].cumsum(1)
+        v = ((u - lacks) / (1 - lacks).clamp(min=SMALLEST)).clamp(0, 1)
+        picked = torch.searchsorted(ends.contiguous(), v[:, None] * ends[:, -1:], right=True).flatten()
+        codes = torch.arange(ends.shape[1], device=u.device)
+        last = ((summary[:, : _codes(column)] > 0) * codes).amax(1)  # rounding may pass the last end
+        values = torch.minimum(picked, last).float()
+    return values.masked_fill(u < lacks, torch.nan)
+
+
+def _draw_number(numbers: Tensor, u: Tensor, most: Tensor) -> Tensor:
+    """The most frequent one where `u` (n,) is below its share; else one between quantiles, by `u` up to `most`."""
+    share = numbers[:, 1]
+    quantiles = numbers[:, ATOM:]
+    steps = ((u - share) / (most - share).clamp(min=SMALLEST)).clamp(0, 1) * (quantiles.shape[1] - 1)
+    left = steps.long().clamp(max=quantiles.shape[1] - 2)
+    low, high = (quantiles.gather(1, (left + more)[:, None]).flatten() for more in (0, 1))
+    between = torch.minimum(torch.maximum(low + (steps - left) * (high - low), low), high)
+    return torch.where(u < share, numbers[:, 0], between)
 
 
 def check(summaries: Tensor, column: Column) -> None:
     """Raise UsageError unless `summaries` (leaves, size), which may come from anywhere, say what leaves can hold."""
-    lacks = summaries[:, -1] if column.missing else torch.zeros(len(summaries))
-    parts = summaries[:, :-1] if column.missing else summaries
     name = f"the generator's leaves of column {column.name!r}"
-    if not bool(summaries.isfinite().all()) or bool(((lacks < 0) | (lacks > 1)).any()):
-        raise UsageError(f"{name} have numbers that are no shares or values")
-    if column.type in NUMBERS:
-        inside = (parts >= np.float32(column.low)) & (parts <= np.float32(column.high))
-        if not bool(inside.all()) or bool((parts.diff(dim=1) < 0).any()):
+    if not bool(summaries.isfinite().all()):
+        raise UsageError(f"{name} have numbers that are not finite")
+    lacks = summaries[:, -1:] if column.missing else summaries[:, :0]
+    parts = summaries[:, : summaries.shape[1] - column.missing]
+    is_number = column.type in NUMBERS
+    shares = torch.cat([parts[:, 1:ATOM] if is_number else parts, lacks], 1)
+    total = shares.sum(1)
+    if bool((shares < 0).any()) or bool((total > 1 + SUM_SLACK).any()):
+        raise UsageError(f"{name} have shares below 0 or above 1")
+    if is_number:
+        values = torch.cat([parts[:, :1], parts[:, ATOM:]], 1)
+        inside = (values >= np.float32(column.low)) & (values <= np.float32(column.high))
+        if not bool(inside.all()) or bool((parts[:, ATOM:].diff(dim=1) < 0).any()):
             raise UsageError(f"{name} have quantiles out of its range, or that do not increase")
-        return
-    if bool((parts < 0).any()) or bool(((parts.sum(1) + lacks - 1).abs() > SUM_SLACK).any()):
+    elif bool((total < 1 - SUM_SLACK).any()):
         raise UsageError(f"{name} have shares that do not sum to 1")
 
 
 def _codes(column: Column) -> int:
     return len(column.categories) or 2
-
-
-def _quantiles(values: Tensor, levels: "np.typing.NDArray[np.float64]", column: Column) -> Tensor:
-    inside = values.double().clamp(float(np.float32(column.low)), float(np.float32(column.high)))
-    return torch.from_numpy(np.quantile(inside.numpy(), levels)).float()
