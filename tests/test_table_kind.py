@@ -168,3 +168,12 @@ def test_a_table_says_what_it_is() -> None:
     with pytest.raises(UsageError, match="unknown prior of a table 'photos'"):
         TABLE.check_prior("photos")
     assert "the classes in column '', not 'outcome'" in Table(TABLE.columns).difference(TABLE)
+
+
+def test_a_table_that_was_first_used_on_the_meta_device_still_has_its_values() -> None:
+    """A network is outlined there before any data come."""
+    fresh = Table(TABLE.columns, "outcome")
+    with torch.device("meta"):
+        fresh.to_network(torch.zeros(2, 4, device="meta"))
+        fresh.check(torch.zeros(2, 4, device="cpu"))
+    assert torch.allclose(fresh.to_network(ROWS), INPUTS)

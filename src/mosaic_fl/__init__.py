@@ -32,6 +32,7 @@ __all__ = [
     "distill",
     "from_arrays",
     "from_dataset",
+    "from_table",
     "run",
     "trust",
 ]
@@ -52,6 +53,7 @@ _HOMES = {
     "distill": "api",
     "from_arrays": "data.arrays",
     "from_dataset": "data.arrays",
+    "from_table": "data.table.memory",
     "run": "api",
     "trust": "models",
 }

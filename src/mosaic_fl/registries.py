@@ -41,7 +41,15 @@ GENERATORS: "Registry[Family]" = Registry(
 EXPERTS: "Registry[ExpertKind]" = Registry(
     "kind of expert",
     "mosaic_fl.experts",
-    {"network": "mosaic_fl.experts.network:NETWORK"},
+    {
+        "network": "mosaic_fl.experts.network:NETWORK",
+        "onnx": "mosaic_fl.experts.onnx.expert:ONNX",
+        "random_forest": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "xgboost": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "lightgbm": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "logistic": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "estimator": "mosaic_fl.experts.estimator:ESTIMATOR",
+    },
     way="name it with --trust {name}",
 )
 """Kinds of clients' models, by the first word of a model's name. A name with any other first word is a network's."""
@@ -79,6 +87,7 @@ PARTITIONS: "Registry[Partition]" = Registry(
         "pathological": "mosaic_fl.data.partition:PATHOLOGICAL",
         "quantity_skew": "mosaic_fl.data.partition:QUANTITY_SKEW",
         "feature_skew": "mosaic_fl.data.partition:FEATURE_SKEW",
+        "by_column": "mosaic_fl.data.partition:BY_COLUMN",
     },
 )
 """Ways of spreading data over clients, by the name that `partition.split` takes."""

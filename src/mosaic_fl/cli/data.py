@@ -75,7 +75,7 @@ def data(
     from mosaic_fl.report.tables import class_table
 
     splits = load(config.data, config.run.seed)
-    shards = partition(splits.train, config.partition, config.run.seed)
+    shards = partition(splits.train, config.partition, config.run.seed, splits.column)
     counts = count_classes(shards)
     names = splits.train.schema.classes
     Console().print(class_table(counts, names))

@@ -49,7 +49,7 @@ def contribute(
     classes: Annotated[str | None, typer.Option(metavar="N|NAME,…", help="of all sites: 10, or cat,dog,owl")] = None,
     classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
     schema: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="classes, channels, size: mosaic data --describe")
+        Path | None, typer.Option(metavar="FILE", help="what all sites agreed on: mosaic schema, or data --describe")
     ] = None,
     generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, flow, none")] = None,
     seed: Seed = None,
@@ -148,6 +148,7 @@ def distill(
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
+    from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import percent, seconds_line
     from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation
     from mosaic_fl.storage.stopwatch import Stopwatch
@@ -171,7 +172,7 @@ def distill(
         result = run_distillation(prepared, out, display.hear, keep_stages=keep_stages, stopwatch=stopwatch)
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
-        print(*benefit_lines(result), sep="\n")
+        print(*quality_lines(result), *benefit_lines(result), sep="\n")
     print(seconds_line(result["seconds"]))
     print(f"Results: {out}/global_model.safetensors, result.json")
 

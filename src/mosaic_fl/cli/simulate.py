@@ -23,6 +23,7 @@ from mosaic_fl.report.benefit import benefit_lines
 from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
+from mosaic_fl.report.quality import quality_lines
 from mosaic_fl.report.sheet import can_draw
 from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
 from mosaic_fl.runs.folder import claim
@@ -72,7 +73,7 @@ def simulate(
     if with_pictures:
         _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
-    print(*benefit_lines(result), sep="\n")
+    print(*quality_lines(result), *benefit_lines(result), sep="\n")
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
     print(seconds_line(result["seconds"]))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.csv_list import CSV_SUFFIXES, is_list, read_files, require_list
+from mosaic_fl.data.csv_list import is_list, read_files, require_list
+from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.folders import scan, visible_folders
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.rows import READING, Rows

@@ -73,11 +73,15 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set with its parts. `test` is only for the final figures."""
+    """A data set with its parts. `test` is only for the final figures.
+
+    `column` holds a value for each training sample, (n,) numbers or texts, where these values divide the clients.
+    """
 
     name: str
     train: Dataset
     test: Dataset
+    column: npt.NDArray[Any] | None = None
 
 
 def pool(parts: Sequence[Dataset]) -> Dataset:

@@ -59,6 +59,8 @@ class Column:
             )
         for category in self.categories:
             require_plain("category", category)
+            if not category:
+                raise UsageError(f"column {self.name!r} has a category without a name: an empty cell is a missing one")
         if len(set(self.categories)) < len(self.categories):
             raise UsageError(f"column {self.name!r} names a category twice: each has a name of its own")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
+from mosaic_fl.config.experiment import MISSING
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.schema import MAX_NAME, require_plain
 from mosaic_fl.domains.table.column import Column
@@ -20,8 +21,6 @@ from mosaic_fl.numerics.randomness import Stream
 MAX_COLUMNS = 2000
 MAX_WIDTH = 100_000
 MAX_WORDS = 100
-MISSING = ("NA", "NaN", "?", "null")
-"""Words that stand for a missing value where the schema names no others, in any case; an empty cell is one always."""
 PRIORS = ("none", "uniform")
 
 
@@ -60,12 +59,13 @@ class Table:
     @cached_property
     def encoding(self) -> Encoding:
         """Where the columns' values stand in a network's input."""
-        return encoding_of(self.columns)
+        with torch.device("cpu"):  # a network is also built on the meta device, whose tensors have no values
+            return encoding_of(self.columns)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(width,): one value a number or truth value, one a category, one more for a column that may be missing."""
-        return (self.encoding.width,)
+        return (sum(column.width for column in self.columns),)
 
     def check(self, values: Tensor) -> None:
         """Raise UsageError unless `values` are float32 (n, columns), each of them a value of its column."""
@@ -92,13 +92,14 @@ class Table:
 
     @cached_property
     def _may_be_missing(self) -> Tensor:
-        return torch.tensor([column.missing for column in self.columns])
+        return torch.tensor([column.missing for column in self.columns], device="cpu")
 
     @cached_property
     def _counts(self) -> Tensor:
         """The number of codes of each column; infinite for a column of numbers."""
-        counts = {"category": lambda column: float(len(column.categories)), "boolean": lambda column: 2.0}
-        return torch.tensor([counts.get(column.type, lambda column: torch.inf)(column) for column in self.columns])
+        codes = {"boolean": 2.0, "numeric": torch.inf, "whole": torch.inf}
+        counts = [codes.get(column.type, float(len(column.categories))) for column in self.columns]
+        return torch.tensor(counts, device="cpu")
 
     def zeros(self, n: int) -> Tensor:
         """Rows of zeros and first categories."""
