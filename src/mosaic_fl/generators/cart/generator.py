@@ -25,7 +25,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State
 from mosaic_fl.training.monitor import Monitor
 
-QUANTILES = 5  # of numbers in a leaf
+QUANTILES = 9  # of numbers in a leaf
 OWN_ROWS = 50  # of a class from which on it has trees of its own
 MOST_NODES = 2**20  # of all trees of a received state
 EDGE = 1e-6  # distance of a uniform number from 0 and 1
