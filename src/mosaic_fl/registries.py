@@ -49,6 +49,7 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
         "lightgbm": "mosaic_fl.experts.estimator:ESTIMATOR",
         "logistic": "mosaic_fl.experts.estimator:ESTIMATOR",
         "estimator": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "boosted_trees": "mosaic_fl.experts.boosted:BOOSTED",
     },
     way="name it with --trust {name}",
 )

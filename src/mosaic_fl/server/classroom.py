@@ -17,6 +17,7 @@ from mosaic_fl.models import build, default_student
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
+from mosaic_fl.server.boosting import boost, global_name, is_boosted
 from mosaic_fl.server.growth import Term, goes_on
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.recipes import Recipe, Shares
@@ -71,7 +72,7 @@ class Classroom:
 
     def model(self, state: State) -> GlobalModel:
         """A student's weights as a global model."""
-        return GlobalModel(self.architecture, self.schema, state)
+        return GlobalModel(global_name(self.architecture), self.schema, state)
 
     def default_recipe(self, best: str) -> Recipe:
         """The recipe that the configuration says, with the teacher `best` where it leaves that open."""
@@ -82,13 +83,22 @@ class Classroom:
         return Recipe(best if settings.teacher == "auto" else settings.teacher, mean, measured=True)
 
     def teach(self, recipe: Recipe, steps: int, monitor: Monitor) -> Product:
-        """The weights of a new student after so many steps by the recipe, and its figures on the hold-out."""
+        """The state of a new student after so many steps by the recipe, and its figures on the hold-out."""
+        if is_boosted(self.architecture):
+            return self._boost(recipe, steps / self.config.distill.steps, monitor)
         student = self._student(self.start.get(self.architecture))
         settings = self.config.distill.model_copy(update={"steps": steps})
         stream = Stream(self.config.run.seed, "student")
         fresh = self._fresh(recipe) if settings.fresh else None
         figures = train_student(student, self._lesson(recipe), settings, stream, self.device, monitor, fresh)
         return copy_state(student), {"holdout": figures}
+
+    def _boost(self, recipe: Recipe, share: float, monitor: Monitor) -> Product:
+        """The state of boosted trees, a `share` of those of a whole student."""
+        stream = Stream(self.config.run.seed, "student")
+        lesson = self._lesson(recipe)
+        state, figures = boost(self.architecture, self.schema, lesson, self.config.distill, share, stream, monitor)
+        return state, {"holdout": figures}
 
     def audition(self, recipe: Recipe, judge: Judge, journal: Journal) -> float | None:
         """What the judge says of a short student that was taught by the recipe."""
@@ -106,13 +116,15 @@ class Classroom:
         """A student's terms by the recipe: see `growth`. A later term goes on from the best one, on new samples.
 
         With a `judge` each term has a score; without, the hold-out's loss decides. The hold-out is that of the pool.
+        Boosted trees have one term, which ends where more of them no longer gain.
         """
         settings = self.config.distill
-        most = 1 if settings.fresh else settings.terms
+        judged = settings.terms > 1 and not settings.fresh
+        most = settings.terms if judged and not is_boosted(self.architecture) else 1
 
         def judge_term(learn: Callable[[Monitor], Product], monitor: Monitor) -> Product:
             state, info = learn(monitor)
-            return state, info | {"score": judge(self.model(state)) if judge and most > 1 else None}
+            return state, info | {"score": judge(self.model(state)) if judge and judged else None}
 
         stage = journal.stage("student", partial(judge_term, partial(self.teach, recipe, settings.steps)))
         terms = [Term(stage.info["holdout"], stage.info.get("score"))]
@@ -126,7 +138,7 @@ class Classroom:
             if terms[-1].beats(best):
                 best = terms[-1]
                 state = latest.tensors
-        return Course(state, best, terms, len(terms) if judge and most > 1 else 0)
+        return Course(state, best, terms, len(terms) if judge and judged else 0)
 
     def _term(self, recipe: Recipe, number: int, state: State, monitor: Monitor) -> Product:
         """The student with the weights `state` after another term, the `number`-th, on samples of its own."""
