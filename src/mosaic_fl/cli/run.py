@@ -19,9 +19,9 @@ from mosaic_fl.cli.options import (
     configure,
     names,
     parse_settings,
-    words,
 )
 from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.tables import Ignore, SplitColumn, TableSchema, by_column, table_options
 from mosaic_fl.config.toml import to_toml
 from mosaic_fl.data.places import require_source
 from mosaic_fl.engines.flower.extra import require_simulation
@@ -42,11 +42,9 @@ def run(
     clients: Annotated[str | None, typer.Option(metavar="N", help="number of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
-    split_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="column of a table that divides the clients")
-    ] = None,
-    schema: Annotated[str | None, typer.Option(metavar="FILE", help="of a table: see mosaic schema [drafted]")] = None,
-    ignore: Annotated[str | None, typer.Option(metavar="NAME,…", help="columns of a table to leave out")] = None,
+    split_column: SplitColumn = None,
+    schema: TableSchema = None,
+    ignore: Ignore = None,
     models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,mlp:64,cnn:32")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     generator: Annotated[str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow, none")] = None,
@@ -76,9 +74,7 @@ def run(
         "partition.clients": clients,
         "partition.alpha": alpha,
         "partition.split": by_column(split, split_column),
-        "data.split_column": split_column,
-        "data.schema_file": schema,
-        "data.ignore": None if ignore is None else words("ignore", ignore),
+        **table_options(split_column, schema, ignore),
         "models.clients": names(models),
         "models.student": student,
         "generator.family": generator,
@@ -109,15 +105,6 @@ def run(
     simulate(
         config, out, overrides, resume=resume, force=force, keep_stages=keep_stages, dry_run=dry_run, minutes=limit
     )
-
-
-def by_column(split: str | None, column: str | None) -> str | None:
-    """The value of --split where a column divides the clients; raises UsageError where both are given."""
-    if column is None:
-        return split
-    if split not in (None, "by_column"):
-        raise UsageError(f"--split {split} and --split-column {column}: give one of them")
-    return "by_column"
 
 
 def config(

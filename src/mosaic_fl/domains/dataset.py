@@ -1,7 +1,7 @@
 """Labelled samples, and a data set with its training and test parts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ class Splits:
     name: str
     train: Dataset
     test: Dataset
-    column: npt.NDArray[Any] | None = None
+    column: npt.NDArray[Any] | None = field(default=None, repr=False)
 
 
 def pool(parts: Sequence[Dataset]) -> Dataset:

@@ -53,6 +53,7 @@ MAX_ONNX = 2**28  # bytes of an ONNX file
 MAX_PARAMETERS = 500_000_000  # of a model that is built in or timm's: 2 GB in float32
 PACKAGE = "timm"
 OWN_MODELS = {"onnx": "name its file, as heart.onnx", "estimator": "pass it as model="}
+AXES = 3  # of an image: channels, height, width
 PROBE = 2  # images in the batch of a probe
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
@@ -197,7 +198,9 @@ def _check(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
         except Exception as error:  # a foreign module may raise anything
             failure = error
     hint = "; a larger data.image_size may help" if spec.startswith(TIMM) else ""
-    raise UsageError(f"model {spec!r} cannot take images of shape {schema.shape}: {reason(failure)}{hint}") from failure
+    samples = f"images of shape {schema.shape}" if len(schema.shape) == AXES else schema.kind.summary
+    hint = hint if len(schema.shape) == AXES else "; mlp takes samples of any shape, as mlp:128"
+    raise UsageError(f"model {spec!r} cannot take {samples}: {reason(failure)}{hint}") from failure
 
 
 @torch.no_grad()

@@ -59,4 +59,7 @@ def check_transfer(config: Config, schema: Schema) -> None:
     if config.generator.family not in NO_FAMILY:
         GENERATORS[config.generator.family].check(config.generator, 0, schema, None)
     if config.generator.family == "none" and not has_prior(config.distill, schema):
-        raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
+        raise UsageError(
+            "generator.family is none and there are no prior samples: add --prior (photos of images, uniform of tables)"
+            " or a generator"
+        )

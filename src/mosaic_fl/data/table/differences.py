@@ -85,19 +85,19 @@ def _of_column(frame: Frame, part: ColumnValues) -> Iterator[Difference]:
     cells = texts(frame.columns[column.name])
     if part.wrong.any():
         yield Difference(
-            f"{name} is {column.type}, and {_rows(part.wrong)} have something else, as {cells[part.wrong][0][:40]!r}",
+            f"{name} is {column.type}, and {_rows(part.wrong)} something else, as {cells[part.wrong][0][:40]!r}",
             True,
         )
     if part.unseen.any():
         unseen = sorted(set(cells[part.unseen].tolist()))
         way = "they count as missing" if column.missing else "add them at all sites, or write missing = true"
         yield Difference(
-            f"{name}: {_rows(part.unseen)} have categories that the schema does not have ({listing(unseen, 5)}): {way}",
+            f"{name}: {_rows(part.unseen)} categories that the schema does not have ({listing(unseen, 5)}): {way}",
             not column.missing,
         )
     if part.absent.any() and not column.missing:
         yield Difference(
-            f"{name} is never missing by the schema, and {_rows(part.absent)} have no value: write missing = true for "
+            f"{name} is never missing by the schema, and {_rows(part.absent)} no value: write missing = true for "
             "it at all sites, or leave those rows out",
             True,
         )
@@ -112,4 +112,4 @@ def _of_column(frame: Frame, part: ColumnValues) -> Iterator[Difference]:
 
 def _rows(mask: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> str:
     count = int(mask.sum())
-    return f"{count} row{'s' * (count != 1)}"
+    return f"{count} row has" if count == 1 else f"{count} rows have"

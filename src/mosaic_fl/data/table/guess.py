@@ -94,7 +94,7 @@ def quantile_knots(values: Values, least: int, *, whole: bool) -> tuple[float, .
 
 
 def _rounded(values: Values, *, whole: bool) -> tuple[float, ...]:
-    """Ordered values, each once, rounded to three digits, or to a thousandth of their range where that is finer."""
+    """Ordered values, each once, rounded to three digits, or to the third digit of their range where that is finer."""
     spread = float(values[-1] - values[0]) if len(values) else 0.0
     rounded = [_round(value, max(_places(spread), _places(value)), whole=whole) for value in values.tolist()]
     return tuple(float(f"{value:.7g}") for value in np.unique(np.asarray(rounded, np.float32)).tolist())

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mosaic_fl.data.names import quote
 from mosaic_fl.data.table.frame import Cells, Frame, Mask, missing_mask, number_text, per_value, texts
 from mosaic_fl.domains.table import Column, Table
 from mosaic_fl.domains.table.column import MAX_NUMBER, NUMBERS
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, excerpt
 
 TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "y": 1.0, "n": 0.0, "t": 1.0, "f": 0.0, "1": 1.0, "0": 0.0}
 """The words of a truth value, in lower case."""
+MOST_CELL = 40  # characters of a cell in an error
 Values = npt.NDArray[np.float64]
 
 
@@ -134,7 +134,7 @@ def _reason(frame: Frame, part: ColumnValues, row: int) -> str:
             f"no value in {name}, which is never missing by the schema: all sites write missing = true for it in their "
             "schema, or you leave the row out"
         )
-    cell = quote(texts(frame.columns[column.name][row : row + 1])[0][:40])
+    cell = excerpt(texts(frame.columns[column.name][row : row + 1])[0], MOST_CELL)
     if part.unseen[row]:
         return (
             f"{cell} in {name}, a category that the schema does not have: all sites add it to theirs, or write missing "
