@@ -103,7 +103,7 @@ def test_a_fitted_estimator_is_sent_as_it_is(digits: Dataset, words: bool) -> No
     data = of_classes(digits, 2, 9)
     named = np.array(data.schema.classes)[data.labels.numpy()] if words else data.labels.numpy()
     fitted = RandomForestClassifier(10, random_state=0).fit(as_rows(data), named)
-    with pytest.warns(Note, match="RandomForestClassifier#.* is fitted already"):
+    with pytest.warns(Note, match="estimator:RandomForestClassifier#.* is fitted already"):
         received = contribute(data, fitted)
     answers = received.build_expert().log_probabilities(data.samples)
     expected = fitted.predict_proba(as_rows(data))
@@ -118,7 +118,7 @@ def test_an_estimator_that_does_not_fit_is_refused(digits: Dataset) -> None:
     with pytest.raises(UsageError, match="LogisticRegression is fitted to 5 features, and these samples have 64 as"):
         contribute(data, narrow)
     elsewhere = LogisticRegression().fit(rows, np.where(data.labels == 2, 17, 18))
-    with pytest.raises(UsageError, match=r"to the classes \[17, 18\]: they are no labels in 0\.\.9 and no names"):
+    with pytest.raises(UsageError, match=r"to the classes \[17, 18\]: they are no names of these classes and no lab"):
         contribute(data, elsewhere)
     with pytest.raises(UsageError, match=r"_Strange cannot be converted to ONNX .*: give a FILE.onnx"):
         contribute(data, _Strange().fit(rows, data.labels))

@@ -22,7 +22,7 @@ from mosaic_fl.cli.options import (
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
-from mosaic_fl.config.model_names import require_form
+from mosaic_fl.config.model_names import is_onnx_file, require_form
 from mosaic_fl.data.places import existing, reads
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
@@ -43,7 +43,7 @@ def contribute(
     *,
     data: Annotated[Path, typer.Option(help="this client's labelled data")],
     reading: dict[str, Any],
-    model: Annotated[str, typer.Option(help="its architecture, as mlp:64")],
+    model: Annotated[str, typer.Option(help="as mlp:64, random_forest, FILE.onnx")],
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
     classes: Annotated[str | None, typer.Option(metavar="N|NAME,…", help="of all sites: 10, or cat,dog,owl")] = None,
@@ -63,7 +63,7 @@ def contribute(
     options |= reading
     config = configure(file, options, settings)
     require_form(model)
-    require_free(out, force, data, dry_run=dry_run)
+    require_free(out, force, data, *([Path(model)] if is_onnx_file(model) else []), dry_run=dry_run)
     federation = number_or_names(classes, classes_file)
     existing(data)
     simulated = [name for name in parse_settings(settings) if name.startswith(("data.", "partition."))]

@@ -6,6 +6,7 @@ What leaves the site is an ONNX model, an expert of the kind `onnx`. No estimato
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError, excerpt, in_one_line
 from mosaic_fl.experts.conversion import constant, require_agreement, to_onnx
 from mosaic_fl.experts.kind import ExpertKind
-from mosaic_fl.experts.onnx.expert import NAME, OnnxExpert, state_of
-from mosaic_fl.experts.onnx.layout import Layout
+from mosaic_fl.experts.onnx.expert import NAME, OnnxExpert, state_of, tell_inputs
+from mosaic_fl.experts.onnx.layout import Layout, shapes_of
 from mosaic_fl.experts.training import score
 from mosaic_fl.models.own import own_model
 from mosaic_fl.notes import note
@@ -70,38 +71,47 @@ def fit(
 
     A site with one class gets a model that is sure of it. Raises MosaicError where the two do not answer alike.
     """
-    name = expert.name
-    labels = train.labels.numpy()
-    held = np.unique(labels)
+    source = f"model {expert.name}"
     ready = expert.own is not None and _is_fitted(expert.own)
-    layout = _layout_of(expert.own, expert.schema) if ready else Layout(rest=False, form="flat")
+    model, classes, layout = _taken(expert, source, train) if ready else _fitted(expert, source, train, stream)
     rows = layout.batch(train.samples)
-    if ready:
-        model = expert.own
-        classes = _classes_of(model, expert.schema)
-        note(f"{name} is fitted already: its figures on the validation split count if it has not learnt from it")
-    else:
-        classes = [expert.schema.classes[label] for label in held.tolist()]
-        model = None if len(held) == 1 else _fitted(expert, rows, np.searchsorted(held, labels), stream)
     width = rows.shape[1]
     content = constant(width, classes[0]) if model is None else to_onnx(model, width, classes, rest=layout.rest)
-    expert.expert = OnnxExpert(content, expert.schema, f"model {name}")
+    expert.expert = OnnxExpert(content, expert.schema, source)
     if model is not None:
         require_agreement(model, rows, expert.expert.outputs(train.samples))
     monitor.progress(1, 1)
     return score(expert, validation, device)
 
 
-def _fitted(expert: Estimator, rows: Any, labels: Any, stream: Stream) -> Any:
-    """The estimator fitted to rows float32 (n, d) and labels 0..k−1; raises MosaicError where it fails."""
+Fitted = tuple[Any, Sequence[str], Layout]
+"""A fitted estimator (None: it is sure of its one class), the names of its classes, and how it takes samples."""
+
+
+def _taken(expert: Estimator, source: str, train: Dataset) -> Fitted:
+    """The user's estimator as it is; raises UsageError where it does not fit the samples."""
+    classes = _classes_of(expert.own, expert.schema)
+    layout = _layout_of(expert.own, source, train, classes)
+    note(f"{source} is fitted already: its figures on the validation split count if it has not learnt from it")
+    return expert.own, classes, layout
+
+
+def _fitted(expert: Estimator, source: str, train: Dataset, stream: Stream) -> Fitted:
+    """A new estimator, fitted to encoded values and labels 0..k−1; raises MosaicError where it fails."""
+    labels = train.labels.numpy()
+    held = np.unique(labels)
+    classes = [expert.schema.classes[label] for label in held.tolist()]
+    layout = Layout(rest=False, form="flat")
+    if len(held) == 1:
+        return None, classes, layout
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of convergence
             model = _new(expert, stream.integer() % 2**31)
-            model.fit(rows, labels)
+            model.fit(layout.batch(train.samples), np.searchsorted(held, labels))
     except Exception as error:  # somebody else's estimator may raise anything
-        raise MosaicError(f"model {expert.name} cannot be fitted: {in_one_line(error)}") from error
-    return model
+        raise MosaicError(f"{source} cannot be fitted: {in_one_line(error)}") from error
+    return model, classes, layout
 
 
 def _new(expert: Estimator, seed: int) -> Any:
@@ -141,35 +151,50 @@ def _is_fitted(model: Any) -> bool:
     return hasattr(model, "classes_")
 
 
-def _layout_of(model: Any, schema: Schema) -> Layout:
-    """How a fitted estimator takes samples, from its number of features; raises UsageError where it takes others."""
+def _layout_of(model: Any, source: str, train: Dataset, classes: Sequence[str]) -> Layout:
+    """How a fitted estimator takes samples, from its number of features; raises UsageError where it takes others.
+
+    Where encoded values are as many as those at rest, it is given those with which it is more often right.
+    """
     features = int(getattr(model, "n_features_in_", -1))
-    widths = {rest: sum(_widths(schema, rest=rest)) for rest in (False, True)}
-    for rest, width in widths.items():
-        if features == width:
-            return Layout(rest, "flat")
-    raise UsageError(
-        f"{type(model).__name__} is fitted to {features} features, and these samples have {widths[False]} as networks "
-        f"take them, {widths[True]} at rest"
-    )
+    widths = {rest: sum(map(prod, shapes_of(train.schema, rest=rest))) for rest in (False, True)}
+    layouts = [Layout(rest, "flat") for rest, width in widths.items() if features == width]
+    if not layouts:
+        raise UsageError(
+            f"{type(model).__name__} is fitted to {features} features, and these samples have {widths[False]} as "
+            f"networks take them, {widths[True]} at rest"
+        )
+    if len(layouts) == 1:
+        return layouts[0]
+    labels = np.array([train.schema.classes.index(name) for name in classes])
+    right = [_share_right(model, layout.batch(train.samples), labels, train.labels.numpy()) for layout in layouts]
+    tell_inputs(source, ["rest" if layout.rest else "network" for layout in layouts], right)
+    return layouts[right.index(max(right))]
 
 
-def _widths(schema: Schema, *, rest: bool) -> list[int]:
-    samples = {name: kind.zeros(1) for name, kind in schema.fields.items()}
-    return [(samples[name] if rest else kind.to_network(samples[name])).numel() for name, kind in schema.fields.items()]
+def _share_right(model: Any, rows: Any, labels: Any, truth: Any) -> float:
+    """The share in 0..1 of `rows` whose class, by its label in the schema, is the true one; 0 where it fails."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of columns without names
+            answers = labels[np.searchsorted(model.classes_, model.predict(rows))]
+    except ValueError:  # of a missing value, say
+        return 0.0
+    return float((answers == truth).mean())
 
 
 def _classes_of(model: Any, schema: Schema) -> Sequence[str]:
-    """The names of the classes of a fitted estimator, which knows them as labels 0..C−1 or by their names."""
+    """The names of the classes of a fitted estimator, which has them as names, or as labels 0..C−1."""
     classes = list(np.asarray(model.classes_).tolist())
-    if all(isinstance(label, str) for label in classes) and set(classes) <= set(schema.classes):
-        return classes
+    names = [str(label) for label in classes]
+    if set(names) <= set(schema.classes):
+        return names
     whole = [int(label) for label in classes if not isinstance(label, str) and float(label).is_integer()]
     if len(whole) == len(classes) and all(0 <= label < schema.num_classes for label in whole):
         return [schema.classes[label] for label in whole]
     raise UsageError(
-        f"{type(model).__name__} is fitted to the classes {excerpt(classes, 80)}: they are no labels in "
-        f"0..{schema.num_classes - 1} and no names of these classes"
+        f"{type(model).__name__} is fitted to the classes {excerpt(classes, 80)}: they are no names of these classes "
+        f"and no labels in 0..{schema.num_classes - 1}"
     )
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 import torch
 from torch import nn
@@ -22,6 +22,14 @@ from mosaic_fl.storage.files import sha256
 MAX_OWN_NAME = 60  # characters of a file's name in a model's
 Factory = Callable[..., nn.Module]
 """A callable that makes a new module at each call, from no argument or from the schema."""
+
+
+class Estimator(Protocol):
+    """A classifier as scikit-learn's, fitted or not."""
+
+    def fit(self, X: Any, y: Any, /) -> Any: ...
+
+    def predict(self, X: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def admit_estimator(estimator: object) -> str:
     return name
 
 
-def is_estimator(value: object) -> bool:
+def is_estimator(value: object) -> TypeGuard[Estimator]:
     """Whether a value can be fitted and asked for classes, as scikit-learn's estimators can."""
     return (
         not isinstance(value, type | nn.Module) and callable(getattr(value, "fit", None)) and hasattr(value, "predict")

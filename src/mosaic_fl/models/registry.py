@@ -31,6 +31,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.models.classifier import Classifier, Wrapper
 from mosaic_fl.models.maps import Work, measure, require_small
 from mosaic_fl.models.own import (
+    Estimator,
     Factory,
     admit,
     admit_estimator,
@@ -85,7 +86,7 @@ def families() -> dict[str, Family]:
     return dict(_families)
 
 
-def trust(spec: str | Path | Factory) -> str:
+def trust(spec: str | Path | Factory | Estimator) -> str:
     """Admit a user's own factory, file or estimator, or timm's models, and return the name.
 
     `spec` is a callable that returns a new `nn.Module` at each call (a class, a function, a lambda), or the import path

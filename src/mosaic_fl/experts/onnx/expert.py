@@ -15,10 +15,13 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError, excerpt
 from mosaic_fl.experts.kind import ExpertKind
 from mosaic_fl.experts.onnx.answers import answers_of
-from mosaic_fl.experts.onnx.bounds import MAX_BYTES
-from mosaic_fl.experts.onnx.layout import layout_of
+from mosaic_fl.experts.onnx.bounds import INPUTS, MAX_BYTES
+from mosaic_fl.experts.onnx.layout import layout_of, layouts_of
 from mosaic_fl.experts.onnx.model import model_of
+from mosaic_fl.experts.onnx.own_file import with_property, without_dictionaries
 from mosaic_fl.experts.training import score
+from mosaic_fl.extras import require
+from mosaic_fl.models.inference import accuracy
 from mosaic_fl.models.own import own_model
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
@@ -29,6 +32,7 @@ MODEL = "model"  # the one tensor of a state
 NAME = re.compile(r"onnx:[\w.:#+-]{1,100}")
 VALUES_A_BATCH = 2**18
 MOST_A_BATCH = 4096  # samples
+WORDS = {"rest": "values as they are stored", "network": "values as networks take them"}
 TRIAL = 16  # samples of noise, beside one of zeros
 
 
@@ -97,7 +101,8 @@ def make(name: str, schema: Schema) -> OnnxExpert:
     content = own_model(name)
     if not isinstance(content, bytes):
         raise UsageError(f"model {excerpt(name)} is none of this process: name its file, as heart.onnx")
-    return OnnxExpert(content, schema, f"model {name}")
+    require("an ONNX model", "onnx", "onnxruntime")
+    return OnnxExpert(without_dictionaries(content, schema), schema, f"model {name}")
 
 
 def fit(
@@ -109,9 +114,35 @@ def fit(
     device: torch.device,
     monitor: Monitor,
 ) -> dict[str, float]:
-    """Figures alone: the model comes as it is."""
+    """Figures alone: the model comes as it is, with its property `mosaic.inputs` where this can only be tried."""
+    _choose_inputs(expert, train)
     note(f"{expert.source} is not trained here: its figures on the validation split count if it has not learnt from it")
     return score(expert, validation, device)
+
+
+def _choose_inputs(expert: OnnxExpert, train: Dataset) -> None:
+    """Take encoded values, or those at rest, where a model may mean both: whichever it is more often right with.
+
+    What it takes is written into the model, for the server.
+    """
+    layouts = layouts_of(expert.model.facts, train.schema)
+    if len(layouts) == 1:
+        return
+    few = train.subset(range(min(len(train), MOST_A_BATCH)))
+    names = ["rest" if layout.rest else "network" for layout in layouts]
+    contents = [with_property(expert.content, INPUTS, name) for name in names]
+    experts = [OnnxExpert(content, train.schema, expert.source) for content in contents]
+    right = [accuracy(candidate.log_probabilities(few.samples), few.labels) for candidate in experts]
+    best = right.index(max(right))
+    vars(expert).update(vars(experts[best]))
+    tell_inputs(expert.source, names, right)
+
+
+def tell_inputs(source: str, names: list[str], right: list[float]) -> None:
+    """Note what a model is taken to be made for, of `names`, by the share of training samples that it has `right`."""
+    figures = ", ".join(f"{100 * share:.0f} % with {WORDS[name]}" for name, share in zip(names, right, strict=True))
+    name = names[right.index(max(right))]
+    note(f"{source} fits values at rest and encoded ones: it is given {WORDS[name]} (right: {figures})")
 
 
 def state_of(content: bytes) -> State:

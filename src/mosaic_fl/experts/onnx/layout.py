@@ -43,15 +43,20 @@ def layout_of(facts: Facts, schema: Schema) -> Layout:
 
     Encoded values go first; values at rest are taken where the model says so, or where its input has their width alone.
     """
+    return layouts_of(facts, schema)[0]
+
+
+def layouts_of(facts: Facts, schema: Schema) -> list[Layout]:
+    """All ways in which a model with these facts can take samples of the schema: one, or encoded and at rest."""
     shape = facts.input.shape
     assert shape is not None
     wish = facts.properties.get(INPUTS)
     if wish not in (None, "rest", "network"):
         raise UsageError(f"has the property {INPUTS} = {wish[:40]!r}: it can be rest or network")
     choices = [rest for rest in (False, True) if wish is None or rest == (wish == "rest")]
-    for rest in choices:
-        if form := _form(shape[1:], _shapes(schema, rest=rest)):
-            return Layout(rest, form)
+    forms = {rest: _form(shape[1:], shapes_of(schema, rest=rest)) for rest in choices}
+    if layouts := [Layout(rest, form) for rest, form in forms.items() if form]:
+        return layouts
     widths = " or ".join(dict.fromkeys(_words(schema, rest=rest) for rest in choices))
     takes = ", ".join("n" if side is None else str(side) for side in shape)
     raise UsageError(f"takes inputs of the shape ({takes}), and these samples are {widths}")
@@ -75,7 +80,7 @@ def _fits(sides: Dimensions, shape: Shape) -> bool:
     return all(side in (None, size) for side, size in zip(sides, shape, strict=True))
 
 
-def _shapes(schema: Schema, *, rest: bool) -> list[Shape]:
+def shapes_of(schema: Schema, *, rest: bool) -> list[Shape]:
     """The shape of each field's values."""
     if rest:
         return [tuple(kind.zeros(1).shape[1:]) for kind in schema.fields.values()]
@@ -83,7 +88,7 @@ def _shapes(schema: Schema, *, rest: bool) -> list[Shape]:
 
 
 def _words(schema: Schema, *, rest: bool) -> str:
-    shapes = _shapes(schema, rest=rest)
+    shapes = shapes_of(schema, rest=rest)
     width = f"(n, {sum(map(prod, shapes))})"
     images = f"(n, {', '.join(map(str, shapes[0]))})"
     both = f"{width} or {images}" if len(shapes) == 1 and len(shapes[0]) > 1 else width
