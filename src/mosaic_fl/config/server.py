@@ -57,7 +57,11 @@ class DistillConfig(ReadSection):
         ge=0,
         description="synthetic samples; 0: 16,000 of weak generators, up to 40,000 of those that serve alone",
     )
-    balanced: bool = Field(True, description="classes drawn evenly; false: every generator alike, as classes fall")
+    balanced: bool | Literal["auto", "counts"] = Field(
+        "auto",
+        description="true: classes drawn evenly; counts: as clients' data lie; auto: counts for rows, else true; "
+        "false: every generator alike, as classes fall",
+    )
     fresh: bool = Field(False, description="new synthetic samples in every step instead of a pool")
     prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: as needed")
     prior_pool: int = Field(16_000, ge=0, description="prior images; where prior is auto the most of them")

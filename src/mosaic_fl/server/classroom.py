@@ -23,7 +23,7 @@ from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.recipes import Recipe, Shares
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
-from mosaic_fl.server.transfer import transfer_set
+from mosaic_fl.server.transfer import drawing, transfer_set
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
@@ -175,7 +175,7 @@ class Classroom:
     def _fresh(self, recipe: Recipe) -> Callable[[int], Lesson]:
         """Batches of new samples, as the paper draws them: one a step, of which the teacher is asked once."""
         settings = self.config.distill
-        draw = self.sampler().draw if settings.balanced else self.sampler().draw_as_they_come
+        draw = drawing(self.sampler(), settings, self.schema)
 
         def at(step: int) -> Lesson:
             batch = draw(settings.batch_size, Stream(self.config.run.seed, "fresh", round=step))

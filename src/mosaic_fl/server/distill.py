@@ -16,6 +16,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.classroom import FIELD, Classroom, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.gate import Gate, gate_state, load_gate
@@ -24,17 +25,7 @@ from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import few_enough, train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.server.recipes import (
-    Recipe,
-    best_teacher,
-    candidates,
-    choose,
-    is_in_doubt,
-    label_shares,
-    needs_meta,
-    tried_teachers,
-    with_prior,
-)
+from mosaic_fl.server.recipes import Recipe, choose, label_shares, with_prior
 from mosaic_fl.server.recognition import Recognition, recognition
 from mosaic_fl.server.standing import Tally, teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import GATE, Teachers
@@ -89,13 +80,14 @@ def distill(
     measure = _measure(contributions, clients, sampler, config, device, journal)
     config = with_prior(config, contributions[0].schema, measure)
     settings = config.distill
-    meta = None
-    if needs_meta(settings, contributions[0].schema, measure):
-        meta = _meta_model(contributions, mixture, sampler, config, device, journal)
-    best = best_teacher(settings, contributions[0].schema, measure, meta=meta is not None)
-    jury = judge if judge is not None and is_in_doubt(settings, measure) else None
+    has_gate = not averaging and any(c.generator is not None for c in contributions)
+    judged = judge is not None
+    choices = Choices(settings, contributions[0].schema, measure, clients.weights, gate=has_gate, judged=judged)
+    jury = judge if choices.asked else None
+    meta = _meta_model(contributions, mixture, sampler, config, device, journal) if choices.needs_meta else None
+    best = choices.best(meta=meta is not None)
     teachers = Teachers(mixture, meta)
-    tried = tried_teachers(settings, best) if jury is not None else []
+    tried = choices.tried(best, meta=meta is not None) if jury is not None else []
     names = {best if settings.teacher == "auto" else settings.teacher, *tried}
     if GATE in names:
         teachers = replace(teachers, gate=_gate(contributions, sampler, config, device, journal))
@@ -103,16 +95,17 @@ def distill(
     teachers = replace(teachers, bias=pool.tensors["bias"])
     shares = label_shares(settings, measure, clients.weights, [c.client for c in contributions])
     classroom = Classroom(config, contributions, teachers, pool.tensors, shares, sampler, device, start or {})
-    recipe = classroom.default_recipe(best)
+    recipe = choices.default(best, classroom.default_recipe(best))
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     recipes = list[Recipe]()
     if jury is not None:
-        recipes = candidates(recipe, tried, labelled=bool((pool.tensors["labels"] >= 0).any()))
+        recipes = choices.candidates(recipe, tried, labelled=bool((pool.tensors["labels"] >= 0).any()))
         recipe, choice = choose(recipes, lambda trial: classroom.audition(trial, jury, journal), recipe)
     course = classroom.course(recipe, jury, journal)
     if course.best.score is not None:
         standing = journal.stage("standing", lambda _: ({}, teacher_accuracies(teachers, names, tally, device)))
-        tell_if_behind(course.best.score, standing.info, gains=goes_on(course.terms))
+        if not contributions[0].schema.of_rows:  # there the score is no accuracy
+            tell_if_behind(course.best.score, standing.info, gains=goes_on(course.terms))
         choice |= {"teachers": standing.info}
     generators = [c.generator_line for c in contributions]
     return Distilled(
@@ -204,7 +197,8 @@ def _meta_model(
     def learn(monitor: Monitor) -> Product:
         if from_samples:
             count = few_enough(config.meta.samples, mixture.weights)
-            pool = sampler().draw(count, Stream(config.run.seed, "meta-samples"))
+            draw = sampler().draw_by_counts if contributions[0].schema.of_rows else sampler().draw
+            pool = draw(count, Stream(config.run.seed, "meta-samples"))
             outputs = mixture.outputs(pool.samples, device)
             labels = pool.labels
         else:
