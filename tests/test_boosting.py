@@ -50,7 +50,7 @@ def test_trees_learn_the_probabilities_of_the_teacher(schema: Schema) -> None:
     chance = torch.full((600, schema.num_classes), 0.25 / (schema.num_classes - 1))
     chance[torch.arange(600), data.labels] = 0.75
     lesson = Lesson(data.samples, data.labels, chance.log(), torch.zeros(600))
-    state, figures = boost("xgboost:60", schema, lesson, FEW.distill, 1.0, Stream(0, "s"), Recorder())
+    state, figures = boost("xgboost:60", schema, lesson, FEW.distill, Stream(0, "s"), Recorder())
     model = GlobalModel(global_name("xgboost:60"), schema, state)
     assert figures["holdout_accuracy"] == figures["holdout_agreement"] == 1.0
     mine = model.predict_proba(data.samples)[torch.arange(600), data.labels]

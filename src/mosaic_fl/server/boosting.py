@@ -21,8 +21,6 @@ from mosaic_fl.server.student import Lesson
 from mosaic_fl.training.monitor import Monitor, Recorder
 
 NAME = "xgboost"
-TREES = 300  # a class, where the name gives no number
-LEAST_TREES = 50  # of a short student
 RATE = 0.1
 DEPTH = 6
 PATIENCE = 20  # trees without a gain on the hold-out
@@ -55,18 +53,17 @@ def check_boosted(student: str, schema: Schema, config: DistillConfig) -> None:
 
 
 def boost(
-    student: str, schema: Schema, lesson: Lesson, config: DistillConfig, share: float, stream: Stream, monitor: Monitor
+    student: str, schema: Schema, lesson: Lesson, config: DistillConfig, stream: Stream, monitor: Monitor
 ) -> tuple[State, dict[str, float]]:
     """The state of trees that minimise the cross-entropy with (1 − s)·teacher + s·label, and figures on the hold-out.
 
-    s is each sample's share of the label. There are `share` of the trees that the name says, or fewer where more of
-    them no longer gain on the hold-out.
+    s is each sample's share of the label. There are as many trees a class as the name says, or fewer where more of them
+    no longer gain on the hold-out. More than a hundred learn what only generators do (docs/notes/tables.md).
     """
     import xgboost
 
     rest, holdout = lesson.divided(config.holdout, stream.torch())
-    most = estimator_numbers(student)[0] if ":" in student else TREES
-    trees = max(min(most, LEAST_TREES), round(share * most))
+    trees = estimator_numbers(student)[0]
     binary = schema.num_classes == 2
     settings: dict[str, Any] = {
         "eta": RATE, "max_depth": DEPTH, "nthread": torch.get_num_threads(), "tree_method": "hist",
@@ -103,7 +100,7 @@ def boost_pooled(student: str, data: Dataset, config: Config) -> State:
     nobody = torch.zeros(len(data), data.schema.num_classes)
     lesson = Lesson(data.samples, data.labels, nobody, torch.ones(len(data)))
     stream = Stream(config.run.seed, "centralised")
-    return boost(student, data.schema, lesson, config.distill, 1.0, stream, Recorder("centralised"))[0]
+    return boost(student, data.schema, lesson, config.distill, stream, Recorder("centralised"))[0]
 
 
 def targets(lesson: Lesson, config: DistillConfig) -> Tensor:

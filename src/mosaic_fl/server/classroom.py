@@ -85,7 +85,7 @@ class Classroom:
     def teach(self, recipe: Recipe, steps: int, monitor: Monitor) -> Product:
         """The state of a new student after so many steps by the recipe, and its figures on the hold-out."""
         if is_boosted(self.architecture):
-            return self._boost(recipe, steps / self.config.distill.steps, monitor)
+            return self._boost(recipe, monitor)
         student = self._student(self.start.get(self.architecture))
         settings = self.config.distill.model_copy(update={"steps": steps})
         stream = Stream(self.config.run.seed, "student")
@@ -93,11 +93,11 @@ class Classroom:
         figures = train_student(student, self._lesson(recipe), settings, stream, self.device, monitor, fresh)
         return copy_state(student), {"holdout": figures}
 
-    def _boost(self, recipe: Recipe, share: float, monitor: Monitor) -> Product:
-        """The state of boosted trees, a `share` of those of a whole student."""
+    def _boost(self, recipe: Recipe, monitor: Monitor) -> Product:
+        """The state of boosted trees, as many on trial as later: it takes seconds, and fewer would learn otherwise."""
         stream = Stream(self.config.run.seed, "student")
         lesson = self._lesson(recipe)
-        state, figures = boost(self.architecture, self.schema, lesson, self.config.distill, share, stream, monitor)
+        state, figures = boost(self.architecture, self.schema, lesson, self.config.distill, stream, monitor)
         return state, {"holdout": figures}
 
     def audition(self, recipe: Recipe, judge: Judge, journal: Journal) -> float | None:
