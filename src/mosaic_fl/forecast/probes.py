@@ -89,7 +89,7 @@ def prototypes_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
 
 
 def density_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
-    """A client's image in the fit of the density that ends a generator's training."""
+    """A client's sample in the fit of the density that ends a generator's training, or of a generator without steps."""
     settings = bench.config.generator.model_copy(update={"family": unit.name, "steps": 1, "batch_size": 2})
     data = bench.data(n)
     every = torch.arange(n)

@@ -59,7 +59,8 @@ class Family:
     UsageError, before any training, where it cannot be trained on that number of samples with the client's classifier
     `expert` (None: not known yet). `max_latent`: the largest latent in a received specification. `learns_from_expert`:
     training needs the gradients of the classifier. `spec` is the specification that a client with these settings
-    trains. `fits_density`: training ends with a density that is fitted to all samples at once. `upgrade` gives a
+    trains. `fits_density`: training ends with a density that is fitted to all samples at once. `has_steps`: it takes
+    steps; else it is one fit, and the settings of steps have no effect. `upgrade` gives a
     received state that an earlier version wrote the form of today; it takes no more memory than the state, and leaves
     what it does not know for the check of names and shapes.
     """
@@ -73,4 +74,5 @@ class Family:
     learns_from_expert: bool = False
     spec: Callable[[GeneratorConfig, Schema], GeneratorSpec] = plain_spec
     fits_density: bool = False
+    has_steps: bool = True
     upgrade: Callable[[State], State] = no_upgrade

@@ -260,4 +260,5 @@ FAMILY = Family(
     train=train,
     max_latent=MAX_COLUMNS,
     spec=spec,
+    has_steps=False,
 )
