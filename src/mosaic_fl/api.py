@@ -43,7 +43,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.methods import METHODS
-from mosaic_fl.models import check, trust
+from mosaic_fl.models import trust
 from mosaic_fl.models.own import Estimator
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
@@ -51,7 +51,7 @@ from mosaic_fl.registries import name_kinds
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.runner import prepare
 from mosaic_fl.runs.runner import run as run_setup
-from mosaic_fl.server.checks import check_distillation
+from mosaic_fl.server.checks import check_distillation, check_student
 from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.distill import distill as distill_contributions
 from mosaic_fl.storage.folder_lock import vacate
@@ -132,7 +132,7 @@ def distill(
     schema = contributions[0].schema
     if student:
         config = config.with_values({"models.student": trust(student)})
-        check(config.models.student, schema)
+        check_student(config, schema, config.models.student)
     check_one_exchange(config)
     check_distillation(config, schema, [c.architecture for c in contributions])
     with one_thread():

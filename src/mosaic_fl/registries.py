@@ -32,6 +32,7 @@ GENERATORS: "Registry[Family]" = Registry(
         "dcgan": "mosaic_fl.generators.dcgan:UNCONDITIONAL",
         "cdcgan": "mosaic_fl.generators.dcgan:CONDITIONAL",
         "flow": "mosaic_fl.generators.flow:FAMILY",
+        "cart": "mosaic_fl.generators.cart:FAMILY",
     },
     'say --set generator.family={name}, or generator = "{name}" in the site\'s file',
 )
@@ -48,6 +49,7 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
         "lightgbm": "mosaic_fl.experts.estimator:ESTIMATOR",
         "logistic": "mosaic_fl.experts.estimator:ESTIMATOR",
         "estimator": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "boosted_trees": "mosaic_fl.experts.boosted:BOOSTED",
     },
     way="name it with --trust {name}",
 )
@@ -99,6 +101,7 @@ TEACHERS: "Registry[Teacher]" = Registry(
         "class_balanced": "mosaic_fl.server.teachers:balanced",
         "class_evened": "mosaic_fl.server.teachers:evened",
         "class_weighted": "mosaic_fl.server.teachers:weighted",
+        "gate": "mosaic_fl.server.teachers:gate",
         "mean_probabilities": "mosaic_fl.server.teachers:probabilities",
         "mean_logits": "mosaic_fl.server.teachers:logits",
     },

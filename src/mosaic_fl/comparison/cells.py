@@ -26,6 +26,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.runner import simulation_result
+from mosaic_fl.server.boosting import global_name
 from mosaic_fl.storage.files import read_bytes, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Listener, deaf
@@ -154,7 +155,7 @@ def _centralised(plan: Plan, engine: LocalFederation) -> tuple[Outcome, float]:
     """
     start = time.perf_counter()
     engine.plan_ceiling(plan.student, engine.config.distill.steps)
-    model = GlobalModel(plan.student, engine.schema, engine.ceiling())
+    model = GlobalModel(global_name(plan.student), engine.schema, engine.ceiling())
     return Outcome(model, [], []), time.perf_counter() - start
 
 

@@ -43,7 +43,8 @@ class GeneratorConfig(ReadSection):
     readers = frozenset({Reader.TRAINING, Reader.SERVER})
 
     family: GeneratorName = Field(
-        "auto", description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU), none"
+        "auto",
+        description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU), cart, none",
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(1500, ge=1, description="training steps")

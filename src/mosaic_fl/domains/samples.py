@@ -107,13 +107,18 @@ def from_network(kinds: Mapping[str, Kind], outputs: Inputs) -> Samples:
 
 
 def to_tensors(samples: Samples, prefix: str) -> dict[str, Tensor]:
-    """The samples as tensors by name, for a file; the inverse of `from_tensors`."""
-    values = {f"{prefix}{name}": tensor for name, tensor in samples.values.items()}
-    return values | {f"{prefix}{name}?": tensor for name, tensor in samples.present.items()}
+    """The samples as tensors by name, for a file, which holds no NaN; the inverse of `from_tensors`."""
+    tensors = {f"{prefix}{name}": tensor for name, tensor in samples.values.items()}
+    for name, tensor in samples.values.items():
+        if tensor.is_floating_point() and bool((absent := tensor.isnan()).any()):
+            tensors |= {f"{prefix}{name}": tensor.masked_fill(absent, 0.0), f"{prefix}{name}~": absent}
+    return tensors | {f"{prefix}{name}?": tensor for name, tensor in samples.present.items()}
 
 
 def from_tensors(kinds: Mapping[str, Kind], tensors: Mapping[str, Tensor], prefix: str) -> Samples:
     """The samples from the tensors of `to_tensors`."""
     values = {name: tensors[f"{prefix}{name}"] for name in kinds}
+    absent = {name: tensors[f"{prefix}{name}~"] for name in kinds if f"{prefix}{name}~" in tensors}
+    values |= {name: values[name].masked_fill(mask, torch.nan) for name, mask in absent.items()}
     present = {name: tensors[f"{prefix}{name}?"] for name in kinds if f"{prefix}{name}?" in tensors}
     return Samples(kinds, values, present)

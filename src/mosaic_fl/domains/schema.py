@@ -79,6 +79,11 @@ class Schema:
         """The shape of the one field's values in a network, (channels, height, width) of images."""
         return self.kind.shape
 
+    @property
+    def of_rows(self) -> bool:
+        """Whether every field is a row of numbers in a network, without a layout as that of pixels."""
+        return all(len(kind.shape) == 1 for kind in self.fields.values())
+
     def difference(self, other: "Schema") -> str:
         """The difference from another schema in words: of the fields, or of the classes where the fields agree."""
         if self.fields.keys() != other.fields.keys():

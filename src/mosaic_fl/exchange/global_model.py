@@ -17,8 +17,11 @@ from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.kind import Expert
+from mosaic_fl.experts.naming import kind_of
+from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.inference import accuracy, logits, recall
+from mosaic_fl.models.inference import accuracy, recall
 from mosaic_fl.models.loading import require_fit
 from mosaic_fl.models.network import load_network
 from mosaic_fl.models.registry import build
@@ -73,11 +76,22 @@ class GlobalModel:
 
     def __repr__(self) -> str:
         weights = sum(tensor.numel() for tensor in self.state.values() if tensor.is_floating_point())
-        return f"GlobalModel({self.architecture!r}, {self.schema.summary}, {weights:,} weights)"
+        size = f"{weights:,} weights" if weights else f"{sum(t.nbytes for t in self.state.values()):,} bytes"
+        return f"GlobalModel({self.architecture!r}, {self.schema.summary}, {size})"
 
     def module(self) -> Classifier:
-        """The classifier in eval mode on the CPU: float32 (n, channels, height, width) in −1..1 -> logits (n, C)."""
+        """The classifier in eval mode on the CPU: float32 (n, channels, height, width) in −1..1 -> logits (n, C).
+
+        Raises UsageError for a model that is no network.
+        """
         return load_network(self.architecture, self.schema, self.state, "global model")
+
+    def expert(self) -> Expert:
+        """The classifier for inference, a network or of another kind."""
+        kind = kind_of(self.architecture)
+        if kind is NETWORK:
+            return self.module()
+        return kind.load(self.architecture, self.schema, self.state, "global model")
 
     def logits(
         self, images: Images, device: torch.device | str = "cpu", *, value_range: tuple[float, float] | None = None
@@ -91,7 +105,7 @@ class GlobalModel:
         place = find_device(str(device))
         if not len(samples):
             return torch.zeros(0, self.schema.num_classes)
-        return logits(self.module().to(place), samples, place)
+        return self.expert().log_probabilities(samples, place)
 
     def _samples(self, images: Images, value_range: tuple[float, float] | None) -> Samples:
         if isinstance(images, Dataset | Samples):
@@ -181,7 +195,10 @@ class GlobalModel:
             case {"architecture": str(architecture), "schema": schema}:
                 try:
                     model = cls(architecture, Schema.from_json(schema), state)
-                    require_fit(lambda: build(architecture, model.schema), state, "global model")
+                    if kind_of(architecture) is NETWORK:
+                        require_fit(lambda: build(architecture, model.schema), state, "global model")
+                    else:
+                        model.expert()
                 except UsageError as error:
                     raise UsageError(f"{source}: {error}") from error
                 return model

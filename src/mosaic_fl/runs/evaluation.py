@@ -15,6 +15,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.inference import accuracy, recall
 from mosaic_fl.runs.quality import quality, wants_quality
 from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logits, mean_probabilities
+from mosaic_fl.server.teachers import GATE
 
 
 def figures(
@@ -53,11 +54,13 @@ def figures(
     }
     if outcome.distilled:
         distilled = outcome.distilled
-        teach = {"teacher": partial(distilled.teachers.log_probabilities, distilled.choice["teacher"])}
-        alike = distilled.teachers.mixture is distilled.clients
-        answers = _answers(distilled.clients, test.samples, device, teach if alike else {})
+        name = distilled.choice["teacher"]
+        # One look at the clients' models serves all, but for a teacher that has other experts or reads samples, too.
+        alike = distilled.teachers.mixture is distilled.clients and name != GATE
+        teach = {"teacher": partial(distilled.teachers.log_probabilities, name)} if alike else {}
+        answers = _answers(distilled.clients, test.samples, device, teach)
         if not alike:
-            answers |= distilled.teachers.mixture.fused(test.samples, teach, device)
+            answers |= {"teacher": distilled.teachers.ask({name}, test.samples, device)[name]}
         result |= {
             "teacher_accuracy": accuracy(answers["teacher"], labels),
             "choice": distilled.choice,

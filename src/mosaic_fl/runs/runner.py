@@ -24,7 +24,7 @@ from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.models import check, default_models, default_student, trust
+from mosaic_fl.models import default_models, default_student, trust
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import benefit
@@ -32,6 +32,8 @@ from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.site_checks import check_sites
+from mosaic_fl.server.boosting import global_name
+from mosaic_fl.server.checks import check_student
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.storage.stopwatch import Stopwatch
@@ -81,7 +83,7 @@ def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
     student = trust(config.models.student or default_student(schema))
     for spec in set(models):
         check_expert(spec, schema)
-    check(student, schema)
+    check_student(config, schema, student)
     return models, student
 
 
@@ -142,7 +144,7 @@ def _on_engine(
                 federation.plan_ceiling(setup.student, config.distill.steps)
             engine_result = engine_result or work(federation, journal)
             if config.run.centralised:
-                ceiling = GlobalModel(setup.student, federation.schema, federation.ceiling())
+                ceiling = GlobalModel(global_name(setup.student), federation.schema, federation.ceiling())
     return *engine_result, ceiling
 
 

@@ -13,7 +13,6 @@ from mosaic_fl.data.table.values import Parsed, parse
 from mosaic_fl.data.tables import tell_idle
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.models.inference import logits
 from mosaic_fl.runs.predicting import Prediction, Predictions
 
 BATCH = 4096  # rows at once
@@ -35,7 +34,7 @@ def predict_rows(model: GlobalModel, data: Path, reading: ReadingConfig, device:
 
 
 def _predictions(model: GlobalModel, frame: Frame, parsed: Parsed, device: torch.device) -> Iterator[Prediction]:
-    network = model.module().to(device)
+    expert = model.expert()
     field = next(iter(model.schema.fields))
     for start in range(0, len(frame), BATCH):
         rows = range(start, min(start + BATCH, len(frame)))
@@ -43,7 +42,7 @@ def _predictions(model: GlobalModel, frame: Frame, parsed: Parsed, device: torch
         good = [row for row in rows if not errors[row]]
         values = torch.from_numpy(parsed.values[good])
         samples = Samples(model.schema.fields, {field: values})
-        outputs = logits(network, samples, device).double().softmax(1).tolist() if good else []
+        outputs = expert.log_probabilities(samples, device).double().softmax(1).tolist() if good else []
         probabilities = dict(zip(good, outputs, strict=True))
         for row in rows:
             yield Prediction(row, "", row, tuple(probabilities.get(row, ())), errors[row])

@@ -8,8 +8,9 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of, require
-from mosaic_fl.models.registry import is_foreign
+from mosaic_fl.models.registry import check, is_foreign
 from mosaic_fl.registries import GENERATORS, NO_FAMILY
+from mosaic_fl.server.boosting import check_boosted, is_boosted
 from mosaic_fl.server.transfer import has_prior
 
 
@@ -38,6 +39,19 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
     check_teacher(config)
     if settings.fresh and source != "none":
         raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")
+
+
+def check_student(config: Config, schema: Schema, student: str) -> None:
+    """Raise UsageError, before any work, where no global model of this name can be trained on samples of the schema."""
+    if not is_boosted(student):
+        check(student, schema)
+        return
+    if config.rounds.fine_tune:
+        raise UsageError(
+            f"student {student} has no weights for rounds.fine_tune = {config.rounds.fine_tune} to average: "
+            "set it to 0, or name a network"
+        )
+    check_boosted(student, schema, config.distill)
 
 
 def check_transfer(config: Config, schema: Schema) -> None:
