@@ -263,6 +263,19 @@ class TestExport:
         assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "columns", "classes"),
+    [("breast_cancer", 569, 30, ("benign", "malignant")), ("wine", 178, 13, ("class_0", "class_1", "class_2"))],
+)
+def test_tables_that_are_built_in(name: str, rows: int, columns: int, classes: tuple[str, ...]) -> None:
+    """A fifth of each class is for testing: rounded a class, so within a row a class of a fifth of all."""
+    splits = load(DataConfig(name=name), 0)
+    assert splits.train.schema.classes == classes
+    assert splits.train.schema.summary.startswith(f"rows of {columns} columns")
+    assert len(splits.train) + len(splits.test) == rows
+    assert len(splits.test) == pytest.approx(rows / 5, abs=len(classes))
+
+
 def same(one: Dataset, other: Dataset) -> None:
     assert one.schema == other.schema
     assert torch.equal(one.images, other.images)

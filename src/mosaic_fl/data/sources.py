@@ -12,16 +12,16 @@ from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.agreement import common_classes
 from mosaic_fl.data.csv_list import read_csv
 from mosaic_fl.data.delimited import CSV_SUFFIXES
+from mosaic_fl.data.embedded import LABEL, digits, embedded_table
 from mosaic_fl.data.folders import read_folder
 from mosaic_fl.data.hub import read_hub
 from mosaic_fl.data.labels import in_classes
-from mosaic_fl.data.names import class_names
 from mosaic_fl.data.parts import Place, locate
-from mosaic_fl.data.places import HUB_NAME, at_home, existing, is_lost_path, no_source
+from mosaic_fl.data.places import EMBEDDED, EMBEDDED_TABLES, HUB_NAME, at_home, existing, is_lost_path, no_source
 from mosaic_fl.data.reading import read_parquet
 from mosaic_fl.data.rows import READING, Rows, join
 from mosaic_fl.data.table.reading import is_table
-from mosaic_fl.data.tables import are_tables, is_tabular, load_rows, load_splits, require_more
+from mosaic_fl.data.tables import are_tables, is_tabular, load_rows, load_splits, require_more, splits_of
 from mosaic_fl.data.validation import Indices, hold_out
 from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
 from mosaic_fl.domains.image.decoding import decode
@@ -40,14 +40,21 @@ TEST_STREAM = Stream(0, "test-split")
 def load(config: DataConfig, seed: int) -> Splits:
     """The training and test images of `config.name`; `seed` draws `max_train` and `max_test` samples of them.
 
-    The name is `digits`; a folder with *train*.parquet and *test*.parquet, or the beginning of such names
-    (`data/mnist`); one Parquet file, or a CSV that lists files and labels; a folder of images, one sub-folder a class,
-    or of such folders called train, test or validation, which may have lists, too; or hub:ORG/NAME. Without a test set,
-    the validation set is used as one, or a fifth of each class. Images keep their channels (1 grey, 3
-    RGB) and size, or get `config.image_size` pixels a side. Raises UsageError for anything but a data set, for images
+    The name is `digits`, `breast_cancer` or `wine`; a folder with *train*.parquet and *test*.parquet, or the beginning
+    of such names (`data/mnist`); one Parquet file, or a CSV that lists files and labels; a folder of images, one
+    sub-folder a class, or of such folders called train, test or validation, which may have lists, too; or hub:ORG/NAME.
+    Without a test set, the validation set is used as one, or a fifth of each class. Images keep their channels (1 grey,
+    3 RGB) and size, or get `config.image_size` pixels a side. Raises UsageError for anything but a data set, for images
     of different sizes, for a class that the training data or the names lack, and for a class only in the test set.
     """
     place = _own_place(config.name, config)
+    if config.name in EMBEDDED and Path(config.name).exists():
+        note(
+            f"{config.name} is the data set that is built in; for the file or folder of that name write ./{config.name}"
+        )
+    if config.name in EMBEDDED_TABLES:
+        labelled = config.model_copy(update={"label_column": config.label_column or LABEL})
+        return _subsets(splits_of(embedded_table(config.name), None, labelled, TEST_STREAM), config, seed)
     if place is not None and are_tables(place.training(), config):
         splits = load_splits(place.training(), place.testing(), config, TEST_STREAM)
         return _subsets(splits, config, seed)
@@ -147,15 +154,13 @@ def _read_file(file: Path, reading: ReadingConfig) -> Rows:
 
 def _own_place(name: str, reading: ReadingConfig) -> Place | None:
     """The data at a path; None for a data set that is built in or on the hub."""
-    return None if name == "digits" or name.startswith("hub:") else locate(at_home(name), reading)
+    return None if name in EMBEDDED or name.startswith("hub:") else locate(at_home(name), reading)
 
 
 def _rows(name: str, place: Place | None, reading: ReadingConfig) -> tuple[Rows, Rows | None]:
     """The training and, if the source has them, the test rows of a data set by name, or at its place."""
-    if name == "digits":
-        if Path(name).exists():
-            note("digits is the data set that is built in; for the file or folder of that name write ./digits")
-        return _digits(), None
+    if name in EMBEDDED:
+        return digits(), None
     if name.startswith("hub:"):
         return read_hub(name.removeprefix("hub:"), reading)
     if place is not None:
@@ -169,15 +174,6 @@ def _rows(name: str, place: Place | None, reading: ReadingConfig) -> tuple[Rows,
     if not is_lost_path(name) and HUB_NAME.fullmatch(name):
         return read_hub(name, reading)
     raise no_source(name)
-
-
-def _digits() -> Rows:
-    """scikit-learn's 1,797 handwritten digits, 8×8 pixels of 17 grey levels (Alpaydin and Kaynak 1998)."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    pixels = np.rint(bunch.images * 255 / 16).astype(np.uint8)
-    return Rows("digits", list(pixels), bunch.target.astype(np.int64), class_names(10))
 
 
 def _client_data(

@@ -48,7 +48,13 @@ def is_tabular(schema: Schema) -> bool:
 
 
 def load_splits(train: Sequence[Path], test: Sequence[Path], config: DataConfig, stream: Stream) -> Splits:
-    """The training and test rows of files with tables; `stream` draws a fifth of each class where `test` is empty.
+    """The training and test rows of files with tables: see `splits_of`."""
+    rest = read_frames(test, f"the test part of {config.name}") if test else None
+    return splits_of(read_frames(train, config.name), rest, config, stream)
+
+
+def splits_of(frame: Frame, rest: Frame | None, config: DataConfig, stream: Stream) -> Splits:
+    """The training rows of `frame` and the test rows of `rest`, else a fifth of each class, which `stream` draws.
 
     Without a schema in a file it is drafted from the training rows alone: see `draft`. A column of texts that divides
     the clients is no feature then. Raises UsageError for rows that cannot be read.
@@ -56,11 +62,8 @@ def load_splits(train: Sequence[Path], test: Sequence[Path], config: DataConfig,
     tell_idle(config, config.name)
     schema = read_table_schema(Path(config.schema_file)) if config.schema_file else None
     missing = table_of(schema).missing if schema else config.missing
-    frame = read_frames(train, config.name)
     label = frame.label_column(config.label_column or (table_of(schema).label if schema else ""))
-    if test:
-        rest = read_frames(test, f"the test part of {config.name}")
-    else:
+    if rest is None:
         labels, names = classes_of(frame, label, missing)
         chosen = held_out(labels, len(names), TEST_SHARE, stream)
         if not chosen.any():
