@@ -10,7 +10,7 @@ from torch import nn
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.generators.base import LATENT, Generator, GeneratorSpec
+from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State
 from mosaic_fl.training.monitor import Monitor
@@ -38,7 +38,7 @@ class Train(Protocol):
 
 def plain_spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
     """The specification with the sizes of the configuration."""
-    return GeneratorSpec(config.family, config.latent or LATENT, config.width)
+    return GeneratorSpec(config.family, config.latent, config.width)
 
 
 def no_check(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.Module | None) -> None:
