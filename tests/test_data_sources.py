@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 from image_files import folder, grey, png, read, to_predict, write
-from mosaic_fl.config import ReadingConfig
+from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.data.parts import locate
-from mosaic_fl.data.sources import load_file, load_test
+from mosaic_fl.data.sources import load, load_file, load_test
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
