@@ -35,6 +35,8 @@ OURS = (
     "failure.json",
     "run-id",
     "flower",
+    "sources.json",
+    "withdrawals.json",
     MARKER,
 )
 BEGAN = (
@@ -67,7 +69,7 @@ def claim(
     entries, marker = require_open(folder, resume=resume, force=force)
     (require_place if dry_run else require_writable)(folder / MARKER)
     occupy(folder)
-    ours = {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
+    ours = marker_of(command, inputs, options)
     try:
         if entries and force:
             _require_outside(folder, sources)
@@ -80,8 +82,18 @@ def claim(
         remove_partial(folder)
     except OSError as error:
         raise MosaicError(f"cannot empty {folder}: {error.strerror}") from error
-    write_atomic(folder / MARKER, json.dumps(ours) + "\n")
+    write_marker(folder, ours)
     write_atomic(folder / "config.toml", to_toml(config))
+
+
+def marker_of(command: str, inputs: str, options: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """The marker of a run of `command` by this version, of data with the hash `inputs`; `options` as in `claim`."""
+    return {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
+
+
+def write_marker(folder: Path, marker: Mapping[str, Any]) -> None:
+    """Replace the marker of `folder`."""
+    write_atomic(folder / MARKER, json.dumps(marker) + "\n")
 
 
 def require_open(folder: Path, *, resume: bool, force: bool) -> tuple[Set[str], dict[str, Any]]:
@@ -96,7 +108,7 @@ def require_open(folder: Path, *, resume: bool, force: bool) -> tuple[Set[str], 
     entries = (
         {path.name for path in folder.iterdir() if not path.name.endswith(".partial")} if folder.exists() else set()
     )
-    marker = _marker(folder)
+    marker = read_marker(folder)
     if MARKER in entries and marker is None:
         raise UsageError(
             f"{folder / MARKER} is damaged or no run's, so nobody knows whose the folder is: choose another --out, or "
@@ -113,11 +125,11 @@ def require_open(folder: Path, *, resume: bool, force: bool) -> tuple[Set[str], 
 
 def options_of(folder: Path) -> Mapping[str, Any] | None:
     """The options with which the run in `folder` began; None where it holds none."""
-    marker = _marker(folder)
+    marker = read_marker(folder)
     return None if marker is None else marker.get("options", {})
 
 
-def _marker(folder: Path) -> dict[str, Any] | None:
+def read_marker(folder: Path) -> dict[str, Any] | None:
     """The content of the folder's marker, or None where it has none."""
     try:
         content = json.loads(read_bytes(folder / MARKER))
