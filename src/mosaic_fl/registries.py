@@ -32,6 +32,7 @@ GENERATORS: "Registry[Family]" = Registry(
         "dcgan": "mosaic_fl.generators.dcgan:UNCONDITIONAL",
         "cdcgan": "mosaic_fl.generators.dcgan:CONDITIONAL",
         "flow": "mosaic_fl.generators.flow:FAMILY",
+        "merged": "mosaic_fl.generators.merged:FAMILY",
     },
     'say --set generator.family={name}, or generator = "{name}" in the site\'s file',
 )

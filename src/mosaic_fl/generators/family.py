@@ -54,7 +54,8 @@ def no_upgrade(state: State) -> State:
 class Family:
     """One family.
 
-    `conditional`: it draws samples of given classes. `kinds`: the kinds of samples that it draws. `build` makes the
+    `conditional`: it draws samples of given classes. `kinds`: the kinds of samples that it draws; None: its
+    members say it. `build` makes the
     network, freshly initialised. `train` fits it at a client. `check(settings, samples, schema, expert)` raises
     UsageError, before any training, where it cannot be trained on that number of samples with the client's classifier
     `expert` (None: not known yet). `max_latent`: the largest latent in a received specification. `learns_from_expert`:
@@ -66,7 +67,7 @@ class Family:
     """
 
     conditional: bool
-    kinds: frozenset[str]
+    kinds: frozenset[str] | None
     build: Callable[[GeneratorSpec, Schema], Generator]
     train: Train
     check: Callable[[GeneratorConfig, int, Schema, nn.Module | None], None] = no_check

@@ -14,6 +14,7 @@ from mosaic_fl.data.sources import load_test
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust
 from mosaic_fl.notes import note
@@ -26,6 +27,7 @@ from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.runs.sources import write_sources
 from mosaic_fl.server.checks import check_distillation
 from mosaic_fl.server.distill import compatible, distill
+from mosaic_fl.server.region import as_contribution
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.storage.stopwatch import Stopwatch
@@ -81,6 +83,18 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     inputs = sha256(*(c.to_bytes() for c in contributions))
     files = {contribution.client: path for contribution, path in zip(received, paths, strict=True)}
     return Distillation(contributions, config, device, student, test_data, files, test, inputs)
+
+
+def write_regional(distillation: Distillation, out: Path, place: Path, client: int) -> int:
+    """Write the contribution of `client` that stands for the whole distillation in `out`; returns its bytes.
+
+    `sources.json` names it, since it holds what the clients' contributions hold.
+    """
+    model = GlobalModel.load(out)
+    content = as_contribution(model, distillation.contributions, client).to_bytes()
+    write_atomic(place, content)
+    write_sources(out, distillation.files, distillation.test_file, place)
+    return len(content)
 
 
 def run_distillation(

@@ -21,16 +21,16 @@ STAYS = ("contributions", MARKER, SETTINGS, METRICS, SOURCES, RECORD)  # of OURS
 MAX_METRICS = 2**30
 
 
-def doomed(folder: Path, own: Path | None, digest: str | None) -> dict[str, str]:
+def doomed(folder: Path, own: Path | None, digests: Collection[str]) -> dict[str, str]:
     """The SHA-256, by path in `folder`, of all files that go with a client.
 
-    These are its contribution `own`, every file of the same bytes (`digest`), and what was computed from it: all files
+    These are its contribution `own`, every file of the bytes of `digests`, and what was computed from it: all files
     of the run that are not in `STAYS`. The model comes first and the contribution last.
     """
     first = [MODEL, RESULT]
     ours = [name for name in OURS if name not in STAYS and name not in first]
     paths = [path for name in [*first, *ours] for path in _files(folder / name)]
-    copies = [path for path in _files(folder) if path not in paths and path != own and _same(path, digest)]
+    copies = [path for path in _files(folder) if path not in paths and path != own and _same(path, digests)]
     last = [own] if own is not None and own.is_file() else []
     return {str(path.relative_to(folder)): file_digest(path) for path in [*paths, *copies, *last] if path.is_file()}
 
@@ -79,8 +79,8 @@ def foreign(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name not in OURS and not path.name.endswith(PARTIAL))
 
 
-def _same(path: Path, digest: str | None) -> bool:
-    return digest is not None and path.is_file() and file_digest(path) == digest
+def _same(path: Path, digests: Collection[str]) -> bool:
+    return path.is_file() and file_digest(path) in digests
 
 
 def _files(place: Path) -> list[Path]:

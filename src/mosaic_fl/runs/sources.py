@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import open_file, read_if_there, write_atomic
@@ -28,10 +29,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """The `contributions` of a distillation by client, and the labelled data that it was tested on, if any."""
+    """The `contributions` of a distillation by client, and the labelled data that it was tested on, if any.
+
+    `regional` are contributions that were made of all of them and are still there.
+    """
 
     contributions: Mapping[int, Source]
     test: Path | None
+    regional: tuple[Source, ...] = ()
 
 
 def file_digest(path: Path) -> str:
@@ -43,14 +48,24 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_sources(folder: Path, files: Mapping[int, Path], test: Path | None) -> None:
-    """Write `sources.json` of the run in `folder`. Paths in the folder are relative to it, others absolute."""
-    rows = [
-        {"client": client, "file": place_text(folder, path), "sha256": file_digest(path)}
-        for client, path in sorted(files.items())
-    ]
-    content = {"contributions": rows, "test": None if test is None else place_text(folder, test)}
+def write_sources(folder: Path, files: Mapping[int, Path], test: Path | None, regional: Path | None = None) -> None:
+    """Write `sources.json` of the run in `folder`. Paths in the folder are relative to it, others absolute.
+
+    `regional` is added to the regional contributions that are still there.
+    """
+    rows = [{"client": client, **_row(folder, path)} for client, path in sorted(files.items())]
+    before = [made.path for made in read_sources(folder).regional] if (folder / FILE).exists() else []
+    made = [path for path in before if regional is None or path.resolve() != regional.resolve()]
+    content = {
+        "contributions": rows,
+        "test": None if test is None else place_text(folder, test),
+        "regional": [_row(folder, path) for path in [*made, *([regional] if regional else [])]],
+    }
     write_atomic(folder / FILE, json.dumps(content, indent=2) + "\n")
+
+
+def _row(folder: Path, path: Path) -> dict[str, str]:
+    return {"file": place_text(folder, path), "sha256": file_digest(path)}
 
 
 def read_sources(folder: Path) -> Sources:
@@ -63,11 +78,16 @@ def read_sources(folder: Path) -> Sources:
         )
     try:
         values = json.loads(content)
-        rows = {int(row["client"]): Source(folder / row["file"], str(row["sha256"])) for row in values["contributions"]}
+        rows = {int(row["client"]): _source(folder, row) for row in values["contributions"]}
         test = values["test"]
-        return Sources(rows, None if test is None else folder / test)
+        made = [_source(folder, row) for row in values["regional"]]
+        return Sources(rows, None if test is None else folder / test, tuple(s for s in made if s.is_there))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{folder / FILE} is damaged: distil the other contributions again, with --force") from error
+
+
+def _source(folder: Path, row: Mapping[str, Any]) -> Source:
+    return Source(folder / row["file"], str(row["sha256"]))
 
 
 def place_text(folder: Path, path: Path) -> str:

@@ -60,7 +60,7 @@ def prepare_withdrawal(folder: Path, client: int) -> Withdrawal:
         raise UsageError(f"{folder} is not the folder of a run: name what --out was")
     if marker.get("command") == COMMAND:
         return _again(folder, client, marker)
-    config, sources = _contributions(folder, marker)
+    config, sources, regional = _contributions(folder, marker)
     if client not in sources:
         numbers = ", ".join(map(str, sorted(sources)))
         raise UsageError(f"client {client} takes no part in {folder}: its clients are {numbers}")
@@ -75,13 +75,19 @@ def prepare_withdrawal(folder: Path, client: int) -> Withdrawal:
                 "give this command again"
             )
         outside = own
+    for made in regional:
+        if not _is_in(folder, made.path):
+            raise UsageError(
+                f"{made.path}, outside {folder}, was made of all its clients and holds what client {client} sent: "
+                "delete that file yourself, then give this command again"
+            )
     config = _by_files(config, simulated=marker["command"] == "run")
     distillation = _distillation(folder, others, config, marker)
     if strangers := foreign(folder):
         names = ", ".join(strangers[:5])
         note(f"{folder} holds files that no run wrote ({names}): look yourself whether they are of the client")
     place = None if outside else folder / own.path.resolve().relative_to(folder.resolve())
-    removed = doomed(folder, place, own.digest)
+    removed = doomed(folder, place, {own.digest, *(made.digest for made in regional)})
     before = {"command": marker["command"], "inputs": marker.get("inputs")}
     return Withdrawal(folder, client, distillation, before, removed, outside)
 
@@ -107,8 +113,8 @@ def _again(folder: Path, client: int, marker: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(folder, client, distillation, first, removed, outside, begun)
 
 
-def _contributions(folder: Path, marker: Mapping[str, Any]) -> tuple[Config, dict[int, Source]]:
-    """The run's configuration and its contribution files by client."""
+def _contributions(folder: Path, marker: Mapping[str, Any]) -> tuple[Config, dict[int, Source], tuple[Source, ...]]:
+    """The run's configuration, its contribution files by client, and contributions that were made of all of them."""
     command = marker.get("command")
     if command not in ("run", "distill"):
         raise UsageError(f"{folder} was written by mosaic {command}: clients leave a run or a distillation alone")
@@ -126,10 +132,12 @@ def _contributions(folder: Path, marker: Mapping[str, Any]) -> tuple[Config, dic
             "so nothing can be withdrawn: run it anew without the client"
         )
     if command == "distill":
-        return config, dict(read_sources(folder).contributions)
+        sources = read_sources(folder)
+        return config, dict(sources.contributions), sources.regional
     store = ContributionStore(Journal(folder))
     paths = {k: store.path(k) for k in range(int(result["clients"]))}
-    return config, {k: Source(p, file_digest(p) if p.is_file() else "") for k, p in paths.items() if p is not None}
+    files = {k: Source(p, file_digest(p) if p.is_file() else "") for k, p in paths.items() if p is not None}
+    return config, files, ()
 
 
 def _require_others(folder: Path, client: int, others: Mapping[int, Source]) -> None:
