@@ -177,7 +177,8 @@ def distill(
     foresee = partial(foresee_distillation, usual)
     settled, limits = fit_run(usual.config, limit, out, foresee, DISTILLATION, resume=resume)
     prepared = replace(usual, config=settled)
-    claim(out, "distill", usual.inputs, settled, usual.sources, limits, resume=resume, force=force, dry_run=dry_run)
+    ways = {"resume": resume, "force": force, "dry_run": dry_run, "shelve": keep_stages}  # for the same files later
+    claim(out, "distill", usual.inputs, settled, usual.sources, limits, **ways)
     if dry_run:
         show(foresee_distillation(prepared))
         return

@@ -19,6 +19,7 @@ from mosaic_fl.runs.folder import MARKER, read_marker
 from mosaic_fl.runs.removal import SETTINGS, doomed, foreign
 from mosaic_fl.runs.result import final_result
 from mosaic_fl.runs.runner import fingerprint
+from mosaic_fl.runs.shelf import SHELF
 from mosaic_fl.runs.sources import Source, file_digest, read_sources
 from mosaic_fl.server.transfer import has_prior
 from mosaic_fl.storage.files import require_path
@@ -63,6 +64,8 @@ def prepare_withdrawal(folder: Path, client: int) -> Withdrawal:
     config, sources, regional = _contributions(folder, marker)
     if client not in sources:
         numbers = ", ".join(map(str, sorted(sources)))
+        if (folder / SHELF).is_dir():
+            numbers += f"; stages of others, which were distilled here before, are in {folder / SHELF}: delete that"
         raise UsageError(f"client {client} takes no part in {folder}: its clients are {numbers}")
     own = sources[client]
     others = {k: source for k, source in sources.items() if k != client}
