@@ -133,6 +133,7 @@ WHOLE = {"family": "merged", "latent": 4, "width": 4, "members": [PLAIN, PLAIN]}
         ({"members": [PLAIN, {**PLAIN, "family": "os.system"}]}, "os.system"),
         ({"members": [PLAIN, {**PLAIN, "latent": 10**9}]}, "must lie in"),
         ({"latent": 5}, "one more than"),
+        ({"members": [{**PLAIN, "width": k + 1} for k in range(17)]}, "of 17 kinds of others"),
         ({"width": 2**20}, "must lie in"),
     ],
 )
@@ -215,3 +216,4 @@ def test_regions_first_and_the_country_then(
     (tmp_path / "region-0.contribution").rename(run / "mine.contribution")
     vacate()
     mosaic("withdraw", "region-0", "0", "--force", cwd=tmp_path)
+    assert not (run / "mine.contribution").exists()

@@ -67,7 +67,7 @@ def counts(folder: Path) -> torch.Tensor:
 
 def test_a_client_leaves_a_simulation_and_nothing_of_it_is_left(tmp_path: Path) -> None:
     few = ["--set", "train.max_steps=150", "--set", "generator.steps=300", "--set", "distill.steps=300"]
-    mosaic("run", *SPLIT, *QUICK, *few, "--models", "cnn:8", "--student", "cnn:16", "--out", "run", cwd=tmp_path)
+    mosaic("run", *SPLIT, *QUICK, *few, "--models", "mlp:32", "--student", "mlp:64", "--out", "run", cwd=tmp_path)
     run = tmp_path / "run"
     held = counts(run) > 0
     client = int((held & (held.sum(0) == 1)).sum(1).argmax())
@@ -170,6 +170,7 @@ def test_two_leave_one_after_the_other(run: Path, tmp_path: Path, capsys: pytest
     mosaic("withdraw", "run", "0", "--force", cwd=tmp_path)
     record = json.loads((tmp_path / "run" / "withdrawals.json").read_text())["withdrawals"]
     assert [entry["client"] for entry in record] == [1, 0]
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["accuracy"] is not None
     assert "is the only one" in fails(capsys, "withdraw", tmp_path / "run", 2, "--force")
 
 

@@ -15,6 +15,7 @@ from mosaic_fl.registries import GENERATORS
 
 MAX_WIDTH = 1024  # of a received specification
 MAX_MEMBERS = 256  # of a merged generator
+MAX_UNLIKE = 16  # specifications among them: the work of each is estimated when a file comes
 MERGED = "merged"  # the family whose generators are made of others (generators/merged.py)
 LATENT = 16  # the size of z where the configuration leaves it open
 
@@ -45,11 +46,18 @@ class GeneratorSpec:
             raise UsageError(f"generator {MERGED}: each of its members must draw samples of a given class by itself")
         if self.members and self.latent != 1 + max(member.latent for member in self.members):
             raise UsageError(f"generator {MERGED}: latent {self.latent} must be one more than its members' largest")
+        if len(self.unlike) > MAX_UNLIKE:
+            raise UsageError(f"generator {MERGED} of {len(self.unlike)} kinds of others: at most {MAX_UNLIKE}")
 
     @property
     def conditional(self) -> bool:
         """Whether its generator draws samples of a given class."""
         return GENERATORS.received(self.family).conditional
+
+    @property
+    def unlike(self) -> tuple["GeneratorSpec", ...]:
+        """The members, each specification once."""
+        return tuple(dict.fromkeys(self.members))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, the inverse of `from_json`."""

@@ -60,8 +60,8 @@ class Merged(Generator):
 
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
         """As `Generator.one_pass`: one member of each specification, so at least what a sample costs."""
-        unlike = list({member.spec: member for member in self.generators()}.values())
-        passes = [member.one_pass() for member in unlike]
+        unlike = {member.spec: member for member in self.generators()}
+        passes = [member.one_pass() for member in unlike.values()]
         inputs = tuple(tensor for _, tensors, _ in passes for tensor in tensors)
         module = _OneAfterTheOther([(module, len(tensors)) for module, tensors, _ in passes])
         return module, inputs, max(count for _, _, count in passes)

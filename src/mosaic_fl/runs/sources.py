@@ -31,7 +31,7 @@ class Source:
 class Sources:
     """The `contributions` of a distillation by client, and the labelled data that it was tested on, if any.
 
-    `regional` are contributions that were made of all of them and are still there.
+    `regional` are contributions that were made of all of them.
     """
 
     contributions: Mapping[int, Source]
@@ -51,15 +51,20 @@ def file_digest(path: Path) -> str:
 def write_sources(folder: Path, files: Mapping[int, Path], test: Path | None, regional: Path | None = None) -> None:
     """Write `sources.json` of the run in `folder`. Paths in the folder are relative to it, others absolute.
 
-    `regional` is added to the regional contributions that are still there.
+    `regional` is added to the regional contributions that it names; none stays where other `files` are named.
     """
     rows = [{"client": client, **_row(folder, path)} for client, path in sorted(files.items())]
-    before = [made.path for made in read_sources(folder).regional] if (folder / FILE).exists() else []
-    made = [path for path in before if regional is None or path.resolve() != regional.resolve()]
+    made = list[dict[str, str]]()
+    if (folder / FILE).exists():
+        before = read_sources(folder)
+        if [source.digest for _, source in sorted(before.contributions.items())] == [row["sha256"] for row in rows]:
+            made = [{"file": place_text(folder, source.path), "sha256": source.digest} for source in before.regional]
+    if regional is not None and (row := _row(folder, regional)) not in made:
+        made.append(row)
     content = {
         "contributions": rows,
         "test": None if test is None else place_text(folder, test),
-        "regional": [_row(folder, path) for path in [*made, *([regional] if regional else [])]],
+        "regional": made,
     }
     write_atomic(folder / FILE, json.dumps(content, indent=2) + "\n")
 
@@ -81,7 +86,7 @@ def read_sources(folder: Path) -> Sources:
         rows = {int(row["client"]): _source(folder, row) for row in values["contributions"]}
         test = values["test"]
         made = [_source(folder, row) for row in values["regional"]]
-        return Sources(rows, None if test is None else folder / test, tuple(s for s in made if s.is_there))
+        return Sources(rows, None if test is None else folder / test, tuple(made))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{folder / FILE} is damaged: distil the other contributions again, with --force") from error
 

@@ -17,7 +17,7 @@ from mosaic_fl.runs.file_exchange import run_distillation
 from mosaic_fl.runs.folder import marker_of, write_marker
 from mosaic_fl.runs.removal import METRICS, RECORD, SETTINGS, client_stages, remove, write_curves
 from mosaic_fl.runs.sources import file_digest, place_text
-from mosaic_fl.runs.withdrawal import COMMAND, Withdrawal
+from mosaic_fl.runs.withdrawal import COMMAND, SIMULATION, Withdrawal
 from mosaic_fl.storage.files import read_if_there, write_atomic
 from mosaic_fl.storage.stopwatch import Stopwatch
 from mosaic_fl.training.monitor import Listener, deaf
@@ -52,7 +52,8 @@ def withdraw(
         withdrawal.distillation, folder, listen, keep_stages=keep_stages, stopwatch=stopwatch, earlier_stages=stages
     )
     _record(withdrawal, begun)
-    write_marker(folder, marker_of("distill", withdrawal.distillation.inputs))
+    marker = marker_of("distill", withdrawal.distillation.inputs)
+    write_marker(folder, {**marker, SIMULATION: withdrawal.before[SIMULATION]})
     return result
 
 

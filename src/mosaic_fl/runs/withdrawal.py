@@ -27,6 +27,8 @@ from mosaic_fl.storage.journal import Journal
 
 COMMAND = "withdraw"
 """The command in the marker of a folder in which a withdrawal has begun and not ended."""
+SIMULATION = "simulation"
+"""In the marker of a distillation that was a simulation: the hash of its data, which are there to test on."""
 LEAST = 1  # contributions that a distillation takes
 
 
@@ -34,9 +36,9 @@ LEAST = 1  # contributions that a distillation takes
 class Withdrawal:
     """`client` leaves the run in `folder`, and `distillation` is made of the others with the run's own configuration.
 
-    `before` has the command and the inputs of the run's marker. `removed` has the SHA-256 of each file that goes, by
-    its path in the folder. `outside` is the client's contribution where that lay elsewhere and is gone already. `begun`
-    is what the marker says of a withdrawal that goes on.
+    `before` has the command of the run's marker, and the hash of a simulation's data (None where files came).
+    `removed` has the SHA-256 of each file that goes, by its path in the folder. `outside` is the client's contribution
+    where that lay elsewhere and is gone already. `begun` is what the marker says of a withdrawal that goes on.
     """
 
     folder: Path
@@ -79,19 +81,20 @@ def prepare_withdrawal(folder: Path, client: int) -> Withdrawal:
             )
         outside = own
     for made in regional:
-        if not _is_in(folder, made.path):
+        if not _is_in(folder, made.path) and made.is_there:
             raise UsageError(
                 f"{made.path}, outside {folder}, was made of all its clients and holds what client {client} sent: "
                 "delete that file yourself, then give this command again"
             )
-    config = _by_files(config, simulated=marker["command"] == "run")
-    distillation = _distillation(folder, others, config, marker)
+    simulation = marker.get("inputs" if marker["command"] == "run" else SIMULATION)
+    config = _by_files(config, simulated=simulation is not None)
+    distillation = _distillation(folder, others, config, simulation)
     if strangers := foreign(folder):
         names = ", ".join(strangers[:5])
         note(f"{folder} holds files that no run wrote ({names}): look yourself whether they are of the client")
     place = None if outside else folder / own.path.resolve().relative_to(folder.resolve())
     removed = doomed(folder, place, {own.digest, *(made.digest for made in regional)})
-    before = {"command": marker["command"], "inputs": marker.get("inputs")}
+    before = {"command": marker["command"], SIMULATION: simulation}
     return Withdrawal(folder, client, distillation, before, removed, outside)
 
 
@@ -105,14 +108,14 @@ def _again(folder: Path, client: int, marker: Mapping[str, Any]) -> Withdrawal:
         row = begun["outside"]
         outside = None if row is None else Source(Path(row["file"]), str(row["sha256"]))
         first = begun["before"]
-        simulated = first["command"] == "run"
+        simulation = first["simulation"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{folder / MARKER} is damaged: distil the other contributions into another folder") from error
     if before != client:
         raise UsageError(f"the withdrawal of client {before} from {folder} has not ended: give that number first")
     _require_others(folder, client, others)
-    config = _by_files(from_toml(folder / SETTINGS), simulated=simulated)
-    distillation = _distillation(folder, others, config, first)
+    config = _by_files(from_toml(folder / SETTINGS), simulated=simulation is not None)
+    distillation = _distillation(folder, others, config, simulation)
     return Withdrawal(folder, client, distillation, first, removed, outside, begun)
 
 
@@ -170,25 +173,25 @@ def _by_files(config: Config, *, simulated: bool) -> Config:
     return config.with_values(values)
 
 
-def _distillation(
-    folder: Path, others: Mapping[int, Source], config: Config, marker: Mapping[str, Any]
-) -> Distillation:
-    """The distillation of the `others`, checked, with the run's own test data where these are still there."""
-    simulated = marker.get("command") == "run"
-    place = None if simulated else read_sources(folder).test
+def _distillation(folder: Path, others: Mapping[int, Source], config: Config, simulation: str | None) -> Distillation:
+    """The distillation of the `others`, checked, with the run's own test data where these are still there.
+
+    `simulation` is the hash of a simulation's data, None where contributions came as files.
+    """
+    place = None if simulation is not None else read_sources(folder).test
     if place is not None and not at_home(place).exists():
         note(f"{place} is not there any more: the new global model is not tested")
         place = None
     prepared = prepare_distillation([source.path for source in others.values()], config, place)
     _require_samples(prepared.contributions, config)
-    if not simulated:
+    if simulation is None:
         return prepared
     try:
         splits = load(config.data, config.run.seed)
     except UsageError as error:
         note(f"the new global model is not tested: {error}")
         return prepared
-    if fingerprint(splits) != marker.get("inputs"):
+    if fingerprint(splits) != simulation:
         note(f"{config.data.name} has changed since the run: the new global model is not tested")
         return prepared
     return replace(prepared, test=splits.test)
