@@ -12,9 +12,9 @@ from typing import Any
 
 from mosaic_fl.notes import note
 from mosaic_fl.storage.files import read_if_there, sha256
-from mosaic_fl.storage.journal import STAGES
 
 SHELF = "shelf"
+STAGES = "stages"  # as in `storage.journal`, which takes torch
 SETTINGS = "config.toml"
 MOST = 4  # distillations on the shelf: a pool may take a gibibyte
 
