@@ -10,6 +10,7 @@ import mosaic_fl
 from command import QUICK, mosaic
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.runs.shelf import MOST, put_aside
 
 FEW = {"train.max_steps": 5, "train.min_steps": 5, "generator.steps": 5, "generator.width": 4}
 
@@ -24,10 +25,10 @@ def place(digits: Dataset, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def distil(place: Path, *words: str) -> str:
-    """Distil into `place`/global; what was noted."""
+def distil(place: Path, *words: str, count: int = 2, out: str = "global") -> str:
+    """Distil `count` contributions into `place`/`out`; what was noted."""
     err = io.StringIO()
-    files = ["0.contribution", "1.contribution", "--student", "mlp:4", *QUICK, "--out", "global"]
+    files = [*(f"{k}.contribution" for k in range(count)), "--student", "mlp:4", *QUICK, "--out", out]
     mosaic("distill", *files, *words, cwd=place, err=err)
     return "".join(line for line in err.getvalue().splitlines(keepends=True) if line.startswith("mosaic: note: "))
 
@@ -52,3 +53,41 @@ def test_with_its_stages_another_test_set_is_measured_alone(place: Path) -> None
     told = distil(place, "--test", "test-1.parquet", "--resume", "--keep-stages")
     assert not [line for line in told.splitlines() if "the global model is" not in line]
     assert json.loads((place / "global" / "result.json").read_text())["accuracy"] is not None
+
+
+def test_contributions_that_were_distilled_before_are_not_distilled_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def models(out: str) -> bytes:
+        return (place / out / "global_model.safetensors").read_bytes()
+
+    again = ["--force", "--keep-stages"]
+    distil(place, "--keep-stages")
+    distil(place, *again, count=1)
+    distil(place, count=1, out="anew")
+    assert models("anew") == models("global")
+    metrics = (place / "anew" / "metrics.jsonl").read_bytes()
+    with monkeypatch.context() as patch:  # one more, and one fewer again: no step of training
+        patch.setattr("mosaic_fl.server.classroom.train_student", None)
+        assert "has the stages of these contributions" in distil(place, *again)
+        assert "has the stages of these contributions" in distil(place, *again, count=1)
+    assert models("anew") == models("global")
+    assert (place / "global" / "metrics.jsonl").read_bytes() == metrics
+    distil(place, "--force", "--keep-stages", "--seed", "1", count=1)  # other settings are another distillation
+    assert models("anew") != models("global")
+    (place / "global" / "config.toml").unlink()
+    distil(place, *again)
+    assert len(list((place / "global" / "shelf").iterdir())) == 1  # without its settings nobody knows what it was
+    distil(place, "--force")
+    assert not (place / "global" / "shelf").exists()
+
+
+def test_the_shelf_has_room_for_few(tmp_path: Path) -> None:
+    for k in range(MOST + 3):
+        (tmp_path / "stages").mkdir()
+        (tmp_path / "config.toml").write_text(f"seed = {k}")
+        put_aside(tmp_path, {"command": "distill", "inputs": "x"})
+    assert len(list((tmp_path / "shelf").iterdir())) == MOST
+    (tmp_path / "stages").mkdir()
+    put_aside(tmp_path, {"command": "run", "inputs": "x"})
+    assert (tmp_path / "stages").exists()

@@ -33,6 +33,7 @@ GENERATORS: "Registry[Family]" = Registry(
         "cdcgan": "mosaic_fl.generators.dcgan:CONDITIONAL",
         "flow": "mosaic_fl.generators.flow:FAMILY",
         "cart": "mosaic_fl.generators.cart:FAMILY",
+        "merged": "mosaic_fl.generators.merged:FAMILY",
     },
     'say --set generator.family={name}, or generator = "{name}" in the site\'s file',
 )

@@ -131,6 +131,10 @@ def distill(
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
     reading: dict[str, Any],
+    as_contribution: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write a contribution that stands for all of these")
+    ] = None,
+    client: Annotated[int | None, typer.Option(min=0, max=9999, help="its number in the larger federation")] = None,
     trusted: Trust = None,
     seed: Seed = None,
     device: Device = None,
@@ -152,6 +156,7 @@ def distill(
     if test:
         existing(test)
     tell_idle(reading, test)
+    region = regional(as_contribution, client, contributions, again=force or resume, dry_run=dry_run)
     require_open(out, resume=resume, force=force)
     trust_models(trusted)
     from mosaic_fl.forecast.budget import DISTILLATION
@@ -161,7 +166,7 @@ def distill(
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import percent, seconds_line
-    from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation
+    from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation, write_regional
     from mosaic_fl.storage.stopwatch import Stopwatch
 
     stages = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)]
@@ -173,7 +178,8 @@ def distill(
     foresee = partial(foresee_distillation, usual)
     settled, limits = fit_run(usual.config, limit, out, foresee, DISTILLATION, resume=resume)
     prepared = replace(usual, config=settled)
-    claim(out, "distill", usual.inputs, settled, usual.sources, limits, resume=resume, force=force, dry_run=dry_run)
+    ways = {"resume": resume, "force": force, "dry_run": dry_run, "shelve": keep_stages}  # for the same files later
+    claim(out, "distill", usual.inputs, settled, usual.sources, limits, **ways)
     if dry_run:
         show(foresee_distillation(prepared))
         return
@@ -187,6 +193,9 @@ def distill(
         print(*quality_lines(result), *benefit_lines(result), sep="\n")
     print(seconds_line(result["seconds"]))
     print(f"Results: {out}/global_model.safetensors, result.json")
+    if region is not None:
+        size = write_regional(prepared, out, *region)
+        print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {count}")
 
 
 def number_or_names(text: str | None, file: Path | None = None) -> int | list[str] | None:
@@ -204,6 +213,18 @@ def number_or_names(text: str | None, file: Path | None = None) -> int | list[st
     if (len(names) if number is None else number) < 2 or not all(names):
         raise UsageError(f"--classes {text!r}: give the number of classes, two or more, or their names, as cat,dog,owl")
     return names if number is None else number
+
+
+def regional(
+    place: Path | None, client: int | None, contributions: list[Path], *, again: bool, dry_run: bool
+) -> tuple[Path, int] | None:
+    """The values of --as-contribution and --client, None without them; raises UsageError for one alone."""
+    if place is None and client is None:
+        return None
+    if place is None or client is None:
+        raise UsageError("--as-contribution FILE and --client N belong together: give both, or none")
+    require_free(place, again, *contributions, dry_run=dry_run)
+    return place, client
 
 
 def trust_models(trusted: list[str] | None) -> None:
@@ -225,5 +246,5 @@ def require_free(path: Path, force: bool, *sources: Path, dry_run: bool = False)
         if path.exists() and reads(source, path):
             raise UsageError(f"{path} is what this command reads: choose another --out")
     if path.exists() and not force:
-        raise UsageError(f"{path} exists: add --force to overwrite it, or choose another --out")
+        raise UsageError(f"{path} exists: add --force to overwrite it, or choose another file")
     (require_place if dry_run else require_writable)(path)

@@ -10,13 +10,14 @@ from typing import Annotated
 import typer
 from click import ClickException
 
-from mosaic_fl.cli import compare, data, deploy, files, methods, predict, run, schema, status, summary
+from mosaic_fl.cli import compare, data, deploy, files, methods, predict, run, schema, status, summary, withdraw
 from mosaic_fl.cli.app import App
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.notes import print_notes
 
 RESUMABLE = {"run", "compare", "distill", "server"}
 RESUME = "; what was finished is kept: go on with --resume"
+AGAIN = "; the same command ends it"
 INTERRUPTED = 130  # what typer returns for Ctrl-C
 
 app = App(
@@ -31,6 +32,7 @@ app.command("data")(data.data)
 app.command("schema")(schema.schema)
 app.command("contribute")(files.contribute)
 app.command("distill")(files.distill)
+app.command("withdraw")(withdraw.withdraw)
 app.command("predict")(predict.predict)
 app.add_typer(deploy.app, name="deploy")
 app.command("methods")(methods.methods)
@@ -78,7 +80,8 @@ def _run(words: list[str], debug: bool) -> int:
     except ClickException as error:
         return _end(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):
-        code = _end(f"interrupted{RESUME if words[-1:] and set(words) & RESUMABLE else ''}", 1)
+        way = AGAIN if "withdraw" in words[:2] else RESUME if words[-1:] and set(words) & RESUMABLE else ""
+        code = _end(f"interrupted{way}", 1)
         _abandon(code)
         return code
     except BrokenPipeError:

@@ -28,7 +28,8 @@ def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: t
         return "none", f"{count}, fewer than generator.min_samples = {config.min_samples}"
     if config.family != "auto":
         return config.family, "generator.family says so"
-    drawing = [name for name in GENERATORS.local_names if schema.kind.name in GENERATORS.received(name).kinds]
+    kinds = {name: GENERATORS.received(name).kinds or frozenset[str]() for name in GENERATORS.local_names}
+    drawing = [name for name, drawn in kinds.items() if schema.kind.name in drawn]
     if drawing and FIRST not in drawing:
         return drawing[0], f"it draws samples of the kind {schema.kind.name}"
     if device.type == "cpu":

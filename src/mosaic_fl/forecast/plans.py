@@ -17,6 +17,7 @@ from mosaic_fl.forecast.server import Contributor, distillation, outputs
 from mosaic_fl.forecast.setup import Setup
 from mosaic_fl.forecast.sizes import contribution_bytes, model_bytes
 from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
+from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.runs.runner import RunSetup
 
 PICTURES = 250_000  # bytes of a run's pictures, its result, its settings and its curves
@@ -64,13 +65,17 @@ def plan_contribution(site: Site, config: Config, device: torch.device) -> Plan:
     return Plan(len(site.data), 1, phases, up=size, disk=size, largest=len(site.data), early_ends=early_ends(config))
 
 
+def _drawing(spec: GeneratorSpec | None) -> str:
+    """The family that draws a contribution's samples, of a merged generator the first one; "" without a generator."""
+    return "" if spec is None else (spec.members[0] if spec.members else spec).family
+
+
 def plan_distillation(
     contributions: Sequence[Contribution], config: Config, schema: Schema, student: str, test: int
 ) -> Plan:
     """The plan of `mosaic distill`."""
     contributors = [
-        Contributor(c.architecture, c.generator_spec.family if c.generator_spec else "", int(c.class_counts.sum()))
-        for c in contributions
+        Contributor(c.architecture, _drawing(c.generator_spec), int(c.class_counts.sum())) for c in contributions
     ]
     work = distillation(config, schema, contributors, student, can_score=False)
     jobs = list(work.jobs)

@@ -16,15 +16,23 @@ from mosaic_fl.numerics.states import State
 from mosaic_fl.registries import GENERATORS
 
 MAX_WIDTH = 1024  # of a received specification
+MAX_MEMBERS = 256  # of a merged generator
+MAX_UNLIKE = 16  # specifications among them: the work of each is estimated when a file comes
+MERGED = "merged"  # the family whose generators are made of others (generators/merged.py)
 
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """All that is needed to rebuild a generator's network: family, size of the latent z, base width."""
+    """All that is needed to rebuild a generator's network: family, size of the latent z, base width.
+
+    A generator of the family `MERGED` has `members`, and one value of z more than the largest of them. No member is
+    merged itself.
+    """
 
     family: str
     latent: int
     width: int
+    members: tuple["GeneratorSpec", ...] = ()
 
     def __post_init__(self) -> None:
         most = GENERATORS.received(self.family).max_latent
@@ -32,22 +40,39 @@ class GeneratorSpec:
             raise UsageError(
                 f"generator latent {self.latent}, width {self.width}: must lie in 1..{most}, 1..{MAX_WIDTH}"
             )
+        if bool(self.members) != (self.family == MERGED) or len(self.members) > MAX_MEMBERS:
+            members = len(self.members)
+            raise UsageError(f"generator {self.family} of {members} others: {MERGED} alone has 1..{MAX_MEMBERS}")
+        if any(member.family == MERGED or not member.conditional for member in self.members):
+            raise UsageError(f"generator {MERGED}: each of its members must draw samples of a given class by itself")
+        if self.members and self.latent != 1 + max(member.latent for member in self.members):
+            raise UsageError(f"generator {MERGED}: latent {self.latent} must be one more than its members' largest")
+        if len(self.unlike) > MAX_UNLIKE:
+            raise UsageError(f"generator {MERGED} of {len(self.unlike)} kinds of others: at most {MAX_UNLIKE}")
 
     @property
     def conditional(self) -> bool:
         """Whether its generator draws samples of a given class."""
         return GENERATORS.received(self.family).conditional
 
+    @property
+    def unlike(self) -> tuple["GeneratorSpec", ...]:
+        """The members, each specification once."""
+        return tuple(dict.fromkeys(self.members))
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values, the inverse of `from_json`."""
-        return {"family": self.family, "latent": self.latent, "width": self.width}
+        own = {"family": self.family, "latent": self.latent, "width": self.width}
+        return own | ({"members": [member.to_json() for member in self.members]} if self.members else {})
 
     @classmethod
     def from_json(cls, value: object) -> "GeneratorSpec":
         """From JSON values that may come from anywhere; raises UsageError for anything but a specification."""
         match value:
-            case {"family": str(family), "latent": latent, "width": width} if type(latent) is type(width) is int:
-                return cls(family, latent, width)  # no bool
+            case {"family": str(family), "latent": latent, "width": width} if (
+                type(latent) is type(width) is int
+            ):  # no bool
+                return cls(family, latent, width, _members(value) if family == MERGED else ())
         raise UsageError("the generator's specification needs a family, a latent size and a width")
 
 
@@ -135,12 +160,24 @@ def build(spec: GeneratorSpec, schema: Schema) -> Generator:
 def require_kind(family: str, schema: Schema) -> None:
     """Raise UsageError unless generators of `family` draw samples of this schema."""
     kinds = GENERATORS.received(family).kinds
-    if schema.kind.name not in kinds:
+    if kinds is not None and schema.kind.name not in kinds:
         names = ", ".join(sorted(kinds))
         raise UsageError(
             f"generator {family} draws samples of the kind {names}, not {schema.kind.name}: set generator.family to "
             "one that does, or to none"
         )
+
+
+def _members(value: object) -> tuple[GeneratorSpec, ...]:
+    """The members of a received merged specification; one that is merged itself is refused before it is read."""
+    match value:
+        case {"members": list(rows)} if len(rows) <= MAX_MEMBERS and not any(map(_is_merged, rows)):
+            return tuple(map(GeneratorSpec.from_json, rows))
+    raise UsageError(f"generator {MERGED}: its members are a list of at most {MAX_MEMBERS} that are not merged")
+
+
+def _is_merged(value: object) -> bool:
+    return isinstance(value, dict) and value.get("family") == MERGED
 
 
 def central(images: Tensor, height: int, width: int) -> Tensor:

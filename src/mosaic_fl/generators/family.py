@@ -54,20 +54,20 @@ def no_upgrade(state: State) -> State:
 class Family:
     """One family.
 
-    `conditional`: it draws samples of given classes. `kinds`: the kinds of samples that it draws. `build` makes the
-    network, freshly initialised. `train` fits it at a client. `check(settings, samples, schema, expert)` raises
-    UsageError, before any training, where it cannot be trained on that number of samples with the client's classifier
-    `expert` (None: not known yet). `max_latent`: the largest latent in a received specification. `learns_from_expert`:
-    training needs the gradients of the classifier. `spec` is the specification that a client with these settings
-    trains. `fits_density`: training ends with a density that is fitted to all samples at once. `least_batch`: the
-    fewest samples a step that it learns well from, for small clients; None: its batches are as configured. `has_steps`:
-    it takes steps; else it is one fit, and the settings of steps have no effect. `upgrade` gives a received state that
-    an earlier version wrote the form of today; it takes no more memory than the state, and leaves what it does not know
-    for the check of names and shapes.
+    `conditional`: it draws samples of given classes. `kinds`: the kinds of samples that it draws; None: its members
+    say it. `build` makes the network, freshly initialised. `train` fits it at a client. `check(settings, samples,
+    schema, expert)` raises UsageError, before any training, where it cannot be trained on that number of samples
+    with the client's classifier `expert` (None: not known yet). `max_latent`: the largest latent in a received
+    specification. `learns_from_expert`: training needs the gradients of the classifier. `spec` is the specification
+    that a client with these settings trains. `fits_density`: training ends with a density that is fitted to all
+    samples at once. `least_batch`: the fewest samples a step that it learns well from, for small clients; None: its
+    batches are as configured. `has_steps`: it takes steps; else it is one fit, and the settings of steps have no
+    effect. `upgrade` gives a received state that an earlier version wrote the form of today; it takes no more
+    memory than the state, and leaves what it does not know for the check of names and shapes.
     """
 
     conditional: bool
-    kinds: frozenset[str]
+    kinds: frozenset[str] | None
     build: Callable[[GeneratorSpec, Schema], Generator]
     train: Train
     check: Callable[[GeneratorConfig, int, Schema, nn.Module | None], None] = no_check

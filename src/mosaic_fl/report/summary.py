@@ -98,7 +98,8 @@ def summary_lines(summary: Summary, now: float) -> list[str]:
     if server_stages:
         lines.append(f"stages done: {', '.join(server_stages)}")
     if not summary.ended:
-        resume = "start it again with the same command and --resume"
+        again = "" if summary.command == "withdraw" else " and --resume"
+        resume = f"start it again with the same command{again}"
         words = {
             True: "at work",
             False: f"not finished, and nobody works there: {resume}",

@@ -1,8 +1,9 @@
 """The file exchange at the server: contribution files are distilled into a folder with the global model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from mosaic_fl.data.sources import load_test
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import default_student, trust
 from mosaic_fl.notes import note
@@ -22,25 +24,36 @@ from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.result import Result, final_result
+from mosaic_fl.runs.sources import write_sources
 from mosaic_fl.server.checks import check_distillation, check_student
 from mosaic_fl.server.distill import compatible, distill
+from mosaic_fl.server.region import as_contribution
 from mosaic_fl.storage.files import sha256, write_atomic
-from mosaic_fl.storage.journal import Journal
+from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.storage.stopwatch import Stopwatch
 from mosaic_fl.training.monitor import Listener, deaf
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """All that a distillation needs, after its checks; `inputs` is the hash of the contributions."""
+    """All that a distillation needs, after its checks; `inputs` is the hash of the contributions.
+
+    `files` are those of the contributions, by client; `test_file` is where `test` comes from.
+    """
 
     contributions: list[Contribution]
     config: Config
     device: torch.device
     student: str
     test: Dataset | None
-    sources: list[Path]
+    files: Mapping[int, Path]
+    test_file: Path | None
     inputs: str
+
+    @property
+    def sources(self) -> list[Path]:
+        """All files that it reads."""
+        return [*self.files.values(), *([self.test_file] if self.test_file else [])]
 
     @property
     def schema(self) -> Schema:
@@ -57,7 +70,8 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     if config.models.student:
         trust(config.models.student)  # before contributions of the same architecture are built
     name_generator(config.generator.family)
-    contributions = compatible([Contribution.load(path) for path in paths])
+    received = [Contribution.load(path) for path in paths]
+    contributions = compatible(received)
     schema = contributions[0].schema
     device = find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
@@ -67,7 +81,20 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     config = config.with_values({"models.student": student})
     check_distillation(config, schema, [c.architecture for c in contributions])
     inputs = sha256(*(c.to_bytes() for c in contributions))
-    return Distillation(contributions, config, device, student, test_data, [*paths, *([test] if test else [])], inputs)
+    files = {contribution.client: path for contribution, path in zip(received, paths, strict=True)}
+    return Distillation(contributions, config, device, student, test_data, files, test, inputs)
+
+
+def write_regional(distillation: Distillation, out: Path, place: Path, client: int) -> int:
+    """Write the contribution of `client` that stands for the whole distillation in `out`; returns its bytes.
+
+    `sources.json` names it, since it holds what the clients' contributions hold.
+    """
+    model = GlobalModel.load(out)
+    content = as_contribution(model, distillation.contributions, client).to_bytes()
+    write_atomic(place, content)
+    write_sources(out, distillation.files, distillation.test_file, place)
+    return len(content)
 
 
 def run_distillation(
@@ -77,10 +104,12 @@ def run_distillation(
     *,
     keep_stages: bool = False,
     stopwatch: Stopwatch | None = None,
+    earlier_stages: Mapping[str, Stage] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Distil into the folder `out`, which this process has claimed; returns the content of `result.json`.
 
-    Where `out` has the result of this distillation, nothing is done again. Stages are deleted at the end, unless
+    `sources.json` says which contributions these are. The curves of `earlier_stages`, those of clients, stay. Where
+    `out` has the result of this distillation, nothing is done again. Stages are deleted at the end, unless
     `keep_stages`. With stages, other test data are measured without a new distillation.
     """
     stopwatch = stopwatch or Stopwatch()
@@ -89,10 +118,12 @@ def run_distillation(
     device = distillation.device
     test = distillation.test
     test_hash = sha256(test.images.numpy().tobytes(), test.labels.numpy().tobytes()) if test else None
+    write_sources(out, distillation.files, distillation.test_file)
     if (earlier := earlier_result(out, keep_stages=keep_stages, tested_on=test_hash)) is not None:
         return earlier
     torch.set_num_threads(config.run.threads)
     journal = Journal(out, listen, stopwatch)
+    journal.done |= earlier_stages
     if final_result(out) is not None and journal.recall("student") is None:
         differs = "not on these test data" if test is not None else "with test data"
         note(

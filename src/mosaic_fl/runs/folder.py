@@ -11,6 +11,7 @@ from typing import Any
 from mosaic_fl.config import Config
 from mosaic_fl.config.toml import from_toml, to_toml
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.runs.shelf import SHELF, put_aside, take_back
 from mosaic_fl.storage.files import read_bytes, remove_partial, require_place, require_writable, write_atomic
 from mosaic_fl.storage.folder_lock import occupy
 
@@ -35,6 +36,9 @@ OURS = (
     "failure.json",
     "run-id",
     "flower",
+    "shelf",
+    "sources.json",
+    "withdrawals.json",
     MARKER,
 )
 BEGAN = (
@@ -54,20 +58,22 @@ def claim(
     resume: bool,
     force: bool,
     dry_run: bool = False,
+    shelve: bool = False,
 ) -> None:
     """Make `folder` the place of this run of `command`, whose data has the hash `inputs`, and write its `config.toml`.
 
     `options` are the command's options that change the run and are no settings. With `resume`, a run in the folder of
     the same command, inputs, options and settings goes on. With `force`, the files of the run in the folder are
     deleted, and no other files. A `dry_run` makes the checks and changes nothing. `sources` are the files that this run
-    reads. Raises UsageError where the folder has content and neither `resume` nor `force` is set, where it is no run's
-    or another run's, holds one of `sources`, has a damaged marker, cannot be written, or is in use by another process;
-    MosaicError where it cannot be emptied.
+    reads. With `shelve` and `force` the stages of a distillation stay on the folder's shelf. Raises UsageError where
+    the folder has content and neither `resume` nor `force` is set, where it is no run's or another run's, holds one of
+    `sources`, has a damaged marker, cannot be written, or is in use by another process; MosaicError where it cannot be
+    emptied.
     """
     entries, marker = require_open(folder, resume=resume, force=force)
     (require_place if dry_run else require_writable)(folder / MARKER)
     occupy(folder)
-    ours = {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
+    ours = marker_of(command, inputs, options)
     try:
         if entries and force:
             _require_outside(folder, sources)
@@ -76,12 +82,26 @@ def claim(
         if dry_run:
             return
         if entries and force:
-            _delete(folder)
+            if shelve:
+                put_aside(folder, marker)
+            _delete(folder, {SHELF} if shelve else set())
         remove_partial(folder)
     except OSError as error:
         raise MosaicError(f"cannot empty {folder}: {error.strerror}") from error
-    write_atomic(folder / MARKER, json.dumps(ours) + "\n")
+    write_marker(folder, ours)
     write_atomic(folder / "config.toml", to_toml(config))
+    if shelve and force:
+        take_back(folder, ours)
+
+
+def marker_of(command: str, inputs: str, options: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """The marker of a run of `command` by this version, of data with the hash `inputs`; `options` as in `claim`."""
+    return {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
+
+
+def write_marker(folder: Path, marker: Mapping[str, Any]) -> None:
+    """Replace the marker of `folder`."""
+    write_atomic(folder / MARKER, json.dumps(marker) + "\n")
 
 
 def require_open(folder: Path, *, resume: bool, force: bool) -> tuple[Set[str], dict[str, Any]]:
@@ -96,7 +116,7 @@ def require_open(folder: Path, *, resume: bool, force: bool) -> tuple[Set[str], 
     entries = (
         {path.name for path in folder.iterdir() if not path.name.endswith(".partial")} if folder.exists() else set()
     )
-    marker = _marker(folder)
+    marker = read_marker(folder)
     if MARKER in entries and marker is None:
         raise UsageError(
             f"{folder / MARKER} is damaged or no run's, so nobody knows whose the folder is: choose another --out, or "
@@ -113,11 +133,11 @@ def require_open(folder: Path, *, resume: bool, force: bool) -> tuple[Set[str], 
 
 def options_of(folder: Path) -> Mapping[str, Any] | None:
     """The options with which the run in `folder` began; None where it holds none."""
-    marker = _marker(folder)
+    marker = read_marker(folder)
     return None if marker is None else marker.get("options", {})
 
 
-def _marker(folder: Path) -> dict[str, Any] | None:
+def read_marker(folder: Path) -> dict[str, Any] | None:
     """The content of the folder's marker, or None where it has none."""
     try:
         content = json.loads(read_bytes(folder / MARKER))
@@ -133,8 +153,8 @@ def _require_outside(folder: Path, sources: Sequence[Path]) -> None:
             raise UsageError(f"{folder} holds {source}, which this run reads: choose another --out")
 
 
-def _delete(folder: Path) -> None:
-    for name in OURS:
+def _delete(folder: Path, spared: Set[str]) -> None:
+    for name in (name for name in OURS if name not in spared):
         path = folder / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
