@@ -9,7 +9,7 @@ from command import QUICK, fails, mosaic
 from mosaic_fl.config import Config
 from mosaic_fl.config.toml import from_toml
 from mosaic_fl.errors import UsageError
-from mosaic_fl.forecast.budget import budgets_of, summary, within
+from mosaic_fl.forecast.budget import CONTRIBUTION, DISTILLATION, budgets_of, summary, within
 from mosaic_fl.forecast.forecast import StageForecast
 
 USUAL = Config()
@@ -65,6 +65,26 @@ def test_a_limit_that_is_too_short_says_the_least() -> None:
 def test_the_summary() -> None:
     half = within(USUAL, STAGES, 111 / 51)
     assert summary(half, USUAL, 2.0) == "within 2 min: 50% of the usual steps, at most 1 term of the student"
+
+
+def test_a_contribution_shrinks_what_a_client_trains() -> None:
+    # 140 s of training: 0.85 · 60 · m = 70 s is half of it. Nothing is left for terms of a student, which it lacks.
+    half = within(USUAL, STAGES[:2], 70 / 51, CONTRIBUTION)
+    assert half.train.max_steps == USUAL.train.max_steps // 2
+    assert half.generator.steps == USUAL.generator.steps // 2
+    assert (half.meta, half.distill) == (USUAL.meta, USUAL.distill)
+    assert within(USUAL, STAGES[:2], 1e6, CONTRIBUTION) == USUAL
+    assert summary(half, USUAL, 2.0, CONTRIBUTION) == "within 2 min: 50% of the usual steps"
+
+
+def test_a_distillation_shrinks_what_the_server_trains() -> None:
+    # 60 s of training and 11 s that do not shrink: 41 s is half of the 60 s.
+    half = within(USUAL, STAGES[2:], 41 / 51, DISTILLATION)
+    assert (half.distill.steps, half.distill.terms) == (USUAL.distill.steps // 2, 1)
+    assert half.meta.steps == USUAL.meta.steps // 2
+    assert (half.train, half.generator) == (USUAL.train, USUAL.generator)
+    assert summary(half, USUAL, 2.0, DISTILLATION).startswith("within 2 min: 50% of the usual steps, at most 1 term")
+    assert within(USUAL, STAGES[2:], 1e6, DISTILLATION).distill.terms == 100
 
 
 def test_a_run_within_a_limit_and_its_resume(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.notes import Note
 from mosaic_fl.server.distill import Distilled, distill
 from mosaic_fl.server.growth import Term, goes_on
+from mosaic_fl.server.standing import SAMPLES, Tally
 from mosaic_fl.storage.journal import Journal
 
 
@@ -104,3 +106,45 @@ def test_a_judge_decides_which_term_serves(contributions: list[Contribution]) ->
     assert distilled.candidates == 7
     first = journal.done["student"].tensors
     assert all(torch.equal(tensor, distilled.model.state[name]) for name, tensor in first.items())
+
+
+PRIOR = {"distill.prior": "procedural", "distill.prior_pool": 40, "distill.terms": 2, "distill.choose": True}
+
+
+def count_as(**right: int) -> Tally:
+    """A tally of 100 validation samples, of which the teachers get so many right."""
+    return lambda _: {**right, SAMPLES: 100}
+
+
+def test_a_student_behind_its_teachers_gets_another_one_of_prior_samples_alone(
+    contributions: list[Contribution],
+) -> None:
+    """Three short students, then two terms at 50 %, where a teacher has 90 %; then two terms of another one at 60 %."""
+    scores = iter([0.0] * 3 + [0.5, 0.4] + [0.6, 0.6])
+    journal = Journal()
+    config = Config().with_values(FEW | PRIOR)
+    right = count_as(class_weighted=90)
+    with pytest.warns(Note, match="30.0 points behind the ensemble class_weighted"):
+        distilled = distill(contributions, config, torch.device("cpu"), journal, None, lambda _: next(scores), right)
+    assert distilled.choice["prior_alone"]
+    assert distilled.candidates == 7
+    best = journal.done["student-prior"].tensors
+    # It sees no generator's sample unmixed: its first term is the one that `distill.plain = false` teaches, but for the
+    # rounding of experts that are asked of other samples, too.
+    mixed_alone = learn(contributions, **PRIOR | {"distill.plain": False, "distill.terms": 1, "distill.choose": False})
+    assert all(torch.allclose(tensor, mixed_alone.model.state[name], atol=1e-5) for name, tensor in best.items())
+    assert any(
+        not torch.allclose(tensor, journal.done["student"].tensors[name], atol=1e-3) for name, tensor in best.items()
+    )
+
+
+@pytest.mark.parametrize(("right", "retry"), [(52, True), (90, False)])
+def test_no_other_student_where_the_first_one_is_near_or_none_is_wanted(
+    contributions: list[Contribution], right: int, retry: bool
+) -> None:
+    scores = iter([0.0] * 3 + [0.5, 0.4])
+    config = Config().with_values(FEW | PRIOR | {"distill.retry": retry})
+    journal = Journal()
+    tally = count_as(class_weighted=right)
+    distill(contributions, config, torch.device("cpu"), journal, None, lambda _: next(scores), tally)
+    assert "student-prior" not in journal.done

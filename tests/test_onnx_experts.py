@@ -12,7 +12,9 @@ pytest.importorskip("onnxruntime", reason="mosaic-fl[trees] is not installed")
 pytest.importorskip("onnx", reason="mosaic-fl[trees] is not installed")
 from onnx import TensorProto
 
+from mosaic_fl.domains.image import Image
 from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.onnx.answers import LEAST, NEVER, SURE
@@ -107,3 +109,21 @@ def test_values_at_rest_are_taken_where_the_model_says_so(schema: Schema) -> Non
 
 def test_no_samples_have_no_answers(schema: Schema) -> None:
     assert expert(linear(), schema).log_probabilities(samples(schema, 0)).shape == (0, 3)
+
+
+def test_several_fields_are_one_row_in_the_order_of_their_names() -> None:
+    kinds = {"right": Image((1, 2, 2)), "left": Image((1, 1, 3))}
+    schema = Schema(kinds, ("a", "b"))
+    values = {name: torch.arange(4)[:, None, None, None].expand(4, *kind.shape) for name, kind in kinds.items()}
+    views = Samples(kinds, {"right": values["right"].to(torch.uint8), "left": 9 * values["left"].to(torch.uint8)})
+    inputs = views.inputs()
+    assert isinstance(inputs, dict)
+    weights = np.zeros((7, 2), np.float32)
+    weights[:3, 0] = weights[3:, 1] = 1
+    nodes = [node("MatMul", ["x", "w"], ["y"])]
+    made = model(graph(nodes, [constant("w", weights)], takes=(None, 7), gives=(None, 2)))
+    sums = [inputs[name].flatten(1).sum(1) for name in ("left", "right")]
+    assert close(expert(made, schema).log_probabilities(views), torch.stack(sums, 1).log_softmax(1))
+    narrow = model(graph(nodes, [constant("w", weights[:4])], takes=(None, 4), gives=(None, 2)))
+    with pytest.raises(UsageError, match=r"of the shape \(n, 4\), and these samples are \(n, 7\) encoded"):
+        expert(narrow, schema)

@@ -58,7 +58,7 @@ def test_a_network_says_the_same_as_in_pytorch(name: str) -> None:
 
 
 def test_a_process_costs_little_beside_the_network_in_pytorch() -> None:
-    """At most half as long again; here with room for the other work of this machine. benchmarks/onnx.py measures it."""
+    """At most half as long again; here with room for other work. benchmarks/experts.py measures it."""
     schema = image_schema((1, 28, 28), tuple("0123456789"))
     inside, made = network("cnn:16:3", schema)
     outside = expert(made, schema)

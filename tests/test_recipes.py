@@ -116,12 +116,14 @@ def test_overlap_by_hand(counts: list[list[int]], expected: float) -> None:
 
 def test_candidates() -> None:
     default = Recipe("meta", 0.7, measured=True)
-    with_labels = [recipe.name for recipe in candidates(default, ["meta", "class_balanced"], labelled=True)]
-    assert with_labels == ["meta-measured", "meta-0", "class_balanced-50", "meta-100"]
-    labels_alone = [recipe.name for recipe in candidates(Recipe("meta", 1.0, measured=True), ["meta"], labelled=True)]
-    assert labels_alone == ["meta-measured", "meta-0"]
-    without = [recipe.name for recipe in candidates(default, ["meta", "class_balanced"], labelled=False)]
-    assert without == ["meta-0", "class_balanced-0"]
+    teachers = ["meta", "class_balanced"]
+
+    def names(recipe: Recipe, tried: list[str], *, labelled: bool = True) -> list[str]:
+        return [candidate.name for candidate in candidates(recipe, tried, labelled=labelled)]
+
+    assert names(default, teachers) == ["meta-measured", "meta-0", "class_balanced-50", "meta-100"]
+    assert names(Recipe("meta", 1.0, measured=True), ["meta"]) == ["meta-measured", "meta-0"]
+    assert names(default, teachers, labelled=False) == ["meta-0", "class_balanced-0"]
 
 
 def test_teachers_that_are_tried() -> None:

@@ -113,7 +113,8 @@ def test_what_is_measured_decides_about_photographs_and_not_the_colour(
     with pytest.warns(Note, match="clients' models recognise 50% of what their own generators draw"):
         weak = learn(pair)
     assert weak.samples == {"generators": 40, "prior": 30}
-    assert weak.choice == {"teacher": "class_balanced", "label": 0.5, "terms": 1, "recognised": 0.5}
+    assert weak.choice["teacher"] == "class_balanced"
+    assert (weak.choice["label"], weak.choice["terms"], weak.choice["recognised"]) == (0.5, 1, 0.5)
     assert weak.teachers.meta is None
     measured(monkeypatch, 1.0)
     strong = learn(pair)
@@ -142,3 +143,28 @@ def test_beside_prior_images_the_ensemble_teaches_unless_told(monkeypatch: pytes
 def test_where_no_client_has_a_generator_nothing_is_measured() -> None:
     silent = replace(client(0, [5, 5], channels=3), generator=None, generator_spec=None)
     assert learn([silent]).samples == {"generators": 0, "prior": 30}
+
+
+def test_where_nobody_can_be_asked_the_student_stands_beside_every_ensemble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On samples, once: a stage of the journal. With a judge it is not."""
+    measured(monkeypatch, 0.96)
+    pair = [client(0, [5, 5]), client(1, [5, 5])]
+    journal = Journal()
+    config = Config().with_values(QUICK)
+    blind = distill(pair, config, CPU, journal)
+    ensembles = {"meta", "class_balanced", "class_evened", "class_weighted"}
+    assert blind.choice["teachers_on_samples"].keys() == ensembles
+    assert 0 <= blind.choice["student_on_samples"] <= 1
+    figures = {"teachers_on_samples", "student_on_samples"}
+    assert journal.done["standing"].info == {key: blind.choice[key] for key in figures}
+    monkeypatch.setattr("mosaic_fl.server.distill.sample_accuracies", None)  # nothing is measured again
+    assert distill(pair, config, CPU, journal).choice == blind.choice
+    judged = distill(pair, config, CPU, Journal(), judge=lambda _: 0.5)
+    assert not judged.choice.keys() & figures
+    assert all(torch.equal(judged.model.state[name], tensor) for name, tensor in blind.model.state.items())
+
+
+def test_without_generators_no_student_is_measured() -> None:
+    silent = replace(client(0, [5, 5]), generator=None, generator_spec=None)
+    blind = learn([silent], **{"distill.prior": "photos"})
+    assert not blind.choice.keys() & {"teachers_on_samples", "student_on_samples"}

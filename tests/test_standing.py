@@ -12,8 +12,11 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.notes import Note
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.experts import MixtureOfExperts
-from mosaic_fl.server.standing import Tally, teacher_accuracies, tell_if_behind
+from mosaic_fl.server.pool import Pool
+from mosaic_fl.server.recognition import Recognition
+from mosaic_fl.server.standing import DRAWN, Tally, sample_accuracies, teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import Teachers
 
 CPU = torch.device("cpu")
@@ -86,3 +89,48 @@ def test_nothing_is_told_of_one_that_is_not_or_that_nobody_judged(
     with warnings.catch_warnings():
         warnings.simplefilter("error", Note)
         tell_if_behind(score, accuracies, gains=True)
+
+
+class Drawing:
+    """A sampler of clients 3 and 7 that draws four pixels, two of each."""
+
+    clients = torch.tensor([3, 7])
+
+    def draw(self, n: int, stream: Stream) -> Pool:
+        """The same ones every time."""
+        assert n == DRAWN
+        data = split(50, 150, 150, 250, labels=[0, 1, 0, 1])
+        return Pool(data.samples, data.labels, torch.tensor([3, 3, 7, 7]))
+
+
+class Gloomy:
+    """A student that calls everything dark."""
+
+    def logits(self, samples: Samples, device: torch.device | str) -> Tensor:
+        """Logits (n, 2)."""
+        return torch.tensor([[1.0, 0.0]]).expand(len(samples), 2)
+
+
+def on_samples(rates: list[list[float]]) -> dict[str, object]:
+    """The accuracies on these four pixels, where clients 3 and 7 are recognised at these `rates`."""
+    measure = Recognition(torch.tensor(rates), 0.5)
+    return sample_accuracies(Gloomy(), TEACHERS, {"class_weighted"}, Drawing(), measure, 0, CPU)  # type: ignore[arg-type]
+
+
+def test_a_synthetic_sample_counts_as_far_as_it_is_recognised() -> None:
+    # The ensemble calls 150 bright, which is wrong for the third pixel. These count 1, ½, ¼ and nothing.
+    figures = on_samples([[1.0, 0.5], [0.25, 0.0]])
+    assert figures["teachers_on_samples"] == {"class_weighted": pytest.approx(1.5 / 1.75, abs=1e-6)}
+    assert figures["student_on_samples"] == pytest.approx(1.25 / 1.75, abs=1e-6)
+
+
+def test_samples_that_nobody_recognises_say_nothing() -> None:
+    assert on_samples([[0.0, 0.0], [0.0, 0.0]]) == {}
+
+
+def test_a_note_about_synthetic_samples_says_that_they_are_no_real_data() -> None:
+    words = (
+        r"on new synthetic samples, which are no real data, the global model is 10.0 points behind the ensemble meta"
+    )
+    with pytest.warns(Note, match=words):
+        tell_if_behind(0.6, {"meta": 0.7}, gains=False, synthetic=True)

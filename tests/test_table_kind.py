@@ -1,5 +1,6 @@
 """The kind `table`: rows at rest, their encoding for a network, and the schema of its columns."""
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -168,6 +169,14 @@ def test_a_table_says_what_it_is() -> None:
     with pytest.raises(UsageError, match="unknown prior of a table 'photos'"):
         TABLE.check_prior("photos")
     assert "the classes in column '', not 'outcome'" in Table(TABLE.columns).difference(TABLE)
+
+
+def test_a_table_travels_without_what_it_has_computed() -> None:
+    TABLE.to_network(ROWS)
+    again = pickle.loads(pickle.dumps(TABLE))  # noqa: S301
+    assert again == TABLE
+    assert "encoding" not in vars(again)
+    assert torch.allclose(again.to_network(ROWS), INPUTS)
 
 
 def test_a_table_that_was_first_used_on_the_meta_device_still_has_its_values() -> None:

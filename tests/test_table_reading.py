@@ -154,6 +154,13 @@ def test_a_column_that_is_lacking_or_more(tmp_path: Path) -> None:
         load_file(path, schema=SCHEMA)
 
 
+def test_a_number_may_stand_for_a_missing_value() -> None:
+    schema = Schema({"table": Table((WEIGHT,), "outcome", ("-9", "unknown"))}, ("no", "yes"))
+    for weights in ([70, -9, 80], ["70", "-9", "80"], ["70", "Unknown", "80"]):
+        values = values_of({"weight": weights}, schema)
+        assert values.isnan().flatten().tolist() == [False, True, False]
+
+
 def test_rows_without_a_value_are_left_out_and_told(tmp_path: Path) -> None:
     schema = Schema({"table": Table((WEIGHT, SMOKER), "outcome")}, ("no", "yes"))
     path = write(tmp_path / "a.csv", "70,yes,no", ",?,yes", "80,,yes", header="weight,smoker,outcome\n")
@@ -211,6 +218,23 @@ def test_a_table_without_a_schema_is_told_where_to_get_one(tmp_path: Path) -> No
 
 
 def test_settings_of_pictures_have_no_effect(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", "31,70,yes,1,no")
+    path = write(tmp_path / "a.csv", *["31,70,yes,1,no"] * 2)
     with pytest.warns(Note, match="is a table: it has no use for data.image_size, data.skip_broken"):
         load_file(path, ReadingConfig(image_size=8, skip_broken=True), SCHEMA)
+
+
+def test_one_row_is_no_data_to_learn_from(tmp_path: Path) -> None:
+    """It is enough to be measured on."""
+    path = write(tmp_path / "a.csv", "31,70,yes,1,no")
+    with pytest.raises(UsageError, match="a.csv has 1 row to learn from: a client needs 2"):
+        load_file(path, schema=SCHEMA)
+    assert len(load_test(path, SCHEMA)) == 1
+
+
+def test_times_and_missing_values_of_pandas() -> None:
+    times = pd.Series(pd.to_datetime(["2024-01-31", None]))
+    days = frame_of({"day": times}).columns["day"].tolist()
+    assert (days[0][:10], days[1]) == ("2024-01-31", "")
+    whole = pd.Series([3, None], dtype="Int64")
+    assert np.isnan(frame_of({"n": whole}).columns["n"]).tolist() == [False, True]
+    assert frame_of({"text": pd.Series(["a", None], dtype="string")}).columns["text"].tolist() == ["a", ""]

@@ -213,7 +213,7 @@ def test_every_type_of_value_is_exported(tmp_path: Path) -> None:
         (("--generator", "cvae"), "generator cvae draws samples of the kind image, not table: set generator.family"),
         (
             ("--generator", "none"),
-            "no prior samples: add --prior (photos of images, uniform of tables) or a generator",
+            "no prior samples: add --prior photos (of tables: uniform), or a generator",
         ),
         (("--prior", "photos", "--generator", "none"), "unknown prior of a table 'photos'"),
         (("--models", "cnn:16"), "model 'cnn:16' cannot take rows of 30 columns: "),
@@ -228,3 +228,38 @@ def test_what_tables_cannot_do_is_told_before_any_work(
     told = fails(capsys, "run", "--data", cancer / "all.csv", "--label-column", "outcome", *words, "--out", out)
     assert message in told
     assert not out.exists()
+
+
+def test_methods_are_compared_on_tables(cancer: Path, tmp_path: Path) -> None:
+    words = [
+        "--data",
+        cancer / "all.csv",
+        "--label-column",
+        "outcome",
+        "--clients",
+        "2",
+        "--alpha",
+        "1",
+        "--seeds",
+        "0",
+    ]
+    methods = ["--methods", "fedavg,mean_probabilities", "--architectures", "equal", "--student", "mlp:16"]
+    mosaic("compare", *words, *methods, *QUICK[2:], "--out", "grid", cwd=tmp_path)
+    cells = [json.loads(path.read_text()) for path in (tmp_path / "grid" / "cells").rglob("*.json")]
+    assert len(cells) == 2
+    assert all(cell["quality"]["auroc"] > 0.9 for cell in cells)
+
+
+def test_a_deployed_site_has_a_table_and_the_schema_of_all(cancer: Path, tmp_path: Path) -> None:
+    pytest.importorskip("flwr", reason="the flower extra is not installed")
+    from mosaic_fl.deploy.prepare import check_data
+    from mosaic_fl.engines.flower.site import load_site
+
+    mosaic("schema", cancer / "a.csv", "--label-column", "outcome", "--out", tmp_path / "s.toml", cwd=tmp_path)
+    lines = ["client = 0", f'data = "{cancer / "b.csv"}"', 'model = "mlp:8"', 'schema_file = "s.toml"']
+    (tmp_path / "site.toml").write_text("\n".join([*lines, "[server]", 'address = "a:1"']))
+    check_data(load_site(tmp_path / "site.toml"))
+    (tmp_path / "bad.csv").write_text("mean radius,outcome\n1,benign\n2,malignant\n")
+    (tmp_path / "site.toml").write_text((tmp_path / "site.toml").read_text().replace(str(cancer / "b.csv"), "bad.csv"))
+    with pytest.raises(UsageError, match="bad.csv has no column 'mean texture' and 28 more"):
+        check_data(load_site(tmp_path / "site.toml"))

@@ -13,6 +13,7 @@ from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.table.draft import draft
 from mosaic_fl.data.table.frame import Frame
 from mosaic_fl.data.table.guess import quantile_knots
+from mosaic_fl.data.table.memory import from_table
 from mosaic_fl.data.table.reading import frame_of
 from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.data.table.schema_toml import schema_of_toml, schema_toml
@@ -30,6 +31,7 @@ COLUMNS: dict[str, list[object]] = {
     "remarks": [f"came with pain of {i} days in the left arm" for i in range(0, N // 2)] * 2,
     "country": ["here"] * N,
     "empty": [None] * N,
+    "time": [f"{i % 24}:{i:02}" for i in range(N)],
     "age": [30 + i // 2 for i in range(N)],
     "dose": [0.5 + 0.25 * (i // 4) for i in range(N)],
     "smoker": ["yes" if i % 3 else "no" for i in range(N)],
@@ -64,13 +66,14 @@ def test_a_draft_guesses_types_and_leaves_out_what_is_no_feature() -> None:
         "remarks": "it is free text",
         "country": "it is constant",
         "empty": "it is empty",
+        "time": "it holds dates or times",
         "dose": "--ignore names it",
     }
     assert made.left_out.keys() == reasons.keys()
     for name, reason in reasons.items():
         assert made.left_out[name].startswith(reason)
     assert made.remarks.keys() == {"stage", "copy"}
-    assert made.remarks["stage"].startswith("1 category with fewer than 5 rows left out: the 3 rows count as missing")
+    assert made.remarks["stage"].startswith("1 category with fewer than 5 rows left out: 3 rows count as missing")
     assert made.remarks["copy"].startswith("each of its values belongs to one class: is it the label under another")
 
 
@@ -83,6 +86,8 @@ def test_no_value_is_written_that_few_rows_stand_behind() -> None:
     mostly_zero = np.array([0.0] * 90 + [1.0] * 6 + [2.0] * 4)
     assert quantile_knots(mostly_zero, 5, whole=True) == (0, 1)
     assert quantile_knots(np.array([0.0] * 97 + [1.0] * 3), 5, whole=True) == (0,)
+    inflated = np.array([0.0] * 100 + list(range(1, 41)))  # quantiles of all see few of the 40 others
+    assert quantile_knots(inflated, 5, whole=True) == (0, 3, *range(6, 36))
     rare_class = ["no"] * 20 + ["yes"] * 17 + ["maybe"] * 3
     made = draft(frame(outcome=list(rare_class)), "outcome", ignore={}, least=5)
     assert made.schema.classes == ("no", "yes")
@@ -163,6 +168,19 @@ def test_labels_that_are_no_classes(labels: list[object], message: str) -> None:
         draft(frame(outcome=labels), "outcome", ignore={}, least=5)
 
 
+def test_truth_values_are_classes_called_so() -> None:
+    made = draft(frame(outcome=[i % 2 == 0 for i in range(N)]), "outcome", ignore={}, least=5)
+    assert made.schema.classes == ("false", "true")
+    data = from_table({**COLUMNS, "outcome": ["TRUE", "False"] * (N // 2)}, "outcome", made.schema)
+    assert data.labels[:2].tolist() == [1, 0]
+
+
+def test_a_category_that_a_terminal_could_not_show_is_left_out() -> None:
+    stages = ["a"] * 20 + ["b\nc"] * 20
+    made = draft(frame(stage=list(stages)), "outcome", ignore={}, least=5)
+    assert [c.categories for c in table_of(made.schema).columns if c.name == "stage"] == [("a",)]
+
+
 def test_numbers_as_labels_are_classes_called_so() -> None:
     made = draft(frame(outcome=[2, 4] * (N // 2)), "outcome", ignore={}, least=5)
     assert made.schema.classes == ("2", "4")
@@ -175,6 +193,9 @@ def test_numbers_as_labels_are_classes_called_so() -> None:
         draft(frame_of({"x": list(range(N)), "outcome": LABELS}), "outcome", ignore={}, least=5)
     with pytest.raises(UsageError, match="has no column 'z'"):
         draft(frame(), "outcome", ignore={"z": ""}, least=5)
+
+
+PAIRS = (("a.csv", "--check", "a.toml"), ("a.toml", "--check", "a.csv"))
 
 
 def test_the_command_drafts_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,6 +213,8 @@ def test_the_command_drafts_and_compares(tmp_path: Path, capsys: pytest.CaptureF
         "a.csv can be used with a.toml: 80 rows"
     )
     write(tmp_path / "b.csv", "3000,old,no,7,no", "4000,60,yes,,perhaps", header="age,weight,smoker,phase,outcome\n")
+    either_way = [mosaic("schema", *files, cwd=tmp_path) for files in PAIRS]
+    assert either_way[0] == either_way[1]
     message = fails(capsys, "schema", tmp_path / "b.csv", "--check", tmp_path / "a.toml")
     assert "3 of 5 differences are in the way" in message
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from mosaic_fl.cli.forecasting import DryRun, announce, show
+from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
+from mosaic_fl.cli.limits import fit_grid
 from mosaic_fl.cli.options import Force, Preset, Resume, Settings, names, parse_settings, require_words, words
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
@@ -50,6 +51,7 @@ def compare(
     workers: Annotated[str | None, typer.Option(metavar="N", help="processes, or auto: one a core")] = None,
     jobs: Annotated[str, typer.Option(metavar="N", help="settings at once, or auto: one a core")] = "1",
     full: Annotated[bool, typer.Option("--full", help="the grid that a GPU would run; others override")] = False,
+    minutes: Minutes = None,
     list_only: Annotated[bool, typer.Option("--list", help="print the cells and end")] = False,
     out: Annotated[Path, typer.Option(help="folder of the comparison")] = Path("runs/compare"),
     resume: Resume = False,
@@ -63,6 +65,7 @@ def compare(
     texts = USUAL | (FULL if full else {}) | {name: value for name, value in options.items() if value is not None}
     from mosaic_fl.comparison.grid import Grid, all_methods
 
+    number = positive(minutes)
     job_count = 0 if jobs == "auto" else count("jobs", jobs)
     grid = Grid(
         methods=all_methods() if methods == "all" else words("methods", methods),
@@ -94,10 +97,12 @@ def compare(
     from mosaic_fl.engines.local import worker_count
     from mosaic_fl.forecast.grid import foresee_grid
 
-    config = grid.base().with_values({"models.clients": list(plan.models), "models.student": plan.student})
-    sources = [Path(config.data.name)]
     parallel_jobs = job_count or worker_count(0, len(grid.settings()), plan.device)
-    claim(out, "compare", plan.inputs, config, sources, grid.options(), resume=resume, force=force, dry_run=dry_run)
+    plan, limits = fit_grid(plan, number, out, parallel_jobs, resume=resume)
+    config = plan.grid.base().with_values({"models.clients": list(plan.models), "models.student": plan.student})
+    sources = [Path(config.data.name)]
+    limits |= grid.options()
+    claim(out, "compare", plan.inputs, config, sources, limits, resume=resume, force=force, dry_run=dry_run)
     if dry_run:
         show(foresee_grid(plan, parallel_jobs))
         return

@@ -1,5 +1,6 @@
 """`mosaic contribute` and `mosaic distill`: the method for sites that can exchange files only."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mosaic_fl.cli.forecasting import DryRun, announce, show
+from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
+from mosaic_fl.cli.limits import fit, fit_run
 from mosaic_fl.cli.options import (
     ConfigFile,
     Device,
@@ -55,6 +57,7 @@ def contribute(
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
+    minutes: Minutes = None,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -62,6 +65,7 @@ def contribute(
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
     options |= reading
     config = configure(file, options, settings)
+    limit = positive(minutes)
     require_form(model)
     require_free(out, force, data, *([Path(model)] if is_onnx_file(model) else []), dry_run=dry_run)
     federation = number_or_names(classes, classes_file)
@@ -74,6 +78,7 @@ def contribute(
     from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.experts.naming import check
+    from mosaic_fl.forecast.budget import CONTRIBUTION
     from mosaic_fl.forecast.foresee import foresee_contribution
     from mosaic_fl.models import trust
     from mosaic_fl.numerics.devices import find_device
@@ -91,6 +96,9 @@ def contribute(
     check(spec, samples.schema)
     place = find_device(config.run.device)
     site = Site(client, samples, spec)
+    if limit is not None:
+        usual = config
+        config = fit(usual, limit, lambda: foresee_contribution(site, usual, place), CONTRIBUTION)
     if dry_run:
         show(foresee_contribution(site, config, place))
         return
@@ -127,6 +135,7 @@ def distill(
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
+    minutes: Minutes = None,
     keep_stages: KeepStages = False,
     resume: Resume = False,
     force: Force = False,
@@ -136,6 +145,7 @@ def distill(
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
     options |= reading
     config = configure(config_file, options, settings)
+    limit = positive(minutes)
     check_one_exchange(config)
     for path in contributions:
         require_file(path)
@@ -144,6 +154,7 @@ def distill(
     tell_idle(reading, test)
     require_open(out, resume=resume, force=force)
     trust_models(trusted)
+    from mosaic_fl.forecast.budget import DISTILLATION
     from mosaic_fl.forecast.foresee import foresee_distillation
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.heartbeat import waiting
@@ -158,10 +169,11 @@ def distill(
     stopwatch = Stopwatch()
     count = f"{len(contributions)} contribution{'s' * (len(contributions) > 1)}"
     with stopwatch.stage("load"), waiting(console, f"reading {count}"):
-        prepared = prepare_distillation(contributions, config, test)
-    settled = prepared.config
-    sources = prepared.sources
-    claim(out, "distill", prepared.inputs, settled, sources, resume=resume, force=force, dry_run=dry_run)
+        usual = prepare_distillation(contributions, config, test)
+    foresee = partial(foresee_distillation, usual)
+    settled, limits = fit_run(usual.config, limit, out, foresee, DISTILLATION, resume=resume)
+    prepared = replace(usual, config=settled)
+    claim(out, "distill", usual.inputs, settled, usual.sources, limits, resume=resume, force=force, dry_run=dry_run)
     if dry_run:
         show(foresee_distillation(prepared))
         return

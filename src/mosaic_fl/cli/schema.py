@@ -14,6 +14,8 @@ from mosaic_fl.config.experiment import MISSING
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
 
+SCHEMA = ".toml"  # the suffix of a schema of tables
+
 
 def schema(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="a site's table: CSV, TSV or Parquet")],
@@ -36,12 +38,14 @@ def schema(
         drafting = {"--ignore": ignore, "--missing": missing, "--out": out}
         if idle := [option for option, value in drafting.items() if value]:
             raise UsageError(f"--check drafts nothing: leave out {', '.join(idle)}")
-        _check(data, existing(check), label_column)
+        swapped = data.suffix.lower() == SCHEMA and check.suffix.lower() != SCHEMA  # --check DATA FILE reads as well
+        table, file = (check, data) if swapped else (data, check)
+        _check(existing(table), existing(file), label_column)
         return
     if not label_column:
         raise UsageError("say which column has the classes: --label-column NAME")
     if out:
-        if out.suffix.lower() != ".toml":
+        if out.suffix.lower() != SCHEMA:
             raise UsageError(f"--out {out}: a schema of tables is TOML, so end its name in .toml")
         require_free(out, force, data)
     _draft(

@@ -10,10 +10,11 @@ import torch
 from rich.console import Console
 
 from mosaic_fl.cli.forecasting import announce, show
+from mosaic_fl.cli.limits import fit_run
 from mosaic_fl.config import Config
 from mosaic_fl.data.partition import class_table
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.forecast.budget import budgets_of, summary, within
+from mosaic_fl.forecast.budget import RUN
 from mosaic_fl.forecast.foresee import foresee_run
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import ONE_MODEL, SAMPLES_OR_PRIOR
@@ -58,10 +59,11 @@ def simulate(
     with stopwatch.stage("load"), waiting(console, f"loading {config.data.name} and spreading it over the clients"):
         prepared = prepare(config)
     _advise(config, overrides)
-    if minutes is not None:
-        prepared = _within(prepared, minutes, out if resume else None)
+    usual = prepared
+    config, options = fit_run(prepared.config, minutes, out, lambda: foresee_run(usual), RUN, resume=resume)
+    prepared = replace(prepared, config=config)
     sources = [Path(config.data.name)]
-    claim(out, "run", prepared.inputs, prepared.config, sources, resume=resume, force=force, dry_run=dry_run)
+    claim(out, "run", prepared.inputs, config, sources, options, resume=resume, force=force, dry_run=dry_run)
     if dry_run:
         show(foresee_run(prepared))
         return
@@ -81,18 +83,6 @@ def simulate(
     present = [name for name in outputs if (out / name).exists()]
     names = ", ".join(f"{name}/" if (out / name).is_dir() else name for name in present)
     print(f"Results: {out}/{names}")
-
-
-def _within(prepared: RunSetup, minutes: float, begun: Path | None) -> RunSetup:
-    """The run with budgets that fit the limit: those of the folder `begun`, if it has any, else by the forecast."""
-    if begun is not None and (config := budgets_of(begun, prepared.config)) is not None:
-        note(f"the run goes on with the budgets that it began with, whatever --minutes {minutes:g} would give now")
-        return replace(prepared, config=config)
-    forecast = foresee_run(prepared)
-    assert forecast is not None
-    config = within(prepared.config, forecast.stages, minutes)
-    print(summary(config, prepared.config, minutes), file=sys.stderr, flush=True)
-    return replace(prepared, config=config)
 
 
 def _advise(config: Config, overrides: Collection[str]) -> None:

@@ -9,9 +9,7 @@ from mosaic_fl.cli.options import words
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
 
-SplitColumn = Annotated[
-    str | None, typer.Option(metavar="NAME", help="column of a table that divides the clients, as a site")
-]
+SplitColumn = Annotated[str | None, typer.Option(metavar="NAME", help="column of a table that divides the clients")]
 TableSchema = Annotated[
     Path | None, typer.Option("--schema", metavar="FILE", help="of a table: see mosaic schema [drafted]")
 ]

@@ -39,7 +39,7 @@ class CellResult:
     `accuracy` is a fraction of the test set. `bytes_up` and `bytes_down` are means over clients, None where nothing
     travels. `client_seconds` is the mean work of a client, shared answers included. `server_seconds` is the method's
     own time, without waiting for clients. `seconds` is the time on the clock, which shared answers shorten; for a
-    resumed cell it is the time since the resume.
+    resumed cell it is the time since the resume. `quality` has the figures of `runs.quality` where samples are rows.
     """
 
     status: Literal["done", "failed", "cannot"]
@@ -51,6 +51,7 @@ class CellResult:
     client_seconds: float | None = None
     server_seconds: float | None = None
     seconds: float = 0.0
+    quality: Mapping[str, float | None] | None = None
 
 
 Results = Mapping[Cell, CellResult]
@@ -111,6 +112,7 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
         client_seconds=clients,
         server_seconds=server,
         seconds=time.perf_counter() - begin,
+        quality=evaluation.get("quality", {}).get("served"),
     )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.budgets import CLIENT, SERVER, scaled
+from mosaic_fl.config.budgets import METHODS as METHOD_BUDGETS
 from mosaic_fl.config.presets import preset_config
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.methods import METHODS, Card
@@ -28,6 +30,8 @@ METHOD_SETTINGS = (
 """Prefixes of settings that one method may have for itself: they change the method, never its data."""
 CLIENT_SETTINGS = ("train.", "generator.", "prototypes.", "rounds.")
 """Those of `METHOD_SETTINGS` that change the clients' work: a method's own values of them are a caveat of its row."""
+BUDGETS = (*CLIENT, *SERVER, *METHOD_BUDGETS)
+"""The budgets of all methods. They shrink by one share, so that methods stay as comparable as they were."""
 UNSUPPORTED = {
     "rounds.fine_tune": "a comparison has no rounds after the result, for any method",
     "run.engine": "a comparison computes in its own processes; mosaic run has --engine",
@@ -76,6 +80,7 @@ class Grid:
     """The axes of a comparison, and the settings of all its cells: `values` ({"section.key": value}) over `preset`.
 
     A key "method:section.key" is for that method alone and has precedence: a budget that only one paper's method needs.
+    `share` is the part, 0..1, that every cell has of all budgets that these settings, and its method's paper, say.
 
     Raises UsageError for an unknown method, for architectures other than equal and mixed, for an axis that is empty or
     repeats a value, and for values that are not settings or belong to an axis.
@@ -89,6 +94,7 @@ class Grid:
     seeds: Sequence[int] = (0,)
     preset: str = "default"
     values: Mapping[str, Any] = field(default_factory=dict)
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         for name, values in self._axes().items():
@@ -175,7 +181,7 @@ class Grid:
 
     def base(self) -> Config:
         """The configuration without the axes and without the methods' own defaults."""
-        return preset_config(self.preset).with_values(self._shared_values())
+        return self._scaled(preset_config(self.preset).with_values(self._shared_values()))
 
     def config(self, cell: Cell, models: Sequence[str], student: str) -> Config:
         """The cell's configuration, where `models` are the clients' architectures in the mixed setting.
@@ -188,7 +194,13 @@ class Grid:
         names = {"models.clients": list(models) if mixed else [student], "models.student": student}
         return self._config(cell.setting, cell.method, cell.rounds).with_values(names)
 
+    def _scaled(self, config: Config) -> Config:
+        return scaled(config, self.share, BUDGETS)
+
     def _config(self, setting: Setting, method: str, rounds: int) -> Config:
+        return self._scaled(self._usual(setting, method, rounds))
+
+    def _usual(self, setting: Setting, method: str, rounds: int) -> Config:
         card = METHODS.get(method)
         values = self._values_of(method) | {
             "partition.clients": setting.clients,

@@ -59,7 +59,7 @@ class Block:
     """The table of one setting over all its seeds: rows from the best to the worst, reference lines last.
 
     `against` is the method with which the others are compared, or empty. `split` says how the data is spread over
-    clients.
+    clients, `share` is the part of the usual budgets that all methods have.
     """
 
     clients: int
@@ -69,6 +69,7 @@ class Block:
     against: str
     rows: tuple[Row, ...]
     split: str = USUAL_SPLIT
+    share: float = 1.0
 
     @property
     def title(self) -> str:
@@ -77,7 +78,8 @@ class Block:
         rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}"
         spread = [self.split] if self.split != USUAL_SPLIT else []
         spread += [f"α = {self.alpha:g}"] if PARTITIONS[self.split].uses_alpha else []
-        return f"{self.clients} clients · {', '.join(spread)} · {kind} · {rounds}"
+        steps = f" · {self.share:.0%} of the usual steps" if self.share < 1 else ""
+        return f"{self.clients} clients · {', '.join(spread)} · {kind} · {rounds}{steps}"
 
 
 def blocks(grid: Grid, results: Results) -> list[Block]:
@@ -173,7 +175,7 @@ def _block(grid: Grid, results: Results, clients: int, alpha: float, kind: str, 
     rows = [replace(row, paired=differences.get(method)) for method, row in by_method.items()]
     # The sort is stable: rows without a figure stay in the grid's order.
     rows.sort(key=lambda row: (row.kind == "reference", -(row.accuracy or -1.0)))
-    return Block(clients, alpha, kind, rounds, against, tuple(rows), grid.base().partition.split)
+    return Block(clients, alpha, kind, rounds, against, tuple(rows), grid.base().partition.split, grid.share)
 
 
 def _reference(rows: Iterable[Row]) -> str:

@@ -49,10 +49,13 @@ class GeneratorConfig(ReadSection):
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(1500, ge=1, description="training steps")
     epochs: float = Field(0, ge=0, description="passes over the client's samples instead of steps; 0: steps")
-    batch_size: int = Field(64, ge=2, description="samples a step")
+    batch_size: int = Field(64, ge=2, description="samples a step; cvae: at most a quarter of a client's, from 16 on")
     lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
     latent: int = Field(
-        16, ge=1, le=1024, description="size of the latent z (dcgan: the paper's is 100; flow has its own)"
+        0,
+        ge=0,
+        le=1024,
+        description="size of the latent z; 0: 16, cvae: more by classes (dcgan: the paper's is 100; flow: its own)",
     )
     width: int = Field(16, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's)")
     kl: float = Field(0.5, ge=0, description="cvae: weight of the KL term")

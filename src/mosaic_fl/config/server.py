@@ -92,6 +92,9 @@ class DistillConfig(ReadSection):
     terms: int = Field(
         4, ge=1, le=100, description="most terms: another one follows while the student gains on its teacher"
     )
+    retry: bool = Field(
+        True, description="where clients say that it stays behind a teacher, try one more student on prior images alone"
+    )
     batch_size: int = Field(128, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")

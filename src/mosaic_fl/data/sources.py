@@ -21,7 +21,7 @@ from mosaic_fl.data.places import HUB_NAME, at_home, existing, is_lost_path, no_
 from mosaic_fl.data.reading import read_parquet
 from mosaic_fl.data.rows import READING, Rows, join
 from mosaic_fl.data.table.reading import is_table
-from mosaic_fl.data.tables import are_tables, is_tabular, load_rows, load_splits
+from mosaic_fl.data.tables import are_tables, is_tabular, load_rows, load_splits, require_more
 from mosaic_fl.data.validation import Indices, hold_out
 from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
 from mosaic_fl.domains.image.decoding import decode
@@ -87,7 +87,7 @@ def load_file(
         note(f"of {path}, the training part is read: {place.names(files)}")
         place.tell_unread("validation", "test")
     if are_tables(files, reading, schema):
-        return load_rows(files, str(path), reading, schema)
+        return require_more(load_rows(files, str(path), reading, schema), str(path))
     return _client_data(_read(files, place, reading), schema.classes if schema else classes, reading, schema)
 
 

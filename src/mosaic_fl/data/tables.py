@@ -10,6 +10,7 @@ import numpy.typing as npt
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.names import listing
+from mosaic_fl.data.table.differences import FEWEST
 from mosaic_fl.data.table.draft import classes_of, draft, tell, widened
 from mosaic_fl.data.table.frame import Frame, missing_mask, texts
 from mosaic_fl.data.table.reading import is_table, read_frames
@@ -113,6 +114,13 @@ def load_rows(files: Sequence[Path], source: str, reading: ReadingConfig, schema
     if strange := [file for file in files if file.suffix.lower() not in (".parquet", *CSV_SUFFIXES)]:
         raise UsageError(f"{strange[0]} is no table, and the schema says {schema.summary}: give a CSV or Parquet file")
     return read_rows(read_frames(files, source), schema, reading)[1]
+
+
+def require_more(data: Dataset, source: str) -> Dataset:
+    """The rows that a client learns from; raises UsageError for a single one, of which its model would be a copy."""
+    if len(data) < FEWEST:
+        raise UsageError(f"{source} has {len(data)} row{'s' * (len(data) != 1)} to learn from: a client needs {FEWEST}")
+    return data
 
 
 def tell_idle(reading: ReadingConfig, source: str) -> None:

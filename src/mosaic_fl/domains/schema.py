@@ -18,7 +18,10 @@ CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # categories of characters that control a t
 REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # these reorder the text around them
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
+    """Whether a name is of a length in bounds, and has no character that controls or reorders what is shown."""
+    if len(name) > MAX_NAME:
+        return False
     return REORDERING.isdisjoint(name) and not any(category(character) in CONTROLS for character in name)
 
 
@@ -116,7 +119,7 @@ class Schema:
 
 def require_plain(role: str, name: object) -> None:
     """Raise UsageError unless `name` is plain text of a length in bounds; `role` says in the error what it names."""
-    if not isinstance(name, str) or len(name) > MAX_NAME or not _is_plain(name):
+    if not isinstance(name, str) or not is_plain(name):
         raise UsageError(
             f"{role} name {str(name)[:40]!r}: names are text of at most {MAX_NAME} characters, none of them a control "
             "character"

@@ -61,10 +61,16 @@ def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Fore
 
 
 def only_networks(experts: Sequence[str], *, first: bool) -> bool:
-    """Whether all experts are networks: the cost of other models is unknown. Raises UsageError in a dry run."""
+    """Whether all experts are networks: the cost of other models is unknown.
+
+    Raises UsageError where the forecast is what the user wants, and not the `first` line of a run.
+    """
     foreign = [name for name in experts if kind_of(name).outline is no_outline]
     if foreign and not first:
-        raise UsageError(f"--dry-run cannot tell what model {foreign[0]!r} takes: it is no network; run it without")
+        raise UsageError(
+            f"nobody can tell beforehand what model {foreign[0]!r} takes, which is no network: leave out --dry-run and "
+            "--minutes"
+        )
     return not foreign
 
 

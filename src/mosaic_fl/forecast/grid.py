@@ -42,13 +42,22 @@ class CellPlan:
 
 def foresee_grid(grid: Grid, jobs: int, *, first: bool = False) -> Forecast | None:
     """The forecast of `mosaic compare` with `jobs` settings at once; None for a short one's `first` line."""
-    plans = [plan for setting in grid.grid.settings() for plan in _setting(grid, setting)]
+    plans = cell_plans(grid)
     if not only_networks([name for plan in plans for name in plan.bench.experts], first=first):
         return None
     rough = sum(rough_seconds(p.plan, p.bench) for p in plans)
     if first and rough < LONG:
         return None
-    costs = _measure(plans, min(MOST, SHARE * rough) if first else CAREFUL)
+    return added_up(grid, plans, unit_costs(plans, min(MOST, SHARE * rough) if first else CAREFUL), jobs)
+
+
+def cell_plans(grid: Grid) -> list[CellPlan]:
+    """The plans of all cells that can run, in order; clients' work that cells share is in the first one's."""
+    return [plan for setting in grid.grid.settings() for plan in _setting(grid, setting)]
+
+
+def added_up(grid: Grid, plans: Sequence[CellPlan], costs: Mapping[Unit, Cost], jobs: int) -> Forecast:
+    """The forecast of these plans of the grid's cells, by the costs of their units, with `jobs` settings at once."""
     resident = resident_bytes()
     by_cell = {p.cell: forecast(p.plan, costs, p.bench.schema, resident) for p in plans}
     forecasts = list(by_cell.values())
@@ -78,7 +87,7 @@ def foresee_grid(grid: Grid, jobs: int, *, first: bool = False) -> Forecast | No
 def _setting(grid: Grid, setting: Setting) -> list[CellPlan]:
     """The plans of a setting's cells that can run, each without the clients' work of earlier cells."""
     cached = JobKeys()
-    cell_plans = list[CellPlan]()
+    plans = list[CellPlan]()
     for cell in grid.cells(setting):
         if cell in grid.barred:
             continue
@@ -102,8 +111,8 @@ def _setting(grid: Grid, setting: Setting) -> list[CellPlan]:
                 images, len(sites), phases, workers, (), round(workload.up), round(workload.down), workload.disk,
                 workload.pools, largest, early_ends(config),
             )  # fmt: skip
-        cell_plans.append(CellPlan(cell, plan, bench))
-    return cell_plans
+        plans.append(CellPlan(cell, plan, bench))
+    return plans
 
 
 def _unshared(phase: Phase, settings: Mapping[str, object], cached: JobKeys) -> list[Phase]:
@@ -125,18 +134,18 @@ def _unshared(phase: Phase, settings: Mapping[str, object], cached: JobKeys) -> 
     return [first, replace(phase, times=phase.times - 1)] if phase.times > 1 else [first]
 
 
-def _measure(cell_plans: Sequence[CellPlan], seconds: float) -> dict[Unit, Cost]:
-    """The costs of all cells' units, each measured with the settings of the first cell that has it."""
+def unit_costs(plans: Sequence[CellPlan], seconds: float) -> dict[Unit, Cost]:
+    """The costs of all cells' units, measured for so many `seconds`, each with the settings of its first cell."""
     firsts = dict[Unit, tuple[str, CellPlan]]()
     largest_counts = dict[Unit, int]()
-    for cell_plan in cell_plans:
+    for cell_plan in plans:
         for unit, role in cell_plan.plan.units.items():
             firsts.setdefault(unit, (role, cell_plan))
         for unit, images in cell_plan.plan.largest_counts.items():
             largest_counts[unit] = max(largest_counts.get(unit, 0), images)
     costs = dict[Unit, Cost]()
     unit_seconds = seconds / max(1, len(firsts))
-    for cell_plan in cell_plans:
+    for cell_plan in plans:
         requests = {
             unit: Request(role, unit_seconds, largest_counts[unit])
             for unit, (role, owner) in firsts.items()

@@ -16,6 +16,7 @@ from mosaic_fl.numerics.states import State
 from mosaic_fl.registries import GENERATORS
 
 MAX_WIDTH = 1024  # of a received specification
+LATENT = 16  # the size of z where the configuration leaves it open
 
 
 @dataclass(frozen=True)

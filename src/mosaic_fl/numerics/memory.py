@@ -1,7 +1,7 @@
 """Memory that a process has used stays with it: training asks for the same large blocks in every step.
 
 By default glibc maps a block of more than 128 kB to 32 MB anew for each request, and gives it back afterwards. The
-kernel then clears every page of it in every step, which took a quarter of a small network's training time.
+kernel then clears every page of it in every step.
 """
 
 import ctypes

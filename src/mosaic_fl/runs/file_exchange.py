@@ -106,6 +106,7 @@ def run_distillation(
         distilled.model, [len(c.to_bytes()) for c in contributions], [len(content)] * len(contributions), distilled
     )
     scores: dict[str, Any] = {"accuracy": None, "teacher_accuracy": None, "holdout": distilled.holdout}
+    scores["choice"] = distilled.choice
     if test is not None:
         with stopwatch.stage("measure"):
             scores = figures(outcome, test, None, [], device)

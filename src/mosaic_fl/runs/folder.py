@@ -111,6 +111,12 @@ def require_open(folder: Path, *, resume: bool, force: bool) -> tuple[Set[str], 
     return entries, marker or {}
 
 
+def options_of(folder: Path) -> Mapping[str, Any] | None:
+    """The options with which the run in `folder` began; None where it holds none."""
+    marker = _marker(folder)
+    return None if marker is None else marker.get("options", {})
+
+
 def _marker(folder: Path) -> dict[str, Any] | None:
     """The content of the folder's marker, or None where it has none."""
     try:

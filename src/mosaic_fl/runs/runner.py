@@ -1,5 +1,6 @@
 """A simulated run from data to result, in a folder from which it can be resumed."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,8 @@ def simulation_result(
 
 
 def fingerprint(splits: Splits) -> str:
-    """SHA-256 of all images and labels."""
+    """SHA-256 of all samples and labels, and of a schema that says more of them than their shape."""
+    schema = splits.train.schema
+    about = [] if schema.kind.name == "image" else [json.dumps(schema.to_json()).encode()]
     tensors = [t for part in (splits.train, splits.test) for t in (*to_tensors(part.samples, "").values(), part.labels)]
-    return sha256(*(t.numpy().tobytes() for t in tensors))
+    return sha256(*about, *(t.numpy().tobytes() for t in tensors))

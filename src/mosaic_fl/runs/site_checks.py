@@ -46,7 +46,7 @@ def check_generators(config: Config, sites: Sequence[Site], device: torch.device
     raise UsageError(
         f"no client has the generator.min_samples = {config.generator.min_samples} training samples that a generator "
         f"needs (the largest has {most}), so there would be nothing {use}: lower generator.min_samples, take "
-        f"fewer clients{', or say --prior (photos of images, uniform of tables)' if prior and not meta else ''}"
+        f"fewer clients{', or say --prior photos (of tables: uniform)' if prior and not meta else ''}"
     )
 
 

@@ -60,6 +60,6 @@ def check_transfer(config: Config, schema: Schema) -> None:
         GENERATORS[config.generator.family].check(config.generator, 0, schema, None)
     if config.generator.family == "none" and not has_prior(config.distill, schema):
         raise UsageError(
-            "generator.family is none and there are no prior samples: add --prior (photos of images, uniform of tables)"
-            " or a generator"
+            "generator.family is none and there are no prior samples: add --prior photos (of tables: uniform), "
+            "or a generator"
         )

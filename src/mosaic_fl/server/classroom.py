@@ -23,10 +23,13 @@ from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.recipes import Recipe, Shares
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
-from mosaic_fl.server.transfer import drawing, transfer_set
+from mosaic_fl.server.transfer import UNLABELLED, TransferSet, drawing, transfer_set
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
+# Names of stages: of the student, and of another one where it stays behind its teachers.
+STUDENT = "student"
+SECOND = "student-prior"
 FIELD = "sample/"  # begins the names of the pool's fields in its stage
 Product = tuple[dict[str, Tensor], dict[str, Any]]
 Judge = Callable[[GlobalModel], float | None]
@@ -112,11 +115,11 @@ class Classroom:
         score: float | None = journal.stage(f"candidate-{recipe.name}", attempt).info["score"]
         return score
 
-    def course(self, recipe: Recipe, judge: Judge | None, journal: Journal) -> Course:
+    def course(self, recipe: Recipe, judge: Judge | None, journal: Journal, name: str = STUDENT) -> Course:
         """A student's terms by the recipe: see `growth`. A later term goes on from the best one, on new samples.
 
         With a `judge` each term has a score; without, the hold-out's loss decides. The hold-out is that of the pool.
-        Boosted trees have one term, which ends where more of them no longer gain.
+        Boosted trees have one term, which ends where more of them no longer gain. `name` begins the stages' names.
         """
         settings = self.config.distill
         judged = settings.terms > 1 and not settings.fresh
@@ -126,14 +129,14 @@ class Classroom:
             state, info = learn(monitor)
             return state, info | {"score": judge(self.model(state)) if judge and judged else None}
 
-        stage = journal.stage("student", partial(judge_term, partial(self.teach, recipe, settings.steps)))
+        stage = journal.stage(name, partial(judge_term, partial(self.teach, recipe, settings.steps)))
         terms = [Term(stage.info["holdout"], stage.info.get("score"))]
         best = terms[0]
         state = stage.tensors
         while len(terms) < most and goes_on(terms):
             number = len(terms) + 1
             again = partial(self._term, recipe, number, state)
-            latest = journal.stage(f"student-{number}", partial(judge_term, again))
+            latest = journal.stage(f"{name}-{number}", partial(judge_term, again))
             terms.append(Term(latest.info["holdout"], latest.info["score"]))
             if terms[-1].beats(best):
                 best = terms[-1]
@@ -142,13 +145,13 @@ class Classroom:
 
     def _term(self, recipe: Recipe, number: int, state: State, monitor: Monitor) -> Product:
         """The student with the weights `state` after another term, the `number`-th, on samples of its own."""
-        settings = self.config.distill
         seed = self.config.run.seed
+        mixed_alone = {"plain": False} if recipe.prior_alone else {}
+        settings = self.config.distill.model_copy(update=mixed_alone)
         drawn = Stream(seed, "term", round=number).integer()
         transfer = transfer_set(self.contributions, settings, drawn, self.device, self.sampler)
         answers = self.teachers.ask({recipe.teacher}, transfer.samples, self.device)
-        shares = self._shares(recipe, transfer.labels, transfer.sources)
-        lesson = Lesson(transfer.samples, transfer.labels, answers[recipe.teacher], shares)
+        lesson = self._taught(recipe, transfer, answers[recipe.teacher])
         _, holdout = self._lesson(recipe).divided(settings.holdout, Stream(seed, "student").torch())
         student = self._student(state)
         stream = Stream(seed, "student", round=number)
@@ -164,10 +167,15 @@ class Classroom:
 
     def _lesson(self, recipe: Recipe) -> Lesson:
         """The whole pool by the recipe."""
-        labels = self.pool["labels"]
         samples = from_tensors(self.schema.fields, self.pool, FIELD)
-        shares = self._shares(recipe, labels, self.pool["sources"])
-        return Lesson(samples, labels, self.pool[f"teacher/{recipe.teacher}"], shares)
+        transfer = TransferSet(samples, self.pool["labels"], self.pool["sources"])
+        return self._taught(recipe, transfer, self.pool[f"teacher/{recipe.teacher}"])
+
+    def _taught(self, recipe: Recipe, transfer: TransferSet, answers: Tensor) -> Lesson:
+        """What the recipe takes of a transfer set, with the teacher's `answers` (n, C) on all of it."""
+        shares = self._shares(recipe, transfer.labels, transfer.sources)
+        lesson = Lesson(transfer.samples, transfer.labels, answers, shares)
+        return lesson.at((transfer.sources == UNLABELLED).nonzero().flatten()) if recipe.prior_alone else lesson
 
     def _shares(self, recipe: Recipe, labels: Tensor, sources: Tensor) -> Tensor:
         return self.measured(labels, sources) if recipe.measured else torch.full((len(labels),), recipe.label)

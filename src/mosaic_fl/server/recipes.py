@@ -29,16 +29,20 @@ CERTAIN = 0.95  # share of samples that experts recognise from which on nobody i
 class Recipe:
     """`teacher` is a registered teacher; `label` in 0..1 is the label's share of the loss, the teacher has the rest.
 
-    With `measured` each sample has its own share (`label_shares`), and `label` is their mean.
+    With `measured` each sample has its own share (`label_shares`), and `label` is their mean. With `prior_alone` the
+    student sees no generator's sample as it is: it learns from prior samples, into which those are mixed.
     """
 
     teacher: str
     label: float
     measured: bool = False
+    prior_alone: bool = False
 
     @property
     def name(self) -> str:
         """A short name, as in a table."""
+        if self.prior_alone:
+            return f"{self.teacher}-prior"
         return f"{self.teacher}-{'measured' if self.measured else round(100 * self.label)}"
 
 

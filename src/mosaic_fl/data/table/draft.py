@@ -17,6 +17,7 @@ from mosaic_fl.domains.table import Column, Table
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
+TRUTH = ("false", "true")
 MOST_CLASSES = 100  # more are no classes but numbers
 
 
@@ -85,6 +86,8 @@ def classes_of(frame: Frame, label: str, missing: Sequence[str]) -> tuple[Number
     labels = labels_of(frame, label, missing)
     if labels.names is not None:
         return labels.numbers, labels.names
+    if {text.casefold() for text in texts(frame.column(label)).tolist()} == {*TRUTH}:
+        return labels.numbers, TRUTH
     different = np.unique(labels.numbers)
     if len(different) > MOST_CLASSES:
         raise UsageError(

@@ -1,5 +1,6 @@
 """A table before it has a schema: named columns of texts or of numbers, from a file or from a user's memory."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,10 +99,19 @@ def number_text(value: float) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
 
 
+def number(text: str) -> float:
+    """A text as a number; NaN where it is none, as 1,5 or 1_000 or inf."""
+    try:
+        value = float(text) if "_" not in text else math.nan
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
 def missing_mask(cells: Cells, words: Sequence[str]) -> Mask:
-    """Which cells are missing: NaN, empty, or one of these `words` in any case."""
+    """Which cells are missing: NaN, empty, or one of these `words` in any case; of numbers, too, as -9."""
     if cells.dtype != object:
-        return np.isnan(cells)
+        return np.isnan(cells) | np.isin(cells, [number(word) for word in words])
     folded = {"", *(word.strip().casefold() for word in words)}
     return np.array([cell.casefold() in folded for cell in cells.tolist()], np.bool_)
 

@@ -11,7 +11,7 @@ import numpy as np
 from mosaic_fl.data.names import in_order
 from mosaic_fl.data.table.frame import Cells, Mask, texts
 from mosaic_fl.data.table.values import TRUTH, Values, numbers
-from mosaic_fl.domains.schema import MAX_NAME
+from mosaic_fl.domains.schema import is_plain
 from mosaic_fl.domains.table import Column
 from mosaic_fl.domains.table.column import MAX_CATEGORIES, MAX_NUMBER
 
@@ -53,12 +53,18 @@ def guess(name: str, cells: Cells, absent: Mask, least: int) -> Guess | LeftOut:
     if different == 1:
         return LeftOut("it is constant: it says nothing here; write it by hand if it differs between sites")
     missing = bool(absent.any())
-    words = {text.casefold() for text in texts(present).tolist()}
-    if words <= {"0", "1"} or (cells.dtype == object and words <= TRUTH.keys() and len(words) == 2):
+    values = numbers(present)
+    if set(values.tolist()) == {0.0, 1.0} or _is_truth(present):
         return Guess(Column(name, "boolean", missing=missing))
-    if cells.dtype != object or not np.isnan(numbers(present)).any():
-        return _of_numbers(name, numbers(present), missing, least)
+    if not np.isnan(values).any():
+        return _of_numbers(name, values, missing, least)
     return _of_texts(name, [str(text) for text in present], missing, least)
+
+
+def _is_truth(present: Cells) -> bool:
+    """Whether cells are one word for true and one for false, as yes and no."""
+    words = {text.casefold() for text in texts(present).tolist()}
+    return len(words) == 2 and {TRUTH.get(word) for word in words} == {0.0, 1.0}
 
 
 def _of_numbers(name: str, values: Values, missing: bool, least: int) -> Guess | LeftOut:
@@ -80,17 +86,28 @@ def _of_numbers(name: str, values: Values, missing: bool, least: int) -> Guess |
 def quantile_knots(values: Values, least: int, *, whole: bool) -> tuple[float, ...]:
     """Rounded quantiles of n values, each once, in order; `least` values at least lie on each side of all of them.
 
-    Where most values are alike, those values that `least` rows have take their place. Fewer than two are useless.
+    Where one value is so frequent that most quantiles are alike, as 0 often is, the quantiles of the others come beside
+    them. Where even then there is one alone, those values that `least` rows have take their place. Fewer than two are
+    useless.
     """
     ordered = np.sort(values)
     if len(ordered) < 2 * least + 2:
         return ()
+    quantiles = _quantiles(ordered, least)
+    different, counts = np.unique(ordered, return_counts=True)
+    if len(np.unique(quantiles)) < KNOTS / 2:
+        others = ordered[ordered != different[counts.argmax()]]
+        quantiles = np.sort(np.concatenate([quantiles, _quantiles(others, least)]))
+    knots = _rounded(quantiles, whole=whole)
+    return knots if len(knots) > 1 else _rounded(different[counts >= least], whole=whole)
+
+
+def _quantiles(ordered: Values, least: int) -> Values:
+    """Quantiles of ordered values, none where there are too few; `least` lie on each side of all of them."""
+    if len(ordered) < 2 * least + 2:
+        return ordered[:0]
     ranks = np.linspace(least, len(ordered) - 1 - least, KNOTS).round().astype(int)
-    knots = _rounded(ordered[ranks], whole=whole)
-    if len(knots) < 2:
-        different, counts = np.unique(ordered, return_counts=True)
-        knots = _rounded(different[counts >= max(least, 1)], whole=whole)
-    return knots[:: max(1, len(knots) // KNOTS)] if len(knots) > 2 * KNOTS else knots
+    return np.asarray(ordered[ranks], np.float64)
 
 
 def _rounded(values: Values, *, whole: bool) -> tuple[float, ...]:
@@ -126,7 +143,7 @@ def _of_texts(name: str, present: Sequence[str], missing: bool, least: int) -> G
     if (len(present) >= FEW and (mean_words > WORDS or len(counts) > len(present) / 2)) or len(counts) > MAX_CATEGORIES:
         return LeftOut("it is free text: write a column with the categories that it speaks of")
     numeric = sum(count for text, count in counts.items() if not np.isnan(numbers(np.array([text], object))[0]))
-    common = in_order(text for text, count in counts.items() if count >= least and len(text) <= MAX_NAME)
+    common = in_order(text for text, count in counts.items() if count >= least and is_plain(text))
     rare = {text: count for text, count in counts.items() if text not in common}
     if not common:
         return LeftOut(f"none of its categories has {least} rows: lower --least-rows, or write them by hand")
@@ -135,8 +152,8 @@ def _of_texts(name: str, present: Sequence[str], missing: bool, least: int) -> G
     if rare:
         rows = sum(rare.values())
         remarks.append(
-            f"{len(rare)} categor{'ies' if len(rare) > 1 else 'y'} with fewer than {least} rows left out: the "
-            f"{rows} row{'s' * (rows > 1)} count as missing; add those by hand that all sites may know"
+            f"{len(rare)} categor{'ies' if len(rare) > 1 else 'y'} with fewer than {least} rows left out: "
+            f"{rows} row{'s count' if rows > 1 else ' counts'} as missing; add those by hand that all sites may know"
         )
     if numeric > len(present) / 2:
         remarks.append(

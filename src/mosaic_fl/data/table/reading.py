@@ -163,6 +163,8 @@ def cells_of(column: Any, name: str, source: str) -> Cells:
         raise UsageError(f"column {name!r} of {source} has the shape {array.shape}, not (n,)")
     if array.dtype.kind in "iuf":
         return array.astype(np.float64)
+    if array.dtype.kind in "mM":  # times, which would become whole numbers
+        array = np.where(np.isnat(array), "", array.astype(str)).astype(object)
     return _of_objects(array.tolist())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mosaic_fl.data.table.frame import Cells, Frame, Mask, missing_mask, number_text, per_value, texts
+from mosaic_fl.data.table.frame import Cells, Frame, Mask, missing_mask, number, number_text, per_value, texts
 from mosaic_fl.domains.table import Column, Table
 from mosaic_fl.domains.table.column import MAX_NUMBER, NUMBERS
 from mosaic_fl.errors import UsageError, excerpt
@@ -97,15 +97,6 @@ def parse_column(frame: Frame, column: Column, words: Sequence[str]) -> ColumnVa
 def numbers(cells: Cells) -> Values:
     """Cells as numbers; NaN where one is none."""
     return cells.copy() if cells.dtype != object else np.array(per_value(cells, number), np.float64)
-
-
-def number(text: str) -> float:
-    """A text as a number; NaN where it is none, as 1,5 or 1_000 or inf."""
-    try:
-        value = float(text) if "_" not in text else math.nan
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
 
 
 def _truths(cells: Cells) -> Values:

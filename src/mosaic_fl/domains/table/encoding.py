@@ -44,39 +44,37 @@ class Encoding:
         return replace(self, **tensors)
 
     def encode(self, values: Tensor) -> Tensor:
-        """float32 (n, columns) at rest -> float32 (n, width)."""
-        here = self if values.device == self.numbers.device else self.to(values.device)
+        """float32 (n, columns) at rest -> float32 (n, width), on the device of the encoding."""
         absent = values.isnan()
         filled = values.nan_to_num(0.0)
-        inputs = torch.zeros(len(values), here.width, device=values.device)
-        if len(here.numbers):
-            positions = here._positions(filled[:, here.numbers])
-            inputs[:, here.numbers_at] = positions.masked_fill(absent[:, here.numbers], 0.0)
-        if len(here.booleans):
-            signs = filled[:, here.booleans] * 2 - 1
-            inputs[:, here.booleans_at] = signs.masked_fill(absent[:, here.booleans], 0.0)
-        if len(here.codes):
-            places = here.codes_at + filled[:, here.codes].long()
-            inputs.scatter_(1, places, (~absent[:, here.codes]).float())
-        if len(here.absent):
-            inputs[:, here.absent_at] = absent[:, here.absent].float()
+        inputs = torch.zeros(len(values), self.width, device=values.device)
+        if len(self.numbers):
+            positions = self._positions(filled[:, self.numbers])
+            inputs[:, self.numbers_at] = positions.masked_fill(absent[:, self.numbers], 0.0)
+        if len(self.booleans):
+            signs = filled[:, self.booleans] * 2 - 1
+            inputs[:, self.booleans_at] = signs.masked_fill(absent[:, self.booleans], 0.0)
+        if len(self.codes):
+            places = self.codes_at + filled[:, self.codes].long()
+            inputs.scatter_(1, places, (~absent[:, self.codes]).float())
+        if len(self.absent):
+            inputs[:, self.absent_at] = absent[:, self.absent].float()
         return inputs
 
     def decode(self, outputs: Tensor, columns: int) -> Tensor:
         """Float (n, width) of a generator -> the nearest rows at rest, float32 (n, `columns`)."""
-        here = self if outputs.device == self.numbers.device else self.to(outputs.device)
         outputs = outputs.to(torch.float32).nan_to_num(0.0)
         values = torch.zeros(len(outputs), columns, device=outputs.device)
-        if len(here.numbers):
-            numbers = here._numbers(outputs[:, here.numbers_at])
-            values[:, here.numbers] = torch.where(here.whole, numbers.round(), numbers)
-        if len(here.booleans):
-            values[:, here.booleans] = (outputs[:, here.booleans_at] > 0).float()
-        for column, start, count in zip(here.codes.tolist(), here.codes_at.tolist(), here.counts, strict=True):
+        if len(self.numbers):
+            numbers = self._numbers(outputs[:, self.numbers_at])
+            values[:, self.numbers] = torch.where(self.whole, numbers.round(), numbers)
+        if len(self.booleans):
+            values[:, self.booleans] = (outputs[:, self.booleans_at] > 0).float()
+        for column, start, count in zip(self.codes.tolist(), self.codes_at.tolist(), self.counts, strict=True):
             values[:, column] = outputs[:, start : start + count].argmax(1).float()
-        if len(here.absent):
-            missing = outputs[:, here.absent_at] > 0.5
-            values[:, here.absent] = values[:, here.absent].masked_fill(missing, torch.nan)
+        if len(self.absent):
+            missing = outputs[:, self.absent_at] > 0.5
+            values[:, self.absent] = values[:, self.absent].masked_fill(missing, torch.nan)
         return values
 
     def _positions(self, numbers: Tensor) -> Tensor:

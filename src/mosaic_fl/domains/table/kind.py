@@ -62,6 +62,20 @@ class Table:
         with torch.device("cpu"):  # a network is also built on the meta device, whose tensors have no values
             return encoding_of(self.columns)
 
+    def __reduce__(self) -> tuple[type["Table"], tuple[object, ...]]:
+        """To another process without the encodings, which may be on a device."""
+        return Table, (self.columns, self.label, self.missing)
+
+    def _encoding_on(self, device: torch.device) -> Encoding:
+        """The encoding on a device; it is kept there."""
+        if device not in self._encodings:
+            self._encodings[device] = self.encoding.to(device)
+        return self._encodings[device]
+
+    @cached_property
+    def _encodings(self) -> dict[torch.device, Encoding]:
+        return {}
+
     @property
     def shape(self) -> tuple[int, ...]:
         """(width,): one value a number or truth value, one a category, one more for a column that may be missing."""
@@ -107,11 +121,11 @@ class Table:
 
     def to_network(self, values: Tensor) -> Tensor:
         """Rows at rest -> float32 (n, width); see `Encoding`. Numbers are −1..1, clamped to the range of the column."""
-        return self.encoding.encode(values)
+        return self._encoding_on(values.device).encode(values)
 
     def to_rest(self, values: Tensor) -> Tensor:
         """Float (n, width) -> the nearest rows at rest."""
-        return self.encoding.decode(values, len(self.columns))
+        return self._encoding_on(values.device).decode(values, len(self.columns))
 
     def augmentation(self, setting: str) -> str:
         """None: a value of a table has no harmless change."""

@@ -48,7 +48,7 @@ class SiteFile(ReadingConfig):
     )
     classes_file: Path | None = Field(None, description="their names instead, one a line")
     schema_file: Path | None = Field(
-        None, description="the federation's schema, from mosaic data --describe: classes, channels and image size"
+        None, description="the federation's schema: from mosaic schema of tables, from mosaic data --describe of images"
     )
     device: str = Field("auto", description="auto, cpu, cuda")
     trust: tuple[str, ...] = Field((), description="what the global model may be of: timm, or module:factory of yours")

@@ -30,7 +30,7 @@ from mosaic_fl.training.monitor import Monitor
 
 MODEL = "model"  # the one tensor of a state
 NAME = re.compile(r"onnx:[\w.:#+-]{1,100}")
-VALUES_A_BATCH = 2**18
+VALUES_A_BATCH = 2**17
 MOST_A_BATCH = 4096  # samples
 WORDS = {"rest": "values as they are stored", "network": "values as networks take them"}
 TRIAL = 16  # samples of noise, beside one of zeros
