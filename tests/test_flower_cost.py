@@ -10,7 +10,7 @@ from flower_bench import Bench, start, three_sites
 from mosaic_fl.client import contribute
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.engines.flower import answer_file, federation, wire
+from mosaic_fl.engines.flower import answer_file, codec, wire
 from mosaic_fl.exchange.federation import FitJob
 from mosaic_fl.storage import container
 from mosaic_fl.storage.files import sha256
@@ -46,9 +46,9 @@ def test_a_client_hashes_its_data_once_and_only_where_it_remembers(
 
 
 def test_equal_work_is_packed_once(sites: list[Site], monkeypatch: pytest.MonkeyPatch) -> None:
-    packed, encode = list[str](), federation.encode
+    packed, encode = list[str](), codec.encode
     monkeypatch.setattr(
-        federation, "encode", lambda work, config: packed.append(type(work).__name__) or encode(work, config)
+        codec, "encode", lambda work, config: packed.append(type(work).__name__) or encode(work, config)
     )
     clients, state, other = Bench(sites).open(), start(sites), start(sites)
     clients.fit([FitJob(k, "mlp:8", state) for k in range(3)], 0)

@@ -126,9 +126,9 @@ def distill(
                     course = second
                     choice |= {"teacher": _best(standing), "label": 0.0, "prior_alone": True}
             tell_if_behind(course.best.score, standing, gains=goes_on(course.terms))
-    elif judge is None and measure is not None and not schema.of_rows:
+    elif judge is None and measure is not None:
         choice |= _on_samples(classroom, course, recipe.teacher, measure, journal)
-        if is_in_doubt(settings, measure):
+        if not schema.of_rows and is_in_doubt(settings, measure):
             choice |= {"asking": asdict(tell_of_asking(measure.mean))}
     generators = [c.generator_line for c in contributions]
     return Distilled(
