@@ -40,7 +40,10 @@ GENERATORS: "Registry[Family]" = Registry(
 EXPERTS: "Registry[ExpertKind]" = Registry(
     "kind of expert",
     "mosaic_fl.experts",
-    {"network": "mosaic_fl.experts.network:NETWORK"},
+    {
+        "network": "mosaic_fl.experts.network:NETWORK",
+        "answers": "mosaic_fl.experts.answers.kind:ANSWERS",
+    },
     way="name it with --trust {name}",
 )
 """Kinds of clients' models, by the first word of a model's name. A name with any other first word is a network's."""

@@ -34,8 +34,12 @@ from mosaic_fl.storage.files import require_file, require_place, require_writabl
 
 # The settings of a simulation's data that also apply to the data of one site.
 SITE_SETTINGS = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
+ANSWERS_HERE = "The model stays here: the server will send a query, and mosaic answer answers it"
 Trust = Annotated[
     list[str] | None, typer.Option("--trust", metavar="NAME", help="a model of yours, MODULE:FACTORY, or timm")
+]
+Answers = Annotated[
+    list[Path] | None, typer.Option("--answers", metavar="FILE", help="of a black box, to a query: mosaic answer")
 ]
 
 
@@ -45,7 +49,7 @@ def contribute(
     *,
     data: Annotated[Path, typer.Option(help="this client's labelled data")],
     reading: dict[str, Any],
-    model: Annotated[str, typer.Option(help="its architecture, as mlp:64")],
+    model: Annotated[str, typer.Option(help="its architecture, as mlp:64; answers: it stays here")],
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
     classes: Annotated[str | None, typer.Option(metavar="N|NAME,…", help="of all sites: 10, or cat,dog,owl")] = None,
@@ -119,7 +123,7 @@ def contribute(
     size = f"{len(content):,} bytes"
     private = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
     print(f"{out}: {size} · model {spec} · generator {contribution.generator_line} · {private}")
-    print(own_figure(contribution.validation))
+    print(ANSWERS_HERE if contribution.is_black_box else own_figure(contribution.validation))
 
 
 @reads_images()
@@ -137,6 +141,7 @@ def distill(
     settings: Settings = None,
     minutes: Minutes = None,
     keep_stages: KeepStages = False,
+    answers: Answers = None,
     resume: Resume = False,
     force: Force = False,
     dry_run: DryRun = False,
@@ -147,7 +152,7 @@ def distill(
     config = configure(config_file, options, settings)
     limit = positive(minutes)
     check_one_exchange(config)
-    for path in contributions:
+    for path in (*contributions, *(answers or [])):
         require_file(path)
     if test:
         existing(test)
@@ -180,7 +185,9 @@ def distill(
         announce(lambda: foresee_distillation(prepared, first=True), resume=resume)
     with Display(stages, console, stopwatch=stopwatch) as display:
         display.say(f"distilling {count}")
-        result = run_distillation(prepared, out, display.hear, keep_stages=keep_stages, stopwatch=stopwatch)
+        result = run_distillation(
+            prepared, out, display.hear, keep_stages=keep_stages, stopwatch=stopwatch, answers=answers or []
+        )
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*benefit_lines(result), sep="\n")

@@ -1,7 +1,7 @@
 """The file exchange at the server: contribution files are distilled into a folder with the global model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,20 @@ from mosaic_fl.data.sources import load_test
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.experts.answers.book import UnansweredError
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import check, default_student, trust
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.runs.answer_files import AnswerFiles
 from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.result import Result, final_result
+from mosaic_fl.server.black_boxes import questions, settle
 from mosaic_fl.server.checks import check_distillation
-from mosaic_fl.server.distill import compatible, distill
+from mosaic_fl.server.distill import Distilled, compatible, distill
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.storage.stopwatch import Stopwatch
@@ -64,10 +67,29 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     check(student, schema)
     test_data = load_test(test, schema, config.data) if test else None
     check_one_exchange(config)
-    config = config.with_values({"models.student": student})
+    config = settle(contributions, config.with_values({"models.student": student}))
     check_distillation(config, schema, [c.architecture for c in contributions])
     inputs = sha256(*(c.to_bytes() for c in contributions))
     return Distillation(contributions, config, device, student, test_data, [*paths, *([test] if test else [])], inputs)
+
+
+def _with_answers(distillation: Distillation, journal: Journal, answers: Sequence[Path]) -> Distilled:
+    """`distill`, with black boxes by what they have answered; raises WaitingError where they are to be asked more."""
+    contributions = distillation.contributions
+    boxes = [c.client for c in contributions if c.is_black_box]
+    if not boxes:
+        if answers:
+            note(f"no contribution is a black box: nobody is asked, and {answers[0]} is not read")
+        return distill(contributions, distillation.config, distillation.device, journal)
+    assert journal.folder is not None
+    files = AnswerFiles(journal.folder, distillation.schema)
+    files.receive(answers)
+    books = files.books(boxes)
+    try:
+        return distill(contributions, distillation.config, distillation.device, journal, boxes=books)
+    except UnansweredError as error:
+        missing = error.missing | questions(contributions, books, distillation.config, distillation.device)
+        raise files.ask(missing) from error
 
 
 def run_distillation(
@@ -77,11 +99,13 @@ def run_distillation(
     *,
     keep_stages: bool = False,
     stopwatch: Stopwatch | None = None,
+    answers: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Distil into the folder `out`, which this process has claimed; returns the content of `result.json`.
 
     Where `out` has the result of this distillation, nothing is done again. Stages are deleted at the end, unless
-    `keep_stages`. With stages, other test data are measured without a new distillation.
+    `keep_stages`. With stages, other test data are measured without a new distillation. `answers` are files of black
+    boxes. Raises WaitingError where one of these has to be asked: its query is in the folder, and the stages are kept.
     """
     stopwatch = stopwatch or Stopwatch()
     contributions = distillation.contributions
@@ -99,7 +123,7 @@ def run_distillation(
             f"{out} has its result, but {differs}, and its stages are gone: it is distilled again; --keep-stages "
             "leaves them for another --test"
         )
-    distilled = distill(contributions, config, device, journal)
+    distilled = _with_answers(distillation, journal, answers)
     content = distilled.model.to_bytes()
     write_atomic(out / "global_model.safetensors", content)
     outcome = Outcome(
@@ -109,7 +133,9 @@ def run_distillation(
     scores["choice"] = distilled.choice
     if test is not None:
         with stopwatch.stage("measure"):
-            scores = figures(outcome, test, None, [], device)
+            asked = any(c.is_black_box for c in contributions)  # test data do not go to a site
+            scores = figures(replace(outcome, distilled=None) if asked else outcome, test, None, [], device)
+            scores |= {"holdout": distilled.holdout, "choice": distilled.choice}
         scores["taking_part"] = taking_part(scores)
     result = Result(
         "files",

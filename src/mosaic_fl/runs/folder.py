@@ -19,6 +19,8 @@ OURS = (
     "stages",
     "contributions",
     "received",
+    "queries",
+    "answers",
     "cells",
     "shared",
     "pictures",
