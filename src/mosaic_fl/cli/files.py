@@ -177,7 +177,8 @@ def distill(
     foresee = partial(foresee_distillation, usual)
     settled, limits = fit_run(usual.config, limit, out, foresee, DISTILLATION, resume=resume)
     prepared = replace(usual, config=settled)
-    claim(out, "distill", usual.inputs, settled, usual.sources, limits, resume=resume, force=force, dry_run=dry_run)
+    sources = [*usual.sources, *(answers or [])]
+    claim(out, "distill", usual.inputs, settled, sources, limits, resume=resume, force=force, dry_run=dry_run)
     if dry_run:
         show(foresee_distillation(prepared))
         return

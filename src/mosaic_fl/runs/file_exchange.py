@@ -114,6 +114,8 @@ def run_distillation(
     test = distillation.test
     test_hash = sha256(test.images.numpy().tobytes(), test.labels.numpy().tobytes()) if test else None
     if (earlier := earlier_result(out, keep_stages=keep_stages, tested_on=test_hash)) is not None:
+        if answers:
+            note(f"{answers[0]} comes too late: {out} has its result; --force begins anew, and asks again")
         return earlier
     torch.set_num_threads(config.run.threads)
     journal = Journal(out, listen, stopwatch)
@@ -136,6 +138,7 @@ def run_distillation(
             asked = any(c.is_black_box for c in contributions)  # test data do not go to a site
             scores = figures(replace(outcome, distilled=None) if asked else outcome, test, None, [], device)
             scores |= {"holdout": distilled.holdout, "choice": distilled.choice}
+            scores |= {"generators": list(distilled.generators), "transfer_samples": distilled.samples}
         scores["taking_part"] = taking_part(scores)
     result = Result(
         "files",
