@@ -17,6 +17,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.exchange.contribution import Contribution, no_prototypes
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.exchange.query import Query
+from mosaic_fl.experts.answers.book import keys_of
 
 FEW = {"train.max_steps": 60, "train.min_steps": 40, "generator.steps": 120, "generator.width": 8}
 SERVER = dict(word.split("=") for word in QUICK if "=" in word)
@@ -112,6 +113,29 @@ def notes(place: Path, *words: str) -> tuple[str, str]:
         "\n".join(line for line in lines if "note: an answer" in line),
         next(line for line in lines if "waits for" in line),
     )
+
+
+def test_where_all_are_black_boxes_and_their_word_changes_the_plan_a_second_round_asks_the_rest(place: Path) -> None:
+    """Weak generators need prior images, which nobody foresaw: what was answered is not asked again."""
+    whole = (place / "0.contribution").read_bytes()
+    (place / "own-0.contribution").write_bytes(whole)
+    (place / "0.contribution").write_bytes(black(Contribution.from_bytes(whole)).to_bytes())
+    models = ["own-0.contribution", "own.contribution"]
+    open_prior = ["--set", "distill.prior=auto", "--set", "distill.prior_pool=200", "--set", "distill.pool=300"]
+    asked = list[Query]()
+    for round in (1, 2):
+        assert "2 queries wait for an answer" in waits(place, *open_prior, "--resume")
+        for client, model in enumerate(models):
+            name = f"client-{client}-round-{round}.query"
+            asked.append(Query.load(place / "global" / "queries" / name))
+            mosaic("answer", f"global/queries/{name}", "--model", model, "--out", f"global/answers/{name}", cwd=place)
+    assert asked[0].client == asked[2].client
+    assert not set(keys_of(asked[0].samples)) & set(keys_of(asked[2].samples))
+    mosaic(*WORDS, *open_prior, "--resume", cwd=place)
+    assert (place / "global" / "global_model.safetensors").exists()
+    told = io.StringIO()
+    mosaic(*WORDS, *open_prior, "--answers", "own.contribution", "--resume", cwd=place, err=told)
+    assert "own.contribution comes too late: global has its result" in told.getvalue()
 
 
 def test_with_test_data_and_a_site_that_trains_no_model(place: Path, digits: Dataset) -> None:

@@ -13,8 +13,11 @@ from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.query import Query
-from mosaic_fl.experts.answers.book import AnswerBook, UnansweredError, require_answers
+from mosaic_fl.experts.answers.book import AnswerBook, UnansweredError, keys_of, require_answers
 from mosaic_fl.experts.answers.form import CERTAINTY, LEAST, answers_of
+from mosaic_fl.experts.answers.function import arrays_of
+from mosaic_fl.registries import KINDS
+from mosaic_fl.storage import container
 
 NAMES = ("a", "b", "c")
 
@@ -153,3 +156,27 @@ def test_a_received_query_is_checked(schema: Schema) -> None:
         Query.from_bytes(Query(2, 1, schema, query.samples[:0]).content)
     with pytest.raises(UsageError, match="not one of a query"):
         Query.from_bytes(Query(2, 0, schema, query.samples).content)
+
+
+def test_missing_values_travel_and_what_is_no_mark_of_them_is_refused(
+    outside: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kind may say by NaN that a value is missing; a file holds no NaN."""
+    kind = KINDS["readings"](sensors=2)  # type: ignore[call-arg]
+    schema = Schema({"readings": kind}, NAMES)
+    values = torch.tensor([[1.0, torch.nan], [0.0, 2.0]])
+    query = Query(0, 1, schema, Samples(schema.fields, {"readings": values}))
+    again = Query.from_bytes(query.content)
+    assert torch.equal(again.samples.only.isnan(), values.isnan())
+    assert keys_of(query.samples[1:]) == keys_of(again.samples)[1:]
+    assert arrays_of(again.samples).shape == (2, 2)  # type: ignore[union-attr]
+    manifest = {"client": 0, "round": 1, "schema": schema.to_json()}
+    for gaps in (torch.ones(2), torch.ones(3, 2, dtype=torch.bool)):
+        tensors = {"sample/readings": torch.zeros(2, 2), "sample/readings!": gaps}
+        with pytest.raises(UsageError, match="do not say which values are missing"):
+            Query.from_bytes(container.pack("query", manifest, tensors))
+    with pytest.raises(UsageError, match="the samples lack the field readings"):
+        Query.from_bytes(container.pack("query", manifest, {}))
+    tensors = {"sample/readings": torch.zeros(2, 2), "sample/readings?": torch.ones(2)}
+    with pytest.raises(UsageError, match="do not say which rows have the field"):
+        Query.from_bytes(container.pack("query", manifest, tensors))

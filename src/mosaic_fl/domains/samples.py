@@ -12,6 +12,9 @@ from mosaic_fl.errors import UsageError
 Inputs = Tensor | dict[str, Tensor]
 """The inputs of a network: float32 (n, …), or a dictionary of such tensors by field, where samples have several."""
 Index = Tensor | slice
+# Suffixes of tensors beside a field's values in a file: which rows have the field, and which values are missing.
+PRESENT = "?"
+GAPS = "!"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,13 +110,39 @@ def from_network(kinds: Mapping[str, Kind], outputs: Inputs) -> Samples:
 
 
 def to_tensors(samples: Samples, prefix: str) -> dict[str, Tensor]:
-    """The samples as tensors by name, for a file; the inverse of `from_tensors`."""
-    values = {f"{prefix}{name}": tensor for name, tensor in samples.values.items()}
-    return values | {f"{prefix}{name}?": tensor for name, tensor in samples.present.items()}
+    """The samples as tensors by name, for a file, which holds no NaN; the inverse of `from_tensors`.
+
+    A kind may say by NaN that a value is missing: such values are 0 in the file, and bool tensors tell where.
+    """
+    tensors = dict[str, Tensor]()
+    for name, tensor in samples.values.items():
+        gaps = tensor.isnan() if tensor.is_floating_point() else None
+        if gaps is not None and bool(gaps.any()):
+            tensors[f"{prefix}{name}{GAPS}"] = gaps
+        tensors[f"{prefix}{name}"] = tensor if gaps is None else tensor.masked_fill(gaps, 0)
+    return tensors | {f"{prefix}{name}{PRESENT}": tensor for name, tensor in samples.present.items()}
 
 
 def from_tensors(kinds: Mapping[str, Kind], tensors: Mapping[str, Tensor], prefix: str) -> Samples:
-    """The samples from the tensors of `to_tensors`."""
-    values = {name: tensors[f"{prefix}{name}"] for name in kinds}
-    present = {name: tensors[f"{prefix}{name}?"] for name in kinds if f"{prefix}{name}?" in tensors}
+    """The samples from the tensors of `to_tensors`, which may come from anywhere.
+
+    Raises UsageError where a field is missing, or the tensors do not fit each other.
+    """
+    for name in kinds:
+        if f"{prefix}{name}" not in tensors:
+            raise UsageError(f"the samples lack the field {name}")
+    values = {name: _with_gaps(tensors[f"{prefix}{name}"], tensors.get(f"{prefix}{name}{GAPS}")) for name in kinds}
+    marked = {name: f"{prefix}{name}{PRESENT}" for name in kinds if f"{prefix}{name}{PRESENT}" in tensors}
+    present = {name: tensors[mark] for name, mark in marked.items()}
+    for name, rows in present.items():
+        if rows.dtype != torch.bool or rows.ndim != 1:
+            raise UsageError(f"the samples do not say which rows have the field {name}")
     return Samples(kinds, values, present)
+
+
+def _with_gaps(values: Tensor, gaps: Tensor | None) -> Tensor:
+    if gaps is None:
+        return values
+    if gaps.dtype != torch.bool or gaps.shape != values.shape or not values.is_floating_point():
+        raise UsageError("the samples do not say which values are missing")
+    return values.masked_fill(gaps, torch.nan)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mosaic_fl.domains.samples import Samples, from_tensors, to_tensors
+from mosaic_fl.domains.samples import GAPS, PRESENT, Samples, from_tensors, to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.exchange.contribution import MAX_CLIENT
@@ -54,9 +54,9 @@ class Query:
         try:
             client, round = _numbers(manifest)
             schema = Schema.from_json(manifest.get("schema"))
-            names = {f"{FIELD}{name}{mark}" for name in schema.fields for mark in ("", "?")}
-            if not {f"{FIELD}{name}" for name in schema.fields} <= tensors.keys() <= names:
-                raise UsageError("its samples do not have the fields of its schema")
+            names = {f"{FIELD}{name}{mark}" for name in schema.fields for mark in ("", PRESENT, GAPS)}
+            if not tensors.keys() <= names:
+                raise UsageError("its samples have other fields than its schema")
             samples = from_tensors(schema.fields, tensors, FIELD)
             if not 0 < len(samples) <= MAX_ROWS:
                 raise UsageError(f"{len(samples):,} samples: a query has 1..{MAX_ROWS:,}")

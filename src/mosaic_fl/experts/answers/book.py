@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from mosaic_fl.domains.samples import Samples, to_tensors
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import WaitingError
 
 DIGEST = 16  # bytes of a sample's key
@@ -25,13 +25,14 @@ def keys_of(samples: Samples) -> list[bytes]:
     """A key for each sample, of its content alone."""
     if not len(samples):
         return []
-    tensors = [tensor.to("cpu").contiguous() for tensor in to_tensors(samples, "").values()]
-    rows = [tensor.reshape(len(tensor), -1).view(torch.uint8).numpy() for tensor in tensors]
+    tensors = {name: tensor.to("cpu").contiguous() for name, tensor in samples.values.items()}
+    rows = {name: tensor.reshape(len(tensor), -1).view(torch.uint8).numpy() for name, tensor in sorted(tensors.items())}
+    absent = {name: (~present).tolist() for name, present in samples.present.items()}
     keys = list[bytes]()
     for number in range(len(samples)):
         digest = hashlib.blake2b(digest_size=DIGEST)
-        for values in rows:
-            digest.update(values[number].data)
+        for name, values in rows.items():  # what a row holds of a field that it lacks has no meaning
+            digest.update(name.encode() if name in absent and absent[name][number] else values[number].data)
         keys.append(digest.digest())
     return keys
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mosaic_fl.domains.samples import Samples, to_tensors
+from mosaic_fl.domains.samples import PRESENT, Samples
 from mosaic_fl.errors import UsageError, in_one_line
 from mosaic_fl.experts.answers.form import AUTO, Answers, answers_of
 
@@ -41,7 +41,8 @@ class BlackBox:
 
 def arrays_of(samples: Samples) -> "np.ndarray[Any, Any] | Mapping[str, np.ndarray[Any, Any]]":
     """The samples' values at rest: one array for one field without gaps, else a dictionary of them."""
-    arrays = {name: tensor.to("cpu").numpy() for name, tensor in to_tensors(samples, "").items()}
+    tensors = {**samples.values, **{f"{name}{PRESENT}": rows for name, rows in samples.present.items()}}
+    arrays = {name: tensor.to("cpu").numpy() for name, tensor in tensors.items()}
     return next(iter(arrays.values())) if len(arrays) == 1 else arrays
 
 
