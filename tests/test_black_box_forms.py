@@ -16,7 +16,9 @@ from mosaic_fl.exchange.query import Query
 from mosaic_fl.experts.answers.book import AnswerBook, UnansweredError, keys_of, require_answers
 from mosaic_fl.experts.answers.form import CERTAINTY, LEAST, answers_of
 from mosaic_fl.experts.answers.function import arrays_of
+from mosaic_fl.notes import Note
 from mosaic_fl.registries import KINDS
+from mosaic_fl.runs.answer_files import AnswerFiles
 from mosaic_fl.storage import container
 
 NAMES = ("a", "b", "c")
@@ -180,3 +182,28 @@ def test_missing_values_travel_and_what_is_no_mark_of_them_is_refused(
     tensors = {"sample/readings": torch.zeros(2, 2), "sample/readings?": torch.ones(2)}
     with pytest.raises(UsageError, match="do not say which rows have the field"):
         Query.from_bytes(container.pack("query", manifest, tensors))
+
+
+def test_one_answer_counts_and_what_waits_is_not_asked_twice(schema: Schema, tmp_path: Path) -> None:
+    samples = query_of(schema).samples
+    files = AnswerFiles(tmp_path, schema)
+    assert "client-2-round-1.query (3 samples)" in str(files.ask({2: samples[:3]}))
+    line = str(files.ask({2: samples}))  # of another machine, whose generators drew one more
+    assert "2 queries wait" in line
+    assert "client-2-round-2.query (1 samples)" in line
+    again = AnswerFiles(tmp_path, schema)
+    assert str(again.ask({2: samples})) == line
+    first = again.open_queries()[0]
+    for name, label in (("one", "a"), ("two", "b")):
+        mosaic_fl.answer(first, lambda rows, label=label: [label] * len(rows)).save(tmp_path / name)
+    with pytest.warns(Note, match=r"two: client 2 has answered round 1 already \(.*client-2-round-1.answer\)"):
+        again.receive([tmp_path / "one", tmp_path / "two"])
+    later = AnswerFiles(tmp_path, schema)
+    (tmp_path / "answers" / "a").write_bytes((tmp_path / "two").read_bytes())
+    with pytest.warns(Note, match="answers/a: client 2 has answered round 1 already"):
+        later.receive()
+    assert later.books([2])[2].log_probabilities(samples[:3]).argmax(1).tolist() == [0, 0, 0]
+    assert [query.round for query in later.open_queries()] == [2]
+    (tmp_path / "queries" / "client-2-round-2.query").write_bytes(b"cut")
+    with pytest.raises(UsageError, match="delete it, and --resume asks its samples again"):
+        AnswerFiles(tmp_path, schema).receive()
