@@ -4,10 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-faults fuzz lint format bench bench-accuracy bench-compare clean
+.PHONY: demo demo-tables test test-faults fuzz lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
+
+# Five sites whose models come from five libraries, and one global model: of biopsies, then of wines.
+STACKS := mlp:64,random_forest,xgboost,lightgbm,logistic
+demo-tables: $(STAMP)
+	$(BIN)/mosaic run --data breast_cancer --clients 5 --alpha 0.5 --models $(STACKS) --out runs/cancer --force
+	$(BIN)/mosaic run --data wine --clients 5 --alpha 0.5 --models $(STACKS) --out runs/wine --force
 
 test: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadfile

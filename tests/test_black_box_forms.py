@@ -174,7 +174,7 @@ def test_missing_values_travel_and_what_is_no_mark_of_them_is_refused(
     assert arrays_of(again.samples).shape == (2, 2)  # type: ignore[union-attr]
     manifest = {"client": 0, "round": 1, "schema": schema.to_json()}
     for gaps in (torch.ones(2), torch.ones(3, 2, dtype=torch.bool)):
-        tensors = {"sample/readings": torch.zeros(2, 2), "sample/readings!": gaps}
+        tensors = {"sample/readings": torch.zeros(2, 2), "sample/readings~": gaps}
         with pytest.raises(UsageError, match="do not say which values are missing"):
             Query.from_bytes(container.pack("query", manifest, tensors))
     with pytest.raises(UsageError, match="the samples lack the field readings"):

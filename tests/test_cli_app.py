@@ -72,10 +72,11 @@ def test_an_empty_path_is_refused_by_name(
 
 
 LISTS = {
-    "run": {"models"},
+    "run": {"models", "ignore"},
+    "schema": {"ignore", "missing"},
     "compare": {"methods", "clients", "alpha", "architectures", "rounds", "seeds", "models"},
     "contribute": {"classes"},
-    "data": {"classes"},
+    "data": {"classes", "ignore"},
     "deploy keys server": {"host"},
 }
 

@@ -10,9 +10,8 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators import GeneratorSpec
-from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, train_vae, vae_spec
+from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, train_vae
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.registries import GENERATORS
 from mosaic_fl.training.monitor import Recorder
 
 NOBODY = torch.nn.Identity()  # a classifier that is not asked
@@ -27,14 +26,6 @@ def test_evidence_loss_by_hand() -> None:
     assert loss.item() == pytest.approx(2 * math.log(2) + 2 * 0.5 * (math.e - 1))
     zero = evidence_loss(logits, images, torch.zeros(1, 1), torch.zeros(1, 1), kl=2.0)
     assert zero.item() == pytest.approx(2 * math.log(2))
-
-
-@pytest.mark.parametrize(("classes", "latent"), [(2, 16), (10, 16), (40, 32), (90, 48), (200, 64)])
-def test_an_open_latent_grows_with_the_root_of_the_classes(classes: int, latent: int) -> None:
-    schema = image_schema((1, 8, 8), tuple(map(str, range(classes))))
-    assert vae_spec(GeneratorConfig(), schema).latent == latent
-    assert vae_spec(GeneratorConfig(latent=5), schema).latent == 5
-    assert GENERATORS["dcgan"].spec(GeneratorConfig(family="dcgan"), schema).latent == 16
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 17, 30), (1, 3, 3)])

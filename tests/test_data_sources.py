@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 from image_files import folder, grey, png, read, to_predict, write
-from mosaic_fl.config import ReadingConfig
+from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.arrays import from_arrays
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.data.parts import locate
-from mosaic_fl.data.sources import load_file, load_test
+from mosaic_fl.data.sources import load, load_file, load_test
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
@@ -261,6 +261,19 @@ class TestExport:
         with pytest.raises(UsageError, match="images of 4 channels cannot be stored as PNG"):
             save_parquet(four, tmp_path / "x.parquet")
         assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "columns", "classes"),
+    [("breast_cancer", 569, 30, ("benign", "malignant")), ("wine", 178, 13, ("class_0", "class_1", "class_2"))],
+)
+def test_tables_that_are_built_in(name: str, rows: int, columns: int, classes: tuple[str, ...]) -> None:
+    """A fifth of each class is for testing: rounded a class, so within a row a class of a fifth of all."""
+    splits = load(DataConfig(name=name), 0)
+    assert splits.train.schema.classes == classes
+    assert splits.train.schema.summary.startswith(f"rows of {columns} columns")
+    assert len(splits.train) + len(splits.test) == rows
+    assert len(splits.test) == pytest.approx(rows / 5, abs=len(classes))
 
 
 def same(one: Dataset, other: Dataset) -> None:

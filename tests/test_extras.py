@@ -7,9 +7,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 from command import ENVIRONMENT
 from image_files import folder
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.exchange.contribution import Contribution, no_prototypes
 from mosaic_fl.extras import EXTRAS
 
 ABSENT = (*EXTRAS, "flwr_datasets", "pandas", "seaborn", "tqdm", "requests", "httpx", "uvicorn")
@@ -85,6 +88,8 @@ LACKING = [
     ("data --data org/name", "the Hugging Face hub needs datasets, which", "hub"),
     ("compare --data org/name", "the Hugging Face hub needs datasets, which", "hub"),
     ("data --out split.png", "drawing pictures needs matplotlib, which", "report"),
+    ("run --models cnn:8,random_forest", "model random_forest needs onnx, which", "trees"),
+    ("run --models xgboost:20", "model xgboost:20 needs onnx, which", "trees"),
     ("run --engine flower", "Flower's simulation needs flwr, which", "flower"),
     ("deploy server --clients 2", "mosaic deploy needs flwr, which", "flower"),
     ("deploy keys client", "mosaic deploy needs flwr, which", "flower"),
@@ -96,12 +101,12 @@ LACKING = [
 @pytest.mark.parametrize(("words", "told", "extra"), LACKING, ids=[words for words, *_ in LACKING])
 def test_what_needs_an_extra_names_it_before_any_work(words: str, told: str, extra: str, tmp_path: Path) -> None:
     done = bare(tmp_path, words.split())
-    *lines, torch = done.stderr.splitlines()
+    *lines, loaded = done.stderr.splitlines()
     assert done.returncode == 2, done.stderr
     assert len(lines) == 1, lines
     assert lines[0].startswith("mosaic: ")
     assert f"{told} is not installed: pip install 'mosaic-fl[{extra}]'" in lines[0]
-    assert not torch
+    assert not loaded
     assert not list(tmp_path.iterdir())
 
 
@@ -112,6 +117,18 @@ def test_an_architecture_of_timm_names_its_extra(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "pip install 'mosaic-fl[timm]'" in done.stderr
     assert not (tmp_path / "0.contribution").exists()
+
+
+def test_a_received_onnx_model_names_its_extra(tmp_path: Path) -> None:
+    schema = image_schema((1, 4, 4), ("cat", "dog"))
+    state = {"model": torch.ones(3, dtype=torch.uint8)}
+    sent = Contribution(0, schema, "onnx:forest", state, torch.tensor([3, 3]), no_prototypes(), {})
+    (tmp_path / "0.contribution").write_bytes(sent.to_bytes())
+    done = bare(tmp_path, ["distill", "0.contribution", "--out", "global"])
+    assert done.returncode == 2
+    told = "an ONNX model needs onnx, which is not installed: pip install 'mosaic-fl[trees]'"
+    assert f"mosaic: 0.contribution: contribution of client 0: {told}" in done.stderr
+    assert not (tmp_path / "global").exists()
 
 
 def test_the_extras_are_those_of_the_package() -> None:

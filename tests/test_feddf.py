@@ -42,5 +42,5 @@ def test_generators_are_sent_once_and_labels_are_never_used(digits: Dataset) -> 
 
 def test_nothing_to_distil_on_is_found_before_any_work(digits: Dataset) -> None:
     config = Config().with_values({"generator.family": "none"})
-    with pytest.raises(UsageError, match="no prior images"):
+    with pytest.raises(UsageError, match="no prior samples"):
         check_feddf(config, digits.schema, ["cnn:4"], "cnn:4")

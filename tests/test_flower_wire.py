@@ -16,8 +16,8 @@ from mosaic_fl.engines.flower.codec import (
     Deliver,
     FitFusion,
     decode,
-    decode_confusion,
     decode_contribution,
+    decode_counts,
     decode_experts,
     decode_fitted,
     decode_fused,
@@ -204,10 +204,10 @@ def test_fitted_weights_and_confusions_come_back() -> None:
     with pytest.raises(UsageError, match="no loss and accuracy"):
         decode_fused(fitted(class_counts=nobody), 1, STATE)
     confusion = torch.tensor([[1, 2], [3, 4]])
-    assert torch.equal(decode_confusion(encode_result(confusion), 2), confusion)
+    assert torch.equal(decode_counts(encode_result(confusion), 2, 2), confusion)
     for wrong in (confusion[:1], confusion.float(), -confusion):
         with pytest.raises(UsageError, match="not a table of 2 by 2 counts"):
-            decode_confusion(encode_result(wrong), 2)
+            decode_counts(encode_result(wrong), 2, 2)
     with pytest.raises(UsageError, match="contribution of client 1"):
         decode_contribution(fitted(), 1, image_schema((1, 8, 8), ("a", "b")))
 

@@ -161,7 +161,7 @@ def test_what_is_wrong_is_told_before_any_work(words: list[str], told: str, caps
 
 
 def test_the_first_of_equals_is_the_class() -> None:
-    table = Table(("a", "b"), rows=True, every=False)
+    table = Table(("a", "b"), ("image", "file", "row"), every=False)
     row = table.row(Prediction(3, "", 7, (0.5, 0.5)))
     assert row == {
         "image": 3, "file": None, "row": 7, "class": 0, "name": "a", "probability": 0.5, "error": None,

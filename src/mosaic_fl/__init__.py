@@ -39,6 +39,7 @@ __all__ = [
     "distill",
     "from_arrays",
     "from_dataset",
+    "from_table",
     "run",
     "trust",
 ]
@@ -63,6 +64,7 @@ _HOMES = {
     "distill": "api",
     "from_arrays": "data.arrays",
     "from_dataset": "data.arrays",
+    "from_table": "data.table.memory",
     "run": "api",
     "trust": "models",
 }

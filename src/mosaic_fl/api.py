@@ -45,7 +45,8 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.answers.function import BlackBox
 from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.methods import METHODS
-from mosaic_fl.models import check, trust
+from mosaic_fl.models import trust
+from mosaic_fl.models.own import Estimator
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_kinds
@@ -53,15 +54,18 @@ from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.runner import prepare
 from mosaic_fl.runs.runner import run as run_setup
 from mosaic_fl.server.black_boxes import settle
-from mosaic_fl.server.checks import check_distillation
+from mosaic_fl.server.checks import check_distillation, check_student
 from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.distill import distill as distill_contributions
 from mosaic_fl.storage.folder_lock import vacate
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Recorder
 
-Model = str | Callable[..., nn.Module]
-"""A name such as `cnn:16`, or a callable that returns a module from images in −1..1 to logits."""
+Model = str | Path | Callable[..., nn.Module]
+"""A name such as `cnn:16`, or a callable that returns a module from images in −1..1 to logits.
+
+At a client also `random_forest`, `xgboost`, `lightgbm` or `logistic`, or the path of a FILE.onnx: docs/experts.md.
+"""
 
 ARRAYS = "arrays"
 """The name of data that came as arrays: in results it stands where a file or data set would."""
@@ -72,7 +76,7 @@ def contribute(
     images: npt.ArrayLike | Tensor | Dataset,
     labels: npt.ArrayLike | Tensor | None = None,
     *,
-    model: Model,
+    model: Model | Estimator,
     client: int,
     classes: int | Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
@@ -83,11 +87,11 @@ def contribute(
     """At a client: train on private data. Only the returned contribution leaves the client.
 
     `images` are uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`. `labels` are
-    (n,) in 0..C−1. A `Dataset` stands for both. `classes` is the number of classes in the whole federation, or their
-    names. Each site has its own number `client`. `settings` are those of `mosaic config`, as {"generator.steps": 500};
-    of the section `[data]` only `validation` has an effect, because the rest says what a simulation reads. `seed` (0)
-    and `device` (auto) are short for run.seed and run.device. Raises UsageError for data or settings that cannot be
-    used, MosaicError where training diverges.
+    (n,) in 0..C−1. A `Dataset` stands for both. `model` may also be an estimator as scikit-learn's, fitted or not.
+    `classes` is the number of classes in the whole federation, or their names. Each site has its own number `client`.
+    `settings` are those of `mosaic config`, as {"generator.steps": 500}; of the section `[data]` only `validation` has
+    an effect, because the rest says what a simulation reads. `seed` (0) and `device` (auto) are short for run.seed and
+    run.device. Raises UsageError for data, models or settings that cannot be used, MosaicError where training diverges.
     """
     number = client_number(client)
     config = _config(settings, seed, device)
@@ -133,7 +137,7 @@ def distill(
     schema = contributions[0].schema
     if student:
         config = config.with_values({"models.student": trust(student)})
-        check(config.models.student, schema)
+        check_student(config, schema, config.models.student)
     check_one_exchange(config)
     check_distillation(config, schema, [c.architecture for c in contributions])
     config = settle(contributions, config)

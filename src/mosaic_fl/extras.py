@@ -17,6 +17,12 @@ EXTRAS = {
     "huggingface_hub": "hub",
     "matplotlib": "report",
     "timm": "timm",
+    "onnx": "trees",
+    "onnxruntime": "trees",
+    "skl2onnx": "trees",
+    "onnxmltools": "trees",
+    "xgboost": "trees",
+    "lightgbm": "trees",
 }
 """The extra of pyproject.toml that installs a package, by the name under which the package is imported."""
 

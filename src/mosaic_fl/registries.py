@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS: "Registry[type[Kind]]" = Registry(
     "kind of sample",
     "mosaic_fl.kinds",
-    {"image": "mosaic_fl.domains.image:Image"},
+    {"image": "mosaic_fl.domains.image:Image", "table": "mosaic_fl.domains.table:Table"},
     'call mosaic_fl.registries.KINDS["{name}"] first',
 )
 """Kinds of samples, by the name that a schema gives."""
@@ -32,6 +32,7 @@ GENERATORS: "Registry[Family]" = Registry(
         "dcgan": "mosaic_fl.generators.dcgan:UNCONDITIONAL",
         "cdcgan": "mosaic_fl.generators.dcgan:CONDITIONAL",
         "flow": "mosaic_fl.generators.flow:FAMILY",
+        "cart": "mosaic_fl.generators.cart:FAMILY",
     },
     'say --set generator.family={name}, or generator = "{name}" in the site\'s file',
 )
@@ -43,6 +44,13 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
     {
         "network": "mosaic_fl.experts.network:NETWORK",
         "answers": "mosaic_fl.experts.answers.kind:ANSWERS",
+        "onnx": "mosaic_fl.experts.onnx.expert:ONNX",
+        "random_forest": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "xgboost": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "lightgbm": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "logistic": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "estimator": "mosaic_fl.experts.estimator:ESTIMATOR",
+        "boosted_trees": "mosaic_fl.experts.boosted:BOOSTED",
     },
     way="name it with --trust {name}",
 )
@@ -81,6 +89,7 @@ PARTITIONS: "Registry[Partition]" = Registry(
         "pathological": "mosaic_fl.data.partition:PATHOLOGICAL",
         "quantity_skew": "mosaic_fl.data.partition:QUANTITY_SKEW",
         "feature_skew": "mosaic_fl.data.partition:FEATURE_SKEW",
+        "by_column": "mosaic_fl.data.partition:BY_COLUMN",
     },
 )
 """Ways of spreading data over clients, by the name that `partition.split` takes."""
@@ -93,6 +102,7 @@ TEACHERS: "Registry[Teacher]" = Registry(
         "class_balanced": "mosaic_fl.server.teachers:balanced",
         "class_evened": "mosaic_fl.server.teachers:evened",
         "class_weighted": "mosaic_fl.server.teachers:weighted",
+        "gate": "mosaic_fl.server.teachers:gate",
         "mean_probabilities": "mosaic_fl.server.teachers:probabilities",
         "mean_logits": "mosaic_fl.server.teachers:logits",
     },

@@ -122,7 +122,7 @@ def _read_message(data: bytes, _folder: Path) -> None:
         lambda: _work(wire.unpack_request(content)),
         lambda: codec.decode_fitted(body, 1, STATE, 2),
         lambda: codec.decode_fused(body, 1, STATE),
-        lambda: codec.decode_confusion(body, 2),
+        lambda: codec.decode_counts(body, 2, 2),
         lambda: codec.decode_experts(body),
         lambda: wire.unpack_answer(content),
     )

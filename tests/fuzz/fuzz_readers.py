@@ -16,7 +16,11 @@ from fuzz_deployment import DEPLOYMENT
 from fuzz_mutation import dumps, mutate_bytes, mutate_text
 from fuzz_reader import Reader, parsed, read_any, written
 from fuzz_run_folder import RUN_FOLDER
+from fuzz_tables import TABLE_SCHEMA, TABLES
 from PIL import Image
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 
 from mosaic_fl.config import Config, ReadingConfig
 from mosaic_fl.config.toml import from_toml, to_toml
@@ -28,6 +32,8 @@ from mosaic_fl.domains.image.picture import PictureForm
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.conversion import to_onnx
+from mosaic_fl.experts.onnx.expert import OnnxExpert
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models import build
@@ -136,10 +142,10 @@ def _read_inputs(data: bytes, folder: Path) -> object:
 
 def _schemas(_folder: Path) -> list[bytes]:
     spec = GeneratorSpec("cvae", 4, 8).to_json()
-    return [json.dumps({"schema": schema.to_json(), "generator": spec}).encode() for schema in (SCHEMA, _GREY)]
+    return [json.dumps({"schema": schema.to_json(), "generator": spec}).encode() for schema in SCHEMAS]
 
 
-_GREY = image_schema((3, 32, 32), tuple(map(str, range(100))))
+SCHEMAS = (SCHEMA, image_schema((3, 32, 32), tuple(map(str, range(100)))), TABLE_SCHEMA)
 
 
 def _read_schema(data: bytes, folder: Path) -> None:
@@ -147,6 +153,13 @@ def _read_schema(data: bytes, folder: Path) -> None:
     value = value if isinstance(value, dict) else {}
     path = written(folder / "schema.json", dumps(value.get("schema")).encode() if value else data)
     read_any(lambda: read_schema(path), lambda: GeneratorSpec.from_json(value.get("generator")))
+
+
+def _onnx_models(_folder: Path) -> list[bytes]:
+    rows = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+    labels = rows[:, 0] > 0
+    trained = (LogisticRegression(), RandomForestClassifier(3, random_state=0), MLPClassifier((4,), max_iter=5))
+    return [to_onnx(estimator.fit(rows, labels), 16, ["a", "b"], rest=False) for estimator in trained]
 
 
 def _mutate_json_text(data: bytes, others: Sequence[bytes], rng: Random) -> bytes:
@@ -165,6 +178,8 @@ READERS: dict[str, Reader] = {
     "parquet-inputs": Reader(_parquets, mutate_bytes, _read_inputs),
     "schema": Reader(_schemas, _mutate_json_text, _read_schema),
     **ANSWERS,
+    "onnx": Reader(_onnx_models, mutate_bytes, lambda data, _: OnnxExpert(data, SCHEMA, "x")),
     **DEPLOYMENT,
     **RUN_FOLDER,
+    **TABLES,
 }

@@ -10,6 +10,7 @@ from rich.console import Console
 from mosaic_fl.cli.files import number_or_names, require_free
 from mosaic_fl.cli.options import ConfigFile, Seed, Settings, configure
 from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.tables import Ignore, SplitColumn, TableSchema, by_column, table_options
 from mosaic_fl.config import Config
 from mosaic_fl.data.places import is_here, require_source
 from mosaic_fl.errors import UsageError
@@ -27,6 +28,9 @@ def data(
     clients: Annotated[str | None, typer.Option(metavar="N", help="number of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
+    split_column: SplitColumn = None,
+    schema: TableSchema = None,
+    ignore: Ignore = None,
     seed: Seed = None,
     settings: Settings = None,
     out: Annotated[
@@ -45,7 +49,8 @@ def data(
         "data.name": data,
         "partition.clients": clients,
         "partition.alpha": alpha,
-        "partition.split": split,
+        "partition.split": by_column(split, split_column),
+        **table_options(split_column, schema, ignore),
         "run.seed": seed,
         **reading,
     }
@@ -75,7 +80,7 @@ def data(
     from mosaic_fl.report.tables import class_table
 
     splits = load(config.data, config.run.seed)
-    shards = partition(splits.train, config.partition, config.run.seed)
+    shards = partition(splits.train, config.partition, config.run.seed, splits.column)
     counts = count_classes(shards)
     names = splits.train.schema.classes
     Console().print(class_table(counts, names))

@@ -24,7 +24,7 @@ from mosaic_fl.cli.options import (
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
-from mosaic_fl.config.model_names import require_form
+from mosaic_fl.config.model_names import is_onnx_file, require_form
 from mosaic_fl.data.places import existing, reads
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
@@ -49,13 +49,13 @@ def contribute(
     *,
     data: Annotated[Path, typer.Option(help="this client's labelled data")],
     reading: dict[str, Any],
-    model: Annotated[str, typer.Option(help="its architecture, as mlp:64; answers: it stays here")],
+    model: Annotated[str, typer.Option(help="as mlp:64, random_forest, FILE.onnx; answers: it stays here")],
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
     classes: Annotated[str | None, typer.Option(metavar="N|NAME,…", help="of all sites: 10, or cat,dog,owl")] = None,
     classes_file: Annotated[Path | None, typer.Option(help="their names instead, one a line")] = None,
     schema: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="classes, channels, size: mosaic data --describe")
+        Path | None, typer.Option(metavar="FILE", help="what all sites agreed on: mosaic schema, or data --describe")
     ] = None,
     generator: Annotated[str | None, typer.Option(help="cvae, dcgan, cdcgan, flow, none")] = None,
     seed: Seed = None,
@@ -71,7 +71,7 @@ def contribute(
     config = configure(file, options, settings)
     limit = positive(minutes)
     require_form(model)
-    require_free(out, force, data, dry_run=dry_run)
+    require_free(out, force, data, *([Path(model)] if is_onnx_file(model) else []), dry_run=dry_run)
     federation = number_or_names(classes, classes_file)
     existing(data)
     simulated = [name for name in parse_settings(settings) if name.startswith(("data.", "partition."))]
@@ -164,6 +164,7 @@ def distill(
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
+    from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import percent, seconds_line
     from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation
     from mosaic_fl.storage.stopwatch import Stopwatch
@@ -191,7 +192,7 @@ def distill(
         )
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
-        print(*benefit_lines(result), sep="\n")
+        print(*quality_lines(result), *benefit_lines(result), sep="\n")
     print(seconds_line(result["seconds"]))
     print(f"Results: {out}/global_model.safetensors, result.json")
 

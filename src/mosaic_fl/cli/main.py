@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from click import ClickException
 
-from mosaic_fl.cli import black_box, compare, data, deploy, files, methods, predict, run, status, summary
+from mosaic_fl.cli import black_box, compare, data, deploy, files, methods, predict, run, schema, status, summary
 from mosaic_fl.cli.app import App
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.notes import print_notes
@@ -28,6 +28,7 @@ app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("summary")(summary.summary)
 app.command("data")(data.data)
+app.command("schema")(schema.schema)
 app.command("contribute")(files.contribute)
 app.command("distill")(files.distill)
 app.command("query")(black_box.query)

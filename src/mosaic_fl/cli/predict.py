@@ -1,4 +1,4 @@
-"""`mosaic predict`: classify images with a global model and write one row for each."""
+"""`mosaic predict`: classify samples with a global model and write one row for each."""
 
 import io
 import sys
@@ -22,7 +22,9 @@ from mosaic_fl.storage.files import require_file
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a global_model.safetensors, or the folder of a run")],
     *,
-    data: Annotated[Path, typer.Option(help="images: a folder, a Parquet file, a CSV list, or one image file")],
+    data: Annotated[
+        Path, typer.Option(help="a table; or images: a folder, a Parquet file, a CSV list, one image file")
+    ],
     out: Annotated[Path | None, typer.Option(help="write here instead of the screen")] = None,
     format: Annotated[
         str | None, typer.Option("--format", help="csv, jsonl, parquet [as --out ends, else jsonl]")
@@ -33,15 +35,16 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
     force: Force = False,
 ) -> None:
-    """Use a global model: one row an image, with its file, class and probability; of a broken one, its error."""
+    """Use a global model: one row a sample, with its place, class and probability; of a broken one, its error."""
     if not model.is_dir():
         require_file(model)
     existing(data)
-    from mosaic_fl.data.inputs import read_inputs
+    from mosaic_fl.data.tables import is_tabular
     from mosaic_fl.exchange.global_model import GlobalModel, model_file
     from mosaic_fl.numerics.devices import find_device
-    from mosaic_fl.runs.predicting import model_form, predictions
+    from mosaic_fl.runs.predicting import predict_images
     from mosaic_fl.runs.prediction_files import WRITERS, Table, choose_format
+    from mosaic_fl.runs.table_predicting import predict_rows
 
     writer = WRITERS[choose_format(format, out.suffix if out else None)]
     file = model_file(model)
@@ -51,30 +54,29 @@ def predict(
     global_model = GlobalModel.load(file)
     place = find_device(device)
     settings = configure(None, reading, None).data
-    form = model_form(global_model.schema, settings)
-    inputs = read_inputs(data, settings)
+    outcome = (predict_rows if is_tabular(global_model.schema) else predict_images)(global_model, data, settings, place)
     total = 0
     broken = 0
     first_error = ""
-    with _open_output(out) as stream, _progress(out, inputs.total) as tell:
-        rows = writer(stream, Table(global_model.schema.classes, rows=inputs.tabular, every=probabilities))
-        for prediction in predictions(global_model, inputs, form, place):
+    with _open_output(out) as stream, _progress(out, outcome.total) as tell:
+        rows = writer(stream, Table(global_model.schema.classes, outcome.places, every=probabilities))
+        for prediction in outcome.predictions:
             rows.write(prediction)
             total += 1
             broken += bool(prediction.error)
             first_error = first_error or prediction.error
             tell(total)
         rows.close()
-    _note_broken(broken, first_error, total, data)
+    _note_broken(broken, first_error, f"{total} {outcome.inputs} of {data}", everything=broken == total)
 
 
-def _note_broken(broken: int, first_error: str, total: int, data: Path) -> None:
-    """Note how many images have no prediction, and the first error; raises MosaicError if no image has one."""
+def _note_broken(broken: int, first_error: str, inputs: str, *, everything: bool) -> None:
+    """Note how many `inputs` have no prediction, and the first error; raises MosaicError if none has one."""
     if not broken:
         return
-    if broken == total:
-        raise MosaicError(f"none of the {total} images of {data} could be read: {first_error}")
-    note(f"{broken} of the {total} images of {data} could not be read: their rows say why, as {first_error}")
+    if everything:
+        raise MosaicError(f"none of the {inputs} could be read: {first_error}")
+    note(f"{broken} of the {inputs} could not be read: their rows say why, as {first_error}")
 
 
 def _progress(out: Path | None, total: int) -> AbstractContextManager[Callable[[int], None]]:

@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {
     "image_size": Annotated[str | None, typer.Option(metavar="N", help="pixels a side [0: as they are]")],
     "channels": Annotated[str | None, typer.Option(help="grey, colour; the same at every site [auto]")],
-    "fit": Annotated[str | None, typer.Option(help="an image that is no square: pad, crop, stretch [pad]")],
+    "fit": Annotated[str | None, typer.Option(help="where it is no square: pad, crop, stretch [pad]")],
     "pixel_range": Annotated[
         str | None, typer.Option(metavar="BLACK,WHITE", help="of images deeper than 8 bits, as 0,4095")
     ],

@@ -21,6 +21,7 @@ from mosaic_fl.cli.options import (
     parse_settings,
 )
 from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.tables import Ignore, SplitColumn, TableSchema, by_column, table_options
 from mosaic_fl.config.toml import to_toml
 from mosaic_fl.data.places import require_source
 from mosaic_fl.engines.flower.extra import require_simulation
@@ -41,9 +42,12 @@ def run(
     clients: Annotated[str | None, typer.Option(metavar="N", help="number of clients [5]")] = None,
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
-    models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,mlp:64,cnn:32")] = None,
+    split_column: SplitColumn = None,
+    schema: TableSchema = None,
+    ignore: Ignore = None,
+    models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,random_forest")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
-    generator: Annotated[str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow, none")] = None,
+    generator: Annotated[str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow, cart, none")] = None,
     prior: Annotated[str | None, typer.Option(help="photos, procedural, none, a folder [auto]")] = None,
     rounds: Annotated[
         str | None, typer.Option(metavar="N", help="rounds before; other methods: all of them [0]")
@@ -69,7 +73,8 @@ def run(
         "data.name": data,
         "partition.clients": clients,
         "partition.alpha": alpha,
-        "partition.split": split,
+        "partition.split": by_column(split, split_column),
+        **table_options(split_column, schema, ignore),
         "models.clients": names(models),
         "models.student": student,
         "generator.family": generator,

@@ -24,6 +24,7 @@ from mosaic_fl.report.benefit import benefit_lines
 from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
+from mosaic_fl.report.quality import quality_lines
 from mosaic_fl.report.sheet import can_draw
 from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
 from mosaic_fl.runs.folder import claim
@@ -74,7 +75,7 @@ def simulate(
     if with_pictures:
         _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
-    print(*benefit_lines(result), sep="\n")
+    print(*quality_lines(result), *benefit_lines(result), sep="\n")
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
     print(seconds_line(result["seconds"]))
@@ -151,7 +152,7 @@ def _draw(prepared: RunSetup, out: Path, result: dict[str, object]) -> None:
     accuracy_picture(rows(result), pictures / "accuracy.png")
     paths = sorted((out / "contributions").glob("*.contribution"))
     contributions = [Contribution.load(path) for path in paths]
-    if any(c.generator is not None for c in contributions):
+    if prepared.splits.train.schema.kind.name == "image" and any(c.generator is not None for c in contributions):
         stream = Stream(prepared.config.run.seed, "pictures")
         sheets = [(f"client {c.client} · {c.architecture}", sheet(c, SAMPLES_PER_CLASS, stream)) for c in contributions]
         class_presence = torch.stack([c.class_counts for c in contributions]) > 0

@@ -9,6 +9,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.flow import MAX_FLOW_LATENT
 from mosaic_fl.registries import GENERATORS
 
+FIRST = "cvae"  # the family for kinds that no other draws
 FLOW_SAMPLES = 1000  # with fewer a flow memorises its samples before it generalises
 LEAST_BATCHES = 4  # in a pass over the samples, so that a small client does not pay for a large one's batches
 
@@ -16,8 +17,9 @@ LEAST_BATCHES = 4  # in a pass over the samples, so that a small client does not
 def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: torch.device) -> tuple[str, str]:
     """(family, reason) for a client of `samples` training samples; the family is "none" where it trains no generator.
 
-    `auto` is `flow` where there is an accelerator, a VAE draws such samples badly, and there are enough of them. Else
-    it is `cvae`, which learns from few samples within a minute on a CPU.
+    `auto` is a family that draws such samples. Of those for images it is `flow` where there is an accelerator, a VAE
+    draws the samples badly, and there are enough of them. Else it is `cvae`, which learns from few samples within a
+    minute on a CPU.
     """
     if config.family == "none":
         return "none", "generator.family is none"
@@ -26,6 +28,9 @@ def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: t
         return "none", f"{count}, fewer than generator.min_samples = {config.min_samples}"
     if config.family != "auto":
         return config.family, "generator.family says so"
+    drawing = [name for name in GENERATORS.local_names if schema.kind.name in GENERATORS.received(name).kinds]
+    if drawing and FIRST not in drawing:
+        return drawing[0], f"it draws samples of the kind {schema.kind.name}"
     if device.type == "cpu":
         return "cvae", "a flow would take too long without an accelerator"
     if schema.kind.drawn_well:

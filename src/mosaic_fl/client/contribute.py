@@ -84,7 +84,7 @@ def contribute(
     return Contribution(
         client=site.client,
         schema=train.schema,
-        architecture=site.architecture,
+        architecture=kind.sent(site.architecture),
         expert=kind.state(expert),
         class_counts=train.class_counts(),
         prototypes=_prototypes(site, train, network, config),

@@ -26,6 +26,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.runner import simulation_result
+from mosaic_fl.server.boosting import global_name
 from mosaic_fl.storage.files import read_bytes, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Listener, deaf
@@ -38,7 +39,7 @@ class CellResult:
     `accuracy` is a fraction of the test set. `bytes_up` and `bytes_down` are means over clients, None where nothing
     travels. `client_seconds` is the mean work of a client, shared answers included. `server_seconds` is the method's
     own time, without waiting for clients. `seconds` is the time on the clock, which shared answers shorten; for a
-    resumed cell it is the time since the resume.
+    resumed cell it is the time since the resume. `quality` has the figures of `runs.quality` where samples are rows.
     """
 
     status: Literal["done", "failed", "cannot"]
@@ -50,6 +51,7 @@ class CellResult:
     client_seconds: float | None = None
     server_seconds: float | None = None
     seconds: float = 0.0
+    quality: Mapping[str, float | None] | None = None
 
 
 Results = Mapping[Cell, CellResult]
@@ -110,6 +112,7 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
         client_seconds=clients,
         server_seconds=server,
         seconds=time.perf_counter() - begin,
+        quality=evaluation.get("quality", {}).get("served"),
     )
 
 
@@ -152,7 +155,7 @@ def _centralised(plan: Plan, engine: LocalFederation) -> tuple[Outcome, float]:
     """
     start = time.perf_counter()
     engine.plan_ceiling(plan.student, engine.config.distill.steps)
-    model = GlobalModel(plan.student, engine.schema, engine.ceiling())
+    model = GlobalModel(global_name(plan.student), engine.schema, engine.ceiling())
     return Outcome(model, [], []), time.perf_counter() - start
 
 

@@ -68,7 +68,11 @@ def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
     schema = splits[grid.seeds[0]].train.schema
     models, student = architectures(base, schema)
     if "mixed" in grid.architectures and len(set(models)) < 2:
-        raise UsageError(f"mixed architectures need at least two, not {models[0]} alone: say --models cnn:16,mlp:64")
+        two = "cnn:16,mlp:64" if schema.kind.name == "image" else "mlp:64,mlp:128"
+        raise UsageError(
+            f"mixed architectures need at least two, not {models[0]} alone: say --models {two}, or --architectures "
+            "equal"
+        )
     inputs = sha256(*(fingerprint(split).encode() for split in splits.values()))
     plan = Plan(grid, splits, inputs, models, student, device, {})
     barred = _barred_cells(plan, schema)

@@ -19,8 +19,15 @@ def check_one_exchange(config: Config) -> None:
 
 
 def check_teacher(config: Config) -> None:
-    """Raise UsageError where the meta model is the teacher but is switched off, or has no samples to learn from."""
+    """Raise UsageError for a teacher that cannot be: switched off, or without samples to learn from."""
     settings = config.distill
+    if "gate" in (settings.teacher, *settings.candidates):
+        if config.generator.family == "none":
+            raise UsageError("distill.teacher is gate, which learns from generators, but generator.family is none")
+        if config.experts.kind == "class_average":
+            raise UsageError(
+                "distill.teacher is gate, which chooses among clients' own experts: set experts.kind = clients"
+            )
     if config.meta.kind == "none" and "meta" in (settings.teacher, *settings.candidates):
         raise UsageError("distill.teacher is meta, but meta.kind is none: set one of them otherwise")
     if asks_meta(config) and config.generator.family == "none":

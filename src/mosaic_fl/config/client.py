@@ -43,7 +43,8 @@ class GeneratorConfig(ReadSection):
     readers = frozenset({Reader.TRAINING, Reader.SERVER})
 
     family: GeneratorName = Field(
-        "auto", description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU), none"
+        "auto",
+        description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU), cart, none",
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(1500, ge=1, description="training steps")
@@ -51,10 +52,7 @@ class GeneratorConfig(ReadSection):
     batch_size: int = Field(64, ge=2, description="samples a step; cvae: at most a quarter of a client's, from 16 on")
     lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
     latent: int = Field(
-        0,
-        ge=0,
-        le=1024,
-        description="size of the latent z; 0: 16, cvae: more by classes (dcgan: the paper's is 100; flow: its own)",
+        16, ge=1, le=1024, description="size of the latent z (dcgan: the paper's is 100; flow has its own)"
     )
     width: int = Field(16, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's)")
     kl: float = Field(0.5, ge=0, description="cvae: weight of the KL term")

@@ -7,6 +7,9 @@ from pydantic import Field
 from mosaic_fl.config.names import MethodName, PartitionName
 from mosaic_fl.config.section import Reader, ReadSection, Section
 
+MISSING = ("NA", "NaN", "?", "null")
+"""Words that stand for a missing value in a table, in any case; an empty cell is one always."""
+
 
 class RunConfig(ReadSection):
     """What runs, and where."""
@@ -47,6 +50,11 @@ class DataConfig(ReadingConfig, ReadSection):
     site_fields = ("validation",)
 
     name: str = Field("digits", description="digits, a Parquet file or folder, an image folder, hub:NAME")
+    ignore: tuple[str, ...] = Field((), description="columns of a table that are no features")
+    split_column: str = Field("", description="the column of a table whose values divide the clients (by_column)")
+    missing: tuple[str, ...] = Field(MISSING, description="words for a missing value of a table, in any case")
+    schema_file: str = Field("", description="the schema of a table, from mosaic schema; empty: drafted from the rows")
+    least_rows: int = Field(5, ge=1, description="rows behind each value that a drafted schema of a table has")
     max_train: int = Field(0, ge=0, description="use a random subset of this many training samples; 0: all")
     max_test: int = Field(0, ge=0, description="use a random subset of this many test samples; 0: all")
     validation: float = Field(0.1, ge=0, le=0.5, description="share of a client's samples kept for its choices")
@@ -59,7 +67,8 @@ class PartitionConfig(ReadSection):
 
     split: PartitionName = Field(
         "niid_bench",
-        description="niid_bench, dirichlet_per_class, equal_size_prior, iid, pathological, quantity_skew, feature_skew",
+        description="niid_bench, dirichlet_per_class, equal_size_prior, iid, pathological, quantity_skew, "
+        "feature_skew, by_column",
     )
     clients: int = Field(5, ge=1, le=10_000, description="number of clients")
     alpha: float = Field(0.1, gt=0, description="Dirichlet concentration: smaller is more different")

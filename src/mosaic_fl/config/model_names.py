@@ -1,12 +1,15 @@
-"""The names of classifiers: `cnn:16`, `mlp:64:2`, `resnet18`, `timm:NAME`, `module:factory`.
+"""The names of classifiers: `cnn:16`, `mlp:64:2`, `timm:NAME`, `module:factory`, `random_forest:50`, `FILE.onnx`.
 
 The networks are in `models`. This module imports none of them, so a command line is checked before torch is imported.
 """
 
 import re
+from pathlib import Path
 
 from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.extras import require
 from mosaic_fl.registries import EXPERTS
+from mosaic_fl.storage.files import require_file
 
 MAX_SPEC = 200  # characters of a name that may come from outside
 TIMM = "timm:"  # begins the names of timm's models
@@ -27,6 +30,35 @@ FORMS: dict[str, Bounds] = {
     "vit": (("width", 1, 1024, 64), ("depth", 1, 24, 4)),
 }
 """The built-in families by name, each with the numbers that may follow it."""
+
+TREES = ("trees", 1, 2000, 100)
+ESTIMATOR_FORMS: dict[str, Bounds] = {
+    "random_forest": (TREES,),
+    "xgboost": (TREES,),
+    "lightgbm": (TREES,),
+    "logistic": (),
+}
+"""The estimators of other libraries, fitted at a site and sent as ONNX, each with the numbers that may follow it."""
+
+
+_ONNX = ("onnx", "onnxruntime", "skl2onnx")
+_PACKAGES = {"xgboost": (*_ONNX, "onnxmltools", "xgboost"), "lightgbm": (*_ONNX, "onnxmltools", "lightgbm")}
+
+
+def require_packages(spec: str) -> None:
+    """Raise UsageError where a package that fits this estimator, or makes ONNX of it, is not installed."""
+    require(f"model {spec}", *_PACKAGES.get(spec.split(":")[0], _ONNX))
+
+
+def is_onnx_file(spec: str) -> bool:
+    """Whether this is the path of an ONNX file, not the name of an expert."""
+    return spec.lower().endswith(".onnx")
+
+
+def estimator_numbers(spec: str) -> list[int]:
+    """The numbers of an estimator's name, as its trees; raises UsageError for numbers out of bounds."""
+    head, *numbers = spec.split(":")
+    return _numbers(spec, numbers, ESTIMATOR_FORMS[head])
 
 
 def parse(spec: str) -> tuple[str, list[int]]:
@@ -55,8 +87,14 @@ def parse(spec: str) -> tuple[str, list[int]]:
 
 def require_form(spec: str) -> None:
     """Raise UsageError for a name that is wrong whatever is installed; for names from the user of this machine."""
+    if is_onnx_file(spec):
+        require_file(Path(spec))
+        return
     head = spec.split(":")[0]
-    if not spec.startswith(TIMM) and (head in FORMS or not (IMPORT_PATH.fullmatch(spec) or head in EXPERTS)):
+    if head in ESTIMATOR_FORMS:
+        estimator_numbers(spec)
+        require_packages(spec)
+    elif not spec.startswith(TIMM) and (head in FORMS or not (IMPORT_PATH.fullmatch(spec) or head in EXPERTS)):
         parse(spec)
 
 

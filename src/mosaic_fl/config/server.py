@@ -57,7 +57,11 @@ class DistillConfig(ReadSection):
         ge=0,
         description="synthetic samples; 0: 16,000 of weak generators, up to 40,000 of those that serve alone",
     )
-    balanced: bool = Field(True, description="classes drawn evenly; false: every generator alike, as classes fall")
+    balanced: bool | Literal["auto", "counts"] = Field(
+        "auto",
+        description="true: classes drawn evenly; counts: as clients' data lie; auto: counts for rows, else true; "
+        "false: every generator alike, as classes fall",
+    )
     fresh: bool = Field(False, description="new synthetic samples in every step instead of a pool")
     prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: as needed")
     prior_pool: int = Field(16_000, ge=0, description="prior images; where prior is auto the most of them")
@@ -72,10 +76,13 @@ class DistillConfig(ReadSection):
     )
     teacher: TeacherOrAuto = Field(
         "auto",
-        description="auto, meta, class_balanced, class_evened, class_weighted, mean_probabilities, mean_logits",
+        description="auto, meta, class_balanced, class_evened, class_weighted, gate, mean_probabilities, mean_logits",
     )
     candidates: tuple[TeacherName, ...] = Field(
         (), description="teachers that choose tries; empty: the given one, or for auto the best and three ensembles"
+    )
+    gate_samples: int = Field(
+        8000, ge=1, description="synthetic samples on which a gate learns which client's generator drew them"
     )
     choose: bool | Literal["auto"] = Field(
         "auto", description="let clients score short students to choose how to teach; auto: where generators are weak"

@@ -1,40 +1,21 @@
-"""A text file that lists images and their labels, one a line. Hospitals most often have such lists.
+"""A text file that lists images and their labels, one a line. Hospitals most often have such lists."""
 
-It is read with Python's own `csv`, which keeps every cell as it is written ("01") and knows the line of an error.
-"""
-
-import csv
-import io
-import itertools
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.delimited import Delimited, read_delimited
 from mosaic_fl.data.labels import parse_labels
 from mosaic_fl.data.names import listing, quote
 from mosaic_fl.data.rows import READING, Rows, choose_column
-from mosaic_fl.data.text import read_text
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
-CSV_SUFFIXES = {".csv", ".tsv"}
-MOST_BYTES = 2**28  # of a list, millions of lines
 FILE_COLUMNS = (
     "file", "filename", "file_name", "path", "filepath", "file_path", "image", "img", "image_path", "image_file",
 )  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class")
-_DELIMITERS = ",;\t|"
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The named columns of a file, and its lines: (number in the file, cells)."""
-
-    columns: list[str]
-    lines: list[tuple[int, list[str]]]
 
 
 def read_csv(file: Path, reading: ReadingConfig = READING) -> Rows:
@@ -45,12 +26,12 @@ def read_csv(file: Path, reading: ReadingConfig = READING) -> Rows:
     not exist. Raises UsageError for a file that is no such list, for a line without a file or a label, for files that
     do not exist (without `skip_broken`), and for an image with two labels.
     """
-    table = _table(file)
+    table = read_delimited(file)
     image, label = _columns(table.columns, file, reading)
     if unread := [name for name in table.columns if name and name not in (image, label)]:
         note(f"columns of {file} that are not read: {listing(unread)}")
     pictures = _pictures(file, table, image, reading)
-    texts = [text.strip() for text in _cells(table, label)]
+    texts = [text.strip() for text in table.cells(label)]
     labels = parse_labels(texts, lambda row: f"line {table.lines[row][0]} of {file}", str(file))
     _check_twice(file, table, pictures, texts)
     return Rows(str(file), pictures, labels.numbers, labels.names, labels.coded)
@@ -67,7 +48,7 @@ def is_list(file: Path, reading: ReadingConfig = READING) -> bool:
 
 def require_list(file: Path, reading: ReadingConfig = READING) -> None:
     """Raise UsageError unless a CSV file has a column of files and one of labels."""
-    _columns(_table(file).columns, file, reading)
+    _columns(read_delimited(file).columns, file, reading)
 
 
 def read_files(file: Path, reading: ReadingConfig = READING) -> list[tuple[str, Path | None]]:
@@ -75,9 +56,9 @@ def read_files(file: Path, reading: ReadingConfig = READING) -> list[tuple[str, 
 
     It does not check that the files exist. Raises UsageError for a file that is no such list.
     """
-    table = _table(file)
+    table = read_delimited(file)
     column = choose_column(table.columns, reading.image_column, FILE_COLUMNS, "--image-column", str(file))
-    names = [name.strip() for name in _cells(table, column)]
+    names = [name.strip() for name in table.cells(column)]
     return [(name, _resolve(file.parent, name) if name else None) for name in names]
 
 
@@ -93,53 +74,9 @@ def _columns(present: list[str], file: Path, reading: ReadingConfig) -> tuple[st
     return image, label
 
 
-def _table(file: Path) -> _Table:
-    text = read_text(file, MOST_BYTES).replace("\r\n", "\n").replace("\r", "\n")
-    if "\0" in text:
-        raise UsageError(f"{file} is no text: it has a zero byte")
-    start, delimiter = _dialect(text)
-    lines = list(_lines(file, text, start, delimiter))
-    if not lines:
-        raise UsageError(f"{file} is empty: write a header line, as file,label")
-    header = [" ".join(name.split()) for name in lines[0][1]]
-    if len(lines) == 1:
-        raise UsageError(f"{file} has no rows")
-    for number, cells in lines[1:]:
-        if len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
-            raise UsageError(
-                f"line {number} of {file} has {len(cells)} cells, and the header {len(header)}: put a cell with a "
-                "separator in it into quotes"
-            )
-    return _Table(header, lines[1:])
-
-
-def _dialect(text: str) -> tuple[int, str]:
-    """The number of lines before the header, and the separator of cells."""
-    first, _, body = text.partition("\n")
-    if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # as Excel writes it
-        return 1, first.strip()[-1]
-    if first.strip().lower() == "sep=":  # the separator is a tab, which `strip` removed
-        return 1, "\t"
-    header = first if first.strip() else next((line for line in body.splitlines() if line.strip()), "")
-    widths = {sign: len(next(csv.reader([header], delimiter=sign), [])) for sign in _DELIMITERS}
-    return 0, max(_DELIMITERS, key=lambda sign: widths[sign])
-
-
-def _lines(file: Path, text: str, start: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The lines that are not blank, each with its number."""
-    lines = itertools.islice(io.StringIO(text), start, None)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num + start, cells
-    except csv.Error as error:
-        raise UsageError(f"line {reader.line_num + start} of {file} is no line of a table: {error}") from error
-
-
-def _pictures(file: Path, table: _Table, column: str, reading: ReadingConfig) -> list[Path]:
+def _pictures(file: Path, table: Delimited, column: str, reading: ReadingConfig) -> list[Path]:
     """The files that a column names; raises UsageError for an empty name and for a file that does not exist."""
-    names = _cells(table, column)
+    names = table.cells(column)
     for (number, _), name in zip(table.lines, names, strict=True):
         if not name.strip():
             raise UsageError(f"line {number} of {file} names no file")
@@ -148,11 +85,6 @@ def _pictures(file: Path, table: _Table, column: str, reading: ReadingConfig) ->
     if missing and not reading.skip_broken:
         raise _missing(file, table, names, missing)
     return pictures
-
-
-def _cells(table: _Table, column: str) -> list[str]:
-    index = table.columns.index(column)
-    return [cells[index] for _, cells in table.lines]
 
 
 def _resolve(folder: Path, name: str) -> Path:
@@ -170,7 +102,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _missing(file: Path, table: _Table, names: list[str], missing: list[int]) -> UsageError:
+def _missing(file: Path, table: Delimited, names: list[str], missing: list[int]) -> UsageError:
     first = missing[0]
     where = f"line {table.lines[first][0]}: {quote(names[first].strip()[:200])}"
     count = f"{len(missing)} file{'s' * (len(missing) != 1)} of {len(names)} that {file} lists"
@@ -180,7 +112,7 @@ def _missing(file: Path, table: _Table, names: list[str], missing: list[int]) ->
     )
 
 
-def _check_twice(file: Path, table: _Table, pictures: list[Path], texts: list[str]) -> None:
+def _check_twice(file: Path, table: Delimited, pictures: list[Path], texts: list[str]) -> None:
     """Note images that are listed twice; raise UsageError where one has two labels."""
     counts = Counter(pictures)
     if len(counts) == len(pictures):

@@ -1,4 +1,4 @@
-"""Labelled images as Parquet files that `load_file` and Hugging Face `datasets` read back bit for bit."""
+"""Labelled samples as Parquet files that `load_file` reads back bit for bit; Hugging Face reads images, too."""
 
 import io
 import json
@@ -9,16 +9,20 @@ from pathlib import Path
 from torch import Tensor
 
 from mosaic_fl.data.places import at_home, reads
+from mosaic_fl.data.table.export import arrow_table
+from mosaic_fl.data.table.schema_toml import schema_toml
+from mosaic_fl.data.tables import is_tabular
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import read_bytes, write_atomic
 
 LIST = "mosaic-split.json"  # lists the files of an export, which a later one may delete
-NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet")
+SCHEMA = "schema.toml"
+NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet|schema\.toml")
 
 
 def save_parquet(data: Dataset, path: str | Path) -> None:
-    """Write `data` in the Hugging Face image convention: PNG bytes, int64 labels, class names as metadata.
+    """Write images in the Hugging Face convention (PNG bytes, int64 labels, class names as metadata), or rows as such.
 
     Raises UsageError unless the images have 1 (grey) or 3 (RGB) channels, which PNG can hold;
     MosaicError where the file cannot be written. The file is whole or absent.
@@ -26,6 +30,11 @@ def save_parquet(data: Dataset, path: str | Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if is_tabular(data.schema):
+        rows = io.BytesIO()
+        pq.write_table(arrow_table(data), rows)
+        write_atomic(Path(path), rows.getvalue())
+        return
     channels = data.schema.shape[0]
     if channels not in (1, 3):
         raise UsageError(f"images of {channels} channels cannot be stored as PNG: only 1 (grey) or 3 (RGB)")
@@ -44,11 +53,17 @@ def save_parquet(data: Dataset, path: str | Path) -> None:
 
 
 def save_split(shards: Sequence[Dataset], test: Dataset, folder: Path) -> None:
-    """Write client-000.parquet, …, test.parquet and their list; the files of an earlier split are deleted first."""
+    """Write client-000.parquet, …, test.parquet, of tables their schema.toml, and the list of all these.
+
+    The files of an earlier split are deleted first.
+    """
     for old in _ours(folder):
         old.unlink(missing_ok=True)
     parts = {f"client-{k:03d}.parquet": shard for k, shard in enumerate(shards)} | {"test.parquet": test}
-    write_atomic(folder / LIST, json.dumps({"files": list(parts)}) + "\n")
+    schemas = [SCHEMA] if is_tabular(test.schema) else []
+    write_atomic(folder / LIST, json.dumps({"files": [*parts, *schemas]}) + "\n")
+    for name in schemas:
+        write_atomic(folder / name, schema_toml(test.schema))
     for name, data in parts.items():
         save_parquet(data, folder / name)
 

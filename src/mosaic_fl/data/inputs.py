@@ -7,7 +7,8 @@ from typing import Any
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.columns import choose_image, column_of, image_cells, is_text, kind_of, names, root
-from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_files
+from mosaic_fl.data.csv_list import read_files
+from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.parquet import open_parquet, rows_at_once
 from mosaic_fl.data.places import existing
 from mosaic_fl.data.rows import READING

@@ -12,6 +12,7 @@ All are implemented here. The partitioners of `flwr-datasets` (version 0.6.1; di
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import PartitionConfig
+from mosaic_fl.data.column_split import column_indices
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.randomness import Stream
@@ -42,12 +44,19 @@ class Partition:
     change: Callable[[Dataset, int, PartitionConfig, int], Dataset] | None = None
 
 
-def partition(train: Dataset, config: PartitionConfig, seed: int) -> list[Dataset]:
+def partition(
+    train: Dataset, config: PartitionConfig, seed: int, column: npt.NDArray[Any] | None = None
+) -> list[Dataset]:
     """One shard per client, every one with at least one sample; the same seed gives the same shards.
 
-    Every sample goes to exactly one client, except that `pathological` leaves classes out when
-    clients · classes_per_client < classes. Raises UsageError as `partition_indices` does.
+    `column` holds the values (n,) that divide the clients of the split `by_column`: see `column_split`. Every sample
+    goes to exactly one client, except that `pathological` leaves classes out when clients · classes_per_client <
+    classes. Raises UsageError as `partition_indices` does.
     """
+    if column is not None:
+        if config.split != "by_column":
+            raise UsageError(f"data.split_column divides the clients: partition.split is by_column, not {config.split}")
+        return [train.subset(index) for index in column_indices(column, config)]
     indices = partition_indices(train.labels.numpy(), train.schema.num_classes, config, seed)
     shards = [train.subset(index) for index in indices]
     change = PARTITIONS[config.split].change
@@ -235,6 +244,10 @@ def _with_noise(shard: Dataset, client: int, config: PartitionConfig, seed: int)
     return image_dataset(kind.to_rest(kind.to_network(values).add_(noise)), shard.labels, shard.schema)
 
 
+def _by_column(labels: Indices, classes: int, config: PartitionConfig, seed: int) -> list[Indices]:
+    raise UsageError("the split by_column needs a column of a table: say --split-column NAME (data.split_column)")
+
+
 Table = Callable[[Indices, int, PartitionConfig, int], Indices]
 """(labels, classes, configuration, seed) -> (clients, classes) counts."""
 
@@ -255,3 +268,4 @@ IID = Partition(_iid, uses_alpha=False)
 PATHOLOGICAL = Partition(_by_table(_pathological), uses_alpha=False, check=_require_classes)
 QUANTITY_SKEW = Partition(_quantity_skew, check=_require_least)
 FEATURE_SKEW = Partition(_iid, uses_alpha=False, change=_with_noise)
+BY_COLUMN = Partition(_by_column, uses_alpha=False)

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.csv_list import CSV_SUFFIXES, is_list, read_files, require_list
+from mosaic_fl.data.csv_list import is_list, read_files, require_list
+from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.folders import scan, visible_folders
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.rows import READING, Rows
+from mosaic_fl.data.table.reading import is_table
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
@@ -198,6 +200,8 @@ def _of_lists(path: Path, reading: ReadingConfig) -> Place | None:
     lists = [file for file in files if is_list(file, reading)]
     folders = visible_folders(path)
     if files and not lists and not any(scan(child).images for child in folders):
+        if tables := [file for file in files if reading.label_column and is_table(file, reading)]:
+            return _of_files(path, path, tables)
         require_list(files[0], reading)
     if unmatched := [file.name for file in files if file not in lists]:
         note(f"not read of {path}, as without columns of files and labels: {listing(unmatched)}")

@@ -7,6 +7,9 @@ from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.extras import require
 from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
 
+EMBEDDED_TABLES = ("breast_cancer", "wine")
+EMBEDDED = ("digits", *EMBEDDED_TABLES)
+"""The names of data sets that need no file: `data.embedded` has them."""
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
@@ -47,7 +50,7 @@ def require_source(name: str) -> None:
 
     Raises UsageError, too, where it can only be on the hub and the packages to read that are not installed.
     """
-    if name == "digits" or is_here(name):
+    if name in EMBEDDED or is_here(name):
         return
     if not name.startswith("hub:"):
         if _is_beginning(at_home(name)):
@@ -72,7 +75,7 @@ def no_source(name: str) -> UsageError:
     if is_lost_path(name):
         return UsageError(f"{name} does not exist: give a Parquet file, a folder, hub:NAME or digits")
     return UsageError(
-        f"{unknown('data set', name, ['digits'])}; or give the path of a Parquet file or folder, or hub:NAME"
+        f"{unknown('data set', name, EMBEDDED)}; or give the path of a Parquet file or folder, or hub:NAME"
     )
 
 
@@ -85,7 +88,7 @@ def at_home(path: str | Path) -> Path:
 
 
 def _is_elsewhere(name: str) -> bool:
-    return name == "digits" or name.startswith("hub:")
+    return name in EMBEDDED or name.startswith("hub:")
 
 
 def _exists(path: Path) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.sources import load_file
+from mosaic_fl.data.table.schema_toml import read_table_schema
+from mosaic_fl.data.tables import is_tabular
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.picture import CHANNELS
 from mosaic_fl.domains.image.schema import image_of, image_schema
@@ -22,7 +24,9 @@ def schema_text(schema: Schema) -> str:
 
 
 def read_schema(path: Path) -> Schema:
-    """The schema in a file of at most 4 MiB; raises UsageError, with its name, for anything else."""
+    """The schema in a file of at most 4 MiB, TOML of tables or JSON; raises UsageError, with its name, for others."""
+    if path.suffix.lower() == ".toml":
+        return read_table_schema(path)
     content = read_bytes(path, MAX_BYTES)
     try:
         value = json.loads(content.decode("utf-8-sig"))
@@ -54,6 +58,8 @@ def reading_as(schema: Schema, reading: ReadingConfig, source: str) -> ReadingCo
 
     Raises UsageError where an option of the user contradicts the schema, which is that of `source`.
     """
+    if is_tabular(schema):
+        return reading
     image = image_of(schema)
     channels, height, width = image.shape
     sides = (reading.image_size, reading.image_size) if reading.image_size else (height, width)

@@ -1,4 +1,4 @@
-"""A data set by name or path: the training and test images of a run, or the images of one client."""
+"""A data set by name or path: the training and test samples of a run, or the samples of one client."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,16 +10,19 @@ from torch import Tensor
 
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.agreement import common_classes
-from mosaic_fl.data.csv_list import CSV_SUFFIXES, read_csv
+from mosaic_fl.data.csv_list import read_csv
+from mosaic_fl.data.delimited import CSV_SUFFIXES
+from mosaic_fl.data.embedded import LABEL, digits, embedded_table
 from mosaic_fl.data.folders import read_folder
 from mosaic_fl.data.hub import read_hub
 from mosaic_fl.data.labels import in_classes
-from mosaic_fl.data.names import class_names
 from mosaic_fl.data.parts import Place, locate
-from mosaic_fl.data.places import HUB_NAME, at_home, existing, is_lost_path, no_source
+from mosaic_fl.data.places import EMBEDDED, EMBEDDED_TABLES, HUB_NAME, at_home, existing, is_lost_path, no_source
 from mosaic_fl.data.reading import read_parquet
 from mosaic_fl.data.rows import READING, Rows, join
-from mosaic_fl.data.validation import hold_out
+from mosaic_fl.data.table.reading import is_table
+from mosaic_fl.data.tables import are_tables, is_tabular, load_rows, load_splits, require_more, splits_of
+from mosaic_fl.data.validation import Indices, hold_out
 from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
 from mosaic_fl.domains.image.decoding import decode
 from mosaic_fl.domains.image.form import picture_form
@@ -37,14 +40,27 @@ TEST_STREAM = Stream(0, "test-split")
 def load(config: DataConfig, seed: int) -> Splits:
     """The training and test images of `config.name`; `seed` draws `max_train` and `max_test` samples of them.
 
-    The name is `digits`; a folder with *train*.parquet and *test*.parquet, or the beginning of such names
-    (`data/mnist`); one Parquet file, or a CSV that lists files and labels; a folder of images, one sub-folder a class,
-    or of such folders called train, test or validation, which may have lists, too; or hub:ORG/NAME. Without a test set,
-    the validation set is used as one, or a fifth of each class. Images keep their channels (1 grey, 3
-    RGB) and size, or get `config.image_size` pixels a side. Raises UsageError for anything but a data set, for images
+    The name is `digits`, `breast_cancer` or `wine`; a folder with *train*.parquet and *test*.parquet, or the beginning
+    of such names (`data/mnist`); one Parquet file, or a CSV that lists files and labels; a folder of images, one
+    sub-folder a class, or of such folders called train, test or validation, which may have lists, too; or hub:ORG/NAME.
+    Without a test set, the validation set is used as one, or a fifth of each class. Images keep their channels (1 grey,
+    3 RGB) and size, or get `config.image_size` pixels a side. Raises UsageError for anything but a data set, for images
     of different sizes, for a class that the training data or the names lack, and for a class only in the test set.
     """
-    train_rows, test_rows = common_classes(*_rows(config.name, config))
+    place = _own_place(config.name, config)
+    if config.name in EMBEDDED and Path(config.name).exists():
+        note(
+            f"{config.name} is the data set that is built in; for the file or folder of that name write ./{config.name}"
+        )
+    if config.name in EMBEDDED_TABLES:
+        labelled = config.model_copy(update={"label_column": config.label_column or LABEL})
+        return _subsets(splits_of(embedded_table(config.name), None, labelled, TEST_STREAM), config, seed)
+    if place is not None and are_tables(place.training(), config):
+        splits = load_splits(place.training(), place.testing(), config, TEST_STREAM)
+        return _subsets(splits, config, seed)
+    if config.split_column:
+        raise UsageError(f"{config.name} has no columns to divide by: leave out --split-column {config.split_column}")
+    train_rows, test_rows = common_classes(*_rows(config.name, place, config))
     names = train_rows.names or ()
     train = _image_data(train_rows, names, config)
     if bare := np.flatnonzero(train.class_counts() == 0).tolist():
@@ -55,11 +71,7 @@ def load(config: DataConfig, seed: int) -> Splits:
         test = _image_data(test_rows, train.schema.classes, config, train.schema)
     if not len(test):
         raise UsageError(f"{train_rows.source} has too few samples ({len(train)}) to set a fifth aside for testing")
-    return Splits(
-        config.name,
-        _subset(train, config.max_train, Stream(seed, "subset-train")),
-        _subset(test, config.max_test, Stream(seed, "subset-test")),
-    )
+    return _subsets(Splits(config.name, train, test), config, seed)
 
 
 def load_file(
@@ -81,6 +93,8 @@ def load_file(
     if place.parts:
         note(f"of {path}, the training part is read: {place.names(files)}")
         place.tell_unread("validation", "test")
+    if are_tables(files, reading, schema):
+        return require_more(load_rows(files, str(path), reading, schema), str(path))
     return _client_data(_read(files, place, reading), schema.classes if schema else classes, reading, schema)
 
 
@@ -90,6 +104,8 @@ def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING
     In a folder with parts the test part is read. Class names are matched to those of the schema. Another image size in
     `reading` is ignored with a note. Raises UsageError as `load_file` does.
     """
+    if is_tabular(schema):
+        return load_rows(_test_files(_existing_place(path, reading), path), str(path), reading, schema)
     _, height, width = schema.shape
     if reading.image_size and (height, width) != (reading.image_size, reading.image_size):
         note(f"{path} is read as the model takes it, {height}×{width} pixels: not by --image-size {reading.image_size}")
@@ -100,19 +116,26 @@ def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING
 
 
 def check_test(path: str | Path, reading: ReadingConfig = READING) -> None:
-    """Raise UsageError unless `load_test` finds labelled images; none of them is decoded."""
-    _test_rows(path, reading)
+    """Raise UsageError unless `load_test` finds labelled images, none of which is decoded, or a table."""
+    place = _existing_place(path, reading)
+    files = _test_files(place, path)
+    if not is_table(files[0], reading):
+        _read(files, place, reading)
 
 
 def _test_rows(path: str | Path, reading: ReadingConfig) -> Rows:
-    """The rows of the test part, else of the validation part, else of all data, with a note."""
     place = _existing_place(path, reading)
+    return _read(_test_files(place, path), place, reading)
+
+
+def _test_files(place: Place, path: str | Path) -> list[Path]:
+    """The files of the test part, else of the validation part, else of all data, with a note."""
     files = place.testing()
     if not files:
         files = place.training()
         if place.parts:
             note(f"{path} has no test part: the training part is measured on: {place.names(files)}")
-    return _read(files, place, reading)
+    return files
 
 
 def _read(files: Sequence[Path], place: Place, reading: ReadingConfig) -> Rows:
@@ -129,15 +152,18 @@ def _read_file(file: Path, reading: ReadingConfig) -> Rows:
     return read_csv(file, reading) if file.suffix.lower() in CSV_SUFFIXES else read_parquet(file, reading)
 
 
-def _rows(name: str, reading: ReadingConfig) -> tuple[Rows, Rows | None]:
-    """The training and, if the source has them, the test rows of a data set by name or path."""
-    if name == "digits":
-        if Path(name).exists():
-            note("digits is the data set that is built in; for the file or folder of that name write ./digits")
-        return _digits(), None
+def _own_place(name: str, reading: ReadingConfig) -> Place | None:
+    """The data at a path; None for a data set that is built in or on the hub."""
+    return None if name in EMBEDDED or name.startswith("hub:") else locate(at_home(name), reading)
+
+
+def _rows(name: str, place: Place | None, reading: ReadingConfig) -> tuple[Rows, Rows | None]:
+    """The training and, if the source has them, the test rows of a data set by name, or at its place."""
+    if name in EMBEDDED:
+        return digits(), None
     if name.startswith("hub:"):
         return read_hub(name.removeprefix("hub:"), reading)
-    if place := locate(at_home(name), reading):
+    if place is not None:
         train = place.training()
         test = place.testing()
         if "test" in place.parts:
@@ -148,15 +174,6 @@ def _rows(name: str, reading: ReadingConfig) -> tuple[Rows, Rows | None]:
     if not is_lost_path(name) and HUB_NAME.fullmatch(name):
         return read_hub(name, reading)
     raise no_source(name)
-
-
-def _digits() -> Rows:
-    """scikit-learn's 1,797 handwritten digits, 8×8 pixels of 17 grey levels (Alpaydin and Kaynak 1998)."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    pixels = np.rint(bunch.images * 255 / 16).astype(np.uint8)
-    return Rows("digits", list(pixels), bunch.target.astype(np.int64), class_names(10))
 
 
 def _client_data(
@@ -186,11 +203,23 @@ def _check_shape(images: Tensor, shape: tuple[int, ...], source: str) -> None:
         raise UsageError(f"the images of {source} are {actual}, not {expected}: {way_out}")
 
 
-def _subset(data: Dataset, most: int, stream: Stream) -> Dataset:
-    """At most `most` samples at random, in their order; 0: all."""
-    if not 0 < most < len(data):
-        return data
-    return data.subset(np.sort(stream.numpy().choice(len(data), most, replace=False)))
+def _subsets(splits: Splits, config: DataConfig, seed: int) -> Splits:
+    """The random subsets of a data set that the configuration asks for."""
+    train = _chosen(len(splits.train), config.max_train, Stream(seed, "subset-train"))
+    test = _chosen(len(splits.test), config.max_test, Stream(seed, "subset-test"))
+    column = splits.column if splits.column is None or train is None else splits.column[train]
+    return Splits(splits.name, _subset(splits.train, train), _subset(splits.test, test), column)
+
+
+def _subset(data: Dataset, rows: Indices | None) -> Dataset:
+    return data if rows is None else data.subset(rows)
+
+
+def _chosen(n: int, most: int, stream: Stream) -> Indices | None:
+    """At most `most` of n samples at random, in their order; None for all, as where `most` is 0."""
+    if not 0 < most < n:
+        return None
+    return np.sort(stream.numpy().choice(n, most, replace=False))
 
 
 def _existing_place(path: str | Path, reading: ReadingConfig) -> Place:

@@ -1,9 +1,12 @@
 """A client's validation split, for its own choices (epochs, best step). The test set is never used for them."""
 
 import numpy as np
+import numpy.typing as npt
 
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.numerics.randomness import Stream
+
+Indices = npt.NDArray[np.int64]
 
 # 0.29 · 100 is 28.999… in binary: without this, `floor` would give one sample less than a reader expects.
 _ROUNDING = 1e-9
@@ -16,13 +19,19 @@ def hold_out(data: Dataset, share: float, stream: Stream) -> tuple[Dataset, Data
     with fewer than 1/share samples gives none, so a small client's validation split may be empty. `share`
     is in 0..1. The same stream gives the same split.
     """
-    labels = data.labels.numpy()
-    counts = np.bincount(labels, minlength=data.schema.num_classes)
+    is_validation = held_out(data.labels.numpy(), data.schema.num_classes, share, stream)
+    return data.subset(np.flatnonzero(~is_validation)), data.subset(np.flatnonzero(is_validation))
+
+
+def held_out(labels: Indices, classes: int, share: float, stream: Stream) -> npt.NDArray[np.bool_]:
+    """Which of n samples with these `labels` int64 (n,) in 0..`classes`−1 `hold_out` holds out: bool (n,)."""
+    counts = np.bincount(labels, minlength=classes)
     quota = np.minimum(np.floor(share * counts + _ROUNDING), np.maximum(counts - 1, 0))
 
     order = stream.numpy().permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]  # class by class, at random within each
     first = np.cumsum(counts) - counts
     rank = np.arange(len(labels)) - first[labels[by_class]]
-    is_validation = rank < quota[labels[by_class]]
-    return data.subset(np.sort(by_class[~is_validation])), data.subset(np.sort(by_class[is_validation]))
+    chosen = np.zeros(len(labels), np.bool_)
+    chosen[by_class[rank < quota[labels[by_class]]]] = True
+    return chosen

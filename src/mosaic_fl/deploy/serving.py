@@ -26,7 +26,7 @@ from mosaic_fl.errors import MosaicError, UsageError, in_one_line
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.models import check, default_student, trust, trust_own
+from mosaic_fl.models import default_student, trust, trust_own
 from mosaic_fl.notes import print_notes
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
@@ -34,6 +34,7 @@ from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.result import Result
+from mosaic_fl.server.checks import check_student
 from mosaic_fl.storage.files import read_bytes, read_text, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.watch import Watch, serve_metrics
@@ -149,7 +150,7 @@ def _with_architectures(config: Config, federation: FlowerFederation) -> Config:
     student = trust(config.models.student or default_student(schema))
     if card.equal_architectures:
         student = shared_architecture(models, card.title)
-    check(student, schema)
+    check_student(config, schema, student)
     card.check(config, schema, models, student)
     return config.with_values({"models.clients": models, "models.student": student})
 

@@ -1,7 +1,7 @@
 """Labelled samples, and a data set with its training and test parts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,11 +73,15 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set with its parts. `test` is only for the final figures."""
+    """A data set with its parts. `test` is only for the final figures.
+
+    `column` holds a value for each training sample, (n,) numbers or texts, where these values divide the clients.
+    """
 
     name: str
     train: Dataset
     test: Dataset
+    column: npt.NDArray[Any] | None = field(default=None, repr=False)
 
 
 def pool(parts: Sequence[Dataset]) -> Dataset:

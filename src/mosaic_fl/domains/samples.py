@@ -14,7 +14,7 @@ Inputs = Tensor | dict[str, Tensor]
 Index = Tensor | slice
 # Suffixes of tensors beside a field's values in a file: which rows have the field, and which values are missing.
 PRESENT = "?"
-GAPS = "!"
+GAPS = "~"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,16 +110,11 @@ def from_network(kinds: Mapping[str, Kind], outputs: Inputs) -> Samples:
 
 
 def to_tensors(samples: Samples, prefix: str) -> dict[str, Tensor]:
-    """The samples as tensors by name, for a file, which holds no NaN; the inverse of `from_tensors`.
-
-    A kind may say by NaN that a value is missing: such values are 0 in the file, and bool tensors tell where.
-    """
-    tensors = dict[str, Tensor]()
+    """The samples as tensors by name, for a file, which holds no NaN; the inverse of `from_tensors`."""
+    tensors = {f"{prefix}{name}": tensor for name, tensor in samples.values.items()}
     for name, tensor in samples.values.items():
-        gaps = tensor.isnan() if tensor.is_floating_point() else None
-        if gaps is not None and bool(gaps.any()):
-            tensors[f"{prefix}{name}{GAPS}"] = gaps
-        tensors[f"{prefix}{name}"] = tensor if gaps is None else tensor.masked_fill(gaps, 0)
+        if tensor.is_floating_point() and bool((absent := tensor.isnan()).any()):
+            tensors |= {f"{prefix}{name}": tensor.masked_fill(absent, 0.0), f"{prefix}{name}{GAPS}": absent}
     return tensors | {f"{prefix}{name}{PRESENT}": tensor for name, tensor in samples.present.items()}
 
 

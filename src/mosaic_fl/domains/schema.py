@@ -18,7 +18,10 @@ CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # categories of characters that control a t
 REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # these reorder the text around them
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
+    """Whether a name is of a length in bounds, and has no character that controls or reorders what is shown."""
+    if len(name) > MAX_NAME:
+        return False
     return REORDERING.isdisjoint(name) and not any(category(character) in CONTROLS for character in name)
 
 
@@ -36,11 +39,11 @@ class Schema:
         if not 1 <= len(self.fields) <= MAX_FIELDS:
             raise UsageError(f"{len(self.fields)} fields: a sample has 1..{MAX_FIELDS}")
         for name in self.fields:
-            _require_plain("field", name)
+            require_plain("field", name)
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise UsageError(f"{len(self.classes)} classes: a classifier needs 2..{MAX_CLASSES}")
         for name in self.classes:
-            _require_plain("class", name)
+            require_plain("class", name)
         if len(set(self.classes)) < len(self.classes):
             twice = next(name for name, count in Counter(self.classes).items() if count > 1)
             raise UsageError(f"class name {twice!r} is there twice: each class has a name of its own")
@@ -76,6 +79,11 @@ class Schema:
         """The shape of the one field's values in a network, (channels, height, width) of images."""
         return self.kind.shape
 
+    @property
+    def of_rows(self) -> bool:
+        """Whether every field is a row of numbers in a network, without a layout as that of pixels."""
+        return all(len(kind.shape) == 1 for kind in self.fields.values())
+
     def difference(self, other: "Schema") -> str:
         """The difference from another schema in words: of the fields, or of the classes where the fields agree."""
         if self.fields.keys() != other.fields.keys():
@@ -109,8 +117,9 @@ class Schema:
         raise UsageError("it is no schema: that has fields of kinds known here, or images, and a list of class names")
 
 
-def _require_plain(role: str, name: object) -> None:
-    if not isinstance(name, str) or len(name) > MAX_NAME or not _is_plain(name):
+def require_plain(role: str, name: object) -> None:
+    """Raise UsageError unless `name` is plain text of a length in bounds; `role` says in the error what it names."""
+    if not isinstance(name, str) or not is_plain(name):
         raise UsageError(
             f"{role} name {str(name)[:40]!r}: names are text of at most {MAX_NAME} characters, none of them a control "
             "character"

@@ -116,10 +116,12 @@ class LocalFederation:
         """Each client's batch-norm statistics of `state` on its training data."""
         return self._all({k: StatisticsTask(k, architecture, state) for k in range(len(self.sites))})
 
-    def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
-        """The confusion matrices of `clients`, or of all, on their validation splits."""
+    def evaluate(
+        self, architecture: str, state: State, clients: Sequence[int] | None = None, *, losses: bool = False
+    ) -> list[Tensor]:
+        """The confusion matrices, or the losses, of `clients`, or of all, on their validation splits."""
         judges = range(len(self.sites)) if clients is None else clients
-        return self._all({k: EvaluateTask(k, architecture, state) for k in judges})
+        return self._all({k: EvaluateTask(k, architecture, state, losses) for k in judges})
 
     def judge(self, architecture: str, state: State) -> dict[int, Tensor]:
         """As `evaluate` of all clients, by client number."""

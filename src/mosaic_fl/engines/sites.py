@@ -11,7 +11,7 @@ from mosaic_fl.domains.dataset import Dataset, Splits
 
 def spread(config: Config, splits: Splits, models: Sequence[str]) -> tuple[Site, ...]:
     """The clients, each with its shard of the training data and in turn one of `models`; raises UsageError."""
-    shards = partition(splits.train, config.partition, config.run.seed)
+    shards = partition(splits.train, config.partition, config.run.seed, splits.column)
     return tuple(Site(k, shard, models[k % len(models)]) for k, shard in enumerate(shards))
 
 

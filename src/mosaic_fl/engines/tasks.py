@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.client.contribute import Site, contribute, split
@@ -18,7 +19,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.client import BARE
 from mosaic_fl.domains.dataset import pool
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.federation import HIGHEST_LOSS, MILLINATS, FitJob, Fitted, Start
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.experts.training import train_classifier
@@ -27,6 +28,7 @@ from mosaic_fl.models.fusion import load_aggregator
 from mosaic_fl.models.network import Network, load_network
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
+from mosaic_fl.server.boosting import boost_pooled, is_boosted
 from mosaic_fl.storage.journal import round_name
 from mosaic_fl.training.monitor import Listener, Recorder
 
@@ -134,22 +136,32 @@ class StatisticsTask:
 
 @dataclass(frozen=True)
 class EvaluateTask:
-    """Confusion matrix int64 (C, C), true by predicted, of `state` on the validation split of client `client`."""
+    """Confusion matrix int64 (C, C), true by predicted, of `state` on the validation split of client `client`.
+
+    With `losses` it is int64 (C, 2) instead: by true class the samples, and the sum of their log-loss in `MILLINATS`.
+    """
 
     client: int
     architecture: str
     state: State
+    losses: bool = False
 
     def __call__(self, place: Workplace) -> TaskResult:
         start = time.perf_counter()
         _, validation = split(place.sites[self.client], place.config)
         classes = validation.schema.num_classes
         if not len(validation):
-            return TaskResult(torch.zeros(classes, classes, dtype=torch.int64), 0.0)
+            return TaskResult(torch.zeros(classes, 2 if self.losses else classes, dtype=torch.int64), 0.0)
         kind = kind_of(self.architecture)
         load = place.network.load if kind is NETWORK else kind.load
         expert = load(self.architecture, validation.schema, self.state, "the model to judge")
-        predictions = expert.log_probabilities(validation.samples, place.device).argmax(1)
+        outputs = expert.log_probabilities(validation.samples, place.device)
+        if self.losses:
+            each = F.cross_entropy(outputs.double(), validation.labels, reduction="none").clamp(max=HIGHEST_LOSS)
+            sums = torch.zeros(classes, dtype=torch.float64).index_add_(0, validation.labels, each * MILLINATS)
+            table = torch.stack([validation.class_counts(), sums.round().long()], 1)
+            return TaskResult(table, time.perf_counter() - start)
+        predictions = outputs.argmax(1)
         cells: Tensor = torch.bincount(validation.labels * classes + predictions, minlength=classes**2)
         return TaskResult(cells.view(classes, classes), time.perf_counter() - start)
 
@@ -209,6 +221,9 @@ class CeilingTask:
         splits = [split(site, config) for site in place.sites.values()]
         train = pool([train for train, _ in splits])
         validation = pool([validation for _, validation in splits])
+        if is_boosted(self.architecture):
+            state = boost_pooled(self.architecture, pool([train, validation]), config)
+            return TaskResult(state, time.perf_counter() - start)
         with Stream(config.run.seed, "student-init").ambient():
             model = build(self.architecture, train.schema)
         longest = max(self.steps, config.train.max_steps)

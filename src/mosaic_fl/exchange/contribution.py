@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.trial import Trial
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.kind import Expert
@@ -148,7 +148,7 @@ class Contribution:
             if schema is not None and contribution.schema != schema:  # before a network of its size is built
                 raise UsageError(f"it has {contribution.schema.difference(schema)} as this federation")
             _probe(contribution)
-        except UsageError as error:
+        except MosaicError as error:
             raise UsageError(f"{source}: {error}") from error
         return contribution
 

@@ -16,6 +16,9 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.numerics.states import State
 
+MILLINATS = 1000.0  # in a nat: the unit of sums of log-loss, which are whole numbers
+HIGHEST_LOSS = 50.0  # nats of a sample, so that one that was thought impossible does not outweigh all others
+
 
 @dataclass(frozen=True)
 class Start:
@@ -88,11 +91,14 @@ class Federation(Protocol):
         The list may be empty.
         """
 
-    def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
+    def evaluate(
+        self, architecture: str, state: State, clients: Sequence[int] | None = None, *, losses: bool = False
+    ) -> list[Tensor]:
         """Confusion matrices int64 (C, C), true class by predicted class, on clients' validation data.
 
-        They are those of `clients`, or of all. The list may be empty. A matrix does not name its client, so only their
-        sum has a meaning.
+        With `losses` they are tables int64 (C, 2) instead: by true class the samples, and the sum of their log-loss in
+        `MILLINATS`. They are those of `clients`, or of all. The list may be empty. A table does not name its client, so
+        only their sum has a meaning.
         """
 
     def tally(self, count: Callable[[Dataset], Mapping[str, int]]) -> Mapping[str, int]:

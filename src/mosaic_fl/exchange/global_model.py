@@ -11,13 +11,17 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.data.arrays import from_arrays, pixels_of
+from mosaic_fl.data.table.memory import values_of
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.kind import Expert
+from mosaic_fl.experts.naming import kind_of
+from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.models.classifier import Classifier
-from mosaic_fl.models.inference import accuracy, logits, recall
+from mosaic_fl.models.inference import accuracy, recall
 from mosaic_fl.models.loading import require_fit
 from mosaic_fl.models.network import load_network
 from mosaic_fl.models.registry import build
@@ -60,10 +64,10 @@ class GlobalModel:
     """A classifier's architecture, schema and weights.
 
     `images` in its methods are as in `contribute`: arrays or tensors (n, h, w), (n, channels, h, w) or
-    (n, h, w, channels), uint8 or numbers in `value_range`, the (black, white) values; or one image without n; or a
-    `Dataset` or its samples, of the model's fields and shapes. Results are tensors on the CPU with one row an image;
-    `.numpy()` makes arrays of them. Methods raise UsageError for images of another shape or type, and for a `device`
-    that this machine does not have.
+    (n, h, w, channels), uint8 or numbers in `value_range`, the (black, white) values; or one image without n; or rows
+    of a table as in `from_table`; or a `Dataset` or its samples, of the model's fields and shapes. Results are tensors
+    on the CPU with one row an image; `.numpy()` makes arrays of them. Methods raise UsageError for images of another
+    shape or type, for rows that cannot be read, and for a `device` that this machine does not have.
     """
 
     architecture: str
@@ -72,11 +76,22 @@ class GlobalModel:
 
     def __repr__(self) -> str:
         weights = sum(tensor.numel() for tensor in self.state.values() if tensor.is_floating_point())
-        return f"GlobalModel({self.architecture!r}, {self.schema.summary}, {weights:,} weights)"
+        size = f"{weights:,} weights" if weights else f"{sum(t.nbytes for t in self.state.values()):,} bytes"
+        return f"GlobalModel({self.architecture!r}, {self.schema.summary}, {size})"
 
     def module(self) -> Classifier:
-        """The classifier in eval mode on the CPU: float32 (n, channels, height, width) in −1..1 -> logits (n, C)."""
+        """The classifier in eval mode on the CPU: float32 (n, channels, height, width) in −1..1 -> logits (n, C).
+
+        Raises UsageError for a model that is no network.
+        """
         return load_network(self.architecture, self.schema, self.state, "global model")
+
+    def expert(self) -> Expert:
+        """The classifier for inference, a network or of another kind."""
+        kind = kind_of(self.architecture)
+        if kind is NETWORK:
+            return self.module()
+        return kind.load(self.architecture, self.schema, self.state, "global model")
 
     def logits(
         self, images: Images, device: torch.device | str = "cpu", *, value_range: tuple[float, float] | None = None
@@ -90,7 +105,7 @@ class GlobalModel:
         place = find_device(str(device))
         if not len(samples):
             return torch.zeros(0, self.schema.num_classes)
-        return logits(self.module().to(place), samples, place)
+        return self.expert().log_probabilities(samples, place)
 
     def _samples(self, images: Images, value_range: tuple[float, float] | None) -> Samples:
         if isinstance(images, Dataset | Samples):
@@ -99,9 +114,13 @@ class GlobalModel:
             samples = images.samples if isinstance(images, Dataset) else images
             _require_fields(samples.kinds, self.schema.fields)
             return samples
-        if (kind := self.schema.kind.name) != "image":
+        kind = self.schema.kind.name
+        if kind not in ("image", "table"):
             raise UsageError(f"the model takes samples of the kind {kind}, and arrays are images: give a Dataset")
-        values = pixels_of(images, self.schema, value_range)
+        if kind == "table" and value_range is not None:
+            raise UsageError("the model takes rows of a table, which have values of their own: leave value_range out")
+        rows = kind == "table"
+        values = values_of(images, self.schema) if rows else pixels_of(images, self.schema, value_range)
         return Samples(self.schema.fields, {next(iter(self.schema.fields)): values})
 
     def predict(
@@ -176,7 +195,10 @@ class GlobalModel:
             case {"architecture": str(architecture), "schema": schema}:
                 try:
                     model = cls(architecture, Schema.from_json(schema), state)
-                    require_fit(lambda: build(architecture, model.schema), state, "global model")
+                    if kind_of(architecture) is NETWORK:
+                        require_fit(lambda: build(architecture, model.schema), state, "global model")
+                    else:
+                        model.expert()
                 except UsageError as error:
                     raise UsageError(f"{source}: {error}") from error
                 return model
@@ -184,15 +206,18 @@ class GlobalModel:
 
 
 def _require_fields(samples: Mapping[str, Kind], inputs: Mapping[str, Kind]) -> None:
-    """Raise UsageError unless the fields of samples and of a model's inputs have the same names, kinds and shapes.
+    """Raise UsageError unless the fields of samples and of a model's inputs have the same names and kinds.
 
     The `fit` of pictures may differ: it says how they got their shape, and the network does not depend on it.
     """
     if samples.keys() != inputs.keys():
         raise UsageError(f"samples have the fields {', '.join(samples)}, but the model takes {', '.join(inputs)}")
     for name, kind in inputs.items():
-        if (samples[name].name, samples[name].shape) != (kind.name, kind.shape):
-            raise UsageError(f"samples are {samples[name].summary}, but the model takes {kind.summary}")
+        own = samples[name]
+        if own.summary != kind.summary:
+            raise UsageError(f"samples are {own.summary}, but the model takes {kind.summary}")
+        if own != kind and kind.name != "image":
+            raise UsageError(f"samples have {own.difference(kind)} as the model takes them: read them by its schema")
 
 
 def model_file(path: Path) -> Path:

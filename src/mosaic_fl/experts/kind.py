@@ -57,6 +57,11 @@ def no_outline(name: str, schema: Schema) -> Outline:
     return Outline(Work(0, 0, 0, 0), 0)
 
 
+def same_name(name: str) -> str:
+    """The name itself: an expert of this kind travels under the name that its user wrote."""
+    return name
+
+
 @dataclass(frozen=True)
 class ExpertKind:
     """One kind of expert. The state of an expert is tensors by name, of the types that a file can hold.
@@ -65,7 +70,8 @@ class ExpertKind:
     trains an expert. `state` gives its state. `load`: (name, schema, state, source) -> an expert with this state, or
     UsageError that names the `source`. A state may come from anywhere, so `load` unpickles, evaluates and imports
     nothing of it. `check` raises UsageError, before any work, for a name that does not fit the schema. `outline` is the
-    cost of a sample, for limits on received experts.
+    cost of a sample, for limits on received experts. `sent` gives the name under which a state travels: where that is
+    of another kind, this one only fits experts, and the other loads them.
     """
 
     make: Callable[[str, Schema], Any]
@@ -75,3 +81,4 @@ class ExpertKind:
     check: Callable[[str, Schema], None]
     capabilities: frozenset[Capability] = frozenset()
     outline: Callable[[str, Schema], Outline] = no_outline
+    sent: Callable[[str], str] = same_name

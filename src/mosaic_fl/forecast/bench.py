@@ -40,13 +40,13 @@ class Bench:
         return Stream(self.config.run.seed, "forecast")
 
     def data(self, n: int) -> Dataset:
-        """n labelled images: evenly from the run's own, with repetition, or random ones where the run has none."""
+        """n labelled samples: evenly from the run's own, with repetition, or random ones where the run has none."""
         if self.images is not None and len(self.images):
             indices = torch.arange(n) * max(1, len(self.images) // n) % len(self.images)
             return self.images.subset(indices)
         rng = self.stream.torch()
-        images = torch.randint(256, (n, *self.schema.shape), generator=rng, dtype=torch.uint8)
-        return image_dataset(images, torch.arange(n) % self.schema.num_classes, self.schema)
+        values = self.schema.kind.to_rest(torch.rand(n, *self.schema.shape, generator=rng) * 2 - 1)
+        return image_dataset(values, torch.arange(n) % self.schema.num_classes, self.schema)
 
     def model(self, architecture: str) -> Classifier:
         """An untrained classifier."""

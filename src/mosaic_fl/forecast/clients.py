@@ -64,8 +64,9 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
     if spec is not None:
         batch = rung(share.samples, generator_batch(config.generator, spec.family, share.samples))
         steps = generator_steps(config.generator, share.samples)
-        jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))
-        if GENERATORS[spec.family].fits_density:
+        if GENERATORS[spec.family].has_steps:
+            jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))
+        if GENERATORS[spec.family].fits_density or not GENERATORS[spec.family].has_steps:
             jobs.append(Job("generator", Unit("density", spec.family), share.samples))
     if config.prototypes.per_class:
         jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))

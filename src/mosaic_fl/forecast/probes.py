@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -88,7 +89,7 @@ def prototypes_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
 
 
 def density_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
-    """A client's image in the fit of the density that ends a generator's training."""
+    """A client's sample in the fit of the density that ends a generator's training, or of a generator without steps."""
     settings = bench.config.generator.model_copy(update={"family": unit.name, "steps": 1, "batch_size": 2})
     data = bench.data(n)
     every = torch.arange(n)
@@ -119,11 +120,16 @@ def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     even = torch.full((unit.batch, classes), 1 / unit.batch)
     with bench.stream.ambient():
         meta = MetaTransformer(even, bench.config.meta) if unit.name == "meta" else None
-    teachers = Teachers(MixtureOfExperts((), even, torch.full((unit.batch, classes), 1 / classes)), meta)
+    mixture = MixtureOfExperts((), even, torch.full((unit.batch, classes), 1 / classes))
+    teachers = Teachers(mixture, meta)
     if unit.name == "evened":
         balanced = outputs[:, 0].log_softmax(1)
         return _image_seconds(lambda m: teachers.evened_over(balanced[:m]), n)
-    return _image_seconds(lambda m: teachers.log_probabilities(unit.name, outputs[:m]), n)
+
+    def answer(m: int) -> object:
+        return replace(teachers, log_shares=torch.zeros(m, unit.batch)).log_probabilities(unit.name, outputs[:m])
+
+    return _image_seconds(answer, n)
 
 
 def student_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:

@@ -28,7 +28,7 @@ def per_image(unit: Unit, bench: Bench) -> float:
     if unit.kind in SMALL:
         return LEAST_IMAGE
     passes = 1 if unit.kind in AT_ONCE else BACKWARD
-    side = min(bench.schema.shape[1:])
+    side = min(bench.schema.shape[1:], default=1)  # of an image; a row of a table has none
     return LEAST_IMAGE + passes * numbers(unit, bench) * side / RATE
 
 

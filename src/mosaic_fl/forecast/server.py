@@ -9,19 +9,25 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.sizes import model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Unit
+from mosaic_fl.models import default_student
 from mosaic_fl.registries import GENERATORS
+from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import at_once
+from mosaic_fl.server.gate import HOLDOUT, network_settings
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
-from mosaic_fl.server.recipes import Recipe, best_teacher, candidates, needs_meta, tried_teachers
+from mosaic_fl.server.recipes import Recipe
 from mosaic_fl.server.student import CHECKS
+from mosaic_fl.server.teachers import GATE
 from mosaic_fl.server.transfer import has_prior, pool_samples
 
 DRAWS = 3.0  # samples that an unconditional generator draws for one sample of a class
 COPIES = 3.0  # of the transfer set in memory while it is written: the set, its packed form, the file's bytes
 PARTS = 4  # of the experts' outputs at once in memory while teachers work on them
+TREE_SECONDS = 1e-4  # of the gate's trees, a sample and source
 PASSES = 2.0  # a stage's bytes are written and read
 
 
@@ -56,25 +62,32 @@ def distillation(
     settings = config.distill
     classes = schema.num_classes
     experts = len(contributors)
-    jobs, disk = meta_model(config, schema, contributors) if needs_meta(settings, schema, None) else ([], 0)
+    has_gate = config.experts.kind == "clients" and any(c.family for c in contributors)
+    even = torch.full((experts, classes), 1 / experts)
+    choices = Choices(settings, schema, None, even, gate=has_gate, judged=can_score)
+    jobs, disk = meta_model(config, schema, contributors) if choices.needs_meta else ([], 0)
     images = transfer(config, schema, contributors)
     total = images.total
     meta = bool(jobs)
     jobs += images.jobs + outputs("pool", contributors, total)
-    best = best_teacher(settings, schema, None, meta=meta)
+    best = choices.best(meta=meta)
     teacher = best if settings.teacher == "auto" else settings.teacher
     measurable = any(c.family for c in contributors) and not any(c.rejects for c in contributors)
     # As the kind of samples says: nobody has looked at the generators yet.
     weak = has_prior(settings, schema) and measurable and not settings.fresh
     asks = can_score and (weak and bool(settings.both) if settings.choose == "auto" else settings.choose)
-    tried = tried_teachers(settings, best) if asks else []
+    asks = choices.asked if schema.of_rows else asks
+    tried = choices.tried(best, meta=meta) if asks else []
     teachers = sorted({teacher, *tried})
     steps = sorted({*teachers, "class_balanced"})
+    if GATE in teachers:
+        jobs += gate(config, schema, contributors, total)
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*steps, "evened"]]
     stage = pool_bytes(schema, total, len(teachers))
     jobs.append(Job("pool", Unit("packing"), PASSES * stage))
     labelled = images.generated > 0 and (settings.plain or not has_prior(settings, schema))
-    recipes = candidates(Recipe(teacher, 0.5, measured=True), tried, labelled=labelled) if asks else []
+    default = choices.default(teacher, Recipe(teacher, 0.5, measured=True))
+    recipes = choices.candidates(default, tried, labelled=labelled) if asks else []
     short = max(1, round(settings.candidate_share * settings.steps))
     for recipe in recipes:
         jobs += student_steps(f"candidate-{recipe.name}", config, student, total, short)
@@ -88,7 +101,7 @@ def distillation(
         jobs += student_steps(name, config, student, total, settings.steps)
     if settings.fresh:
         fresh_images = settings.steps * settings.batch_size
-        jobs += sampling("student", contributors, fresh_images, balanced=settings.balanced)
+        jobs += sampling("student", contributors, fresh_images, balanced=bool(settings.balanced))
         jobs += [
             *outputs("student", contributors, fresh_images),
             Job("student", Unit("teachers", teacher, experts), fresh_images),
@@ -119,6 +132,24 @@ def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributo
     return jobs, packed_bytes({name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()})
 
 
+def gate(config: Config, schema: Schema, contributors: Sequence[Contributor], total: int) -> list[Job]:
+    """The gate on sources: its samples, its training, and its word on `total` samples."""
+    samples = config.distill.gate_samples
+    sources = len([c for c in contributors if c.family])
+    jobs = sampling(GATE, contributors, samples, balanced=False)
+    if sources < 2:
+        return jobs
+    if schema.of_rows:
+        return [*jobs, Job(GATE, Unit("fixed"), TREE_SECONDS * sources * (samples + total))]
+    held_back = round(HOLDOUT * samples)
+    settings = network_settings()
+    steps = steps_for(samples - held_back, settings)
+    network = default_student(schema)
+    looks = held_back * (steps / settings.check_every + 1)
+    jobs.append(Job(GATE, Unit("train", network, settings.batch_size), steps))
+    return [*jobs, Job(GATE, Unit("forward", network), looks), Job("pool", Unit("forward", network), total)]
+
+
 @dataclass(frozen=True)
 class TransferImages:
     """The number of images from generators, the total number of images, and the jobs of making them."""
@@ -135,7 +166,7 @@ def transfer(config: Config, schema: Schema, contributors: Sequence[Contributor]
     strong = not has_prior(settings, schema) and not any(c.rejects for c in contributors)
     has_generator = any(c.family for c in contributors)
     generated = pool_samples(settings, schema, len(contributors), strong=strong) if has_generator else 0
-    jobs = sampling("pool", contributors, generated, balanced=settings.balanced)
+    jobs = sampling("pool", contributors, generated, balanced=bool(settings.balanced))
     if prior:
         jobs.append(Job("pool", Unit("prior"), prior))
     plain = generated if settings.plain or not prior else 0

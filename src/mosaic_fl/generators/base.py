@@ -1,12 +1,14 @@
 """The interface of a generator, and the specification from which the server rebuilds one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from mosaic_fl.domains.kind import Kind
+from mosaic_fl.domains.samples import Samples, concatenate, from_network
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.devices import AT_ONCE, images_at_once
@@ -14,7 +16,6 @@ from mosaic_fl.numerics.states import State
 from mosaic_fl.registries import GENERATORS
 
 MAX_WIDTH = 1024  # of a received specification
-LATENT = 16  # the size of z where the configuration leaves it open
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,20 @@ class Generator(nn.Module):
             ]
         self.train(was_training)
         return torch.cat(images) if images else torch.empty(0, device=device)
+
+    def samples(self, kinds: Mapping[str, Kind], labels: Tensor, rng: torch.Generator) -> Samples:
+        """Samples at rest of these `kinds`, one per label, on the CPU; see `sample`.
+
+        Raises UsageError where what is drawn is not finite.
+        """
+        parts = list[Samples]()
+        for part in labels.split(AT_ONCE):
+            outputs = self.sample(part, rng)
+            if not bool(outputs.isfinite().all()):
+                family = self.spec.family
+                raise UsageError(f"a generator ({family}) gives non-finite samples: leave its contribution out")
+            parts.append(from_network(kinds, outputs).to("cpu"))
+        return concatenate(parts)
 
 
 def build(spec: GeneratorSpec, schema: Schema) -> Generator:

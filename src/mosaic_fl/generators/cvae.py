@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.generators.base import LATENT, Generator, GeneratorSpec
+from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.density import ClassMixture, compact, most_components
 from mosaic_fl.generators.family import Family
 from mosaic_fl.generators.perceptual import LayerOutputs, frozen
@@ -32,9 +32,6 @@ from mosaic_fl.training.steps import PlainStep
 
 DENSITY = "density."  # before the names of the density's tensors
 SMALLEST_MAP = 4  # pixels a side at which the decoder starts
-# classes up to which the latent has its usual size, and the largest that more classes give it
-USUAL_CLASSES = 10
-LARGEST_LATENT = 64
 
 
 def _levels(schema: Schema) -> int:
@@ -122,15 +119,6 @@ class Encoder(nn.Module):
         return mean, log_variance.clamp(-12, 6)
 
 
-def vae_spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
-    """The specification of a client's VAE: where the latent's size is open, it grows with the root of the classes.
-
-    So it is 16 for ten classes, 33 for 43 and 64 at most (docs/notes/other-data.md).
-    """
-    grown = round(LATENT * math.sqrt(schema.num_classes / USUAL_CLASSES))
-    return GeneratorSpec("cvae", config.latent or min(LARGEST_LATENT, max(LATENT, grown)), config.width)
-
-
 def evidence_loss(pixel_logits: Tensor, images: Tensor, mean: Tensor, log_variance: Tensor, kl: float) -> Tensor:
     """−ELBO a sample in nats: Bernoulli reconstruction summed over pixels + kl · KL(q(z | x, y) ‖ N(0, 1)).
 
@@ -158,7 +146,7 @@ def train_vae(
     sample, and the number of values of a sample. Without `expert` that term is left out. Raises MosaicError where the
     loss is no longer finite.
     """
-    spec = vae_spec(config, data.schema)
+    spec = GeneratorSpec("cvae", config.latent, config.width)
     with stream.ambient():
         decoder = Decoder(spec, data.schema).to(device)
         encoder = Encoder(spec, data.schema).to(device)
@@ -211,7 +199,6 @@ FAMILY = Family(
     build=Decoder,
     train=train_vae,
     fits_density=True,
-    spec=vae_spec,
     least_batch=16,
     upgrade=_upgrade,
 )

@@ -17,7 +17,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec, central
-from mosaic_fl.generators.family import Family, plain_spec
+from mosaic_fl.generators.family import Family
 from mosaic_fl.generators.losses import (
     BatchStatistics,
     adversarial_discriminator,
@@ -148,7 +148,7 @@ def train_gan(
     (Yazıcı et al. 2019): its Fréchet distance is 14 to 52 % lower on digits. `expert` is frozen in eval mode during the
     training. Raises UsageError where no term has a weight, MosaicError where a loss is no longer finite.
     """
-    spec = plain_spec(config, data.schema)
+    spec = GeneratorSpec(config.family, config.latent, config.width)
     with stream.ambient():
         generator = DCGANGenerator(spec, data.schema).to(device)
         judge = Discriminator(spec, data.schema).to(device)
@@ -171,7 +171,7 @@ def train_gan(
 
         def loss(_: int) -> Tensor:
             # Always a whole batch of fakes: they cost no data, and the terms below are averages over them.
-            z = torch.randn(config.batch_size, spec.latent, generator=rng).to(device)
+            z = torch.randn(config.batch_size, config.latent, generator=rng).to(device)
             fake_labels = labels[torch.randint(len(data), (config.batch_size,), generator=rng).to(device)]
             fake = generator(z, fake_labels)
             parts = terms.of(fake)

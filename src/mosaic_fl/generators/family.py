@@ -10,7 +10,7 @@ from torch import nn
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.generators.base import LATENT, Generator, GeneratorSpec
+from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State
 from mosaic_fl.training.monitor import Monitor
@@ -38,7 +38,7 @@ class Train(Protocol):
 
 def plain_spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
     """The specification with the sizes of the configuration."""
-    return GeneratorSpec(config.family, config.latent or LATENT, config.width)
+    return GeneratorSpec(config.family, config.latent, config.width)
 
 
 def no_check(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.Module | None) -> None:
@@ -60,9 +60,10 @@ class Family:
     `expert` (None: not known yet). `max_latent`: the largest latent in a received specification. `learns_from_expert`:
     training needs the gradients of the classifier. `spec` is the specification that a client with these settings
     trains. `fits_density`: training ends with a density that is fitted to all samples at once. `least_batch`: the
-    fewest samples a step that it learns well from, for small clients; None: its batches are as configured. `upgrade`
-    gives a received state that an earlier version wrote the form of today; it takes no more memory than the state, and
-    leaves what it does not know for the check of names and shapes.
+    fewest samples a step that it learns well from, for small clients; None: its batches are as configured. `has_steps`:
+    it takes steps; else it is one fit, and the settings of steps have no effect. `upgrade` gives a received state that
+    an earlier version wrote the form of today; it takes no more memory than the state, and leaves what it does not know
+    for the check of names and shapes.
     """
 
     conditional: bool
@@ -75,4 +76,5 @@ class Family:
     spec: Callable[[GeneratorConfig, Schema], GeneratorSpec] = plain_spec
     fits_density: bool = False
     least_batch: int | None = None
+    has_steps: bool = True
     upgrade: Callable[[State], State] = no_upgrade

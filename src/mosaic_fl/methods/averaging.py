@@ -5,6 +5,7 @@ Also the parts that all methods with rounds share: participants, local settings,
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import exp
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from mosaic_fl.config import RoundsConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.federation import Federation, FitJob, Fitted
+from mosaic_fl.exchange.federation import MILLINATS, Federation, FitJob, Fitted
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, weighted_sum
@@ -132,6 +133,16 @@ def validation_accuracy(confusions: Sequence[Tensor]) -> float | None:
     right = sum(int(confusion.diagonal().sum()) for confusion in confusions)
     samples = sum(int(confusion.sum()) for confusion in confusions)
     return right / samples if samples else None
+
+
+def probability_of_truth(tables: Sequence[Tensor]) -> float | None:
+    """exp(−mean log-loss) over all samples, 0..1: the geometric mean of the true classes' probabilities; None without.
+
+    `tables` are those of `Federation.evaluate` with losses. Of rows it judges better than the accuracy does: where one
+    class is rare, all models have nearly the same accuracy.
+    """
+    samples, loss = (sum(int(table[:, column].sum()) for table in tables) for column in (0, 1))
+    return exp(-loss / MILLINATS / samples) if samples else None
 
 
 def validation_figures(confusions: Sequence[Tensor], name: str = "validation_accuracy") -> dict[str, float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mosaic_fl.config import Config
+from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.capability import Capability
 
 if TYPE_CHECKING:  # these import torch, which takes seconds
@@ -82,9 +83,14 @@ class Card:
         `models` are the clients' architectures. `student` is the global model's architecture.
         """
         from mosaic_fl.experts.naming import require
+        from mosaic_fl.server.boosting import is_boosted
 
         self.settings(config)
         require(models, self.requires, self.title)
+        if is_boosted(student) and self.serves == ONE_MODEL and not (self.fuses or self.reference):
+            raise UsageError(
+                f"{self.title} trains a network, and student {student} is none: name one, as mlp:64, or take mosaic"
+            )
         if self.checks:
             _function(self.checks)(config, schema, models, student)
 

@@ -31,6 +31,7 @@ from mosaic_fl.methods.sending import by_client, upload_size
 from mosaic_fl.models import build, default_student
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.transfer import transfer_set
 from mosaic_fl.storage.journal import Journal
@@ -74,10 +75,14 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
 
 
 def with_standard_prior(contribution: Contribution) -> Contribution:
-    """The contribution with a decoder that is sampled at N(0, I), as in the paper, not at its fitted density."""
-    if contribution.generator is None or contribution.generator_spec is None:
+    """The contribution with a decoder that is sampled at N(0, I), as in the paper, not at its fitted density.
+
+    A generator of a family without such a density is as it is.
+    """
+    spec = contribution.generator_spec
+    if contribution.generator is None or spec is None or not GENERATORS.received(spec.family).fits_density:
         return contribution
-    density = ClassMixture(contribution.schema.num_classes, contribution.generator_spec.latent)
+    density = ClassMixture(contribution.schema.num_classes, spec.latent)
     plain = {f"density.{name}": tensor for name, tensor in density.state_dict().items()}
     return replace(contribution, generator={**contribution.generator, **plain})
 

@@ -23,6 +23,7 @@ from mosaic_fl.methods.averaging import (
     States,
     averaging_rounds,
     packed_sizes,
+    probability_of_truth,
     shared_architecture,
     traffic,
     validation_accuracy,
@@ -54,6 +55,8 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     contributions = federation.contribute(common_start.starts)
 
     def judge(model: GlobalModel) -> float | None:
+        if model.schema.of_rows:
+            return probability_of_truth(federation.evaluate(model.architecture, model.state, losses=True))
         return validation_accuracy(federation.evaluate(model.architecture, model.state))
 
     # Without held-back samples nobody can judge, and auto does without; who asks for a judge was told before.

@@ -1,20 +1,35 @@
-"""The models that the user of this machine has admitted: their own factories by name, and packages of architectures."""
+"""The models that the user of this machine has admitted: their own by name, and packages of architectures.
+
+Their own are factories of networks, and models that are no networks: an ONNX file's bytes, or an estimator.
+"""
 
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Protocol, TypeGuard
 
 import torch
 from torch import nn
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.storage.files import sha256
 
+MAX_OWN_NAME = 60  # characters of a file's name in a model's
 Factory = Callable[..., nn.Module]
 """A callable that makes a new module at each call, from no argument or from the schema."""
+
+
+class Estimator(Protocol):
+    """A classifier as scikit-learn's, fitted or not."""
+
+    def fit(self, X: Any, y: Any, /) -> Any: ...
+
+    def predict(self, X: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -33,25 +48,28 @@ class Own:
 
 
 _own: dict[str, Own] = {}
+_models: dict[str, Any] = {}
 _packages: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Admissions:
-    """All admitted models: factories by name, and the packages whose architectures may be built."""
+    """All admitted models: factories and models by name, and the packages whose architectures may be built."""
 
     factories: dict[str, Own]
+    models: dict[str, Any]
     packages: set[str]
 
     def update(self, other: "Admissions") -> None:
         """Admit the models of `other` too."""
         self.factories.update(other.factories)
+        self.models.update(other.models)
         self.packages.update(other.packages)
 
 
 def admissions() -> Admissions:
     """The admitted models themselves, for worker processes that start without them."""
-    return Admissions(_own, _packages)
+    return Admissions(_own, _models, _packages)
 
 
 def is_own(name: str) -> bool:
@@ -67,6 +85,35 @@ def admit_package(package: str) -> None:
 def is_admitted(package: str) -> bool:
     """Whether the package is admitted, so that it may be imported."""
     return package in _packages
+
+
+def own_model(name: str) -> Any:
+    """The model that is no factory and is admitted under this name, or None."""
+    return _models.get(name)
+
+
+def admit_onnx(content: bytes, name: str) -> str:
+    """Admit the bytes of an ONNX model; returns the name `onnx:NAME-HASH`."""
+    plain = re.sub(r"[^\w.-]", "_", name)[:MAX_OWN_NAME] or "model"
+    name = f"onnx:{plain}-{sha256(content)[:8]}"
+    _models[name] = content
+    return name
+
+
+def admit_estimator(estimator: object) -> str:
+    """Admit an estimator as scikit-learn's; returns the name `estimator:CLASS#NUMBER`, the same for the same object."""
+    number = 1
+    while _models.get(name := f"estimator:{type(estimator).__name__}#{number}", estimator) is not estimator:
+        number += 1
+    _models[name] = estimator
+    return name
+
+
+def is_estimator(value: object) -> TypeGuard[Estimator]:
+    """Whether a value can be fitted and asked for classes, as scikit-learn's estimators can."""
+    return (
+        not isinstance(value, type | nn.Module) and callable(getattr(value, "fit", None)) and hasattr(value, "predict")
+    )
 
 
 def import_factory(path: str) -> object:

@@ -8,24 +8,53 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from mosaic_fl.config.model_names import FORMS, IMPORT_PATH, MAX_SPEC, TIMM, Bounds, parse
+from mosaic_fl.config.model_names import (
+    ESTIMATOR_FORMS,
+    FORMS,
+    IMPORT_PATH,
+    MAX_SPEC,
+    TIMM,
+    Bounds,
+    is_onnx_file,
+    parse,
+    require_packages,
+)
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models.classifier import Classifier, Wrapper
 from mosaic_fl.models.maps import Work, measure, require_small
-from mosaic_fl.models.own import Factory, admit, admit_package, import_factory, is_admitted, is_own, make_own, reason
+from mosaic_fl.models.own import (
+    Estimator,
+    Factory,
+    admit,
+    admit_estimator,
+    admit_onnx,
+    admit_package,
+    import_factory,
+    is_admitted,
+    is_estimator,
+    is_own,
+    make_own,
+    own_model,
+    reason,
+)
 from mosaic_fl.models.trainable import check_training
 from mosaic_fl.registries import EXPERTS
 from mosaic_fl.storage.container import TYPES
+from mosaic_fl.storage.files import read_bytes
 
+MAX_ONNX = 2**28  # bytes of an ONNX file
 MAX_PARAMETERS = 500_000_000  # of a model that is built in or timm's: 2 GB in float32
 PACKAGE = "timm"
+OWN_MODELS = {"onnx": "name its file, as heart.onnx", "estimator": "pass it as model="}
+AXES = 3  # of an image: channels, height, width
 PROBE = 2  # images in the batch of a probe
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
@@ -57,18 +86,28 @@ def families() -> dict[str, Family]:
     return dict(_families)
 
 
-def trust(spec: str | Factory) -> str:
-    """Admit a user's own factory, or timm's models, and return the name.
+def trust(spec: str | Path | Factory | Estimator) -> str:
+    """Admit a user's own factory, file or estimator, or timm's models, and return the name.
 
     `spec` is a callable that returns a new `nn.Module` at each call (a class, a function, a lambda), or the import path
     `package.module:factory` of one; it takes no argument, or the `Schema`. `timm:NAME`, or `timm` alone, admits all
-    models of timm. The name of a kind of expert admits the package that registers it. Names of built-in models pass
-    through. Call it only with names from the user of this machine: only this function imports what a name says, or
-    admits timm. Raises UsageError where the import fails or finds no such callable.
+    models of timm. `FILE.onnx` admits the model in this file. An estimator as scikit-learn's admits itself, fitted or
+    not. The name of a kind of expert admits the package that registers it. Names of built-in models pass through.
+
+    Call it only with names from the user of this machine: only this function imports what a name says, or admits timm.
+    Raises UsageError where the import fails or finds no such callable.
     """
+    if isinstance(spec, Path):
+        spec = str(spec)
     if not isinstance(spec, str):
-        return admit(spec)
+        return admit_estimator(spec) if is_estimator(spec) else admit(spec)
+    if is_onnx_file(spec):
+        return admit_onnx(read_bytes(Path(spec), MAX_ONNX), Path(spec).stem)
     head = spec.split(":")[0]
+    if head in ESTIMATOR_FORMS:
+        require_packages(spec)
+    if head in OWN_MODELS and own_model(spec) is None:
+        raise UsageError(f"model {spec!r} is none of this process: {OWN_MODELS[head]}")
     if head == PACKAGE:
         admit_package(PACKAGE)
     if head not in FORMS and head in EXPERTS:
@@ -160,7 +199,9 @@ def _check(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
         except Exception as error:  # a foreign module may raise anything
             failure = error
     hint = "; a larger data.image_size may help" if spec.startswith(TIMM) else ""
-    raise UsageError(f"model {spec!r} cannot take images of shape {schema.shape}: {reason(failure)}{hint}") from failure
+    samples = f"images of shape {schema.shape}" if len(schema.shape) == AXES else schema.kind.summary
+    hint = hint if len(schema.shape) == AXES else "; mlp takes samples of any shape, as mlp:128"
+    raise UsageError(f"model {spec!r} cannot take {samples}: {reason(failure)}{hint}") from failure
 
 
 @torch.no_grad()

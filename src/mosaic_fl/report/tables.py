@@ -149,7 +149,7 @@ def _title(result: dict[str, Any]) -> str:
     parts = {
         "{}": result.get("data"),
         "{} clients": result.get("clients"),
-        "α = {:g}": result.get("alpha"),
+        "α = {:g}": None if result.get("split") == "by_column" else result.get("alpha"),
         "seed {}": result.get("seed"),
         "global model {}": result.get("student"),
     }

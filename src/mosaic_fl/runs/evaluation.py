@@ -13,7 +13,9 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.inference import accuracy, recall
+from mosaic_fl.runs.quality import quality, wants_quality
 from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logits, mean_probabilities
+from mosaic_fl.server.teachers import GATE
 
 
 def figures(
@@ -52,11 +54,13 @@ def figures(
     }
     if outcome.distilled:
         distilled = outcome.distilled
-        teach = {"teacher": partial(distilled.teachers.log_probabilities, distilled.choice["teacher"])}
-        alike = distilled.teachers.mixture is distilled.clients
-        answers = _answers(distilled.clients, test.samples, device, teach if alike else {})
+        name = distilled.choice["teacher"]
+        # One look at the clients' models serves all, but for a teacher that has other experts or reads samples, too.
+        alike = distilled.teachers.mixture is distilled.clients and name != GATE
+        teach = {"teacher": partial(distilled.teachers.log_probabilities, name)} if alike else {}
+        answers = _answers(distilled.clients, test.samples, device, teach)
         if not alike:
-            answers |= distilled.teachers.mixture.fused(test.samples, teach, device)
+            answers |= {"teacher": distilled.teachers.ask({name}, test.samples, device)[name]}
         result |= {
             "teacher_accuracy": accuracy(answers["teacher"], labels),
             "choice": distilled.choice,
@@ -66,8 +70,12 @@ def figures(
         }
     elif ensemble is not None:
         result |= _clients(answers, ensemble.mixture, labels, clients)
-    if ceiling is not None:
-        result["centralised_accuracy"] = accuracy(ceiling.logits(test.samples, device), labels)
+    pooled = None if ceiling is None else ceiling.logits(test.samples, device)
+    if pooled is not None:
+        result["centralised_accuracy"] = accuracy(pooled, labels)
+    if wants_quality(test.samples):
+        more = {} if pooled is None else {"centralised": quality(pooled, labels)}
+        result["quality"] = {"served": quality(predictions, labels), **result.get("quality", {}), **more}
     return result
 
 
@@ -81,6 +89,8 @@ def _answers(
         "class_weighted": lambda outputs: class_weighted(outputs, mixture.weights),
         "local": lambda outputs: outputs.argmax(2),
     }
+    if wants_quality(samples):
+        fuses["own"] = lambda outputs: outputs.log_softmax(2)
     return mixture.fused(samples, {**fuses, **more}, device)
 
 
@@ -89,9 +99,19 @@ def _clients(answers: Mapping[str, Tensor], mixture: MixtureOfExperts, labels: T
     own = [float((classes == labels).float().mean()) if len(labels) else 0.0 for classes in answers["local"].T]
     ensembles = ("ensemble", "mean_probability", "class_weighted")
     return {
+        **_quality(answers, mixture, labels, clients),
         **{f"{name}_accuracy": accuracy(answers[name], labels) for name in ensembles},
         "local_accuracy": _by_client(own, mixture.owners, clients, None),
     }
+
+
+def _quality(answers: Mapping[str, Tensor], mixture: MixtureOfExperts, labels: Tensor, clients: int) -> dict[str, Any]:
+    """The entry `quality` of the clients' models, alone and as ensembles; none where samples are not rows."""
+    if "own" not in answers:
+        return {}
+    own = [quality(scores, labels) for scores in answers["own"].unbind(1)]
+    shared = {name: quality(scores, labels) for name, scores in answers.items() if name not in ("own", "local")}
+    return {"quality": {**shared, "local": _by_client(own, mixture.owners, clients, None)}}
 
 
 def _by_client(values: Sequence[Any], owners: Sequence[int], clients: int, absent: Any) -> list[Any]:

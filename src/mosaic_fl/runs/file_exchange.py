@@ -15,7 +15,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.answers.book import UnansweredError
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.models import check, default_student, trust
+from mosaic_fl.models import default_student, trust
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
@@ -25,7 +25,7 @@ from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.server.black_boxes import questions, settle
-from mosaic_fl.server.checks import check_distillation
+from mosaic_fl.server.checks import check_distillation, check_student
 from mosaic_fl.server.distill import Distilled, compatible, distill
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal
@@ -64,7 +64,7 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     schema = contributions[0].schema
     device = find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
-    check(student, schema)
+    check_student(config, schema, student)
     test_data = load_test(test, schema, config.data) if test else None
     check_one_exchange(config)
     config = settle(contributions, config.with_values({"models.student": student}))

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.inputs import Input, Inputs
+from mosaic_fl.data.inputs import Input, Inputs, read_inputs
 from mosaic_fl.domains.image.decoding import tell_remarks
 from mosaic_fl.domains.image.form import picture_form
 from mosaic_fl.domains.image.opening import Pixels
@@ -40,6 +41,24 @@ class Prediction:
     row: int | None
     probabilities: tuple[float, ...] = ()
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions for `total` inputs, which are `inputs` in words; `places` of each say which one it is."""
+
+    predictions: Iterator[Prediction]
+    total: int
+    places: tuple[str, ...]
+    inputs: str
+
+
+def predict_images(model: GlobalModel, data: Path, reading: ReadingConfig, device: torch.device) -> Predictions:
+    """The predictions for the pictures at `data`; raises UsageError where there are none."""
+    form = model_form(model.schema, reading)
+    inputs = read_inputs(data, reading)
+    places = ("image", "file", "row") if inputs.tabular else ("image", "file")
+    return Predictions(predictions(model, inputs, form, device), inputs.total, places, "images")
 
 
 def model_form(schema: Schema, reading: ReadingConfig) -> PictureForm:

@@ -40,20 +40,22 @@ def choose_format(name: str | None, suffix: str | None) -> str:
 class Table:
     """The columns of predictions, and a prediction as a row of them.
 
-    `image`, `file` and, where inputs have rows, `row`; `class` (its number), `name` and `probability` of the most
-    probable class; with `every`, one column a class; `error`. For a broken picture the other values are None.
+    `places` names the columns that say which input it is: of `image`, `file` and `row`. Then come `class` (its
+    number), `name` and `probability` of the most probable class; with `every`, one column a class; `error`. For an
+    input that cannot be read the other values are None.
     """
 
-    def __init__(self, classes: Sequence[str], *, rows: bool, every: bool) -> None:
+    def __init__(self, classes: Sequence[str], places: Sequence[str], *, every: bool) -> None:
         self.classes = classes
-        self.rows = rows
+        self.places = places
         self.every = every
-        own = ["image", "file", *(["row"] if rows else []), "class", "name", "probability"]
+        own = [*places, "class", "name", "probability"]
         self.columns = [*own, *(f"{CLASS}{name}" for name in classes if every), "error"]
 
     def row(self, prediction: Prediction) -> dict[str, Any]:
         """The values by column."""
-        place = [prediction.image, prediction.file or None, *([prediction.row] if self.rows else [])]
+        everything = {"image": prediction.image, "file": prediction.file or None, "row": prediction.row}
+        place = [everything[name] for name in self.places]
         values = prediction.probabilities
         best = max(range(len(values)), key=values.__getitem__) if values else None
         first = [None] * 3 if best is None else [best, self.classes[best], round(values[best], DIGITS)]

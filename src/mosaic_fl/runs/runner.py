@@ -1,5 +1,6 @@
 """A simulated run from data to result, in a folder from which it can be resumed."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.models import check, default_models, default_student, trust
+from mosaic_fl.models import default_models, default_student, trust
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import benefit
@@ -32,6 +33,8 @@ from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.site_checks import check_sites
+from mosaic_fl.server.boosting import global_name
+from mosaic_fl.server.checks import check_student
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.storage.stopwatch import Stopwatch
@@ -82,7 +85,7 @@ def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
     require_here(models, "a simulation")
     for spec in set(models):
         check_expert(spec, schema)
-    check(student, schema)
+    check_student(config, schema, student)
     return models, student
 
 
@@ -143,7 +146,7 @@ def _on_engine(
                 federation.plan_ceiling(setup.student, config.distill.steps)
             engine_result = engine_result or work(federation, journal)
             if config.run.centralised:
-                ceiling = GlobalModel(setup.student, federation.schema, federation.ceiling())
+                ceiling = GlobalModel(global_name(setup.student), federation.schema, federation.ceiling())
     return *engine_result, ceiling
 
 
@@ -169,6 +172,8 @@ def simulation_result(
 
 
 def fingerprint(splits: Splits) -> str:
-    """SHA-256 of all images and labels."""
+    """SHA-256 of all samples and labels, and of a schema that says more of them than their shape."""
+    schema = splits.train.schema
+    about = [] if schema.kind.name == "image" else [json.dumps(schema.to_json()).encode()]
     tensors = [t for part in (splits.train, splits.test) for t in (*to_tensors(part.samples, "").values(), part.labels)]
-    return sha256(*(t.numpy().tobytes() for t in tensors))
+    return sha256(*about, *(t.numpy().tobytes() for t in tensors))

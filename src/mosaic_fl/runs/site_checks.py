@@ -9,6 +9,7 @@ from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import asks_meta
 from mosaic_fl.errors import UsageError
+from mosaic_fl.generators.base import require_kind
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import SAMPLES_OR_PRIOR
 from mosaic_fl.server.transfer import has_prior
@@ -23,6 +24,7 @@ def check_sites(config: Config, sites: Sequence[Site], device: torch.device) -> 
 def check_generators(config: Config, sites: Sequence[Site], device: torch.device) -> None:
     """Raise UsageError where the method needs a generator and no client has enough training samples to train one.
 
+    Raises UsageError, too, where generators of that family draw no such samples.
     Some methods work with prior images in place of generators. A meta model that learns from samples needs a generator.
     """
     card = METHODS[config.run.method]
@@ -35,14 +37,16 @@ def check_generators(config: Config, sites: Sequence[Site], device: torch.device
     most = 0
     for site in sorted(sites, key=lambda site: -len(site.data)):  # the largest client first: it mostly decides
         samples = len(split(site, config)[0])
-        if pick_family(config.generator, samples, schema, device)[0] != "none":
+        family, _ = pick_family(config.generator, samples, schema, device)
+        if family != "none":
+            require_kind(family, schema)
             return
         most = max(most, samples)
     use = "that a meta model could learn from" if meta else "to distil on"
     raise UsageError(
         f"no client has the generator.min_samples = {config.generator.min_samples} training samples that a generator "
         f"needs (the largest has {most}), so there would be nothing {use}: lower generator.min_samples, take "
-        f"fewer clients{', or say --prior photos' if prior and not meta else ''}"
+        f"fewer clients{', or say --prior photos (of tables: uniform)' if prior and not meta else ''}"
     )
 
 

@@ -14,11 +14,12 @@ from mosaic_fl.experts.answers.book import AnswerBook
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.notes import Note, note
 from mosaic_fl.server import recognition, standing
-from mosaic_fl.server.distill import draw_for_meta, is_measured, learns_on_samples
+from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
 from mosaic_fl.server.pool import Sampler
-from mosaic_fl.server.recipes import needs_meta, with_prior
-from mosaic_fl.server.recognition import Recognition
+from mosaic_fl.server.recipes import with_prior
+from mosaic_fl.server.recognition import Recognition, is_measured
 from mosaic_fl.server.transfer import transfer_set
 
 
@@ -82,10 +83,13 @@ def _draws(
         drawn = recognition.draw(sampler(), seed)
         own = {client: drawn.samples[drawn.sources == client] for client in books}
         measure = _foresee(sampler, mixture.experts, own, seed, device)
-        shared.append(standing.draw(sampler(), seed).samples)
+        if not schema.of_rows:
+            shared.append(standing.draw(sampler(), seed).samples)
     config = with_prior(config, schema, measure)
-    if needs_meta(config.distill, schema, measure) and learns_on_samples(contributions, config):
-        shared.append(draw_for_meta(sampler(), mixture, config).samples)
+    has_gate = any(c.generator is not None for c in contributions)
+    choices = Choices(config.distill, schema, measure, mixture.weights, gate=has_gate, judged=False)
+    if choices.needs_meta and learns_on_samples(contributions, config):
+        shared.append(draw_for_meta(sampler(), mixture, config, schema).samples)
     shared.append(transfer_set(contributions, config.distill, seed, device, sampler).samples)
     return {client: concatenate([*([own[client]] if client in own else []), *shared]) for client in books}
 

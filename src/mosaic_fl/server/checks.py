@@ -8,8 +8,9 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of, require
-from mosaic_fl.models.registry import is_foreign
+from mosaic_fl.models.registry import check, is_foreign
 from mosaic_fl.registries import GENERATORS, NO_FAMILY
+from mosaic_fl.server.boosting import check_boosted, is_boosted
 from mosaic_fl.server.transfer import has_prior
 
 
@@ -40,9 +41,25 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
         raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")
 
 
+def check_student(config: Config, schema: Schema, student: str) -> None:
+    """Raise UsageError, before any work, where no global model of this name can be trained on samples of the schema."""
+    if not is_boosted(student):
+        check(student, schema)
+        return
+    if config.rounds.fine_tune:
+        raise UsageError(
+            f"student {student} has no weights for rounds.fine_tune = {config.rounds.fine_tune} to average: "
+            "set it to 0, or name a network"
+        )
+    check_boosted(student, schema, config.distill)
+
+
 def check_transfer(config: Config, schema: Schema) -> None:
     """Raise UsageError where clients with these settings would leave nothing to distil on."""
     if config.generator.family not in NO_FAMILY:
         GENERATORS[config.generator.family].check(config.generator, 0, schema, None)
     if config.generator.family == "none" and not has_prior(config.distill, schema):
-        raise UsageError("generator.family is none and there are no prior images: add --prior photos, or a generator")
+        raise UsageError(
+            "generator.family is none and there are no prior samples: add --prior photos (of tables: uniform), "
+            "or a generator"
+        )

@@ -17,12 +17,13 @@ from mosaic_fl.models import build, default_student
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
+from mosaic_fl.server.boosting import boost, global_name, is_boosted
 from mosaic_fl.server.growth import Term, goes_on
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.recipes import Recipe, Shares
 from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
-from mosaic_fl.server.transfer import UNLABELLED, TransferSet, transfer_set
+from mosaic_fl.server.transfer import UNLABELLED, TransferSet, drawing, transfer_set
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
@@ -74,7 +75,7 @@ class Classroom:
 
     def model(self, state: State) -> GlobalModel:
         """A student's weights as a global model."""
-        return GlobalModel(self.architecture, self.schema, state)
+        return GlobalModel(global_name(self.architecture), self.schema, state)
 
     def default_recipe(self, best: str) -> Recipe:
         """The recipe that the configuration says, with the teacher `best` where it leaves that open."""
@@ -85,13 +86,22 @@ class Classroom:
         return Recipe(best if settings.teacher == "auto" else settings.teacher, mean, measured=True)
 
     def teach(self, recipe: Recipe, steps: int, monitor: Monitor) -> Product:
-        """The weights of a new student after so many steps by the recipe, and its figures on the hold-out."""
+        """The state of a new student after so many steps by the recipe, and its figures on the hold-out."""
+        if is_boosted(self.architecture):
+            return self._boost(recipe, monitor)
         student = self._student(self.start.get(self.architecture))
         settings = self.config.distill.model_copy(update={"steps": steps})
         stream = Stream(self.config.run.seed, "student")
         fresh = self._fresh(recipe) if settings.fresh else None
         figures = train_student(student, self._lesson(recipe), settings, stream, self.device, monitor, fresh)
         return copy_state(student), {"holdout": figures}
+
+    def _boost(self, recipe: Recipe, monitor: Monitor) -> Product:
+        """The state of boosted trees, as many on trial as later: it takes seconds, and fewer would learn otherwise."""
+        stream = Stream(self.config.run.seed, "student")
+        lesson = self._lesson(recipe)
+        state, figures = boost(self.architecture, self.schema, lesson, self.config.distill, stream, monitor)
+        return state, {"holdout": figures}
 
     def audition(self, recipe: Recipe, judge: Judge, journal: Journal) -> float | None:
         """What the judge says of a short student that was taught by the recipe."""
@@ -110,13 +120,15 @@ class Classroom:
 
         With a `judge` each term has a score; without, the hold-out's loss decides. The hold-out is that of the pool.
         `name` begins the names of its stages.
+        Boosted trees have one term, which ends where more of them no longer gain.
         """
         settings = self.config.distill
-        most = 1 if settings.fresh else settings.terms
+        judged = settings.terms > 1 and not settings.fresh
+        most = settings.terms if judged and not is_boosted(self.architecture) else 1
 
         def judge_term(learn: Callable[[Monitor], Product], monitor: Monitor) -> Product:
             state, info = learn(monitor)
-            return state, info | {"score": judge(self.model(state)) if judge and most > 1 else None}
+            return state, info | {"score": judge(self.model(state)) if judge and judged else None}
 
         stage = journal.stage(name, partial(judge_term, partial(self.teach, recipe, settings.steps)))
         terms = [Term(stage.info["holdout"], stage.info.get("score"))]
@@ -130,7 +142,7 @@ class Classroom:
             if terms[-1].beats(best):
                 best = terms[-1]
                 state = latest.tensors
-        return Course(state, best, terms, len(terms) if judge and most > 1 else 0)
+        return Course(state, best, terms, len(terms) if judge and judged else 0)
 
     def _term(self, recipe: Recipe, number: int, state: State, monitor: Monitor) -> Product:
         """The student with the weights `state` after another term, the `number`-th, on samples of its own."""
@@ -172,12 +184,11 @@ class Classroom:
     def _fresh(self, recipe: Recipe) -> Callable[[int], Lesson]:
         """Batches of new samples, as the paper draws them: one a step, of which the teacher is asked once."""
         settings = self.config.distill
-        mixture = self.teachers.mixture
-        draw = self.sampler().draw if settings.balanced else self.sampler().draw_as_they_come
+        draw = drawing(self.sampler(), settings, self.schema)
 
         def at(step: int) -> Lesson:
             batch = draw(settings.batch_size, Stream(self.config.run.seed, "fresh", round=step))
-            teacher = self.teachers.log_probabilities(recipe.teacher, mixture.outputs(batch.samples, self.device))
+            teacher = self.teachers.ask({recipe.teacher}, batch.samples, self.device)[recipe.teacher]
             return Lesson(batch.samples, batch.labels, teacher, self._shares(recipe, batch.labels, batch.sources))
 
         return at

@@ -16,29 +16,20 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.kind import Expert
-from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.asking import tell_of_asking
+from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.gate import Gate, gate_state, load_gate
 from mosaic_fl.server.growth import goes_on
 from mosaic_fl.server.meta import MetaTransformer
-from mosaic_fl.server.meta_training import few_enough, train_meta
-from mosaic_fl.server.pool import Pool, Sampler
+from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
+from mosaic_fl.server.meta_training import train_meta
+from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.server.recipes import (
-    ENSEMBLES,
-    Recipe,
-    best_teacher,
-    candidates,
-    choose,
-    is_in_doubt,
-    label_shares,
-    needs_meta,
-    tried_teachers,
-    with_prior,
-)
-from mosaic_fl.server.recognition import Recognition, recognition
+from mosaic_fl.server.recipes import ENSEMBLES, Recipe, choose, is_in_doubt, label_shares, with_prior
+from mosaic_fl.server.recognition import Recognition, is_measured, recognition
 from mosaic_fl.server.standing import (
     BEHIND,
     STUDENT,
@@ -49,8 +40,8 @@ from mosaic_fl.server.standing import (
     teacher_accuracies,
     tell_if_behind,
 )
-from mosaic_fl.server.teachers import Teachers
-from mosaic_fl.server.transfer import transfer_set
+from mosaic_fl.server.teachers import GATE, Teachers
+from mosaic_fl.server.transfer import UNLABELLED, transfer_set
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
@@ -97,46 +88,49 @@ def distill(
     client, or there is nothing to distil on; UnansweredError where a black box has to be asked first.
     """
     contributions = compatible(contributions)
+    schema = contributions[0].schema
     clients = MixtureOfExperts.of(contributions, boxes)
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
     sampler = cache(lambda: Sampler(contributions, device, clients.experts))
     measure = _measure(contributions, clients, sampler, config, device, journal)
-    config = with_prior(config, contributions[0].schema, measure)
+    config = with_prior(config, schema, measure)
     settings = config.distill
-    meta = None
-    if needs_meta(settings, contributions[0].schema, measure):
-        meta = _meta_model(contributions, mixture, sampler, config, device, journal)
-    best = best_teacher(settings, contributions[0].schema, measure, meta=meta is not None)
-    jury = judge if judge is not None and is_in_doubt(settings, measure) else None
+    has_gate = not averaging and any(c.generator is not None for c in contributions)
+    judged = judge is not None
+    choices = Choices(settings, schema, measure, clients.weights, gate=has_gate, judged=judged)
+    jury = judge if choices.asked else None
+    meta = _meta_model(contributions, mixture, sampler, config, device, journal) if choices.needs_meta else None
+    best = choices.best(meta=meta is not None)
     teachers = Teachers(mixture, meta)
-    tried = tried_teachers(settings, best) if jury is not None else []
+    tried = choices.tried(best, meta=meta is not None) if jury is not None else []
     names = {best if settings.teacher == "auto" else settings.teacher, *tried}
+    if GATE in names:
+        teachers = replace(teachers, gate=_gate(contributions, sampler, config, device, journal))
     pool = journal.stage("pool", lambda _: _pool(contributions, teachers, names, sampler, config, device))
     teachers = replace(teachers, bias=pool.tensors["bias"])
     shares = label_shares(settings, measure, clients.weights, [c.client for c in contributions])
     classroom = Classroom(config, contributions, teachers, pool.tensors, shares, sampler, device, start or {})
-    recipe = classroom.default_recipe(best)
+    recipe = choices.default(best, classroom.default_recipe(best))
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     recipes = list[Recipe]()
     if jury is not None:
-        labelled = bool((pool.tensors["labels"] >= 0).any())
-        recipes = candidates(recipe, tried, labelled=labelled)
+        recipes = choices.candidates(recipe, tried, labelled=bool((pool.tensors["labels"] >= 0).any()))
         recipe, choice = choose(recipes, lambda trial: classroom.audition(trial, jury, journal), recipe)
     course = classroom.course(recipe, jury, journal)
     trials = len(recipes) + course.trials
     if course.best.score is not None:
         standing = journal.stage("standing", lambda _: ({}, teacher_accuracies(teachers, names, tally, device))).info
-        if settings.retry and settings.plain and pool.info["prior"] and gap(course.best.score, standing) > BEHIND:
-            other = Recipe(max(standing, key=lambda name: standing[name]), 0.0, prior_alone=True)
-            second = classroom.course(other, jury, journal, SECOND)
-            trials += second.trials
-            if second.best.beats(course.best):
-                course = second
-                choice |= {"teacher": other.teacher, "label": 0.0, "prior_alone": True}
-        tell_if_behind(course.best.score, standing, gains=goes_on(course.terms))
         choice |= {"teachers": standing}
-    elif judge is None and measure is not None:
+        if not schema.of_rows:  # there the score is no accuracy
+            second = _second_course(classroom, course, standing, jury, journal)
+            if second is not None:
+                trials += second.trials
+                if second.best.beats(course.best):
+                    course = second
+                    choice |= {"teacher": _best(standing), "label": 0.0, "prior_alone": True}
+            tell_if_behind(course.best.score, standing, gains=goes_on(course.terms))
+    elif judge is None and measure is not None and not schema.of_rows:
         choice |= _on_samples(classroom, course, recipe.teacher, measure, journal)
         if is_in_doubt(settings, measure):
             choice |= {"asking": asdict(tell_of_asking(measure.mean))}
@@ -153,24 +147,19 @@ def distill(
     )
 
 
-def is_measured(contributions: Sequence[Contribution], config: Config) -> bool:
-    """Whether experts' recognition of their own generators' samples says anything."""
-    specs = [c.generator_spec for c in contributions if c.generator_spec is not None]
-    return not config.distill.fresh and bool(specs) and all(spec.conditional for spec in specs)
+def _second_course(
+    classroom: Classroom, course: Course, standing: Mapping[str, float], jury: Judge | None, journal: Journal
+) -> Course | None:
+    """Another student, of prior samples alone, where the one of `course` is behind; None where none is worth a try."""
+    settings = classroom.config.distill
+    has_prior = settings.plain and bool((classroom.pool["sources"] == UNLABELLED).any())
+    if not (settings.retry and has_prior and gap(course.best.score, standing) > BEHIND):
+        return None
+    return classroom.course(Recipe(_best(standing), 0.0, prior_alone=True), jury, journal, SECOND)
 
 
-def draw_for_meta(sampler: Sampler, mixture: MixtureOfExperts, config: Config) -> Pool:
-    """The samples on which a meta model learns."""
-    return sampler.draw(few_enough(config.meta.samples, mixture.weights), Stream(config.run.seed, "meta-samples"))
-
-
-def learns_on_samples(contributions: Sequence[Contribution], config: Config) -> bool:
-    """Whether there are a meta model and synthetic samples for it."""
-    return (
-        config.meta.kind != "none"
-        and config.meta.source == "synthetic"
-        and any(c.generator is not None for c in contributions)
-    )
+def _best(standing: Mapping[str, float]) -> str:
+    return max(standing, key=lambda name: standing[name])
 
 
 def _measure(
@@ -233,6 +222,25 @@ def _pool(
     return tensors, transfer.counts()
 
 
+def _gate(
+    contributions: Sequence[Contribution],
+    sampler: Callable[[], Sampler],
+    config: Config,
+    device: torch.device,
+    journal: Journal,
+) -> Gate | None:
+    """The gate on sources; None where no client has a generator."""
+    if all(c.generator is None for c in contributions):
+        return None
+    samples = config.distill.gate_samples
+    seed = config.run.seed
+
+    def learn(monitor: Monitor) -> Product:
+        return gate_state(contributions, sampler(), samples, seed, device, monitor), {}
+
+    return load_gate(journal.stage("gate", learn).tensors, contributions, seed)
+
+
 def _meta_model(
     contributions: Sequence[Contribution],
     mixture: MixtureOfExperts,
@@ -248,7 +256,7 @@ def _meta_model(
 
     def learn(monitor: Monitor) -> Product:
         if from_samples:
-            pool = draw_for_meta(sampler(), mixture, config)
+            pool = draw_for_meta(sampler(), mixture, config, contributions[0].schema)
             outputs = mixture.outputs(pool.samples, device)
             labels = pool.labels
         else:

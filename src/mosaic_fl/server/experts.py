@@ -5,7 +5,7 @@ constant a sample and expert.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -122,13 +122,17 @@ class MixtureOfExperts:
         A fuse gives a row a sample that depends on this sample alone. It gets the samples in parts, so the outputs of
         many experts on many classes never exist as a whole. Raises UsageError as `outputs` does.
         """
-        require_answers(self.experts, samples)  # all of them at once, not a part at a time
-        parts: dict[str, list[Tensor]] = {name: [] for name in fuses}
-        for part in samples.split(at_once(4 * self.weights.numel())):
-            outputs = self.outputs(part, device)
+        rows: dict[str, list[Tensor]] = {name: [] for name in fuses}
+        for _, outputs in self.parts(samples, device):
             for name, fuse in fuses.items():
-                parts[name].append(fuse(outputs))
-        return {name: torch.cat(rows) for name, rows in parts.items()}
+                rows[name].append(fuse(outputs))
+        return {name: torch.cat(parts) for name, parts in rows.items()}
+
+    def parts(self, samples: Samples, device: torch.device | str = "cpu") -> Iterator[tuple[Samples, Tensor]]:
+        """The samples in parts, each with the expert logits (n, K, C) on it; see `fused`."""
+        require_answers(self.experts, samples)  # all of them at once, not a part at a time
+        for part in samples.split(at_once(4 * self.weights.numel())):
+            yield part, self.outputs(part, device)
 
 
 def mean_logits(outputs: Tensor) -> Tensor:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mosaic_fl.domains.samples import Samples, concatenate, from_network
+from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
-from mosaic_fl.generators.base import Generator
-from mosaic_fl.numerics.devices import AT_ONCE
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.experts import class_weights
 
@@ -70,7 +68,7 @@ class Sampler:
             if k in self.judges:
                 self._by_rejection(k, labels, mine, values, filled, rng)
             else:
-                _put(self._samples(generator, labels[mine], rng), values, mine)
+                _put(generator.samples(self.kinds, labels[mine], rng), values, mine)
                 filled[mine] = True
         if not bool(filled.any()):
             raise UsageError("no generator shows what its client's expert knows: train the generators for longer")
@@ -96,7 +94,7 @@ class Sampler:
             if not share:
                 continue
             labels = torch.multinomial(self.counts[k].float(), share, replacement=True, generator=rng)
-            samples = self._samples(generator, labels, rng)
+            samples = generator.samples(self.kinds, labels, rng)
             if k in self.judges:
                 labels = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
             parts.append(Pool(samples, labels, self.clients[[k] * share]))
@@ -104,19 +102,26 @@ class Sampler:
         sources = torch.cat([part.sources for part in parts])
         return Pool(concatenate([part.samples for part in parts]), labels, sources)
 
-    def _samples(self, generator: Generator, labels: Tensor, rng: torch.Generator) -> Samples:
-        """Samples at rest, as real ones are: a quarter of the memory where these are images.
+    def draw_by_counts(self, n: int, stream: Stream) -> Pool:
+        """n samples as the clients' data lie: client and class together are drawn in proportion to n_k[c].
 
-        Raises UsageError where what is drawn is not finite.
+        What an unconditional generator shows is what its own client's expert says it is.
         """
-        parts = list[Samples]()
-        for part in labels.split(AT_ONCE):
-            outputs = generator.sample(part, rng)
-            if not bool(outputs.isfinite().all()):
-                family = generator.spec.family
-                raise UsageError(f"a generator ({family}) gives non-finite samples: leave its contribution out")
-            parts.append(from_network(self.kinds, outputs).to("cpu"))
-        return concatenate(parts)
+        rng = stream.torch()
+        classes = self.counts.shape[1]
+        cells = torch.multinomial(self.counts.flatten().double(), n, replacement=True, generator=rng)
+        rows = cells // classes
+        labels = cells % classes
+        values = {name: kind.zeros(n) for name, kind in self.kinds.items()}
+        for k, generator in enumerate(self.generators):
+            mine = (rows == k).nonzero().flatten()
+            if generator is None or not len(mine):
+                continue
+            samples = generator.samples(self.kinds, labels[mine], rng)
+            _put(samples, values, mine)
+            if k in self.judges:
+                labels[mine] = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
+        return Pool(Samples(self.kinds, values), labels, self.clients[rows])
 
     def _by_rejection(
         self, k: int, labels: Tensor, places: Tensor, values: dict[str, Tensor], filled: Tensor, rng: torch.Generator
@@ -129,7 +134,7 @@ class Sampler:
             if not len(vacant):
                 return
             batch = min(MOST_AT_ONCE, max(256, 2 * len(vacant)))
-            samples = self._samples(generator, torch.zeros(batch, dtype=torch.int64), rng)
+            samples = generator.samples(self.kinds, torch.zeros(batch, dtype=torch.int64), rng)
             classes = self.judges[k].log_probabilities(samples, generator.device).argmax(1)
             for label in classes.unique().tolist():
                 of_label = vacant[labels[vacant] == label]

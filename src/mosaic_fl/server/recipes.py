@@ -76,10 +76,10 @@ def label_shares(config: DistillConfig, measure: Recognition | None, weights: Te
 def with_prior(config: Config, schema: Schema, measure: Recognition | None) -> Config:
     """The configuration with as many prior samples as generators need, where it leaves them open (`distill.prior`).
 
-    Without a measure, and for samples that have no such prior, the kind of samples decides.
+    Without a measure, for rows and for samples that have no such prior, the kind of samples decides.
     """
     photos = config.distill.model_copy(update={"prior": FALLBACK})
-    if config.distill.prior != "auto" or measure is None or not has_prior(photos, schema):
+    if config.distill.prior != "auto" or measure is None or schema.of_rows or not has_prior(photos, schema):
         return config
     count = round(measure.prior_need * config.distill.prior_pool)
     if not count:

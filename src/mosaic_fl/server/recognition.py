@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mosaic_fl.config import Config
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.pool import Pool, Sampler
@@ -42,6 +44,12 @@ class Recognition:
     def certainty(self) -> Tensor:
         """How certain labels are, (K, C) in 0..1: 0 up to `WEAK`, 1 where all samples are recognised."""
         return ((self.rates - WEAK) / (1 - WEAK)).clamp(0, 1)
+
+
+def is_measured(contributions: Sequence[Contribution], config: Config) -> bool:
+    """Whether experts' recognition of their own generators' samples says anything."""
+    specs = [c.generator_spec for c in contributions if c.generator_spec is not None]
+    return not config.distill.fresh and bool(specs) and all(spec.conditional for spec in specs)
 
 
 def draw(sampler: Sampler, seed: int) -> Pool:

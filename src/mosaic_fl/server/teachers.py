@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +17,12 @@ from mosaic_fl.server.experts import (
     mean_logits,
     mean_probabilities,
 )
+from mosaic_fl.server.gate import Gate, gated
 from mosaic_fl.server.meta_training import meta_log_probabilities
 
 HALF = 0.5
-WITHOUT_BIAS = frozenset({"meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits"})
+GATE = "gate"
+WITHOUT_BIAS = frozenset({"meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits", GATE})
 """Teachers that do not read `Teachers.bias`."""
 
 
@@ -29,12 +30,15 @@ WITHOUT_BIAS = frozenset({"meta", "class_balanced", "class_weighted", "mean_prob
 class Teachers:
     """All teachers over one mixture of experts; `meta` is None where the configuration has no meta model.
 
-    `bias` (C,) is what "class_evened" adds to the class-balanced ensemble; None is 0.
+    `bias` (C,) is what "class_evened" adds to the class-balanced ensemble; None is 0. `gate` is there where the teacher
+    of this name may teach, and `log_shares` (n, K) is then its word on the samples at hand: see `at`.
     """
 
     mixture: MixtureOfExperts
     meta: nn.Module | None
     bias: Tensor | None = None
+    gate: Gate | None = None
+    log_shares: Tensor | None = None
 
     def evened_over(self, balanced: Tensor) -> "Teachers":
         """The same, with the bias that half evens the class-balanced ensemble over images of which it says `balanced`.
@@ -72,10 +76,18 @@ class Teachers:
             answers |= teachers.ask(others, samples, device)
         return teachers, {name: answers[name] for name in sorted(wanted)}
 
+    def at(self, samples: Samples, device: torch.device | str) -> "Teachers":
+        """The same with the gate's word on `samples`, where there is a gate."""
+        return self if self.gate is None else replace(self, log_shares=self.gate.log_shares(samples, device))
+
     def ask(self, names: set[str], samples: Samples, device: torch.device | str) -> dict[str, Tensor]:
         """The log-probabilities (n, C) that each of `names` gives `samples`, with the bias as it is."""
-        fuses = {name: partial(self.log_probabilities, name) for name in sorted(names)}
-        return self.mixture.fused(samples, fuses, device)
+        parts: dict[str, list[Tensor]] = {name: [] for name in sorted(names)}
+        for part, outputs in self.mixture.parts(samples, device):
+            teachers = self.at(part, device) if GATE in names else self
+            for name, rows in parts.items():
+                rows.append(teachers.log_probabilities(name, outputs))
+        return {name: torch.cat(rows) for name, rows in parts.items()}
 
 
 Teacher = Callable[[Teachers, Tensor], Tensor]
@@ -102,6 +114,13 @@ def evened(teachers: Teachers, outputs: Tensor) -> Tensor:
 def weighted(teachers: Teachers, outputs: Tensor) -> Tensor:
     """See `experts.class_weighted`."""
     return class_weighted(outputs, teachers.mixture.weights)
+
+
+def gate(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """See `gate.gated`; raises UsageError where there is no gate."""
+    if teachers.log_shares is None:
+        raise UsageError("distill.teacher is gate, but there is no gate: no client sent a generator")
+    return gated(outputs, teachers.log_shares)
 
 
 def probabilities(teachers: Teachers, outputs: Tensor) -> Tensor:

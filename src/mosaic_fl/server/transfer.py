@@ -12,7 +12,7 @@ from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.pool import Sampler
+from mosaic_fl.server.pool import Pool, Sampler
 
 UNLABELLED = -1
 FALLBACK = "photos"  # prior images where the configuration leaves them open and generators are weak
@@ -93,7 +93,7 @@ def transfer_set(
     if count and all(c.generator is None for c in contributions):
         return TransferSet(_prior(schema, source, count, seed), nowhere, nowhere)
     generators = sampler() if sampler else Sampler(contributions, device)
-    draw = generators.draw if config.balanced else generators.draw_as_they_come
+    draw = drawing(generators, config, schema)
     pool = draw(pool_size(contributions, config), Stream(seed, "pool"))
     if not count:
         return TransferSet(pool.samples, pool.labels, pool.sources)
@@ -105,6 +105,17 @@ def transfer_set(
     return TransferSet(
         concatenate([pool.samples, prior]), torch.cat([pool.labels, nowhere]), torch.cat([pool.sources, nowhere])
     )
+
+
+def drawing(sampler: Sampler, config: DistillConfig, schema: Schema) -> Callable[[int, Stream], Pool]:
+    """How `sampler` draws n samples: as `config.balanced` says; where that is auto the kind of samples decides.
+
+    Rows are drawn as the clients' data lie: a model of rows should know how frequent a class is.
+    """
+    rows = config.balanced == "auto" and schema.of_rows
+    if rows or config.balanced == "counts":
+        return sampler.draw_by_counts
+    return sampler.draw if config.balanced else sampler.draw_as_they_come
 
 
 def _prior(schema: Schema, source: str, count: int, seed: int) -> Samples:

@@ -120,8 +120,10 @@ def _parts(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 values["latent"] = sizes
                 tensors |= {"labels": job.latent.labels, **_under("latent", job.latent.state)}
             return values, tensors
-        case StatisticsTask() | EvaluateTask():
+        case StatisticsTask():
             return {"architecture": work.architecture}, _under("state", work.state)
+        case EvaluateTask():
+            return {"architecture": work.architecture, "losses": work.losses}, _under("state", work.state)
         case FitFusion():
             values = {"experts": work.experts, "settings": dict(work.settings), "round": work.round}
             return values, _under("state", work.state)
@@ -144,8 +146,8 @@ def _work(name: str, values: dict[str, Any], tensors: State, client: int, config
             return FitTask(FitJob(client, architecture, state, settings, latent), round)
         case "statistics", {"architecture": str(architecture)}:
             return StatisticsTask(client, architecture, state)
-        case "evaluate", {"architecture": str(architecture)}:
-            return EvaluateTask(client, architecture, state)
+        case "evaluate", {"architecture": str(architecture), "losses": bool(losses)}:
+            return EvaluateTask(client, architecture, state, losses)
         case "fusion", {"experts": str(experts), "settings": dict(settings), "round": int(round)}:
             _require(config, "meta", {key: value for key, value in settings.items() if value or key != "steps"})
             return FitFusion(experts, state, settings, round)
@@ -188,12 +190,12 @@ def encode_result(result: Fitted | Tensor) -> bytes:
     return container.pack(RESULT, manifest, {"counts": result.class_counts, **_under("state", result.state)})
 
 
-def decode_confusion(body: bytes, classes: int) -> Tensor:
-    """A confusion matrix int64 (C, C) of bytes from any source; raises UsageError for anything else."""
+def decode_counts(body: bytes, rows: int, columns: int) -> Tensor:
+    """A confusion matrix or a table of losses, int64, of bytes from any source; raises UsageError for anything else."""
     _, tensors = container.unpack(body, RESULT, "answer")
     matrix = tensors.get("confusion")
-    if matrix is None or matrix.dtype != torch.int64 or matrix.shape != (classes, classes) or not _are_counts(matrix):
-        raise UsageError(f"answer: not a table of {classes} by {classes} counts")
+    if matrix is None or matrix.dtype != torch.int64 or matrix.shape != (rows, columns) or not _are_counts(matrix):
+        raise UsageError(f"answer: not a table of {rows} by {columns} counts")
     return matrix
 
 

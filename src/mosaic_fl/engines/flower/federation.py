@@ -11,22 +11,10 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.contribution_store import ContributionStore, StoreEntry
+from mosaic_fl.engines.flower import codec
 from mosaic_fl.engines.flower.answer_cache import AnswerCache
 from mosaic_fl.engines.flower.client import MISSING
-from mosaic_fl.engines.flower.codec import (
-    NAMES,
-    Deliver,
-    FitFusion,
-    Work,
-    decode_confusion,
-    decode_contribution,
-    decode_fitted,
-    decode_fused,
-    encode,
-    encode_experts,
-    kind_of,
-    probe,
-)
+from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask, StatisticsTask, TaskResult
@@ -123,7 +111,7 @@ class FlowerFederation:
             self.exchange.tell("received", client, stage="contribute", bytes=store.size(client), seconds=0.0, kept=True)
 
         def accept(answer: Answer) -> Contribution:
-            contribution = decode_contribution(answer.body, answer.client, self.schema)
+            contribution = codec.decode_contribution(answer.body, answer.client, self.schema)
             store.keep(answer.client, TaskResult(answer.body, answer.seconds, answer.metrics))
             return contribution
 
@@ -147,8 +135,8 @@ class FlowerFederation:
 
         def accept(answer: Answer) -> Fitted:
             job = work[answer.client].job
-            fitted = decode_fitted(answer.body, answer.client, job.state, self.schema.num_classes)
-            probe(job.architecture, self.schema, fitted.state)
+            fitted = codec.decode_fitted(answer.body, answer.client, job.state, self.schema.num_classes)
+            codec.probe(job.architecture, self.schema, fitted.state)
             return fitted
 
         self.cache.turn()
@@ -162,19 +150,24 @@ class FlowerFederation:
         work = {k: StatisticsTask(k, architecture, state) for k in range(len(self.architectures))}
 
         def accept(answer: Answer) -> Fitted:
-            return decode_fitted(answer.body, answer.client, state, self.schema.num_classes, whole=False)
+            return codec.decode_fitted(answer.body, answer.client, state, self.schema.num_classes, whole=False)
 
         return list(self._collect(f"statistics{self._round}", work, self.exchange.limits.evaluate, accept).values())
 
-    def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
-        """The confusion matrices of those of `clients` (or of all) that answer, on their validation splits."""
-        return list(self.judge(architecture, state, clients).values())
+    def evaluate(
+        self, architecture: str, state: State, clients: Sequence[int] | None = None, *, losses: bool = False
+    ) -> list[Tensor]:
+        """The confusion matrices or losses of `clients`, or of all, that answer, on their validation splits."""
+        return list(self.judge(architecture, state, clients, losses=losses).values())
 
-    def judge(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> dict[int, Tensor]:
+    def judge(
+        self, architecture: str, state: State, clients: Sequence[int] | None = None, *, losses: bool = False
+    ) -> dict[int, Tensor]:
         """As `evaluate`, by client number."""
         judges = range(len(self.architectures)) if clients is None else clients
-        work = {k: EvaluateTask(k, architecture, state) for k in judges}
-        return self._collect(f"evaluate{self._round}", work, self.exchange.limits.evaluate, self._confusion)
+        work = {k: EvaluateTask(k, architecture, state, losses) for k in judges}
+        accept = self._losses if losses else self._confusion
+        return self._collect(f"evaluate{self._round}", work, self.exchange.limits.evaluate, accept)
 
     def tally(self, count: Callable[[Dataset], Mapping[str, int]]) -> Mapping[str, int]:
         return {}  # no function travels to the clients
@@ -200,10 +193,10 @@ class FlowerFederation:
             if answer.facts.get(MISSING) is True:
                 without_experts.add(answer.client)
                 return None
-            return decode_fused(answer.body, answer.client, state)
+            return codec.decode_fused(answer.body, answer.client, state)
 
         self.cache.turn()
-        extra = encode_experts(files)
+        extra = codec.encode_experts(files)
         extras = {k: b"" if self._experts_at.get(k) == experts else extra for k in clients}
         answers = self._collect(stage, work, limit, accept, extras)
         self._experts_at |= dict.fromkeys(answers.keys() - without_experts, experts)
@@ -226,7 +219,10 @@ class FlowerFederation:
         self.cache.clear()
 
     def _confusion(self, answer: Answer) -> Tensor:
-        return decode_confusion(answer.body, self.schema.num_classes)
+        return codec.decode_counts(answer.body, self.schema.num_classes, self.schema.num_classes)
+
+    def _losses(self, answer: Answer) -> Tensor:
+        return codec.decode_counts(answer.body, self.schema.num_classes, 2)
 
     def _collect(
         self,
@@ -277,9 +273,11 @@ class FlowerFederation:
         by_kind = dict[Hashable, Request]()
         requests = {}
         for client, task in work.items():
-            kind = kind_of(task)
+            kind = codec.kind_of(task)
             if kind not in by_kind:
-                by_kind[kind] = Request(self.exchange.roll.run, NAMES[type(task)], client, encode(task, self.config))
+                by_kind[kind] = Request(
+                    self.exchange.roll.run, NAMES[type(task)], client, codec.encode(task, self.config)
+                )
             requests[client] = by_kind[kind].for_client(client, extra.get(client, b""))
         return requests
 

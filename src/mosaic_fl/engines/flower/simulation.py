@@ -28,6 +28,7 @@ from mosaic_fl.engines.sites import spread, tally
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.models import trust
+from mosaic_fl.models.own import admissions
 from mosaic_fl.registries import name_generator
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Listener
@@ -122,15 +123,17 @@ def virtual_client(tree: dict[str, Any]) -> Any:
 
 
 class VirtualDesk:
-    """Gives the desk of the virtual client of a node."""
+    """Gives the desk of the virtual client of a node; it brings the user's own models, which are no factories."""
 
     def __init__(self, tree: dict[str, Any]) -> None:
         self.tree = tree
+        self.models = admissions().models
 
     def __call__(self, node_config: Any) -> Any:
         from mosaic_fl.engines.flower.client import Desk
         from mosaic_fl.numerics.devices import find_device
 
+        admissions().models.update(self.models)
         config = validate(self.tree)
         client = int(node_config["partition-id"])
         logging.getLogger("mosaic_fl.client").setLevel(logging.WARNING)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from mosaic_fl.config.experiment import ReadingConfig
+from mosaic_fl.config.model_names import is_onnx_file
 from mosaic_fl.config.names import UNKNOWN, GeneratorName
 from mosaic_fl.config.section import Section
 from mosaic_fl.config.toml import read_toml
@@ -40,14 +41,14 @@ class SiteFile(ReadingConfig):
 
     client: int = Field(ge=0, le=9999, description="this client's number, another at each site")
     data: Path = Field(description="labelled data: a Parquet file or a folder")
-    model: str = Field(min_length=1, description="this client's architecture, as mlp:64")
+    model: str = Field(min_length=1, description="this client's model, as mlp:64, random_forest or heart.onnx")
     folder: Path = Field(description="artefacts, logs and Flower's state of this client (default: beside the file)")
     classes: Annotated[int, Field(ge=2)] | Annotated[tuple[str, ...], Field(min_length=2)] | None = Field(
         None, description="of the whole federation: how many, or their names"
     )
     classes_file: Path | None = Field(None, description="their names instead, one a line")
     schema_file: Path | None = Field(
-        None, description="the federation's schema, from mosaic data --describe: classes, channels and image size"
+        None, description="the federation's schema: from mosaic schema of tables, from mosaic data --describe of images"
     )
     device: str = Field("auto", description="auto, cpu, cuda")
     trust: tuple[str, ...] = Field((), description="what the global model may be of: timm, or module:factory of yours")
@@ -91,6 +92,9 @@ def _resolve_paths(path: Path, tree: dict[str, Any]) -> None:
         for key in keys:
             if isinstance(table.get(key), str):
                 table[key] = real.parent / _expand_home(path, key, table[key])
+    model = tree.get("model")
+    if isinstance(model, str) and is_onnx_file(model):
+        tree["model"] = str(real.parent / _expand_home(path, "model", model))
 
 
 def _require_valid(path: Path, site: SiteFile) -> None:
@@ -103,8 +107,9 @@ def _require_valid(path: Path, site: SiteFile) -> None:
     if site.classes is not None and site.classes_file is not None:
         raise UsageError(f"{path}: classes and classes_file: give one of them")
     _require_path(path, "folder", site.folder)
+    model = Path(site.model) if is_onnx_file(site.model) else None
     for key, source in (
-        ("data", site.data), ("classes_file", site.classes_file), ("schema_file", site.schema_file),
+        ("data", site.data), ("model", model), ("classes_file", site.classes_file), ("schema_file", site.schema_file),
         ("server.certificate", site.server.certificate), ("server.key", site.server.key),
     ):  # fmt: skip
         if source is None:

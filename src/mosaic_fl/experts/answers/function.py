@@ -19,11 +19,11 @@ Array = "np.ndarray[Any, Any]"
 class BlackBox:
     """A `function` from an array of samples to answers, the classes that it knows, and the form of its answers.
 
-    The array holds values at rest, as uint8 (n, channels, height, width) of images; where samples have several fields
-    it is a dictionary of arrays by field, and `NAME?` bool (n,) says which rows have a field that some lack. The
-    function gives probabilities or logits (n, c), or labels (n,), names or numbers. `classes` are the names of its
-    columns; None means all. `form` is probabilities, logits, labels or auto, which takes values in 0..1 as
-    probabilities.
+    The array holds values at rest, as uint8 (n, channels, height, width) of images, or float32 (n, columns) of a table,
+    with codes of categories and NaN for what is missing; where samples have several fields it is a dictionary of arrays
+    by field, and `NAME?` bool (n,) says which rows have a field that some lack. The function gives probabilities or
+    logits (n, c), or labels (n,), names or numbers. `classes` are the names of its columns; None means all. `form` is
+    probabilities, logits, labels or auto, which takes values in 0..1 as probabilities.
     """
 
     function: Callable[[Any], Any]

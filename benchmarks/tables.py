@@ -1,0 +1,137 @@
+"""Tables: five sites with stacks of their own, one model, against pooled training. Resumable, one table.
+
+    python benchmarks/tables.py ../shared/data/tables [--only adult] [--split 0.1] [--seeds 0,1] [--student xgboost]
+        [--set SECTION.KEY=VALUE] [--out benchmarks/out/tables]
+
+The folder holds adult.csv, bank.csv, default.csv, heart.csv, letter.csv (UCI). 5,000 rows are for training (of Heart
+70 %), all others test. Each cell is a run as `mosaic run` makes it; one that is finished is not run again, and one that
+was killed goes on. "pooled" is the same student on all sites' rows.
+"""
+
+import argparse
+import json
+import statistics
+import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mosaic_fl.client.contribute import Site
+from mosaic_fl.config import Config
+from mosaic_fl.engines.workers import one_thread
+from mosaic_fl.models import trust
+from mosaic_fl.notes import Note
+from mosaic_fl.runs.folder import claim
+from mosaic_fl.runs.runner import prepare, run
+from mosaic_fl.storage.folder_lock import vacate
+from table_sets import divide, load
+
+SPLITS = {
+    "adult": ("0.1", "0.5", "age"),
+    "bank": ("0.1", "0.5", "age"),
+    "default": ("0.1", "0.5", "age"),
+    "heart": ("site",),
+    "letter": ("0.1",),
+}
+STACKS = ("xgboost", "random_forest", "lightgbm", "logistic", "mlp:64")
+COLUMNS = ("best local", "mean probability", "class-weighted", "teacher", "student", "pooled")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A data set, how its rows are divided, and the seed of rows, split and run."""
+
+    data: str
+    split: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return f"{self.data}-{self.split}-{self.seed}"
+
+
+def measure(cell: Cell, folder: Path, settings: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The content of the cell's `result.json`."""
+    done = out / cell.name / "result.json"
+    if done.exists():
+        return dict(json.loads(done.read_text()))
+    tables = load(folder, cell.data, cell.seed)
+    shards = divide(tables, cell.split, cell.seed)
+    fixed = {"run.seed": cell.seed, "partition.clients": len(shards), "run.centralised": True, "data.name": cell.data}
+    config = Config().with_values({**fixed, "models.clients": list(STACKS), **settings})
+    with one_thread(), ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("always", Note)
+        setup = prepare(config, tables.splits)
+        # Not all these splits have a name of their own: by age in equal parts, by hospital.
+        sites = tuple(Site(k, shard, trust(STACKS[k % len(STACKS)])) for k, shard in enumerate(shards))
+        models = [site.architecture for site in sites]
+        setup = type(setup)(
+            setup.config.with_values({"models.clients": models}), setup.splits, sites, setup.student, setup.device,
+            f"{setup.inputs}-{cell.split}",
+        )  # fmt: skip
+        stack.callback(vacate)
+        (out / cell.name).mkdir(parents=True, exist_ok=True)
+        claim(out / cell.name, "run", setup.inputs, setup.config, resume=True, force=False)
+        return run(setup, out / cell.name)
+
+
+def figures(result: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    """By column of the table: AUROC, accuracy and log-loss."""
+    quality = result["quality"]
+    locals_ = [part for part in quality["local"] if part]
+    accuracies = [value for value in result["local_accuracy"] if value is not None]
+    best = max(range(len(locals_)), key=lambda k: (locals_[k]["auroc"] or 0.0, accuracies[k]))
+    rows = {
+        "best local": {**locals_[best], "accuracy": accuracies[best]},
+        "mean probability": {**quality["mean_probability"], "accuracy": result["mean_probability_accuracy"]},
+        "class-weighted": {**quality["class_weighted"], "accuracy": result["class_weighted_accuracy"]},
+        "teacher": {**quality["teacher"], "accuracy": result["teacher_accuracy"]},
+        "student": {**quality["served"], "accuracy": result["accuracy"]},
+        "pooled": {**quality["centralised"], "accuracy": result["centralised_accuracy"]},
+    }
+    return {name: {key: row[key] for key in ("auroc", "accuracy", "log_loss")} for name, row in rows.items()}
+
+
+def line(cells: list[dict[str, dict[str, float | None]]], column: str) -> str:
+    """AUROC / accuracy / log-loss, mean over seeds."""
+    means = [
+        statistics.fmean(value for cell in cells if (value := cell[column][key]) is not None)
+        for key in ("auroc", "accuracy", "log_loss")
+    ]
+    return f"{100 * means[0]:.2f} / {100 * means[1]:.1f} / {means[2]:.3f}"
+
+
+def main() -> None:
+    """Run what is asked for and print the table so far after each cell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", default="", help="data sets, with commas")
+    parser.add_argument("--split", default="", help="splits, with commas")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--student", default="xgboost")
+    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/tables"))
+    options = parser.parse_args()
+    settings = {"models.student": options.student}
+    settings |= dict(setting.split("=", 1) for setting in options.settings)
+    print(f"| set, split | {' | '.join(COLUMNS)} | recipe | s |")
+    print(f"|{'---|' * (len(COLUMNS) + 3)}")
+    for data, splits in SPLITS.items():
+        if options.only and data not in options.only.split(","):
+            continue
+        for split in splits:
+            if options.split and split not in options.split.split(","):
+                continue
+            cells = [Cell(data, split, int(seed)) for seed in options.seeds.split(",")]
+            results = [measure(cell, options.folder, settings, options.out) for cell in cells]
+            values = [figures(result) for result in results]
+            recipes = {f"{r['choice']['teacher']} {r['choice']['label']:.2g}" for r in results}
+            seconds = statistics.fmean(sum(result["seconds"].values()) for result in results)
+            row = " | ".join(line(values, column) for column in COLUMNS)
+            print(f"| {data}, {split} | {row} | {', '.join(sorted(recipes))} | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What a leaf says of its column: shares of categories; or of a number its most frequent value, and quantiles.
+
+A most frequent value of its own keeps columns right that are 0 in most rows and large in others: quantiles alone would
+spread rows over all that lies between.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mosaic_fl.domains.table import Column
+from mosaic_fl.domains.table.column import NUMBERS
+from mosaic_fl.errors import UsageError
+
+SUM_SLACK = 1e-3
+SMALLEST = 1e-9  # of a share that is divided by
+FREQUENT = 0.2  # share of a leaf's values from which on the most frequent one stands for itself
+ATOM = 2  # numbers before the quantiles: the most frequent value, and its share
+
+
+def size(column: Column, quantiles: int) -> int:
+    """How many numbers say what a leaf holds: one a code, or `ATOM` + `quantiles`; one more where values may lack."""
+    return (ATOM + quantiles if column.type in NUMBERS else _codes(column)) + column.missing
+
+
+def summarise(values: Tensor, leaves: Tensor, count: int, column: Column, quantiles: int) -> Tensor:
+    """float32 (`count`, size) of `values` (n,) of the column at rest in the `leaves` (n,), each of which has some.
+
+    Shares are of all rows of the leaf, the last of them that of missing values. The quantiles, from the least to the
+    greatest, are those of the other values, in the column's units.
+    """
+    result = torch.zeros(count, size(column, quantiles))
+    absent = values.isnan()
+    rows = torch.bincount(leaves, minlength=count).clamp(min=1)
+    if column.missing:
+        result[:, -1] = torch.bincount(leaves[absent], minlength=count) / rows
+    here = leaves[~absent]
+    there = values[~absent]
+    if column.type not in NUMBERS:
+        codes = _codes(column)
+        cells = torch.bincount(here * codes + there.long(), minlength=count * codes).view(count, codes)
+        result[:, :codes] = cells / rows[:, None]
+        return result
+    ends = np.float32(column.low), np.float32(column.high)
+    levels = np.linspace(0, 1, quantiles)
+    for leaf in range(count):
+        mine = there[here == leaf].numpy().clip(*ends)
+        numbers = _numbers(mine, int(rows[leaf]), levels, (column.low + column.high) / 2)
+        result[leaf, : ATOM + quantiles] = torch.from_numpy(numbers.astype(np.float32))
+    return result
+
+
+def _numbers(
+    values: npt.NDArray[np.float32], rows: int, levels: npt.NDArray[np.float64], middle: float
+) -> npt.NDArray[np.float64]:
+    """The most frequent of the `values`, its share of `rows`, and the quantiles of the others; `middle` without any."""
+    atom = middle
+    share = 0.0
+    if len(values):
+        distinct, counts = np.unique(values, return_counts=True)
+        most = int(counts.argmax())
+        atom = float(distinct[most])
+        if counts[most] > max(1, FREQUENT * len(values)):
+            share = counts[most] / rows
+            values = values[values != distinct[most]]
+    return np.array([atom, share, *(np.quantile(values, levels) if len(values) else np.full(len(levels), atom))])
+
+
+def draw(summary: Tensor, u: Tensor, column: Column) -> Tensor:
+    """A value at rest, float32 (n,), for each row of `summary` (n, size) and each uniform `u` (n,) in 0..1.
+
+    Numbers are the most frequent one, or drawn evenly between neighbouring quantiles, each gap as likely as another;
+    whole ones are rounded.
+    """
+    lacks = summary[:, -1] if column.missing else torch.zeros_like(u)
+    if column.type in NUMBERS:
+        values = _draw_number(summary[:, : summary.shape[1] - column.missing], u - lacks, 1 - lacks)
+        values = values.round() if column.type == "whole" else values
+    else:
+        ends = summary[:, : _codes(column)].cumsum(1)
+        v = ((u - lacks) / (1 - lacks).clamp(min=SMALLEST)).clamp(0, 1)
+        picked = torch.searchsorted(ends.contiguous(), v[:, None] * ends[:, -1:], right=True).flatten()
+        codes = torch.arange(ends.shape[1], device=u.device)
+        last = ((summary[:, : _codes(column)] > 0) * codes).amax(1)  # rounding may pass the last end
+        values = torch.minimum(picked, last).float()
+    return values.masked_fill(u < lacks, torch.nan)
+
+
+def _draw_number(numbers: Tensor, u: Tensor, most: Tensor) -> Tensor:
+    """The most frequent one where `u` (n,) is below its share; else one between quantiles, by `u` up to `most`."""
+    share = numbers[:, 1]
+    quantiles = numbers[:, ATOM:]
+    steps = ((u - share) / (most - share).clamp(min=SMALLEST)).clamp(0, 1) * (quantiles.shape[1] - 1)
+    left = steps.long().clamp(max=quantiles.shape[1] - 2)
+    low, high = (quantiles.gather(1, (left + more)[:, None]).flatten() for more in (0, 1))
+    between = torch.minimum(torch.maximum(low + (steps - left) * (high - low), low), high)
+    return torch.where(u < share, numbers[:, 0], between)
+
+
+def check(summaries: Tensor, column: Column) -> None:
+    """Raise UsageError unless `summaries` (leaves, size), which may come from anywhere, say what leaves can hold."""
+    name = f"the generator's leaves of column {column.name!r}"
+    if not bool(summaries.isfinite().all()):
+        raise UsageError(f"{name} have numbers that are not finite")
+    lacks = summaries[:, -1:] if column.missing else summaries[:, :0]
+    parts = summaries[:, : summaries.shape[1] - column.missing]
+    is_number = column.type in NUMBERS
+    shares = torch.cat([parts[:, 1:ATOM] if is_number else parts, lacks], 1)
+    total = shares.sum(1)
+    if bool((shares < 0).any()) or bool((total > 1 + SUM_SLACK).any()):
+        raise UsageError(f"{name} have shares below 0 or above 1")
+    if is_number:
+        values = torch.cat([parts[:, :1], parts[:, ATOM:]], 1)
+        inside = (values >= np.float32(column.low)) & (values <= np.float32(column.high))
+        if not bool(inside.all()) or bool((parts[:, ATOM:].diff(dim=1) < 0).any()):
+            raise UsageError(f"{name} have quantiles out of its range, or that do not increase")
+    elif bool((total < 1 - SUM_SLACK).any()):
+        raise UsageError(f"{name} have shares that do not sum to 1")
+
+
+def _codes(column: Column) -> int:
+    return len(column.categories) or 2

@@ -1,0 +1,168 @@
+"""A gate on sources: which client's generator drew a sample, learnt from the generators' samples alone.
+
+The data of all clients together are a mixture: a row comes from client k with probability n_k / Σ n_j. So
+p(y|x) = Σ_k p(k|x) · p_k(y|x) holds exactly, where p_k are experts that are right on their own clients' samples. The
+gate is p(k|x).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import TrainConfig
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.samples import Samples, from_tensors, to_tensors
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.experts.kind import Expert
+from mosaic_fl.experts.training import train_classifier
+from mosaic_fl.models import build, default_student
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state
+from mosaic_fl.server.experts import TINY
+from mosaic_fl.server.pool import Sampler
+from mosaic_fl.training.monitor import Monitor
+
+HOLDOUT = 0.1  # share of the samples that chooses the best step of a network
+PASSES = 10.0  # over the samples, at most
+LEAST = 10  # samples of a source that trees learn
+FIELD = "sample/"  # begins the names of the samples' fields in a state
+SOURCES = "sources"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """p(k|x) over K experts, those with the `rows` that its `judge` tells apart; the others are never asked.
+
+    `judge` is None where there is a single row.
+    """
+
+    judge: Expert | None
+    rows: tuple[int, ...]
+    experts: int
+
+    def log_shares(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+        """log p(k|x), float32 (n, K): −inf for an expert whose client has no generator."""
+        shares = torch.full((len(samples), self.experts), -torch.inf)
+        if self.judge is None:
+            shares[:, list(self.rows)] = 0.0
+        else:
+            shares[:, list(self.rows)] = self.judge.log_probabilities(samples, device).log_softmax(1)
+        return shares
+
+
+def gated(outputs: Tensor, log_shares: Tensor) -> Tensor:
+    """Log-probabilities (n, C) of p(y|x) = Σ_k p(k|x) · p_k(y|x), for expert logits (n, K, C) and log p(k|x) (n, K)."""
+    scores = (outputs.log_softmax(2) + log_shares[:, :, None]).logsumexp(1)
+    return scores.exp().clamp(min=TINY).log().log_softmax(1)
+
+
+def gate_state(
+    contributions: Sequence[Contribution],
+    sampler: Sampler,
+    samples: int,
+    seed: int,
+    device: torch.device,
+    monitor: Monitor,
+) -> State:
+    """What `load_gate` makes a gate of: a network's weights; for rows the samples themselves, for trees fit in seconds.
+
+    It learns from `samples` of the generators, from each of as many as are its client's share of all data, with the
+    classes that the client has. Raises UsageError where a generator's samples are not finite, MosaicError where the
+    loss is not.
+    """
+    schema = contributions[0].schema
+    rows = _rows(contributions)
+    if len(rows) == 1:
+        return {}
+    pool = sampler.draw_by_counts(samples, Stream(seed, "gate-samples"))
+    numbers = {contributions[k].client: place for place, k in enumerate(rows)}
+    sources = torch.tensor([numbers[int(client)] for client in pool.sources])
+    if schema.of_rows:
+        return {**to_tensors(pool.samples, FIELD), SOURCES: sources}
+    named = _source_schema(schema, len(rows))
+    stream = Stream(seed, "gate")
+    data = Dataset(pool.samples, sources, named)
+    order = torch.randperm(len(data), generator=Stream(seed, "gate-holdout").torch())
+    cut = round(HOLDOUT * len(data))
+    with Stream(seed, "gate-init").ambient():
+        network = build(default_student(schema), named)
+    rest = data.subset(order[cut:])
+    train_classifier(network, rest, data.subset(order[:cut]), network_settings(), stream, device, monitor)
+    return copy_state(network)
+
+
+def network_settings() -> TrainConfig:
+    """The settings by which a network learns sources."""
+    return TrainConfig(epochs=PASSES)
+
+
+def load_gate(state: State, contributions: Sequence[Contribution], seed: int) -> Gate:
+    """The gate over the contributions' experts, of a state of `gate_state`."""
+    schema = contributions[0].schema
+    rows = _rows(contributions)
+    experts = len(contributions)
+    if len(rows) == 1:
+        return Gate(None, rows, experts)
+    if SOURCES in state:
+        trees = SourceTrees(from_tensors(schema.fields, state, FIELD), state[SOURCES], seed)
+        return Gate(trees, rows, experts)
+    named = _source_schema(schema, len(rows))
+    with torch.random.fork_rng(devices=[]):
+        network = build(default_student(schema), named)
+    network.load_state_dict(dict(state))
+    return Gate(network.eval(), rows, experts)
+
+
+class SourceTrees:
+    """Gradient-boosted trees on `samples` whose sources are numbers 0..: for rows, which have no layout.
+
+    A source with fewer than `LEAST` samples is never asked. The fit is the same each time, so a resumed run fits the
+    trees again and no file holds them.
+    """
+
+    def __init__(self, samples: Samples, sources: Tensor, seed: int) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from threadpoolctl import threadpool_limits
+
+        counts = torch.bincount(sources)
+        self.sources = len(counts)
+        self.known = (counts >= min(LEAST, int(counts.max()))).nonzero().flatten()
+        self.trees: HistGradientBoostingClassifier | None = None
+        if len(self.known) < 2:
+            return
+        rows = torch.isin(sources, self.known)
+        trees = HistGradientBoostingClassifier(early_stopping=True, random_state=Stream(seed, "gate").integer() % 2**32)
+        with threadpool_limits(1):  # more threads would sum in another order
+            self.trees = trees.fit(_inputs(samples[rows]), sources[rows].numpy())
+
+    def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+        """float32 (n, sources) on the CPU."""
+        result = torch.full((len(samples), self.sources), TINY)
+        if self.trees is None:
+            result[:, self.known] = 1.0
+        else:
+            shares = torch.from_numpy(self.trees.predict_proba(_inputs(samples)))
+            result[:, self.known] = shares.float().clamp(min=TINY)
+        return result.log()
+
+
+def _inputs(samples: Samples) -> npt.NDArray[np.float32]:
+    """The inputs of a network as one array (n, width)."""
+    inputs = samples.inputs()
+    parts = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    rows: npt.NDArray[np.float32] = torch.cat(parts, 1).numpy()
+    return rows
+
+
+def _rows(contributions: Sequence[Contribution]) -> tuple[int, ...]:
+    """The contributions that have a generator, by their place."""
+    return tuple(k for k, contribution in enumerate(contributions) if contribution.generator is not None)
+
+
+def _source_schema(schema: Schema, sources: int) -> Schema:
+    return Schema(schema.fields, tuple(map(str, range(sources))))
