@@ -11,22 +11,29 @@ if TYPE_CHECKING:
     from mosaic_fl.errors import MosaicError, UsageError
     from mosaic_fl.exchange.contribution import Contribution
     from mosaic_fl.exchange.global_model import Evaluation, GlobalModel
+    from mosaic_fl.exchange.query import Answer, Query
+    from mosaic_fl.experts.answers.function import BlackBox
     from mosaic_fl.models import trust
     from mosaic_fl.notes import Note
+    from mosaic_fl.runs.answering import answer
 
     __version__: str
 
 __all__ = [
+    "Answer",
+    "BlackBox",
     "Contribution",
     "Dataset",
     "Evaluation",
     "GlobalModel",
     "MosaicError",
     "Note",
+    "Query",
     "Run",
     "Schema",
     "UsageError",
     "__version__",
+    "answer",
     "compare",
     "contribute",
     "distill",
@@ -39,15 +46,19 @@ __all__ = [
 
 # Imported when first used: torch takes seconds, and `mosaic --help` needs none of it.
 _HOMES = {
+    "Answer": "exchange.query",
+    "BlackBox": "experts.answers.function",
     "Contribution": "exchange.contribution",
     "Evaluation": "exchange.global_model",
     "GlobalModel": "exchange.global_model",
     "Dataset": "domains.dataset",
     "MosaicError": "errors",
     "Note": "notes",
+    "Query": "exchange.query",
     "Schema": "domains.schema",
     "UsageError": "errors",
     "Run": "api",
+    "answer": "runs.answering",
     "compare": "api",
     "contribute": "api",
     "distill": "api",

@@ -3,7 +3,7 @@
 `contribute` is a client's work and `distill` the server's. `run` and `compare` simulate a whole federation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.arguments import (
+    black_boxes,
     client_number,
     folder,
     idle_settings,
@@ -41,6 +42,7 @@ from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.answers.function import BlackBox
 from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.methods import METHODS
 from mosaic_fl.models import trust
@@ -51,6 +53,7 @@ from mosaic_fl.registries import name_kinds
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.runner import prepare
 from mosaic_fl.runs.runner import run as run_setup
+from mosaic_fl.server.black_boxes import settle
 from mosaic_fl.server.checks import check_distillation, check_student
 from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.distill import distill as distill_contributions
@@ -120,12 +123,14 @@ def distill(
     settings: dict[str, Any] | None = None,
     seed: int | None = None,
     device: str | torch.device | None = None,
+    answer: Mapping[int, BlackBox | Callable[[Any], Any]] | None = None,
 ) -> GlobalModel:
     """At the server: contributions in, one global model out, on synthetic data alone.
 
     `student` is the global model's architecture; the default suits the data. `settings`, `seed` and `device` are as in
-    `contribute`. Raises UsageError where the contributions do not fit together, where there is nothing to distil on,
-    and where settings need more than one exchange with the clients.
+    `contribute`. `answer` has a function, or a `BlackBox`, for each client whose contribution is a black box (model
+    "answers"), by its number. Raises UsageError where the contributions do not fit together, where there is nothing to
+    distil on, and where settings need more than one exchange with the clients.
     """
     config = _config(settings, seed, device)
     contributions = compatible(require_contributions(contributions))
@@ -135,8 +140,11 @@ def distill(
         check_student(config, schema, config.models.student)
     check_one_exchange(config)
     check_distillation(config, schema, [c.architecture for c in contributions])
+    config = settle(contributions, config)
+    boxes = black_boxes(contributions, answer)
     with one_thread():
-        return distill_contributions(contributions, config, find_device(config.run.device), Journal()).model
+        place = find_device(config.run.device)
+        return distill_contributions(contributions, config, place, Journal(), boxes=boxes).model
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Any
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.exchange.contribution import MAX_CLIENT, Contribution
+from mosaic_fl.experts.answers.function import BlackBox, FunctionExpert
+from mosaic_fl.experts.kind import Expert
 from mosaic_fl.storage.files import require_path
 
 DATA_SECTION = "data."
@@ -48,6 +50,31 @@ def client_number(client: object) -> int:
     if number is None or not 0 <= number <= MAX_CLIENT:
         raise UsageError(f"client is {excerpt(client)}: give each site another whole number in 0..{MAX_CLIENT}")
     return number
+
+
+def black_boxes(contributions: Sequence[Contribution], answer: object) -> dict[int, Expert]:
+    """The experts of the black boxes among the contributions, by client; raises UsageError unless each has a function.
+
+    `answer` has functions or `BlackBox`es by client, and none of a client that is no black box; None is none.
+    """
+    if answer is not None and not isinstance(answer, Mapping):
+        raise UsageError(f"answer is {excerpt(answer)}, but it should be a dictionary, as {{1: function}}")
+    boxes = {client_number(client): value for client, value in (answer or {}).items()}
+    asked = {c.client: c for c in contributions if c.is_black_box}
+    for client, value in boxes.items():
+        if client not in asked:
+            raise UsageError(f"answer has a function for client {client}, whose contribution is no black box")
+        if not isinstance(value, BlackBox) and not callable(value):
+            raise UsageError(f"answer[{client}] is {excerpt(value)}, but it should be a function of samples")
+    for client in asked:
+        if client not in boxes:
+            raise UsageError(f"client {client} is a black box: give its function, as answer={{{client}: function}}")
+    return {
+        client: FunctionExpert(
+            client, value if isinstance(value, BlackBox) else BlackBox(value), asked[client].schema.classes
+        )
+        for client, value in boxes.items()
+    }
 
 
 def whole_number(name: str, value: object) -> int:

@@ -1,4 +1,4 @@
-"""The two kinds of error a user meets; every other exception is a defect of this package."""
+"""The kinds of error a user meets; every other exception is a defect of this package."""
 
 import difflib
 from collections.abc import Iterable
@@ -17,6 +17,12 @@ class UsageError(MosaicError):
     """A wrong input, refused before any work (exit code 2)."""
 
     exit_code = 2
+
+
+class WaitingError(MosaicError):
+    """Work that stops until something arrives, and then goes on: no fault (exit code 3)."""
+
+    exit_code = 3
 
 
 def in_one_line(error: BaseException) -> str:

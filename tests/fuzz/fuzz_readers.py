@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from fuzz_answers import ANSWERS
 from fuzz_deployment import DEPLOYMENT
 from fuzz_mutation import dumps, mutate_bytes, mutate_text
 from fuzz_reader import Reader, parsed, read_any, written
@@ -176,6 +177,7 @@ READERS: dict[str, Reader] = {
     "parquet": Reader(_parquets, mutate_bytes, _read_parquet),
     "parquet-inputs": Reader(_parquets, mutate_bytes, _read_inputs),
     "schema": Reader(_schemas, _mutate_json_text, _read_schema),
+    **ANSWERS,
     "onnx": Reader(_onnx_models, mutate_bytes, lambda data, _: OnnxExpert(data, SCHEMA, "x")),
     **DEPLOYMENT,
     **RUN_FOLDER,

@@ -34,8 +34,12 @@ from mosaic_fl.storage.files import require_file, require_place, require_writabl
 
 # The settings of a simulation's data that also apply to the data of one site.
 SITE_SETTINGS = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
+ANSWERS_HERE = "The model stays here: the server will send a query, and mosaic answer answers it"
 Trust = Annotated[
     list[str] | None, typer.Option("--trust", metavar="NAME", help="a model of yours, MODULE:FACTORY, or timm")
+]
+Answers = Annotated[
+    list[Path] | None, typer.Option("--answers", metavar="FILE", help="of a black box, to a query: mosaic answer")
 ]
 
 
@@ -45,7 +49,7 @@ def contribute(
     *,
     data: Annotated[Path, typer.Option(help="this client's labelled data")],
     reading: dict[str, Any],
-    model: Annotated[str, typer.Option(help="as mlp:64, random_forest, FILE.onnx")],
+    model: Annotated[str, typer.Option(help="as mlp:64, random_forest, FILE.onnx; answers: it stays here")],
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
     classes: Annotated[str | None, typer.Option(metavar="N|NAME,…", help="of all sites: 10, or cat,dog,owl")] = None,
@@ -119,7 +123,7 @@ def contribute(
     size = f"{len(content):,} bytes"
     private = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
     print(f"{out}: {size} · model {spec} · generator {contribution.generator_line} · {private}")
-    print(own_figure(contribution.validation))
+    print(ANSWERS_HERE if contribution.is_black_box else own_figure(contribution.validation))
 
 
 @reads_images()
@@ -141,6 +145,7 @@ def distill(
     settings: Settings = None,
     minutes: Minutes = None,
     keep_stages: KeepStages = False,
+    answers: Answers = None,
     resume: Resume = False,
     force: Force = False,
     dry_run: DryRun = False,
@@ -151,7 +156,7 @@ def distill(
     config = configure(config_file, options, settings)
     limit = positive(minutes)
     check_one_exchange(config)
-    for path in contributions:
+    for path in (*contributions, *(answers or [])):
         require_file(path)
     if test:
         existing(test)
@@ -179,7 +184,7 @@ def distill(
     settled, limits = fit_run(usual.config, limit, out, foresee, DISTILLATION, resume=resume)
     prepared = replace(usual, config=settled)
     ways = {"resume": resume, "force": force, "dry_run": dry_run, "shelve": keep_stages}  # for the same files later
-    claim(out, "distill", usual.inputs, settled, usual.sources, limits, **ways)
+    claim(out, "distill", usual.inputs, settled, [*usual.sources, *(answers or [])], limits, **ways)
     if dry_run:
         show(foresee_distillation(prepared))
         return
@@ -187,7 +192,9 @@ def distill(
         announce(lambda: foresee_distillation(prepared, first=True), resume=resume)
     with Display(stages, console, stopwatch=stopwatch) as display:
         display.say(f"distilling {count}")
-        result = run_distillation(prepared, out, display.hear, keep_stages=keep_stages, stopwatch=stopwatch)
+        result = run_distillation(
+            prepared, out, display.hear, keep_stages=keep_stages, stopwatch=stopwatch, answers=answers or []
+        )
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*quality_lines(result), *benefit_lines(result), sep="\n")

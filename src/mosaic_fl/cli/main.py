@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 from click import ClickException
 
-from mosaic_fl.cli import compare, data, deploy, files, methods, predict, run, schema, status, summary, withdraw
+from mosaic_fl.cli import (
+    black_box,
+    compare,
+    data,
+    deploy,
+    files,
+    methods,
+    predict,
+    run,
+    schema,
+    status,
+    summary,
+    withdraw,
+)
 from mosaic_fl.cli.app import App
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.notes import print_notes
@@ -33,6 +46,8 @@ app.command("schema")(schema.schema)
 app.command("contribute")(files.contribute)
 app.command("distill")(files.distill)
 app.command("withdraw")(withdraw.withdraw)
+app.command("query")(black_box.query)
+app.command("answer")(black_box.answer)
 app.command("predict")(predict.predict)
 app.add_typer(deploy.app, name="deploy")
 app.command("methods")(methods.methods)
@@ -48,7 +63,7 @@ def root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its code: 0 success, 1 a fault during the run, 2 a wrong input."""
+    """Run the command line and exit with its code: 0 success, 1 a fault, 2 a wrong input, 3 it waits for answers."""
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     if sys.stdout is None:  # closed by the parent process

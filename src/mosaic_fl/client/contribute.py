@@ -17,6 +17,7 @@ from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
+from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.generators.base import Generator, require_kind
@@ -112,8 +113,12 @@ def common_start(config: Config, architecture: str, schema: Schema) -> State | N
 
 
 def split(site: Site, config: Config) -> tuple[Dataset, Dataset]:
-    """The site's (training, validation) samples: the same in every stage of a run."""
-    return hold_out(site.data, config.data.validation, Stream(config.run.seed, "validation", site.client))
+    """The site's (training, validation) samples: the same in every stage of a run.
+
+    A black box is not measured here, so all its samples are there for its generator.
+    """
+    share = 0.0 if is_black_box(site.architecture) else config.data.validation
+    return hold_out(site.data, share, Stream(config.run.seed, "validation", site.client))
 
 
 def _check_generator(

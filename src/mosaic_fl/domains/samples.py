@@ -12,6 +12,9 @@ from mosaic_fl.errors import UsageError
 Inputs = Tensor | dict[str, Tensor]
 """The inputs of a network: float32 (n, …), or a dictionary of such tensors by field, where samples have several."""
 Index = Tensor | slice
+# Suffixes of tensors beside a field's values in a file: which rows have the field, and which values are missing.
+PRESENT = "?"
+GAPS = "~"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,14 +114,30 @@ def to_tensors(samples: Samples, prefix: str) -> dict[str, Tensor]:
     tensors = {f"{prefix}{name}": tensor for name, tensor in samples.values.items()}
     for name, tensor in samples.values.items():
         if tensor.is_floating_point() and bool((absent := tensor.isnan()).any()):
-            tensors |= {f"{prefix}{name}": tensor.masked_fill(absent, 0.0), f"{prefix}{name}~": absent}
-    return tensors | {f"{prefix}{name}?": tensor for name, tensor in samples.present.items()}
+            tensors |= {f"{prefix}{name}": tensor.masked_fill(absent, 0.0), f"{prefix}{name}{GAPS}": absent}
+    return tensors | {f"{prefix}{name}{PRESENT}": tensor for name, tensor in samples.present.items()}
 
 
 def from_tensors(kinds: Mapping[str, Kind], tensors: Mapping[str, Tensor], prefix: str) -> Samples:
-    """The samples from the tensors of `to_tensors`."""
-    values = {name: tensors[f"{prefix}{name}"] for name in kinds}
-    absent = {name: tensors[f"{prefix}{name}~"] for name in kinds if f"{prefix}{name}~" in tensors}
-    values |= {name: values[name].masked_fill(mask, torch.nan) for name, mask in absent.items()}
-    present = {name: tensors[f"{prefix}{name}?"] for name in kinds if f"{prefix}{name}?" in tensors}
+    """The samples from the tensors of `to_tensors`, which may come from anywhere.
+
+    Raises UsageError where a field is missing, or the tensors do not fit each other.
+    """
+    for name in kinds:
+        if f"{prefix}{name}" not in tensors:
+            raise UsageError(f"the samples lack the field {name}")
+    values = {name: _with_gaps(tensors[f"{prefix}{name}"], tensors.get(f"{prefix}{name}{GAPS}")) for name in kinds}
+    marked = {name: f"{prefix}{name}{PRESENT}" for name in kinds if f"{prefix}{name}{PRESENT}" in tensors}
+    present = {name: tensors[mark] for name, mark in marked.items()}
+    for name, rows in present.items():
+        if rows.dtype != torch.bool or rows.ndim != 1:
+            raise UsageError(f"the samples do not say which rows have the field {name}")
     return Samples(kinds, values, present)
+
+
+def _with_gaps(values: Tensor, gaps: Tensor | None) -> Tensor:
+    if gaps is None:
+        return values
+    if gaps.dtype != torch.bool or gaps.shape != values.shape or not values.is_floating_point():
+        raise UsageError("the samples do not say which values are missing")
+    return values.masked_fill(gaps, torch.nan)

@@ -11,6 +11,7 @@ from torch import Tensor
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.trial import Trial
+from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.generators.base import Generator, GeneratorSpec
@@ -73,6 +74,11 @@ class Contribution:
             f"Contribution(client {self.client}, {self.architecture!r}, {self.schema.summary}, {samples}, "
             f"{generator} generator)"
         )
+
+    @property
+    def is_black_box(self) -> bool:
+        """Whether the client's model stays at its site and answers queries."""
+        return is_black_box(self.architecture)
 
     @property
     def generator_line(self) -> str:
@@ -163,7 +169,11 @@ def _probe(contribution: Contribution) -> None:
     if len(rows) and rows.shape[1] != trial.features:
         raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {trial.features}")
     states = (contribution.expert, contribution.generator or {})
-    trial.run(expert, generator, sum(tensor.nbytes for state in states for tensor in state.values()))
+    trial.run(
+        None if contribution.is_black_box else expert,
+        generator,
+        sum(tensor.nbytes for state in states for tensor in state.values()),
+    )
 
 
 def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:

@@ -56,9 +56,10 @@ class Trial:
         return min(count, self.schema.num_classes), at_once
 
     @torch.no_grad()
-    def run(self, expert: Expert, generator: Generator | None, size: int) -> None:
+    def run(self, expert: Expert | None, generator: Generator | None, size: int) -> None:
         """Raise UsageError where the networks, of `size` bytes of weights, give outputs that are not finite.
 
+        `expert` is None where it is at its site.
         Networks that are too costly for a trial are checked where they are used.
         """
         if generator is not None:
@@ -72,6 +73,8 @@ class Trial:
                 images = generator(torch.randn(len(labels), generator.spec.latent, generator=rng), labels)
                 if not bool(images.isfinite().all()):
                     raise UsageError("its generator gives non-finite images")
+            if expert is None:
+                continue
             answers = expert.log_probabilities(from_network(self.schema.fields, images))
             if not bool(answers.isfinite().all()):
                 raise UsageError("its expert gives non-finite outputs")

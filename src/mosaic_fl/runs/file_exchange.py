@@ -1,7 +1,7 @@
 """The file exchange at the server: contribution files are distilled into a folder with the global model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,18 +15,21 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.answers.book import UnansweredError
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import default_student, trust
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.runs.answer_files import AnswerFiles
 from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.runs.sources import write_sources
+from mosaic_fl.server.black_boxes import questions, settle
 from mosaic_fl.server.checks import check_distillation, check_student
-from mosaic_fl.server.distill import compatible, distill
+from mosaic_fl.server.distill import Distilled, compatible, distill
 from mosaic_fl.server.region import as_contribution
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal, Stage
@@ -78,7 +81,7 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     check_student(config, schema, student)
     test_data = load_test(test, schema, config.data) if test else None
     check_one_exchange(config)
-    config = config.with_values({"models.student": student})
+    config = settle(contributions, config.with_values({"models.student": student}))
     check_distillation(config, schema, [c.architecture for c in contributions])
     inputs = sha256(*(c.to_bytes() for c in contributions))
     files = {contribution.client: path for contribution, path in zip(received, paths, strict=True)}
@@ -97,6 +100,25 @@ def write_regional(distillation: Distillation, out: Path, place: Path, client: i
     return len(content)
 
 
+def _with_answers(distillation: Distillation, journal: Journal, answers: Sequence[Path]) -> Distilled:
+    """`distill`, with black boxes by what they have answered; raises WaitingError where they are to be asked more."""
+    contributions = distillation.contributions
+    boxes = [c.client for c in contributions if c.is_black_box]
+    if not boxes:
+        if answers:
+            note(f"no contribution is a black box: nobody is asked, and {answers[0]} is not read")
+        return distill(contributions, distillation.config, distillation.device, journal)
+    assert journal.folder is not None
+    files = AnswerFiles(journal.folder, distillation.schema)
+    files.receive(answers)
+    books = files.books(boxes)
+    try:
+        return distill(contributions, distillation.config, distillation.device, journal, boxes=books)
+    except UnansweredError as error:
+        missing = error.missing | questions(contributions, books, distillation.config, distillation.device)
+        raise files.ask(missing) from error
+
+
 def run_distillation(
     distillation: Distillation,
     out: Path,
@@ -104,13 +126,15 @@ def run_distillation(
     *,
     keep_stages: bool = False,
     stopwatch: Stopwatch | None = None,
+    answers: Sequence[Path] = (),
     earlier_stages: Mapping[str, Stage] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Distil into the folder `out`, which this process has claimed; returns the content of `result.json`.
 
     `sources.json` says which contributions these are. The curves of `earlier_stages`, those of clients, stay. Where
     `out` has the result of this distillation, nothing is done again. Stages are deleted at the end, unless
-    `keep_stages`. With stages, other test data are measured without a new distillation.
+    `keep_stages`. With stages, other test data are measured without a new distillation. `answers` are files of black
+    boxes. Raises WaitingError where one of these has to be asked: its query is in the folder, and the stages are kept.
     """
     stopwatch = stopwatch or Stopwatch()
     contributions = distillation.contributions
@@ -120,6 +144,8 @@ def run_distillation(
     test_hash = sha256(test.images.numpy().tobytes(), test.labels.numpy().tobytes()) if test else None
     write_sources(out, distillation.files, distillation.test_file)
     if (earlier := earlier_result(out, keep_stages=keep_stages, tested_on=test_hash)) is not None:
+        if answers:
+            note(f"{answers[0]} comes too late: {out} has its result; --force begins anew, and asks again")
         return earlier
     torch.set_num_threads(config.run.threads)
     journal = Journal(out, listen, stopwatch)
@@ -130,7 +156,7 @@ def run_distillation(
             f"{out} has its result, but {differs}, and its stages are gone: it is distilled again; --keep-stages "
             "leaves them for another --test"
         )
-    distilled = distill(contributions, config, device, journal)
+    distilled = _with_answers(distillation, journal, answers)
     content = distilled.model.to_bytes()
     write_atomic(out / "global_model.safetensors", content)
     outcome = Outcome(
@@ -140,7 +166,10 @@ def run_distillation(
     scores["choice"] = distilled.choice
     if test is not None:
         with stopwatch.stage("measure"):
-            scores = figures(outcome, test, None, [], device)
+            asked = any(c.is_black_box for c in contributions)  # test data do not go to a site
+            scores = figures(replace(outcome, distilled=None) if asked else outcome, test, None, [], device)
+            scores |= {"holdout": distilled.holdout, "choice": distilled.choice}
+            scores |= {"generators": list(distilled.generators), "transfer_samples": distilled.samples}
         scores["taking_part"] = taking_part(scores)
     result = Result(
         "files",

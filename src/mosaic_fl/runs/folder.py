@@ -20,6 +20,8 @@ OURS = (
     "stages",
     "contributions",
     "received",
+    "queries",
+    "answers",
     "cells",
     "shared",
     "pictures",

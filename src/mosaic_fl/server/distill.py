@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.asking import tell_of_asking
 from mosaic_fl.server.choices import Choices
@@ -23,11 +24,12 @@ from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.gate import Gate, gate_state, load_gate
 from mosaic_fl.server.growth import goes_on
 from mosaic_fl.server.meta import MetaTransformer
-from mosaic_fl.server.meta_training import few_enough, train_meta
+from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
+from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
 from mosaic_fl.server.recipes import ENSEMBLES, Recipe, choose, is_in_doubt, label_shares, with_prior
-from mosaic_fl.server.recognition import Recognition, recognition
+from mosaic_fl.server.recognition import Recognition, is_measured, recognition
 from mosaic_fl.server.standing import (
     BEHIND,
     STUDENT,
@@ -72,6 +74,7 @@ def distill(
     start: Mapping[str, Mapping[str, Tensor]] | None = None,
     judge: Judge | None = None,
     tally: Tally = lambda _: {},
+    boxes: Mapping[int, Expert] = MappingProxyType({}),
 ) -> Distilled:
     """Mixture of experts -> meta model -> transfer set -> student; each a stage of `journal`.
 
@@ -80,12 +83,13 @@ def distill(
     taught, and the real one is judged after each of its terms, as `config.distill.choose` says. Where it stays behind
     a teacher on the clients' validation splits, where `tally` counts, a second one learns from prior samples alone, and
     the better of the two serves. A note says where it stays behind: on these splits, or without a `judge` on new
-    samples of the generators. The order of the contributions does not matter. Raises UsageError where they are none, do
-    not share one schema, two come from one client, or there is nothing to distil on.
+    samples of the generators. The order of the contributions does not matter. `boxes` has the experts of clients whose
+    models stay at their sites. Raises UsageError where they are none, do not share one schema, two come from one
+    client, or there is nothing to distil on; UnansweredError where a black box has to be asked first.
     """
     contributions = compatible(contributions)
     schema = contributions[0].schema
-    clients = MixtureOfExperts.of(contributions)
+    clients = MixtureOfExperts.of(contributions, boxes)
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
     sampler = cache(lambda: Sampler(contributions, device, clients.experts))
@@ -170,8 +174,7 @@ def _measure(
 
     So it is for a generator that takes no label: its sample's class is its expert's word.
     """
-    specs = [c.generator_spec for c in contributions if c.generator_spec is not None]
-    if config.distill.fresh or not specs or not all(spec.conditional for spec in specs):
+    if not is_measured(contributions, config):
         return None
 
     def measure(_: Monitor) -> Product:
@@ -248,14 +251,12 @@ def _meta_model(
 ) -> nn.Module | None:
     """The trained meta model; None where the configuration has none, or there are no samples to train it on."""
     from_samples = config.meta.source == "synthetic"
-    if config.meta.kind == "none" or (from_samples and all(c.generator is None for c in contributions)):
+    if config.meta.kind == "none" or (from_samples and not learns_on_samples(contributions, config)):
         return None
 
     def learn(monitor: Monitor) -> Product:
         if from_samples:
-            count = few_enough(config.meta.samples, mixture.weights)
-            draw = sampler().draw_by_counts if contributions[0].schema.of_rows else sampler().draw
-            pool = draw(count, Stream(config.run.seed, "meta-samples"))
+            pool = draw_for_meta(sampler(), mixture, config, contributions[0].schema)
             outputs = mixture.outputs(pool.samples, device)
             labels = pool.labels
         else:

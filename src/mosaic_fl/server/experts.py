@@ -7,6 +7,7 @@ constant a sample and expert.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.experts.answers.book import require_answers
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.states import weighted_sum
@@ -66,10 +68,12 @@ class MixtureOfExperts:
     owners: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, contributions: Sequence[Contribution]) -> "MixtureOfExperts":
-        """The experts of the contributions, in their order."""
+    def of(
+        cls, contributions: Sequence[Contribution], boxes: Mapping[int, Expert] = MappingProxyType({})
+    ) -> "MixtureOfExperts":
+        """The experts of the contributions, in their order; `boxes` are those of black boxes, by client."""
         counts = torch.stack([c.class_counts for c in contributions])
-        experts = tuple(c.build_expert() for c in contributions)
+        experts = tuple(boxes[c.client] if c.client in boxes else c.build_expert() for c in contributions)
         owners = tuple(c.client for c in contributions)
         return cls(experts, class_weights(counts), class_priors(counts), owners)
 
@@ -97,8 +101,10 @@ class MixtureOfExperts:
     def outputs(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
         """Expert logits (n, K, C) on the CPU.
 
-        Raises UsageError for an expert whose outputs are not finite: one that was too costly to be tried when it came.
+        Raises UsageError for an expert whose outputs are not finite: one that was too costly to be tried when it came;
+        UnansweredError where black boxes have to be asked first.
         """
+        require_answers(self.experts, samples)
         outputs = torch.empty(len(samples), *self.weights.shape)  # filled, not stacked: it may be large
         for k, expert in enumerate(self.experts):
             answers = expert.log_probabilities(samples, device)
@@ -124,6 +130,7 @@ class MixtureOfExperts:
 
     def parts(self, samples: Samples, device: torch.device | str = "cpu") -> Iterator[tuple[Samples, Tensor]]:
         """The samples in parts, each with the expert logits (n, K, C) on it; see `fused`."""
+        require_answers(self.experts, samples)  # all of them at once, not a part at a time
         for part in samples.split(at_once(4 * self.weights.numel())):
             yield part, self.outputs(part, device)
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mosaic_fl.config import Config
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.pool import Sampler
+from mosaic_fl.server.pool import Pool, Sampler
 
 SAMPLES = 4000  # of all clients and classes
 CLIENT_SAMPLES = 10.0  # weight, in samples, of a client's mean in the rate of each of its classes
@@ -44,17 +46,31 @@ class Recognition:
         return ((self.rates - WEAK) / (1 - WEAK)).clamp(0, 1)
 
 
-def recognition(sampler: Sampler, experts: Sequence[Expert], seed: int, device: torch.device) -> Recognition | None:
+def is_measured(contributions: Sequence[Contribution], config: Config) -> bool:
+    """Whether experts' recognition of their own generators' samples says anything."""
+    specs = [c.generator_spec for c in contributions if c.generator_spec is not None]
+    return not config.distill.fresh and bool(specs) and all(spec.conditional for spec in specs)
+
+
+def draw(sampler: Sampler, seed: int) -> Pool:
+    """The samples by which experts are measured. Raises UsageError where nothing can be drawn."""
+    return sampler.draw(SAMPLES, Stream(seed, "recognition"))
+
+
+def recognition(
+    sampler: Sampler, experts: Sequence[Expert | None], seed: int, device: torch.device
+) -> Recognition | None:
     """What the experts recognise of `SAMPLES` samples, whose classes are drawn evenly; None where no client can tell.
 
-    `experts` are in the order of the sampler's contributions. Raises UsageError where nothing can be drawn.
+    `experts` are in the order of the sampler's contributions; one that is None is not asked, and says nothing. Raises
+    UsageError where nothing can be drawn.
     """
-    pool = sampler.draw(SAMPLES, Stream(seed, "recognition"))
+    pool = draw(sampler, seed)
     right = torch.zeros(sampler.counts.shape)
     drawn = torch.zeros(sampler.counts.shape)
     for k, (client, expert) in enumerate(zip(sampler.clients.tolist(), experts, strict=True)):
         own = pool.sources == client
-        if bool(own.any()):
+        if expert is not None and bool(own.any()):
             labels = pool.labels[own]
             classes = expert.log_probabilities(pool.samples[own], device).argmax(1)
             right[k].index_add_(0, labels, (classes == labels).float())

@@ -14,7 +14,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.pool import Sampler
+from mosaic_fl.server.pool import Pool, Sampler
 from mosaic_fl.server.recognition import Recognition
 from mosaic_fl.server.teachers import Teachers
 
@@ -49,6 +49,11 @@ def gap(score: float | None, accuracies: Mapping[str, float]) -> float:
     return 0.0 if score is None else max([value - score for value in accuracies.values()], default=0.0)
 
 
+def draw(sampler: Sampler, seed: int) -> Pool:
+    """The new samples on which a student stands against its teachers where nobody can be asked."""
+    return sampler.draw(DRAWN, Stream(seed, "standing"))
+
+
 def sample_accuracies(
     student: GlobalModel,
     teachers: Teachers,
@@ -63,7 +68,7 @@ def sample_accuracies(
     A sample counts as far as its client's expert recognises that client's samples of its class, since the others may
     show another class than they were drawn as. Every expert is asked once. Empty where nothing at all is recognised.
     """
-    pool = sampler.draw(DRAWN, Stream(seed, "standing"))
+    pool = draw(sampler, seed)
     weights = measure.rates[torch.searchsorted(sampler.clients, pool.sources), pool.labels].double()
     total = float(weights.sum())
     if not total:

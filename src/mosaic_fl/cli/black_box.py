@@ -1,0 +1,84 @@
+"""`mosaic query` and `mosaic answer`: a site keeps its model, and answers what the server asks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mosaic_fl.cli.files import require_free
+from mosaic_fl.cli.options import Force, words
+from mosaic_fl.errors import UsageError
+from mosaic_fl.storage.files import require_file
+
+FORMS = ("auto", "probabilities", "logits", "labels")
+
+
+def query(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="folder of a mosaic distill that waits for answers")],
+    *,
+    client: Annotated[int | None, typer.Option(min=0, help="of this client alone")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write their files to, for the sites")] = None,
+    force: Force = False,
+) -> None:
+    """At the server: what black boxes are asked and have not answered; one file each, for their sites."""
+    from mosaic_fl.exchange.query import Query
+    from mosaic_fl.runs.answer_files import QUERIES, AnswerFiles
+    from mosaic_fl.storage.files import write_atomic
+
+    paths = sorted((run / QUERIES).glob("*.query")) if run.is_dir() else []
+    if not paths:
+        raise UsageError(f"{run} has no queries: mosaic distill writes them where a contribution is a black box")
+    files = AnswerFiles(run, Query.load(paths[0]).schema)
+    files.receive()
+    waiting = [entry for entry in files.open_queries() if client in (None, entry.client)]
+    if not waiting:
+        print(f"{run}: nothing waits for an answer{'' if client is None else f' of client {client}'}")
+        return
+    places = {entry.digest: out / files.place(entry).name if out else files.place(entry) for entry in waiting}
+    if out:
+        for place in places.values():
+            require_free(place, force)
+    for entry in waiting:
+        if out:
+            write_atomic(places[entry.digest], entry.content)
+        size = f"{len(entry.samples):,} samples, {len(entry.content):,} bytes"
+        print(f"{places[entry.digest]}: client {entry.client}, round {entry.round}, {size}")
+
+
+def answer(
+    query: Annotated[Path, typer.Argument(metavar="QUERY", help="the server's file with samples")],
+    *,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="MODULE:FUNCTION, FILE.onnx, a global model, a contribution, or a CSV of probabilities or labels",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="the file to write, for the server")],
+    form: Annotated[str, typer.Option(help="auto, probabilities, logits or labels")] = "auto",
+    known: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="the classes that it knows, in its order [all]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
+    force: Force = False,
+) -> None:
+    """At a site: answer a query of the server with a model that stays here."""
+    if form not in FORMS:
+        raise UsageError(f"--form {form!r}: it is {', '.join(FORMS)}")
+    classes = words("known", known) if known is not None else None
+    require_file(query)
+    path = Path(model)
+    require_free(out, force, query, *([path] if path.exists() else []))
+    from mosaic_fl.engines.workers import one_thread
+    from mosaic_fl.exchange.query import Query
+    from mosaic_fl.numerics.devices import find_device
+    from mosaic_fl.runs.answering import answer_by_name
+
+    place = find_device(device)
+    asked = Query.load(query)
+    with one_thread():
+        made = answer_by_name(asked, model, classes=classes, form=form, device=place)
+    made.save(out)
+    size = f"{out.stat().st_size:,} bytes"
+    print(f"{out}: {size} · {made.answers.form} of {len(asked.samples):,} samples · {len(made.classes)} classes")

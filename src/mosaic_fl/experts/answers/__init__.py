@@ -1,0 +1,1 @@
+"""Black boxes: experts whose model stays at its site, and answers queries."""
