@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from mosaic_fl.client.choice import generator_batch, generator_steps
+from mosaic_fl.client.choice import generator_steps
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.client.prototypes import prototypes
-from mosaic_fl.config import Config, GeneratorConfig, PrototypesConfig, TrainConfig
+from mosaic_fl.config import Config, PrototypesConfig, TrainConfig
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import MosaicError, UsageError
@@ -29,14 +29,6 @@ QUICK = Config().with_values(
 def classifier(data: Dataset, spec: str = "mlp:32") -> torch.nn.Module:
     with Stream(0, "init").ambient():
         return build(spec, data.schema)
-
-
-@pytest.mark.parametrize(("samples", "batch"), [(1000, 64), (256, 64), (200, 50), (64, 16), (20, 16)])
-def test_a_small_client_gives_its_generator_a_quarter_of_its_samples_a_step(samples: int, batch: int) -> None:
-    assert generator_batch(GeneratorConfig(batch_size=64), "cvae", samples) == batch
-    assert generator_batch(GeneratorConfig(batch_size=64), "dcgan", samples) == 64
-    assert generator_batch(GeneratorConfig(batch_size=8), "cvae", samples) == 8
-    assert generator_batch(GeneratorConfig(batch_size=64, epochs=3), "cvae", samples) == 64
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_sites_with_trees_a_network_and_a_file_distil_one_model(
         word = name.replace("my model.onnx", "onnx:my_model-")
         assert f"model {word}" in told
     line = fails(capsys, *words, "--out", tmp_path / "x", "--dry-run")
-    assert "--dry-run cannot tell what model 'xgboost:10' takes: it is no network" in line
+    assert "nobody can tell beforehand what model 'xgboost:10' takes, which is no network" in line
     sent = [f"{client}.contribution" for client in range(4)]
     mosaic("distill", *sent, "--test", files[0], "--student", "mlp:32", *QUICK, "--out", "global", cwd=tmp_path)
     result = json.loads((tmp_path / "global" / "result.json").read_text())

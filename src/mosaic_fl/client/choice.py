@@ -1,4 +1,4 @@
-"""The generator that a client trains: its family (`generator.family = auto`), the reason, its steps and batches."""
+"""The generator that a client trains: its family (`generator.family = auto`), the reason, and the training steps."""
 
 import math
 
@@ -11,7 +11,6 @@ from mosaic_fl.registries import GENERATORS
 
 FIRST = "cvae"  # the family for kinds that no other draws
 FLOW_SAMPLES = 1000  # with fewer a flow memorises its samples before it generalises
-LEAST_BATCHES = 4  # in a pass over the samples, so that a small client does not pay for a large one's batches
 
 
 def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: torch.device) -> tuple[str, str]:
@@ -48,16 +47,3 @@ def generator_steps(config: GeneratorConfig, samples: int) -> int:
     if not config.epochs:
         return config.steps
     return max(1, round(config.epochs * math.ceil(samples / config.batch_size)))
-
-
-def generator_batch(config: GeneratorConfig, family: str, samples: int) -> int:
-    """Samples a step for a client of `samples` training samples and a generator of this `family`.
-
-    It is `config.batch_size`, and less for small clients of a family that allows it (`Family.least_batch`): steps are
-    what a generator learns by, and a step on fewer samples is cheaper (docs/notes/scale.md). Where the configuration
-    counts passes instead of steps the batch is as it says.
-    """
-    least = GENERATORS[family].least_batch
-    if least is None or config.epochs:
-        return config.batch_size
-    return min(config.batch_size, max(least, samples // LEAST_BATCHES))

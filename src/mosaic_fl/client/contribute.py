@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mosaic_fl.client.choice import generator_batch, generator_steps, pick_family
+from mosaic_fl.client.choice import generator_steps, pick_family
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.config import Config, GeneratorConfig
 from mosaic_fl.data.validation import hold_out
@@ -146,8 +146,6 @@ def _train_generator(
     family, reason = pick_family(settings, len(train), train.schema, device)
     if family == "none":
         return None, reason
-    steps = generator_steps(settings, len(train))
-    batch = generator_batch(settings, family, len(train))
-    settings = settings.model_copy(update={"family": family, "steps": steps, "batch_size": batch})
+    settings = settings.model_copy(update={"family": family, "steps": generator_steps(settings, len(train))})
     stream = Stream(config.run.seed, "generator", site.client)
     return GENERATORS[family].train(train, expert, settings, stream, device, monitor), reason

@@ -49,7 +49,7 @@ class GeneratorConfig(ReadSection):
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(1500, ge=1, description="training steps")
     epochs: float = Field(0, ge=0, description="passes over the client's samples instead of steps; 0: steps")
-    batch_size: int = Field(64, ge=2, description="samples a step; cvae: at most a quarter of a client's, from 16 on")
+    batch_size: int = Field(64, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
     latent: int = Field(
         16, ge=1, le=1024, description="size of the latent z (dcgan: the paper's is 100; flow has its own)"

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.client.choice import generator_batch, generator_steps, pick_family
+from mosaic_fl.client.choice import generator_steps, pick_family
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
@@ -62,7 +62,7 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
     jobs = training("train", share, share.architecture, config)
     spec = spec_of(share, config, schema, device)
     if spec is not None:
-        batch = rung(share.samples, generator_batch(config.generator, spec.family, share.samples))
+        batch = rung(share.samples, config.generator.batch_size)
         steps = generator_steps(config.generator, share.samples)
         if GENERATORS[spec.family].has_steps:
             jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))

@@ -199,6 +199,5 @@ FAMILY = Family(
     build=Decoder,
     train=train_vae,
     fits_density=True,
-    least_batch=16,
     upgrade=_upgrade,
 )

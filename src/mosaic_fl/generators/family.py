@@ -60,10 +60,9 @@ class Family:
     with the client's classifier `expert` (None: not known yet). `max_latent`: the largest latent in a received
     specification. `learns_from_expert`: training needs the gradients of the classifier. `spec` is the specification
     that a client with these settings trains. `fits_density`: training ends with a density that is fitted to all
-    samples at once. `least_batch`: the fewest samples a step that it learns well from, for small clients; None: its
-    batches are as configured. `has_steps`: it takes steps; else it is one fit, and the settings of steps have no
-    effect. `upgrade` gives a received state that an earlier version wrote the form of today; it takes no more
-    memory than the state, and leaves what it does not know for the check of names and shapes.
+    samples at once. `has_steps`: it takes steps; else it is one fit, and the settings of steps have no effect.
+    `upgrade` gives a received state that an earlier version wrote the form of today; it takes no more memory than
+    the state, and leaves what it does not know for the check of names and shapes.
     """
 
     conditional: bool
@@ -75,6 +74,5 @@ class Family:
     learns_from_expert: bool = False
     spec: Callable[[GeneratorConfig, Schema], GeneratorSpec] = plain_spec
     fits_density: bool = False
-    least_batch: int | None = None
     has_steps: bool = True
     upgrade: Callable[[State], State] = no_upgrade
