@@ -93,7 +93,7 @@ class DistillConfig(ReadSection):
         4, ge=1, le=100, description="most terms: another one follows while the student gains on its teacher"
     )
     retry: bool = Field(
-        True, description="where clients say that it stays behind a teacher, try one more student on prior images alone"
+        True, description="where generators are weak, let clients compare it with a student of prior images alone"
     )
     batch_size: int = Field(128, ge=2, description="samples a step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate")

@@ -22,24 +22,15 @@ from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.gate import Gate, gate_state, load_gate
-from mosaic_fl.server.growth import goes_on
+from mosaic_fl.server.growth import AGREEMENT, FOLLOWS, goes_on
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
 from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.server.recipes import ENSEMBLES, Recipe, choose, is_in_doubt, label_shares, with_prior
+from mosaic_fl.server.recipes import ENSEMBLES, TEACHABLE, Recipe, choose, is_in_doubt, label_shares, with_prior
 from mosaic_fl.server.recognition import Recognition, is_measured, recognition
-from mosaic_fl.server.standing import (
-    BEHIND,
-    STUDENT,
-    TEACHERS,
-    Tally,
-    gap,
-    sample_accuracies,
-    teacher_accuracies,
-    tell_if_behind,
-)
+from mosaic_fl.server.standing import STUDENT, TEACHERS, Tally, sample_accuracies, teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import GATE, Teachers
 from mosaic_fl.server.transfer import UNLABELLED, transfer_set
 from mosaic_fl.storage.journal import Journal
@@ -80,12 +71,11 @@ def distill(
 
     Each expert and each generator is built once. The student begins with the weights that `start` has for its
     architecture, if any (the paper's pre-federated model). With a `judge`, short students decide how the real one is
-    taught, and the real one is judged after each of its terms, as `config.distill.choose` says. Where it stays behind
-    a teacher on the clients' validation splits, where `tally` counts, a second one learns from prior samples alone, and
-    the better of the two serves. A note says where it stays behind: on these splits, or without a `judge` on new
-    samples of the generators. The order of the contributions does not matter. `boxes` has the experts of clients whose
-    models stay at their sites. Raises UsageError where they are none, do not share one schema, two come from one
-    client, or there is nothing to distil on; UnansweredError where a black box has to be asked first.
+    taught, and the real one is judged after each of its terms, as `config.distill.choose` says. Where generators are
+    weak and it does not follow its teacher, a second one learns from prior samples alone, and the better of the two
+    serves. A note says where it stays behind: on the clients' validation splits, where `tally` counts, or without a
+    `judge` on new samples of the generators. The order of the contributions does not matter. Raises UsageError where
+    they are none, do not share one schema, two come from one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
     schema = contributions[0].schema
@@ -119,16 +109,16 @@ def distill(
         recipe, choice = choose(recipes, lambda trial: classroom.audition(trial, jury, journal), recipe)
     course = classroom.course(recipe, jury, journal)
     trials = len(recipes) + course.trials
+    second = None if measure is None else _second_course(classroom, course, recipe.teacher, measure, jury, journal)
+    if second is not None:
+        trials += second.trials
+        if second.best.beats(course.best):
+            course = second
+            choice |= {"label": 0.0, "prior_alone": True}
     if course.best.score is not None:
         standing = journal.stage("standing", lambda _: ({}, teacher_accuracies(teachers, names, tally, device))).info
         choice |= {"teachers": standing}
         if not schema.of_rows:  # there the score is no accuracy
-            second = _second_course(classroom, course, standing, jury, journal)
-            if second is not None:
-                trials += second.trials
-                if second.best.beats(course.best):
-                    course = second
-                    choice |= {"teacher": _best(standing), "label": 0.0, "prior_alone": True}
             tell_if_behind(course.best.score, standing, gains=goes_on(course.terms))
     elif judge is None and measure is not None:
         choice |= _on_samples(classroom, course, recipe.teacher, measure, journal)
@@ -148,18 +138,19 @@ def distill(
 
 
 def _second_course(
-    classroom: Classroom, course: Course, standing: Mapping[str, float], jury: Judge | None, journal: Journal
+    classroom: Classroom, course: Course, teacher: str, measure: Recognition, jury: Judge | None, journal: Journal
 ) -> Course | None:
-    """Another student, of prior samples alone, where the one of `course` is behind; None where none is worth a try."""
+    """Another student, of prior samples alone, where clients can compare it with that of `course`; None without a need.
+
+    There is one where generators are so weak that they taught a student not to follow its teacher. Whether the student
+    is behind its teachers on real data does not decide: over a network nobody can count that.
+    """
     settings = classroom.config.distill
     has_prior = settings.plain and bool((classroom.pool["sources"] == UNLABELLED).any())
-    if not (settings.retry and has_prior and gap(course.best.score, standing) > BEHIND):
+    follows = course.best.figures.get(AGREEMENT, 1.0) >= FOLLOWS
+    if not (settings.retry and has_prior) or follows or course.best.score is None or measure.mean >= TEACHABLE:
         return None
-    return classroom.course(Recipe(_best(standing), 0.0, prior_alone=True), jury, journal, SECOND)
-
-
-def _best(standing: Mapping[str, float]) -> str:
-    return max(standing, key=lambda name: standing[name])
+    return classroom.course(Recipe(teacher, 0.0, prior_alone=True), jury, journal, SECOND)
 
 
 def _measure(

@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-FOLLOWS = 0.9  # share of the hold-out on which a student agrees with its teacher that needs no other term
+AGREEMENT = "holdout_agreement"  # the figure: the share of the hold-out on which a student agrees with its teacher
+FOLLOWS = 0.9  # agreement from which on a student needs no other term
 LEAST_GAIN = 0.02  # by which a term must lower the hold-out's loss, as a share of it, for another one
 
 
@@ -39,7 +40,7 @@ def goes_on(terms: Sequence[Term]) -> bool:
     """
     latest = terms[-1]
     blind = not latest.figures and latest.score is None
-    if blind or latest.figures.get("holdout_agreement", 0.0) >= FOLLOWS:
+    if blind or latest.figures.get(AGREEMENT, 0.0) >= FOLLOWS:
         return False
     if len(terms) == 1:
         return True

@@ -44,11 +44,6 @@ def teacher_accuracies(
     return {name: sums[name] / sums[SAMPLES] for name in ordered} if sums.get(SAMPLES) else {}
 
 
-def gap(score: float | None, accuracies: Mapping[str, float]) -> float:
-    """How far a student with this `score` is behind the best of its teachers, in accuracy; 0 where nobody can tell."""
-    return 0.0 if score is None else max([value - score for value in accuracies.values()], default=0.0)
-
-
 def draw(sampler: Sampler, seed: int) -> Pool:
     """The new samples on which a student stands against its teachers where nobody can be asked."""
     return sampler.draw(DRAWN, Stream(seed, "standing"))
@@ -89,10 +84,12 @@ def tell_if_behind(
 
     `synthetic` says that both are accuracies on synthetic samples, and not on real ones.
     """
-    distance = gap(score, accuracies)
-    if score is None or distance <= BEHIND:
+    if score is None or not accuracies:
         return
     best = max(accuracies, key=lambda name: accuracies[name])
+    distance = accuracies[best] - score
+    if distance <= BEHIND:
+        return
     place = "new synthetic samples, which are no real data," if synthetic else "the clients' validation data"
     more = "distill.steps" if synthetic else "generator.steps"
     advice = "more distill.terms" if gains else f"a larger --student, or more {more},"
