@@ -18,7 +18,7 @@ from mosaic_fl.domains.table import Table
 from mosaic_fl.domains.table.kind import MAX_COLUMNS
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
-from mosaic_fl.generators.cart import leaves
+from mosaic_fl.generators.cart import disclosure, leaves
 from mosaic_fl.generators.cart.trees import BYTES, LEAST, Tree, from_bytes, grow, to_bytes, tree_of
 from mosaic_fl.generators.family import Family
 from mosaic_fl.numerics.randomness import Stream
@@ -101,9 +101,9 @@ class Cart(Generator):
 
     def expect(self, counts: Sequence[int]) -> Self:
         """As `Generator.expect`: as many leaves as the rows can fill."""
-        few = sum(count for count in counts if count < OWN_ROWS)
-        groups = [few] * bool(few) + [count for count in counts if count >= OWN_ROWS]
-        self.resize([[2 * max(1, rows // LEAST) - 1] * len(self.columns) for rows in groups or [0]])
+        rows = torch.tensor(list(counts), dtype=torch.int64)
+        sums = torch.bincount(_groups(rows), weights=rows.double()).long().tolist()
+        self.resize([[2 * max(1, rows // LEAST) - 1] * len(self.columns) for rows in sums])
         return self
 
     def check(self) -> None:
@@ -197,16 +197,24 @@ def train(
     from threadpoolctl import threadpool_limits
 
     cart = Cart(spec(config, data.schema), data.schema)
-    classes = torch.nn.functional.one_hot(data.labels, cart.classes).float()
-    inputs = torch.cat([classes, cart.table.to_network(data.samples.only)], 1)
-    cart.group = _groups(data.class_counts())
-    groups = cart.group[data.labels]
+    values = data.samples.only
+    labels = data.labels
+    if len(data) < LEAST:  # too few to tell anything of
+        values = disclosure.public_rows(cart.table.columns)
+        labels = torch.zeros(LEAST, dtype=torch.int64)
+    else:
+        columns = zip(values.T, cart.table.columns, strict=True)
+        values = torch.stack([disclosure.coarsen(column, of) for column, of in columns], 1)
+    classes = torch.nn.functional.one_hot(labels, cart.classes).float()
+    inputs = torch.cat([classes, cart.table.to_network(values)], 1)
+    cart.group = _groups(torch.bincount(labels, minlength=cart.classes))
+    groups = cart.group[labels]
     parts = list[tuple[Tensor, Tensor, Tensor]]()
     total = int(cart.group.max()) + 1
     for number in range(total):
         mine = groups == number
         with threadpool_limits(1):
-            parts += _grow(cart, data.samples.only[mine], inputs[mine], stream.integer() + number)
+            parts += _grow(cart, values[mine], inputs[mine], stream.integer() + number)
         monitor.progress(number + 1, total)
     features, thresholds, numbers = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     cart.nodes = torch.tensor([len(feature) for feature, _, _ in parts]).view(total, -1)
@@ -219,11 +227,16 @@ def train(
 def _groups(counts: Tensor) -> Tensor:
     """The group of each class, int64 (C,), by its rows: a class of `OWN_ROWS` has its own; all others share the first.
 
-    There is no shared one where no class with rows needs it; classes without rows are then in the first.
+    Where these have fewer than `LEAST` rows together, they are in the group of the class with the most rows. There is
+    no shared group where no class with rows needs it; classes without rows are then in the first.
     """
     own = counts >= OWN_ROWS
-    shared = bool(((counts > 0) & ~own).any())
-    return torch.where(own, own.cumsum(0) - 1 + shared, 0)
+    few = int(counts[~own].sum())
+    shared = few >= LEAST or not bool(own.any())
+    group = torch.where(own, own.cumsum(0) - 1 + shared, 0)
+    if not shared:
+        group[~own & (counts > 0)] = group[counts.argmax()]
+    return group
 
 
 def _grow(cart: Cart, values: Tensor, inputs: Tensor, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
