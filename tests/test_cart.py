@@ -10,11 +10,13 @@ from cart_cases import CODES, NUMBER, drawn, fit
 from mosaic_fl.client.choice import pick_family
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config, GeneratorConfig
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.base import build
 from mosaic_fl.generators.cart import Cart, leaves
+from mosaic_fl.generators.cart.generator import _groups, spec
 from mosaic_fl.generators.cart.trees import LEAF, LEAST, from_bytes, grow, to_bytes, tree_of
 from mosaic_fl.methods.fedcvae import with_standard_prior
 from mosaic_fl.training.monitor import Recorder
@@ -202,7 +204,8 @@ def changed(tensor: Tensor, place: int, value: float) -> Tensor:
     ("name", "change", "words"),
     [
         ("nodes", lambda t: t + 1, "do not fit together"),
-        ("nodes", lambda t: t + 2, "'feature' is torch.uint8"),
+        ("nodes", lambda t: t + 2, "numbers where its trees need"),
+        ("feature", lambda t: t[:-1], "'feature' is torch.uint8"),
         ("nodes", lambda t: -t, "do not fit together"),
         ("nodes", lambda t: t * 0 + 2**62 + 1, "do not fit together"),
         ("nodes", lambda t: t * 0 + 2**19 + 1, "at most 1,048,576 are used"),
@@ -229,6 +232,27 @@ def test_hostile_trees_are_refused_when_they_come(
     bad = hostile(contribution, **{name: change(state[name])}).to_bytes()
     with pytest.raises(UsageError, match=words):
         Contribution.from_bytes(bad)
+
+
+def test_more_trees_than_are_used_are_refused_before_any_is_built() -> None:
+    schema = Schema(SCHEMA.fields, tuple(map(str, range(2000))))
+    cart = Cart(spec(GeneratorConfig(), schema), schema)
+    with pytest.raises(UsageError, match="8,000 trees: at most 4,096 are used"):
+        cart.fit_to({"nodes": torch.ones(2000, 4, dtype=torch.int64)})
+    nodes = torch.full((1, 4), 2**17 + 1)
+    with pytest.raises(UsageError, match="leaves of 5 numbers where its trees need"):
+        cart.fit_to({"nodes": nodes, "summary": torch.zeros(5)})
+
+
+def test_a_site_grows_no_more_trees_than_a_server_takes() -> None:
+    counts = torch.full((2000,), 60)
+    counts[7] = 90
+    group = _groups(counts, 4)
+    assert int(group.max()) + 1 == 1024
+    assert int((group == group[7]).sum()) == 1
+    assert int((group == 0).sum()) == 977
+    assert int(_groups(counts, 2000).max()) + 1 == 2
+    assert int(_groups(counts, 5000).max()) == 0
 
 
 def test_a_threshold_that_is_anything_draws_rows_all_the_same(contribution: Contribution) -> None:
