@@ -109,7 +109,7 @@ def load_gate(state: State, contributions: Sequence[Contribution], seed: int) ->
     if len(rows) == 1:
         return Gate(None, rows, experts)
     if SOURCES in state:
-        trees = SourceTrees(from_tensors(schema.fields, state, FIELD), state[SOURCES], seed)
+        trees = SourceTrees(from_tensors(schema.fields, state, FIELD), state[SOURCES], len(rows), seed)
         return Gate(trees, rows, experts)
     named = _source_schema(schema, len(rows))
     with torch.random.fork_rng(devices=[]):
@@ -119,18 +119,18 @@ def load_gate(state: State, contributions: Sequence[Contribution], seed: int) ->
 
 
 class SourceTrees:
-    """Gradient-boosted trees on `samples` whose sources are numbers 0..: for rows, which have no layout.
+    """Gradient-boosted trees on `samples` of K = `count` sources, numbers 0..K−1: for rows, which have no layout.
 
     A source with fewer than `LEAST` samples is never asked. The fit is the same each time, so a resumed run fits the
     trees again and no file holds them.
     """
 
-    def __init__(self, samples: Samples, sources: Tensor, seed: int) -> None:
+    def __init__(self, samples: Samples, sources: Tensor, count: int, seed: int) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits
 
-        counts = torch.bincount(sources)
-        self.sources = len(counts)
+        counts = torch.bincount(sources, minlength=count)
+        self.sources = count
         self.known = (counts >= min(LEAST, int(counts.max()))).nonzero().flatten()
         self.trees: HistGradientBoostingClassifier | None = None
         if len(self.known) < 2:
@@ -141,7 +141,7 @@ class SourceTrees:
             self.trees = trees.fit(_inputs(samples[rows]), sources[rows].numpy())
 
     def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
-        """float32 (n, sources) on the CPU."""
+        """float32 (n, K) on the CPU."""
         result = torch.full((len(samples), self.sources), TINY)
         if self.trees is None:
             result[:, self.known] = 1.0
