@@ -6,32 +6,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from cart_cases import CODES, NUMBER, drawn, fit
 from mosaic_fl.client.choice import pick_family
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config, GeneratorConfig
-from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.base import build
-from mosaic_fl.generators.cart import FAMILY, Cart, leaves
+from mosaic_fl.generators.cart import Cart, leaves
+from mosaic_fl.generators.cart.generator import _groups, spec
 from mosaic_fl.generators.cart.trees import LEAF, LEAST, from_bytes, grow, to_bytes, tree_of
 from mosaic_fl.methods.fedcvae import with_standard_prior
-from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Recorder
 from table_cases import COLUMNS, SCHEMA, patients, rows
 
 CPU = torch.device("cpu")
-
-
-def fit(data: Dataset) -> Cart:
-    generator = FAMILY.train(data, None, GeneratorConfig(), Stream(0, "generator", 0), CPU, Recorder())
-    assert isinstance(generator, Cart)
-    return generator
-
-
-def drawn(generator: Cart, labels: Tensor, seed: int = 0) -> Tensor:
-    return generator.samples(SCHEMA.fields, labels, torch.Generator().manual_seed(seed)).only
 
 
 def test_the_order_of_nodes_says_who_is_whose_child() -> None:
@@ -75,13 +66,9 @@ def test_each_leaf_has_ten_rows_and_a_threshold_divides_as_it_did_when_it_grew()
     assert tree.leaves > 20
 
 
-CODES = Column("ward", "category", categories=("a", "b", "c"), missing=True)
-NUMBER = Column("dose", "numeric", low=0, high=100, knots=(0, 100), missing=True)
-
-
 def test_a_leaf_of_categories_by_hand() -> None:
-    values = torch.tensor([0.0, 0, 2, torch.nan])
-    summary = leaves.summarise(values, torch.zeros(4, dtype=torch.int64), 1, CODES, 5)
+    values = torch.tensor([0.0, 0, 2, torch.nan] * 10)
+    summary = leaves.summarise(values, torch.zeros(40, dtype=torch.int64), 1, CODES, 5)
     assert summary.tolist() == [[0.5, 0, 0.25, 0.25]]
     # u below 1/4 is missing; the rest of u is shared 2 : 1 by the codes 0 and 2
     u = torch.tensor([0.2, 0.3, 0.74, 0.76, 0.999999])
@@ -91,10 +78,12 @@ def test_a_leaf_of_categories_by_hand() -> None:
 
 
 def test_a_leaf_of_numbers_by_hand() -> None:
-    # Two of eight are missing, four are 0, which stands for itself, and the others are 10 and 30.
-    values = torch.tensor([0.0, 0, 0, 0, 10, 30, torch.nan, torch.nan])
-    summary = leaves.summarise(values, torch.zeros(8, dtype=torch.int64), 1, NUMBER, 3)
-    assert summary.tolist() == [[0, 0.5, 10, 20, 30, 0.25]]
+    # Two of eight are missing, four are 0, which stands for itself, and the others are 0.8 to 40.8, evenly.
+    others = torch.arange(0, 41) + 0.8
+    values = torch.cat([torch.zeros(82), others, torch.full((41,), torch.nan)])
+    summary = leaves.summarise(values, torch.zeros(164, dtype=torch.int64), 1, NUMBER, 3)
+    assert summary[0].tolist() == pytest.approx([0, 0.5, 2.8, 20.8, 38.8, 0.25])
+    summary = torch.tensor([[0, 0.5, 10, 20, 30, 0.25]])
     # u: 0..¼ missing, ¼..¾ the 0, then from 10 to 30: at ⅞, half-way, 20
     u = torch.tensor([0.1, 0.3, 0.74, 0.875, 0.9375])
     values = leaves.draw(summary.expand(5, -1), u, NUMBER)
@@ -105,8 +94,8 @@ def test_a_leaf_of_numbers_by_hand() -> None:
 def test_numbers_that_are_all_different_or_absent_have_no_frequent_one() -> None:
     values = torch.cat([torch.arange(10.0), torch.full((10,), torch.nan)])
     summary = leaves.summarise(values, torch.tensor([0] * 10 + [1] * 10), 2, NUMBER, 3)
-    assert summary[0].tolist() == [0, 0, 0, 4.5, 9, 0]
-    assert summary[1].tolist() == [50, 0, 50, 50, 50, 1]  # the middle of the range, never drawn
+    assert summary[0].tolist() == pytest.approx([50, 0, 0.45, 4.5, 8.55, 0])
+    assert float(summary[1, -1]) == 1  # its numbers are those of all leaves, never drawn
     assert bool(leaves.draw(summary[1:].expand(9, -1), torch.linspace(0.01, 0.99, 9), NUMBER).isnan().all())
 
 
@@ -134,8 +123,8 @@ def test_what_is_drawn_obeys_the_laws_of_the_data() -> None:
     labels = torch.arange(4000) % 2
     age, dose, smoker, ward = drawn(generator, labels).T
     assert bool((age == age.round()).all())
-    assert (int(age[labels == 0].min()), int(age[labels == 0].max())) == (60, 80)
-    assert (int(age[labels == 1].min()), int(age[labels == 1].max())) == (20, 40)
+    assert (int(age[labels == 0].min()), int(age[labels == 0].max())) == (61, 79)  # inner quantiles
+    assert (int(age[labels == 1].min()), int(age[labels == 1].max())) == (21, 39)
     assert float((dose == 0).float().mean()) == pytest.approx(0.5, abs=0.04)
     assert float(dose.isnan().float().mean()) == pytest.approx(0.25, abs=0.04)
     assert float(dose[dose > 0].min()) >= 5
@@ -159,7 +148,7 @@ def test_a_class_of_a_few_rows_shares_trees_and_one_without_rows_is_drawn_as_the
     labels = torch.cat([many.labels, torch.where(few.labels == 0, 2, 1)])
     data = rows(torch.cat([many.samples.only, few.samples.only]), labels)
     generator = fit(data)
-    assert generator.group.tolist() == [1, 2, 0]  # 7 rows of the third class are less than a leaf of two
+    assert generator.group.tolist() == [0, 1, 1]  # 7 rows of the third class are less than a leaf
     values = drawn(generator, torch.full((100,), 2))
     SCHEMA.kind.check(values)
     without = fit(many)
@@ -167,7 +156,7 @@ def test_a_class_of_a_few_rows_shares_trees_and_one_without_rows_is_drawn_as_the
     SCHEMA.kind.check(drawn(without, torch.full((10,), 2)))
 
 
-@pytest.mark.parametrize("count", [1, 2, 9, 21])
+@pytest.mark.parametrize("count", [10, 19, 21])
 def test_few_rows_constant_columns_and_absent_ones_are_drawn(count: int) -> None:
     values = torch.full((count, 4), torch.nan)
     values[:, 0] = 40
@@ -215,7 +204,8 @@ def changed(tensor: Tensor, place: int, value: float) -> Tensor:
     ("name", "change", "words"),
     [
         ("nodes", lambda t: t + 1, "do not fit together"),
-        ("nodes", lambda t: t + 2, "'feature' is torch.uint8"),
+        ("nodes", lambda t: t + 2, "numbers where its trees need"),
+        ("feature", lambda t: t[:-1], "'feature' is torch.uint8"),
         ("nodes", lambda t: -t, "do not fit together"),
         ("nodes", lambda t: t * 0 + 2**62 + 1, "do not fit together"),
         ("nodes", lambda t: t * 0 + 2**19 + 1, "at most 1,048,576 are used"),
@@ -242,6 +232,27 @@ def test_hostile_trees_are_refused_when_they_come(
     bad = hostile(contribution, **{name: change(state[name])}).to_bytes()
     with pytest.raises(UsageError, match=words):
         Contribution.from_bytes(bad)
+
+
+def test_more_trees_than_are_used_are_refused_before_any_is_built() -> None:
+    schema = Schema(SCHEMA.fields, tuple(map(str, range(2000))))
+    cart = Cart(spec(GeneratorConfig(), schema), schema)
+    with pytest.raises(UsageError, match="8,000 trees: at most 4,096 are used"):
+        cart.fit_to({"nodes": torch.ones(2000, 4, dtype=torch.int64)})
+    nodes = torch.full((1, 4), 2**17 + 1)
+    with pytest.raises(UsageError, match="leaves of 5 numbers where its trees need"):
+        cart.fit_to({"nodes": nodes, "summary": torch.zeros(5)})
+
+
+def test_a_site_grows_no_more_trees_than_a_server_takes() -> None:
+    counts = torch.full((2000,), 60)
+    counts[7] = 90
+    group = _groups(counts, 4)
+    assert int(group.max()) + 1 == 1024
+    assert int((group == group[7]).sum()) == 1
+    assert int((group == 0).sum()) == 977
+    assert int(_groups(counts, 2000).max()) + 1 == 2
+    assert int(_groups(counts, 5000).max()) == 0
 
 
 def test_a_threshold_that_is_anything_draws_rows_all_the_same(contribution: Contribution) -> None:

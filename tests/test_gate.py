@@ -12,11 +12,12 @@ from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_teacher
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.domains.samples import Samples
+from mosaic_fl.domains.samples import Samples, to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.forecast.server import Contributor, distillation
+from mosaic_fl.notes import Note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.registries import KINDS
 from mosaic_fl.server.distill import distill
@@ -115,11 +116,48 @@ def test_samples_are_drawn_as_the_data_lie() -> None:
 @pytest.mark.usefixtures("outside")
 def test_a_source_of_a_few_samples_is_never_asked() -> None:
     samples = readings(100, 0.0, 0).samples
-    answers = SourceTrees(samples, torch.tensor([0] * 60 + [1] * 39 + [2]), 0).log_probabilities(samples)
+    answers = SourceTrees(samples, torch.tensor([0] * 60 + [1] * 39 + [2]), 3, 0).log_probabilities(samples)
     assert answers.shape == (100, 3)
     assert bool((answers[:, 2] < -20).all())
-    lonely = SourceTrees(samples, torch.zeros(100, dtype=torch.int64), 0).log_probabilities(samples)
+    lonely = SourceTrees(samples, torch.zeros(100, dtype=torch.int64), 1, 0).log_probabilities(samples)
     assert lonely.tolist() == [[0.0]] * 100
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.filterwarnings("ignore:the gate never asks")
+@pytest.mark.parametrize("clients", [2, 3])
+def test_a_client_without_a_draw_has_no_share_and_all_shares_sum_to_one(clients: int) -> None:
+    contributions = [replace(site(0, 60, 0.0), client=k) for k in range(clients)]
+    samples = readings(100, 0.0, 0).samples
+    state = {**to_tensors(samples, "sample/"), "sources": torch.zeros(100, dtype=torch.int64)}
+    shares = load_gate(state, contributions, 0).log_shares(samples).exp()
+    assert torch.allclose(shares.sum(1), torch.ones(100))
+    assert bool((shares[:, 0] > 0.999).all())
+    assert bool((shares[:, 1:] < 1e-6).all())
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("counts", [[3, 3], [1, 1], [2, 1], [5, 5, 5], [9, 9, 2], [10] * 12])
+def test_a_few_samples_of_each_source_are_learnt_all_the_same(counts: list[int]) -> None:
+    sources = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    samples = readings(len(sources), 0.0, 0).samples
+    answers = SourceTrees(samples, sources, len(counts), 0).log_probabilities(samples)
+    assert torch.allclose(answers.exp().sum(1), torch.ones(len(sources)), atol=1e-4)
+
+
+@pytest.mark.usefixtures("outside")
+def test_at_least_twenty_samples_a_source_are_drawn() -> None:
+    clients = [site(0, 60, 0.0), site(1, 60, 3.0)]
+    assert len(gate_state(clients, Sampler(clients, CPU), 3, 0, CPU, Recorder())["sources"]) == 40
+
+
+@pytest.mark.usefixtures("outside")
+def test_clients_that_are_never_asked_are_in_a_note() -> None:
+    contributions = [replace(site(0, 60, 0.0), client=k) for k in (4, 6)]
+    samples = readings(100, 0.0, 0).samples
+    state = {**to_tensors(samples, "sample/"), "sources": torch.zeros(100, dtype=torch.int64)}
+    with pytest.warns(Note, match=r"never asks the models of 1 of 2 clients \(6\)"):
+        load_gate(state, contributions, 0)
 
 
 @pytest.mark.usefixtures("outside")

@@ -16,7 +16,7 @@ from mosaic_fl.models import default_student
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import at_once
-from mosaic_fl.server.gate import HOLDOUT, network_settings
+from mosaic_fl.server.gate import HOLDOUT, gate_samples, network_settings
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
 from mosaic_fl.server.recipes import Recipe
@@ -134,8 +134,8 @@ def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributo
 
 def gate(config: Config, schema: Schema, contributors: Sequence[Contributor], total: int) -> list[Job]:
     """The gate on sources: its samples, its training, and its word on `total` samples."""
-    samples = config.distill.gate_samples
     sources = len([c for c in contributors if c.family])
+    samples = gate_samples(config.distill.gate_samples, sources)
     jobs = sampling(GATE, contributors, samples, balanced=False)
     if sources < 2:
         return jobs

@@ -5,6 +5,7 @@ p(y|x) = Σ_k p(k|x) · p_k(y|x) holds exactly, where p_k are experts that are r
 gate is p(k|x).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.training import train_classifier
 from mosaic_fl.models import build, default_student
+from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.experts import TINY
@@ -30,6 +32,8 @@ from mosaic_fl.training.monitor import Monitor
 HOLDOUT = 0.1  # share of the samples that chooses the best step of a network
 PASSES = 10.0  # over the samples, at most
 LEAST = 10  # samples of a source that trees learn
+PER_SOURCE = 20  # samples that are drawn at least, on average
+STOPPING = 0.1  # share of the samples on which trees see when to stop
 FIELD = "sample/"  # begins the names of the samples' fields in a state
 SOURCES = "sources"
 
@@ -71,15 +75,15 @@ def gate_state(
 ) -> State:
     """What `load_gate` makes a gate of: a network's weights; for rows the samples themselves, for trees fit in seconds.
 
-    It learns from `samples` of the generators, from each of as many as are its client's share of all data, with the
-    classes that the client has. Raises UsageError where a generator's samples are not finite, MosaicError where the
-    loss is not.
+    It learns from `samples` of the generators, or `PER_SOURCE` times their number if that is more, from each of as many
+    as are its client's share of all data, with the classes that the client has. Raises UsageError where a generator's
+    samples are not finite, MosaicError where the loss is not.
     """
     schema = contributions[0].schema
     rows = _rows(contributions)
     if len(rows) == 1:
         return {}
-    pool = sampler.draw_by_counts(samples, Stream(seed, "gate-samples"))
+    pool = sampler.draw_by_counts(gate_samples(samples, len(rows)), Stream(seed, "gate-samples"))
     numbers = {contributions[k].client: place for place, k in enumerate(rows)}
     sources = torch.tensor([numbers[int(client)] for client in pool.sources])
     if schema.of_rows:
@@ -96,6 +100,11 @@ def gate_state(
     return copy_state(network)
 
 
+def gate_samples(samples: int, sources: int) -> int:
+    """How many samples are drawn where `samples` are wished for: a few for each of the sources at least."""
+    return max(samples, PER_SOURCE * sources)
+
+
 def network_settings() -> TrainConfig:
     """The settings by which a network learns sources."""
     return TrainConfig(epochs=PASSES)
@@ -109,7 +118,8 @@ def load_gate(state: State, contributions: Sequence[Contribution], seed: int) ->
     if len(rows) == 1:
         return Gate(None, rows, experts)
     if SOURCES in state:
-        trees = SourceTrees(from_tensors(schema.fields, state, FIELD), state[SOURCES], seed)
+        trees = SourceTrees(from_tensors(schema.fields, state, FIELD), state[SOURCES], len(rows), seed)
+        _note_silent([contributions[rows[place]].client for place in trees.silent], len(rows))
         return Gate(trees, rows, experts)
     named = _source_schema(schema, len(rows))
     with torch.random.fork_rng(devices=[]):
@@ -119,29 +129,38 @@ def load_gate(state: State, contributions: Sequence[Contribution], seed: int) ->
 
 
 class SourceTrees:
-    """Gradient-boosted trees on `samples` whose sources are numbers 0..: for rows, which have no layout.
+    """Gradient-boosted trees on `samples` of K = `count` sources, numbers 0..K−1: for rows, which have no layout.
 
     A source with fewer than `LEAST` samples is never asked. The fit is the same each time, so a resumed run fits the
     trees again and no file holds them.
     """
 
-    def __init__(self, samples: Samples, sources: Tensor, seed: int) -> None:
+    def __init__(self, samples: Samples, sources: Tensor, count: int, seed: int) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits
 
-        counts = torch.bincount(sources)
-        self.sources = len(counts)
+        counts = torch.bincount(sources, minlength=count)
+        self.sources = count
         self.known = (counts >= min(LEAST, int(counts.max()))).nonzero().flatten()
         self.trees: HistGradientBoostingClassifier | None = None
         if len(self.known) < 2:
             return
         rows = torch.isin(sources, self.known)
-        trees = HistGradientBoostingClassifier(early_stopping=True, random_state=Stream(seed, "gate").integer() % 2**32)
+        trees = HistGradientBoostingClassifier(
+            early_stopping=_can_split(counts[self.known]),
+            validation_fraction=STOPPING,
+            random_state=Stream(seed, "gate").integer() % 2**32,
+        )
         with threadpool_limits(1):  # more threads would sum in another order
             self.trees = trees.fit(_inputs(samples[rows]), sources[rows].numpy())
 
+    @property
+    def silent(self) -> list[int]:
+        """The sources that are never asked."""
+        return sorted(set(range(self.sources)) - set(self.known.tolist()))
+
     def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
-        """float32 (n, sources) on the CPU."""
+        """float32 (n, K) on the CPU."""
         result = torch.full((len(samples), self.sources), TINY)
         if self.trees is None:
             result[:, self.known] = 1.0
@@ -149,6 +168,20 @@ class SourceTrees:
             shares = torch.from_numpy(self.trees.predict_proba(_inputs(samples)))
             result[:, self.known] = shares.float().clamp(min=TINY)
         return result.log()
+
+
+def _note_silent(clients: Sequence[int], sources: int) -> None:
+    if clients:
+        note(
+            f"the gate never asks the models of {len(clients)} of {sources} clients ({', '.join(map(str, clients))}): "
+            f"fewer than {LEAST} of its samples are theirs; a larger distill.gate_samples gives them more"
+        )
+
+
+def _can_split(counts: Tensor) -> bool:
+    """Whether a part of `STOPPING` can have a sample of each source, and the rest too."""
+    part = math.ceil(STOPPING * int(counts.sum()))
+    return int(counts.min()) >= 2 and len(counts) <= part <= int(counts.sum()) - len(counts)
 
 
 def _inputs(samples: Samples) -> npt.NDArray[np.float32]:

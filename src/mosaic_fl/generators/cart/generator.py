@@ -18,7 +18,7 @@ from mosaic_fl.domains.table import Table
 from mosaic_fl.domains.table.kind import MAX_COLUMNS
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
-from mosaic_fl.generators.cart import leaves
+from mosaic_fl.generators.cart import disclosure, leaves
 from mosaic_fl.generators.cart.trees import BYTES, LEAST, Tree, from_bytes, grow, to_bytes, tree_of
 from mosaic_fl.generators.family import Family
 from mosaic_fl.numerics.randomness import Stream
@@ -27,6 +27,7 @@ from mosaic_fl.training.monitor import Monitor
 
 QUANTILES = 9  # of numbers in a leaf
 OWN_ROWS = 50  # of a class from which on it has trees of its own
+MOST_TREES = 4096  # of a state: each costs time and memory however small it is
 MOST_NODES = 2**20  # of all trees of a received state
 EDGE = 1e-6  # distance of a uniform number from 0 and 1
 USUAL_DEPTH = 12
@@ -77,13 +78,17 @@ class Cart(Generator):
     def resize(self, counts: Sequence[Sequence[int]]) -> None:
         """Make room for groups of trees of so many nodes, whose leaves say nothing yet."""
         nodes = [count for group in counts for count in group]
-        sizes = self.sizes * len(counts)
-        numbers = sum((count + 1) // 2 * size for count, size in zip(nodes, sizes, strict=True))
         device = self.group.device
         self.register_buffer("nodes", torch.tensor(counts, dtype=torch.int64, device=device))
         self.register_buffer("feature", torch.full((sum(nodes), BYTES), 255, dtype=torch.uint8, device=device))
         self.register_buffer("threshold", torch.zeros(sum(count // 2 for count in nodes), device=device))
-        self.register_buffer("summary", torch.zeros(numbers, device=device))
+        self.register_buffer("summary", torch.zeros(self._numbers(counts), device=device))
+
+    def _numbers(self, counts: Sequence[Sequence[int]]) -> int:
+        """How many numbers say what the leaves of trees of so many nodes hold."""
+        sizes = self.sizes
+        leaf_sums = ((count + 1) // 2 * size for group in counts for count, size in zip(group, sizes, strict=True))
+        return sum(leaf_sums)
 
     def fit_to(self, state: State) -> Self:
         """As `Generator.fit_to`; raises UsageError for trees that are too large, or for numbers that are no trees."""
@@ -92,18 +97,26 @@ class Cart(Generator):
             return self  # the check of shapes says so
         if not 1 <= len(nodes) <= self.classes:
             raise UsageError(f"the generator has {len(nodes)} groups of trees for {self.classes} classes")
+        if nodes.numel() > MOST_TREES:
+            raise UsageError(f"the generator has {nodes.numel():,} trees: at most {MOST_TREES:,} are used")
         if bool((nodes < 1).any()) or bool((nodes % 2 == 0).any()) or bool((nodes > MOST_NODES).any()):
             raise UsageError("the generator has a tree whose splits and leaves do not fit together")
         if int(nodes.sum()) > MOST_NODES:
             raise UsageError(f"the generator's trees have {int(nodes.sum()):,} nodes: at most {MOST_NODES:,} are used")
-        self.resize(nodes.tolist())
+        counts = nodes.tolist()
+        if "summary" in state and state["summary"].numel() != self._numbers(counts):  # no room beyond the file's size
+            raise UsageError(
+                f"the generator has leaves of {state['summary'].numel():,} numbers where its trees need "
+                f"{self._numbers(counts):,}"
+            )
+        self.resize(counts)
         return self
 
     def expect(self, counts: Sequence[int]) -> Self:
         """As `Generator.expect`: as many leaves as the rows can fill."""
-        few = sum(count for count in counts if count < OWN_ROWS)
-        groups = [few] * bool(few) + [count for count in counts if count >= OWN_ROWS]
-        self.resize([[2 * max(1, rows // LEAST) - 1] * len(self.columns) for rows in groups or [0]])
+        rows = torch.tensor(list(counts), dtype=torch.int64)
+        sums = torch.bincount(_groups(rows, len(self.columns)), weights=rows.double()).long().tolist()
+        self.resize([[2 * max(1, rows // LEAST) - 1] * len(self.columns) for rows in sums])
         return self
 
     def check(self) -> None:
@@ -197,16 +210,24 @@ def train(
     from threadpoolctl import threadpool_limits
 
     cart = Cart(spec(config, data.schema), data.schema)
-    classes = torch.nn.functional.one_hot(data.labels, cart.classes).float()
-    inputs = torch.cat([classes, cart.table.to_network(data.samples.only)], 1)
-    cart.group = _groups(data.class_counts())
-    groups = cart.group[data.labels]
+    values = data.samples.only
+    labels = data.labels
+    if len(data) < LEAST:  # too few to tell anything of
+        values = disclosure.public_rows(cart.table.columns)
+        labels = torch.zeros(LEAST, dtype=torch.int64)
+    else:
+        columns = zip(values.T, cart.table.columns, strict=True)
+        values = torch.stack([disclosure.coarsen(column, of) for column, of in columns], 1)
+    classes = torch.nn.functional.one_hot(labels, cart.classes).float()
+    inputs = torch.cat([classes, cart.table.to_network(values)], 1)
+    cart.group = _groups(torch.bincount(labels, minlength=cart.classes), len(cart.columns))
+    groups = cart.group[labels]
     parts = list[tuple[Tensor, Tensor, Tensor]]()
     total = int(cart.group.max()) + 1
     for number in range(total):
         mine = groups == number
         with threadpool_limits(1):
-            parts += _grow(cart, data.samples.only[mine], inputs[mine], stream.integer() + number)
+            parts += _grow(cart, values[mine], inputs[mine], stream.integer() + number)
         monitor.progress(number + 1, total)
     features, thresholds, numbers = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     cart.nodes = torch.tensor([len(feature) for feature, _, _ in parts]).view(total, -1)
@@ -216,14 +237,24 @@ def train(
     return cart.eval()
 
 
-def _groups(counts: Tensor) -> Tensor:
+def _groups(counts: Tensor, columns: int) -> Tensor:
     """The group of each class, int64 (C,), by its rows: a class of `OWN_ROWS` has its own; all others share the first.
 
-    There is no shared one where no class with rows needs it; classes without rows are then in the first.
+    Where these have fewer than `LEAST` rows together, they are in the group of the class with the most rows. There is
+    no shared group where no class with rows needs it; classes without rows are then in the first. Where there were
+    more than `MOST_TREES` trees of as many `columns`, the classes with the most rows have trees of their own.
     """
     own = counts >= OWN_ROWS
-    shared = bool(((counts > 0) & ~own).any())
-    return torch.where(own, own.cumsum(0) - 1 + shared, 0)
+    most = max(1, MOST_TREES // columns)
+    if int(own.sum()) + bool(counts[~own].any()) > most:
+        first = counts.argsort(descending=True, stable=True)[: most - 1]
+        own = torch.zeros_like(own).index_fill(0, first, True)
+    few = int(counts[~own].sum())
+    shared = few >= LEAST or not bool(own.any())
+    group = torch.where(own, own.cumsum(0) - 1 + shared, 0)
+    if not shared:
+        group[~own & (counts > 0)] = group[counts.argmax()]
+    return group
 
 
 def _grow(cart: Cart, values: Tensor, inputs: Tensor, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:

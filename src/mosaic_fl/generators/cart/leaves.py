@@ -12,10 +12,13 @@ from torch import Tensor
 from mosaic_fl.domains.table import Column
 from mosaic_fl.domains.table.column import NUMBERS
 from mosaic_fl.errors import UsageError
+from mosaic_fl.generators.cart.trees import LEAST
 
 SUM_SLACK = 1e-3
 SMALLEST = 1e-9  # of a share that is divided by
 FREQUENT = 0.2  # share of a leaf's values from which on the most frequent one stands for itself
+LOWEST = 0.05  # level of the first quantile; 1 minus it is that of the last
+SPREAD = 0.04  # of levels around that of a quantile
 ATOM = 2  # numbers before the quantiles: the most frequent value, and its share
 
 
@@ -27,44 +30,67 @@ def size(column: Column, quantiles: int) -> int:
 def summarise(values: Tensor, leaves: Tensor, count: int, column: Column, quantiles: int) -> Tensor:
     """float32 (`count`, size) of `values` (n,) of the column at rest in the `leaves` (n,), each of which has some.
 
-    Shares are of all rows of the leaf, the last of them that of missing values. The quantiles, from the least to the
-    greatest, are those of the other values, in the column's units.
+    Shares are of all rows of the leaf, the last of them that of missing values. The quantiles are inner ones of the
+    other values, in the column's units. Where fewer than `LEAST` values of a leaf are present, it says what all leaves
+    together say; where these have fewer, the column is missing.
     """
     result = torch.zeros(count, size(column, quantiles))
     absent = values.isnan()
-    rows = torch.bincount(leaves, minlength=count).clamp(min=1)
-    if column.missing:
-        result[:, -1] = torch.bincount(leaves[absent], minlength=count) / rows
-    here = leaves[~absent]
     there = values[~absent]
+    here = leaves[~absent] if len(there) >= LEAST else leaves[:0]
+    there = there[: len(here)]
+    rows = torch.bincount(leaves, minlength=count).clamp(min=1)
+    present = torch.bincount(here, minlength=count)
+    shares = present / rows
+    if column.missing:
+        result[:, -1] = 1 - shares
+    few = present < LEAST
     if column.type not in NUMBERS:
         codes = _codes(column)
         cells = torch.bincount(here * codes + there.long(), minlength=count * codes).view(count, codes)
-        result[:, :codes] = cells / rows[:, None]
+        cells[few] = cells.sum(0)
+        result[:, :codes] = cells / cells.sum(1, keepdim=True).clamp(min=1) * shares[:, None]
         return result
-    ends = np.float32(column.low), np.float32(column.high)
-    levels = np.linspace(0, 1, quantiles)
+    everything = there.numpy().clip(np.float32(column.low), np.float32(column.high))
+    levels = np.linspace(LOWEST, 1 - LOWEST, quantiles)
     for leaf in range(count):
-        mine = there[here == leaf].numpy().clip(*ends)
-        numbers = _numbers(mine, int(rows[leaf]), levels, (column.low + column.high) / 2)
+        mine = everything if few[leaf] else everything[(here == leaf).numpy()]
+        numbers = _numbers(mine, everything, levels, (column.low + column.high) / 2)
+        numbers[1] *= float(shares[leaf])
         result[leaf, : ATOM + quantiles] = torch.from_numpy(numbers.astype(np.float32))
     return result
 
 
 def _numbers(
-    values: npt.NDArray[np.float32], rows: int, levels: npt.NDArray[np.float64], middle: float
+    values: npt.NDArray[np.float32],
+    everything: npt.NDArray[np.float32],
+    levels: npt.NDArray[np.float64],
+    middle: float,
 ) -> npt.NDArray[np.float64]:
-    """The most frequent of the `values`, its share of `rows`, and the quantiles of the others; `middle` without any."""
-    atom = middle
-    share = 0.0
-    if len(values):
-        distinct, counts = np.unique(values, return_counts=True)
-        most = int(counts.argmax())
-        atom = float(distinct[most])
-        if counts[most] > max(1, FREQUENT * len(values)):
-            share = counts[most] / rows
-            values = values[values != distinct[most]]
-    return np.array([atom, share, *(np.quantile(values, levels) if len(values) else np.full(len(levels), atom))])
+    """The most frequent of the `values`, its share of them, and quantiles of the others; `middle` without any.
+
+    It stands for itself where at least `LEAST` of `everything` are equal to it. Others that are fewer than `LEAST` are
+    those of `everything`, or, where these are too few, equal to it.
+    """
+    if not len(values):
+        return np.array([middle, 0.0, *np.full(len(levels), middle)])
+    distinct, counts = np.unique(values, return_counts=True)
+    most = int(counts.argmax())
+    atom = distinct[most]
+    if counts[most] <= max(1, FREQUENT * len(values)) or (everything == atom).sum() < LEAST:
+        return np.array([middle, 0.0, *_quantiles(values, levels)])
+    others = values[values != atom]
+    if len(others) < LEAST:
+        others = everything[everything != atom]
+    if len(others) < LEAST:
+        return np.array([atom, 1.0, *np.full(len(levels), atom)])
+    return np.array([atom, counts[most] / len(values), *_quantiles(others, levels)])
+
+
+def _quantiles(values: npt.NDArray[np.float32], levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Each the mean of the quantiles a little below and above its level: a median alone is the value of one row."""
+    around = np.quantile(values.astype(np.float64), [levels - SPREAD, levels + SPREAD])
+    return np.asarray(around.mean(0), dtype=np.float64)
 
 
 def draw(summary: Tensor, u: Tensor, column: Column) -> Tensor:
