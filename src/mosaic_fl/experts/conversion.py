@@ -10,6 +10,7 @@ import numpy as np
 
 from mosaic_fl.errors import MosaicError, UsageError, excerpt, in_one_line
 from mosaic_fl.experts.onnx.bounds import CLASSES, INPUTS, OUTPUTS
+from mosaic_fl.experts.onnx.own_file import strip
 from mosaic_fl.notes import note
 
 NEAR = 1e-6  # the usual difference of probabilities: sums in float32
@@ -145,11 +146,10 @@ def _register_boosting() -> None:
 
 def _described(model: Any, classes: Sequence[str], outputs: str, *, rest: bool) -> bytes:
     """The model's bytes, with what its columns mean, and without what its library wrote of this machine."""
-    model.doc_string = model.domain = ""
-    model.graph.name = "expert"
     properties = {CLASSES: json.dumps(list(classes)), INPUTS: "rest" if rest else "network", OUTPUTS: outputs}
     del model.metadata_props[:]
     for key, value in properties.items():
         model.metadata_props.add(key=key, value=value)
+    strip(model)
     content: bytes = model.SerializeToString()
     return content
