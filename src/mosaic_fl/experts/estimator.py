@@ -119,7 +119,7 @@ def _new(expert: Estimator, seed: int) -> Any:
     if expert.own is not None:
         from sklearn.base import clone
 
-        return clone(expert.own)
+        return _with_seed(clone(expert.own), seed)
     head = expert.name.split(":")[0]
     numbers = estimator_numbers(expert.name)
     match head, numbers:
@@ -138,6 +138,15 @@ def _new(expert: Estimator, seed: int) -> Any:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(max_iter=1000)
+
+
+def _with_seed(model: Any, seed: int) -> Any:
+    """The estimator, where each seed that is left open is one of its own from now on, and each number of threads 1."""
+    free = [name for name, value in sorted(model.get_params(deep=True).items()) if value is None]
+    seeds = [name for name in free if name.split("__")[-1] == "random_state"]
+    threads = [name for name in free if name.split("__")[-1] == "n_jobs"]
+    numbers = {name: (seed + place) % 2**31 for place, name in enumerate(seeds)}
+    return model.set_params(**numbers, **dict.fromkeys(threads, 1))
 
 
 def _is_fitted(model: Any) -> bool:
