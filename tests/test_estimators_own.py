@@ -2,22 +2,29 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("onnxruntime", reason="mosaic-fl[trees] is not installed")
 pytest.importorskip("skl2onnx", reason="mosaic-fl[trees] is not installed")
 pytest.importorskip("xgboost", reason="mosaic-fl[trees] is not installed")
+from sklearn.cluster import KMeans
 from sklearn.ensemble import (
     ExtraTreesClassifier,
+    IsolationForest,
     RandomForestClassifier,
+    RandomForestRegressor,
     VotingClassifier,
 )
+from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from xgboost import XGBClassifier, XGBRegressor
 
 import mosaic_fl
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.estimator import _with_seed
 
 
@@ -44,3 +51,35 @@ def test_what_a_user_has_set_is_left() -> None:
     numbers = _with_seed(VotingClassifier(members), 7).get_params()
     assert (numbers["b__random_state"], numbers["b__n_jobs"]) == (3, 2)
     assert (numbers["a__random_state"], numbers["a__n_jobs"], numbers["n_jobs"]) == (7, 1, 1)
+
+
+def test_boosted_trees_of_named_columns_say_how_to_be_fitted(digits: Dataset) -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(digits.samples.inputs().flatten(1).numpy()).add_prefix("pixel_")  # type: ignore[union-attr]
+    labels = np.minimum(digits.labels.numpy(), 1)
+    model = XGBClassifier(n_estimators=2, n_jobs=1).fit(frame, labels)
+    with pytest.raises(UsageError, match=r"XGBClassifier .*: fit it on numbers without names, as frame\.to_numpy\(\)$"):
+        sent(digits, model)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (RandomForestRegressor(2), "a regressor"),
+        (make_pipeline(LinearRegression()), "a regressor"),
+        (XGBRegressor(n_estimators=2), "a regressor"),
+        (KMeans(2), "a clusterer"),
+        (IsolationForest(n_estimators=2), "an outlier detector"),
+    ],
+)
+def test_what_is_no_classifier_is_refused(digits: Dataset, model: Any, kind: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"model 'estimator:{type(model).__name__}#\d+' is {kind}: take a classifier$"
+    ):
+        sent(digits, model)
+
+
+@pytest.mark.parametrize("model", [RandomForestClassifier, XGBClassifier])
+def test_a_class_of_estimators_is_no_estimator(digits: Dataset, model: Any) -> None:
+    with pytest.raises(UsageError, match=rf"{model.__name__}' is a class of estimators: write {model.__name__}\(\)$"):
+        sent(digits, model)

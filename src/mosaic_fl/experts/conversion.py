@@ -31,10 +31,12 @@ def to_onnx(estimator: Any, width: int, classes: Sequence[str], *, rest: bool) -
             warnings.simplefilter("ignore")
             model = _converted(estimator, width)
     except Exception as error:  # converters raise anything
-        raise UsageError(
-            f"{type(estimator).__name__} cannot be converted to ONNX ({excerpt(in_one_line(error))}): give a FILE.onnx "
-            "made by its own library"
-        ) from error
+        what = f"{type(estimator).__name__} cannot be converted to ONNX"
+        if "feature names should follow pattern" in str(error):  # XGBoost's, of a data frame
+            raise UsageError(
+                f"{what}, where features have no names: fit it on numbers without names, as frame.to_numpy()"
+            ) from error
+        raise UsageError(f"{what} ({excerpt(in_one_line(error))}): give a FILE.onnx made by its own library") from error
     soft = hasattr(estimator, "predict_proba")
     outputs = [output for output in model.graph.output if (output.name != model.graph.output[0].name) == soft]
     del model.graph.output[:]

@@ -224,11 +224,26 @@ def load(name: str, schema: Schema, state: State, source: str) -> OnnxExpert:
 
 
 def check(name: str, schema: Schema) -> None:
-    """Raise UsageError for a name of another form, or numbers out of bounds."""
+    """Raise UsageError for a name of another form, numbers out of bounds, or an estimator that is no classifier."""
     if name.split(":")[0] in ESTIMATOR_FORMS:
         estimator_numbers(name)
     elif not (name.startswith(OWN) and NAME.fullmatch(sent(name))):
         raise UsageError(f"model {excerpt(name)}: an estimator of your own is passed as model=, in Python")
+    elif other := _other_kind(own_model(name)):
+        raise UsageError(f"model {excerpt(name)} is {other}: take a classifier")
+
+
+def _other_kind(model: Any) -> str:
+    """What an estimator is that says it is no classifier; empty for others."""
+    if model is None:
+        return ""
+    try:
+        from sklearn.base import is_clusterer, is_outlier_detector, is_regressor
+
+        kinds = {"a regressor": is_regressor, "a clusterer": is_clusterer, "an outlier detector": is_outlier_detector}
+        return next((name for name, holds in kinds.items() if holds(model)), "")
+    except Exception:  # somebody else's class says nothing of its kind: conversion tries it
+        return ""
 
 
 ESTIMATOR = ExpertKind(make=make, fit=fit, state=state, load=load, check=check, sent=sent)
