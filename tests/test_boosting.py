@@ -57,6 +57,38 @@ def test_trees_learn_the_probabilities_of_the_teacher(schema: Schema) -> None:
     assert mine.tolist() == pytest.approx([0.75] * 600, abs=0.05)
 
 
+@pytest.mark.parametrize("schema", [TWO, SCHEMA], ids=["two", "three"])
+def test_trees_stop_where_the_hold_out_has_the_least_cross_entropy(
+    schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The labels of a third of the rows are noise, so that many trees overfit."""
+    import xgboost
+
+    boosters = list[Any]()
+    train = xgboost.train
+    monkeypatch.setattr(xgboost, "train", lambda *words, **more: boosters.append(train(*words, **more)) or boosters[-1])
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.where(
+        torch.rand(600, generator=rng) < 0.3,
+        torch.randint(0, schema.num_classes, (600,), generator=rng),
+        patients(600).labels,
+    )
+    data = rows(patients(600).samples.only, labels, schema)
+    lesson = Lesson(data.samples, data.labels, torch.zeros(600, schema.num_classes), torch.ones(600))
+    state, _ = boost("xgboost:80", schema, lesson, FEW.distill, Stream(0, "s"), Recorder())
+    _, holdout = lesson.divided(FEW.distill.holdout, Stream(0, "s").torch())
+    matrix = xgboost.DMatrix(holdout.samples.inputs().numpy())  # type: ignore[union-attr]
+    losses = []
+    for trees in range(1, boosters[0].num_boosted_rounds() + 1):
+        margins = torch.from_numpy(boosters[0].predict(matrix, output_margin=True, iteration_range=(0, trees)))
+        logits = torch.stack([torch.zeros_like(margins), margins], 1) if margins.ndim == 1 else margins
+        losses.append(float(torch.nn.functional.cross_entropy(logits, holdout.labels)))
+    best = losses.index(min(losses)) + 1
+    assert 1 < best < 80
+    made = boosted.load("boosted_trees", schema, state, "test")
+    assert len(made.roots) == best * (1 if schema.num_classes == 2 else schema.num_classes)
+
+
 @pytest.fixture(scope="module", params=[TWO, SCHEMA], ids=["two", "three"])
 def state(request: pytest.FixtureRequest) -> tuple[Schema, State]:
     schema = request.param
@@ -130,6 +162,12 @@ TREE = f"{BOOSTER}/model/trees/0"
         (change("learner/learner_model_param/num_feature", "3"), "of 3 features, where rows have 8"),
         (change("learner/learner_model_param/num_class", "7"), "of 7 classes"),
         (change("learner/learner_model_param/base_score", "[2E-1]"), "base score"),
+        (change("learner/learner_model_param/base_score", "[" * 200_000), "nested too deeply"),
+        (change("learner/learner_model_param/base_score", "[[5E-1]]"), "not one number"),
+        (change("learner/learner_model_param/base_score", "[]"), "not one number"),
+        (change("learner/learner_model_param/base_score", '{"0": 1}'), "not one number"),
+        (change("learner/learner_model_param/base_score", "true"), "not one number"),
+        (change("learner/learner_model_param/base_score", 0.5), "no boosted trees"),
         (change("learner", []), "no boosted trees"),
         (lambda model: model.clear(), "no boosted trees"),
     ],

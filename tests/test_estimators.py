@@ -181,6 +181,8 @@ def test_nothing_of_this_machine_leaves_with_a_model(digits: Dataset) -> None:
     about = {"mosaic.classes": '["0", "1"]', "mosaic.inputs": "network", "mosaic.outputs": "probabilities"}
     assert {p.key: p.value for p in made.metadata_props} == about
     assert not made.doc_string
+    assert not made.producer_name
+    assert not any(part.name for part in made.graph.node)
     assert [output.name for output in made.graph.output] == ["probabilities"]
 
 

@@ -112,8 +112,7 @@ def _read(model: Any, schema: Schema) -> BoostedTrees:
         raise ValueError(f"of {int(facts['num_feature'])} features, where rows have {width_of(schema)}")
     if int(facts["num_class"]) != (0 if classes == 2 else classes):
         raise ValueError(f"of {int(facts['num_class'])} classes, where the schema has {classes}")
-    if any(number != (0.5 if classes == 2 else 0.0) for number in json.loads(facts["base_score"])):
-        raise ValueError("a base score that is not even")
+    _require_even(received_json.loads(facts["base_score"]), classes)
     if not all(0 <= number < max(1, int(facts["num_class"])) for number in outputs):
         raise ValueError("a tree adds to no class")
     parts = [_tree(tree, width_of(schema)) for tree in trees]
@@ -130,6 +129,15 @@ def _read(model: Any, schema: Schema) -> BoostedTrees:
         torch.from_numpy(columns[3] + shifts),
         max(part[4] for part in parts),
     )
+
+
+def _require_even(scores: Any, classes: int) -> None:
+    """Raise ValueError unless the base score is even: one number, or a list of one, or of one a class."""
+    numbers = scores if isinstance(scores, list) else [scores]
+    if len(numbers) not in (1, classes) or any(type(number) not in (int, float) for number in numbers):
+        raise ValueError("a base score that is not one number")
+    if any(number != (0.5 if classes == 2 else 0.0) for number in numbers):
+        raise ValueError("a base score that is not even")
 
 
 def _tree(tree: Any, features: int) -> tuple[Any, Any, Any, Any, int]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from mosaic_fl.errors import MosaicError, UsageError, excerpt, in_one_line
 from mosaic_fl.experts.onnx.bounds import CLASSES, INPUTS, OUTPUTS
+from mosaic_fl.experts.onnx.own_file import strip
 from mosaic_fl.notes import note
 
 NEAR = 1e-6  # the usual difference of probabilities: sums in float32
@@ -30,10 +31,12 @@ def to_onnx(estimator: Any, width: int, classes: Sequence[str], *, rest: bool) -
             warnings.simplefilter("ignore")
             model = _converted(estimator, width)
     except Exception as error:  # converters raise anything
-        raise UsageError(
-            f"{type(estimator).__name__} cannot be converted to ONNX ({excerpt(in_one_line(error))}): give a FILE.onnx "
-            "made by its own library"
-        ) from error
+        what = f"{type(estimator).__name__} cannot be converted to ONNX"
+        if "feature names should follow pattern" in str(error):  # XGBoost's, of a data frame
+            raise UsageError(
+                f"{what}, where features have no names: fit it on numbers without names, as frame.to_numpy()"
+            ) from error
+        raise UsageError(f"{what} ({excerpt(in_one_line(error))}): give a FILE.onnx made by its own library") from error
     soft = hasattr(estimator, "predict_proba")
     outputs = [output for output in model.graph.output if (output.name != model.graph.output[0].name) == soft]
     del model.graph.output[:]
@@ -145,11 +148,10 @@ def _register_boosting() -> None:
 
 def _described(model: Any, classes: Sequence[str], outputs: str, *, rest: bool) -> bytes:
     """The model's bytes, with what its columns mean, and without what its library wrote of this machine."""
-    model.doc_string = model.domain = ""
-    model.graph.name = "expert"
     properties = {CLASSES: json.dumps(list(classes)), INPUTS: "rest" if rest else "network", OUTPUTS: outputs}
     del model.metadata_props[:]
     for key, value in properties.items():
         model.metadata_props.add(key=key, value=value)
+    strip(model)
     content: bytes = model.SerializeToString()
     return content

@@ -119,7 +119,7 @@ def _new(expert: Estimator, seed: int) -> Any:
     if expert.own is not None:
         from sklearn.base import clone
 
-        return clone(expert.own)
+        return _with_seed(clone(expert.own), seed)
     head = expert.name.split(":")[0]
     numbers = estimator_numbers(expert.name)
     match head, numbers:
@@ -138,6 +138,15 @@ def _new(expert: Estimator, seed: int) -> Any:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(max_iter=1000)
+
+
+def _with_seed(model: Any, seed: int) -> Any:
+    """The estimator, where each seed that is left open is one of its own from now on, and each number of threads 1."""
+    free = [name for name, value in sorted(model.get_params(deep=True).items()) if value is None]
+    seeds = [name for name in free if name.split("__")[-1] == "random_state"]
+    threads = [name for name in free if name.split("__")[-1] == "n_jobs"]
+    numbers = {name: (seed + place) % 2**31 for place, name in enumerate(seeds)}
+    return model.set_params(**numbers, **dict.fromkeys(threads, 1))
 
 
 def _is_fitted(model: Any) -> bool:
@@ -215,11 +224,26 @@ def load(name: str, schema: Schema, state: State, source: str) -> OnnxExpert:
 
 
 def check(name: str, schema: Schema) -> None:
-    """Raise UsageError for a name of another form, or numbers out of bounds."""
+    """Raise UsageError for a name of another form, numbers out of bounds, or an estimator that is no classifier."""
     if name.split(":")[0] in ESTIMATOR_FORMS:
         estimator_numbers(name)
     elif not (name.startswith(OWN) and NAME.fullmatch(sent(name))):
         raise UsageError(f"model {excerpt(name)}: an estimator of your own is passed as model=, in Python")
+    elif other := _other_kind(own_model(name)):
+        raise UsageError(f"model {excerpt(name)} is {other}: take a classifier")
+
+
+def _other_kind(model: Any) -> str:
+    """What an estimator is that says it is no classifier; empty for others."""
+    if model is None:
+        return ""
+    try:
+        from sklearn.base import is_clusterer, is_outlier_detector, is_regressor
+
+        kinds = {"a regressor": is_regressor, "a clusterer": is_clusterer, "an outlier detector": is_outlier_detector}
+        return next((name for name, holds in kinds.items() if holds(model)), "")
+    except Exception:  # somebody else's class says nothing of its kind: conversion tries it
+        return ""
 
 
 ESTIMATOR = ExpertKind(make=make, fit=fit, state=state, load=load, check=check, sent=sent)

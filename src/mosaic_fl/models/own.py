@@ -111,9 +111,11 @@ def admit_estimator(estimator: object) -> str:
 
 def is_estimator(value: object) -> TypeGuard[Estimator]:
     """Whether a value can be fitted and asked for classes, as scikit-learn's estimators can."""
-    return (
-        not isinstance(value, type | nn.Module) and callable(getattr(value, "fit", None)) and hasattr(value, "predict")
-    )
+    return not isinstance(value, type | nn.Module) and _has_methods(value)
+
+
+def _has_methods(value: object) -> bool:
+    return callable(getattr(value, "fit", None)) and hasattr(value, "predict")
 
 
 def import_factory(path: str) -> object:
@@ -139,6 +141,8 @@ def admit(factory: object, name: str = "") -> str:
     name = name or _name(factory)
     if isinstance(factory, nn.Module):
         raise UsageError(f"model {name!r} is a module: give its class, or a function that makes a new one each time")
+    if isinstance(factory, type) and not issubclass(factory, nn.Module) and _has_methods(factory):
+        raise UsageError(f"model {name!r} is a class of estimators: write {factory.__name__}()")
     if not callable(factory):
         raise UsageError(f"model {name!r} is no factory: {type(factory).__name__} cannot be called")
     _own[name] = Own(factory, _schema_parameter(name, factory))

@@ -74,9 +74,10 @@ def boost(
     data = [_matrix(part, goal, binary=binary) for part, goal in zip((rest, holdout), goals, strict=True)]
     checked = len(holdout.labels) > 0
 
-    def measure(margins: Floats, matrix: Any) -> tuple[str, float]:
+    def measure(answers: Floats, matrix: Any) -> tuple[str, float]:
         goal = goals[0] if matrix is data[0] else goals[1]
-        return "loss", float(-(goal * _log_softmax(_two(margins))).sum(1).mean())
+        logs = _logs_of_two(answers) if binary else _log_softmax(answers)
+        return "loss", float(-(goal * logs).sum(1).mean())
 
     booster = xgboost.train(
         settings,
@@ -127,9 +128,11 @@ def _gradients(margins: Floats, goal: Floats) -> tuple[Floats, Floats]:
     return chances - goal, np.maximum(2 * chances * (1 - chances), 1e-6)
 
 
-def _two(margins: Floats) -> Floats:
-    """Logits of both classes where the margins are those of the second."""
-    return np.stack([np.zeros_like(margins), margins], 1) if margins.ndim == 1 else margins
+def _logs_of_two(chances: Floats) -> Floats:
+    """log(1 − p) and log p (n, 2) from p (n,), on which XGBoost measures its own objectives; ours on margins."""
+    least = np.finfo(np.float32).eps
+    second = np.clip(chances, least, 1 - least)
+    return np.stack([np.log1p(-second), np.log(second)], 1)
 
 
 def _log_softmax(logits: Floats) -> Floats:

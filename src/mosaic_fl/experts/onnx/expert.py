@@ -18,7 +18,7 @@ from mosaic_fl.experts.onnx.answers import answers_of
 from mosaic_fl.experts.onnx.bounds import INPUTS, MAX_BYTES
 from mosaic_fl.experts.onnx.layout import layout_of, layouts_of
 from mosaic_fl.experts.onnx.model import model_of
-from mosaic_fl.experts.onnx.own_file import with_property, without_dictionaries
+from mosaic_fl.experts.onnx.own_file import with_property, without_dictionaries, without_extras
 from mosaic_fl.experts.training import score
 from mosaic_fl.extras import require
 from mosaic_fl.models.inference import accuracy
@@ -102,7 +102,7 @@ def make(name: str, schema: Schema) -> OnnxExpert:
     if not isinstance(content, bytes):
         raise UsageError(f"model {excerpt(name)} is none of this process: name its file, as heart.onnx")
     require("an ONNX model", "onnx", "onnxruntime")
-    return OnnxExpert(without_dictionaries(content, schema), schema, f"model {name}")
+    return OnnxExpert(without_extras(without_dictionaries(content, schema)), schema, f"model {name}")
 
 
 def fit(

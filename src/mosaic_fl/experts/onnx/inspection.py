@@ -57,7 +57,7 @@ def inspect(content: bytes) -> tuple[bytes, Facts]:
         raise UsageError(f"is not valid: {_one_line(error)}") from error
     _check_shapes(model)
     properties = {p.key: p.value for p in model.metadata_props if p.key in PROPERTIES}
-    facts = Facts(_input(model.graph), _output(model.graph), properties)
+    facts = Facts(_input(model.graph), output_of(model.graph), properties)
     return model.SerializeToString(), facts
 
 
@@ -164,8 +164,11 @@ def _input(graph: GraphProto) -> Port:
     return inputs[0]
 
 
-def _output(graph: GraphProto) -> Port:
-    """The output with the classes' scores, or the one with labels where there are no scores."""
+def output_of(graph: GraphProto) -> Port:
+    """The output with the classes' scores, or the one with labels where there are no scores.
+
+    Raises UsageError where there is not one.
+    """
     outputs = [_port(value) for value in graph.output]
     if any(output.type == "dictionary" for output in outputs):
         raise UsageError(ZIPMAP)
