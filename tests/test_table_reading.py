@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.csv_list import read_csv, read_files
 from mosaic_fl.data.sources import load_file, load_test
 from mosaic_fl.data.table.memory import from_table, values_of
 from mosaic_fl.data.table.reading import frame_of, read_frame
@@ -238,3 +240,25 @@ def test_times_and_missing_values_of_pandas() -> None:
     whole = pd.Series([3, None], dtype="Int64")
     assert np.isnan(frame_of({"n": whole}).columns["n"]).tolist() == [False, True]
     assert frame_of({"text": pd.Series(["a", None], dtype="string")}).columns["text"].tolist() == ["a", ""]
+
+
+def test_a_line_of_separators_alone_is_a_row(tmp_path: Path) -> None:
+    """So the numbers of rows are those of other programs; a blank line is none."""
+    path = write(tmp_path / "a.csv", "31,70.5,yes,high,no", ",,,,", "", "  ", ",,", "54,,no,1,yes")
+    assert read_frame(path).lines == [2, 3, 6, 7]
+    with pytest.warns(Note, match="2 rows of .* without any value: left out"):
+        assert load_file(path, schema=SCHEMA).labels.tolist() == [0, 1]
+    assert read_frame(write(tmp_path / "b.csv", "4", '""', header=",,\nage\n")).lines == [3, 4]
+    pd.DataFrame({"weight": [70.0, None, 80], "outcome": ["no", None, "yes"]}).to_parquet(tmp_path / "c.parquet")
+    schema = Schema({"table": Table((WEIGHT,), "outcome")}, ("no", "yes"))
+    with pytest.warns(Note, match="1 row of .* without any value: left out"):
+        assert len(load_file(tmp_path / "c.parquet", schema=schema)) == 2
+
+
+def test_a_list_of_images_with_a_line_of_separators_alone(tmp_path: Path) -> None:
+    for name in ("0.png", "1.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    path = write(tmp_path / "a.csv", "0.png,cat", ",", "1.png,dog", header="file,label\n")
+    with pytest.warns(Note, match="1 line of .* without any value: left out"):
+        assert len(read_csv(path).pictures) == 2
+    assert [name for name, _ in read_files(path)] == ["0.png", "", "1.png"]

@@ -60,13 +60,13 @@ def schema(
 
 def _draft(data: Path, label: str, ignore: dict[str, str], least: int, missing: str | None, out: Path | None) -> None:
     from mosaic_fl.data.table.draft import draft, tell
-    from mosaic_fl.data.table.reading import read_frame
+    from mosaic_fl.data.table.reading import read_frames
     from mosaic_fl.data.table.rows import table_of
     from mosaic_fl.data.table.schema_toml import schema_toml
     from mosaic_fl.storage.files import write_atomic
 
     empty = MISSING if missing is None else words("missing", missing)
-    drafted = draft(read_frame(data), label, ignore=ignore, least=least, missing=empty)
+    drafted = draft(read_frames([data], str(data)), label, ignore=ignore, least=least, missing=empty)
     tell(drafted, str(data))
     text = schema_toml(drafted.schema, list(drafted.left_out))
     counts = Counter(column.type for column in table_of(drafted.schema).columns)
@@ -83,9 +83,9 @@ def _check(data: Path, file: Path, label: str | None) -> None:
     from mosaic_fl.config import ReadingConfig
     from mosaic_fl.data.schema_file import read_schema
     from mosaic_fl.data.table.differences import differences
-    from mosaic_fl.data.table.reading import read_frame
+    from mosaic_fl.data.table.reading import read_frames
 
-    frame = read_frame(data)
+    frame = read_frames([data], str(data))
     found = differences(frame, read_schema(file), ReadingConfig(label_column=label or ""))
     for difference in found:
         print(f"{'cannot be used' if difference.fatal else 'differs'}: {difference.text}")

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.delimited import Delimited, read_delimited
+from mosaic_fl.data.delimited import Delimited, read_delimited, without_empty
 from mosaic_fl.data.labels import parse_labels
 from mosaic_fl.data.names import listing, quote
 from mosaic_fl.data.rows import READING, Rows, choose_column
@@ -26,7 +26,7 @@ def read_csv(file: Path, reading: ReadingConfig = READING) -> Rows:
     not exist. Raises UsageError for a file that is no such list, for a line without a file or a label, for files that
     do not exist (without `skip_broken`), and for an image with two labels.
     """
-    table = read_delimited(file)
+    table = without_empty(file, read_delimited(file))
     image, label = _columns(table.columns, file, reading)
     if unread := [name for name in table.columns if name and name not in (image, label)]:
         note(f"columns of {file} that are not read: {listing(unread)}")
