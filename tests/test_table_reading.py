@@ -262,3 +262,11 @@ def test_a_list_of_images_with_a_line_of_separators_alone(tmp_path: Path) -> Non
     with pytest.warns(Note, match="1 line of .* without any value: left out"):
         assert len(read_csv(path).pictures) == 2
     assert [name for name, _ in read_files(path)] == ["0.png", "", "1.png"]
+
+
+def test_a_table_without_a_schema_or_a_label_column_is_told_what_it_needs(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "31,70.5,yes,high,no")
+    FRAME.to_parquet(tmp_path / "a.parquet")
+    for file in (path, tmp_path / "a.parquet"):
+        with pytest.raises(UsageError, match=r"if it is a table: --label-column NAME \(run\) or --schema FILE \(contr"):
+            load_file(file)
