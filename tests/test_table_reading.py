@@ -1,5 +1,6 @@
 """Tables in files and in memory, and their rows as samples of a schema."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.csv_list import read_csv, read_files
 from mosaic_fl.data.sources import load_file, load_test
+from mosaic_fl.data.table.differences import differences
 from mosaic_fl.data.table.memory import from_table, values_of
 from mosaic_fl.data.table.reading import frame_of, read_frame
 from mosaic_fl.domains.dataset import Dataset
@@ -172,7 +174,11 @@ def test_rows_without_a_value_are_left_out_and_told(tmp_path: Path) -> None:
 
 
 def test_other_units_are_told(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", "31,70500,,,no", "54,81000,,,yes", "54,81,,,yes")
+    rows = ["31,70500,,,no", "54,81000,,,yes", "54,81,,,yes"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of so few, a median says nothing
+        load_file(write(tmp_path / "few.csv", *rows), schema=SCHEMA)
+    path = write(tmp_path / "a.csv", *rows * 7)
     with pytest.warns(
         Note, match="column 'weight' of .* has the median 7.05e.04, and its range .* 30..130: compare the"
     ):
@@ -270,3 +276,23 @@ def test_a_table_without_a_schema_or_a_label_column_is_told_what_it_needs(tmp_pa
     for file in (path, tmp_path / "a.parquet"):
         with pytest.raises(UsageError, match=r"if it is a table: --label-column NAME \(run\) or --schema FILE \(contr"):
             load_file(file)
+
+
+def test_a_column_under_another_name_is_told_with_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", *["31,70,yes,high,no"] * 2, header="age,Wieght,smoker,other,outcome\n")
+    with pytest.warns(Note, match=r"lacks columns .* as missing: weight \(did you mean Wieght\?\), stage$"):
+        load_file(path, schema=SCHEMA)
+    path = write(tmp_path / "b.csv", "31,no", header="Age,outcome\n")
+    with pytest.raises(UsageError, match=r"has no column 'age' \(did you mean Age\?\), which"):
+        load_file(path, schema=SCHEMA)
+
+
+def test_categories_never_seen_are_named_and_a_column_of_them_alone_is_refused(tmp_path: Path) -> None:
+    rows = [f"31,70,yes,{word},no" for word in ("I", "II", "III", "IV", "V", "VI")]
+    with pytest.warns(Note, match=r"6 rows with .* \('I', 'II', 'III', 'IV', 'V', … \(6 in all\)\): they"):
+        load_file(write(tmp_path / "a.csv", *rows, "31,70,yes,high,no"), schema=SCHEMA)
+    path = write(tmp_path / "b.csv", *rows)
+    with pytest.raises(UsageError, match="all values in column 'stage' of .* are categories .* it has 1, 2, high"):
+        load_file(path, schema=SCHEMA)
+    fatal = [one.text for one in differences(read_frame(path), SCHEMA, ReadingConfig()) if one.fatal]
+    assert [text for text in fatal if "these are all its values" in text] == fatal != []
