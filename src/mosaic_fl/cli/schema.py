@@ -11,9 +11,11 @@ from mosaic_fl.cli.files import require_free
 from mosaic_fl.cli.options import Force, words
 from mosaic_fl.config import DataConfig
 from mosaic_fl.config.experiment import MISSING
+from mosaic_fl.data.names import listing
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
 
+MOST = 30  # columns that the closing line names
 SCHEMA = ".toml"  # the suffix of a schema of tables
 
 
@@ -74,9 +76,12 @@ def _draft(data: Path, label: str, ignore: dict[str, str], least: int, missing: 
     print(f"{drafted.schema.summary}: {types}; read the schema, and change it, before you send it", file=sys.stderr)
     if out is None:
         sys.stdout.write(text)
-        return
-    write_atomic(out, text)
-    print(f"Schema: {out}")
+    else:
+        write_atomic(out, text)
+        print(f"Schema: {out}")
+    if full := [column.name for column in table_of(drafted.schema).columns if not column.missing]:
+        names = listing(full, MOST)
+        print(f"Never missing here: {names} (set missing = true where another site may lack them)", file=sys.stderr)
 
 
 def _check(data: Path, file: Path, label: str | None) -> None:
