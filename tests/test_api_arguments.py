@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -180,3 +181,14 @@ def test_a_subset_by_truth_values(few: Dataset) -> None:
 def test_a_tensor_without_values(few: Dataset) -> None:
     with pytest.raises(UsageError, match="images and labels must be arrays"):
         from_arrays(torch.zeros(2, 8, 8, device="meta"), [0, 1])
+
+
+def test_a_table_is_no_images() -> None:
+    frame = pd.DataFrame({"age": [31, 54]})
+    for call in (
+        lambda: mosaic_fl.contribute(frame, [0, 1], model="mlp:8", client=0),  # type: ignore[arg-type]
+        lambda: mosaic_fl.contribute(frame, model="mlp:8", client=0),  # type: ignore[arg-type]
+        lambda: from_arrays({"age": [31, 54]}, [0, 1]),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(UsageError, match="this is a table: mosaic_fl.from_table"):
+            call()

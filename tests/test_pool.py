@@ -13,6 +13,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.pool import Pool, Sampler, sheet
 from mosaic_fl.training.monitor import Recorder
+from table_cases import SCHEMA
 
 CPU = torch.device("cpu")
 
@@ -98,6 +99,12 @@ def test_contributions_that_do_not_fit_together(pair: list[Contribution]) -> Non
     larger = replace(pair[1], schema=image_schema((1, 9, 8), pair[1].schema.classes))
     with pytest.raises(UsageError, match="has images of 1×9×8, not 1×8×8 as client 0"):
         compatible([pair[0], larger])
+    tables = replace(SCHEMA, classes=("well", "ill", "unknown"))
+    rows = [replace(pair[0], schema=SCHEMA), replace(pair[1], schema=tables)]
+    with pytest.raises(
+        UsageError, match=r"client 1 has the classes well, .*: all sites need the same schema file \(--s"
+    ):
+        compatible(rows)
     with pytest.raises(UsageError, match="no contribution"):
         compatible([])
 

@@ -43,7 +43,8 @@ TWO = {"cat": 1, "dog": 1}
         data="in/list.csv",
     ),
     Situation("columns beside", listing("file,age,label\na.png,5,cat\nb.png,6,dog\n", *PAIR), TWO, ("not read: age",)),
-    Situation("blank lines", listing("\nfile,label\n\na.png,cat\n,\nb.png,dog\n\n", *PAIR), TWO),
+    Situation("blank lines", listing("\nfile,label\n\na.png,cat\n  \nb.png,dog\n\n", *PAIR), TWO),
+    Situation("separators alone", listing(",\nfile,label\na.png,cat\n,\nb.png,dog\n", *PAIR), TWO, ("1 line of",)),
     Situation(
         "columns by option",
         listing("scan,finding\na.png,cat\nb.png,dog\n", *PAIR),

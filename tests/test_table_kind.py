@@ -86,7 +86,8 @@ def test_a_schema_comes_back_from_json() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"type": "date"}, "unknown type of column 'x' 'date': did you mean category"),
+        ({"type": "date"}, "unknown type of column 'x' 'date': known: numeric, whole, boolean, category"),
+        ({"type": "integer"}, "unknown type of column 'x' 'integer': known: numeric, whole, boolean, category"),
         ({"low": 5}, r"column 'x' has knots 0..10 out of its range 5..10"),
         ({"knots": [0]}, "column 'x' has 1 knots"),
         ({"knots": [0, 0, 1]}, "the knots of column 'x' do not increase"),

@@ -1,5 +1,6 @@
 """Tables in files and in memory, and their rows as samples of a schema."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.csv_list import read_csv, read_files
 from mosaic_fl.data.sources import load_file, load_test
+from mosaic_fl.data.table.differences import differences
 from mosaic_fl.data.table.memory import from_table, values_of
 from mosaic_fl.data.table.reading import frame_of, read_frame
 from mosaic_fl.domains.dataset import Dataset
@@ -170,7 +174,11 @@ def test_rows_without_a_value_are_left_out_and_told(tmp_path: Path) -> None:
 
 
 def test_other_units_are_told(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", "31,70500,,,no", "54,81000,,,yes", "54,81,,,yes")
+    rows = ["31,70500,,,no", "54,81000,,,yes", "54,81,,,yes"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of so few, a median says nothing
+        load_file(write(tmp_path / "few.csv", *rows), schema=SCHEMA)
+    path = write(tmp_path / "a.csv", *rows * 7)
     with pytest.warns(
         Note, match="column 'weight' of .* has the median 7.05e.04, and its range .* 30..130: compare the"
     ):
@@ -238,3 +246,53 @@ def test_times_and_missing_values_of_pandas() -> None:
     whole = pd.Series([3, None], dtype="Int64")
     assert np.isnan(frame_of({"n": whole}).columns["n"]).tolist() == [False, True]
     assert frame_of({"text": pd.Series(["a", None], dtype="string")}).columns["text"].tolist() == ["a", ""]
+
+
+def test_a_line_of_separators_alone_is_a_row(tmp_path: Path) -> None:
+    """So the numbers of rows are those of other programs; a blank line is none."""
+    path = write(tmp_path / "a.csv", "31,70.5,yes,high,no", ",,,,", "", "  ", ",,", "54,,no,1,yes")
+    assert read_frame(path).lines == [2, 3, 6, 7]
+    with pytest.warns(Note, match="2 rows of .* without any value: left out"):
+        assert load_file(path, schema=SCHEMA).labels.tolist() == [0, 1]
+    assert read_frame(write(tmp_path / "b.csv", "4", '""', header=",,\nage\n")).lines == [3, 4]
+    pd.DataFrame({"weight": [70.0, None, 80], "outcome": ["no", None, "yes"]}).to_parquet(tmp_path / "c.parquet")
+    schema = Schema({"table": Table((WEIGHT,), "outcome")}, ("no", "yes"))
+    with pytest.warns(Note, match="1 row of .* without any value: left out"):
+        assert len(load_file(tmp_path / "c.parquet", schema=schema)) == 2
+
+
+def test_a_list_of_images_with_a_line_of_separators_alone(tmp_path: Path) -> None:
+    for name in ("0.png", "1.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    path = write(tmp_path / "a.csv", "0.png,cat", ",", "1.png,dog", header="file,label\n")
+    with pytest.warns(Note, match="1 line of .* without any value: left out"):
+        assert len(read_csv(path).pictures) == 2
+    assert [name for name, _ in read_files(path)] == ["0.png", "", "1.png"]
+
+
+def test_a_table_without_a_schema_or_a_label_column_is_told_what_it_needs(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "31,70.5,yes,high,no")
+    FRAME.to_parquet(tmp_path / "a.parquet")
+    for file in (path, tmp_path / "a.parquet"):
+        with pytest.raises(UsageError, match=r"if it is a table: --label-column NAME \(run\) or --schema FILE \(contr"):
+            load_file(file)
+
+
+def test_a_column_under_another_name_is_told_with_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", *["31,70,yes,high,no"] * 2, header="age,Wieght,smoker,other,outcome\n")
+    with pytest.warns(Note, match=r"lacks columns .* as missing: weight \(did you mean Wieght\?\), stage$"):
+        load_file(path, schema=SCHEMA)
+    path = write(tmp_path / "b.csv", "31,no", header="Age,outcome\n")
+    with pytest.raises(UsageError, match=r"has no column 'age' \(did you mean Age\?\), which"):
+        load_file(path, schema=SCHEMA)
+
+
+def test_categories_never_seen_are_named_and_a_column_of_them_alone_is_refused(tmp_path: Path) -> None:
+    rows = [f"31,70,yes,{word},no" for word in ("I", "II", "III", "IV", "V", "VI")]
+    with pytest.warns(Note, match=r"6 rows with .* \('I', 'II', 'III', 'IV', 'V', … \(6 in all\)\): they"):
+        load_file(write(tmp_path / "a.csv", *rows, "31,70,yes,high,no"), schema=SCHEMA)
+    path = write(tmp_path / "b.csv", *rows)
+    with pytest.raises(UsageError, match="all values in column 'stage' of .* are categories .* it has 1, 2, high"):
+        load_file(path, schema=SCHEMA)
+    fatal = [one.text for one in differences(read_frame(path), SCHEMA, ReadingConfig()) if one.fatal]
+    assert [text for text in fatal if "these are all its values" in text] == fatal != []

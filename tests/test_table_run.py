@@ -89,11 +89,13 @@ def test_a_row_that_cannot_be_read_has_its_error_and_the_others_a_prediction(can
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+        file.write("," * (len(rows[0]) - 1) + "\r\n")
     errors = io.StringIO()
     mosaic("predict", "run", "--data", "new.csv", "--out", "p.csv", cwd=tmp_path, err=errors)
-    assert "1 of the 3 rows of new.csv could not be read" in errors.getvalue()
+    assert "2 of the 4 rows of new.csv could not be read" in errors.getvalue()
     predictions = rows_of(tmp_path / "p.csv")
-    assert [bool(row["name"]) for row in predictions] == [True, False, True]
+    assert [bool(row["name"]) for row in predictions] == [True, False, True, False]
+    assert predictions[3]["error"].startswith("line 5 of new.csv has no value in column ")
     assert predictions[1]["error"].startswith("line 3 of new.csv has 'large' in column 'mean area', which is numeric")
 
 

@@ -207,6 +207,9 @@ def test_the_command_drafts_and_compares(tmp_path: Path, capsys: pytest.CaptureF
     errors = io.StringIO()
     mosaic("schema", "a.csv", "--label-column", "outcome", "--out", "a.toml", cwd=tmp_path, err=errors)
     assert "rows of 4 columns, 2 classes: 3 whole, 1 boolean" in errors.getvalue()
+    assert errors.getvalue().splitlines()[-1] == (
+        "Never missing here: age, weight, smoker, stage (set missing = true where another site may lack them)"
+    )
     printed = mosaic("schema", "a.csv", "--label-column", "outcome", cwd=tmp_path, err=errors)
     assert printed == (tmp_path / "a.toml").read_text()
     assert mosaic("schema", "a.csv", "--check", "a.toml", cwd=tmp_path).splitlines()[-1] == (

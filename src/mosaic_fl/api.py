@@ -34,7 +34,7 @@ from mosaic_fl.comparison.plan import make_plan
 from mosaic_fl.comparison.run_grid import run_grid
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_one_exchange
-from mosaic_fl.data.arrays import from_arrays
+from mosaic_fl.data.arrays import from_arrays, require_images
 from mosaic_fl.data.sources import TEST_SHARE, TEST_STREAM
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset, Splits
@@ -100,6 +100,7 @@ def contribute(
             raise UsageError("a Dataset has labels, classes and values of its own: give them where it is made")
         data = images
     elif labels is None:
+        require_images(images)
         raise UsageError("images come without labels: give labels=, or a Dataset")
     else:
         data = from_arrays(images, labels, classes, value_range)

@@ -11,9 +11,11 @@ from mosaic_fl.cli.files import require_free
 from mosaic_fl.cli.options import Force, words
 from mosaic_fl.config import DataConfig
 from mosaic_fl.config.experiment import MISSING
+from mosaic_fl.data.names import listing
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
 
+MOST = 30  # columns that the closing line names
 SCHEMA = ".toml"  # the suffix of a schema of tables
 
 
@@ -60,13 +62,13 @@ def schema(
 
 def _draft(data: Path, label: str, ignore: dict[str, str], least: int, missing: str | None, out: Path | None) -> None:
     from mosaic_fl.data.table.draft import draft, tell
-    from mosaic_fl.data.table.reading import read_frame
+    from mosaic_fl.data.table.reading import read_frames
     from mosaic_fl.data.table.rows import table_of
     from mosaic_fl.data.table.schema_toml import schema_toml
     from mosaic_fl.storage.files import write_atomic
 
     empty = MISSING if missing is None else words("missing", missing)
-    drafted = draft(read_frame(data), label, ignore=ignore, least=least, missing=empty)
+    drafted = draft(read_frames([data], str(data)), label, ignore=ignore, least=least, missing=empty)
     tell(drafted, str(data))
     text = schema_toml(drafted.schema, list(drafted.left_out))
     counts = Counter(column.type for column in table_of(drafted.schema).columns)
@@ -74,18 +76,21 @@ def _draft(data: Path, label: str, ignore: dict[str, str], least: int, missing: 
     print(f"{drafted.schema.summary}: {types}; read the schema, and change it, before you send it", file=sys.stderr)
     if out is None:
         sys.stdout.write(text)
-        return
-    write_atomic(out, text)
-    print(f"Schema: {out}")
+    else:
+        write_atomic(out, text)
+        print(f"Schema: {out}")
+    if full := [column.name for column in table_of(drafted.schema).columns if not column.missing]:
+        names = listing(full, MOST)
+        print(f"Never missing here: {names} (set missing = true where another site may lack them)", file=sys.stderr)
 
 
 def _check(data: Path, file: Path, label: str | None) -> None:
     from mosaic_fl.config import ReadingConfig
     from mosaic_fl.data.schema_file import read_schema
     from mosaic_fl.data.table.differences import differences
-    from mosaic_fl.data.table.reading import read_frame
+    from mosaic_fl.data.table.reading import read_frames
 
-    frame = read_frame(data)
+    frame = read_frames([data], str(data))
     found = differences(frame, read_schema(file), ReadingConfig(label_column=label or ""))
     for difference in found:
         print(f"{'cannot be used' if difference.fatal else 'differs'}: {difference.text}")

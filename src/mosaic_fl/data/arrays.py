@@ -54,6 +54,7 @@ def from_arrays(
     >>> from_arrays(np.zeros((2, 8, 8)), [0, 1], value_range=(0, 1)).schema.shape
     (1, 8, 8)
     """
+    require_images(images)
     pixels = _array(images)
     values = _array(labels)
     if not pixels.size:
@@ -67,6 +68,12 @@ def from_arrays(
     _, channels, height, width = pixels.shape
     schema = image_schema((channels, height, width), names)
     return image_dataset(torch.tensor(np.ascontiguousarray(pixels)), torch.tensor(numbers), schema)
+
+
+def require_images(images: object) -> None:
+    """Raise UsageError for a frame of pandas or polars, or a dict of columns, which are tables."""
+    if isinstance(images, Mapping) or (hasattr(images, "columns") and hasattr(images, "dtypes")):
+        raise UsageError("this is a table: mosaic_fl.from_table(frame, labels, schema) makes a Dataset of it")
 
 
 def from_dataset(

@@ -6,7 +6,7 @@ A field of a struct counts as a column, as `sample.label`. The struct of an imag
 from typing import Any
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.rows import choose_column
+from mosaic_fl.data.rows import IMAGE_OPTION, choose_column
 from mosaic_fl.errors import UsageError
 
 IMAGE_COLUMNS = ("image", "img")
@@ -17,7 +17,7 @@ def choose_image(schema: Any, reading: ReadingConfig, source: str) -> str:
 
     Raises UsageError for no such column, for two, and for one without images.
     """
-    image = choose_column(names(schema), reading.image_column, IMAGE_COLUMNS, "--image-column", source)
+    image = choose_column(names(schema), reading.image_column, IMAGE_COLUMNS, IMAGE_OPTION, source)
     require_single(schema, image, source)
     kind = kind_of(schema, image)
     if not (is_image(kind) or _is_bytes(kind)):

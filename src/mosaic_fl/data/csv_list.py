@@ -5,10 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.delimited import Delimited, read_delimited
+from mosaic_fl.data.delimited import Delimited, read_delimited, without_empty
 from mosaic_fl.data.labels import parse_labels
 from mosaic_fl.data.names import listing, quote
-from mosaic_fl.data.rows import READING, Rows, choose_column
+from mosaic_fl.data.rows import IMAGE_OPTION, READING, Rows, choose_column
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
@@ -26,7 +26,7 @@ def read_csv(file: Path, reading: ReadingConfig = READING) -> Rows:
     not exist. Raises UsageError for a file that is no such list, for a line without a file or a label, for files that
     do not exist (without `skip_broken`), and for an image with two labels.
     """
-    table = read_delimited(file)
+    table = without_empty(file, read_delimited(file))
     image, label = _columns(table.columns, file, reading)
     if unread := [name for name in table.columns if name and name not in (image, label)]:
         note(f"columns of {file} that are not read: {listing(unread)}")
@@ -57,7 +57,7 @@ def read_files(file: Path, reading: ReadingConfig = READING) -> list[tuple[str, 
     It does not check that the files exist. Raises UsageError for a file that is no such list.
     """
     table = read_delimited(file)
-    column = choose_column(table.columns, reading.image_column, FILE_COLUMNS, "--image-column", str(file))
+    column = choose_column(table.columns, reading.image_column, FILE_COLUMNS, IMAGE_OPTION, str(file))
     names = [name.strip() for name in table.cells(column)]
     return [(name, _resolve(file.parent, name) if name else None) for name in names]
 
@@ -65,7 +65,7 @@ def read_files(file: Path, reading: ReadingConfig = READING) -> list[tuple[str, 
 def _columns(present: list[str], file: Path, reading: ReadingConfig) -> tuple[str, str]:
     if any(name and _is_file(_resolve(file.parent, name)) for name in present):
         raise UsageError(f"{file} begins with a file and not with a header line: write one above, as file,label")
-    image = choose_column(present, reading.image_column, FILE_COLUMNS, "--image-column", str(file))
+    image = choose_column(present, reading.image_column, FILE_COLUMNS, IMAGE_OPTION, str(file))
     label = choose_column(present, reading.label_column, LABEL_COLUMNS, "--label-column", str(file))
     if image == label:
         raise UsageError(f"{file}: column {image} cannot be both the image and the label")

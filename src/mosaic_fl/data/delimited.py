@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mosaic_fl.data.text import read_text
 from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import note
 
 CSV_SUFFIXES = {".csv", ".tsv"}
 MOST_BYTES = 2**28  # of a table, millions of lines
@@ -39,19 +40,36 @@ def read_header(file: Path) -> list[str]:
 def read_delimited(file: Path) -> Delimited:
     """The table in a text file, UTF-8 or UTF-16, whose header line shows the separator (comma, semicolon, tab, bar).
 
-    Raises UsageError for a file that is no text, has no rows, or has a line with fewer or more cells than the header.
+    A line of separators alone is a row of empty cells. Raises UsageError for a file that is no text, has no rows, or
+    has a line with fewer or more cells than the header.
     """
     lines = list(_lines(file, *_text(file)))
     header = _names(file, lines[0] if lines else None)
     if len(lines) == 1:
         raise UsageError(f"{file} has no rows")
-    for number, cells in lines[1:]:
+    empty = [""] * len(header)
+    rows = [(number, empty if _is_empty(cells) else cells) for number, cells in lines[1:]]
+    for number, cells in rows:
         if len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
             raise UsageError(
                 f"line {number} of {file} has {len(cells)} cells, and the header {len(header)}: put a cell with a "
                 "separator in it into quotes"
             )
-    return Delimited(header, lines[1:])
+    return Delimited(header, rows)
+
+
+def without_empty(file: Path, table: Delimited) -> Delimited:
+    """The table without the lines of separators alone, which a note counts; raises UsageError without others."""
+    lines = [(number, cells) for number, cells in table.lines if not _is_empty(cells)]
+    if not lines:
+        raise UsageError(f"{file} has no rows")
+    if count := len(table.lines) - len(lines):
+        note(f"{count} line{'s' * (count > 1)} of {file} without any value: left out")
+    return Delimited(table.columns, lines)
+
+
+def _is_empty(cells: list[str]) -> bool:
+    return not any(cell.strip() for cell in cells)
 
 
 def _names(file: Path, line: tuple[int, list[str]] | None) -> list[str]:
@@ -81,12 +99,21 @@ def _dialect(text: str) -> tuple[int, str]:
 
 
 def _lines(file: Path, text: str, start: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The lines that are not blank, each with its number."""
-    lines = itertools.islice(io.StringIO(text), start, None)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    """The header and the lines below it that are not blank, each with its number; separators alone are a line."""
+    last = ""
+
+    def source() -> Iterator[str]:
+        nonlocal last
+        for line in itertools.islice(io.StringIO(text), start, None):
+            last = line
+            yield line
+
+    reader = csv.reader(source(), delimiter=delimiter, skipinitialspace=True, strict=True)
+    below = False
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells):
+            below = below or not _is_empty(cells)
+            if below and (len(cells) > 1 or last.strip()):  # "" in quotes is a cell
                 yield reader.line_num + start, cells
     except csv.Error as error:
         raise UsageError(f"line {reader.line_num + start} of {file} is no line of a table: {error}") from error

@@ -14,6 +14,8 @@ from mosaic_fl.domains.image.opening import Picture
 from mosaic_fl.errors import UsageError, unknown
 
 READING = ReadingConfig()  # the defaults
+IMAGE_OPTION = "--image-column"
+IF_TABLE = "if it is a table: --label-column NAME (run) or --schema FILE (contribute)"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def choose_column(columns: Sequence[str], choice: str, usual: Sequence[str], opt
             raise UsageError(f"{source} has the columns {listing(alike)}: say which with {option}")
         if alike:
             return alike[0]
+    table = f"; {IF_TABLE}" if option == IMAGE_OPTION else ""
     raise UsageError(
-        f"{source} has no column {' or '.join(usual)}; it has {listing(columns, 30)}: name one with {option}"
+        f"{source} has no column {' or '.join(usual)}; it has {listing(columns, 30)}: name one with {option}{table}"
     )

@@ -270,8 +270,13 @@ def compatible(contributions: Sequence[Contribution]) -> list[Contribution]:
         if before.client == after.client:
             raise UsageError(f"two contributions come from client {after.client}: give every client its own --client")
         if before.schema != after.schema:
+            images = all(kind.name == "image" for c in (before, after) for kind in c.schema.fields.values())
+            way = (
+                "every site must give the same --classes (by name where they are folders) and image size"
+                if images
+                else "all sites need the same schema file (--schema)"
+            )
             raise UsageError(
-                f"client {after.client} has {after.schema.difference(before.schema)} as client {before.client}: every "
-                "site must give the same --classes (by name where they are folders) and image size"
+                f"client {after.client} has {after.schema.difference(before.schema)} as client {before.client}: {way}"
             )
     return ordered

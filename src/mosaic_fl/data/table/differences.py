@@ -10,7 +10,7 @@ from mosaic_fl.data.labels import in_classes
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.table.draft import copy_remark
 from mosaic_fl.data.table.frame import Frame, texts
-from mosaic_fl.data.table.rows import FAR, beyond, far_text, labels_of, table_of
+from mosaic_fl.data.table.rows import FAR, beyond, far_text, is_foreign, labels_of, table_of
 from mosaic_fl.data.table.values import ColumnValues, parse_column
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column
@@ -91,9 +91,11 @@ def _of_column(frame: Frame, part: ColumnValues) -> Iterator[Difference]:
     if part.unseen.any():
         unseen = sorted(set(cells[part.unseen].tolist()))
         way = "they count as missing" if column.missing else "add them at all sites, or write missing = true"
+        if is_foreign(part):
+            way = "these are all its values: write them as the schema does"
         yield Difference(
             f"{name}: {_rows(part.unseen)} categories that the schema does not have ({listing(unseen, 5)}): {way}",
-            not column.missing,
+            not column.missing or is_foreign(part),
         )
     if part.absent.any() and not column.missing:
         yield Difference(

@@ -13,15 +13,26 @@ from mosaic_fl.data.csv_list import FILE_COLUMNS
 from mosaic_fl.data.delimited import CSV_SUFFIXES, read_delimited, read_header
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.parquet import as_parquet, open_parquet, read_table
-from mosaic_fl.data.table.frame import Cells, Frame, join
+from mosaic_fl.data.table.frame import Cells, Frame, join, missing_mask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.storage.files import require_file
 
 
 def read_frames(files: Sequence[Path], source: str) -> Frame:
-    """The rows of the table files of one data set."""
-    return join([read_frame(file) for file in files], source)
+    """The labelled rows of the table files of one data set; rows without any cell are left out with a note."""
+    return join([_without_empty(read_frame(file)) for file in files], source)
+
+
+def _without_empty(frame: Frame) -> Frame:
+    empty = np.all([missing_mask(cells, ()) for cells in frame.columns.values()], axis=0)
+    if not empty.any():
+        return frame
+    if empty.all():
+        raise UsageError(f"{frame.source} has no rows")
+    count = int(empty.sum())
+    note(f"{count} row{'s' * (count > 1)} of {frame.source} without any value: left out")
+    return frame.at(~empty)
 
 
 def read_frame(file: Path) -> Frame:

@@ -8,18 +8,20 @@ import torch
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.labels import Labels, in_classes, parse_labels, read_labels
 from mosaic_fl.data.names import listing
-from mosaic_fl.data.table.frame import Frame, Mask, missing_mask
-from mosaic_fl.data.table.values import ColumnValues, parse
+from mosaic_fl.data.table.frame import Frame, Mask, missing_mask, texts
+from mosaic_fl.data.table.values import MOST_CELL, ColumnValues, nearest, parse
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Table
 from mosaic_fl.domains.table.column import NUMBERS
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.notes import note
 
 FAR = 0.2  # share of a column's values beyond its range from which on a note asks for the units
-MOST = 5  # columns that a note lists
+LEAST = 20  # values from which on a share of values beyond the range says something
+FOREIGN = 5  # values, all unseen categories, from which on a column is refused: fewer may be a rare one
+MOST = 5  # columns, or categories, that a note lists
 
 
 def labels_of(frame: Frame, label: str, missing: Sequence[str]) -> Labels:
@@ -59,6 +61,7 @@ def read_rows(frame: Frame, schema: Schema, reading: ReadingConfig, *, drafted: 
     if errors := parsed.errors:
         more = f" ({len(errors):,} rows cannot be read)" if len(errors) > 1 else ""
         raise UsageError(f"{errors[min(errors)]}{more}")
+    require_seen(frame, parsed.columns)
     if parsed.empty.any():
         count = int(parsed.empty.sum())
         note(f"{count} of the {len(frame)} rows of {frame.source} have no value in any column: left out")
@@ -76,18 +79,47 @@ def tell_unread(frame: Frame, table: Table, label: str) -> None:
     if unread := [name for name in frame.columns if name not in names and name != label]:
         note(f"columns of {frame.source} that the schema does not have are not read: {listing(unread, MOST)}")
     if lacks := [column.name for column in table.columns if column.name not in frame.columns and column.missing]:
-        note(f"{frame.source} lacks columns of the schema, which count as missing: {listing(lacks, MOST)}")
+        lines = [f"{name} (did you mean {near}?)" if (near := nearest(name, unread)) else name for name in lacks]
+        note(f"{frame.source} lacks columns of the schema, which count as missing: {listing(lines, MOST)}")
 
 
 def tell_far(frame: Frame, part: ColumnValues) -> None:
     """Note the categories of a column that the schema does not have, and values far from its range."""
     if count := int(part.unseen.sum()):
+        words = unseen_words(frame, part)
         note(
             f"column {part.column.name!r} of {frame.source} has {count} row{'s' * (count > 1)} with a category that "
-            "the schema does not have: they count as missing"
+            f"the schema does not have ({words}): they count as missing"
         )
-    if (share := beyond(part)) > FAR:
-        note(f"{far_text(part, frame.source)}: {share:.0%} of its values count as the nearest end")
+    if is_far(part):
+        note(f"{far_text(part, frame.source)}: {beyond(part):.0%} of its values count as the nearest end")
+
+
+def unseen_words(frame: Frame, part: ColumnValues) -> str:
+    """The first categories of a column that the schema does not have."""
+    words = sorted(set(texts(frame.columns[part.column.name])[part.unseen].tolist()))
+    return listing([excerpt(word, MOST_CELL) for word in words], MOST)
+
+
+def require_seen(frame: Frame, parts: Sequence[ColumnValues]) -> None:
+    """Raise UsageError for a column of which all values are categories that the schema does not have."""
+    for part in parts:
+        if is_foreign(part):
+            column = part.column
+            raise UsageError(
+                f"all values in column {column.name!r} of {frame.source} are categories that the schema does not have "
+                f"({unseen_words(frame, part)}); it has {listing(column.categories, MOST)}: write them so"
+            )
+
+
+def is_foreign(part: ColumnValues) -> bool:
+    """Whether a column has values, more than a few, and all are categories that the schema does not have."""
+    return int(part.unseen.sum()) >= FOREIGN and bool((part.unseen | part.absent).all())
+
+
+def is_far(part: ColumnValues) -> bool:
+    """Whether so many of a column's values lie beyond its range that the units may differ; few values say nothing."""
+    return int((~np.isnan(part.values)).sum()) >= LEAST and beyond(part) > FAR
 
 
 def beyond(part: ColumnValues) -> float:

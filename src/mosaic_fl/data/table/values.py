@@ -1,5 +1,6 @@
 """Cells of a table -> values at rest, by the schema's columns. What cannot be a value is told with its row."""
 
+import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from mosaic_fl.data.table.frame import Cells, Frame, Mask, missing_mask, number, number_text, per_value, texts
 from mosaic_fl.domains.table import Column, Table
 from mosaic_fl.domains.table.column import MAX_NUMBER, NUMBERS
-from mosaic_fl.errors import UsageError, excerpt
+from mosaic_fl.errors import MAX_NEAR, UsageError, excerpt
 
 TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "y": 1.0, "n": 0.0, "t": 1.0, "f": 0.0, "1": 1.0, "0": 0.0}
 """The words of a truth value, in lower case."""
@@ -68,10 +69,20 @@ def require_columns(frame: Frame, table: Table) -> None:
     lacks = [column.name for column in table.columns if column.name not in frame.columns and not column.missing]
     if lacks:
         more = f" and {len(lacks) - 1} more" if len(lacks) > 1 else ""
+        names = {column.name for column in table.columns}
+        near = nearest(lacks[0], [name for name in frame.columns if name not in names])
+        more += f" (did you mean {near}?)" * bool(near)
         raise UsageError(
             f"{frame.source} has no column {lacks[0]!r}{more}, which the schema says is never missing: name it so in "
             "the file, or all sites write missing = true for it in their schema, or leave it out there"
         )
+
+
+def nearest(name: str, unread: Sequence[str]) -> str:
+    """The column among those `unread` whose name is nearest to a lacking one, in any case; "" where none is near."""
+    folded = {other[:MAX_NEAR].casefold(): other for other in unread}
+    near = difflib.get_close_matches(name[:MAX_NEAR].casefold(), folded, n=1, cutoff=0.75)
+    return folded[near[0]] if near else ""
 
 
 def parse_column(frame: Frame, column: Column, words: Sequence[str]) -> ColumnValues:

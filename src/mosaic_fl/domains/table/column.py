@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mosaic_fl.domains.schema import MAX_NAME, require_plain
-from mosaic_fl.errors import UsageError, excerpt, unknown
+from mosaic_fl.errors import UsageError, excerpt
 
 TYPES = ("numeric", "whole", "boolean", "category")
 NUMBERS = ("numeric", "whole")  # types with a range and knots
@@ -42,7 +42,8 @@ class Column:
         if not self.name:
             raise UsageError("a column has no name: each has one of its own")
         if self.type not in TYPES:
-            raise unknown(f"type of column {self.name!r}", str(self.type)[:MAX_NAME], TYPES)
+            kind = excerpt(str(self.type)[:MAX_NAME])  # all of them: the nearest of "integer" is "numeric", not "whole"
+            raise UsageError(f"unknown type of column {self.name!r} {kind}: known: {', '.join(TYPES)}")
         if self.type == "category":
             self._check_categories()
         elif self.categories:
