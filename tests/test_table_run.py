@@ -153,7 +153,7 @@ def test_parts_of_a_data_set_are_found_by_their_names(tmp_path: Path) -> None:
 def test_the_schema_is_drafted_from_training_rows_alone(tmp_path: Path) -> None:
     rows = [(i, "ab"[i % 2], "no" if i % 3 else "yes") for i in np.random.default_rng(0).permutation(100)]
     table(tmp_path / "d-train.csv", rows[:60])
-    table(tmp_path / "d-test.csv", [(1000, "a", "no")] * 5)
+    table(tmp_path / "d-test.csv", [(1000, "a", "no")] * 20)
     with pytest.warns(Note, match="compare the units"):
         splits = load(config(tmp_path / "d").data, 0)
     column = splits.train.schema.kind.columns[0]  # type: ignore[attr-defined]
