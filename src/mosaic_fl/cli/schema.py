@@ -11,7 +11,6 @@ from mosaic_fl.cli.files import require_free
 from mosaic_fl.cli.options import Force, words
 from mosaic_fl.config import DataConfig
 from mosaic_fl.config.experiment import MISSING
-from mosaic_fl.data.names import listing
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
 
@@ -61,6 +60,7 @@ def schema(
 
 
 def _draft(data: Path, label: str, ignore: dict[str, str], least: int, missing: str | None, out: Path | None) -> None:
+    from mosaic_fl.data.names import listing
     from mosaic_fl.data.table.draft import draft, tell
     from mosaic_fl.data.table.reading import read_frames
     from mosaic_fl.data.table.rows import table_of
