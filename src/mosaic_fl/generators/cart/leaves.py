@@ -32,7 +32,7 @@ def summarise(values: Tensor, leaves: Tensor, count: int, column: Column, quanti
 
     Shares are of all rows of the leaf, the last of them that of missing values. The quantiles are inner ones of the
     other values, in the column's units. Where fewer than `LEAST` values of a leaf are present, it says what all leaves
-    together say; where these have fewer, the column is missing.
+    together say; where these have fewer, the column is missing. A value stands as it is where `LEAST` rows have it.
     """
     result = torch.zeros(count, size(column, quantiles))
     absent = values.isnan()
@@ -52,45 +52,51 @@ def summarise(values: Tensor, leaves: Tensor, count: int, column: Column, quanti
         result[:, :codes] = cells / cells.sum(1, keepdim=True).clamp(min=1) * shares[:, None]
         return result
     everything = there.numpy().clip(np.float32(column.low), np.float32(column.high))
-    levels = np.linspace(LOWEST, 1 - LOWEST, quantiles)
+    distinct, counts = np.unique(everything, return_counts=True)
+    common = distinct[counts >= LEAST]
     for leaf in range(count):
         mine = everything if few[leaf] else everything[(here == leaf).numpy()]
-        numbers = _numbers(mine, everything, levels, (column.low + column.high) / 2)
+        numbers = _numbers(mine, common, quantiles, (column.low + column.high) / 2)
         numbers[1] *= float(shares[leaf])
         result[leaf, : ATOM + quantiles] = torch.from_numpy(numbers.astype(np.float32))
     return result
 
 
 def _numbers(
-    values: npt.NDArray[np.float32],
-    everything: npt.NDArray[np.float32],
-    levels: npt.NDArray[np.float64],
-    middle: float,
+    values: npt.NDArray[np.float32], common: npt.NDArray[np.float32], quantiles: int, middle: float
 ) -> npt.NDArray[np.float64]:
     """The most frequent of the `values`, its share of them, and quantiles of the others; `middle` without any.
 
-    It stands for itself where at least `LEAST` of `everything` are equal to it. Others that are fewer than `LEAST` are
-    those of `everything`, or, where these are too few, equal to it.
+    It stands for itself where it is one of `common`, the values that `LEAST` rows and more have, and where there are
+    none or `LEAST` others. Else the quantiles are of all `values`.
     """
     if not len(values):
-        return np.array([middle, 0.0, *np.full(len(levels), middle)])
+        return np.array([middle, 0.0, *np.full(quantiles, middle)])
     distinct, counts = np.unique(values, return_counts=True)
     most = int(counts.argmax())
     atom = distinct[most]
-    if counts[most] <= max(1, FREQUENT * len(values)) or (everything == atom).sum() < LEAST:
-        return np.array([middle, 0.0, *_quantiles(values, levels)])
     others = values[values != atom]
-    if len(others) < LEAST:
-        others = everything[everything != atom]
-    if len(others) < LEAST:
-        return np.array([atom, 1.0, *np.full(len(levels), atom)])
-    return np.array([atom, counts[most] / len(values), *_quantiles(others, levels)])
+    frequent = counts[most] > max(1, FREQUENT * len(values)) and atom in common
+    if frequent and not len(others):
+        return np.array([atom, 1.0, *np.full(quantiles, atom)])
+    if frequent and len(others) >= LEAST:
+        return np.array([atom, counts[most] / len(values), *_quantiles(others, common, quantiles)])
+    return np.array([middle, 0.0, *_quantiles(values, common, quantiles)])
 
 
-def _quantiles(values: npt.NDArray[np.float32], levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Each the mean of the quantiles a little below and above its level: a median alone is the value of one row."""
-    around = np.quantile(values.astype(np.float64), [levels - SPREAD, levels + SPREAD])
-    return np.asarray(around.mean(0), dtype=np.float64)
+def _quantiles(
+    values: npt.NDArray[np.float32], common: npt.NDArray[np.float32], quantiles: int
+) -> npt.NDArray[np.float64]:
+    """Quantiles from the least to the greatest, of which only those that are `common` values stand as they are.
+
+    Any other one may be the value of one row. In its place is the mean of two quantiles, a little below and above a
+    level that is no end.
+    """
+    exact = np.quantile(values, np.linspace(0, 1, quantiles), method="nearest")
+    levels = np.linspace(LOWEST, 1 - LOWEST, quantiles)
+    around = np.quantile(values.astype(np.float64), [levels - SPREAD, levels + SPREAD]).mean(0)
+    mixed = np.where(np.isin(exact, common), exact.astype(np.float64), around)
+    return np.maximum.accumulate(mixed)
 
 
 def draw(summary: Tensor, u: Tensor, column: Column) -> Tensor:
