@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
 
-# Five sites whose models come from five libraries, and one global model: of biopsies, then of wines.
+# Five sites whose models come from four libraries, and one global model: of biopsies, then of wines.
 STACKS := mlp:64,random_forest,xgboost,lightgbm,logistic
 demo-tables: $(STAMP)
 	$(BIN)/mosaic run --data breast_cancer --clients 5 --alpha 0.5 --models $(STACKS) --out runs/cancer --force

@@ -18,6 +18,7 @@ from mosaic_fl.exchange.contribution import Contribution, no_prototypes
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.exchange.query import Query
 from mosaic_fl.experts.answers.book import keys_of
+from table_cases import patients
 
 FEW = {"train.max_steps": 60, "train.min_steps": 40, "generator.steps": 120, "generator.width": 8}
 SERVER = dict(word.split("=") for word in QUICK if "=" in word)
@@ -209,3 +210,16 @@ def test_contributions_and_functions_that_do_not_fit(
     assert "a simulation cannot ask it" in fails(capsys, "run", "--models", "answers,mlp:8")
     with pytest.raises(mosaic_fl.UsageError, match=r"a black box \(answers\) with weights"):
         Contribution.from_bytes(replace(second, architecture="answers").to_bytes())
+
+
+def test_rows_of_a_table_take_one_round_too(tmp_path: Path) -> None:
+    """All that a distillation of rows asks was drawn beforehand, so that the first answers are enough."""
+    for client in range(2):
+        part = mosaic_fl.contribute(patients(120, client), model="mlp:8:1", client=client, settings=FEW)
+        (tmp_path / f"{client}.contribution").write_bytes((black(part) if client else part).to_bytes())
+        (tmp_path / f"own-{client}.contribution").write_bytes(part.to_bytes())
+    waits(tmp_path)
+    query = "global/queries/client-1-round-1.query"
+    mosaic("answer", query, "--model", "own-1.contribution", "--out", "a.answer", cwd=tmp_path)
+    mosaic(*WORDS, "--resume", "--answers", "a.answer", cwd=tmp_path)
+    assert (tmp_path / "global" / "global_model.safetensors").is_file()

@@ -124,7 +124,7 @@ def test_what_is_drawn_obeys_the_laws_of_the_data() -> None:
     age, dose, smoker, ward = drawn(generator, labels).T
     assert bool((age == age.round()).all())
     assert (int(age[labels == 0].min()), int(age[labels == 0].max())) == (60, 80)  # ten rows and more have each
-    assert (int(age[labels == 1].min()), int(age[labels == 1].max())) == (21, 39)
+    assert (int(age[labels == 1].min()), int(age[labels == 1].max())) == (20, 40)
     assert float((dose == 0).float().mean()) == pytest.approx(0.5, abs=0.04)
     assert float(dose.isnan().float().mean()) == pytest.approx(0.25, abs=0.04)
     assert float(dose[dose > 0].min()) >= 5

@@ -120,9 +120,9 @@ def distill(
         choice |= {"teachers": standing}
         if not schema.of_rows:  # there the score is no accuracy
             tell_if_behind(course.best.score, standing, gains=goes_on(course.terms))
-    elif judge is None and measure is not None:
+    elif judge is None and measure is not None and not schema.of_rows:
         choice |= _on_samples(classroom, course, recipe.teacher, measure, journal)
-        if not schema.of_rows and is_in_doubt(settings, measure):
+        if is_in_doubt(settings, measure):
             choice |= {"asking": asdict(tell_of_asking(measure.mean))}
     generators = [c.generator_line for c in contributions]
     return Distilled(
