@@ -27,7 +27,7 @@ from mosaic_fl.server.transfer import UNLABELLED, TransferSet, drawing, transfer
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
-# Names of stages: of the student, and of another one where it stays behind its teachers.
+# Names of stages: of the student, and of another one that learns from prior samples alone.
 STUDENT = "student"
 SECOND = "student-prior"
 FIELD = "sample/"  # begins the names of the pool's fields in its stage

@@ -14,6 +14,7 @@ from mosaic_fl.domains.table.column import NUMBERS
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.cart.trees import LEAST
 
+Floats = npt.NDArray[np.float32]
 SUM_SLACK = 1e-3
 SMALLEST = 1e-9  # of a share that is divided by
 FREQUENT = 0.2  # share of a leaf's values from which on the most frequent one stands for itself
@@ -56,45 +57,42 @@ def summarise(values: Tensor, leaves: Tensor, count: int, column: Column, quanti
     common = distinct[counts >= LEAST]
     for leaf in range(count):
         mine = everything if few[leaf] else everything[(here == leaf).numpy()]
-        numbers = _numbers(mine, common, quantiles, (column.low + column.high) / 2)
+        numbers = _numbers(mine, everything, common, quantiles, (column.low + column.high) / 2)
         numbers[1] *= float(shares[leaf])
         result[leaf, : ATOM + quantiles] = torch.from_numpy(numbers.astype(np.float32))
     return result
 
 
 def _numbers(
-    values: npt.NDArray[np.float32], common: npt.NDArray[np.float32], quantiles: int, middle: float
+    values: Floats, everything: Floats, common: Floats, quantiles: int, middle: float
 ) -> npt.NDArray[np.float64]:
     """The most frequent of the `values`, its share of them, and quantiles of the others; `middle` without any.
 
-    It stands for itself where it is one of `common`, the values that `LEAST` rows and more have, and where there are
-    none or `LEAST` others. Else the quantiles are of all `values`.
+    It stands for itself where it is one of `common`, the values of `everything` that `LEAST` rows and more have.
     """
     if not len(values):
         return np.array([middle, 0.0, *np.full(quantiles, middle)])
     distinct, counts = np.unique(values, return_counts=True)
     most = int(counts.argmax())
     atom = distinct[most]
+    if counts[most] <= max(1, FREQUENT * len(values)) or atom not in common:
+        return np.array([middle, 0.0, *_quantiles(values, values, common, quantiles)])
     others = values[values != atom]
-    frequent = counts[most] > max(1, FREQUENT * len(values)) and atom in common
-    if frequent and not len(others):
+    many = others if len(others) >= LEAST else everything[everything != atom]
+    if not len(others) or len(many) < LEAST:
         return np.array([atom, 1.0, *np.full(quantiles, atom)])
-    if frequent and len(others) >= LEAST:
-        return np.array([atom, counts[most] / len(values), *_quantiles(others, common, quantiles)])
-    return np.array([middle, 0.0, *_quantiles(values, common, quantiles)])
+    return np.array([atom, counts[most] / len(values), *_quantiles(others, many, common, quantiles)])
 
 
-def _quantiles(
-    values: npt.NDArray[np.float32], common: npt.NDArray[np.float32], quantiles: int
-) -> npt.NDArray[np.float64]:
+def _quantiles(values: Floats, many: Floats, common: Floats, quantiles: int) -> npt.NDArray[np.float64]:
     """Quantiles from the least to the greatest, of which only those that are `common` values stand as they are.
 
-    Any other one may be the value of one row. In its place is the mean of two quantiles, a little below and above a
-    level that is no end.
+    Any other one may be the value of one row. In its place is the mean of two quantiles of `many` values, which are
+    `LEAST` at least, a little below and above a level that is no end.
     """
     exact = np.quantile(values, np.linspace(0, 1, quantiles), method="nearest")
     levels = np.linspace(LOWEST, 1 - LOWEST, quantiles)
-    around = np.quantile(values.astype(np.float64), [levels - SPREAD, levels + SPREAD]).mean(0)
+    around = np.quantile(many.astype(np.float64), [levels - SPREAD, levels + SPREAD]).mean(0)
     mixed = np.where(np.isin(exact, common), exact.astype(np.float64), around)
     return np.maximum.accumulate(mixed)
 
