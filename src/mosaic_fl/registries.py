@@ -33,6 +33,8 @@ GENERATORS: "Registry[Family]" = Registry(
         "cdcgan": "mosaic_fl.generators.dcgan:CONDITIONAL",
         "flow": "mosaic_fl.generators.flow:FAMILY",
         "cart": "mosaic_fl.generators.cart:FAMILY",
+        "marginals": "mosaic_fl.generators.marginals:FAMILY",
+        "tabular": "mosaic_fl.generators.tabular:FAMILY",
         "merged": "mosaic_fl.generators.merged:FAMILY",
     },
     'say --set generator.family={name}, or generator = "{name}" in the site\'s file',

@@ -29,6 +29,13 @@ def coarsen(values: Tensor, column: Column) -> Tensor:
     return values.masked_fill(rare, other)
 
 
+def told_rows(values: Tensor, columns: tuple[Column, ...]) -> Tensor:
+    """The rows at rest, float32 (n, D), of which a generator may tell: each column coarse, or public rows for few."""
+    if len(values) < LEAST:
+        return public_rows(columns)
+    return torch.stack([coarsen(own, column) for own, column in zip(values.T, columns, strict=True)], 1)
+
+
 def public_rows(columns: tuple[Column, ...]) -> Tensor:
     """`LEAST` rows at rest, float32 (`LEAST`, D), that spread over what the schema allows and tell of no data."""
     return torch.stack([_public(column) for column in columns], 1)

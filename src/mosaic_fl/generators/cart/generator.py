@@ -1,7 +1,7 @@
 """The generator: a tree a column, each with the summaries of its leaves; its state, its fit, its draws."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Self
@@ -11,16 +11,17 @@ from torch import Tensor, nn
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.domains.kind import Kind
-from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Table
 from mosaic_fl.domains.table.kind import MAX_COLUMNS
 from mosaic_fl.errors import UsageError
-from mosaic_fl.generators.base import Generator, GeneratorSpec
+from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.cart import disclosure, leaves
 from mosaic_fl.generators.cart.trees import BYTES, LEAST, Tree, from_bytes, grow, to_bytes, tree_of
+from mosaic_fl.generators.class_groups import class_groups
 from mosaic_fl.generators.family import Family
+from mosaic_fl.generators.picking import EDGE
+from mosaic_fl.generators.rows import RowGenerator, table_of
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State
 from mosaic_fl.training.monitor import Monitor
@@ -29,12 +30,10 @@ QUANTILES = 9  # of numbers in a leaf
 OWN_ROWS = 50  # of a class from which on it has trees of its own
 MOST_TREES = 4096  # of a state: each costs time and memory however small it is
 MOST_NODES = 2**20  # of all trees of a received state
-EDGE = 1e-6  # distance of a uniform number from 0 and 1
 USUAL_DEPTH = 12
-AT_ONCE = 20_000  # rows
 
 
-class Cart(Generator):
+class Cart(RowGenerator):
     """G groups of classes, each with a tree a column, D of them.
 
     `group` int64 (C,) is the group of each class, `nodes` int64 (G, D) are the nodes of each tree. Its nodes'
@@ -43,7 +42,6 @@ class Cart(Generator):
     the specification is the number of quantiles.
     """
 
-    conditional = True
     group: Tensor
     nodes: Tensor
     feature: Tensor
@@ -52,15 +50,13 @@ class Cart(Generator):
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         """One group of trees of a single leaf; raises UsageError for a specification that does not fit the schema."""
-        super().__init__()
-        table = _table(schema)
+        super().__init__(spec, schema)
+        table = self.table
         if spec.latent != len(table.columns) or spec.width < 2:
             raise UsageError(
                 f"a cart generator of {spec.latent} columns and {spec.width} quantiles, where the schema has "
                 f"{len(table.columns)} columns, and 2 quantiles are the least"
             )
-        self.spec = spec
-        self.table = table
         self.columns = [Table((column,)) for column in table.columns]
         self.register_buffer("group", torch.zeros(schema.num_classes, dtype=torch.int64))
         self.resize([[1] * len(self.columns)])
@@ -169,16 +165,6 @@ class Cart(Generator):
             end = end + column.shape[0]
         return values
 
-    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        return self.table.to_network(self.rows(z, labels)).to(z.device)
-
-    def samples(self, kinds: Mapping[str, Kind], labels: Tensor, rng: torch.Generator) -> Samples:
-        """As `Generator.samples`, without the way through a network's form, which rounds."""
-        parts = [
-            self.rows(torch.randn(len(part), self.spec.latent, generator=rng), part) for part in labels.split(AT_ONCE)
-        ]
-        return Samples(kinds, {next(iter(kinds)): torch.cat(parts)})
-
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
         """As `Generator.one_pass`: a step down a tree, `USUAL_DEPTH` of them a column."""
         inputs = torch.zeros(2, self.classes + self.table.encoding.width, device=self.device)
@@ -210,14 +196,8 @@ def train(
     from threadpoolctl import threadpool_limits
 
     cart = Cart(spec(config, data.schema), data.schema)
-    values = data.samples.only
-    labels = data.labels
-    if len(data) < LEAST:  # too few to tell anything of
-        values = disclosure.public_rows(cart.table.columns)
-        labels = torch.zeros(LEAST, dtype=torch.int64)
-    else:
-        columns = zip(values.T, cart.table.columns, strict=True)
-        values = torch.stack([disclosure.coarsen(column, of) for column, of in columns], 1)
+    values = disclosure.told_rows(data.samples.only, cart.table.columns)
+    labels = data.labels if len(data) >= LEAST else torch.zeros(len(values), dtype=torch.int64)
     classes = torch.nn.functional.one_hot(labels, cart.classes).float()
     inputs = torch.cat([classes, cart.table.to_network(values)], 1)
     cart.group = _groups(torch.bincount(labels, minlength=cart.classes), len(cart.columns))
@@ -238,23 +218,8 @@ def train(
 
 
 def _groups(counts: Tensor, columns: int) -> Tensor:
-    """The group of each class, int64 (C,), by its rows: a class of `OWN_ROWS` has its own; all others share the first.
-
-    Where these have fewer than `LEAST` rows together, they are in the group of the class with the most rows. There is
-    no shared group where no class with rows needs it; classes without rows are then in the first. Where there were
-    more than `MOST_TREES` trees of as many `columns`, the classes with the most rows have trees of their own.
-    """
-    own = counts >= OWN_ROWS
-    most = max(1, MOST_TREES // columns)
-    if int(own.sum()) + bool(counts[~own].any()) > most:
-        first = counts.argsort(descending=True, stable=True)[: most - 1]
-        own = torch.zeros_like(own).index_fill(0, first, True)
-    few = int(counts[~own].sum())
-    shared = few >= LEAST or not bool(own.any())
-    group = torch.where(own, own.cumsum(0) - 1 + shared, 0)
-    if not shared:
-        group[~own & (counts > 0)] = group[counts.argmax()]
-    return group
+    """The group of each class, int64 (C,), with no more than `MOST_TREES` trees of as many `columns` in all."""
+    return class_groups(counts, OWN_ROWS, max(1, MOST_TREES // columns), LEAST)
 
 
 def _grow(cart: Cart, values: Tensor, inputs: Tensor, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -274,14 +239,7 @@ def _grow(cart: Cart, values: Tensor, inputs: Tensor, seed: int) -> list[tuple[T
 
 def spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
     """As many latents as columns, and `QUANTILES` for the width."""
-    return GeneratorSpec("cart", len(_table(schema).columns), QUANTILES)
-
-
-def _table(schema: Schema) -> Table:
-    kind = schema.kind
-    if not isinstance(kind, Table):
-        raise UsageError(f"generator cart draws tables, not {kind.summary}")
-    return kind
+    return GeneratorSpec("cart", len(table_of("cart", schema).columns), QUANTILES)
 
 
 FAMILY = Family(
