@@ -1,6 +1,7 @@
 """The generator that a client trains: its family (`generator.family = auto`), the reason, and the training steps."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 
@@ -10,6 +11,7 @@ from mosaic_fl.generators.flow import MAX_FLOW_LATENT
 from mosaic_fl.registries import GENERATORS
 
 FIRST = "cvae"  # the family for kinds that no other draws
+LEAST_VALIDATION = 30  # samples: with fewer, families are not compared
 FLOW_SAMPLES = 1000  # with fewer a flow memorises its samples before it generalises
 
 
@@ -18,7 +20,7 @@ def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: t
 
     `auto` is a family that draws such samples. Of those for images it is `flow` where there is an accelerator, a VAE
     draws the samples badly, and there are enough of them. Else it is `cvae`, which learns from few samples within a
-    minute on a CPU.
+    minute on a CPU. `rivals` says which others are compared with it.
     """
     if config.family == "none":
         return "none", "generator.family is none"
@@ -40,6 +42,29 @@ def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: t
     if samples < FLOW_SAMPLES:
         return "cvae", f"{samples} training samples, too few for a flow (at least {FLOW_SAMPLES})"
     return "flow", f"samples that a VAE draws badly, {samples} of them, and an accelerator"
+
+
+def rivals(config: GeneratorConfig, samples: int, validation: int, classes: int, schema: Schema) -> list[str]:
+    """The families that `auto` compares with that of `pick_family`, for a client of `samples` training samples.
+
+    Families say from how many samples on they are. They are compared on `validation` samples of so many `classes`;
+    with few of these, or a single class, there is no rival.
+    """
+    if config.family != "auto" or validation < LEAST_VALIDATION or classes < 2 or not schema.of_rows:
+        return []
+    families = {name: GENERATORS.received(name) for name in GENERATORS.local_names}
+    return [
+        name
+        for name, family in families.items()
+        if schema.kind.name in (family.kinds or ()) and family.rival_from is not None and samples >= family.rival_from
+    ]
+
+
+def best(losses: Mapping[str, float], samples: int) -> tuple[str, str]:
+    """(family, reason): that of the least log-loss in nats on so many validation samples, of equals the first."""
+    family = min(losses, key=lambda name: losses[name])
+    figures = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+    return family, f"log-loss on {samples} validation samples of what its samples teach: {figures}"
 
 
 def generator_steps(config: GeneratorConfig, samples: int) -> int:

@@ -8,8 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mosaic_fl.client.choice import generator_steps, pick_family
+from mosaic_fl.client.choice import best, generator_steps, pick_family, rivals
 from mosaic_fl.client.prototypes import prototypes
+from mosaic_fl.client.usefulness import log_loss
 from mosaic_fl.config import Config, GeneratorConfig
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
@@ -80,7 +81,7 @@ def contribute(
         figures = kind.fit(expert, train, validation, config.train, stream, device, monitor("train"))
     else:
         figures = trained.validation
-    generator, note = _train_generator(site, train, network, config, device, monitor("generator"))
+    generator, note = _train_generator(site, train, validation, network, config, device, monitor("generator"))
     return Contribution(
         client=site.client,
         schema=train.schema,
@@ -139,13 +140,28 @@ def _check_generator(
 
 
 def _train_generator(
-    site: Site, train: Dataset, expert: Classifier | None, config: Config, device: torch.device, monitor: Monitor
+    site: Site,
+    train: Dataset,
+    validation: Dataset,
+    expert: Classifier | None,
+    config: Config,
+    device: torch.device,
+    monitor: Monitor,
 ) -> tuple[Generator | None, str]:
     """(generator, reason for its family), or (None, reason why there is no generator)."""
     settings = config.generator
     family, reason = pick_family(settings, len(train), train.schema, device)
     if family == "none":
         return None, reason
-    settings = settings.model_copy(update={"family": family, "steps": generator_steps(settings, len(train))})
-    stream = Stream(config.run.seed, "generator", site.client)
-    return GENERATORS[family].train(train, expert, settings, stream, device, monitor), reason
+    classes = len(validation.labels.unique())
+    others = rivals(settings, len(train), len(validation), classes, train.schema)
+    made = dict[str, Generator]()
+    for name in (family, *others):
+        own = settings.model_copy(update={"family": name, "steps": generator_steps(settings, len(train))})
+        stream = Stream(config.run.seed, "generator", site.client)
+        made[name] = GENERATORS[name].train(train, expert, own, stream, device, monitor)
+    if others:
+        stream = Stream(config.run.seed, "usefulness", site.client)
+        losses = {name: log_loss(generator, train, validation, stream) for name, generator in made.items()}
+        family, reason = best(losses, len(validation))
+    return made[family], reason

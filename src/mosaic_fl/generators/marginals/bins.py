@@ -14,6 +14,7 @@ from mosaic_fl.generators.cart.trees import LEAST
 from mosaic_fl.generators.marginals.cells import runs
 
 QUANTILES = 5  # of numbers in a bin
+SORTS = 3  # of bins of a number: full ones, those before a frequent value, those before a gap
 ROWS_A_BIN = 25  # of a number, on average: with fewer it has fewer bins
 
 
@@ -38,7 +39,7 @@ def of_column(values: Tensor, column: Column, most: int) -> Bins:
         codes = torch.where(absent, codes_of(column), values.nan_to_num(0.0).long())
         return Bins(codes, codes_of(column) + column.missing, torch.zeros(0, QUANTILES), False)
     there = values[~absent].clamp(*_range(column))
-    where = _intervals(there, min((most - 1) // 2, len(there) // ROWS_A_BIN))
+    where = _intervals(there, min((most - 1) // SORTS, len(there) // ROWS_A_BIN))
     count = int(where.max()) + 1 if len(where) else 1
     codes = torch.full((len(values),), count, dtype=torch.int64)
     codes[~absent] = where
@@ -96,17 +97,20 @@ def _range(column: Column) -> tuple[float, float]:
 def _intervals(values: Tensor, most: int) -> Tensor:
     """The interval of each number, int64 (n,): a value of n / `most` rows is one for itself, the others have as many.
 
-    They are 2 · `most` + 1 at most, and each has `LEAST` rows at least, for which neighbours are joined.
+    A gap of 1 / `most` of the range divides, too. They are `SORTS` · `most` + 1 at most. Each has `LEAST` rows at
+    least, for which neighbours are joined.
     """
     if most < 2:
         return torch.zeros(len(values), dtype=torch.int64)
-    _, place, rows = values.unique(return_inverse=True, return_counts=True)
+    distinct, place, rows = values.unique(return_inverse=True, return_counts=True)
     enough = len(values) / most
+    wide = float(distinct[-1] - distinct[0]) / most
+    gaps = [0.0, *distinct.diff().tolist()]
     interval = [0] * len(rows)
     number = 0
     behind = 0
-    for rank, count in enumerate(rows.tolist()):
-        if behind and (behind >= enough or count >= enough):
+    for rank, (count, gap) in enumerate(zip(rows.tolist(), gaps, strict=True)):
+        if behind and (behind >= enough or count >= enough or gap >= wide):
             number += 1
             behind = 0
         interval[rank] = number

@@ -118,7 +118,7 @@ class Marginals(RowGenerator):
         groups = (
             int(class_groups(torch.tensor(list(counts), dtype=torch.int64), OWN_ROWS, MOST_GROUPS, LEAST).max()) + 1
         )
-        numbers = min(self.spec.width, 2 * (rows // bins.ROWS_A_BIN) + 1)
+        numbers = min(self.spec.width, bins.SORTS * (rows // bins.ROWS_A_BIN) + 1)
         sizes = [bins.most_of(column, numbers) for column in self.table.columns]
         most = max(groups, rows)
         self.resize([most] * len(sizes), [max(1, rows // LEAST)] * len(sizes), sizes)

@@ -20,7 +20,7 @@ from mosaic_fl.generators.rows import table_of
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Monitor
 
-BINS = 25  # of a number, at most: 12 as large as each other, and the gaps between frequent values
+BINS = 37  # of a number, at most: 12 with as many rows as each other, and those that frequent values and gaps cut
 
 
 def spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
@@ -76,4 +76,5 @@ FAMILY = Family(
     max_latent=MAX_COLUMNS,
     spec=spec,
     has_steps=False,
+    rival_from=0,
 )

@@ -16,6 +16,7 @@ MOST_FREQUENT = 8  # of a number
 NOWHERE = 4.0  # stands for no frequent position
 STEP = 1 / 64  # half the width of the interval of positions whose probability is counted: a frequent value is no peak
 LEAST_SCALE = 1 / 256  # of a component, in positions of −1..1
+FARTHEST = 1.1  # mean of a component: a little beyond the positions −1..1
 SMALLEST = 1e-7  # probability that has a logarithm
 
 
@@ -147,10 +148,11 @@ def _draw_numbers(parameters: Tensor, levels: Tensor) -> Tensor:
     shape = levels.shape
     picked, level = pick(logits.softmax(-1).flatten(0, 1), levels.flatten())
     mean, scale = (tensor.flatten(0, 1).gather(1, picked[:, None]).flatten() for tensor in (means, scales))
-    return (mean + scale * torch.special.ndtri(level)).view(shape).clamp(-1, 1)
+    positions: Tensor = mean + scale * torch.special.ndtri(level)
+    return positions.view(shape).clamp(-1, 1)
 
 
 def _mixture(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logits, means and scales, each (n, m, components)."""
     logits, means, scales = parameters.unbind(2)
-    return logits, means.tanh() * 1.1, LEAST_SCALE + F.softplus(scales) / 4
+    return logits, FARTHEST * means.tanh(), LEAST_SCALE + F.softplus(scales) / 4
