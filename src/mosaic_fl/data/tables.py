@@ -10,6 +10,7 @@ import numpy.typing as npt
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.names import listing
+from mosaic_fl.data.table.decimal import decimal_sign
 from mosaic_fl.data.table.differences import FEWEST
 from mosaic_fl.data.table.draft import classes_of, draft, tell, widened
 from mosaic_fl.data.table.frame import Frame, missing_mask, texts
@@ -69,7 +70,8 @@ def splits_of(frame: Frame, rest: Frame | None, config: DataConfig, stream: Stre
         if not chosen.any():
             raise UsageError(f"{frame.source} has too few samples ({len(frame)}) to set a fifth aside for testing")
         frame, rest = frame.at(~chosen), frame.at(chosen)
-    column = _split_column(frame, config.split_column, label, missing)
+    decimal = table_of(schema).decimal if schema else decimal_sign(frame, set(frame.columns) - {label}, missing)
+    column = _split_column(frame, config.split_column, label, missing, decimal)
     if schema is None:
         ignore = dict.fromkeys(config.ignore, "data.ignore names it")
         if column is not None and column.dtype == object:
@@ -91,7 +93,7 @@ def splits_of(frame: Frame, rest: Frame | None, config: DataConfig, stream: Stre
     return Splits(config.name, rows, read_rows(rest, schema, config)[1], None if column is None else column[kept])
 
 
-def _split_column(frame: Frame, name: str, label: str, missing: Sequence[str]) -> npt.NDArray[Any] | None:
+def _split_column(frame: Frame, name: str, label: str, missing: Sequence[str], decimal: str) -> npt.NDArray[Any] | None:
     """The column that divides the clients: numbers where all its values are some, else texts; None without a name."""
     if not name:
         return None
@@ -99,7 +101,7 @@ def _split_column(frame: Frame, name: str, label: str, missing: Sequence[str]) -
         raise UsageError(f"the column {name!r} is the label: --split niid_bench with --alpha divides by classes")
     cells = frame.column(name)
     absent = missing_mask(cells, missing)
-    values = numbers(cells)
+    values = numbers(cells, decimal)
     if not np.isnan(values[~absent]).any():
         values[absent] = np.nan
         return values

@@ -8,9 +8,10 @@ import numpy as np
 from mosaic_fl.config.experiment import MISSING
 from mosaic_fl.data.labels import Numbers
 from mosaic_fl.data.names import listing
+from mosaic_fl.data.table.decimal import decimal_sign
 from mosaic_fl.data.table.frame import Cells, Frame, missing_mask, texts
 from mosaic_fl.data.table.guess import FEW, LeftOut, guess
-from mosaic_fl.data.table.rows import labels_of
+from mosaic_fl.data.table.rows import labels_of, table_of
 from mosaic_fl.data.table.values import parse_column
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column, Table
@@ -50,6 +51,7 @@ def draft(
     for name in ignore:
         frame.column(name)
     classes, rare = _common_classes(frame, label, missing, 1 if all_classes else least)
+    decimal = decimal_sign(frame, [name for name in frame.columns if name != label and name not in ignore], missing)
     columns = list[Column]()
     left_out = dict[str, str]()
     remarks = dict[str, str]()
@@ -63,7 +65,7 @@ def draft(
         if name in ignore:
             left_out[name] = ignore[name]
             continue
-        guessed = guess(name, cells, missing_mask(cells, missing), least)
+        guessed = guess(name, cells, missing_mask(cells, missing), least, decimal)
         if isinstance(guessed, LeftOut):
             left_out[name] = guessed.reason
             continue
@@ -74,7 +76,7 @@ def draft(
     if not columns:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:3])
         raise UsageError(f"{frame.source} has no column to learn from ({reasons})")
-    table = Table(tuple(columns), label, tuple(missing))
+    table = Table(tuple(columns), label, tuple(missing), decimal)
     return Draft(Schema({Table.name: table}, classes), left_out, remarks)
 
 
@@ -97,6 +99,15 @@ def classes_of(frame: Frame, label: str, missing: Sequence[str]) -> tuple[Number
     return np.searchsorted(different, labels.numbers), tuple(map(str, different.tolist()))
 
 
+def with_classes(frame: Frame, label: str, schema: Schema) -> Frame:
+    """The rows whose class is in a schema that was drafted from them; a note counts the others."""
+    numbers, names = classes_of(frame, label, table_of(schema).missing)
+    chosen = np.isin(numbers, [number for number, name in enumerate(names) if name in set(schema.classes)])
+    if count := int((~chosen).sum()):
+        note(f"{count} row{'s' * (count > 1)} of classes that the schema leaves out: left out")
+    return frame if chosen.all() else frame.at(chosen)
+
+
 def _common_classes(frame: Frame, label: str, missing: Sequence[str], least: int) -> tuple[tuple[str, ...], list[str]]:
     """(the classes with at least `least` rows, the rarer ones)."""
     numbers, names = classes_of(frame, label, missing)
@@ -105,7 +116,7 @@ def _common_classes(frame: Frame, label: str, missing: Sequence[str], least: int
     if len(common) < 2:
         raise UsageError(
             f"column {label!r} of {frame.source} has {len(common)} class{'es' * (len(common) != 1)} with {least} rows "
-            "or more: a classifier needs two"
+            "or more: a classifier needs two, so lower the least number of rows behind a class, or write a schema by hand"
         )
     return common, [name for name in names if name not in common]
 
@@ -128,7 +139,7 @@ def widened(schema: Schema, frame: Frame) -> Schema:
     columns = list[Column]()
     opened = list[str]()
     for column in table.columns:
-        part = parse_column(frame, column, table.missing)
+        part = parse_column(frame, column, table)
         opens = not column.missing and bool((part.absent | part.unseen).any())
         columns.append(replace(column, missing=True) if opens else column)
         opened += [column.name] * opens

@@ -9,6 +9,7 @@ from mosaic_fl.config.toml import read_toml
 from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column, Table
+from mosaic_fl.domains.table.kind import POINT
 from mosaic_fl.errors import UsageError, excerpt
 
 LABEL = ("column", "classes")
@@ -17,13 +18,17 @@ HEAD = """\
 kind = "table"
 # Words that stand for a missing value, in any case; an empty cell is one always.
 missing = {missing}
-
+{decimal}
 [label]
 column = {label}
 classes = {classes}
 
 # A column is numeric, whole, boolean or category. low and high are the range that is told apart, in the units of the
 # data; knots are quantiles of the values, rounded. A column that some rows or sites lack has missing = true.
+"""
+DECIMAL = """\
+# The sign before the decimals of numbers in files; a column without it may have points.
+decimal = {decimal}
 """
 
 
@@ -33,7 +38,10 @@ def schema_toml(schema: Schema, left_out: Sequence[str] = ()) -> str:
     It has no figure of a site but the range and the quantiles of columns.
     """
     table = table_of(schema)
-    parts = [HEAD.format(missing=_list(table.missing), label=_text(table.label), classes=_list(schema.classes))]
+    sign = "" if table.decimal == POINT else DECIMAL.format(decimal=_text(table.decimal))
+    parts = [
+        HEAD.format(missing=_list(table.missing), label=_text(table.label), classes=_list(schema.classes), decimal=sign)
+    ]
     parts += map(_column, table.columns)
     if left_out:
         parts.append(f"# Left out by the draft, as no features: {_list(left_out)}\n")
@@ -77,7 +85,9 @@ def schema_of_toml(content: dict[str, Any]) -> Schema:
     """The schema in the values of such a file; raises UsageError for anything else."""
     match content:
         case {"kind": "table", "label": dict(label), "column": list(columns), **rest}:
-            if other := [key for key in rest if key != "missing"] + [key for key in label if key not in LABEL]:
+            if other := [key for key in rest if key not in ("missing", "decimal")] + [
+                key for key in label if key not in LABEL
+            ]:
                 raise UsageError(f"it has {excerpt(other[0], 40)}, which a schema of tables does not have")
             names = label.get("classes")
             if isinstance(names, list) and "column" in label:
