@@ -116,7 +116,7 @@ def _common_classes(frame: Frame, label: str, missing: Sequence[str], least: int
     if len(common) < 2:
         raise UsageError(
             f"column {label!r} of {frame.source} has {len(common)} class{'es' * (len(common) != 1)} with {least} rows "
-            "or more: a classifier needs two, so lower the least number of rows behind a class, or write a schema by hand"
+            "or more: a classifier needs two, so lower --least-rows, or write the schema by hand"
         )
     return common, [name for name in names if name not in common]
 

@@ -52,6 +52,8 @@ def from_table(
         if len(cells) != len(frame):
             raise UsageError(f"there are {len(frame)} rows, but {len(cells)} labels")
         frame = Frame(frame.source, {**frame.columns, label: cells})
+    if least_rows < 1:
+        raise UsageError(f"least_rows is {least_rows}: one row or more stands behind a value")
     drafted = schema is None
     if schema is None:
         made = draft(frame, label, ignore=dict.fromkeys(ignore, "ignore names it"), least=least_rows)

@@ -207,7 +207,6 @@ class Table:
                 label = rest.get("label", "")
                 missing = rest.get("missing", list(MISSING))
                 decimal = rest.get("decimal", POINT)
-                texts = isinstance(label, str) and isinstance(decimal, str)
-                if texts and isinstance(missing, list) and len(missing) <= MAX_WORDS:
-                    return cls(tuple(map(Column.from_json, columns)), label, tuple(missing), decimal)
+                if isinstance(label, str) and isinstance(missing, list) and len(missing) <= MAX_WORDS:
+                    return cls(tuple(map(Column.from_json, columns)), label, tuple(missing), str(decimal))
         raise UsageError(f"the schema's table has no list of at most {MAX_COLUMNS} columns")
