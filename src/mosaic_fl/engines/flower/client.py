@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.release import release
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.training.monitor import deaf
 
@@ -35,7 +35,7 @@ MISSING = "missing"
 LATER = "later"
 """A fact of an answer: the client is at work on something else; ask later."""
 
-VERSION = version("mosaic-fl")
+VERSION = release()
 """The version of the running code, read before another version can be installed beside it."""
 
 log = logging.getLogger("mosaic_fl.client")
