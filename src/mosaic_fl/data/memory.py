@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import DataConfig, ReadingConfig
+from mosaic_fl.data.fields.schema_toml import read_toml_schema
 from mosaic_fl.data.table.draft import draft, tell
 from mosaic_fl.data.table.frame import Frame
 from mosaic_fl.data.table.reading import cells_of, frame_of
 from mosaic_fl.data.table.rows import read_rows, table_of, tell_far, tell_unread
-from mosaic_fl.data.table.schema_toml import read_table_schema
 from mosaic_fl.data.table.values import parse
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
@@ -59,7 +59,7 @@ def from_table(
         schema = made.schema
         frame = frame.without(made.left_out)
     elif not isinstance(schema, Schema):
-        schema = read_table_schema(Path(schema))
+        schema = read_toml_schema(Path(schema))
     name_kinds(schema)
     return read_rows(frame, schema, ReadingConfig(label_column=label), drafted=drafted)[1]
 
