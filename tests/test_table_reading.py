@@ -119,7 +119,7 @@ def test_an_array_has_names_or_the_schema_s_order() -> None:
         ("3.5,70,yes,1,no", "line 3 of .* has '3.5' in column 'age', which is whole"),
         (
             '31,"70,5",yes,1,no',
-            "line 3 of .* has '70,5' in column 'weight', which is numeric: write a number, with a p",
+            "line 3 of .* has '70,5' in column 'weight', which is numeric: write a point, as in 1.5, or all",
         ),
         ("31,inf,yes,1,no", "line 3 of .* has 'inf' in column 'weight'"),
         ("31,1_0,yes,1,no", "line 3 of .* has '1_0' in column 'weight'"),

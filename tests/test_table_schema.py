@@ -14,7 +14,7 @@ from mosaic_fl.data.memory import from_table
 from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.table.draft import draft
 from mosaic_fl.data.table.frame import Frame
-from mosaic_fl.data.table.guess import quantile_knots
+from mosaic_fl.data.table.knots import quantile_knots
 from mosaic_fl.data.table.reading import frame_of
 from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.domains.schema import Schema

@@ -14,9 +14,7 @@ TableSchema = Annotated[
     Path | None, typer.Option("--schema", metavar="FILE", help="of a table: see mosaic schema [drafted]")
 ]
 Ignore = Annotated[str | None, typer.Option(metavar="NAME,…", help="columns of a table to leave out")]
-ClientFields = Annotated[
-    str | None, typer.Option(metavar="A+B,A,…", help="fields that clients have, in turn [all]")
-]
+ClientFields = Annotated[str | None, typer.Option(metavar="A+B,A,…", help="fields that clients have, in turn [all]")]
 WithTable = Annotated[bool, typer.Option("--with-table", help="columns beside --image-column are a field, too")]
 
 

@@ -46,7 +46,7 @@ def column_indices(column: Column, config: PartitionConfig) -> list[Indices]:
     return [np.flatnonzero(site) for site in sites]
 
 
-def split_values(frame: Frame, name: str, label: str, missing: Sequence[str]) -> Column | None:
+def split_values(frame: Frame, name: str, label: str, missing: Sequence[str], decimal: str) -> Column | None:
     """The column that divides the clients: numbers where all its values are some, else texts; None without a name."""
     if not name:
         return None
@@ -54,7 +54,7 @@ def split_values(frame: Frame, name: str, label: str, missing: Sequence[str]) ->
         raise UsageError(f"the column {name!r} is the label: --split niid_bench with --alpha divides by classes")
     cells = frame.column(name)
     absent = missing_mask(cells, missing)
-    values = numbers(cells)
+    values = numbers(cells, decimal)
     if not np.isnan(values[~absent]).any():
         values[absent] = np.nan
         return values

@@ -11,7 +11,7 @@ EMBEDDED_TABLES = ("breast_cancer", "wine")
 EMBEDDED_VIEWS = "digits-views"
 EMBEDDED = ("digits", EMBEDDED_VIEWS, *EMBEDDED_TABLES)
 """The names of data sets that need no file: `data.embedded` has them."""
-TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
+TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".npz", ".npy")
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
 

@@ -8,6 +8,7 @@ from mosaic_fl.data.column_split import split_values
 from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.fields.schema_toml import read_toml_schema
 from mosaic_fl.data.names import listing
+from mosaic_fl.data.table.decimal import decimal_sign
 from mosaic_fl.data.table.differences import FEWEST
 from mosaic_fl.data.table.draft import classes_of, draft, tell, widened
 from mosaic_fl.data.table.frame import Frame
@@ -65,7 +66,8 @@ def splits_of(frame: Frame, rest: Frame | None, config: DataConfig, stream: Stre
         if not chosen.any():
             raise UsageError(f"{frame.source} has too few samples ({len(frame)}) to set a fifth aside for testing")
         frame, rest = frame.at(~chosen), frame.at(chosen)
-    column = split_values(frame, config.split_column, label, missing)
+    decimal = table_of(schema).decimal if schema else decimal_sign(frame, set(frame.columns) - {label}, missing)
+    column = split_values(frame, config.split_column, label, missing, decimal)
     if schema is None:
         ignore = dict.fromkeys(config.ignore, "data.ignore names it")
         if column is not None and column.dtype == object:

@@ -60,7 +60,7 @@ def draft_fields(
         channels, height, width = column.images.shape[1:]
         fields[name] = Image((channels, height, width), picture_form(reading).fit)
     if columns.columns:
-        fields[Table.name] = Table(columns.columns, label, tuple(missing))
+        fields[Table.name] = columns.table(label, missing)
     return FieldDraft(Draft(Schema(fields, classes), columns.left_out, rare | columns.remarks), decoded)
 
 
@@ -75,7 +75,7 @@ def _columns(
     if has.all() or not has.any():
         return first
     rest = draft_columns(frame.without(first.left_out).at(has), label, ignore={}, least=least, missing=missing)
-    return DraftedColumns(rest.columns, first.left_out | rest.left_out, rest.remarks)
+    return DraftedColumns(rest.columns, rest.decimal, first.left_out | rest.left_out, rest.remarks)
 
 
 def _pictures(rows: FieldRows, name: str, reading: ReadingConfig) -> Decoded:

@@ -12,6 +12,7 @@ from mosaic_fl.domains.image import Image
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.schema import MAX_NAME, Schema
 from mosaic_fl.domains.table import Column, Table
+from mosaic_fl.domains.table.kind import POINT
 from mosaic_fl.errors import UsageError, excerpt
 
 LABEL = ("column", "classes")
@@ -22,7 +23,7 @@ HEAD = """\
 kind = {kind}
 # Words that stand for a missing value, in any case; an empty cell is one always.
 missing = {missing}
-
+{decimal}
 [label]
 column = {label}
 classes = {classes}
@@ -34,6 +35,10 @@ IMAGES = """
 COLUMNS = """
 # A column is numeric, whole, boolean or category. low and high are the range that is told apart, in the units of the
 # data; knots are quantiles of the values, rounded. A column that some rows or sites lack has missing = true.
+"""
+DECIMAL = """\
+# The sign before the decimals of numbers in files; a column without it may have points.
+decimal = {decimal}
 """
 FIELDS = "fields"  # the kind of a schema of several fields: images, and a field `table` where there are columns
 
@@ -47,7 +52,9 @@ def schema_toml(schema: Schema, left_out: Sequence[str] = (), label: str = "") -
     named = table_in(schema)
     table = named[1] if named else None
     several = len(schema.fields) > 1
+    sign = "" if table is None or table.decimal == POINT else DECIMAL.format(decimal=_text(table.decimal))
     head = HEAD.format(
+        decimal=sign,
         what="samples with several fields" if several else "tables",
         kind=_text(FIELDS if several else Table.name),
         missing=_list(table.missing if table else MISSING),
@@ -116,7 +123,7 @@ def schema_of_toml(content: dict[str, Any]) -> Schema:
     match content:
         case {"kind": "table" | "fields" as kind, "label": {"column": _, "classes": list(names)}}:
             lists = [content[key] for key in ("image", "column") if key in content]
-            allowed = ("kind", "label", "missing", "column", *(["image"] if kind == FIELDS else []))
+            allowed = ("kind", "label", "missing", "decimal", "column", *(["image"] if kind == FIELDS else []))
             other = [key for key in content if key not in allowed]
             other += [key for key in content["label"] if key not in LABEL]
             if other:
@@ -141,7 +148,7 @@ def _fields(content: Mapping[str, Any]) -> dict[str, Kind]:
     if "column" in content:
         if Table.name in fields:
             raise UsageError(f"image {Table.name!r} has the name of the field of all [[column]]s: name it anew")
-        rest = {key: content[key] for key in ("missing",) if key in content}
+        rest = {key: content[key] for key in ("missing", "decimal") if key in content}
         columns = list(map(_with_range, content["column"]))
         table = {"kind": "table", "columns": columns, "label": content["label"]["column"], **rest}
         fields[Table.name] = Table.from_json(table)

@@ -15,6 +15,7 @@ from mosaic_fl.data.fields.rows import FieldRows, table_in
 from mosaic_fl.data.fields.schema_toml import read_toml_schema
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.parts import Place
+from mosaic_fl.data.table.decimal import decimal_sign
 from mosaic_fl.data.table.draft import classes_of, tell, widened
 from mosaic_fl.data.validation import TEST_SHARE, held_out
 from mosaic_fl.domains.dataset import Dataset, Splits
@@ -71,7 +72,9 @@ def field_splits(
     if config.split_column:
         if config.split_column in rows.pictures:
             raise UsageError(f"the column {config.split_column!r} has pictures: name one of values to divide by")
-        column = split_values(plain_frame(rows), config.split_column, label, missing)
+        frame = plain_frame(rows)
+        decimal = named[1].decimal if named else decimal_sign(frame, set(frame.columns) - {label}, missing)
+        column = split_values(frame, config.split_column, label, missing, decimal)
     decoded = None
     if schema is None:
         ignore = dict.fromkeys(config.ignore, "data.ignore names it")

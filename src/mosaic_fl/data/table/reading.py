@@ -106,7 +106,7 @@ def _stripped(cells: Sequence[str]) -> Cells:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        float(text.replace(",", "."))
     except ValueError:
         return False
     return text.strip().casefold() not in ("nan", "inf", "infinity")
