@@ -64,7 +64,7 @@ _HOMES = {
     "distill": "api",
     "from_arrays": "data.arrays",
     "from_dataset": "data.arrays",
-    "from_table": "data.table.memory",
+    "from_table": "data.memory",
     "run": "api",
     "trust": "models",
 }

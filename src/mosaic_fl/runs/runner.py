@@ -174,6 +174,8 @@ def simulation_result(
 def fingerprint(splits: Splits) -> str:
     """SHA-256 of all samples and labels, and of a schema that says more of them than their shape."""
     schema = splits.train.schema
-    about = [] if schema.kind.name == "image" else [json.dumps(schema.to_json()).encode()]
+    about = (
+        [] if [kind.name for kind in schema.fields.values()] == ["image"] else [json.dumps(schema.to_json()).encode()]
+    )
     tensors = [t for part in (splits.train, splits.test) for t in (*to_tensors(part.samples, "").values(), part.labels)]
     return sha256(*about, *(t.numpy().tobytes() for t in tensors))
