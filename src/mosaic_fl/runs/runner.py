@@ -20,7 +20,7 @@ from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.experts.answers.kind import require_here
+from mosaic_fl.experts.answers.kind import require_held
 from mosaic_fl.experts.naming import check as check_expert
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture
@@ -82,7 +82,7 @@ def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
     """(architectures of the clients in turn, that of the student), checked on `schema`; raises UsageError."""
     models = [trust(spec) for spec in config.models.clients] or list(default_models(schema))
     student = trust(config.models.student or default_student(schema))
-    require_here(models, "a simulation")
+    require_held(models)
     for spec in set(models):
         check_expert(spec, schema)
     check_student(config, schema, student)
