@@ -121,9 +121,7 @@ class GlobalModel:
             return samples
         if len(self.schema.fields) > 1:
             if value_range is not None:
-                raise UsageError(
-                    "the model takes several fields with values of their own: leave value_range out"
-                )
+                raise UsageError("the model takes several fields with values of their own: leave value_range out")
             return samples_in(images, self.schema)
         kind = self.schema.kind.name
         if kind == "image":

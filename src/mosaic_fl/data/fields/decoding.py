@@ -84,7 +84,9 @@ def table_rows(rows: FieldRows, table: Table) -> TableRows:
         return TableRows(values, has, None)
     parsed = parse(plain_frame(rows), table, has)
     has &= ~parsed.empty
-    index = torch.from_numpy(has)
+    good = has.copy()
+    good[list(parsed.errors)] = False
+    index = torch.from_numpy(good)
     values[index] = torch.from_numpy(parsed.values)[index]
     return TableRows(values, has, parsed)
 
@@ -157,9 +159,9 @@ def samples_of(
 
 def _table(rows: FieldRows, table: Table, label: str, *, drafted: bool) -> tuple[Tensor, Mask]:
     read = table_rows(rows, table)
-    frame = plain_frame(rows)
     if read.parsed is None:
         return read.values, read.has
+    frame = plain_frame(rows)
     tell_unread(frame, table, label)
     if errors := read.parsed.errors:
         more = f" ({len(errors):,} rows cannot be read)" if len(errors) > 1 else ""
