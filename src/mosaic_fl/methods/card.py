@@ -47,6 +47,7 @@ class Card:
     - `chooses`: clients always choose on their validation splits.
     - `aggregates`: its rounds train a small aggregator.
     - `requires`: what every client's expert must offer beside log-probabilities.
+    - `fields`: it takes samples of several fields.
     - `widths`: when clients hold models of several widths.
     """
 
@@ -67,6 +68,7 @@ class Card:
     chooses: bool = False
     aggregates: bool = False
     requires: frozenset[Capability] = frozenset()
+    fields: bool = False
     widths: Literal["", "always", "if rounds.kind says so"] = ""
 
     @property
@@ -86,6 +88,11 @@ class Card:
         from mosaic_fl.server.boosting import is_boosted
 
         self.settings(config)
+        if schema.joins and not self.fields:
+            raise UsageError(
+                f"{self.title} takes samples of one field, and these have {', '.join(schema.fields)}: take mosaic or "
+                "fedavg, or leave all fields but one out of the data"
+            )
         require(models, self.requires, self.title)
         if is_boosted(student) and self.serves == ONE_MODEL and not (self.fuses or self.reference):
             raise UsageError(

@@ -15,7 +15,7 @@ from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_reque
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT
 from mosaic_fl.experts.answers.kind import require_here
-from mosaic_fl.experts.naming import check
+from mosaic_fl.experts.reading import check_any_field
 
 HELLO_SECONDS = 120.0  # time for the answer to a greeting, before the next greeting
 SKEW_SECONDS = 600.0  # by how much a client's clock may differ
@@ -133,7 +133,7 @@ class Roll:
         if self.schema is not None and schema != self.schema:
             raise UsageError(f"client {client} has {schema.difference(self.schema)} as the others")
         require_here([architecture], "a deployment")
-        check(architecture, schema)
+        check_any_field(architecture, schema)
         self.keys[client] = key
         self.members[client] = Member(client, node, key, architecture, schema, samples, skew, since=self.now())
         self.tell("joined", client, node=str(node), architecture=architecture, samples=samples)
