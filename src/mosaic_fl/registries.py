@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 KINDS: "Registry[type[Kind]]" = Registry(
     "kind of sample",
     "mosaic_fl.kinds",
-    {"image": "mosaic_fl.domains.image:Image", "table": "mosaic_fl.domains.table:Table"},
+    {
+        "image": "mosaic_fl.domains.image:Image",
+        "table": "mosaic_fl.domains.table:Table",
+        "vector": "mosaic_fl.domains.vector:Vector",
+    },
     'call mosaic_fl.registries.KINDS["{name}"] first',
 )
 """Kinds of samples, by the name that a schema gives."""

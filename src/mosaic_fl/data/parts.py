@@ -21,6 +21,8 @@ WORDS = {
     "test": ("test", "testing", "testset"),
 }
 
+ARRAYS = ".npz"  # the ending of NumPy's files with vectors and labels
+
 # Words without a meaning beside one of those, as in training_set or test-images.
 _FILLERS = {"data", "dataset", "files", "folder", "images", "imgs", "set", "split"}
 
@@ -111,7 +113,7 @@ def _locate(path: Path, reading: ReadingConfig) -> Place | None:
         return _of_files(path, path.parent, files) if files else None
     if beside := beginning(path):
         note(f"{path} is taken for the folder of that name; not read: {listing([file.name for file in beside])}")
-    if tables := _of_tables(path):
+    if tables := _of_tables(path) or _of_vectors(path):
         return tables
     place = _of_lists(path, reading) or _of_folders(path, reading)
     if lists := place.lists():
@@ -136,7 +138,7 @@ def beginning(path: Path) -> list[Path]:
     name = path.name
     if not name:
         return []
-    files = _tables(path.parent, {".parquet", *CSV_SUFFIXES}, name)
+    files = _tables(path.parent, {".parquet", ARRAYS, *CSV_SUFFIXES}, name)
     endings = {file: _SHARD.sub("", file.stem[len(name) :]) for file in files}
     part_words = {word for words in WORDS.values() for word in words}
     exact = [file for file, ending in endings.items() if _ends(name, ending) and set(_words(ending)) <= part_words]
@@ -192,6 +194,14 @@ def _of_tables(path: Path) -> Place | None:
     if tables and unmatched:
         note(f"{path} is read as its Parquet files; not read: {listing(unmatched)}")
     return _of_files(path, path, tables) if tables else None
+
+
+def _of_vectors(path: Path) -> Place | None:
+    """The .npz files of a folder that has no other data; None where there are none."""
+    files = _tables(path, {ARRAYS})
+    if not files or _tables(path, CSV_SUFFIXES) or any(scan(child).images for child in visible_folders(path)):
+        return None
+    return _of_files(path, path, files)
 
 
 def _of_lists(path: Path, reading: ReadingConfig) -> Place | None:

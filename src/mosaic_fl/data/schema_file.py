@@ -8,6 +8,7 @@ from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.sources import load_file
 from mosaic_fl.data.table.schema_toml import read_table_schema
 from mosaic_fl.data.tables import is_tabular
+from mosaic_fl.data.vectors import of_vectors
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.picture import CHANNELS
 from mosaic_fl.domains.image.schema import image_of, image_schema
@@ -58,7 +59,7 @@ def reading_as(schema: Schema, reading: ReadingConfig, source: str) -> ReadingCo
 
     Raises UsageError where an option of the user contradicts the schema, which is that of `source`.
     """
-    if is_tabular(schema):
+    if is_tabular(schema) or of_vectors(schema):
         return reading
     image = image_of(schema)
     channels, height, width = image.shape

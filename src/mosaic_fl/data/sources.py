@@ -23,6 +23,7 @@ from mosaic_fl.data.rows import READING, Rows, join
 from mosaic_fl.data.table.reading import is_table
 from mosaic_fl.data.tables import are_tables, is_tabular, load_rows, load_splits, require_more, splits_of
 from mosaic_fl.data.validation import Indices, hold_out
+from mosaic_fl.data.vectors import are_vectors, load_vectors, of_vectors, vector_splits
 from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
 from mosaic_fl.domains.image.decoding import decode
 from mosaic_fl.domains.image.form import picture_form
@@ -55,6 +56,8 @@ def load(config: DataConfig, seed: int) -> Splits:
     if config.name in EMBEDDED_TABLES:
         labelled = config.model_copy(update={"label_column": config.label_column or LABEL})
         return _subsets(splits_of(embedded_table(config.name), None, labelled, TEST_STREAM), config, seed)
+    if place is not None and not config.schema_file and are_vectors(place.training(), config):
+        return _subsets(vector_splits(place.training(), place.testing(), config, TEST_STREAM), config, seed)
     if place is not None and are_tables(place.training(), config):
         splits = load_splits(place.training(), place.testing(), config, TEST_STREAM)
         return _subsets(splits, config, seed)
@@ -93,6 +96,8 @@ def load_file(
     if place.parts:
         note(f"of {path}, the training part is read: {place.names(files)}")
         place.tell_unread("validation", "test")
+    if of_vectors(schema) if schema else are_vectors(files, reading):
+        return load_vectors(files, str(path), reading, schema, classes)
     if are_tables(files, reading, schema):
         return require_more(load_rows(files, str(path), reading, schema), str(path))
     return _client_data(_read(files, place, reading), schema.classes if schema else classes, reading, schema)
@@ -106,6 +111,8 @@ def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING
     """
     if is_tabular(schema):
         return load_rows(_test_files(_existing_place(path, reading), path), str(path), reading, schema)
+    if of_vectors(schema):
+        return load_vectors(_test_files(_existing_place(path, reading), path), str(path), reading, schema)
     _, height, width = schema.shape
     if reading.image_size and (height, width) != (reading.image_size, reading.image_size):
         note(f"{path} is read as the model takes it, {height}×{width} pixels: not by --image-size {reading.image_size}")
@@ -119,7 +126,7 @@ def check_test(path: str | Path, reading: ReadingConfig = READING) -> None:
     """Raise UsageError unless `load_test` finds labelled images, none of which is decoded, or a table."""
     place = _existing_place(path, reading)
     files = _test_files(place, path)
-    if not is_table(files[0], reading):
+    if not is_table(files[0], reading) and not are_vectors(files, reading):
         _read(files, place, reading)
 
 
