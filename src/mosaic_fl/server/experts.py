@@ -147,8 +147,8 @@ def readers(outputs: Tensor) -> Tensor | None:
 
 
 def _means(values: Tensor) -> Tensor:
-    """Means (n, C) over the experts that can read a sample; 0 for a sample that nobody can read."""
-    return values.mean(1) if readers(values) is None else values.nanmean(1).nan_to_num(nan=0.0)
+    """Means (n, C) over the experts that can read a sample; 1/C for a sample that nobody can read."""
+    return values.mean(1) if readers(values) is None else values.nanmean(1).nan_to_num(nan=1 / values.shape[2])
 
 
 def _shares(weights: Tensor, able: Tensor) -> Tensor:
