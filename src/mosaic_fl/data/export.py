@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mosaic_fl.data.fields.schema_toml import schema_toml
 from mosaic_fl.data.places import at_home, reads
 from mosaic_fl.data.table.export import arrow_table
-from mosaic_fl.data.table.schema_toml import schema_toml
 from mosaic_fl.data.tables import is_tabular
 from mosaic_fl.data.vectors import of_vectors
 from mosaic_fl.domains.dataset import Dataset

@@ -113,7 +113,7 @@ def _locate(path: Path, reading: ReadingConfig) -> Place | None:
         return _of_files(path, path.parent, files) if files else None
     if beside := beginning(path):
         note(f"{path} is taken for the folder of that name; not read: {listing([file.name for file in beside])}")
-    if tables := _of_tables(path) or _of_vectors(path):
+    if tables := _of_tables(path, reading) or _of_vectors(path):
         return tables
     place = _of_lists(path, reading) or _of_folders(path, reading)
     if lists := place.lists():
@@ -186,8 +186,14 @@ def _require_one_set(path: Path, folder: Path, files: Sequence[Path]) -> None:
     )
 
 
-def _of_tables(path: Path) -> Place | None:
-    """The Parquet files of a folder, with a note on other data beside them; None where there are none."""
+def _of_tables(path: Path, reading: ReadingConfig) -> Place | None:
+    """The Parquet files of a folder, with a note on other data beside them; None where there are none.
+
+    Where samples have several fields, text files are tables as well, and the images beside them are theirs.
+    """
+    if reading.image_columns:
+        files = _tables(path, {".parquet", *CSV_SUFFIXES})
+        return _of_files(path, path, files) if files else None
     tables = _tables(path, {".parquet"})
     unmatched = [child.name for child in visible_folders(path) if scan(child).images] if tables else []
     unmatched += [file.name for file in _tables(path, CSV_SUFFIXES)]
@@ -265,7 +271,7 @@ def _of_part(folder: Path, part: str, reading: ReadingConfig) -> list[Path]:
 
     Raises UsageError where its tables or lists are those of other parts.
     """
-    place = _of_tables(folder) or _of_lists(folder, reading) or Place(folder, [folder])
+    place = _of_tables(folder, reading) or _of_lists(folder, reading) or Place(folder, [folder])
     files = place.whole or place.parts.get(part, [])
     if strange := [file.name for name, group in place.parts.items() if name != part for file in group]:
         raise UsageError(

@@ -72,6 +72,10 @@ class Samples:
         rows = self.present.get(name)
         return torch.ones(len(self), dtype=torch.bool, device=self.values[name].device) if rows is None else rows
 
+    def having_any(self) -> Tensor:
+        """Which samples have a field at all: bool (n,)."""
+        return torch.stack([self.having(name) for name in self.kinds]).any(0)
+
     def with_fields(self, names: Sequence[str]) -> "Samples":
         """The samples with the fields `names` alone: no sample has any of the others, whose values are zeros.
 

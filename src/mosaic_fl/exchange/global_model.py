@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.data.arrays import from_arrays, pixels_of
-from mosaic_fl.data.table.memory import values_of
+from mosaic_fl.data.memory import values_of
 from mosaic_fl.data.vectors import vectors_of
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.kind import Kind

@@ -65,10 +65,10 @@ class LateFusion(Classifier):
 def left_out(flags: Tensor) -> Tensor:
     """Which fields are seen, float32 (n, F) of 0 and 1, of the fields that `flags` (n, F) say are there.
 
-    Each is seen with probability `KEEP`, from the ambient random generator of the CPU; a sample of which nothing would
-    be left keeps all.
+    Each is seen with probability `KEEP`, from the ambient random generator; a sample of which nothing would be left
+    keeps all.
     """
-    seen = (torch.rand(flags.shape, device="cpu") < KEEP).to(flags)
+    seen = (torch.rand_like(flags) < KEEP).to(flags)
     return torch.where((seen * flags).sum(1, keepdim=True) > 0, seen, torch.ones_like(seen))
 
 
