@@ -225,7 +225,7 @@ def _check(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
             failure = error
     hint = "; a larger data.image_size may help" if spec.startswith(TIMM) else ""
     images = not schema.joins and len(schema.shape) == AXES
-    samples = f"images of shape {schema.shape}" if images else schema.summary
+    samples = f"images of shape {schema.shape}" if images else schema.summary if schema.joins else schema.kind.summary
     hint = hint if images or schema.joins else "; mlp takes samples of any shape, as mlp:128"
     raise UsageError(f"model {spec!r} cannot take {samples}: {reason(failure)}{hint}") from failure
 
