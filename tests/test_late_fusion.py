@@ -98,8 +98,3 @@ def test_fusion_is_refused_for_one_field_and_out_of_bounds() -> None:
     for name in ("fusion:0", "fusion:1025", "fusion:8:2"):
         with pytest.raises(UsageError, match="fusion"):
             check(name, SCHEMA)
-
-
-def test_a_field_may_not_look_like_a_mark() -> None:
-    with pytest.raises(UsageError, match=r"field name 'left\?' ends in '\?'"):
-        Schema({"left": KINDS["left"], "left?": KINDS["right"]}, ("a", "b"))

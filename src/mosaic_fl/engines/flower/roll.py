@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from flwr.app import Message, MessageType
 
@@ -15,6 +14,7 @@ from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_reque
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT
 from mosaic_fl.experts.reading import check_any_field
+from mosaic_fl.release import release
 
 HELLO_SECONDS = 120.0  # time for the answer to a greeting, before the next greeting
 SKEW_SECONDS = 600.0  # by how much a client's clock may differ
@@ -116,7 +116,7 @@ class Roll:
                 schema = Schema.from_json(schema_json)
             case _:
                 raise UsageError("its answer does not say who it is")
-        ours = version("mosaic-fl")
+        ours = release()
         skew = time - datetime.now(UTC).timestamp()
         if theirs != ours:
             raise UsageError(f"client {client} has mosaic-fl {theirs[:20]}, this server {ours}: install the same")
