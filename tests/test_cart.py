@@ -191,6 +191,16 @@ def test_tables_have_trees_by_default_and_they_travel(contribution: Contribution
     assert all(sizes[name] <= most[name].nbytes for name in sizes)
 
 
+def test_trees_of_an_earlier_version_are_read(contribution: Contribution) -> None:
+    state = dict(contribution.generator or {})
+    assert not int(state.pop("coded").sum()) + len(state.pop("codes"))
+    old = Contribution.from_bytes(replace(contribution, generator=state).to_bytes())
+    assert (old.generator or {}).keys() == (contribution.generator or {}).keys()
+    generator = old.build_generator()
+    assert isinstance(generator, Cart)
+    SCHEMA.kind.check(drawn(generator, torch.arange(20) % 2))
+
+
 def hostile(contribution: Contribution, **changes: Tensor) -> Contribution:
     return replace(contribution, generator={**(contribution.generator or {}), **changes})
 

@@ -7,7 +7,7 @@ Values that fewer than ten rows of a client have, and the ten at each end, are c
 
 from mosaic_fl.domains.table.kind import MAX_COLUMNS
 from mosaic_fl.generators.cart.fit import train
-from mosaic_fl.generators.cart.generator import Cart, spec
+from mosaic_fl.generators.cart.generator import Cart, spec, upgrade
 from mosaic_fl.generators.family import Family
 
 FAMILY = Family(
@@ -18,6 +18,7 @@ FAMILY = Family(
     max_latent=MAX_COLUMNS,
     spec=spec,
     has_steps=False,
+    upgrade=upgrade,
 )
 
 __all__ = ["FAMILY", "Cart"]

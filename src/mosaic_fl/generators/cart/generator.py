@@ -238,3 +238,11 @@ def _table(schema: Schema) -> Table:
     if not isinstance(kind, Table):
         raise UsageError(f"generator cart draws tables, not {kind.summary}")
     return kind
+
+
+def upgrade(state: State) -> State:
+    """The state of an earlier version, none of whose columns has codes, in the form of today."""
+    nodes = state.get("nodes")
+    if nodes is None or nodes.ndim != 2 or not {"coded", "codes"}.isdisjoint(state):
+        return state
+    return {**state, "coded": torch.zeros(nodes.shape[1], dtype=torch.int64), "codes": torch.zeros(0)}
