@@ -64,7 +64,7 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
     "mosaic_fl.experts",
     {
         "network": "mosaic_fl.experts.network:NETWORK",
-        "answers": "mosaic_fl.experts.answers.kind:ANSWERS",
+        "answers": "mosaic_fl.experts.answers.kind:ANSWERS_KIND",
         "onnx": "mosaic_fl.experts.onnx.expert:ONNX",
         "random_forest": "mosaic_fl.experts.estimator:ESTIMATOR",
         "xgboost": "mosaic_fl.experts.estimator:ESTIMATOR",

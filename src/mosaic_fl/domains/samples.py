@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,6 +70,10 @@ class Samples:
         rows = self.present.get(name)
         return torch.ones(len(self), dtype=torch.bool, device=self.values[name].device) if rows is None else rows
 
+    def having_any(self) -> Tensor:
+        """Which samples have a field at all: bool (n,)."""
+        return torch.stack([self.having(name) for name in self.kinds]).any(0)
+
     def with_fields(self, names: Sequence[str]) -> "Samples":
         """The samples with the fields `names` alone: no sample has any of the others, whose values are zeros.
 
@@ -111,6 +116,26 @@ class Samples:
             name: kind.varied(self.values[name], kind.augmentation(setting), rng) for name, kind in self.kinds.items()
         }
         return Samples(self.kinds, values, self.present)
+
+    def can_draw_changes(self, setting: str) -> bool:
+        """Whether `draw_changes` can draw what `varied` draws: the kind of the one field has to."""
+        return len(self.kinds) == 1 and not self.present and hasattr(self.kind, "draw_changes")
+
+    def draw_changes(self, n: int, setting: str, rng: torch.Generator) -> tuple[Tensor, ...]:
+        """What `varied` draws for `n` samples, on the CPU, for `changed`; see `can_draw_changes`."""
+        kind: Any = self.kind
+        changes: tuple[Tensor, ...] = kind.draw_changes(n, kind.augmentation(setting), rng)
+        return changes
+
+    def changed(self, *changes: Tensor) -> "Samples":
+        """A copy varied by the draws of `draw_changes`."""
+        kind: Any = self.kind
+        return Samples(self.kinds, {next(iter(self.kinds)): kind.changed(self.only, *changes)})
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the first field."""
+        return next(iter(self.kinds.values()))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Samples":
         values = {name: change(tensor) for name, tensor in self.values.items()}

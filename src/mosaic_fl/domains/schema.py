@@ -14,6 +14,7 @@ MAX_CLASSES = 10_000
 MAX_NAME = 200
 MAX_FIELDS = 100
 REPR_CLASSES = 6  # class names in a `repr`
+MARKS = ("?", "~")  # files end tensors with them that say which samples have a field, or which values are missing
 CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # categories of characters that control a terminal, are invalid, or end a line
 REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # these reorder the text around them
 
@@ -40,6 +41,8 @@ class Schema:
             raise UsageError(f"{len(self.fields)} fields: a sample has 1..{MAX_FIELDS}")
         for name in self.fields:
             require_plain("field", name)
+            if name[-1:] in MARKS and name[:-1] in self.fields:
+                raise UsageError(f"fields {name[:-1]!r} and {name!r}: {name[-1]} ends what files say of the first one")
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise UsageError(f"{len(self.classes)} classes: a classifier needs 2..{MAX_CLASSES}")
         for name in self.classes:

@@ -56,7 +56,7 @@ def load_test(
     of = encoded_kind(schema)
     if of is None or is_vector_source(path, reading):
         if reading.encoder:
-            note(f"the model takes {schema.kind.summary} of no encoder: {reading.encoder} has no use")
+            note(f"{path} is read as the model takes it, {schema.summary}: encoder {reading.encoder} has no use")
         return sources.load_test(path, schema, reading)
     data = sources.load_test(path, raw_schema(schema, of), reading)
     return encode(data, encoder_of(_vector(schema), reading.encoder), device)

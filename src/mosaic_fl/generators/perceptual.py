@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from mosaic_fl.numerics.placement import bring_back, settle
+
 LEAST_ENERGY = 1e-6  # of a layer's outputs, so that a dead layer divides by no zero
 
 
@@ -53,7 +55,7 @@ class LayerOutputs:
         with torch.no_grad():
             goals = self.of(target)
         terms = [
-            (output - goal).square().sum() / goal.square().sum().clamp(min=LEAST_ENERGY)
+            (output.float() - goal.float()).square().sum() / goal.float().square().sum().clamp(min=LEAST_ENERGY)
             for output, goal in zip(self.of(inputs), goals, strict=True)
         ]
         return torch.stack(terms).mean() if terms else inputs.new_zeros(())
@@ -67,7 +69,7 @@ def frozen(expert: nn.Module, device: torch.device) -> Iterator[None]:
     """`expert` on `device`, in eval mode and without gradients of its own; afterwards on the CPU and as before."""
     modes = [(module, module.training) for module in expert.modules()]
     learning = [p.requires_grad for p in expert.parameters()]
-    expert.to(device).eval().requires_grad_(False)
+    settle(expert.eval().requires_grad_(False), device)
     try:
         yield
     finally:
@@ -75,4 +77,4 @@ def frozen(expert: nn.Module, device: torch.device) -> Iterator[None]:
             parameter.requires_grad_(requires_grad)
         for module, training in modes:
             module.training = training
-        expert.cpu()
+        bring_back(expert)

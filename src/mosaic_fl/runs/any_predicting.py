@@ -5,11 +5,13 @@ from pathlib import Path
 import torch
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.fields.rows import has_fields
 from mosaic_fl.data.tables import is_tabular
 from mosaic_fl.data.vectors import is_vector_source, of_vectors
 from mosaic_fl.exchange.encoded import encoded
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.notes import note
+from mosaic_fl.runs.field_predicting import predict_fields
 from mosaic_fl.runs.predicting import Model, Predictions, predict_images
 from mosaic_fl.runs.table_predicting import predict_rows
 from mosaic_fl.runs.vector_predicting import predict_vectors
@@ -21,6 +23,8 @@ def predict_any(model: GlobalModel, data: Path, reading: ReadingConfig, device: 
     A model of vectors takes a file of vectors, or what its public encoder encodes.
     """
     source: Model = model
+    if has_fields(model.schema):
+        return predict_fields(model, data, reading, device)
     if of_vectors(model.schema):
         behind = None if _are_vectors(data, reading) else encoded(model, reading.encoder)
         if behind is None:
