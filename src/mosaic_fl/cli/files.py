@@ -81,7 +81,7 @@ def contribute(
     from mosaic_fl.client.contribute import contribute as make_contribution
     from mosaic_fl.encoders.reading import load_own
     from mosaic_fl.engines.workers import one_thread
-    from mosaic_fl.experts.naming import check
+    from mosaic_fl.experts.reading import check_fields
     from mosaic_fl.forecast.budget import CONTRIBUTION
     from mosaic_fl.forecast.foresee import foresee_contribution
     from mosaic_fl.models import trust
@@ -98,7 +98,7 @@ def contribute(
         place = find_device(config.run.device)
         samples = load_own(data, config.data, federation, schema, place)
     spec = trust(model)
-    check(spec, samples.schema)
+    check_fields(spec, samples.schema, samples.samples.fields)
     site = Site(client, samples, spec)
     if limit is not None:
         usual = config
