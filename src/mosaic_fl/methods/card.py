@@ -46,6 +46,7 @@ class Card:
       `rounds.fine_tune`), and clients may choose (`distill.choose`).
     - `chooses`: clients always choose on their validation splits.
     - `aggregates`: its rounds train a small aggregator.
+    - `boosts`: its global model is an ensemble of trees, whatever the architectures: clients' rows grow it in rounds.
     - `requires`: what every client's expert must offer beside log-probabilities.
     - `widths`: when clients hold models of several widths.
     """
@@ -66,6 +67,7 @@ class Card:
     fuses: bool = False
     chooses: bool = False
     aggregates: bool = False
+    boosts: bool = False
     requires: frozenset[Capability] = frozenset()
     widths: Literal["", "always", "if rounds.kind says so"] = ""
 
@@ -87,7 +89,8 @@ class Card:
 
         self.settings(config)
         require(models, self.requires, self.title)
-        if is_boosted(student) and self.serves == ONE_MODEL and not (self.fuses or self.reference):
+        may_boost = self.fuses or self.reference or self.boosts
+        if is_boosted(student) and self.serves == ONE_MODEL and not may_boost:
             raise UsageError(
                 f"{self.title} trains a network, and student {student} is none: name one, as mlp:64, or take mosaic"
             )

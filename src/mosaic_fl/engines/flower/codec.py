@@ -15,11 +15,12 @@ from torch import Tensor
 
 from mosaic_fl.config import Config, validate
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.engines.flower.boost_codec import boost_parts, boost_task, boosted_answer
 from mosaic_fl.engines.flower.wire import is_figure
-from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask, StatisticsTask
+from mosaic_fl.engines.tasks import BoostTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution
-from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.network import load_network
 from mosaic_fl.numerics.states import State
@@ -50,10 +51,11 @@ class Deliver:
     model: bytes
 
 
-Work = ContributeTask | FitTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
+Work = ContributeTask | FitTask | BoostTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
 NAMES: dict[type[Work], str] = {
     ContributeTask: "contribute",
     FitTask: "fit",
+    BoostTask: "boost",
     StatisticsTask: "statistics",
     EvaluateTask: "evaluate",
     FitFusion: "fusion",
@@ -120,6 +122,8 @@ def _parts(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 values["latent"] = sizes
                 tensors |= {"labels": job.latent.labels, **_under("latent", job.latent.state)}
             return values, tensors
+        case BoostTask():
+            return boost_parts(work)
         case StatisticsTask():
             return {"architecture": work.architecture}, _under("state", work.state)
         case EvaluateTask():
@@ -144,6 +148,8 @@ def _work(name: str, values: dict[str, Any], tensors: State, client: int, config
             _require(config, "train", settings)
             latent = None if of is None else _latent(of, tensors)
             return FitTask(FitJob(client, architecture, state, settings, latent), round)
+        case "boost", _:
+            return boost_task(values, tensors, client, config)
         case "statistics", {"architecture": str(architecture)}:
             return StatisticsTask(client, architecture, state)
         case "evaluate", {"architecture": str(architecture), "losses": bool(losses)}:
@@ -225,6 +231,11 @@ def decode_fitted(body: bytes, client: int, original: State, classes: int, *, wh
         if tensor.shape != original[name].shape or tensor.dtype != original[name].dtype:
             raise UsageError(f"answer: its weights {name!r} have another shape or type than those it was sent")
     return Fitted(client, state, samples, validation, counts)
+
+
+def decode_boosted(body: bytes, client: int, job: GrowJob | SumJob, schema: Schema) -> Fitted:
+    """The answer to `boost`, of bytes from any source; raises UsageError for anything but an answer to this job."""
+    return boosted_answer(*container.unpack(body, RESULT, "answer"), client, job, schema)
 
 
 def decode_fused(body: bytes, client: int, original: State) -> Fitted:

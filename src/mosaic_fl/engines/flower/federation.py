@@ -17,10 +17,10 @@ from mosaic_fl.engines.flower.client import MISSING
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.wire import Answer, Request
-from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask, StatisticsTask, TaskResult
+from mosaic_fl.engines.tasks import BoostTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask, TaskResult
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.numerics.states import State
 from mosaic_fl.storage.files import sha256
@@ -140,7 +140,23 @@ class FlowerFederation:
             return fitted
 
         self.cache.turn()
-        least = min(len(jobs), self.exchange.limits.clients)
+        return self._round_of(round, work, accept)
+
+    def boost(self, job: GrowJob | SumJob, clients: Sequence[int], round: int) -> list[Fitted]:
+        """The answers of those of `clients` that answer."""
+        if self._round != f" {round}":  # the levels of a tree are one round
+            self.cache.turn()
+        self._round = f" {round}"
+        work = {k: BoostTask(k, job, round) for k in clients}
+
+        def accept(answer: Answer) -> Fitted:
+            return codec.decode_boosted(answer.body, answer.client, job, self.schema)
+
+        return self._round_of(round, work, accept)
+
+    def _round_of(self, round: int, work: Mapping[int, Work], accept: Callable[[Answer], Fitted]) -> list[Fitted]:
+        """The answers in a round; raises MosaicError where there are too few."""
+        least = min(len(work), self.exchange.limits.clients)
         answers = self._collect(f"round {round}", work, self.exchange.limits.fit, accept, least=least)
         self._require(f"round {round}", len(answers), least)
         return list(answers.values())
