@@ -67,6 +67,7 @@ FEDERATED_XGBOOST = Card(
     rounds=True,
     boosts=True,
     checks="mosaic_fl.methods.federated_xgboost:check_histograms",
+    defaults={"rounds.warm_up": 100},  # one tree a class each, as the student of trees has
 )
 FEDERATED_BAGGING = Card(
     code="mosaic_fl.methods.federated_bagging:federated_bagging",
@@ -76,6 +77,7 @@ FEDERATED_BAGGING = Card(
     rounds=True,
     boosts=True,
     checks="mosaic_fl.methods.federated_bagging:check_bagging",
+    defaults={"rounds.warm_up": 100},  # one tree a class each, as the student of trees has
 )
 HETEROFL = Card(
     code="mosaic_fl.methods.width:heterofl",

@@ -10,7 +10,7 @@ from torch import Tensor
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.engines.contribution_store import ContributionStore, StoreEntry
+from mosaic_fl.engines.contribution_store import ContributionStore, StoreEntry, require_entry
 from mosaic_fl.engines.flower import codec
 from mosaic_fl.engines.flower.answer_cache import AnswerCache
 from mosaic_fl.engines.flower.client import MISSING
@@ -18,7 +18,7 @@ from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import BoostTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask, TaskResult
-from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.exchange.global_model import GlobalModel
@@ -64,7 +64,7 @@ class FlowerFederation:
             self.exchange.gather()
         if roll.members:
             roll.agree()
-        self._require("join", len(roll.members), self.exchange.limits.clients)
+        self.exchange.require("join", len(roll.members), self.exchange.limits.clients)
         assert roll.schema is not None
         # An absent client may still join, so it has an entry, too: the architecture of the first member.
         first = roll.members[min(roll.members)].architecture
@@ -106,7 +106,7 @@ class FlowerFederation:
         """The contributions of `entries` and of further clients, unless an earlier start of the run has fixed them."""
         stage = self.journal.recall(CONTRIBUTED)
         if stage is not None:
-            return [_require_entry(client, entries).contribution for client in stage.info["clients"]]
+            return [require_entry(client, entries).contribution for client in stage.info["clients"]]
         for client in entries:
             self.exchange.tell("received", client, stage="contribute", bytes=store.size(client), seconds=0.0, kept=True)
 
@@ -124,7 +124,7 @@ class FlowerFederation:
             if work:
                 contributions |= self._ask("contribute", self._requests(work), limits.contribute, accept, least)
         self.journal.listen(CLIENTS, -1, 1, 1)
-        self._require("contribute", len(contributions), limits.clients)
+        self.exchange.require("contribute", len(contributions), limits.clients)
         self.journal.keep(CONTRIBUTED, Stage({}, {"clients": sorted(contributions)}))
         return [contribution for _, contribution in sorted(contributions.items())]
 
@@ -158,7 +158,7 @@ class FlowerFederation:
         """The answers in a round; raises MosaicError where there are too few."""
         least = min(len(work), self.exchange.limits.clients)
         answers = self._collect(f"round {round}", work, self.exchange.limits.fit, accept, least=least)
-        self._require(f"round {round}", len(answers), least)
+        self.exchange.require(f"round {round}", len(answers), least)
         return list(answers.values())
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
@@ -220,7 +220,7 @@ class FlowerFederation:
             again = {k: work[k] for k in sorted(without_experts)}
             answers |= self._collect(f"{stage}, again", again, limit, accept, dict.fromkeys(again, extra))
         fitted = [answer for k in clients if (answer := answers.get(k)) is not None]
-        self._require(stage, len(fitted), min(len(clients), self.exchange.limits.clients))
+        self.exchange.require(stage, len(fitted), min(len(clients), self.exchange.limits.clients))
         return fitted
 
     def deliver(self, model: GlobalModel) -> dict[int, Tensor]:
@@ -296,19 +296,3 @@ class FlowerFederation:
                 )
             requests[client] = by_kind[kind].for_client(client, extra.get(client, b""))
         return requests
-
-    def _require(self, stage: str, count: int, least: int) -> None:
-        if count < least:
-            raise MosaicError(
-                f"{stage}: {count} of {self.exchange.roll.expected} clients, but at least {least} are needed: "
-                "see mosaic status for who is missing and why, then go on with --resume, or lower --min-clients"
-            )
-
-
-def _require_entry(client: int, entries: Mapping[int, StoreEntry]) -> StoreEntry:
-    if client not in entries:
-        raise MosaicError(
-            f"the contribution of client {client}, with which this run went on, is gone or changed: "
-            "put contributions/ back, or start over with --force"
-        )
-    return entries[client]
