@@ -35,8 +35,8 @@ from mosaic_fl.comparison.run_grid import run_grid
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.data.arrays import from_arrays, require_images
-from mosaic_fl.data.sources import TEST_SHARE, TEST_STREAM
-from mosaic_fl.data.validation import hold_out
+from mosaic_fl.data.sources import TEST_STREAM
+from mosaic_fl.data.validation import TEST_SHARE, hold_out
 from mosaic_fl.domains.dataset import Dataset, Splits
 from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import UsageError

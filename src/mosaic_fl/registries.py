@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 KINDS: "Registry[type[Kind]]" = Registry(
     "kind of sample",
     "mosaic_fl.kinds",
-    {"image": "mosaic_fl.domains.image:Image", "table": "mosaic_fl.domains.table:Table"},
+    {
+        "image": "mosaic_fl.domains.image:Image",
+        "table": "mosaic_fl.domains.table:Table",
+        "vector": "mosaic_fl.domains.vector:Vector",
+    },
     'call mosaic_fl.registries.KINDS["{name}"] first',
 )
 """Kinds of samples, by the name that a schema gives."""
@@ -44,7 +48,7 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
     "mosaic_fl.experts",
     {
         "network": "mosaic_fl.experts.network:NETWORK",
-        "answers": "mosaic_fl.experts.answers.kind:ANSWERS",
+        "answers": "mosaic_fl.experts.answers.kind:ANSWERS_KIND",
         "onnx": "mosaic_fl.experts.onnx.expert:ONNX",
         "random_forest": "mosaic_fl.experts.estimator:ESTIMATOR",
         "xgboost": "mosaic_fl.experts.estimator:ESTIMATOR",

@@ -60,11 +60,11 @@ def schema(
 
 
 def _draft(data: Path, label: str, ignore: dict[str, str], least: int, missing: str | None, out: Path | None) -> None:
+    from mosaic_fl.data.fields.schema_toml import schema_toml
     from mosaic_fl.data.names import listing
     from mosaic_fl.data.table.draft import draft, tell
     from mosaic_fl.data.table.reading import read_frames
     from mosaic_fl.data.table.rows import table_of
-    from mosaic_fl.data.table.schema_toml import schema_toml
     from mosaic_fl.storage.files import write_atomic
 
     empty = MISSING if missing is None else words("missing", missing)

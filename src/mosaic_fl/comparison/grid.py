@@ -188,8 +188,7 @@ class Grid:
 
         The preset has precedence over the method's own defaults, and the user's values over the preset. In a single
         round a client trains as in a one-shot method: to the end, and as `[train]` says if `rounds.optimiser` is auto.
-        A one-shot method whose small aggregator has rounds of its own (FENS) keeps its number of rounds, and so does one
-        that boosts trees.
+        A method whose rounds are its own, of a small aggregator (FENS) or of boosting, keeps its number of rounds.
         """
         mixed = cell.setting.architectures == "mixed"
         names = {"models.clients": list(models) if mixed else [student], "models.student": student}

@@ -21,6 +21,8 @@ WORDS = {
     "test": ("test", "testing", "testset"),
 }
 
+ARRAYS = ".npz"  # the ending of NumPy's files with vectors and labels
+
 # Words without a meaning beside one of those, as in training_set or test-images.
 _FILLERS = {"data", "dataset", "files", "folder", "images", "imgs", "set", "split"}
 
@@ -111,7 +113,7 @@ def _locate(path: Path, reading: ReadingConfig) -> Place | None:
         return _of_files(path, path.parent, files) if files else None
     if beside := beginning(path):
         note(f"{path} is taken for the folder of that name; not read: {listing([file.name for file in beside])}")
-    if tables := _of_tables(path):
+    if tables := _of_tables(path, reading) or _of_vectors(path):
         return tables
     place = _of_lists(path, reading) or _of_folders(path, reading)
     if lists := place.lists():
@@ -136,7 +138,7 @@ def beginning(path: Path) -> list[Path]:
     name = path.name
     if not name:
         return []
-    files = _tables(path.parent, {".parquet", *CSV_SUFFIXES}, name)
+    files = _tables(path.parent, {".parquet", ARRAYS, *CSV_SUFFIXES}, name)
     endings = {file: _SHARD.sub("", file.stem[len(name) :]) for file in files}
     part_words = {word for words in WORDS.values() for word in words}
     exact = [file for file, ending in endings.items() if _ends(name, ending) and set(_words(ending)) <= part_words]
@@ -184,14 +186,28 @@ def _require_one_set(path: Path, folder: Path, files: Sequence[Path]) -> None:
     )
 
 
-def _of_tables(path: Path) -> Place | None:
-    """The Parquet files of a folder, with a note on other data beside them; None where there are none."""
+def _of_tables(path: Path, reading: ReadingConfig) -> Place | None:
+    """The Parquet files of a folder, with a note on other data beside them; None where there are none.
+
+    Where samples have several fields, text files are tables as well, and the images beside them are theirs.
+    """
+    if reading.image_columns:
+        files = _tables(path, {".parquet", *CSV_SUFFIXES})
+        return _of_files(path, path, files) if files else None
     tables = _tables(path, {".parquet"})
     unmatched = [child.name for child in visible_folders(path) if scan(child).images] if tables else []
     unmatched += [file.name for file in _tables(path, CSV_SUFFIXES)]
     if tables and unmatched:
         note(f"{path} is read as its Parquet files; not read: {listing(unmatched)}")
     return _of_files(path, path, tables) if tables else None
+
+
+def _of_vectors(path: Path) -> Place | None:
+    """The .npz files of a folder that has no other data; None where there are none."""
+    files = _tables(path, {ARRAYS})
+    if not files or _tables(path, CSV_SUFFIXES) or any(scan(child).images for child in visible_folders(path)):
+        return None
+    return _of_files(path, path, files)
 
 
 def _of_lists(path: Path, reading: ReadingConfig) -> Place | None:
@@ -255,7 +271,7 @@ def _of_part(folder: Path, part: str, reading: ReadingConfig) -> list[Path]:
 
     Raises UsageError where its tables or lists are those of other parts.
     """
-    place = _of_tables(folder) or _of_lists(folder, reading) or Place(folder, [folder])
+    place = _of_tables(folder, reading) or _of_lists(folder, reading) or Place(folder, [folder])
     files = place.whole or place.parts.get(part, [])
     if strange := [file.name for name, group in place.parts.items() if name != part for file in group]:
         raise UsageError(

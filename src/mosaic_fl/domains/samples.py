@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.domains.kind import Kind
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, unknown
 
 Inputs = Tensor | dict[str, Tensor]
 """The inputs of a network: float32 (n, …), or a dictionary of such tensors by field, where samples have several."""
@@ -35,6 +35,8 @@ class Samples:
         for name, kind in self.kinds.items():
             kind.check(self.values[name])
         lengths = {len(tensor) for tensor in (*self.values.values(), *self.present.values())}
+        if wrong := [name for name in self.present if name not in self.kinds]:
+            raise unknown("field", wrong[0], tuple(self.kinds))
         if len(lengths) > 1:
             raise UsageError(f"the fields of samples have different lengths: {sorted(lengths)}")
 
@@ -54,6 +56,36 @@ class Samples:
         if len(self.values) > 1:
             raise UsageError(f"samples have the fields {', '.join(self.values)}, where one alone can be used")
         return next(iter(self.values.values()))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields that at least one sample has, in the schema's order."""
+        return tuple(name for name in self.kinds if name not in self.present or bool(self.present[name].any()))
+
+    def having(self, name: str) -> Tensor:
+        """Which samples have the field `name`: bool (n,). Raises UsageError for a name that is no field."""
+        if name not in self.kinds:
+            raise unknown("field", name, tuple(self.kinds))
+        rows = self.present.get(name)
+        return torch.ones(len(self), dtype=torch.bool, device=self.values[name].device) if rows is None else rows
+
+    def having_any(self) -> Tensor:
+        """Which samples have a field at all: bool (n,)."""
+        return torch.stack([self.having(name) for name in self.kinds]).any(0)
+
+    def with_fields(self, names: Sequence[str]) -> "Samples":
+        """The samples with the fields `names` alone: no sample has any of the others, whose values are zeros.
+
+        A row that lacks a field of `names` lacks it on. Raises UsageError for a name that is no field.
+        """
+        if wrong := [name for name in names if name not in self.kinds]:
+            raise unknown("field", wrong[0], tuple(self.kinds))
+        values = dict(self.values)
+        present = dict(self.present)
+        for name in self.kinds.keys() - set(names):
+            values[name] = self.kinds[name].zeros(len(self)).to(self.values[name].device)
+            present[name] = torch.zeros(len(self), dtype=torch.bool, device=self.values[name].device)
+        return Samples(self.kinds, values, present)
 
     def to(self, device: torch.device | str) -> "Samples":
         """The samples on `device`."""
@@ -94,10 +126,7 @@ def concatenate(parts: Sequence[Samples]) -> Samples:
     kinds = parts[0].kinds
     values = {name: torch.cat([part.values[name] for part in parts]) for name in kinds}
     partial = {name for part in parts for name in part.present}
-    present = {
-        name: torch.cat([part.present.get(name, torch.ones(len(part), dtype=torch.bool)) for part in parts])
-        for name in partial
-    }
+    present = {name: torch.cat([part.having(name) for part in parts]) for name in partial}
     return Samples(kinds, values, present)
 
 

@@ -84,6 +84,11 @@ class Schema:
         """Whether every field is a row of numbers in a network, without a layout as that of pixels."""
         return all(len(kind.shape) == 1 for kind in self.fields.values())
 
+    @property
+    def of_vectors(self) -> bool:
+        """Whether a field is of vectors, rows whose numbers have no meaning alone: trees suit them badly."""
+        return any(kind.name == "vector" for kind in self.fields.values())
+
     def difference(self, other: "Schema") -> str:
         """The difference from another schema in words: of the fields, or of the classes where the fields agree."""
         if self.fields.keys() != other.fields.keys():

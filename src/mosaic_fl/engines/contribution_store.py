@@ -1,11 +1,9 @@
 """The contributions of a run, on disk: each is a file and a stage of the journal, and a resumed run reads it there."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mosaic_fl.engines.tasks import TaskResult
-from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.storage.container import MAX_FILE
 from mosaic_fl.storage.files import read_if_there, sha256, write_atomic
@@ -59,13 +57,3 @@ class ContributionStore:
 
 def _stage(client: int) -> str:
     return f"client-{client:03d}"
-
-
-def require_entry(client: int, entries: Mapping[int, StoreEntry]) -> StoreEntry:
-    """The stored contribution of a client with which the run went on; raises MosaicError where it is gone."""
-    if client not in entries:
-        raise MosaicError(
-            f"the contribution of client {client}, with which this run went on, is gone or changed: "
-            "put contributions/ back, or start over with --force"
-        )
-    return entries[client]

@@ -1,9 +1,10 @@
 """The global model: its weights as a value and as a file, its predictions, and their evaluation."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.data.arrays import from_arrays, pixels_of
-from mosaic_fl.data.table.memory import values_of
+from mosaic_fl.data.memory import values_of
+from mosaic_fl.data.vectors import vectors_of
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
@@ -31,6 +33,9 @@ from mosaic_fl.storage.files import read_bytes, require_path, write_atomic
 
 KIND = "global model"
 FILE = "global_model.safetensors"  # its name in the folder of a run
+
+ROWS: dict[str, Callable[[Any, Schema], Tensor]] = {"table": values_of, "vector": vectors_of}
+"""How a user's arrays become values at rest, by the kind of samples that are no images."""
 
 Images = npt.ArrayLike | Tensor | Samples | Dataset
 
@@ -115,12 +120,14 @@ class GlobalModel:
             _require_fields(samples.kinds, self.schema.fields)
             return samples
         kind = self.schema.kind.name
-        if kind not in ("image", "table"):
+        if kind == "image":
+            values = pixels_of(images, self.schema, value_range)
+        elif kind not in ROWS:
             raise UsageError(f"the model takes samples of the kind {kind}, and arrays are images: give a Dataset")
-        if kind == "table" and value_range is not None:
-            raise UsageError("the model takes rows of a table, which have values of their own: leave value_range out")
-        rows = kind == "table"
-        values = values_of(images, self.schema) if rows else pixels_of(images, self.schema, value_range)
+        elif value_range is not None:
+            raise UsageError(f"the model takes {self.schema.kind.summary}, not pixels: leave value_range out")
+        else:
+            values = ROWS[kind](images, self.schema)
         return Samples(self.schema.fields, {next(iter(self.schema.fields)): values})
 
     def predict(

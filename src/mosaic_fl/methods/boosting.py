@@ -115,7 +115,7 @@ def size_of(state: State) -> int:
 
 def check_boosting(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
     """Raise UsageError, before any work, where trees cannot learn from such samples."""
-    if not schema.of_rows:
+    if not schema.of_rows or len(schema.fields) > 1:
         raise UsageError(
             f"{config.run.method} grows trees on rows of a table, and samples are {schema.summary}: take fedavg or "
             "mosaic, or give it a table (--label-column)"

@@ -48,6 +48,7 @@ class Card:
     - `aggregates`: its rounds train a small aggregator.
     - `boosts`: its global model is an ensemble of trees, whatever the architectures: clients' rows grow it in rounds.
     - `requires`: what every client's expert must offer beside log-probabilities.
+    - `asks`: its server asks black boxes (model `answers`); others need each client's model itself.
     - `widths`: when clients hold models of several widths.
     """
 
@@ -69,6 +70,7 @@ class Card:
     aggregates: bool = False
     boosts: bool = False
     requires: frozenset[Capability] = frozenset()
+    asks: bool = False
     widths: Literal["", "always", "if rounds.kind says so"] = ""
 
     @property
@@ -84,12 +86,18 @@ class Card:
 
         `models` are the clients' architectures. `student` is the global model's architecture.
         """
+        from mosaic_fl.experts.answers.kind import is_black_box
         from mosaic_fl.experts.naming import require
         from mosaic_fl.server.boosting import is_boosted
 
         self.settings(config)
         require(models, self.requires, self.title)
         may_boost = self.fuses or self.reference or self.boosts
+        if not (self.asks or self.boosts) and (box := next(filter(is_black_box, models), None)):
+            raise UsageError(
+                f"{self.title} needs every client's model, and {box!r} stays at its site and answers queries: give its "
+                "client another model, or take mosaic, which asks"
+            )
         if is_boosted(student) and self.serves == ONE_MODEL and not may_boost:
             raise UsageError(
                 f"{self.title} trains a network, and student {student} is none: name one, as mlp:64, or take mosaic"

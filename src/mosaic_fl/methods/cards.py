@@ -17,6 +17,7 @@ MOSAIC = Card(
     checks="mosaic_fl.methods.mosaic:check_mosaic",
     settings=settings.check_mosaic,
     fuses=True,
+    asks=True,
     widths="if rounds.kind says so",
 )
 FEDAVG = Card(

@@ -18,16 +18,18 @@ from torch.nn.parameter import is_lazy
 from mosaic_fl.config.model_names import (
     ESTIMATOR_FORMS,
     FORMS,
+    HELD,
     IMPORT_PATH,
     MAX_SPEC,
     TIMM,
     Bounds,
+    held_by,
     is_onnx_file,
     parse,
     require_packages,
 )
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.models.classifier import Classifier, Wrapper
 from mosaic_fl.models.maps import Work, measure, require_small
 from mosaic_fl.models.own import (
@@ -35,6 +37,7 @@ from mosaic_fl.models.own import (
     Factory,
     admit,
     admit_estimator,
+    admit_held,
     admit_onnx,
     admit_package,
     import_factory,
@@ -92,7 +95,8 @@ def trust(spec: str | Path | Factory | Estimator) -> str:
     `spec` is a callable that returns a new `nn.Module` at each call (a class, a function, a lambda), or the import path
     `package.module:factory` of one; it takes no argument, or the `Schema`. `timm:NAME`, or `timm` alone, admits all
     models of timm. `FILE.onnx` admits the model in this file. An estimator as scikit-learn's admits itself, fitted or
-    not. The name of a kind of expert admits the package that registers it. Names of built-in models pass through.
+    not. `answers:MODEL` admits that model, where an import path is that of a function of samples. The name of a kind of
+    expert admits the package that registers it. Names of built-in models pass through.
 
     Call it only with names from the user of this machine: only this function imports what a name says, or admits timm.
     Raises UsageError where the import fails or finds no such callable.
@@ -101,6 +105,8 @@ def trust(spec: str | Path | Factory | Estimator) -> str:
         spec = str(spec)
     if not isinstance(spec, str):
         return admit_estimator(spec) if is_estimator(spec) else admit(spec)
+    if spec.startswith(HELD):
+        return _trust_held(spec)
     if is_onnx_file(spec):
         return admit_onnx(read_bytes(Path(spec), MAX_ONNX), Path(spec).stem)
     head = spec.split(":")[0]
@@ -116,6 +122,23 @@ def trust(spec: str | Path | Factory | Estimator) -> str:
     if head in (*FORMS, PACKAGE) or is_own(spec) or not IMPORT_PATH.fullmatch(spec):
         return spec
     return admit(import_factory(spec), spec)
+
+
+def _trust_held(spec: str) -> str:
+    """`trust` for a black box that says by what model it answers: `answers:MODEL`, of which this returns the name.
+
+    There an import path names a function of samples, or an object with one, and no factory of networks.
+    """
+    if own_model(spec) is not None:
+        return spec
+    inner = held_by(spec)
+    if not IMPORT_PATH.fullmatch(inner) or inner.split(":")[0] in (*FORMS, PACKAGE, *EXPERTS):
+        name = trust(inner)
+        return admit_held(f"{HELD}{name}", name)
+    function = import_factory(inner)
+    if not callable(getattr(function, "function", function)):
+        raise UsageError(f"model {spec!r}: {excerpt(function)} is no function of samples")
+    return admit_held(spec, function)
 
 
 def trust_own(spec: str) -> None:

@@ -13,7 +13,9 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models.inference import accuracy, recall
+from mosaic_fl.notes import note
 from mosaic_fl.runs.quality import quality, wants_quality
+from mosaic_fl.server.distill import Distilled
 from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logits, mean_probabilities
 from mosaic_fl.server.teachers import GATE
 
@@ -52,7 +54,10 @@ def figures(
         "local_accuracy": [],
         "centralised_accuracy": None,
     }
-    if outcome.distilled:
+    if outcome.distilled and outcome.distilled.clients.has_black_boxes:
+        note("test data do not go to sites that keep their models: teachers and clients' own models have no figure")
+        result |= _of_distilled(outcome.distilled, clients)
+    elif outcome.distilled:
         distilled = outcome.distilled
         name = distilled.choice["teacher"]
         # One look at the clients' models serves all, but for a teacher that has other experts or reads samples, too.
@@ -63,9 +68,7 @@ def figures(
             answers |= {"teacher": distilled.teachers.ask({name}, test.samples, device)[name]}
         result |= {
             "teacher_accuracy": accuracy(answers["teacher"], labels),
-            "choice": distilled.choice,
-            "generators": _by_client(distilled.generators, distilled.clients.owners, clients, "none (no contribution)"),
-            "transfer_samples": distilled.samples,
+            **_of_distilled(distilled, clients),
             **_clients(answers, distilled.clients, labels, clients),
         }
     elif ensemble is not None:
@@ -77,6 +80,16 @@ def figures(
         more = {} if pooled is None else {"centralised": quality(pooled, labels)}
         result["quality"] = {"served": quality(predictions, labels), **result.get("quality", {}), **more}
     return result
+
+
+def _of_distilled(distilled: Distilled, clients: int) -> dict[str, Any]:
+    """What a distillation says of itself."""
+    owners = distilled.clients.owners
+    return {
+        "choice": distilled.choice,
+        "generators": _by_client(distilled.generators, owners, clients, "none (no contribution)"),
+        "transfer_samples": distilled.samples,
+    }
 
 
 def _answers(

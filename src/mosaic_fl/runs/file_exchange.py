@@ -1,7 +1,7 @@
 """The file exchange at the server: contribution files are distilled into a folder with the global model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -166,10 +166,7 @@ def run_distillation(
     scores["choice"] = distilled.choice
     if test is not None:
         with stopwatch.stage("measure"):
-            asked = any(c.is_black_box for c in contributions)  # test data do not go to a site
-            scores = figures(replace(outcome, distilled=None) if asked else outcome, test, None, [], device)
-            scores |= {"holdout": distilled.holdout, "choice": distilled.choice}
-            scores |= {"generators": list(distilled.generators), "transfer_samples": distilled.samples}
+            scores = figures(outcome, test, None, [], device)
         scores["taking_part"] = taking_part(scores)
     result = Result(
         "files",

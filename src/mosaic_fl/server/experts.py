@@ -15,7 +15,7 @@ from torch import Tensor
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.experts.answers.book import require_answers
+from mosaic_fl.experts.answers.book import AnswerBook, require_answers
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.states import weighted_sum
@@ -97,6 +97,11 @@ class MixtureOfExperts:
         experts = tuple(average.build_expert() for average in averaged)
         chosen = torch.eye(shares.shape[1])[classes]
         return cls(experts, chosen, torch.full_like(chosen, 1 / shares.shape[1]))
+
+    @property
+    def has_black_boxes(self) -> bool:
+        """Whether some experts know only what they were asked: nobody may show them other samples."""
+        return any(isinstance(expert, AnswerBook) for expert in self.experts)
 
     def outputs(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
         """Expert logits (n, K, C) on the CPU.

@@ -38,7 +38,7 @@ def differences(frame: Frame, schema: Schema, reading: ReadingConfig) -> list[Di
         if column.name not in frame.columns:
             found.append(_lacking(frame, column))
             continue
-        part = parse_column(frame, column, table.missing)
+        part = parse_column(frame, column, table)
         parts.append(part)
         found += _of_column(frame, part)
     known = {*(column.name for column in table.columns), reading.label_column or table.label}

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.rows import choose_column
+from mosaic_fl.domains.table.kind import COMMA, POINT
 from mosaic_fl.errors import UsageError
 
 Cells = npt.NDArray[Any]
@@ -99,8 +100,10 @@ def number_text(value: float) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
 
 
-def number(text: str) -> float:
-    """A text as a number; NaN where it is none, as 1,5 or 1_000 or inf."""
+def number(text: str, decimal: str = POINT) -> float:
+    """A text as a number; NaN where it is none, as 1_000 or inf, and 1,5 unless `decimal` is a comma."""
+    if decimal == COMMA and "." not in text:
+        text = text.replace(",", ".")
     try:
         value = float(text) if "_" not in text else math.nan
     except ValueError:

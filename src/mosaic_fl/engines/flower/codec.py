@@ -15,12 +15,13 @@ from torch import Tensor
 
 from mosaic_fl.config import Config, validate
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.engines.flower.boost_codec import boost_parts, boost_task, boosted_answer
+from mosaic_fl.engines.flower.boost_codec import boost_parts, boost_task
 from mosaic_fl.engines.flower.wire import is_figure
-from mosaic_fl.engines.tasks import BoostTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask
+from mosaic_fl.engines.tasks import AnswerTask, BoostTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution
-from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
+from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.query import Query
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.network import load_network
 from mosaic_fl.numerics.states import State
@@ -51,9 +52,10 @@ class Deliver:
     model: bytes
 
 
-Work = ContributeTask | FitTask | BoostTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
+Work = ContributeTask | AnswerTask | FitTask | BoostTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
 NAMES: dict[type[Work], str] = {
     ContributeTask: "contribute",
+    AnswerTask: "answer",
     FitTask: "fit",
     BoostTask: "boost",
     StatisticsTask: "statistics",
@@ -71,8 +73,8 @@ def encode(work: Work, config: Config) -> bytes:
 
 def kind_of(work: Work) -> Hashable:
     """A key that is equal for works with equal bodies; valid as long as the works exist."""
-    if isinstance(work, Deliver):
-        return NAMES[Deliver], id(work)
+    if isinstance(work, Deliver | AnswerTask):
+        return NAMES[type(work)], id(work)
     values, tensors = _parts(work)
     return NAMES[type(work)], json.dumps(values), tuple((name, id(tensor)) for name, tensor in tensors.items())
 
@@ -114,6 +116,8 @@ def _parts(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return {"start": None}, {}
         case ContributeTask(start=Start() as start):
             return {"start": start.architecture}, _under("state", start.state)
+        case AnswerTask():
+            return {}, {"query": as_tensor(work.query.content)}
         case FitTask(job=job, round=round):
             values = {"architecture": job.architecture, "settings": dict(job.settings), "round": round, "latent": None}
             tensors = _under("state", job.state)
@@ -144,6 +148,11 @@ def _work(name: str, values: dict[str, Any], tensors: State, client: int, config
             return ContributeTask(client)
         case "contribute", {"start": str(architecture)}:
             return ContributeTask(client, Start(architecture, state))
+        case "answer", {}:
+            query = Query.from_bytes(_bytes("query", tensors), "request")
+            if query.client != client:
+                raise UsageError(f"request: it has a query for client {query.client}")
+            return AnswerTask(query)
         case "fit", {"architecture": str(architecture), "settings": dict(settings), "round": int(round), "latent": of}:
             _require(config, "train", settings)
             latent = None if of is None else _latent(of, tensors)
@@ -158,8 +167,12 @@ def _work(name: str, values: dict[str, Any], tensors: State, client: int, config
             _require(config, "meta", {key: value for key, value in settings.items() if value or key != "steps"})
             return FitFusion(experts, state, settings, round)
         case "deliver", {}:
-            return Deliver(as_bytes(tensors.get("model", torch.zeros(0, dtype=torch.uint8))))
+            return Deliver(_bytes("model", tensors))
     raise UsageError(f"request: nobody here can do {name[:40]!r}")
+
+
+def _bytes(name: str, tensors: State) -> bytes:
+    return as_bytes(tensors.get(name, torch.zeros(0, dtype=torch.uint8)))
 
 
 def _require(config: Config, section: str, settings: dict[str, Any]) -> None:
@@ -231,11 +244,6 @@ def decode_fitted(body: bytes, client: int, original: State, classes: int, *, wh
         if tensor.shape != original[name].shape or tensor.dtype != original[name].dtype:
             raise UsageError(f"answer: its weights {name!r} have another shape or type than those it was sent")
     return Fitted(client, state, samples, validation, counts)
-
-
-def decode_boosted(body: bytes, client: int, job: GrowJob | SumJob, schema: Schema) -> Fitted:
-    """The answer to `boost`, of bytes from any source; raises UsageError for anything but an answer to this job."""
-    return boosted_answer(*container.unpack(body, RESULT, "answer"), client, job, schema)
 
 
 def decode_fused(body: bytes, client: int, original: State) -> Fitted:

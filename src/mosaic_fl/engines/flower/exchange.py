@@ -116,14 +116,6 @@ class Exchange:
         self.absences.append(Absence(client, stage, reason))
         self.tell("left_out", client, stage=stage, reason=reason)
 
-    def require(self, stage: str, count: int, least: int) -> None:
-        """Raise MosaicError where fewer than `least` clients took part in the stage."""
-        if count < least:
-            raise MosaicError(
-                f"{stage}: {count} of {self.roll.expected} clients, but at least {least} are needed: "
-                "see mosaic status for who is missing and why, then go on with --resume, or lower --min-clients"
-            )
-
     def _take(
         self, dispatch: Dispatch, client: int, reply: Message | Exception, accept: Callable[[Answer], Value]
     ) -> Value | None:

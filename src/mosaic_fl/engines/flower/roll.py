@@ -14,7 +14,6 @@ from mosaic_fl.engines.flower.hub import Grid, nodes, pull, push
 from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_request, unpack_answer
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT
-from mosaic_fl.experts.answers.kind import require_here
 from mosaic_fl.experts.naming import check
 
 HELLO_SECONDS = 120.0  # time for the answer to a greeting, before the next greeting
@@ -132,7 +131,6 @@ class Roll:
             raise NotNowError(f"client {client} is here already: two sites have this number; correct one site file")
         if self.schema is not None and schema != self.schema:
             raise UsageError(f"client {client} has {schema.difference(self.schema)} as the others")
-        require_here([architecture], "a deployment")
         check(architecture, schema)
         self.keys[client] = key
         self.members[client] = Member(client, node, key, architecture, schema, samples, skew, since=self.now())

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import DataConfig, ReadingConfig
-from mosaic_fl.data.table.draft import draft, tell
+from mosaic_fl.data.fields.schema_toml import read_toml_schema
+from mosaic_fl.data.table.draft import draft, tell, with_classes
 from mosaic_fl.data.table.frame import Frame
 from mosaic_fl.data.table.reading import cells_of, frame_of
 from mosaic_fl.data.table.rows import read_rows, table_of, tell_far, tell_unread
-from mosaic_fl.data.table.schema_toml import read_table_schema
 from mosaic_fl.data.table.values import parse
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
@@ -30,13 +30,15 @@ def from_table(
     *,
     names: Sequence[str] | None = None,
     ignore: Collection[str] = (),
+    least_rows: int = DataConfig().least_rows,
 ) -> Dataset:
     """Labelled rows of a table in memory as samples.
 
     `rows` is a frame of pandas or polars, a dict of columns, or an array (n, columns) with `names`. `labels` is the
     name of one of its columns, or (n,) labels. `schema` is that of the federation, or its TOML file. Without one it is
-    drafted from these rows, without the columns in `ignore`: the result's `schema` is what all sites need. Notes and
-    errors are those of `mosaic schema` and `mosaic contribute`. Raises UsageError.
+    drafted from these rows, without the columns in `ignore`: the result's `schema` is what all sites need. It tells of
+    no value, and of no class, that fewer than `least_rows` rows have: rows of rarer classes are left out with a note.
+    Notes and errors are those of `mosaic schema` and `mosaic contribute`. Raises UsageError.
 
     >>> from_table({"age": [31, 54] * 20}, ["no", "yes"] * 20).schema.summary
     'rows of 1 column, 2 classes'
@@ -50,16 +52,16 @@ def from_table(
         if len(cells) != len(frame):
             raise UsageError(f"there are {len(frame)} rows, but {len(cells)} labels")
         frame = Frame(frame.source, {**frame.columns, label: cells})
+    if least_rows < 1:
+        raise UsageError(f"least_rows is {least_rows}: one row or more stands behind a value")
     drafted = schema is None
     if schema is None:
-        settings = DataConfig()
-        left_out = dict.fromkeys(ignore, "ignore names it")
-        made = draft(frame, label, ignore=left_out, least=settings.least_rows, all_classes=True)
+        made = draft(frame, label, ignore=dict.fromkeys(ignore, "ignore names it"), least=least_rows)
         tell(made, frame.source)
         schema = made.schema
-        frame = frame.without(made.left_out)
+        frame = with_classes(frame.without(made.left_out), label, schema)
     elif not isinstance(schema, Schema):
-        schema = read_table_schema(Path(schema))
+        schema = read_toml_schema(Path(schema))
     name_kinds(schema)
     return read_rows(frame, schema, ReadingConfig(label_column=label), drafted=drafted)[1]
 
