@@ -72,9 +72,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from mosaic_fl.release import release
 
-        return version("mosaic-fl")
+        return release()
     if name not in _HOMES:
         raise AttributeError(f"module 'mosaic_fl' has no attribute {name!r}")
     return getattr(importlib.import_module(f"mosaic_fl.{_HOMES[name]}"), name)

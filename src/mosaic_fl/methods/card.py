@@ -48,6 +48,7 @@ class Card:
     - `aggregates`: its rounds train a small aggregator.
     - `boosts`: its global model is an ensemble of trees, whatever the architectures: clients' rows grow it in rounds.
     - `requires`: what every client's expert must offer beside log-probabilities.
+    - `fields`: it takes samples of several fields.
     - `asks`: its server asks black boxes (model `answers`); others need each client's model itself.
     - `widths`: when clients hold models of several widths.
     """
@@ -70,6 +71,7 @@ class Card:
     aggregates: bool = False
     boosts: bool = False
     requires: frozenset[Capability] = frozenset()
+    fields: bool = False
     asks: bool = False
     widths: Literal["", "always", "if rounds.kind says so"] = ""
 
@@ -91,6 +93,11 @@ class Card:
         from mosaic_fl.server.boosting import is_boosted
 
         self.settings(config)
+        if schema.joins and not self.fields:
+            raise UsageError(
+                f"{self.title} takes samples of one field, and these have {', '.join(schema.fields)}: take mosaic or "
+                "fedavg, or leave all fields but one out of the data"
+            )
         require(models, self.requires, self.title)
         may_boost = self.fuses or self.reference or self.boosts
         if not (self.asks or self.boosts) and (box := next(filter(is_black_box, models), None)):

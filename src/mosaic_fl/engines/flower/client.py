@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.answers.form import NoAnswersError
 from mosaic_fl.experts.answers.kind import is_black_box
+from mosaic_fl.release import release
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.training.monitor import deaf
 
@@ -47,7 +47,7 @@ MISSING = "missing"
 LATER = "later"
 """A fact of an answer: the client is at work on something else; ask later."""
 
-VERSION = version("mosaic-fl")
+VERSION = release()
 """The version of the running code, read before another version can be installed beside it."""
 
 log = logging.getLogger("mosaic_fl.client")
