@@ -1,5 +1,6 @@
 """Samples of several fields from files and from memory: what each row has, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,20 @@ def test_rows_in_memory_for_a_model_may_lack_fields(tmp_path: Path) -> None:
     assert samples_in({"photo": [coloured(3)]}, SCHEMA).fields == ("photo",)
     with pytest.raises(UsageError, match="row 1 of the table has none of the fields"):
         samples_in({"age": [30, None], "ward": ["a", None]}, SCHEMA)
+
+
+def test_a_row_of_a_part_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
+    """Rows set aside for the test, and empty ones, do not shift the numbers of the others."""
+    path = parquet(tmp_path / "p.parquet")
+    table = pd.read_parquet(path)
+    table.loc[39, "photo"] = b"no picture"
+    table.to_parquet(path)
+    config = DataConfig(name=str(path), label_column="outcome", image_columns=COLUMNS)
+    with pytest.raises(UsageError, match="row 39 of .*p.parquet, column 'photo', is no image"):
+        load(config, 0)
+    table.loc[39, "age"] = -1e35
+    table.loc[38] = None
+    table[["age", "ward", "outcome"]].to_parquet(path)
+    rows = Schema({"table": Table((AGE, replace(WARD, missing=True)), "outcome")}, OUTCOMES)
+    with pytest.raises(UsageError, match="row 39 of .* has .* in column 'age'"):
+        own(path, rows)
