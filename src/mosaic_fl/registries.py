@@ -38,6 +38,7 @@ GENERATORS: "Registry[Family]" = Registry(
         "flow": "mosaic_fl.generators.flow:FAMILY",
         "cart": "mosaic_fl.generators.cart:FAMILY",
         "merged": "mosaic_fl.generators.merged:FAMILY",
+        "product": "mosaic_fl.generators.product:FAMILY",
     },
     'say --set generator.family={name}, or generator = "{name}" in the site\'s file',
 )

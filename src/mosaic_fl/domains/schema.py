@@ -1,8 +1,9 @@
 """The schema: the fields of a sample and the classes. All sites must have the same one before any training."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 from unicodedata import category
 
@@ -81,6 +82,22 @@ class Schema:
     def shape(self) -> tuple[int, ...]:
         """The shape of the one field's values in a network, (channels, height, width) of images."""
         return self.kind.shape
+
+    @property
+    def joins(self) -> bool:
+        """Whether samples have several fields."""
+        return len(self.fields) > 1
+
+    @property
+    def size(self) -> int:
+        """The number of values of a sample in a network, of all fields together."""
+        return sum(prod(kind.shape) for kind in self.fields.values())
+
+    def part(self, names: Sequence[str]) -> "Schema":
+        """The schema of samples with the fields `names` alone, in the order of this schema."""
+        if self.fields.keys() <= set(names):
+            return self
+        return Schema({name: kind for name, kind in self.fields.items() if name in names}, self.classes)
 
     @property
     def of_rows(self) -> bool:

@@ -47,6 +47,7 @@ class Card:
     - `chooses`: clients always choose on their validation splits.
     - `aggregates`: its rounds train a small aggregator.
     - `requires`: what every client's expert must offer beside log-probabilities.
+    - `fields`: it takes samples of several fields.
     - `asks`: its server asks black boxes (model `answers`); others need each client's model itself.
     - `widths`: when clients hold models of several widths.
     """
@@ -68,6 +69,7 @@ class Card:
     chooses: bool = False
     aggregates: bool = False
     requires: frozenset[Capability] = frozenset()
+    fields: bool = False
     asks: bool = False
     widths: Literal["", "always", "if rounds.kind says so"] = ""
 
@@ -89,6 +91,11 @@ class Card:
         from mosaic_fl.server.boosting import is_boosted
 
         self.settings(config)
+        if schema.joins and not self.fields:
+            raise UsageError(
+                f"{self.title} takes samples of one field, and these have {', '.join(schema.fields)}: take mosaic or "
+                "fedavg, or leave all fields but one out of the data"
+            )
         require(models, self.requires, self.title)
         if not self.asks and (box := next(filter(is_black_box, models), None)):
             raise UsageError(

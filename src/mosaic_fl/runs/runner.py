@@ -21,7 +21,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.answers.kind import require_held
-from mosaic_fl.experts.naming import check as check_expert
+from mosaic_fl.experts.reading import check_any_field
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture
 from mosaic_fl.methods.outcome import Outcome
@@ -84,7 +84,7 @@ def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
     student = trust(config.models.student or default_student(schema))
     require_held(models)
     for spec in set(models):
-        check_expert(spec, schema)
+        check_any_field(spec, schema)
     check_student(config, schema, student)
     return models, student
 

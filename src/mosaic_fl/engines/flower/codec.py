@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config, validate
+from mosaic_fl.domains.samples import example_inputs
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.flower.wire import is_figure
 from mosaic_fl.engines.tasks import AnswerTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask
@@ -255,7 +256,7 @@ def probe(architecture: str, schema: Schema, state: State) -> None:
     One client with non-finite outputs would spoil the average of all.
     """
     model = load_network(architecture, schema, state, "answer")
-    images = torch.linspace(-1, 1, 2 * math.prod(schema.shape)).view(2, *schema.shape)
+    images = example_inputs(schema.fields, 2, lambda shape: torch.linspace(-1, 1, math.prod(shape)).view(*shape))
     if not bool(model(images).isfinite().all()):
         raise UsageError("answer: its weights give non-finite outputs")
 
