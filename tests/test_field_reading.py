@@ -267,6 +267,6 @@ def test_a_row_of_a_part_is_named_by_its_place_in_the_file(tmp_path: Path) -> No
     table.loc[39, "age"] = -1e35
     table.loc[38] = None
     table[["age", "ward", "outcome"]].to_parquet(path)
-    rows = Schema({"table": Table((AGE, replace(WARD, missing=True)), "outcome")}, OUTCOMES)
+    rows = Schema({"table": Table((replace(AGE, missing=True), replace(WARD, missing=True)), "outcome")}, OUTCOMES)
     with pytest.raises(UsageError, match="row 39 of .* has .* in column 'age'"):
         own(path, rows)
