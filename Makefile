@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-tables test test-faults fuzz lint format bench bench-accuracy bench-compare clean
+.PHONY: demo demo-tables test test-faults fuzz encoders lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -31,6 +31,10 @@ START ?= 0
 fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_run.py --reader $(READER) --count $(COUNT) --seed $(SEED) \
 		--start $(START) --out build/fuzz
+
+# The files of public encoders that the package holds, bit for bit: a minute.
+encoders: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m mosaic_fl.encoders.making src/mosaic_fl/encoders
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -68,5 +72,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'mosaic-fl needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)'; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip show -q xgboost-cpu 2>/dev/null || $(BIN)/python -m pip uninstall -q -y xgboost 2>/dev/null
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mosaic_fl.client import contribute as client
+from mosaic_fl.client import generators as client
 from mosaic_fl.client.choice import LEAST_VALIDATION, best, rivals
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.client.usefulness import SMOOTHING, log_loss

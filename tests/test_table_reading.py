@@ -12,9 +12,9 @@ from PIL import Image
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.csv_list import read_csv, read_files
+from mosaic_fl.data.memory import from_table, values_of
 from mosaic_fl.data.sources import load_file, load_test
 from mosaic_fl.data.table.differences import differences
-from mosaic_fl.data.table.memory import from_table, values_of
 from mosaic_fl.data.table.reading import frame_of, read_frame
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
@@ -119,7 +119,7 @@ def test_an_array_has_names_or_the_schema_s_order() -> None:
         ("3.5,70,yes,1,no", "line 3 of .* has '3.5' in column 'age', which is whole"),
         (
             '31,"70,5",yes,1,no',
-            "line 3 of .* has '70,5' in column 'weight', which is numeric: write a number, with a p",
+            "line 3 of .* has '70,5' in column 'weight', which is numeric: write a point, as in 1.5, or all",
         ),
         ("31,inf,yes,1,no", "line 3 of .* has 'inf' in column 'weight'"),
         ("31,1_0,yes,1,no", "line 3 of .* has '1_0' in column 'weight'"),

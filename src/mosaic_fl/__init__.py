@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mosaic_fl.api import Run, compare, contribute, distill, run
+    from mosaic_fl.client.answering import answer
     from mosaic_fl.data.arrays import from_arrays, from_dataset
     from mosaic_fl.domains.dataset import Dataset
     from mosaic_fl.domains.schema import Schema
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from mosaic_fl.experts.answers.function import BlackBox
     from mosaic_fl.models import trust
     from mosaic_fl.notes import Note
-    from mosaic_fl.runs.answering import answer
 
     __version__: str
 
@@ -58,13 +58,13 @@ _HOMES = {
     "Schema": "domains.schema",
     "UsageError": "errors",
     "Run": "api",
-    "answer": "runs.answering",
+    "answer": "client.answering",
     "compare": "api",
     "contribute": "api",
     "distill": "api",
     "from_arrays": "data.arrays",
     "from_dataset": "data.arrays",
-    "from_table": "data.table.memory",
+    "from_table": "data.memory",
     "run": "api",
     "trust": "models",
 }
@@ -72,9 +72,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from mosaic_fl.release import release
 
-        return version("mosaic-fl")
+        return release()
     if name not in _HOMES:
         raise AttributeError(f"module 'mosaic_fl' has no attribute {name!r}")
     return getattr(importlib.import_module(f"mosaic_fl.{_HOMES[name]}"), name)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mosaic_fl.data.partition import Partition
     from mosaic_fl.domains.kind import Kind
     from mosaic_fl.domains.schema import Schema
+    from mosaic_fl.encoders.family import EncoderFamily
     from mosaic_fl.experts.kind import ExpertKind
     from mosaic_fl.generators.family import Family
     from mosaic_fl.methods.card import Card
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 KINDS: "Registry[type[Kind]]" = Registry(
     "kind of sample",
     "mosaic_fl.kinds",
-    {"image": "mosaic_fl.domains.image:Image", "table": "mosaic_fl.domains.table:Table"},
+    {
+        "image": "mosaic_fl.domains.image:Image",
+        "table": "mosaic_fl.domains.table:Table",
+        "vector": "mosaic_fl.domains.vector:Vector",
+    },
     'call mosaic_fl.registries.KINDS["{name}"] first',
 )
 """Kinds of samples, by the name that a schema gives."""
@@ -36,17 +41,33 @@ GENERATORS: "Registry[Family]" = Registry(
         "marginals": "mosaic_fl.generators.marginals:FAMILY",
         "tabular": "mosaic_fl.generators.tabular:FAMILY",
         "merged": "mosaic_fl.generators.merged:FAMILY",
+        "product": "mosaic_fl.generators.product:FAMILY",
     },
     'say --set generator.family={name}, or generator = "{name}" in the site\'s file',
 )
 """Families of generators, by the name that `generator.family` takes."""
+
+ENCODERS: "Registry[EncoderFamily]" = Registry(
+    "encoder",
+    "mosaic_fl.encoders",
+    {
+        "gabor": "mosaic_fl.encoders.gabor:GABOR",
+        "efficientnet-lite0": "mosaic_fl.encoders.efficientnet:EFFICIENTNET",
+        "encoding": "mosaic_fl.encoders.columns:COLUMNS",
+        "onnx": "mosaic_fl.encoders.onnx_file:ONNX_FILE",
+        "timm": "mosaic_fl.encoders.timm:TIMM",
+        "module": "mosaic_fl.encoders.own:OWN",
+    },
+    "name it with --encoder {name}",
+)
+"""Families of public encoders, by the first word of a name that `data.encoder` takes."""
 
 EXPERTS: "Registry[ExpertKind]" = Registry(
     "kind of expert",
     "mosaic_fl.experts",
     {
         "network": "mosaic_fl.experts.network:NETWORK",
-        "answers": "mosaic_fl.experts.answers.kind:ANSWERS",
+        "answers": "mosaic_fl.experts.answers.kind:ANSWERS_KIND",
         "onnx": "mosaic_fl.experts.onnx.expert:ONNX",
         "random_forest": "mosaic_fl.experts.estimator:ESTIMATOR",
         "xgboost": "mosaic_fl.experts.estimator:ESTIMATOR",
@@ -121,6 +142,8 @@ METHODS: "Registry[Card]" = Registry(
         "fedprox": "mosaic_fl.methods.cards:FEDPROX",
         "fedbn": "mosaic_fl.methods.cards:FEDBN",
         "fedrs": "mosaic_fl.methods.cards:FEDRS",
+        "federated_xgboost": "mosaic_fl.methods.cards:FEDERATED_XGBOOST",
+        "federated_bagging": "mosaic_fl.methods.cards:FEDERATED_BAGGING",
         "heterofl": "mosaic_fl.methods.cards:HETEROFL",
         "fedrolex": "mosaic_fl.methods.cards:FEDROLEX",
         "fedgen": "mosaic_fl.methods.cards:FEDGEN",

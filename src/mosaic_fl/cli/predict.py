@@ -39,12 +39,10 @@ def predict(
     if not model.is_dir():
         require_file(model)
     existing(data)
-    from mosaic_fl.data.tables import is_tabular
     from mosaic_fl.exchange.global_model import GlobalModel, model_file
     from mosaic_fl.numerics.devices import find_device
-    from mosaic_fl.runs.predicting import predict_images
+    from mosaic_fl.runs.any_predicting import predict_any
     from mosaic_fl.runs.prediction_files import WRITERS, Table, choose_format
-    from mosaic_fl.runs.table_predicting import predict_rows
 
     writer = WRITERS[choose_format(format, out.suffix if out else None)]
     file = model_file(model)
@@ -54,7 +52,7 @@ def predict(
     global_model = GlobalModel.load(file)
     place = find_device(device)
     settings = configure(None, reading, None).data
-    outcome = (predict_rows if is_tabular(global_model.schema) else predict_images)(global_model, data, settings, place)
+    outcome = predict_any(global_model, data, settings, place)
     total = 0
     broken = 0
     first_error = ""

@@ -7,8 +7,9 @@ import torch
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.generators.base import fields_drawn
 from mosaic_fl.generators.flow import MAX_FLOW_LATENT
-from mosaic_fl.registries import GENERATORS
+from mosaic_fl.registries import GENERATORS, NO_FAMILY
 
 FIRST = "cvae"  # the family for kinds that no other draws
 LEAST_VALIDATION = 30  # samples: with fewer, families are not compared
@@ -44,13 +45,31 @@ def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: t
     return "flow", f"samples that a VAE draws badly, {samples} of them, and an accelerator"
 
 
+def pick_by_field(
+    config: GeneratorConfig, samples: Mapping[str, int], schema: Schema, device: torch.device
+) -> dict[str, tuple[str, str]]:
+    """(family, reason) for each field, of `samples` that have it; see `pick_family`.
+
+    A family that the configuration names draws the fields of its kinds; for the others it is as with auto. Raises
+    UsageError where it draws none of these fields.
+    """
+    able = list(samples)
+    if config.family not in NO_FAMILY:
+        able = fields_drawn(config.family, schema.part(able))
+    free = config.model_copy(update={"family": "auto"})
+    return {
+        name: pick_family(config if name in able else free, count, schema.part([name]), device)
+        for name, count in samples.items()
+    }
+
+
 def rivals(config: GeneratorConfig, samples: int, validation: int, classes: int, schema: Schema) -> list[str]:
     """The families that `auto` compares with that of `pick_family`, for a client of `samples` training samples.
 
     Families say from how many samples on they are. They are compared on `validation` samples of so many `classes`;
     with few of these, or a single class, there is no rival.
     """
-    if config.family != "auto" or validation < LEAST_VALIDATION or classes < 2 or not schema.of_rows:
+    if config.family != "auto" or validation < LEAST_VALIDATION or classes < 2 or schema.joins or not schema.of_rows:
         return []
     families = {name: GENERATORS.received(name) for name in GENERATORS.local_names}
     return [

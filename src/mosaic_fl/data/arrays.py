@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mosaic_fl.data.labels import in_classes, read_labels
+from mosaic_fl.data.vectors import as_tensor, vector_schema
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.image.opening import DEEP
 from mosaic_fl.domains.image.picture import plain_pixels
@@ -41,6 +42,7 @@ def from_arrays(
 ) -> Dataset:
     """Labelled images from numpy arrays, torch tensors or nested lists; they are copied.
 
+    Floats (n, size) without `value_range` are vectors, as the features of a network, and stay as they are.
     `images` is (n, h, w) for grey, (n, channels, h, w) or (n, h, w, channels), with 1, 3 or 4 channels. Where both
     axis 1 and the last axis could be the channels, axis 1 is (torch's order). uint8 pixels have the range 0..255. Any
     other type needs `value_range`, the (black, white) values that become 0 and 255, for example (0, 1). `labels` is
@@ -59,12 +61,16 @@ def from_arrays(
     values = _array(labels)
     if not pixels.size:
         raise UsageError(f"there are no images: the shape is {pixels.shape}")
-    pixels = _channels_first(_as_uint8(pixels, value_range))
+    vectors = pixels.ndim == 2 and pixels.dtype.kind == "f" and value_range is None
+    if not vectors:
+        pixels = _channels_first(_as_uint8(pixels, value_range))
     if values.ndim and len(pixels) != len(values):
-        raise UsageError(f"there are {len(pixels)} images, but {len(values)} labels")
+        raise UsageError(f"there are {len(pixels)} {'vectors' if vectors else 'images'}, but {len(values)} labels")
     source = "the arrays"
     class_names = _classes(classes)
     numbers, names = in_classes(read_labels(values, _place, source), class_names, _place, source, "classes=")
+    if vectors:
+        return image_dataset(as_tensor(pixels), torch.tensor(numbers), vector_schema(pixels.shape[1], names))
     _, channels, height, width = pixels.shape
     schema = image_schema((channels, height, width), names)
     return image_dataset(torch.tensor(np.ascontiguousarray(pixels)), torch.tensor(numbers), schema)

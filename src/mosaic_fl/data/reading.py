@@ -55,7 +55,7 @@ def rows_of_table(table: Any, source: str, reading: ReadingConfig = READING, *, 
 def _rows(table: Any, source: str, image: str, label: str, *, paths: bool = False) -> Rows:
     with as_parquet(source):
         pictures = _pictures(table, image, source, paths=paths)
-        labels = _labels(table, label, source)
+        labels = labels_of(table, label, source)
     return Rows(source, pictures, labels.numbers, labels.names, labels.coded)
 
 
@@ -87,7 +87,8 @@ def _pictures(table: Any, name: str, source: str, *, paths: bool = False) -> lis
     return [Path(path) if content is None and paths and path else content for content, path in cells]
 
 
-def _labels(table: Any, name: str, source: str) -> Labels:
+def labels_of(table: Any, name: str, source: str) -> Labels:
+    """The labels in a column of a pyarrow table, by name where its metadata name classes; raises UsageError."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mosaic_fl.domains.kind import Kind
-from mosaic_fl.errors import UsageError
+from mosaic_fl.domains.schema import by_name
+from mosaic_fl.errors import UsageError, unknown
 
 Inputs = Tensor | dict[str, Tensor]
-"""The inputs of a network: float32 (n, …), or a dictionary of such tensors by field, where samples have several."""
+"""The inputs of a network: float32 (n, …), or a dictionary of such tensors by field, where samples have several.
+
+The dictionary holds, too, under the field's name and `PRESENT`, float32 (n, 1): 1 where a sample has the field, else 0.
+"""
 Index = Tensor | slice
 # Suffixes of tensors beside a field's values in a file: which rows have the field, and which values are missing.
 PRESENT = "?"
@@ -30,11 +35,14 @@ class Samples:
     present: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kinds", by_name(self.kinds))
         if self.values.keys() != self.kinds.keys():
             raise UsageError(f"samples have the fields {', '.join(self.values)}, not {', '.join(self.kinds)}")
         for name, kind in self.kinds.items():
             kind.check(self.values[name])
         lengths = {len(tensor) for tensor in (*self.values.values(), *self.present.values())}
+        if wrong := [name for name in self.present if name not in self.kinds]:
+            raise unknown("field", wrong[0], tuple(self.kinds))
         if len(lengths) > 1:
             raise UsageError(f"the fields of samples have different lengths: {sorted(lengths)}")
 
@@ -55,6 +63,36 @@ class Samples:
             raise UsageError(f"samples have the fields {', '.join(self.values)}, where one alone can be used")
         return next(iter(self.values.values()))
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields that at least one sample has, in the schema's order."""
+        return tuple(name for name in self.kinds if name not in self.present or bool(self.present[name].any()))
+
+    def having(self, name: str) -> Tensor:
+        """Which samples have the field `name`: bool (n,). Raises UsageError for a name that is no field."""
+        if name not in self.kinds:
+            raise unknown("field", name, tuple(self.kinds))
+        rows = self.present.get(name)
+        return torch.ones(len(self), dtype=torch.bool, device=self.values[name].device) if rows is None else rows
+
+    def having_any(self) -> Tensor:
+        """Which samples have a field at all: bool (n,)."""
+        return torch.stack([self.having(name) for name in self.kinds]).any(0)
+
+    def with_fields(self, names: Sequence[str]) -> "Samples":
+        """The samples with the fields `names` alone: no sample has any of the others, whose values are zeros.
+
+        A row that lacks a field of `names` lacks it on. Raises UsageError for a name that is no field.
+        """
+        if wrong := [name for name in names if name not in self.kinds]:
+            raise unknown("field", wrong[0], tuple(self.kinds))
+        values = dict(self.values)
+        present = dict(self.present)
+        for name in self.kinds.keys() - set(names):
+            values[name] = self.kinds[name].zeros(len(self)).to(self.values[name].device)
+            present[name] = torch.zeros(len(self), dtype=torch.bool, device=self.values[name].device)
+        return Samples(self.kinds, values, present)
+
     def to(self, device: torch.device | str) -> "Samples":
         """The samples on `device`."""
         return self._each(lambda tensor: tensor.to(device))
@@ -63,12 +101,21 @@ class Samples:
         """Parts of `size` samples in their order; the last may be smaller."""
         return [self[slice(start, start + size)] for start in range(0, max(len(self), 1), size)]
 
+    def part(self, names: Sequence[str]) -> "Samples":
+        """The samples with the fields `names` alone, in the order of all fields; the others are no fields any more."""
+        if self.kinds.keys() <= set(names):
+            return self
+        kinds = {name: kind for name, kind in self.kinds.items() if name in names}
+        present = {name: rows for name, rows in self.present.items() if name in names}
+        return Samples(kinds, {name: self.values[name] for name in kinds}, present)
+
     def inputs(self) -> Inputs:
         """The inputs of a network: the one field's values, or those of all by name, 0 where a row lacks the field."""
         if len(self.kinds) == 1:
             name, kind = next(iter(self.kinds.items()))
             return kind.to_network(self.values[name])
-        return {name: self._input(name, kind) for name, kind in self.kinds.items()}
+        inputs = {name: self._input(name, kind) for name, kind in self.kinds.items()}
+        return inputs | {name + PRESENT: self.having(name).float()[:, None] for name in self.kinds}
 
     def _input(self, name: str, kind: Kind) -> Tensor:
         values = kind.to_network(self.values[name])
@@ -84,6 +131,26 @@ class Samples:
         }
         return Samples(self.kinds, values, self.present)
 
+    def can_draw_changes(self, setting: str) -> bool:
+        """Whether `draw_changes` can draw what `varied` draws: the kind of the one field has to."""
+        return len(self.kinds) == 1 and not self.present and hasattr(self.kind, "draw_changes")
+
+    def draw_changes(self, n: int, setting: str, rng: torch.Generator) -> tuple[Tensor, ...]:
+        """What `varied` draws for `n` samples, on the CPU, for `changed`; see `can_draw_changes`."""
+        kind: Any = self.kind
+        changes: tuple[Tensor, ...] = kind.draw_changes(n, kind.augmentation(setting), rng)
+        return changes
+
+    def changed(self, *changes: Tensor) -> "Samples":
+        """A copy varied by the draws of `draw_changes`."""
+        kind: Any = self.kind
+        return Samples(self.kinds, {next(iter(self.kinds)): kind.changed(self.only, *changes)})
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the first field."""
+        return next(iter(self.kinds.values()))
+
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Samples":
         values = {name: change(tensor) for name, tensor in self.values.items()}
         return Samples(self.kinds, values, {name: change(tensor) for name, tensor in self.present.items()})
@@ -94,19 +161,33 @@ def concatenate(parts: Sequence[Samples]) -> Samples:
     kinds = parts[0].kinds
     values = {name: torch.cat([part.values[name] for part in parts]) for name in kinds}
     partial = {name for part in parts for name in part.present}
-    present = {
-        name: torch.cat([part.present.get(name, torch.ones(len(part), dtype=torch.bool)) for part in parts])
-        for name in partial
-    }
+    present = {name: torch.cat([part.having(name) for part in parts]) for name in partial}
     return Samples(kinds, values, present)
 
 
 def from_network(kinds: Mapping[str, Kind], outputs: Inputs) -> Samples:
-    """Samples at rest from a generator's outputs, which have the form of a network's inputs."""
+    """Samples at rest from a generator's outputs, which have the form of a network's inputs.
+
+    No sample has a field that is not among the outputs.
+    """
     if isinstance(outputs, Tensor):
         name, kind = next(iter(kinds.items()))
         return Samples(kinds, {name: kind.to_rest(outputs)})
-    return Samples(kinds, {name: kind.to_rest(outputs[name]) for name, kind in kinds.items()})
+    fields = [name for name in kinds if name in outputs]
+    first = outputs[fields[0]]
+    values = {
+        name: kind.to_rest(outputs[name]) if name in outputs else kind.zeros(len(first)).to(first.device)
+        for name, kind in kinds.items()
+    }
+    return Samples(kinds, values).with_fields(fields)
+
+
+def example_inputs(kinds: Mapping[str, Kind], n: int, make: Callable[[Sequence[int]], Tensor]) -> Inputs:
+    """The inputs of a network for `n` samples that have all fields; `make` gives values float32 of a shape."""
+    if len(kinds) == 1:
+        return make((n, *next(iter(kinds.values())).shape))
+    values = {name: make((n, *kind.shape)) for name, kind in kinds.items()}
+    return values | {name + PRESENT: torch.ones(n, 1) for name in kinds}
 
 
 def to_tensors(samples: Samples, prefix: str) -> dict[str, Tensor]:

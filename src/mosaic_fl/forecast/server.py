@@ -16,7 +16,7 @@ from mosaic_fl.models import default_student
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import at_once
-from mosaic_fl.server.gate import HOLDOUT, gate_samples, network_settings
+from mosaic_fl.server.gate import HOLDOUT, gate_samples, network_settings, uses_trees
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
 from mosaic_fl.server.recipes import Recipe
@@ -139,7 +139,7 @@ def gate(config: Config, schema: Schema, contributors: Sequence[Contributor], to
     jobs = sampling(GATE, contributors, samples, balanced=False)
     if sources < 2:
         return jobs
-    if schema.of_rows:
+    if uses_trees(schema):
         return [*jobs, Job(GATE, Unit("fixed"), TREE_SECONDS * sources * (samples + total))]
     held_back = round(HOLDOUT * samples)
     settings = network_settings()

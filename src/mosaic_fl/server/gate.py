@@ -73,7 +73,7 @@ def gate_state(
     device: torch.device,
     monitor: Monitor,
 ) -> State:
-    """What `load_gate` makes a gate of: a network's weights; for rows the samples themselves, for trees fit in seconds.
+    """What `load_gate` makes a gate of: a network's weights; or the samples themselves, for trees fit in seconds.
 
     It learns from `samples` of the generators, or `PER_SOURCE` times their number if that is more, from each of as many
     as are its client's share of all data, with the classes that the client has. Raises UsageError where a generator's
@@ -86,7 +86,7 @@ def gate_state(
     pool = sampler.draw_by_counts(gate_samples(samples, len(rows)), Stream(seed, "gate-samples"))
     numbers = {contributions[k].client: place for place, k in enumerate(rows)}
     sources = torch.tensor([numbers[int(client)] for client in pool.sources])
-    if schema.of_rows:
+    if uses_trees(schema):
         return {**to_tensors(pool.samples, FIELD), SOURCES: sources}
     named = _source_schema(schema, len(rows))
     stream = Stream(seed, "gate")
@@ -98,6 +98,11 @@ def gate_state(
     rest = data.subset(order[cut:])
     train_classifier(network, rest, data.subset(order[:cut]), network_settings(), stream, device, monitor)
     return copy_state(network)
+
+
+def uses_trees(schema: Schema) -> bool:
+    """Whether trees learn the sources: of rows, unless they are vectors, which have many numbers and none of weight."""
+    return schema.of_rows and not schema.of_vectors
 
 
 def gate_samples(samples: int, sources: int) -> int:

@@ -14,7 +14,7 @@ from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.schema import MAX_NAME, require_plain
 from mosaic_fl.domains.table.column import Column
 from mosaic_fl.domains.table.encoding import Encoding, encoding_of
-from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.errors import UsageError, excerpt, unknown
 from mosaic_fl.numerics.randomness import Stream
 
 # Bounds on a received schema, so that it cannot make a reader allocate without limit.
@@ -22,15 +22,17 @@ MAX_COLUMNS = 2000
 MAX_WIDTH = 100_000
 MAX_WORDS = 100
 PRIORS = ("none", "uniform")
+POINT = "."
+COMMA = ","
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows of `columns`; float32 (n, columns) at rest.
 
-    A number is itself, a truth value is 0 or 1, a category its code, and a missing value NaN. `label` is the column of
-    classes in a file of such rows, and `missing` the words that stand for a missing value there. Raises UsageError for
-    values out of bounds.
+    A number is itself, a truth value is 0 or 1, a category its code, and a missing value NaN. In a file of such rows
+    `label` is the column of classes, `missing` has the words that stand for a missing value, and `decimal` is the sign
+    before the decimals of numbers that are text, a point or a comma. Raises UsageError for values out of bounds.
     """
 
     name: ClassVar[str] = "table"
@@ -38,6 +40,7 @@ class Table:
     columns: tuple[Column, ...]
     label: str = ""
     missing: tuple[str, ...] = MISSING
+    decimal: str = POINT
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.columns) <= MAX_COLUMNS:
@@ -55,6 +58,8 @@ class Table:
             raise UsageError(f"{len(self.missing)} words for a missing value: at most {MAX_WORDS}")
         for word in self.missing:
             require_plain("missing", word)
+        if self.decimal not in (POINT, COMMA):
+            raise UsageError(f"the decimal sign {excerpt(self.decimal, 20)}: write a point or a comma")
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -64,7 +69,7 @@ class Table:
 
     def __reduce__(self) -> tuple[type["Table"], tuple[object, ...]]:
         """To another process without the encodings, which may be on a device."""
-        return Table, (self.columns, self.label, self.missing)
+        return Table, (self.columns, self.label, self.missing, self.decimal)
 
     def _encoding_on(self, device: torch.device) -> Encoding:
         """The encoding on a device; it is kept there."""
@@ -183,13 +188,16 @@ class Table:
             return f"its columns in another order, with {next(iter(ours))!r} first,"
         if self.label != other.label:
             return f"the classes in column {self.label!r}, not {other.label!r}"
+        if self.decimal != other.decimal:
+            return f"numbers with {self.decimal!r} before their decimals, not {other.decimal!r}"
         return f"the words {', '.join(self.missing)} for a missing value, not {', '.join(other.missing)}"
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, the inverse of `from_json`."""
         label = {"label": self.label} if self.label else {}
         words = {"missing": list(self.missing)} if self.missing != MISSING else {}
-        return {"kind": self.name, "columns": [column.to_json() for column in self.columns], **label, **words}
+        sign = {"decimal": self.decimal} if self.decimal != POINT else {}
+        return {"kind": self.name, "columns": [column.to_json() for column in self.columns], **label, **words, **sign}
 
     @classmethod
     def from_json(cls, value: object) -> "Table":
@@ -198,6 +206,7 @@ class Table:
             case {"kind": "table", "columns": list(columns), **rest} if len(columns) <= MAX_COLUMNS:
                 label = rest.get("label", "")
                 missing = rest.get("missing", list(MISSING))
+                decimal = rest.get("decimal", POINT)
                 if isinstance(label, str) and isinstance(missing, list) and len(missing) <= MAX_WORDS:
-                    return cls(tuple(map(Column.from_json, columns)), label, tuple(missing))
+                    return cls(tuple(map(Column.from_json, columns)), label, tuple(missing), str(decimal))
         raise UsageError(f"the schema's table has no list of at most {MAX_COLUMNS} columns")

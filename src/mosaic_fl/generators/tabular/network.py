@@ -35,7 +35,7 @@ class Decoder(Generator):
         super().__init__()
         self.spec = spec
         self.table = table_of(spec.family, schema)
-        self.outputs = Outputs(self.table)
+        self.likelihood = Outputs(self.table)
         self.classes = schema.num_classes
         self.latent = spec.latent - len(self.table.columns)
         if self.latent < 1:
@@ -46,7 +46,7 @@ class Decoder(Generator):
         hidden = HIDDEN * spec.width
         self.density = ClassMixture(self.classes, self.latent)
         self.register_buffer("frequent", torch.full((len(self.table.encoding.numbers), MOST_FREQUENT), NOWHERE))
-        self.body = _layers(self.latent + self.classes, hidden, self.outputs.width)
+        self.body = _layers(self.latent + self.classes, hidden, self.likelihood.width)
 
     def parameters_of(self, z: Tensor, labels: Tensor) -> Tensor:
         """The distributions' parameters, (n, outputs), for latents `z` (n, latent) of the network."""
@@ -66,7 +66,7 @@ class Decoder(Generator):
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         place = self.density(z[:, : self.latent], labels)
-        return self.outputs.draw(self.parameters_of(place, labels), uniform(z[:, self.latent :]), self.frequent)
+        return self.likelihood.draw(self.parameters_of(place, labels), uniform(z[:, self.latent :]), self.frequent)
 
 
 class Encoder(nn.Module):

@@ -82,7 +82,7 @@ def train(
     monitor.progress(config.steps, config.steps)  # it may have stopped early
     both.cpu().eval()
     best.load_into(both)
-    decoder.frequent = decoder.outputs.frequent(_inputs(told), LEAST)
+    decoder.frequent = decoder.likelihood.frequent(_inputs(told), LEAST)
     with torch.no_grad():
         mean, log_variance = encoder(_inputs(told), told.labels)
         decoder.density.fit(mean, log_variance, told.labels, stream.integer())
@@ -97,7 +97,7 @@ def bound(decoder: Decoder, encoder: Encoder, inputs: Tensor, labels: Tensor, no
     mean, log_variance = encoder(inputs, labels)
     parameters = decoder.parameters_of(mean + noise * (0.5 * log_variance).exp(), labels)
     divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1)
-    loss: Tensor = kl * divergence.mean() - decoder.outputs.log_likelihood(parameters, inputs).mean()
+    loss: Tensor = kl * divergence.mean() - decoder.likelihood.log_likelihood(parameters, inputs).mean()
     return loss
 
 
