@@ -171,7 +171,7 @@ def test_few_rows_constant_columns_and_absent_ones_are_drawn(count: int) -> None
 @pytest.fixture(scope="module")
 def contribution() -> Contribution:
     config = Config().with_values({"train.max_steps": 20, "train.min_steps": 20})
-    return contribute(Site(1, patients(280), "mlp:8:1"), config, CPU, lambda _: Recorder())
+    return contribute(Site(1, patients(300), "mlp:8:1"), config, CPU, lambda _: Recorder())
 
 
 def test_tables_have_trees_by_default_and_they_travel(contribution: Contribution) -> None:

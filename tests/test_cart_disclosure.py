@@ -101,7 +101,7 @@ def test_a_value_of_few_rows_becomes_the_nearest_one_that_is_told() -> None:
     ],
 )
 def test_hostile_codes_are_refused_when_they_come(name: str, change: Callable[[Tensor], Tensor], words: str) -> None:
-    config = Config().with_values({"train.max_steps": 20, "train.min_steps": 20, "generator.family": "cart"})
+    config = Config().with_values({"train.max_steps": 20, "train.min_steps": 20})
     contribution = contribute(Site(1, patients(1200), "mlp:8:1"), config, CPU, lambda _: Recorder())
     state = contribution.generator
     assert state is not None

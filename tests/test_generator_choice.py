@@ -1,4 +1,4 @@
-"""`generator.family = auto` of tables: families are compared by what their samples teach."""
+"""`generator.family = measured` of tables: families are compared by what their samples teach."""
 
 import math
 from dataclasses import replace
@@ -24,7 +24,7 @@ from mosaic_fl.training.monitor import Recorder
 from table_cases import SCHEMA, patients, rows
 
 CPU = torch.device("cpu")
-AUTO = GeneratorConfig()
+MEASURED = GeneratorConfig(family="measured")
 SHORT = {"train.max_steps": 5, "train.min_steps": 5, "generator.steps": 5}
 
 
@@ -52,12 +52,13 @@ def contribution(data: Dataset, **settings: object) -> Contribution:
 
 
 def test_rivals_need_rows_to_learn_from_and_rows_to_be_compared_on() -> None:
-    assert rivals(AUTO, 499, LEAST_VALIDATION, 2, SCHEMA) == ["marginals"]
-    assert rivals(AUTO, 500, LEAST_VALIDATION, 2, SCHEMA) == ["marginals", "tabular"]
-    assert rivals(AUTO, 500, LEAST_VALIDATION - 1, 2, SCHEMA) == []
-    assert rivals(AUTO, 500, LEAST_VALIDATION, 1, SCHEMA) == []
-    assert rivals(GeneratorConfig(family="cart"), 500, 99, 2, SCHEMA) == []
-    assert rivals(AUTO, 500, 99, 2, image_schema((1, 8, 8), ("a", "b"))) == []
+    assert rivals(MEASURED, 499, LEAST_VALIDATION, 2, SCHEMA) == ["marginals"]
+    assert rivals(MEASURED, 500, LEAST_VALIDATION, 2, SCHEMA) == ["marginals", "tabular"]
+    assert rivals(MEASURED, 500, LEAST_VALIDATION - 1, 2, SCHEMA) == []
+    assert rivals(MEASURED, 500, LEAST_VALIDATION, 1, SCHEMA) == []
+    for family in ("cart", "auto", "none"):
+        assert rivals(GeneratorConfig(family=family), 500, 99, 2, SCHEMA) == []
+    assert rivals(MEASURED, 500, 99, 2, image_schema((1, 8, 8), ("a", "b"))) == []
 
 
 def test_the_least_loss_wins_and_of_equals_the_first() -> None:
@@ -92,7 +93,7 @@ def test_a_client_sends_what_taught_most_and_says_why(monkeypatch: pytest.Monkey
         return 0.5 - 0.25 * (generator.spec.family == winner)
 
     monkeypatch.setattr(client, "log_loss", loss)
-    made = contribution(patients(340))
+    made = contribution(patients(340), generator__family="measured")
     assert made.generator_line.startswith(f"{winner} (log-loss on 34 validation samples")
     named = contribution(patients(340), generator__family=winner)
     assert made.generator is not None
@@ -102,13 +103,22 @@ def test_a_client_sends_what_taught_most_and_says_why(monkeypatch: pytest.Monkey
 
 
 def test_few_validation_rows_leave_trees() -> None:
-    made = contribution(patients(280))
+    made = contribution(patients(280), generator__family="measured")
     assert made.generator_line == "cart (it draws samples of the kind table)"
+
+
+def test_auto_takes_trees_without_a_comparison() -> None:
+    assert contribution(patients(340)).generator_line == "cart (it draws samples of the kind table)"
 
 
 def test_images_have_no_rivals() -> None:
     schema = image_schema((1, 8, 8), ("a", "b"))
     images = Samples(schema.fields, {"image": torch.zeros(400, 1, 8, 8, dtype=torch.uint8)})
     data = Dataset(images, torch.arange(400) % 2, schema)
-    made = contribute(Site(0, data, "mlp:8:1"), Config().with_values(SHORT), CPU, lambda _: Recorder())
+    made = contribute(
+        Site(0, data, "mlp:8:1"),
+        Config().with_values({**SHORT, "generator.family": "measured"}),
+        CPU,
+        lambda _: Recorder(),
+    )
     assert made.generator_line == "cvae (a flow would take too long without an accelerator)"

@@ -58,7 +58,8 @@ def contribute(
         Path | None, typer.Option(metavar="FILE", help="what all sites agreed on: mosaic schema, or data --describe")
     ] = None,
     generator: Annotated[
-        str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow; cart, marginals, tabular; none")
+        str | None,
+        typer.Option(help="auto, cvae, dcgan, cdcgan, flow, cart, marginals, tabular, measured, none"),
     ] = None,
     seed: Seed = None,
     device: Device = None,

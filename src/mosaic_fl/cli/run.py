@@ -59,7 +59,8 @@ def run(
     models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,random_forest")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     generator: Annotated[
-        str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow; cart, marginals, tabular; none")
+        str | None,
+        typer.Option(help="auto, cvae, dcgan, cdcgan, flow, cart, marginals, tabular, measured, none"),
     ] = None,
     prior: Annotated[str | None, typer.Option(help="photos, procedural, none, a folder [auto]")] = None,
     rounds: Annotated[

@@ -9,7 +9,7 @@ from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import fields_drawn
 from mosaic_fl.generators.flow import MAX_FLOW_LATENT
-from mosaic_fl.registries import GENERATORS, NO_FAMILY
+from mosaic_fl.registries import GENERATORS, MEASURED, NO_FAMILY
 
 FIRST = "cvae"  # the family for kinds that no other draws
 LEAST_VALIDATION = 30  # samples: with fewer, families are not compared
@@ -21,14 +21,15 @@ def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: t
 
     `auto` is a family that draws such samples. Of those for images it is `flow` where there is an accelerator, a VAE
     draws the samples badly, and there are enough of them. Else it is `cvae`, which learns from few samples within a
-    minute on a CPU. `rivals` says which others are compared with it.
+    minute on a CPU. With `measured` it is the first of those that are
+    compared, see `rivals`.
     """
     if config.family == "none":
         return "none", "generator.family is none"
     if samples < config.min_samples:
         count = f"{samples} training sample{'s' * (samples != 1)}"
         return "none", f"{count}, fewer than generator.min_samples = {config.min_samples}"
-    if config.family != "auto":
+    if config.family not in ("auto", MEASURED):
         return config.family, "generator.family says so"
     kinds = {name: GENERATORS.received(name).kinds or frozenset[str]() for name in GENERATORS.local_names}
     drawing = [name for name, drawn in kinds.items() if schema.kind.name in drawn]
@@ -64,12 +65,12 @@ def pick_by_field(
 
 
 def rivals(config: GeneratorConfig, samples: int, validation: int, classes: int, schema: Schema) -> list[str]:
-    """The families that `auto` compares with that of `pick_family`, for a client of `samples` training samples.
+    """The families that `measured` compares with that of `pick_family`, for a client of `samples` training samples.
 
     Families say from how many samples on they are. They are compared on `validation` samples of so many `classes`;
     with few of these, or a single class, there is no rival.
     """
-    if config.family != "auto" or validation < LEAST_VALIDATION or classes < 2 or schema.joins or not schema.of_rows:
+    if config.family != MEASURED or validation < LEAST_VALIDATION or classes < 2 or schema.joins or not schema.of_rows:
         return []
     families = {name: GENERATORS.received(name) for name in GENERATORS.local_names}
     return [

@@ -83,7 +83,7 @@ def train_generator(
 ) -> tuple[Generator | None, str]:
     """(generator, reason for its family), or (None, reason why there is no generator).
 
-    Where `auto` has several families for a field, they are compared on the samples of `validation`.
+    Where `measured` has several families for a field, they are compared on the samples of `validation`.
     """
     members = dict[str, Generator]()
     notes = dict[str, str]()

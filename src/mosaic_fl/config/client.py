@@ -47,7 +47,7 @@ class GeneratorConfig(ReadSection):
     family: GeneratorName = Field(
         "auto",
         description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU); of tables cart, "
-        "marginals, tabular; none",
+        "marginals, tabular, measured (by validation rows); none",
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(1500, ge=1, description="training steps")

@@ -61,7 +61,7 @@ class Family:
     specification. `learns_from_expert`: training needs the gradients of the classifier. `spec` is the specification
     that a client with these settings trains. `fits_density`: training ends with a density that is fitted to all
     samples at once. `has_steps`: it takes steps; else it is one fit, and the settings of steps have no effect.
-    `rival_from`: from how many training samples on `generator.family = auto` fits it beside the first family of the
+    `rival_from`: from how many training samples on `generator.family = measured` fits it beside the first family of the
     kind and compares them; None: never. `upgrade` gives a received state that an earlier version wrote the form of
     today; it takes no more memory than the state, and leaves what it does not know for the check of names and shapes.
     """

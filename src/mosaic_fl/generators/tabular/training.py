@@ -27,7 +27,7 @@ CHECK_EVERY = 50  # steps
 PATIENCE = 6  # checks without a better bound on the rows that are held out
 HELD_OUT = 0.1  # share of the rows, for the early stop
 ENOUGH = 300  # rows from which on some are held out
-RIVAL_FROM = 500  # rows from which on `generator.family = auto` spends the seconds that it takes
+RIVAL_FROM = 500  # rows from which on `generator.family = measured` spends the seconds that it takes
 MAX_LATENT = 1024
 
 
