@@ -9,6 +9,7 @@ import typer
 
 from mosaic_fl.cli.files import require_free
 from mosaic_fl.cli.options import Force, words
+from mosaic_fl.cli.statistics import SiteOptions, merge_statistics, require_none, write_statistics
 from mosaic_fl.config import DataConfig
 from mosaic_fl.config.experiment import MISSING
 from mosaic_fl.data.places import existing
@@ -19,7 +20,9 @@ SCHEMA = ".toml"  # the suffix of a schema of tables
 
 
 def schema(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="a site's table: CSV, TSV or Parquet")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="DATA", help="a site's table: CSV, TSV or Parquet; with --merge: statistics")
+    ],
     *,
     label_column: Annotated[str | None, typer.Option(metavar="NAME", help="the column of classes")] = None,
     ignore: Annotated[str | None, typer.Option(metavar="NAME,…", help="columns that are no features")] = None,
@@ -30,12 +33,42 @@ def schema(
         int, typer.Option(metavar="N", min=1, help="rows that stand behind each value that is written")
     ] = DataConfig().least_rows,
     check: Annotated[Path | None, typer.Option(metavar="FILE", help="hold DATA against this schema instead")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="write here instead of the screen")] = None,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="write what this site tells for the schema of all: counts, quantiles")
+    ] = False,
+    client: Annotated[int | None, typer.Option(min=0, max=9999, help="of --statistics: this site's number")] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(metavar="E", help="of --statistics: noise on each count, ε in all")
+    ] = None,
+    public: Annotated[
+        list[str] | None,
+        typer.Option("--public", metavar="NAME=LOW:HIGH", help="of --statistics: a public range, or NAME=WORD,…"),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="make the schema of all sites' statistics")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="write here instead of the screen")] = None,
     force: Force = False,
 ) -> None:
-    """Draft the schema of a table for all sites to agree on; with --check, list how data differ from one."""
-    existing(data)
+    """Draft the schema of a table for all sites to agree on; with --check, list how data differ from one.
+
+    With --statistics at each site and --merge anywhere, the schema is made of all sites' tables, none of which moves.
+    """
+    for file in files:
+        existing(file)
+    site = {"--client": client, "--epsilon": epsilon, "--public": public}
+    if merge:
+        own = {"--label-column": label_column, "--ignore": ignore, "--missing": missing, "--check": check}
+        require_none("--merge", {**own, **site, "--statistics": statistics})
+        if out:
+            _require_toml(out)
+        merge_statistics(files, out, force)
+        return
+    if len(files) > 1:
+        raise UsageError(f"{files[1]}: one table at a time; --merge makes one schema of the statistics of several")
+    data = files[0]
+    if not statistics:
+        require_none("a draft", site)
     if check is not None:
+        require_none("--check", {"--statistics": statistics})
         drafting = {"--ignore": ignore, "--missing": missing, "--out": out}
         if idle := [option for option, value in drafting.items() if value]:
             raise UsageError(f"--check drafts nothing: leave out {', '.join(idle)}")
@@ -45,18 +78,24 @@ def schema(
         return
     if not label_column:
         raise UsageError("say which column has the classes: --label-column NAME")
-    if out:
-        if out.suffix.lower() != SCHEMA:
-            raise UsageError(f"--out {out}: a schema of tables is TOML, so end its name in .toml")
+    ignored = words("ignore", ignore) if ignore else []
+    if statistics:
+        if client is None or out is None:
+            raise UsageError("statistics are a file of one site: say --client N, another at each site, and --out FILE")
         require_free(out, force, data)
-    _draft(
-        data,
-        label_column,
-        dict.fromkeys(words("ignore", ignore) if ignore else [], "--ignore names it"),
-        least_rows,
-        missing,
-        out,
-    )
+        empty = MISSING if missing is None else words("missing", missing)
+        options = SiteOptions(label_column, client, least_rows, ignored, empty, public or [], epsilon)
+        write_statistics(data, options, out)
+        return
+    if out:
+        _require_toml(out)
+        require_free(out, force, data)
+    _draft(data, label_column, dict.fromkeys(ignored, "--ignore names it"), least_rows, missing, out)
+
+
+def _require_toml(out: Path) -> None:
+    if out.suffix.lower() != SCHEMA:
+        raise UsageError(f"--out {out}: a schema of tables is TOML, so end its name in .toml")
 
 
 def _draft(data: Path, label: str, ignore: dict[str, str], least: int, missing: str | None, out: Path | None) -> None:

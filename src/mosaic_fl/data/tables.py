@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.names import listing
-from mosaic_fl.data.table.decimal import decimal_sign
+from mosaic_fl.data.table.decimals import decimal_sign
 from mosaic_fl.data.table.differences import FEWEST
 from mosaic_fl.data.table.draft import classes_of, draft, tell, widened
 from mosaic_fl.data.table.frame import Frame, missing_mask, texts

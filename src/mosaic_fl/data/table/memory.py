@@ -1,6 +1,6 @@
 """Tables that a user has in memory -> a `Dataset`, or values at rest for a model."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,19 @@ from torch import Tensor
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.table.draft import draft, tell, with_classes
 from mosaic_fl.data.table.frame import Frame
+from mosaic_fl.data.table.merging import merge
+from mosaic_fl.data.table.public import public_of
 from mosaic_fl.data.table.reading import cells_of, frame_of
 from mosaic_fl.data.table.rows import read_rows, table_of, tell_far, tell_unread
-from mosaic_fl.data.table.schema_toml import read_table_schema
+from mosaic_fl.data.table.schema_toml import read_table_schema, schema_toml
+from mosaic_fl.data.table.site_statistics import Statistics
+from mosaic_fl.data.table.survey import Survey, survey
 from mosaic_fl.data.table.values import parse
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.registries import name_kinds
+from mosaic_fl.storage.files import write_atomic
 
 LABEL = "label"  # the name of the column of labels that come beside the rows
 
@@ -43,15 +48,7 @@ def from_table(
     >>> from_table({"age": [31, 54] * 20}, ["no", "yes"] * 20).schema.summary
     'rows of 1 column, 2 classes'
     """
-    frame = frame_of(rows, names)
-    if isinstance(labels, str):
-        label = frame.label_column(labels)
-    else:
-        label = LABEL if LABEL not in frame.columns else f"{LABEL} of the rows"
-        cells = cells_of(labels, label, frame.source)
-        if len(cells) != len(frame):
-            raise UsageError(f"there are {len(frame)} rows, but {len(cells)} labels")
-        frame = Frame(frame.source, {**frame.columns, label: cells})
+    frame, label = _labelled(rows, labels, names)
     if least_rows < 1:
         raise UsageError(f"least_rows is {least_rows}: one row or more stands behind a value")
     drafted = schema is None
@@ -64,6 +61,58 @@ def from_table(
         schema = read_table_schema(Path(schema))
     name_kinds(schema)
     return read_rows(frame, schema, ReadingConfig(label_column=label), drafted=drafted)[1]
+
+
+def _labelled(rows: Any, labels: Any, names: Sequence[str] | None) -> tuple[Frame, str]:
+    """The frame of a user's rows with their labels, and the name of the column of these."""
+    frame = frame_of(rows, names)
+    if isinstance(labels, str):
+        return frame, frame.label_column(labels)
+    label = LABEL if LABEL not in frame.columns else f"{LABEL} of the rows"
+    cells = cells_of(labels, label, frame.source)
+    if len(cells) != len(frame):
+        raise UsageError(f"there are {len(frame)} rows, but {len(cells)} labels")
+    return Frame(frame.source, {**frame.columns, label: cells}), label
+
+
+def statistics(
+    rows: Any,
+    labels: Any,
+    *,
+    client: int,
+    names: Sequence[str] | None = None,
+    ignore: Collection[str] = (),
+    least_rows: int = DataConfig().least_rows,
+    missing: Sequence[str] = DataConfig().missing,
+    public: Mapping[str, Any] | None = None,
+    epsilon: float | None = None,
+) -> Statistics:
+    """What one site tells of its rows, so that `merge_statistics` can make one schema for all: docs/tables.md.
+
+    `rows`, `labels`, `names` and `ignore` are as in `from_table`. `client` is another number at each site. `least_rows`
+    stand behind each value. `public` has what everyone may know by column: (low, high), or a list of categories. With
+    `epsilon` every count has noise; columns of numbers need a public range then. Raises UsageError.
+
+    >>> site = statistics({"age": [31, 54] * 20}, ["no", "yes"] * 20, client=0)
+    >>> site.rows, site.classes
+    (40, {'no': 20, 'yes': 20})
+    """
+    frame, label = _labelled(rows, labels, names)
+    how = Survey(client, least_rows, tuple(ignore), tuple(missing), public_of(public or {}), epsilon)
+    return survey(frame, label, how)
+
+
+def merge_statistics(sites: Iterable[Statistics | str | Path], out: str | Path | None = None) -> Schema:
+    """The schema of all sites from their statistics, or the files of these, in any order.
+
+    `out` is a TOML file to write, as `mosaic schema` does. Notes say what is left out, and where sites differ. Raises
+    UsageError for files that are no statistics, and for sites that have no schema in common.
+    """
+    merged = merge([site if isinstance(site, Statistics) else Statistics.load(site) for site in sites])
+    tell(merged, "the sites")
+    if out is not None:
+        write_atomic(Path(out), schema_toml(merged.schema, list(merged.left_out)))
+    return merged.schema
 
 
 def values_of(rows: Any, schema: Schema) -> Tensor:
