@@ -39,6 +39,7 @@ def merge(sites: Sequence[Statistics]) -> Draft:
     left_out = dict[str, str]()
     remarks = {label: text} if (text := class_remark(ordered)) else {}
     pooled = pool(ordered)
+    partial = [column for column in pooled if column.lacking]
     for column in pooled:
         if elsewhere := [site.client for site in ordered if site.label == column.name]:
             left_out[column.name] = f"{who(elsewhere)} has its classes in a column of this name: rename one"
@@ -48,7 +49,7 @@ def merge(sites: Sequence[Statistics]) -> Draft:
             left_out[column.name] = drafted
             continue
         columns.append(drafted)
-        if text := column_remark(column, pooled):
+        if text := column_remark(column, partial):
             remarks[column.name] = text
     if not columns:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:3])

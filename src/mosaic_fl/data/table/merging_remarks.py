@@ -37,12 +37,12 @@ def _unread(site: Statistics) -> int:
     return site.rows - sum(site.classes.values()) if site.epsilon is None else 0
 
 
-def column_remark(column: Pooled, others: Sequence[Pooled]) -> str:
-    """What to know about a column of the schema; "" for nothing."""
+def column_remark(column: Pooled, partial: Sequence[Pooled]) -> str:
+    """What to know about a column of the schema; "" for nothing. `partial` are the columns that some site lacks."""
     lines = []
     if lacking := column.lacking:
-        partial = [other.name for other in others if other.lacking and lacking[0] in other.parts]
-        near = nearest(column.name, partial) if len(partial) <= MOST_NAMES else ""
+        others = [other.name for other in partial[:MOST_NAMES] if lacking[0] in other.parts]
+        near = nearest(column.name, others)
         only = f"; {who(list(column.parts))} alone has it" if len(column.parts) == 1 else ""
         hint = f" (there is {near!r}: rename it if it is the same)" if near else ""
         lines.append(f"{who(lacking)} lack{'s' * (len(lacking) == 1)} it{hint}, where it counts as missing{only}")

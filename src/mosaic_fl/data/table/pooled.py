@@ -28,12 +28,12 @@ class Pooled:
         """The parts of sites where the column is a feature."""
         return {client: part for client, part in self.parts.items() if part.is_feature}
 
-    @property
+    @cached_property
     def lacking(self) -> list[int]:
         """The clients without this column."""
         return [client for client in self.clients if client not in self.parts]
 
-    @property
+    @cached_property
     def type(self) -> str:
         """The type for all sites; "" where some have numbers and others words."""
         parts = self.voters.values()
