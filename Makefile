@@ -68,5 +68,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'mosaic-fl needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)'; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip show -q xgboost-cpu 2>/dev/null || $(BIN)/python -m pip uninstall -q -y xgboost 2>/dev/null
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -207,7 +207,7 @@ def test_contributions_and_functions_that_do_not_fit(
     fresh = {**settings(), "distill.fresh": True}
     with pytest.raises(mosaic_fl.UsageError, match="distill.fresh draws new samples at each step"):
         mosaic_fl.distill(both, student="mlp:8", settings=fresh, answer={1: len})
-    assert "a simulation cannot ask it" in fails(capsys, "run", "--models", "answers,mlp:8")
+    assert "does not say which model answers: write answers:MODEL" in fails(capsys, "run", "--models", "answers,mlp:8")
     with pytest.raises(mosaic_fl.UsageError, match=r"a black box \(answers\) with weights"):
         Contribution.from_bytes(replace(second, architecture="answers").to_bytes())
 

@@ -72,11 +72,11 @@ def test_an_empty_path_is_refused_by_name(
 
 
 LISTS = {
-    "run": {"models", "ignore"},
+    "run": {"models", "ignore", "client_fields"},
     "schema": {"ignore", "missing"},
     "compare": {"methods", "clients", "alpha", "architectures", "rounds", "seeds", "models"},
     "contribute": {"classes"},
-    "data": {"classes", "ignore"},
+    "data": {"classes", "ignore", "client_fields"},
     "deploy keys server": {"host"},
 }
 

@@ -59,6 +59,6 @@ def test_every_other_bundle_is_refused(bundle: bytes, reason: str) -> None:
 
 def test_another_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = _ours(pyproject())
-    monkeypatch.setattr("mosaic_fl.deploy.bundle.version", lambda _: "9.9.9")
+    monkeypatch.setattr("mosaic_fl.deploy.bundle.release", lambda: "9.9.9")
     with pytest.raises(MosaicError, match=f"the server runs mosaic-fl {HERE}, this client 9.9.9: install the same"):
         verify_bundle(theirs)

@@ -141,3 +141,15 @@ def test_the_extras_are_those_of_the_package() -> None:
         assert not any(base.startswith(names) for base in project["dependencies"]), package
     for whole in ("all", "dev"):
         assert all(extra in extras[whole] for extra in set(EXTRAS.values()) - ({"timm"} if whole == "dev" else set()))
+
+
+def test_development_needs_nothing_for_graphics_cards() -> None:
+    """On Linux `xgboost` brings 500 MB of NVIDIA's libraries; `xgboost-cpu` is the same without them."""
+    extras = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert "mosaic-fl[hub,report,flower,trees-cpu]" in extras["dev"]
+    on_linux = [package for package in extras["trees-cpu"] if "!= 'Linux'" not in package]
+    others = {package for package in extras["trees"] if not package.startswith("xgboost")}
+    assert {package for package in on_linux if not package.startswith("xgboost")} == others
+    assert not [package for package in on_linux if package.startswith("xgboost>")]

@@ -26,3 +26,15 @@ def test_the_same_bytes_as_the_local_engine(tmp_path: Path) -> None:
         assert total == pytest.approx(sum(stages), abs=1e-9)
     assert ours == theirs
     assert not (tmp_path / "flower" / "received").exists()
+
+
+def test_a_black_box_is_asked_in_its_process(tmp_path: Path) -> None:
+    """Its model is trained there, and gives the bytes that the local engine gives."""
+    words = ("run", "--clients", "2", "--models", "mlp:8,answers:logistic", "--student", "mlp:8", *QUICK)
+    mosaic(*words, "--out", "local", cwd=tmp_path)
+    with start(*words, "--engine", "flower", "--workers", "2", "--out", "flower", cwd=tmp_path) as process:
+        _, complaints = process.communicate(timeout=240)
+    assert process.returncode == 0, complaints
+    names = ["global_model.safetensors", "contributions/client-001.contribution"]
+    for name in names:
+        assert (tmp_path / "flower" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()

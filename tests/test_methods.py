@@ -66,6 +66,8 @@ def test_the_command_lists_them_as_json(tmp_path: Path) -> None:
         "widths": "",
         "defaults": dict(METHODS["fens"].defaults),
         "requires": [],
+        "asks": False,
+        "fields": False,
     }
     assert cards["fedftg"]["requires"] == ["gradients", "weights"]
 

@@ -33,6 +33,11 @@ def test_having_says_which_rows_have_a_field() -> None:
         samples.having("mri")
 
 
+def test_a_sample_without_any_field_is_seen() -> None:
+    assert three().having_any().tolist() == [True, True, True]
+    assert three().with_fields(("xray",)).having_any().tolist() == [True, False, True]
+
+
 def test_with_fields_leaves_the_others_out_of_every_row() -> None:
     only = three().with_fields(("xray",))
     assert only.fields == ("xray",)

@@ -44,12 +44,15 @@ def test_an_onnx_file_is_sought_beside_the_sites_file(site: Path, monkeypatch: p
     (site / "mine.onnx").write_bytes(made.SerializeToString())
     loaded = load_site(write(site, "mine.onnx"))
     assert loaded.model == str(site / "mine.onnx")
+    assert load_site(write(site, "answers:mine.onnx")).model == f"answers:{site / 'mine.onnx'}"
     check_data(loaded)
 
 
 def test_a_model_that_cannot_serve_is_told_before_the_node_starts(site: Path) -> None:
     with pytest.raises(UsageError, match=r"site.toml: model names .*/nowhere.onnx, which does not exist"):
         load_site(write(site, "nowhere.onnx"))
+    with pytest.raises(UsageError, match=r"site.toml: model names .*/nowhere.onnx, which does not exist"):
+        load_site(write(site, "answers:nowhere.onnx"))
     (site / "text.onnx").write_text("no model")
     with pytest.raises(UsageError, match="model onnx:text-.*: the ONNX model is not ONNX, or truncated"):
         check_data(load_site(write(site, "text.onnx")))

@@ -8,14 +8,14 @@ import pytest
 from command import mosaic
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.config.toml import read_toml
+from mosaic_fl.data.fields.schema_toml import schema_of_toml, schema_toml
+from mosaic_fl.data.memory import from_table, values_of
 from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.sources import load_file
 from mosaic_fl.data.table.differences import differences
 from mosaic_fl.data.table.draft import draft
-from mosaic_fl.data.table.memory import from_table, values_of
 from mosaic_fl.data.table.reading import frame_of, read_frame
 from mosaic_fl.data.table.rows import table_of
-from mosaic_fl.data.table.schema_toml import schema_of_toml, schema_toml
 from mosaic_fl.data.tables import splits_of
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Table

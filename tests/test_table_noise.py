@@ -6,8 +6,8 @@ from math import exp, log
 import numpy as np
 import pytest
 
+from mosaic_fl.data.federated_statistics import statistics
 from mosaic_fl.data.table import noise as noise_file
-from mosaic_fl.data.table.memory import statistics
 from mosaic_fl.data.table.merging import merge
 from mosaic_fl.data.table.noise import DELTA, Noise
 from mosaic_fl.data.table.rows import table_of

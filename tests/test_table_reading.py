@@ -12,9 +12,9 @@ from PIL import Image
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.csv_list import read_csv, read_files
+from mosaic_fl.data.memory import from_table, values_of
 from mosaic_fl.data.sources import load_file, load_test
 from mosaic_fl.data.table.differences import differences
-from mosaic_fl.data.table.memory import from_table, values_of
 from mosaic_fl.data.table.reading import frame_of, read_frame
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema

@@ -14,9 +14,9 @@ import mosaic_fl
 from command import fails, mosaic
 from mosaic_fl.config import Config
 from mosaic_fl.data.export import save_parquet
+from mosaic_fl.data.memory import from_table
 from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.sources import load, load_file
-from mosaic_fl.data.table.memory import from_table
 from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import Note

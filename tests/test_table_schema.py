@@ -9,14 +9,14 @@ import pytest
 from command import fails, mosaic
 from mosaic_fl.cli.main import main
 from mosaic_fl.config.toml import read_toml
+from mosaic_fl.data.fields.schema_toml import schema_of_toml, schema_toml
+from mosaic_fl.data.memory import from_table
 from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.table.draft import draft
 from mosaic_fl.data.table.frame import Frame
 from mosaic_fl.data.table.knots import quantile_knots
-from mosaic_fl.data.table.memory import from_table
 from mosaic_fl.data.table.reading import frame_of
 from mosaic_fl.data.table.rows import table_of
-from mosaic_fl.data.table.schema_toml import schema_of_toml, schema_toml
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column, Table
 from mosaic_fl.errors import UsageError

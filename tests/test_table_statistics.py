@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import mosaic_fl
+from mosaic_fl.data.federated_statistics import merge_statistics, statistics
+from mosaic_fl.data.memory import from_table
 from mosaic_fl.data.table.draft import Draft, draft
-from mosaic_fl.data.table.memory import from_table, merge_statistics, statistics
 from mosaic_fl.data.table.merging import merge
 from mosaic_fl.data.table.pooled import pool
 from mosaic_fl.data.table.reading import frame_of

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mosaic_fl.api import Run, compare, contribute, distill, run
+    from mosaic_fl.client.answering import answer
     from mosaic_fl.data.arrays import from_arrays, from_dataset
-    from mosaic_fl.data.table.memory import from_table, merge_statistics, statistics
+    from mosaic_fl.data.federated_statistics import merge_statistics, statistics
+    from mosaic_fl.data.memory import from_table
     from mosaic_fl.data.table.site_statistics import Statistics
     from mosaic_fl.domains.dataset import Dataset
     from mosaic_fl.domains.schema import Schema
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from mosaic_fl.experts.answers.function import BlackBox
     from mosaic_fl.models import trust
     from mosaic_fl.notes import Note
-    from mosaic_fl.runs.answering import answer
 
     __version__: str
 
@@ -64,15 +65,15 @@ _HOMES = {
     "Statistics": "data.table.site_statistics",
     "UsageError": "errors",
     "Run": "api",
-    "answer": "runs.answering",
+    "answer": "client.answering",
     "compare": "api",
     "contribute": "api",
     "distill": "api",
     "from_arrays": "data.arrays",
     "from_dataset": "data.arrays",
-    "from_table": "data.table.memory",
-    "merge_statistics": "data.table.memory",
-    "statistics": "data.table.memory",
+    "from_table": "data.memory",
+    "merge_statistics": "data.federated_statistics",
+    "statistics": "data.federated_statistics",
     "run": "api",
     "trust": "models",
 }
@@ -80,9 +81,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from mosaic_fl.release import release
 
-        return version("mosaic-fl")
+        return release()
     if name not in _HOMES:
         raise AttributeError(f"module 'mosaic_fl' has no attribute {name!r}")
     return getattr(importlib.import_module(f"mosaic_fl.{_HOMES[name]}"), name)

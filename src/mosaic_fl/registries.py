@@ -38,6 +38,7 @@ GENERATORS: "Registry[Family]" = Registry(
         "flow": "mosaic_fl.generators.flow:FAMILY",
         "cart": "mosaic_fl.generators.cart:FAMILY",
         "merged": "mosaic_fl.generators.merged:FAMILY",
+        "product": "mosaic_fl.generators.product:FAMILY",
     },
     'say --set generator.family={name}, or generator = "{name}" in the site\'s file',
 )
@@ -48,7 +49,7 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
     "mosaic_fl.experts",
     {
         "network": "mosaic_fl.experts.network:NETWORK",
-        "answers": "mosaic_fl.experts.answers.kind:ANSWERS",
+        "answers": "mosaic_fl.experts.answers.kind:ANSWERS_KIND",
         "onnx": "mosaic_fl.experts.onnx.expert:ONNX",
         "random_forest": "mosaic_fl.experts.estimator:ESTIMATOR",
         "xgboost": "mosaic_fl.experts.estimator:ESTIMATOR",

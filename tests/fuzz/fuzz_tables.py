@@ -10,14 +10,14 @@ from fuzz_reader import Reader, read_any, written
 from fuzz_sealed import mutate_file
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.federated_statistics import statistics
+from mosaic_fl.data.fields.schema_toml import schema_toml
 from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.sources import load_test
 from mosaic_fl.data.table.differences import differences
 from mosaic_fl.data.table.draft import draft
-from mosaic_fl.data.table.memory import statistics
 from mosaic_fl.data.table.merging import merge
 from mosaic_fl.data.table.reading import read_frame
-from mosaic_fl.data.table.schema_toml import schema_toml
 from mosaic_fl.data.table.site_statistics import Statistics
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column, Table

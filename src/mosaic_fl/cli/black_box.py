@@ -70,10 +70,10 @@ def answer(
     require_file(query)
     path = Path(model)
     require_free(out, force, query, *([path] if path.exists() else []))
+    from mosaic_fl.client.answering import answer_by_name
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.exchange.query import Query
     from mosaic_fl.numerics.devices import find_device
-    from mosaic_fl.runs.answering import answer_by_name
 
     place = find_device(device)
     asked = Query.load(query)

@@ -10,7 +10,16 @@ from rich.console import Console
 from mosaic_fl.cli.files import number_or_names, require_free
 from mosaic_fl.cli.options import ConfigFile, Seed, Settings, configure
 from mosaic_fl.cli.reading import reads_images
-from mosaic_fl.cli.tables import Ignore, SplitColumn, TableSchema, by_column, table_options
+from mosaic_fl.cli.tables import (
+    ClientFields,
+    Ignore,
+    SplitColumn,
+    TableSchema,
+    WithTable,
+    by_column,
+    field_options,
+    table_options,
+)
 from mosaic_fl.config import Config
 from mosaic_fl.data.places import is_here, require_source
 from mosaic_fl.errors import UsageError
@@ -29,6 +38,8 @@ def data(
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
     split_column: SplitColumn = None,
+    client_fields: ClientFields = None,
+    with_table: WithTable = False,
     schema: TableSchema = None,
     ignore: Ignore = None,
     seed: Seed = None,
@@ -53,6 +64,7 @@ def data(
         **table_options(split_column, schema, ignore),
         "run.seed": seed,
         **reading,
+        **field_options(reading, with_table, client_fields),
     }
     config = configure(file, options, settings)
     require_source(config.data.name)
@@ -76,6 +88,7 @@ def data(
     from mosaic_fl.data.partition import class_table as count_classes
     from mosaic_fl.data.partition import partition
     from mosaic_fl.data.sources import load
+    from mosaic_fl.report.fields import field_lines
     from mosaic_fl.report.pictures import split_picture
     from mosaic_fl.report.tables import class_table
 
@@ -84,6 +97,8 @@ def data(
     counts = count_classes(shards)
     names = splits.train.schema.classes
     Console().print(class_table(counts, names))
+    for line in field_lines([shard.samples for shard in shards]):
+        print(f"Fields of {line}")
     picture = out or PICTURE
     if can_draw():
         split_picture(counts, names, picture)

@@ -81,7 +81,7 @@ def contribute(
     from mosaic_fl.client.contribute import contribute as make_contribution
     from mosaic_fl.data.schema_file import load_own
     from mosaic_fl.engines.workers import one_thread
-    from mosaic_fl.experts.naming import check
+    from mosaic_fl.experts.reading import check_fields
     from mosaic_fl.forecast.budget import CONTRIBUTION
     from mosaic_fl.forecast.foresee import foresee_contribution
     from mosaic_fl.models import trust
@@ -97,7 +97,7 @@ def contribute(
     with waiting(console, f"reading {data}"):
         samples = load_own(data, config.data, federation, schema)
     spec = trust(model)
-    check(spec, samples.schema)
+    check_fields(spec, samples.schema, samples.samples.fields)
     place = find_device(config.run.device)
     site = Site(client, samples, spec)
     if limit is not None:

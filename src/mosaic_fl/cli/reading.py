@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -22,7 +23,9 @@ OPTIONS: dict[str, Any] = {
     "pixel_range": Annotated[
         str | None, typer.Option(metavar="BLACK,WHITE", help="of images deeper than 8 bits, as 0,4095")
     ],
-    "image_column": Annotated[str | None, typer.Option(metavar="NAME", help="column of images [image, img]")],
+    "image_column": Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="column of images [image, img]; several: fields")
+    ],
     "label_column": Annotated[str | None, typer.Option(metavar="NAME", help="column of labels [label, labels]")],
     "skip_broken": Annotated[bool | None, typer.Option("--skip-broken", help="leave out what cannot be read")],
 }
@@ -44,6 +47,8 @@ def reads_images(*but: str) -> Callable[[Command], Command]:
             reading = {f"data.{name}": values.pop(name) for name in kinds}
             if reading.get("data.pixel_range") is not None:
                 reading["data.pixel_range"] = reading["data.pixel_range"].split(",")
+            if "image_column" in kinds:
+                reading |= _image_columns(reading.pop("data.image_column"))
             return command(reading=reading, **values)
 
         run.__signature__ = signature.replace(parameters=[*own[:place], *options, *own[place + 1 :]])  # type: ignore[attr-defined]
@@ -53,6 +58,17 @@ def reads_images(*but: str) -> Callable[[Command], Command]:
         return run  # type: ignore[return-value]
 
     return decorate
+
+
+def _image_columns(columns: list[str] | None) -> dict[str, Any]:
+    """The settings of --image-column: one column of images, or those of samples with several fields."""
+    several = columns is not None and len(columns) > 1
+    if several and len(set(columns or ())) < len(columns or ()):
+        raise UsageError(f"--image-column {(columns or [''])[-1]}: a column is named twice, and is one field")
+    return {
+        "data.image_column": columns[0] if columns and not several else None,
+        "data.image_columns": columns if several else None,
+    }
 
 
 def tell_idle(reading: dict[str, Any], test: object) -> None:

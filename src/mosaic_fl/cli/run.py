@@ -21,7 +21,16 @@ from mosaic_fl.cli.options import (
     parse_settings,
 )
 from mosaic_fl.cli.reading import reads_images
-from mosaic_fl.cli.tables import Ignore, SplitColumn, TableSchema, by_column, table_options
+from mosaic_fl.cli.tables import (
+    ClientFields,
+    Ignore,
+    SplitColumn,
+    TableSchema,
+    WithTable,
+    by_column,
+    field_options,
+    table_options,
+)
 from mosaic_fl.config.toml import to_toml
 from mosaic_fl.data.places import require_source
 from mosaic_fl.engines.flower.extra import require_simulation
@@ -43,6 +52,8 @@ def run(
     alpha: Annotated[str | None, typer.Option(metavar="X", help="smaller is more different [0.1]")] = None,
     split: Annotated[str | None, typer.Option(help="how data is spread [niid_bench]")] = None,
     split_column: SplitColumn = None,
+    client_fields: ClientFields = None,
+    with_table: WithTable = False,
     schema: TableSchema = None,
     ignore: Ignore = None,
     models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,random_forest")] = None,
@@ -88,6 +99,7 @@ def run(
         "run.workers": 0 if workers == "auto" else workers,
         "run.centralised": centralised,
         **reading,
+        **field_options(reading, with_table, client_fields),
     }
     config = configure(file, options, settings, preset)
     overrides = {name for name, value in options.items() if value is not None} | parse_settings(settings).keys()

@@ -152,7 +152,8 @@ def _draw(prepared: RunSetup, out: Path, result: dict[str, object]) -> None:
     accuracy_picture(rows(result), pictures / "accuracy.png")
     paths = sorted((out / "contributions").glob("*.contribution"))
     contributions = [Contribution.load(path) for path in paths]
-    if prepared.splits.train.schema.kind.name == "image" and any(c.generator is not None for c in contributions):
+    kinds = [kind.name for kind in prepared.splits.train.schema.fields.values()]
+    if kinds == ["image"] and any(c.generator is not None for c in contributions):
         stream = Stream(prepared.config.run.seed, "pictures")
         sheets = [(f"client {c.client} · {c.architecture}", sheet(c, SAMPLES_PER_CLASS, stream)) for c in contributions]
         class_presence = torch.stack([c.class_counts for c in contributions]) > 0

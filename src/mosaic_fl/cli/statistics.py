@@ -53,9 +53,9 @@ def merge_statistics(files: Sequence[Path], out: Path | None, force: bool) -> No
     """Print or write the schema of all sites, and what to know of it."""
     if out is not None:
         require_free(out, force, *files)
+    from mosaic_fl.data.fields.schema_toml import schema_toml
     from mosaic_fl.data.table.draft import tell
     from mosaic_fl.data.table.merging import merge
-    from mosaic_fl.data.table.schema_toml import schema_toml
     from mosaic_fl.data.table.site_statistics import Statistics
     from mosaic_fl.data.table.sketch import most_error
     from mosaic_fl.storage.files import write_atomic

@@ -39,6 +39,11 @@ class Plan:
     barred: Mapping[Cell, str]
 
     @property
+    def schema(self) -> Schema:
+        """The schema of all samples."""
+        return next(iter(self.splits.values())).train.schema
+
+    @property
     def runnable(self) -> list[Cell]:
         """The cells that can run, in order."""
         return [cell for cell in self.grid.cells() if cell not in self.barred]
@@ -68,7 +73,8 @@ def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
     schema = splits[grid.seeds[0]].train.schema
     models, student = architectures(base, schema)
     if "mixed" in grid.architectures and len(set(models)) < 2:
-        two = "cnn:16,mlp:64" if schema.kind.name == "image" else "mlp:64,mlp:128"
+        two = "mlp:64,mlp:128" if schema.of_rows else "cnn:16,mlp:64"
+        two = "fusion:64,fusion:128" if schema.joins else two
         raise UsageError(
             f"mixed architectures need at least two, not {models[0]} alone: say --models {two}, or --architectures "
             "equal"

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from mosaic_fl.config.names import GeneratorName
 from mosaic_fl.config.section import Reader, ReadSection
+from mosaic_fl.numerics.devices import Precision
 
 BARE: Mapping[str, Any] = {"generator.family": "none", "prototypes.per_class": 0}
 """Settings with which a client sends its classifier alone. The rest of their sections has no effect then."""
@@ -23,6 +24,7 @@ class TrainConfig(ReadSection):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine (with warm-up) or constant")
     batch_size: int = Field(64, ge=2, description="samples a step")
+    precision: Precision = Field("auto", description="auto: bfloat16 products on CUDA; float32")
     epochs: float = Field(30, gt=0, description="passes over the client's training samples")
     min_steps: int = Field(200, ge=1, description="least steps, for small clients")
     max_steps: int = Field(2000, ge=1, description="most steps, for large clients; stronger than min_steps")
@@ -50,6 +52,7 @@ class GeneratorConfig(ReadSection):
     steps: int = Field(1500, ge=1, description="training steps")
     epochs: float = Field(0, ge=0, description="passes over the client's samples instead of steps; 0: steps")
     batch_size: int = Field(64, ge=2, description="samples a step")
+    precision: Precision = Field("auto", description="cvae, flow: as train.precision")
     lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")
     latent: int = Field(
         16, ge=1, le=1024, description="size of the latent z (dcgan: the paper's is 100; flow has its own)"

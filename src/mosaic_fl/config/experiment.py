@@ -30,6 +30,9 @@ class ReadingConfig(Section):
     """How labelled images are read: the same at every site of a federation."""
 
     image_column: str = Field("", description="the column of images; empty: image or img")
+    image_columns: tuple[str, ...] = Field(
+        (), description="columns of images of samples with several fields, beside a table's columns: docs/modalities.md"
+    )
     label_column: str = Field("", description="the column of labels; empty: label, labels or fine_label")
     image_size: int = Field(0, ge=0, le=1024, description="resize to this many pixels a side; 0: as they are")
     channels: Literal["auto", "grey", "colour"] = Field("auto", description="grey, colour; auto: grey if all are")
@@ -75,6 +78,9 @@ class PartitionConfig(ReadSection):
     min_samples: int = Field(10, ge=1, description="least samples a client (niid_bench, quantity_skew)")
     classes_per_client: int = Field(2, ge=1, description="classes each client holds (pathological)")
     noise: float = Field(0.3, ge=0, le=2, description="greatest pixel noise of a client, in −1..1 units (feature_skew)")
+    fields: tuple[str, ...] = Field(
+        (), description='fields that clients have, in turn, as ["left+right", "left"]; empty: all of the data'
+    )
     retries: int = Field(1000, ge=1, le=1_000_000, description="draws before a split is given up")
 
 

@@ -13,6 +13,8 @@ from mosaic_fl.storage.files import require_file
 
 MAX_SPEC = 200  # characters of a name that may come from outside
 TIMM = "timm:"  # begins the names of timm's models
+ANSWERS = "answers"  # a black box: its model stays at its site
+HELD = f"{ANSWERS}:"  # begins the name of a black box whose model the site names too
 IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 Bounds = tuple[tuple[str, int, int, int], ...]
 """(name, least, greatest, default) of each number behind a family's name."""
@@ -28,8 +30,11 @@ FORMS: dict[str, Bounds] = {
     "resnet34": (("width", 1, 256, 64),),
     "resnet50": (("width", 1, 256, 64),),
     "vit": (("width", 1, 1024, 64), ("depth", 1, 24, 4)),
+    "fusion": (("width", 1, 1024, 64),),
 }
 """The built-in families by name, each with the numbers that may follow it."""
+
+JOINING = "fusion"  # the family that takes samples of several fields
 
 TREES = ("trees", 1, 2000, 100)
 ESTIMATOR_FORMS: dict[str, Bounds] = {
@@ -52,7 +57,12 @@ def require_packages(spec: str) -> None:
 
 def is_onnx_file(spec: str) -> bool:
     """Whether this is the path of an ONNX file, not the name of an expert."""
-    return spec.lower().endswith(".onnx")
+    return spec.lower().endswith(".onnx") and not spec.startswith(HELD)
+
+
+def held_by(spec: str) -> str:
+    """The model that a black box answers by, as `random_forest` of `answers:random_forest`; empty for other names."""
+    return spec.removeprefix(HELD) if spec.startswith(HELD) else ""
 
 
 def estimator_numbers(spec: str) -> list[int]:
@@ -87,6 +97,11 @@ def parse(spec: str) -> tuple[str, list[int]]:
 
 def require_form(spec: str) -> None:
     """Raise UsageError for a name that is wrong whatever is installed; for names from the user of this machine."""
+    if spec.startswith(HELD):
+        if spec == HELD or held_by(spec).split(":")[0] == ANSWERS:
+            raise UsageError(f"model {spec!r} names no model that could answer: as {HELD}random_forest")
+        require_form(held_by(spec))
+        return
     if is_onnx_file(spec):
         require_file(Path(spec))
         return

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from mosaic_fl.config.names import TeacherName, TeacherOrAuto
 from mosaic_fl.config.section import Reader, ReadSection
+from mosaic_fl.numerics.devices import Precision
 
 
 class ExpertsConfig(ReadSection):
@@ -96,6 +97,7 @@ class DistillConfig(ReadSection):
         True, description="where generators are weak, let clients compare it with a student of prior images alone"
     )
     batch_size: int = Field(128, ge=2, description="samples a step")
+    precision: Precision = Field("auto", description="as train.precision")
     lr: float = Field(2e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="weight decay")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine (with warm-up) or constant")

@@ -1,5 +1,6 @@
 """The split `by_column`: clients differ in the population, as hospitals do, not in the classes that they hold."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy.typing as npt
 
 from mosaic_fl.config import PartitionConfig
 from mosaic_fl.data.names import in_order, listing
+from mosaic_fl.data.table.frame import Frame, missing_mask, texts
+from mosaic_fl.data.table.values import numbers
 from mosaic_fl.errors import UsageError
 
 Indices = npt.NDArray[np.int64]
@@ -41,3 +44,18 @@ def column_indices(column: Column, config: PartitionConfig) -> list[Indices]:
             f"say --clients {len(sites)}"
         )
     return [np.flatnonzero(site) for site in sites]
+
+
+def split_values(frame: Frame, name: str, label: str, missing: Sequence[str], decimal: str) -> Column | None:
+    """The column that divides the clients: numbers where all its values are some, else texts; None without a name."""
+    if not name:
+        return None
+    if name == label:
+        raise UsageError(f"the column {name!r} is the label: --split niid_bench with --alpha divides by classes")
+    cells = frame.column(name)
+    absent = missing_mask(cells, missing)
+    values = numbers(cells, decimal)
+    if not np.isnan(values[~absent]).any():
+        values[absent] = np.nan
+        return values
+    return np.where(absent, "", texts(cells)).astype(object)

@@ -59,11 +59,11 @@ def read_files(file: Path, reading: ReadingConfig = READING) -> list[tuple[str, 
     table = read_delimited(file)
     column = choose_column(table.columns, reading.image_column, FILE_COLUMNS, IMAGE_OPTION, str(file))
     names = [name.strip() for name in table.cells(column)]
-    return [(name, _resolve(file.parent, name) if name else None) for name in names]
+    return [(name, resolve(file.parent, name) if name else None) for name in names]
 
 
 def _columns(present: list[str], file: Path, reading: ReadingConfig) -> tuple[str, str]:
-    if any(name and _is_file(_resolve(file.parent, name)) for name in present):
+    if any(name and is_file(resolve(file.parent, name)) for name in present):
         raise UsageError(f"{file} begins with a file and not with a header line: write one above, as file,label")
     image = choose_column(present, reading.image_column, FILE_COLUMNS, IMAGE_OPTION, str(file))
     label = choose_column(present, reading.label_column, LABEL_COLUMNS, "--label-column", str(file))
@@ -80,22 +80,23 @@ def _pictures(file: Path, table: Delimited, column: str, reading: ReadingConfig)
     for (number, _), name in zip(table.lines, names, strict=True):
         if not name.strip():
             raise UsageError(f"line {number} of {file} names no file")
-    pictures = [_resolve(file.parent, name) for name in names]
-    missing = [row for row, picture in enumerate(pictures) if not _is_file(picture)]
+    pictures = [resolve(file.parent, name) for name in names]
+    missing = [row for row, picture in enumerate(pictures) if not is_file(picture)]
     if missing and not reading.skip_broken:
         raise _missing(file, table, names, missing)
     return pictures
 
 
-def _resolve(folder: Path, name: str) -> Path:
+def resolve(folder: Path, name: str) -> Path:
     """The file of that name, relative to the folder of the list. Backslashes, as in paths of Windows, are tried too."""
     for candidate in (name, name.strip(), name.strip().replace("\\", "/")):
-        if _is_file(folder / candidate):
+        if is_file(folder / candidate):
             return folder / candidate
     return folder / name.strip()
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a path that cannot be one is none."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # a name too long, a zero byte

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import PartitionConfig
+from mosaic_fl.data.client_fields import client_fields, with_own_fields
 from mosaic_fl.data.column_split import column_indices
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.errors import UsageError
@@ -51,8 +52,18 @@ def partition(
 
     `column` holds the values (n,) that divide the clients of the split `by_column`: see `column_split`. Every sample
     goes to exactly one client, except that `pathological` leaves classes out when clients · classes_per_client <
-    classes. Raises UsageError as `partition_indices` does.
+    classes. `config.fields` says which fields each client has; samples that have none of them are left out. Raises
+    UsageError as `partition_indices` does.
     """
+    fields = client_fields(config, train.schema)
+    shards = _shards(train, config, seed, column)
+    if not fields:
+        return shards
+    return [with_own_fields(shard, client, fields[client % len(fields)]) for client, shard in enumerate(shards)]
+
+
+def _shards(train: Dataset, config: PartitionConfig, seed: int, column: npt.NDArray[Any] | None) -> list[Dataset]:
+    """One shard per client, with all fields."""
     if column is not None:
         if config.split != "by_column":
             raise UsageError(f"data.split_column divides the clients: partition.split is by_column, not {config.split}")

@@ -8,7 +8,8 @@ from mosaic_fl.extras import require
 from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
 
 EMBEDDED_TABLES = ("breast_cancer", "wine")
-EMBEDDED = ("digits", *EMBEDDED_TABLES)
+EMBEDDED_VIEWS = "digits-views"
+EMBEDDED = ("digits", EMBEDDED_VIEWS, *EMBEDDED_TABLES)
 """The names of data sets that need no file: `data.embedded` has them."""
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".npz", ".npy")
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.fields.rows import has_fields
+from mosaic_fl.data.fields.schema_toml import read_toml_schema
+from mosaic_fl.data.fields.settings import labelled_by, reading_as_fields
 from mosaic_fl.data.sources import load_file
-from mosaic_fl.data.table.schema_toml import read_table_schema
 from mosaic_fl.data.tables import is_tabular
 from mosaic_fl.data.vectors import of_vectors
 from mosaic_fl.domains.dataset import Dataset
@@ -25,9 +27,9 @@ def schema_text(schema: Schema) -> str:
 
 
 def read_schema(path: Path) -> Schema:
-    """The schema in a file of at most 4 MiB, TOML of tables or JSON; raises UsageError, with its name, for others."""
+    """The schema in a file of at most 4 MiB, TOML (of tables, of fields) or JSON; raises UsageError, with its name."""
     if path.suffix.lower() == ".toml":
-        return read_table_schema(path)
+        return read_toml_schema(path)
     content = read_bytes(path, MAX_BYTES)
     try:
         value = json.loads(content.decode("utf-8-sig"))
@@ -51,6 +53,9 @@ def load_own(
     schema = read_schema(schema_file)
     if classes is not None:
         raise UsageError(f"the classes are those of {schema_file}: leave out the other ones")
+    if has_fields(schema):
+        labelled = labelled_by(reading, schema_file)
+        return load_file(path, reading_as_fields(schema, labelled, str(schema_file)), schema)
     return load_file(path, reading_as(schema, reading, str(schema_file)), schema)
 
 

@@ -12,17 +12,28 @@ from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.agreement import common_classes
 from mosaic_fl.data.csv_list import read_csv
 from mosaic_fl.data.delimited import CSV_SUFFIXES
-from mosaic_fl.data.embedded import LABEL, digits, embedded_table
+from mosaic_fl.data.embedded import LABEL, digits, digits_views, embedded_table
+from mosaic_fl.data.fields.settings import reading_of_fields, with_image_columns
+from mosaic_fl.data.fields.splits import field_splits, load_field_rows, load_field_splits, require_files_of
 from mosaic_fl.data.folders import read_folder
 from mosaic_fl.data.hub import read_hub
 from mosaic_fl.data.labels import in_classes
 from mosaic_fl.data.parts import Place, locate
-from mosaic_fl.data.places import EMBEDDED, EMBEDDED_TABLES, HUB_NAME, at_home, existing, is_lost_path, no_source
+from mosaic_fl.data.places import (
+    EMBEDDED,
+    EMBEDDED_TABLES,
+    EMBEDDED_VIEWS,
+    HUB_NAME,
+    at_home,
+    existing,
+    is_lost_path,
+    no_source,
+)
 from mosaic_fl.data.reading import read_parquet
 from mosaic_fl.data.rows import READING, Rows, join
 from mosaic_fl.data.table.reading import is_table
 from mosaic_fl.data.tables import are_tables, is_tabular, load_rows, load_splits, require_more, splits_of
-from mosaic_fl.data.validation import Indices, hold_out
+from mosaic_fl.data.validation import TEST_SHARE, Indices, hold_out
 from mosaic_fl.data.vectors import are_vectors, load_vectors, of_vectors, vector_splits
 from mosaic_fl.domains.dataset import Dataset, Splits, image_dataset
 from mosaic_fl.domains.image.decoding import decode
@@ -33,21 +44,21 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 
-# The share and the stream of a test set, for a data set without one: the same for every seed of a run.
-TEST_SHARE = 0.2
+# The stream of a test set, for a data set without one: the same for every seed of a run.
 TEST_STREAM = Stream(0, "test-split")
 
 
 def load(config: DataConfig, seed: int) -> Splits:
     """The training and test images of `config.name`; `seed` draws `max_train` and `max_test` samples of them.
 
-    The name is `digits`, `breast_cancer` or `wine`; a folder with *train*.parquet and *test*.parquet, or the beginning
+    The name is that of an embedded set, as `digits`; a folder with *train*.parquet and *test*.parquet, or the beginning
     of such names (`data/mnist`); one Parquet file, or a CSV that lists files and labels; a folder of images, one
     sub-folder a class, or of such folders called train, test or validation, which may have lists, too; or hub:ORG/NAME.
     Without a test set, the validation set is used as one, or a fifth of each class. Images keep their channels (1 grey,
     3 RGB) and size, or get `config.image_size` pixels a side. Raises UsageError for anything but a data set, for images
     of different sizes, for a class that the training data or the names lack, and for a class only in the test set.
     """
+    config = with_image_columns(config)
     place = _own_place(config.name, config)
     if config.name in EMBEDDED and Path(config.name).exists():
         note(
@@ -56,6 +67,12 @@ def load(config: DataConfig, seed: int) -> Splits:
     if config.name in EMBEDDED_TABLES:
         labelled = config.model_copy(update={"label_column": config.label_column or LABEL})
         return _subsets(splits_of(embedded_table(config.name), None, labelled, TEST_STREAM), config, seed)
+    if config.name == EMBEDDED_VIEWS:
+        labelled = config.model_copy(update={"label_column": config.label_column or LABEL})
+        return _subsets(field_splits(digits_views(), None, labelled, TEST_STREAM), config, seed)
+    if config.image_columns:
+        files = require_files_of(place, config)
+        return _subsets(load_field_splits(files, place.testing() if place else [], config, TEST_STREAM), config, seed)
     if place is not None and not config.schema_file and are_vectors(place.training(), config):
         return _subsets(vector_splits(place.training(), place.testing(), config, TEST_STREAM), config, seed)
     if place is not None and are_tables(place.training(), config):
@@ -91,11 +108,14 @@ def load_file(
     note. Raises UsageError for anything but a data set, and where class names or image shapes contradict `schema` or
     `classes`.
     """
+    reading = reading_of_fields(schema, reading)
     place = _existing_place(path, reading)
     files = place.training()
     if place.parts:
         note(f"of {path}, the training part is read: {place.names(files)}")
         place.tell_unread("validation", "test")
+    if reading.image_columns:
+        return require_more(load_field_rows(files, str(path), reading, schema), str(path))
     if of_vectors(schema) if schema else are_vectors(files, reading):
         return load_vectors(files, str(path), reading, schema, classes)
     if are_tables(files, reading, schema):
@@ -109,6 +129,10 @@ def load_test(path: str | Path, schema: Schema, reading: ReadingConfig = READING
     In a folder with parts the test part is read. Class names are matched to those of the schema. Another image size in
     `reading` is ignored with a note. Raises UsageError as `load_file` does.
     """
+    reading = reading_of_fields(schema, reading)
+    if reading.image_columns:
+        files = _test_files(_existing_place(path, reading), path)
+        return load_field_rows(files, str(path), reading.model_copy(update={"channels": "grey"}), schema)
     if is_tabular(schema):
         return load_rows(_test_files(_existing_place(path, reading), path), str(path), reading, schema)
     if of_vectors(schema):
@@ -126,7 +150,7 @@ def check_test(path: str | Path, reading: ReadingConfig = READING) -> None:
     """Raise UsageError unless `load_test` finds labelled images, none of which is decoded, or a table."""
     place = _existing_place(path, reading)
     files = _test_files(place, path)
-    if not is_table(files[0], reading) and not are_vectors(files, reading):
+    if not (reading.image_columns or is_table(files[0], reading) or are_vectors(files, reading)):
         _read(files, place, reading)
 
 

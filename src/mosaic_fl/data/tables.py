@@ -2,32 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from mosaic_fl.config import DataConfig, ReadingConfig
+from mosaic_fl.data.column_split import split_values
 from mosaic_fl.data.delimited import CSV_SUFFIXES
+from mosaic_fl.data.fields.schema_toml import read_toml_schema
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.table.decimals import decimal_sign
 from mosaic_fl.data.table.differences import FEWEST
 from mosaic_fl.data.table.draft import classes_of, draft, tell, widened
-from mosaic_fl.data.table.frame import Frame, missing_mask, texts
+from mosaic_fl.data.table.frame import Frame
 from mosaic_fl.data.table.reading import is_table, read_frames
 from mosaic_fl.data.table.rows import read_rows, table_of
-from mosaic_fl.data.table.schema_toml import read_table_schema
-from mosaic_fl.data.table.values import numbers
-from mosaic_fl.data.validation import held_out
+from mosaic_fl.data.validation import TEST_SHARE, held_out
 from mosaic_fl.domains.dataset import Dataset, Splits
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.domains.table import Table
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 
 PICTURES = ("image_column", "image_size", "channels", "fit", "pixel_range", "skip_broken")
 """Settings of a `ReadingConfig` that say how images are read."""
-TEST_SHARE = 0.2  # as for images
 
 
 def are_tables(files: Sequence[Path], reading: ReadingConfig, schema: Schema | None = None) -> bool:
@@ -61,7 +57,7 @@ def splits_of(frame: Frame, rest: Frame | None, config: DataConfig, stream: Stre
     the clients is no feature then. Raises UsageError for rows that cannot be read.
     """
     tell_idle(config, config.name)
-    schema = read_table_schema(Path(config.schema_file)) if config.schema_file else None
+    schema = read_toml_schema(Path(config.schema_file)) if config.schema_file else None
     missing = table_of(schema).missing if schema else config.missing
     label = frame.label_column(config.label_column or (table_of(schema).label if schema else ""))
     if rest is None:
@@ -71,7 +67,7 @@ def splits_of(frame: Frame, rest: Frame | None, config: DataConfig, stream: Stre
             raise UsageError(f"{frame.source} has too few samples ({len(frame)}) to set a fifth aside for testing")
         frame, rest = frame.at(~chosen), frame.at(chosen)
     decimal = table_of(schema).decimal if schema else decimal_sign(frame, set(frame.columns) - {label}, missing)
-    column = _split_column(frame, config.split_column, label, missing, decimal)
+    column = split_values(frame, config.split_column, label, missing, decimal)
     if schema is None:
         ignore = dict.fromkeys(config.ignore, "data.ignore names it")
         if column is not None and column.dtype == object:
@@ -85,27 +81,12 @@ def splits_of(frame: Frame, rest: Frame | None, config: DataConfig, stream: Stre
             all_classes=True,
         )
         tell(drafted, frame.source)
-        schema = widened(drafted.schema, rest)
+        schema = Schema({Table.name: widened(table_of(drafted.schema), rest)}, drafted.schema.classes)
         frame, rest = (part.without(drafted.left_out) for part in (frame, rest))
     elif config.ignore:
         note(f"{config.schema_file} says which columns are features: data.ignore has no use")
     kept, rows = read_rows(frame, schema, config, drafted=not config.schema_file)
     return Splits(config.name, rows, read_rows(rest, schema, config)[1], None if column is None else column[kept])
-
-
-def _split_column(frame: Frame, name: str, label: str, missing: Sequence[str], decimal: str) -> npt.NDArray[Any] | None:
-    """The column that divides the clients: numbers where all its values are some, else texts; None without a name."""
-    if not name:
-        return None
-    if name == label:
-        raise UsageError(f"the column {name!r} is the label: --split niid_bench with --alpha divides by classes")
-    cells = frame.column(name)
-    absent = missing_mask(cells, missing)
-    values = numbers(cells, decimal)
-    if not np.isnan(values[~absent]).any():
-        values[absent] = np.nan
-        return values
-    return np.where(absent, "", texts(cells)).astype(object)
 
 
 def load_rows(files: Sequence[Path], source: str, reading: ReadingConfig, schema: Schema | None) -> Dataset:

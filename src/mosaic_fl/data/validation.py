@@ -7,6 +7,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.numerics.randomness import Stream
 
 Indices = npt.NDArray[np.int64]
+TEST_SHARE = 0.2  # of a test set, for a data set without one
 
 # 0.29 · 100 is 28.999… in binary: without this, `floor` would give one sample less than a reader expects.
 _ROUNDING = 1e-9

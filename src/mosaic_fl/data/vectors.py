@@ -12,7 +12,7 @@ from torch import Tensor
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.labels import Labels, by_name, in_classes
 from mosaic_fl.data.names import in_order
-from mosaic_fl.data.validation import hold_out
+from mosaic_fl.data.validation import TEST_SHARE, hold_out
 from mosaic_fl.data.vector_files import is_vector_file, read_vectors
 from mosaic_fl.domains.dataset import Dataset, Splits
 from mosaic_fl.domains.samples import Samples
@@ -20,8 +20,6 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.randomness import Stream
-
-TEST_SHARE = 0.2  # as for images
 
 Array = npt.NDArray[Any]
 

@@ -4,11 +4,11 @@ import io
 import tomllib
 import zipfile
 import zlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mosaic_fl.errors import MosaicError
+from mosaic_fl.release import release
 from mosaic_fl.storage.files import write_atomic
 
 CLIENT_APP = "mosaic_fl.engines.flower.client_app:app"
@@ -23,7 +23,7 @@ def pyproject() -> str:
     """The whole app: the text of its pyproject.toml, with the installed version."""
     return f"""[project]
 name = "{NAME}"
-version = "{version("mosaic-fl")}"
+version = "{release()}"
 description = "Names the installed mosaic_fl; holds no code."
 license = "Apache-2.0"
 dependencies = []
@@ -68,7 +68,7 @@ def _require_same_app(app: dict[str, Any]) -> None:
     """Raise MosaicError unless the pyproject.toml `app` has the same content as that of this package."""
     own_app = tomllib.loads(pyproject())
     project = app.get("project", {})
-    own_version = version("mosaic-fl")
+    own_version = release()
     if not isinstance(project, dict) or project.get("name") != NAME:
         raise refusal("it is another app")
     if project.get("version") != own_version:

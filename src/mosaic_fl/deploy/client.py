@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from mosaic_fl.deploy import flower
@@ -19,6 +18,7 @@ from mosaic_fl.deploy.processes import Child, Command, Processes, free_port, int
 from mosaic_fl.deploy.reach import Answer, UnreachableError, ask
 from mosaic_fl.engines.flower.site import SiteFile
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.release import release
 
 POLL = 0.3  # seconds between checks of the node
 SLOW = 30.0  # seconds without a connection until a line says so
@@ -133,7 +133,7 @@ def _ask(plan: ClientPlan) -> Answer:
 
 def _accept(answer: Answer, plan: ClientPlan, mark: str | None) -> None:
     """Raise MosaicError if the server has another version, or does not know the key with the fingerprint `mark`."""
-    own_version = version("mosaic-fl")
+    own_version = release()
     if answer.version not in (None, own_version):
         server_version = (answer.version or "")[:20]
         raise MosaicError(

@@ -9,12 +9,12 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
 from mosaic_fl.deploy.processes import Command, as_words
+from mosaic_fl.release import release
 from mosaic_fl.storage.files import write_atomic
 
 # The calls of a node whose key is registered. `register-node` and `unregister-node` are not among them: nodes are
@@ -54,7 +54,7 @@ class Face:
 
 def hello(fingerprints: Iterable[str]) -> str:
     """The public answer to `HELLO`, as JSON: the server's version and the fingerprints of the registered keys."""
-    return json.dumps({"mosaic_fl": version("mosaic-fl"), "keys": sorted(fingerprints)})
+    return json.dumps({"mosaic_fl": release(), "keys": sorted(fingerprints)})
 
 
 def public_pem(path: Path) -> str:

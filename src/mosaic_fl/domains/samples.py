@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,10 @@ from mosaic_fl.domains.kind import Kind
 from mosaic_fl.errors import UsageError, unknown
 
 Inputs = Tensor | dict[str, Tensor]
-"""The inputs of a network: float32 (n, …), or a dictionary of such tensors by field, where samples have several."""
+"""The inputs of a network: float32 (n, …), or a dictionary of such tensors by field, where samples have several.
+
+The dictionary holds, too, under the field's name and `PRESENT`, float32 (n, 1): 1 where a sample has the field, else 0.
+"""
 Index = Tensor | slice
 # Suffixes of tensors beside a field's values in a file: which rows have the field, and which values are missing.
 PRESENT = "?"
@@ -69,6 +73,10 @@ class Samples:
         rows = self.present.get(name)
         return torch.ones(len(self), dtype=torch.bool, device=self.values[name].device) if rows is None else rows
 
+    def having_any(self) -> Tensor:
+        """Which samples have a field at all: bool (n,)."""
+        return torch.stack([self.having(name) for name in self.kinds]).any(0)
+
     def with_fields(self, names: Sequence[str]) -> "Samples":
         """The samples with the fields `names` alone: no sample has any of the others, whose values are zeros.
 
@@ -91,12 +99,21 @@ class Samples:
         """Parts of `size` samples in their order; the last may be smaller."""
         return [self[slice(start, start + size)] for start in range(0, max(len(self), 1), size)]
 
+    def part(self, names: Sequence[str]) -> "Samples":
+        """The samples with the fields `names` alone, in the order of all fields; the others are no fields any more."""
+        if self.kinds.keys() <= set(names):
+            return self
+        kinds = {name: kind for name, kind in self.kinds.items() if name in names}
+        present = {name: rows for name, rows in self.present.items() if name in names}
+        return Samples(kinds, {name: self.values[name] for name in kinds}, present)
+
     def inputs(self) -> Inputs:
         """The inputs of a network: the one field's values, or those of all by name, 0 where a row lacks the field."""
         if len(self.kinds) == 1:
             name, kind = next(iter(self.kinds.items()))
             return kind.to_network(self.values[name])
-        return {name: self._input(name, kind) for name, kind in self.kinds.items()}
+        inputs = {name: self._input(name, kind) for name, kind in self.kinds.items()}
+        return inputs | {name + PRESENT: self.having(name).float()[:, None] for name in self.kinds}
 
     def _input(self, name: str, kind: Kind) -> Tensor:
         values = kind.to_network(self.values[name])
@@ -111,6 +128,26 @@ class Samples:
             name: kind.varied(self.values[name], kind.augmentation(setting), rng) for name, kind in self.kinds.items()
         }
         return Samples(self.kinds, values, self.present)
+
+    def can_draw_changes(self, setting: str) -> bool:
+        """Whether `draw_changes` can draw what `varied` draws: the kind of the one field has to."""
+        return len(self.kinds) == 1 and not self.present and hasattr(self.kind, "draw_changes")
+
+    def draw_changes(self, n: int, setting: str, rng: torch.Generator) -> tuple[Tensor, ...]:
+        """What `varied` draws for `n` samples, on the CPU, for `changed`; see `can_draw_changes`."""
+        kind: Any = self.kind
+        changes: tuple[Tensor, ...] = kind.draw_changes(n, kind.augmentation(setting), rng)
+        return changes
+
+    def changed(self, *changes: Tensor) -> "Samples":
+        """A copy varied by the draws of `draw_changes`."""
+        kind: Any = self.kind
+        return Samples(self.kinds, {next(iter(self.kinds)): kind.changed(self.only, *changes)})
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the first field."""
+        return next(iter(self.kinds.values()))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Samples":
         values = {name: change(tensor) for name, tensor in self.values.items()}
@@ -127,11 +164,28 @@ def concatenate(parts: Sequence[Samples]) -> Samples:
 
 
 def from_network(kinds: Mapping[str, Kind], outputs: Inputs) -> Samples:
-    """Samples at rest from a generator's outputs, which have the form of a network's inputs."""
+    """Samples at rest from a generator's outputs, which have the form of a network's inputs.
+
+    No sample has a field that is not among the outputs.
+    """
     if isinstance(outputs, Tensor):
         name, kind = next(iter(kinds.items()))
         return Samples(kinds, {name: kind.to_rest(outputs)})
-    return Samples(kinds, {name: kind.to_rest(outputs[name]) for name, kind in kinds.items()})
+    fields = [name for name in kinds if name in outputs]
+    first = outputs[fields[0]]
+    values = {
+        name: kind.to_rest(outputs[name]) if name in outputs else kind.zeros(len(first)).to(first.device)
+        for name, kind in kinds.items()
+    }
+    return Samples(kinds, values).with_fields(fields)
+
+
+def example_inputs(kinds: Mapping[str, Kind], n: int, make: Callable[[Sequence[int]], Tensor]) -> Inputs:
+    """The inputs of a network for `n` samples that have all fields; `make` gives values float32 of a shape."""
+    if len(kinds) == 1:
+        return make((n, *next(iter(kinds.values())).shape))
+    values = {name: make((n, *kind.shape)) for name, kind in kinds.items()}
+    return values | {name + PRESENT: torch.ones(n, 1) for name in kinds}
 
 
 def to_tensors(samples: Samples, prefix: str) -> dict[str, Tensor]:

@@ -13,9 +13,11 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.engines.answer_store import ASKING, AnswerStore
 from mosaic_fl.engines.contribution_store import ContributionStore
 from mosaic_fl.engines.sites import tally
 from mosaic_fl.engines.tasks import (
+    AnswerTask,
     CeilingTask,
     ContributeTask,
     EvaluateTask,
@@ -28,9 +30,11 @@ from mosaic_fl.engines.tasks import (
     Workplace,
 )
 from mosaic_fl.engines.workers import InProcess, Workers
-from mosaic_fl.errors import MosaicError
+from mosaic_fl.errors import MosaicError, in_one_line
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.query import Answer, Query, answer_from
+from mosaic_fl.notes import note
 from mosaic_fl.numerics.states import State
 from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.storage.stopwatch import CLIENTS
@@ -142,6 +146,31 @@ class LocalFederation:
         """The aggregator `state`, trained by each of `clients` on the experts' outputs on its validation split."""
         outputs = self._experts_outputs(contributions, clients)
         return self._all({k: FusionTask(k, *outputs[k], state, settings, round) for k in clients})
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """The answers of black boxes, computed or recalled; a note says whose are missing, and why."""
+        store = AnswerStore(self.journal)
+        answers = {query.client: answer for query in queries if (answer := store.recall(query)) is not None}
+        for query in queries:
+            self.seconds[query.client] += store.seconds(query) if query.client in answers else 0.0
+        unanswered = {query.client: query for query in queries if query.client not in answers}
+        with self.journal.clock.stage(ASKING):
+            futures = {client: self.workers.submit(AnswerTask(query)) for client, query in unanswered.items()}
+            for client, query in unanswered.items():
+                try:
+                    answers[client] = self._answered(query, futures[client], store)
+                except MosaicError as error:
+                    if isinstance(error.__cause__, BrokenProcessPool):
+                        raise
+                    note(f"client {client}, a black box, gave no answers: {in_one_line(error)}")
+        return [answers[query.client] for query in queries if query.client in answers]
+
+    def _answered(self, query: Query, future: "Future[TaskResult]", store: AnswerStore) -> Answer:
+        result = self._result(future)
+        self.seconds[query.client] += result.seconds
+        answer = answer_from(query, result.value, "its answer")
+        store.keep(query, answer, result)
+        return answer
 
     def _experts_outputs(
         self, contributions: Sequence[Contribution], clients: Sequence[int]

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mosaic_fl.client.answering import answer_at, hold
 from mosaic_fl.client.contribute import Site, contribute, split
 from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.statistics import batch_statistics
@@ -20,6 +21,7 @@ from mosaic_fl.config.client import BARE
 from mosaic_fl.domains.dataset import pool
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import HIGHEST_LOSS, MILLINATS, FitJob, Fitted, Start
+from mosaic_fl.exchange.query import Query
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.experts.training import train_classifier
@@ -164,6 +166,21 @@ class EvaluateTask:
         predictions = outputs.argmax(1)
         cells: Tensor = torch.bincount(validation.labels * classes + predictions, minlength=classes**2)
         return TaskResult(cells.view(classes, classes), time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class AnswerTask:
+    """The bytes of the answer of a black box to `query`: by its model `held`, or one trained now, or its function."""
+
+    query: Query
+    held: Contribution | None = None
+
+    def __call__(self, place: Workplace) -> TaskResult:
+        start = time.perf_counter()
+        site = place.sites[self.query.client]
+        held = hold(site, place.config, place.device) if self.held is None else self.held
+        answer = answer_at(site, self.query, held, place.device)
+        return TaskResult(answer.to_bytes(), time.perf_counter() - start)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.query import Answer, Query
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.numerics.states import State
 
@@ -121,6 +122,12 @@ class Federation(Protocol):
         changes to the `meta` section, where 0 `steps` are one pass. An answer's `samples` are those of the split, its
         figures on them. A client with an empty split returns `state` unchanged and 0 samples. A client that did not
         contribute may answer too. The list may be empty.
+        """
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """The answers of black boxes to queries, one each at most; answers are stored, so a resume asks who is missing.
+
+        Who fails, answers too late, or with what are no answers, is told with the reason. The list may be empty.
         """
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.data.arrays import from_arrays, pixels_of
-from mosaic_fl.data.table.memory import values_of
+from mosaic_fl.data.memory import samples_in, values_of
 from mosaic_fl.data.vectors import vectors_of
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.kind import Kind
@@ -119,6 +119,10 @@ class GlobalModel:
             samples = images.samples if isinstance(images, Dataset) else images
             _require_fields(samples.kinds, self.schema.fields)
             return samples
+        if len(self.schema.fields) > 1:
+            if value_range is not None:
+                raise UsageError("the model takes several fields with values of their own: leave value_range out")
+            return samples_in(images, self.schema)
         kind = self.schema.kind.name
         if kind == "image":
             values = pixels_of(images, self.schema, value_range)

@@ -113,6 +113,16 @@ def received(data: bytes, source: str) -> tuple[dict[str, Any], dict[str, Tensor
     return manifest, tensors, digest
 
 
+def answer_from(query: Query, data: bytes, source: str) -> Answer:
+    """The checked answer to a query, from bytes that may come from anywhere; raises UsageError."""
+    if len(data) > (most := query.most_answer_bytes):
+        raise UsageError(f"{source}: {len(data):,} bytes; an answer to this query has {most:,} at most")
+    manifest, tensors, digest = received(data, source)
+    if digest != query.digest:
+        raise UsageError(f"{source}: it answers another query")
+    return answer_to(query, manifest, tensors, source)
+
+
 def answer_to(query: Query, manifest: dict[str, Any], tensors: dict[str, Tensor], source: str) -> Answer:
     """The checked answer to a query, from the parts of `received`; raises UsageError that names the `source`."""
     match manifest, tensors:

@@ -6,7 +6,6 @@ is checked, and predictions are computed here: they need no XGBoost, which can l
 
 import json
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -74,8 +73,8 @@ def _rows(samples: Samples) -> Tensor:
 
 
 def width_of(schema: Schema) -> int:
-    """The number of values of a row."""
-    return sum(prod(kind.shape) for kind in schema.fields.values())
+    """The number of values of a row, with a flag for each field where there are several."""
+    return schema.size + len(schema.fields) * schema.joins
 
 
 def state_of(content: bytes) -> State:

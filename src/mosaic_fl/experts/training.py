@@ -16,10 +16,13 @@ from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.models.trainable import trainable
+from mosaic_fl.numerics.placement import bring_back, settle
+from mosaic_fl.numerics.precision import mixed
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
+from mosaic_fl.training.descent import can_be_captured, descend_on
 from mosaic_fl.training.hooks import BestWeights, every, progress, require_finite, schedule
-from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.loop import StepTaken
 from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import adamw, cosine
 from mosaic_fl.training.steps import PlainStep
@@ -58,24 +61,33 @@ def train_classifier(
     """
     trainable(model)
     steps = steps_for(len(train), config)
-    draw = batches(len(train), config.batch_size, stream.torch())
+    order = batches(len(train), config.batch_size, stream.torch())
     samples = train.samples.to(device)
     labels = train.labels.to(device)
+    checks = replace(validation, samples=validation.samples.to(device))
     augmentation = replace(stream, stage=f"{stream.stage}/augment").torch()
-    model.to(device).train()
+    settle(model.train(), device)
     term = LatentTerm(latent, model, Stream(stream.seed, "latent", stream.client, stream.round)) if latent else None
     objective = Objective(model, train.class_counts(), config, term)
     optimiser = _optimiser(model, config)
     best = BestWeights(model, config.patience)
 
-    def loss(_: int) -> Tensor:
-        index = next(draw).to(device)
-        return objective(samples[index].varied(config.augment, augmentation).inputs(), labels[index])
+    planned = samples.can_draw_changes(config.augment)
+
+    def draw(_: int) -> tuple[Tensor, ...]:
+        index = next(order)
+        return (index, *samples.draw_changes(len(index), config.augment, augmentation)) if planned else (index,)
+
+    def loss(index: Tensor, *changes: Tensor) -> Tensor:
+        batch = samples[index]
+        batch = batch.changed(*changes) if planned else batch.varied(config.augment, augmentation)
+        return objective(batch.inputs(), labels[index])
 
     def look(state: StepTaken) -> bool:
         value = state.loss.item()
         require_finite("the loss", value, state.step, f"lower train.lr (now {config.lr})")
-        figures = score(model, validation, device, objective.supervised)
+        with mixed(device, config.precision):
+            figures = score(model, checks, device, objective.supervised)
         logs = {f"validation_{name}": figure for name, figure in figures.items() if name != "samples"}
         monitor.log(state.step, loss=value, **logs)
         return len(validation) > 0 and best.offer(figures["loss"])
@@ -83,11 +95,14 @@ def train_classifier(
     hooks = [schedule(cosine(optimiser, steps))] if config.schedule == "cosine" else []
     hooks += [progress(monitor), every(config.check_every, look)]
     with stream.ambient():  # for dropout in a user's own model
-        count = descend(loss, PlainStep(optimiser), steps, hooks)
+        capturable = planned and latent is None and can_be_captured(model)
+        update = PlainStep(optimiser)
+        count = descend_on(device, draw, loss, update, steps, hooks, precision=config.precision, capturable=capturable)
     monitor.progress(steps, steps)  # it may have stopped early
-    model.cpu().eval()
-    best.load_into(model)
-    return TrainingResult(count, score(model, validation, torch.device("cpu"), objective.supervised))
+    best.load_into(model.eval())
+    figures = score(model, checks, device, objective.supervised)
+    bring_back(model)
+    return TrainingResult(count, figures)
 
 
 def score(

@@ -8,6 +8,7 @@ import torch
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.kind import no_outline
 from mosaic_fl.experts.naming import kind_of
@@ -32,9 +33,9 @@ def foresee_run(prepared: RunSetup, *, first: bool = False) -> Forecast | None:
     With `first` it is the first line of the run itself, and None where the run is too short for a forecast. Without it
     this is a dry run.
     """
-    if not only_networks([site.architecture for site in prepared.sites], first=first):
-        return None
     train = prepared.splits.train
+    if not can_tell([site.architecture for site in prepared.sites], train.schema, first=first):
+        return None
     experts = [site.architecture for site in prepared.sites]
     bench = Bench(prepared.config, train.schema, prepared.device, experts, train)
     return foresee(plan_run(prepared), bench, first=first)
@@ -42,7 +43,7 @@ def foresee_run(prepared: RunSetup, *, first: bool = False) -> Forecast | None:
 
 def foresee_contribution(site: Site, config: Config, device: torch.device, *, first: bool = False) -> Forecast | None:
     """The forecast of `mosaic contribute`; see `foresee_run`."""
-    if not only_networks([site.architecture], first=first):
+    if not can_tell([site.architecture], site.data.schema, first=first):
         return None
     bench = Bench(config, site.data.schema, device, [site.architecture], site.data)
     return foresee(plan_contribution(site, config, device), bench, first=first)
@@ -50,7 +51,7 @@ def foresee_contribution(site: Site, config: Config, device: torch.device, *, fi
 
 def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Forecast | None:
     """The forecast of `mosaic distill`; see `foresee_run`."""
-    if not only_networks([c.architecture for c in prepared.contributions], first=first):
+    if not can_tell([c.architecture for c in prepared.contributions], prepared.schema, first=first):
         return None
     contributions = prepared.contributions
     schema = prepared.schema
@@ -58,6 +59,21 @@ def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Fore
     test = len(prepared.test) if prepared.test else 0
     plan = plan_distillation(contributions, prepared.config, schema, prepared.student, test)
     return foresee(plan, bench, first=first)
+
+
+def can_tell(experts: Sequence[str], schema: Schema, *, first: bool) -> bool:
+    """Whether `only_networks` and `one_field` both hold."""
+    return one_field(schema, first=first) and only_networks(experts, first=first)
+
+
+def one_field(schema: Schema, *, first: bool) -> bool:
+    """Whether samples have one field: the cost of several is unknown; raises UsageError as `only_networks` does."""
+    if schema.joins and not first:
+        raise UsageError(
+            f"nobody can tell beforehand what samples of several fields ({', '.join(schema.fields)}) take: leave out "
+            "--dry-run and --minutes"
+        )
+    return not schema.joins
 
 
 def only_networks(experts: Sequence[str], *, first: bool) -> bool:

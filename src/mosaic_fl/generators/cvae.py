@@ -21,11 +21,12 @@ from mosaic_fl.generators.density import ClassMixture, compact, most_components
 from mosaic_fl.generators.family import Family
 from mosaic_fl.generators.perceptual import LayerOutputs, frozen
 from mosaic_fl.numerics.devices import images_at_once
+from mosaic_fl.numerics.placement import bring_back, settle
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, under
 from mosaic_fl.training.batches import batches
+from mosaic_fl.training.descent import can_be_captured, descend_on
 from mosaic_fl.training.hooks import every, log_generator, progress, schedule
-from mosaic_fl.training.loop import descend
 from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import cosine
 from mosaic_fl.training.steps import PlainStep
@@ -115,7 +116,7 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of z, each (n, latent)."""
         hidden = torch.cat([self.body(images), F.one_hot(labels, self.classes).to(images.dtype)], 1)
-        mean, log_variance = self.exit(hidden).chunk(2, 1)
+        mean, log_variance = self.exit(hidden).float().chunk(2, 1)
         return mean, log_variance.clamp(-12, 6)
 
 
@@ -148,22 +149,26 @@ def train_vae(
     """
     spec = GeneratorSpec("cvae", config.latent, config.width)
     with stream.ambient():
-        decoder = Decoder(spec, data.schema).to(device)
-        encoder = Encoder(spec, data.schema).to(device)
+        decoder = Decoder(spec, data.schema)
+        encoder = Encoder(spec, data.schema)
+    settle(decoder, device)
+    settle(encoder, device)
     rng = stream.torch()
-    draw = batches(len(data), config.batch_size, rng)
+    order = batches(len(data), config.batch_size, rng)
     values = data.samples.only.to(device)
     labels = data.labels.to(device)
     optimiser = torch.optim.Adam([*decoder.parameters(), *encoder.parameters()], lr=config.lr, fused=True)
     weight = config.perceptual * math.prod(data.schema.shape)
     layers = LayerOutputs(expert) if expert is not None and weight else None
 
-    def loss(_: int) -> Tensor:
-        index = next(draw).to(device)
+    def draw(_: int) -> tuple[Tensor, Tensor]:
+        index = next(order)
+        return index, torch.randn(len(index), spec.latent, generator=rng)
+
+    def loss(index: Tensor, noise: Tensor) -> Tensor:
         x = data.schema.kind.to_network(values[index])
         y = labels[index]
         mean, log_variance = encoder(x, y)
-        noise = torch.randn(mean.shape, generator=rng).to(device)
         pixel_logits = decoder.pixel_logits(mean + noise * (0.5 * log_variance).exp(), y)
         evidence = evidence_loss(pixel_logits, x, mean, log_variance, config.kl)
         if layers is None:
@@ -173,9 +178,12 @@ def train_vae(
     look = every(LOG_EVERY, log_generator(monitor, config.lr), from_first=True)
     hooks = [schedule(cosine(optimiser, config.steps)), progress(monitor), look]
     with frozen(expert, device) if expert is not None else nullcontext(), layers or nullcontext():
-        descend(loss, PlainStep(optimiser), config.steps, hooks)
-    decoder.cpu().eval()
-    decoder.density.fit(*_posteriors(encoder.cpu().eval(), data), data.labels, stream.integer())
+        capturable = layers is None or can_be_captured(layers.model)
+        update = PlainStep(optimiser)
+        descend_on(device, draw, loss, update, config.steps, hooks, precision=config.precision, capturable=capturable)
+    bring_back(decoder.eval())
+    bring_back(encoder.eval())
+    decoder.density.fit(*_posteriors(encoder, data), data.labels, stream.integer())
     return decoder
 
 

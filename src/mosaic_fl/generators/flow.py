@@ -17,10 +17,11 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.family import Family
+from mosaic_fl.numerics.placement import bring_back, settle
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
+from mosaic_fl.training.descent import descend_on
 from mosaic_fl.training.hooks import average, every, log_generator, progress, schedule
-from mosaic_fl.training.loop import descend
 from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import averaged, cosine
 from mosaic_fl.training.steps import PlainStep
@@ -235,26 +236,31 @@ def train_flow(
     large, MosaicError where the loss is no longer finite.
     """
     with stream.ambient():
-        generator = FlowGenerator(flow_spec(data.schema, config.width), data.schema).to(device)
+        generator = FlowGenerator(flow_spec(data.schema, config.width), data.schema)
+    settle(generator, device)
     smooth = averaged(generator, 1 - 1 / max(1, min(AVERAGED_STEPS, config.steps // 10)))
     rng = stream.torch()
-    draw = batches(len(data), config.batch_size, rng)
+    order = batches(len(data), config.batch_size, rng)
     values = data.samples.only.to(device)
     labels = data.labels.to(device)
     optimiser = torch.optim.Adam(generator.parameters(), lr=config.lr, fused=True)
 
-    def loss(_: int) -> Tensor:
-        index = next(draw).to(device)
+    def draw(_: int) -> tuple[Tensor, Tensor, Tensor]:
+        index = next(order)
+        noise = torch.randn(len(index), *data.schema.shape, generator=rng)
+        return index, noise, torch.randn(len(index), generator=rng).sigmoid()
+
+    def loss(index: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         x = data.schema.kind.to_network(values[index])
-        noise = torch.randn(x.shape, generator=rng).to(device)
-        t = torch.randn(len(x), generator=rng).sigmoid().to(device)
         return flow_loss(generator.velocity, x, noise, t, labels[index])
 
     look = every(LOG_EVERY, log_generator(monitor, config.lr), from_first=True)
     hooks = [schedule(cosine(optimiser, config.steps)), average(smooth, generator), progress(monitor), look]
-    descend(loss, PlainStep(optimiser, LARGEST_GRADIENT), config.steps, hooks)
+    update = PlainStep(optimiser, LARGEST_GRADIENT)
+    descend_on(device, draw, loss, update, config.steps, hooks, precision=config.precision, capturable=True)
     generator.load_state_dict(smooth.module.state_dict())
-    return generator.cpu().eval()
+    bring_back(generator.eval())
+    return generator
 
 
 def check_flow(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.Module | None) -> None:

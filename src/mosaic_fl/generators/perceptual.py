@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from mosaic_fl.numerics.placement import bring_back, settle
+
 LEAST_ENERGY = 1e-6  # of a layer's outputs, so that a dead layer divides by no zero
 
 
@@ -43,7 +45,9 @@ class LayerOutputs:
         """The outputs of the layers for a batch (n, …), differentiable in it."""
         self.outputs.clear()
         self.model(inputs)
-        return list(self.outputs)
+        outputs = list(self.outputs)
+        self.outputs.clear()  # nothing of a step outlives it
+        return outputs
 
     def distance(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Mean over layers of Σ(a − b)² / Σb², with outputs a for `inputs` and b for `target`, which has no gradient.
@@ -53,7 +57,7 @@ class LayerOutputs:
         with torch.no_grad():
             goals = self.of(target)
         terms = [
-            (output - goal).square().sum() / goal.square().sum().clamp(min=LEAST_ENERGY)
+            (output.float() - goal.float()).square().sum() / goal.float().square().sum().clamp(min=LEAST_ENERGY)
             for output, goal in zip(self.of(inputs), goals, strict=True)
         ]
         return torch.stack(terms).mean() if terms else inputs.new_zeros(())
@@ -67,7 +71,7 @@ def frozen(expert: nn.Module, device: torch.device) -> Iterator[None]:
     """`expert` on `device`, in eval mode and without gradients of its own; afterwards on the CPU and as before."""
     modes = [(module, module.training) for module in expert.modules()]
     learning = [p.requires_grad for p in expert.parameters()]
-    expert.to(device).eval().requires_grad_(False)
+    settle(expert.eval().requires_grad_(False), device)
     try:
         yield
     finally:
@@ -75,4 +79,4 @@ def frozen(expert: nn.Module, device: torch.device) -> Iterator[None]:
             parameter.requires_grad_(requires_grad)
         for module, training in modes:
             module.training = training
-        expert.cpu()
+        bring_back(expert)

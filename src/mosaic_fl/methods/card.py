@@ -47,6 +47,8 @@ class Card:
     - `chooses`: clients always choose on their validation splits.
     - `aggregates`: its rounds train a small aggregator.
     - `requires`: what every client's expert must offer beside log-probabilities.
+    - `fields`: it takes samples of several fields.
+    - `asks`: its server asks black boxes (model `answers`); others need each client's model itself.
     - `widths`: when clients hold models of several widths.
     """
 
@@ -67,6 +69,8 @@ class Card:
     chooses: bool = False
     aggregates: bool = False
     requires: frozenset[Capability] = frozenset()
+    fields: bool = False
+    asks: bool = False
     widths: Literal["", "always", "if rounds.kind says so"] = ""
 
     @property
@@ -82,11 +86,22 @@ class Card:
 
         `models` are the clients' architectures. `student` is the global model's architecture.
         """
+        from mosaic_fl.experts.answers.kind import is_black_box
         from mosaic_fl.experts.naming import require
         from mosaic_fl.server.boosting import is_boosted
 
         self.settings(config)
+        if schema.joins and not self.fields:
+            raise UsageError(
+                f"{self.title} takes samples of one field, and these have {', '.join(schema.fields)}: take mosaic or "
+                "fedavg, or leave all fields but one out of the data"
+            )
         require(models, self.requires, self.title)
+        if not self.asks and (box := next(filter(is_black_box, models), None)):
+            raise UsageError(
+                f"{self.title} needs every client's model, and {box!r} stays at its site and answers queries: give its "
+                "client another model, or take mosaic, which asks"
+            )
         if is_boosted(student) and self.serves == ONE_MODEL and not (self.fuses or self.reference):
             raise UsageError(
                 f"{self.title} trains a network, and student {student} is none: name one, as mlp:64, or take mosaic"

@@ -17,7 +17,9 @@ MOSAIC = Card(
     checks="mosaic_fl.methods.mosaic:check_mosaic",
     settings=settings.check_mosaic,
     fuses=True,
+    asks=True,
     widths="if rounds.kind says so",
+    fields=True,
 )
 FEDAVG = Card(
     code="mosaic_fl.methods.fedavg:fedavg",
@@ -27,6 +29,7 @@ FEDAVG = Card(
     requires=AVERAGES,
     equal_architectures=True,
     rounds=True,
+    fields=True,
 )
 FEDPROX = Card(
     code="mosaic_fl.methods.fedprox:fedprox",
@@ -38,6 +41,7 @@ FEDPROX = Card(
     rounds=True,
     defaults={"train.proximal": 0.01},
     settings=settings.check_proximal,
+    fields=True,
 )
 FEDBN = Card(
     code="mosaic_fl.methods.fedbn:fedbn",
@@ -47,6 +51,7 @@ FEDBN = Card(
     requires=AVERAGES,
     equal_architectures=True,
     rounds=True,
+    fields=True,
 )
 FEDRS = Card(
     code="mosaic_fl.methods.fedrs:fedrs",
@@ -58,6 +63,7 @@ FEDRS = Card(
     rounds=True,
     defaults={"train.absent": 0.5},
     settings=settings.check_absent,
+    fields=True,
 )
 HETEROFL = Card(
     code="mosaic_fl.methods.width:heterofl",
@@ -240,6 +246,7 @@ MEAN_LOGITS = Card(
     reference=True,
     serves=ALL_MODELS,
     defaults=BARE,
+    fields=True,
 )
 MEAN_PROBABILITIES = Card(
     code="mosaic_fl.methods.references:mean_probabilities",
@@ -249,6 +256,7 @@ MEAN_PROBABILITIES = Card(
     reference=True,
     serves=ALL_MODELS,
     defaults=BARE,
+    fields=True,
 )
 CLASS_WEIGHTED = Card(
     code="mosaic_fl.methods.references:class_weighted",
@@ -258,4 +266,5 @@ CLASS_WEIGHTED = Card(
     reference=True,
     serves=ALL_MODELS,
     defaults=BARE,
+    fields=True,
 )

@@ -28,6 +28,7 @@ from mosaic_fl.methods.averaging import (
     traffic,
     validation_accuracy,
 )
+from mosaic_fl.methods.black_boxes import ask_black_boxes
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import by_client
 from mosaic_fl.methods.width import assign, partial_rounds, partial_sizes, static_batch_norm, with_statistics
@@ -36,6 +37,7 @@ from mosaic_fl.models.submodel import extract, indices
 from mosaic_fl.models.width import narrow
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
+from mosaic_fl.server.black_boxes import check_settings, settle
 from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.distill import distill
 from mosaic_fl.storage.journal import Journal
@@ -60,15 +62,19 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
         return validation_accuracy(federation.evaluate(model.architecture, model.state))
 
     # Without held-back samples nobody can judge, and auto does without; who asks for a judge was told before.
-    can_judge = config.data.validation or config.distill.choose is True
+    can_judge = bool(config.data.validation) or config.distill.choose is True
+    settled = settle(contributions, config)
+    asked = ask_black_boxes(federation, contributions, settled, device, judged=can_judge)
+    settled = settled if asked.books else config
     distilled = distill(
-        contributions,
-        config,
+        asked.contributions,
+        settled,
         device,
         journal,
         common_start.full,
         judge if can_judge else None,
         federation.tally,
+        asked.books,
     )
 
     model, up, down = _fine_tune(federation, config, distilled.model, fine_tune, journal)
@@ -76,13 +82,17 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     clients = len(federation.architectures)
     contribution_bytes = by_client({c.client: len(c.to_bytes()) for c in contributions}, clients)
     candidate_bytes = size * distilled.candidates
+    answer_bytes = by_client(asked.up, clients)
+    query_bytes = by_client(asked.down, clients)
     request_bytes = by_client(
         {c.client: common_start.start_bytes.get(c.client, 0) + candidate_bytes for c in contributions}, clients
     )
     return Outcome(
         model=model,
-        bytes_up=[own + a + b for own, a, b in zip(contribution_bytes, common_start.up, up, strict=True)],
-        bytes_down=[size + own + a + b for own, a, b in zip(request_bytes, common_start.down, down, strict=True)],
+        bytes_up=[sum(parts) for parts in zip(contribution_bytes, answer_bytes, common_start.up, up, strict=True)],
+        bytes_down=[
+            size + sum(parts) for parts in zip(request_bytes, query_bytes, common_start.down, down, strict=True)
+        ],
         distilled=distilled,
     )
 
@@ -177,6 +187,7 @@ def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student:
         full = shared_architecture(models, config.rounds.kind, BY_GROUP)
         ratios = assign(full, config.models.ratios, config.partition.clients)
         architectures = [narrow(full, ratio) for ratio in ratios.values()]
+    check_settings(config, models)
     check_distillation(config, schema, architectures)
     check_transfer(config, schema)
     if config.rounds.kind != "fedavg" and config.rounds.fine_tune:

@@ -39,6 +39,8 @@ class Wrapper(Classifier):
     the logits are the features.
     """
 
+    can_be_captured = False  # as a CUDA graph: nobody knows whether a foreign module waits for the device
+
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module

@@ -109,6 +109,12 @@ def admit_estimator(estimator: object) -> str:
     return name
 
 
+def admit_held(name: str, model: object) -> str:
+    """Admit what a black box of this `name` answers by: the name of a model, or a function of samples."""
+    _models[name] = model
+    return name
+
+
 def is_estimator(value: object) -> TypeGuard[Estimator]:
     """Whether a value can be fitted and asked for classes, as scikit-learn's estimators can."""
     return not isinstance(value, type | nn.Module) and _has_methods(value)

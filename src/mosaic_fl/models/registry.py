@@ -18,16 +18,20 @@ from torch.nn.parameter import is_lazy
 from mosaic_fl.config.model_names import (
     ESTIMATOR_FORMS,
     FORMS,
+    HELD,
     IMPORT_PATH,
+    JOINING,
     MAX_SPEC,
     TIMM,
     Bounds,
+    held_by,
     is_onnx_file,
     parse,
     require_packages,
 )
+from mosaic_fl.domains.samples import Inputs, example_inputs
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.models.classifier import Classifier, Wrapper
 from mosaic_fl.models.maps import Work, measure, require_small
 from mosaic_fl.models.own import (
@@ -35,6 +39,7 @@ from mosaic_fl.models.own import (
     Factory,
     admit,
     admit_estimator,
+    admit_held,
     admit_onnx,
     admit_package,
     import_factory,
@@ -92,7 +97,8 @@ def trust(spec: str | Path | Factory | Estimator) -> str:
     `spec` is a callable that returns a new `nn.Module` at each call (a class, a function, a lambda), or the import path
     `package.module:factory` of one; it takes no argument, or the `Schema`. `timm:NAME`, or `timm` alone, admits all
     models of timm. `FILE.onnx` admits the model in this file. An estimator as scikit-learn's admits itself, fitted or
-    not. The name of a kind of expert admits the package that registers it. Names of built-in models pass through.
+    not. `answers:MODEL` admits that model, where an import path is that of a function of samples. The name of a kind of
+    expert admits the package that registers it. Names of built-in models pass through.
 
     Call it only with names from the user of this machine: only this function imports what a name says, or admits timm.
     Raises UsageError where the import fails or finds no such callable.
@@ -101,6 +107,8 @@ def trust(spec: str | Path | Factory | Estimator) -> str:
         spec = str(spec)
     if not isinstance(spec, str):
         return admit_estimator(spec) if is_estimator(spec) else admit(spec)
+    if spec.startswith(HELD):
+        return _trust_held(spec)
     if is_onnx_file(spec):
         return admit_onnx(read_bytes(Path(spec), MAX_ONNX), Path(spec).stem)
     head = spec.split(":")[0]
@@ -116,6 +124,23 @@ def trust(spec: str | Path | Factory | Estimator) -> str:
     if head in (*FORMS, PACKAGE) or is_own(spec) or not IMPORT_PATH.fullmatch(spec):
         return spec
     return admit(import_factory(spec), spec)
+
+
+def _trust_held(spec: str) -> str:
+    """`trust` for a black box that says by what model it answers: `answers:MODEL`, of which this returns the name.
+
+    There an import path names a function of samples, or an object with one, and no factory of networks.
+    """
+    if own_model(spec) is not None:
+        return spec
+    inner = held_by(spec)
+    if not IMPORT_PATH.fullmatch(inner) or inner.split(":")[0] in (*FORMS, PACKAGE, *EXPERTS):
+        name = trust(inner)
+        return admit_held(f"{HELD}{name}", name)
+    function = import_factory(inner)
+    if not callable(getattr(function, "function", function)):
+        raise UsageError(f"model {spec!r}: {excerpt(function)} is no function of samples")
+    return admit_held(spec, function)
 
 
 def trust_own(spec: str) -> None:
@@ -199,8 +224,9 @@ def _check(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
         except Exception as error:  # a foreign module may raise anything
             failure = error
     hint = "; a larger data.image_size may help" if spec.startswith(TIMM) else ""
-    samples = f"images of shape {schema.shape}" if len(schema.shape) == AXES else schema.kind.summary
-    hint = hint if len(schema.shape) == AXES else "; mlp takes samples of any shape, as mlp:128"
+    images = not schema.joins and len(schema.shape) == AXES
+    samples = f"images of shape {schema.shape}" if images else schema.summary if schema.joins else schema.kind.summary
+    hint = hint if images or schema.joins else "; mlp takes samples of any shape, as mlp:128"
     raise UsageError(f"model {spec!r} cannot take {samples}: {reason(failure)}{hint}") from failure
 
 
@@ -215,9 +241,9 @@ def _probe(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
         if tensor.dtype not in TYPES:
             types = ", ".join(str(kind) for kind in TYPES)
             raise UsageError(f"model {spec!r} keeps {name!r} as {tensor.dtype}, which is not sent: take one of {types}")
-    images = torch.zeros(PROBE, *schema.shape)
+    images = _blank(schema)
     logits: object
-    logits, work = (model(images), Work(0, 0, 0, 0)) if is_own(spec) else measure(model, images)
+    logits, work = (model(images), Work(0, 0, 0, 0)) if is_own(spec) else measure(model, images, samples=PROBE)
     if not is_own(spec):
         require_small(f"model {spec!r}", model, work)
     if not (isinstance(logits, Tensor) and logits.shape == (PROBE, schema.num_classes)):
@@ -231,6 +257,10 @@ def _probe(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
     return module, Outline(work, features.shape[1])
 
 
+def _blank(schema: Schema) -> Inputs:
+    return example_inputs(schema.fields, PROBE, torch.zeros)
+
+
 def _form(value: object) -> str:
     return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
@@ -240,7 +270,7 @@ def _classifier(module: nn.Module, schema: Schema) -> Classifier:
     if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
         was_training = module.training
         with torch.no_grad():
-            module.eval()(torch.zeros(PROBE, *schema.shape))
+            module.eval()(_blank(schema))
         module.train(was_training)
     return module if isinstance(module, Classifier) else Wrapper(module)
 
@@ -248,6 +278,11 @@ def _classifier(module: nn.Module, schema: Schema) -> Classifier:
 def _make(spec: str, schema: Schema) -> nn.Module:
     if is_own(spec):
         return make_own(spec, schema)
+    if schema.joins and spec.split(":")[0] != JOINING:
+        raise UsageError(
+            f"model {spec!r} reads one field, and samples have {', '.join(schema.fields)}: name {JOINING}, as "
+            f"{JOINING}:64"
+        )
     if spec.startswith(TIMM) and len(spec) <= MAX_SPEC:
         if not is_admitted(PACKAGE):  # the name may have come from outside
             raise UsageError(

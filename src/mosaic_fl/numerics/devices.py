@@ -1,6 +1,6 @@
 """Devices by name, as `--device` takes them, and how many images to pass through a network at once there."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mosaic_fl.errors import UsageError
 
@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 KINDS = ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "npu", "mtia", "xla")
 """What a device's name may begin with, whether or not this machine has such a device."""
+Precision = Literal["auto", "float32"]
+"""A setting: `auto` is bfloat16 on CUDA. On any other device both are float32."""
 AT_ONCE = 1000  # images
 AT_ONCE_ON_CPU = 128  # images; the feature maps of a thousand do not fit its caches
 

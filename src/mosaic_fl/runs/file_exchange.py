@@ -1,7 +1,7 @@
 """The file exchange at the server: contribution files are distilled into a folder with the global model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.data.sources import load_test
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
@@ -119,6 +120,12 @@ def _with_answers(distillation: Distillation, journal: Journal, answers: Sequenc
         raise files.ask(missing) from error
 
 
+def _hash(test: Dataset) -> str:
+    samples = test.samples
+    tensors = to_tensors(samples, "").values() if test.schema.joins else samples.values.values()
+    return sha256(*(tensor.numpy().tobytes() for tensor in (*tensors, test.labels)))
+
+
 def run_distillation(
     distillation: Distillation,
     out: Path,
@@ -141,7 +148,7 @@ def run_distillation(
     config = distillation.config
     device = distillation.device
     test = distillation.test
-    test_hash = sha256(test.images.numpy().tobytes(), test.labels.numpy().tobytes()) if test else None
+    test_hash = _hash(test) if test else None
     write_sources(out, distillation.files, distillation.test_file)
     if (earlier := earlier_result(out, keep_stages=keep_stages, tested_on=test_hash)) is not None:
         if answers:
@@ -166,10 +173,7 @@ def run_distillation(
     scores["choice"] = distilled.choice
     if test is not None:
         with stopwatch.stage("measure"):
-            asked = any(c.is_black_box for c in contributions)  # test data do not go to a site
-            scores = figures(replace(outcome, distilled=None) if asked else outcome, test, None, [], device)
-            scores |= {"holdout": distilled.holdout, "choice": distilled.choice}
-            scores |= {"generators": list(distilled.generators), "transfer_samples": distilled.samples}
+            scores = figures(outcome, test, None, [], device)
         scores["taking_part"] = taking_part(scores)
     result = Result(
         "files",

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence, Set
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from mosaic_fl.config import Config
 from mosaic_fl.config.toml import from_toml, to_toml
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.release import release
 from mosaic_fl.runs.shelf import SHELF, put_aside, take_back
 from mosaic_fl.storage.files import read_bytes, remove_partial, require_place, require_writable, write_atomic
 from mosaic_fl.storage.folder_lock import occupy
@@ -98,7 +98,7 @@ def claim(
 
 def marker_of(command: str, inputs: str, options: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """The marker of a run of `command` by this version, of data with the hash `inputs`; `options` as in `claim`."""
-    return {"mosaic_fl": version("mosaic-fl"), "command": command, "inputs": inputs, "options": dict(options)}
+    return {"mosaic_fl": release(), "command": command, "inputs": inputs, "options": dict(options)}
 
 
 def write_marker(folder: Path, marker: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.inputs import Input, Inputs, read_inputs
 from mosaic_fl.domains.image.decoding import tell_remarks
 from mosaic_fl.domains.image.form import picture_form
-from mosaic_fl.domains.image.opening import Pixels
+from mosaic_fl.domains.image.opening import Picture, Pixels
 from mosaic_fl.domains.image.picture import PictureForm, Remark, read_picture
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
@@ -109,17 +109,24 @@ def _decode(
 ) -> Pixels | str:
     """Pixels of the schema's shape, or the error; `remarks` counts the changes to the picture."""
     place = f"row {item.row} of {inputs.source}" if inputs.tabular else item.file or f"image {number}"
+    channels, height, width = schema.shape
+    return pixels_or_error(item.picture, place, form, (channels, height, width), remarks)
+
+
+def pixels_or_error(
+    picture: Picture, place: str, form: PictureForm, shape: tuple[int, int, int], remarks: "Counter[Remark]"
+) -> Pixels | str:
+    """Pixels of `shape`, or the error, in which `place` names the picture; `remarks` counts the changes to it."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            pixels, changes = read_picture(item.picture, form, place)
+            pixels, changes = read_picture(picture, form, place)
     except UsageError as error:
         return " ".join(str(error).split())
-    channels, height, width = schema.shape
-    if pixels.shape[1:] != (height, width):
-        return f"{place} has {pixels.shape[1]}×{pixels.shape[2]} pixels, and the model takes {height}×{width}"
+    if pixels.shape[1:] != shape[1:]:
+        return f"{place} has {pixels.shape[1]}×{pixels.shape[2]} pixels, and the model takes {shape[1]}×{shape[2]}"
     remarks.update(changes)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (channels, height, width)))
+    return np.ascontiguousarray(np.broadcast_to(pixels, shape))
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:

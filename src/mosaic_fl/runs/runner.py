@@ -20,8 +20,8 @@ from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.experts.answers.kind import require_here
-from mosaic_fl.experts.naming import check as check_expert
+from mosaic_fl.experts.answers.kind import require_held
+from mosaic_fl.experts.reading import check_any_field
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture
 from mosaic_fl.methods.outcome import Outcome
@@ -82,9 +82,9 @@ def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
     """(architectures of the clients in turn, that of the student), checked on `schema`; raises UsageError."""
     models = [trust(spec) for spec in config.models.clients] or list(default_models(schema))
     student = trust(config.models.student or default_student(schema))
-    require_here(models, "a simulation")
+    require_held(models)
     for spec in set(models):
-        check_expert(spec, schema)
+        check_any_field(spec, schema)
     check_student(config, schema, student)
     return models, student
 
@@ -174,6 +174,8 @@ def simulation_result(
 def fingerprint(splits: Splits) -> str:
     """SHA-256 of all samples and labels, and of a schema that says more of them than their shape."""
     schema = splits.train.schema
-    about = [] if schema.kind.name == "image" else [json.dumps(schema.to_json()).encode()]
+    about = (
+        [] if [kind.name for kind in schema.fields.values()] == ["image"] else [json.dumps(schema.to_json()).encode()]
+    )
     tensors = [t for part in (splits.train, splits.test) for t in (*to_tensors(part.samples, "").values(), part.labels)]
     return sha256(*about, *(t.numpy().tobytes() for t in tensors))

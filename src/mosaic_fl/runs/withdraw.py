@@ -6,13 +6,13 @@ The folder's marker says which step is next. Until the end it names another comm
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mosaic_fl.config.toml import to_toml
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.global_model import FILE as MODEL
+from mosaic_fl.release import release
 from mosaic_fl.runs.file_exchange import run_distillation
 from mosaic_fl.runs.folder import marker_of, write_marker
 from mosaic_fl.runs.removal import METRICS, RECORD, SETTINGS, client_stages, remove, write_curves
@@ -93,7 +93,7 @@ def _record(withdrawal: Withdrawal, begun: Mapping[str, Any]) -> None:
         return
     entry = {name: begun[name] for name in ("client", "when", "command", "removed", "rewritten", "outside")}
     entry |= {
-        "mosaic_fl": version("mosaic-fl"),
+        "mosaic_fl": release(),
         "finished": _now(),
         "contributors": sorted(withdrawal.distillation.files),
         "global_model": {"file": MODEL, "sha256": file_digest(withdrawal.folder / MODEL)},

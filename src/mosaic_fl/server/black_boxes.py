@@ -11,16 +11,27 @@ from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.answers.book import AnswerBook
+from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.notes import Note, note
 from mosaic_fl.server import recognition, standing
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.recipes import with_prior
 from mosaic_fl.server.recognition import Recognition, is_measured
 from mosaic_fl.server.transfer import transfer_set
+
+
+def check_settings(config: Config, architectures: Sequence[str]) -> None:
+    """Raise UsageError for settings with which a black box would be asked at each step of the student."""
+    if config.distill.fresh and (box := next(filter(is_black_box, architectures), None)):
+        raise UsageError(
+            f"distill.fresh draws new samples at each step, and a black box (model {box!r}) would be asked each time: "
+            "set distill.fresh = false"
+        )
 
 
 def settle(contributions: Sequence[Contribution], config: Config) -> Config:
@@ -32,11 +43,7 @@ def settle(contributions: Sequence[Contribution], config: Config) -> Config:
     boxes = [c for c in contributions if c.is_black_box]
     if not boxes:
         return config
-    if config.distill.fresh:
-        raise UsageError(
-            f"distill.fresh draws new samples at each step, and the black box of client {boxes[0].client} would be "
-            "asked each time: set distill.fresh = false"
-        )
+    check_settings(config, [c.architecture for c in boxes])
     for box in boxes:
         if box.generator_spec is not None and not box.generator_spec.conditional:
             raise UsageError(
@@ -53,28 +60,39 @@ def settle(contributions: Sequence[Contribution], config: Config) -> Config:
 
 
 def questions(
-    contributions: Sequence[Contribution], books: Mapping[int, AnswerBook], config: Config, device: torch.device
+    contributions: Sequence[Contribution],
+    books: Mapping[int, AnswerBook],
+    config: Config,
+    device: torch.device,
+    *,
+    judged: bool = False,
 ) -> dict[int, Samples]:
     """What this distillation will ask black boxes and is not in their books, by client; `contributions` in order.
 
     It is drawn as `distill` will draw it. How well generators are recognised decides how many prior samples there are
     and who teaches; while a black box has not said what it recognises, the other experts' figure stands for it. So
-    there is nothing left to ask after the first round, or after the second where it moved that figure.
+    there is nothing left to ask after the first round, or after the second where it moved that figure. `judged` says
+    whether clients can be asked how to teach.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Note)  # the distillation itself says them
-        asked = _draws(contributions, books, config, device)
+        asked = _draws(contributions, books, config, device, judged=judged)
     missing = {client: book.missing(asked[client]) for client, book in books.items()}
     return {client: samples for client, samples in missing.items() if len(samples)}
 
 
 def _draws(
-    contributions: Sequence[Contribution], books: Mapping[int, AnswerBook], config: Config, device: torch.device
+    contributions: Sequence[Contribution],
+    books: Mapping[int, AnswerBook],
+    config: Config,
+    device: torch.device,
+    *,
+    judged: bool,
 ) -> dict[int, Samples]:
     """All samples about which each black box is asked."""
     schema = contributions[0].schema
     mixture = MixtureOfExperts.of(contributions, books)
-    sampler = cache(lambda: Sampler(contributions, device, mixture.experts))
+    sampler = cache(lambda: sampler_of(contributions, device, mixture.experts))
     seed = config.run.seed
     own = dict[int, Samples]()
     shared = list[Samples]()
@@ -83,11 +101,11 @@ def _draws(
         drawn = recognition.draw(sampler(), seed)
         own = {client: drawn.samples[drawn.sources == client] for client in books}
         measure = _foresee(sampler, mixture.experts, own, seed, device)
-        if not schema.of_rows:
+        if not (schema.of_rows or judged):
             shared.append(standing.draw(sampler(), seed).samples)
     config = with_prior(config, schema, measure)
     has_gate = any(c.generator is not None for c in contributions)
-    choices = Choices(config.distill, schema, measure, mixture.weights, gate=has_gate, judged=False)
+    choices = Choices(config.distill, schema, measure, mixture.weights, gate=has_gate, judged=judged)
     if choices.needs_meta and learns_on_samples(contributions, config):
         shared.append(draw_for_meta(sampler(), mixture, config, schema).samples)
     shared.append(transfer_set(contributions, config.distill, seed, device, sampler).samples)

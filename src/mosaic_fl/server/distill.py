@@ -23,6 +23,7 @@ from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, 
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.gate import Gate, gate_state, load_gate
 from mosaic_fl.server.growth import AGREEMENT, FOLLOWS, goes_on
+from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
 from mosaic_fl.server.meta_training import train_meta
@@ -82,11 +83,11 @@ def distill(
     clients = MixtureOfExperts.of(contributions, boxes)
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
-    sampler = cache(lambda: Sampler(contributions, device, clients.experts))
+    sampler = cache(lambda: sampler_of(contributions, device, clients.experts))
     measure = _measure(contributions, clients, sampler, config, device, journal)
     config = with_prior(config, schema, measure)
     settings = config.distill
-    has_gate = not averaging and any(c.generator is not None for c in contributions)
+    has_gate = not (averaging or schema.joins) and any(c.generator is not None for c in contributions)
     judged = judge is not None
     choices = Choices(settings, schema, measure, clients.weights, gate=has_gate, judged=judged)
     jury = judge if choices.asked else None
@@ -146,7 +147,7 @@ def _second_course(
     is behind its teachers on real data does not decide: over a network nobody can count that.
     """
     settings = classroom.config.distill
-    has_prior = settings.plain and bool((classroom.pool["sources"] == UNLABELLED).any())
+    has_prior = settings.plain and bool((classroom.pool["labels"] == UNLABELLED).any())
     follows = course.best.figures.get(AGREEMENT, 1.0) >= FOLLOWS
     if not (settings.retry and has_prior) or follows or course.best.score is None or measure.mean >= TEACHABLE:
         return None

@@ -9,8 +9,9 @@ from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.training.batches import batches
+from mosaic_fl.training.descent import descend_on
 from mosaic_fl.training.hooks import BestWeights, average, every, progress, schedule
-from mosaic_fl.training.loop import StepTaken, descend
+from mosaic_fl.training.loop import StepTaken
 from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import adamw, averaged, cosine
 from mosaic_fl.training.steps import PlainStep
@@ -62,10 +63,12 @@ def train_meta(
     smooth = averaged(model, config.ema) if config.ema else None
     best = BestWeights(smooth.module if smooth else model)
     optimiser = adamw(model.parameters(), config)
-    draw = batches(len(rest), config.batch_size, rng)
+    picks = batches(len(rest), config.batch_size, rng)
 
-    def loss(_: int) -> Tensor:
-        index = rest[next(draw)]
+    def draw(_: int) -> tuple[Tensor]:
+        return (rest[next(picks)],)
+
+    def loss(index: Tensor) -> Tensor:
         return F.cross_entropy(model(x[index]), y[index])
 
     def look(taken: StepTaken) -> bool:
@@ -77,7 +80,7 @@ def train_meta(
     monitor.log(-1, holdout_loss=best.loss)
     hooks = [schedule(cosine(optimiser, config.steps)), *([average(smooth, model)] if smooth else [])]
     hooks += [progress(monitor), every(max(1, config.steps // CHECKS), look, last=False)]
-    descend(loss, PlainStep(optimiser), config.steps, hooks)
+    descend_on(device, draw, loss, PlainStep(optimiser), config.steps, hooks, precision="float32", capturable=True)
     best.load_into(model)
     return model.cpu().eval()
 

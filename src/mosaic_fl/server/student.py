@@ -12,10 +12,13 @@ from mosaic_fl.domains.samples import Samples
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, logits
 from mosaic_fl.models.trainable import trainable
+from mosaic_fl.numerics.placement import bring_back, settle
+from mosaic_fl.numerics.precision import mixed
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.divergences import jensen_shannon, kl_divergence
 from mosaic_fl.server.transfer import UNLABELLED
 from mosaic_fl.training.batches import batches
+from mosaic_fl.training.descent import can_be_captured, descend_on
 from mosaic_fl.training.hooks import BestWeights, average, every, progress, require_finite, schedule
 from mosaic_fl.training.loop import StepTaken, descend
 from mosaic_fl.training.monitor import Monitor
@@ -63,12 +66,12 @@ def distillation_loss(outputs: Tensor, lesson: Lesson, config: DistillConfig) ->
     term of weight 0 is not computed.
     """
     shares = config.label_share if lesson.shares is None else lesson.shares
-    label = torch.where(lesson.labels >= 0, config.both * shares, 0.0)
+    label = (lesson.labels >= 0) * (config.both * shares)  # not torch.where: it would bring its 0 from the CPU
     kl = config.both - label
     loss = outputs.new_zeros(())
-    if bool((kl > 0).any()):
+    if _counts(kl):
         loss = loss + (kl * kl_divergence(lesson.teacher, outputs, config.temperature)).mean()
-    if bool((label > 0).any()):
+    if _counts(label):
         each = F.cross_entropy(outputs, lesson.labels, ignore_index=UNLABELLED, reduction="none")
         loss = loss + (label * each).mean()
     if config.teacher_label:
@@ -76,6 +79,11 @@ def distillation_loss(outputs: Tensor, lesson: Lesson, config: DistillConfig) ->
     if config.jsd:
         loss = loss + config.jsd * jensen_shannon(lesson.teacher, outputs, config.temperature).mean()
     return loss
+
+
+def _counts(weights: Tensor) -> bool:
+    """Whether a term with these weights can matter; an accelerator is not asked, since the answer takes a wait."""
+    return weights.device.type != "cpu" or bool((weights > 0).any())
 
 
 def train_student(
@@ -100,21 +108,38 @@ def train_student(
     if holdout is None:
         lesson, holdout = lesson.divided(config.holdout, rng)
     rest = lesson.to(device)
-    student.to(device).train()
+    checks = replace(holdout, samples=holdout.samples.to(device))
+    settle(student.train(), device)
     smooth = averaged(student, config.ema) if config.ema else None
     best = BestWeights(smooth.module if smooth else student)
     optimiser = adamw(trainable(student), config)
-    draw = batches(len(rest.labels), config.batch_size, rng)
-    varied = replace(stream, stage=f"{stream.stage}/augment").torch()
+    order = batches(len(rest.labels), config.batch_size, rng)
+    augmentation = replace(stream, stage=f"{stream.stage}/augment").torch()
+    planned = rest.samples.can_draw_changes(config.augment)
 
-    def loss(step: int) -> Tensor:
-        part = fresh(step).to(device) if fresh else rest.at(next(draw).to(device))
-        return distillation_loss(student(part.samples.varied(config.augment, varied).inputs()), part, config)
+    def taught(part: Lesson, samples: Samples) -> Tensor:
+        return distillation_loss(student(samples.inputs()), part, config)
+
+    def fresh_loss(step: int) -> Tensor:
+        assert fresh is not None
+        part = fresh(step).to(device)
+        with mixed(device, config.precision):
+            return taught(part, part.samples.varied(config.augment, augmentation))
+
+    def draw(_: int) -> tuple[Tensor, ...]:
+        index = next(order)
+        return (index, *rest.samples.draw_changes(len(index), config.augment, augmentation)) if planned else (index,)
+
+    def loss(index: Tensor, *changes: Tensor) -> Tensor:
+        part = rest.at(index)
+        varied = part.samples.changed(*changes) if planned else part.samples.varied(config.augment, augmentation)
+        return taught(part, varied)
 
     def look(taken: StepTaken) -> bool:
         value = taken.loss.item()
         require_finite("the student's loss", value, taken.step, f"lower distill.lr (now {config.lr})")
-        figures = _score(best.candidate, holdout, config, device)
+        with mixed(device, config.precision):
+            figures = _score(best.candidate, checks, config, device)
         monitor.log(taken.step, loss=value, **figures)
         return best.offer(figures.get("holdout_loss", -taken.step))  # without a hold-out the latest are the best
 
@@ -122,10 +147,17 @@ def train_student(
     hooks += [average(smooth, student)] if smooth else []
     hooks += [progress(monitor), every(max(1, config.steps // CHECKS), look)]
     with stream.ambient():
-        descend(loss, PlainStep(optimiser), config.steps, hooks)
-    student.cpu().eval()
-    best.load_into(student)
-    return _score(student, holdout, config, torch.device("cpu"))
+        update = PlainStep(optimiser)
+        if fresh:
+            descend(fresh_loss, update, config.steps, hooks)
+        else:
+            capturable = planned and can_be_captured(student)
+            precision = config.precision
+            descend_on(device, draw, loss, update, config.steps, hooks, precision=precision, capturable=capturable)
+    best.load_into(student.eval())
+    figures = _score(student, checks, config, device)
+    bring_back(student)
+    return figures
 
 
 def _score(model: torch.nn.Module, holdout: Lesson, config: DistillConfig, device: torch.device) -> dict[str, float]:

@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.numerics.states import State, copy_state
+from mosaic_fl.numerics.states import State
 from mosaic_fl.training.loop import Hook, StepTaken
 from mosaic_fl.training.monitor import Monitor
 
@@ -88,7 +88,7 @@ class BestWeights:
         """Copy the present weights if `loss` is the least so far; returns whether training ends."""
         if loss < self.loss:
             self.loss = loss
-            self.state = copy_state(self.candidate)
+            self.state = {name: tensor.detach().clone() for name, tensor in self.candidate.state_dict().items()}
             self.offers_since_best = 0
             return False
         self.offers_since_best += 1

@@ -9,7 +9,7 @@ from mosaic_fl.config.experiment import MISSING
 from mosaic_fl.data.labels import Numbers
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.table.decimals import decimal_sign
-from mosaic_fl.data.table.frame import Cells, Frame, missing_mask, texts
+from mosaic_fl.data.table.frame import Cells, Frame, Mask, missing_mask, texts
 from mosaic_fl.data.table.guess import FEW, LeftOut, guess
 from mosaic_fl.data.table.rows import labels_of, table_of
 from mosaic_fl.data.table.values import parse_column
@@ -50,15 +50,40 @@ def draft(
     label = frame.label_column(label)
     for name in ignore:
         frame.column(name)
-    classes, rare = _common_classes(frame, label, missing, 1 if all_classes else least)
+    classes, rare = draft_classes(frame, label, missing, 1 if all_classes else least)
+    drafted = draft_columns(frame, label, ignore=ignore, least=least, missing=missing)
+    if not drafted.columns:
+        raise UsageError(f"{frame.source} has no column to learn from ({drafted.reasons})")
+    return Draft(Schema({Table.name: drafted.table(label, missing)}, classes), drafted.left_out, rare | drafted.remarks)
+
+
+@dataclass(frozen=True)
+class DraftedColumns:
+    """The columns of a draft and the sign before decimals; `left_out` and `remarks` are as in `Draft`."""
+
+    columns: tuple[Column, ...]
+    decimal: str
+    left_out: dict[str, str]
+    remarks: dict[str, str]
+
+    @property
+    def reasons(self) -> str:
+        """The first columns that are left out, each with its reason, in words."""
+        return "; ".join(f"{name}: {reason}" for name, reason in list(self.left_out.items())[:3])
+
+    def table(self, label: str, missing: Sequence[str]) -> Table:
+        """The table of these columns."""
+        return Table(self.columns, label, tuple(missing), self.decimal)
+
+
+def draft_columns(
+    frame: Frame, label: str, *, ignore: Mapping[str, str], least: int, missing: Sequence[str]
+) -> DraftedColumns:
+    """The columns of a table that has such rows; arguments are as in `draft`. There may be none."""
     decimal = decimal_sign(frame, [name for name in frame.columns if name != label and name not in ignore], missing)
     columns = list[Column]()
     left_out = dict[str, str]()
     remarks = dict[str, str]()
-    if rare:
-        remarks[label] = (
-            f"classes with fewer than {least} rows left out: {listing(rare)}; add those that all sites should know"
-        )
     for name, cells in frame.columns.items():
         if name == label:
             continue
@@ -73,11 +98,21 @@ def draft(
         remark = copy_remark(cells, frame.columns[label])
         if text := "; ".join(filter(None, [guessed.remark, remark])):
             remarks[name] = text
-    if not columns:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:3])
-        raise UsageError(f"{frame.source} has no column to learn from ({reasons})")
-    table = Table(tuple(columns), label, tuple(missing), decimal)
-    return Draft(Schema({Table.name: table}, classes), left_out, remarks)
+    return DraftedColumns(tuple(columns), decimal, left_out, remarks)
+
+
+def draft_classes(
+    frame: Frame, label: str, missing: Sequence[str], least: int
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """(the classes with at least `least` rows, a remark on the rarer ones by the column of labels, if any).
+
+    Raises UsageError for fewer than two classes.
+    """
+    classes, rare = _common_classes(frame, label, missing, least)
+    if not rare:
+        return classes, {}
+    words = f"classes with fewer than {least} rows left out: {listing(rare)}; add those that all sites should know"
+    return classes, {label: words}
 
 
 def classes_of(frame: Frame, label: str, missing: Sequence[str]) -> tuple[Numbers, tuple[str, ...]]:
@@ -101,11 +136,17 @@ def classes_of(frame: Frame, label: str, missing: Sequence[str]) -> tuple[Number
 
 def with_classes(frame: Frame, label: str, schema: Schema) -> Frame:
     """The rows whose class is in a schema that was drafted from them; a note counts the others."""
-    numbers, names = classes_of(frame, label, table_of(schema).missing)
-    chosen = np.isin(numbers, [number for number, name in enumerate(names) if name in set(schema.classes)])
+    chosen = of_classes(frame, label, schema.classes, table_of(schema).missing)
+    return frame if chosen.all() else frame.at(chosen)
+
+
+def of_classes(frame: Frame, label: str, classes: Sequence[str], missing: Sequence[str]) -> Mask:
+    """Which rows are of these `classes`, bool (n,); a note counts the others."""
+    numbers, names = classes_of(frame, label, missing)
+    chosen = np.isin(numbers, [number for number, name in enumerate(names) if name in set(classes)])
     if count := int((~chosen).sum()):
         note(f"{count} row{'s' * (count > 1)} of classes that the schema leaves out: left out")
-    return frame if chosen.all() else frame.at(chosen)
+    return np.asarray(chosen, np.bool_)
 
 
 def _common_classes(frame: Frame, label: str, missing: Sequence[str], least: int) -> tuple[tuple[str, ...], list[str]]:
@@ -132,10 +173,8 @@ def copy_remark(cells: Cells, labels: Cells) -> str:
     return "each of its values belongs to one class: is it the label under another name? Then leave it out"
 
 
-def widened(schema: Schema, frame: Frame) -> Schema:
-    """The schema with missing values allowed where another frame has some, or has categories that are not in it."""
-    table = schema.kind
-    assert isinstance(table, Table)
+def widened(table: Table, frame: Frame) -> Table:
+    """The table with missing values allowed where another frame has some, or has categories that are not in it."""
     columns = list[Column]()
     opened = list[str]()
     for column in table.columns:
@@ -148,7 +187,7 @@ def widened(schema: Schema, frame: Frame) -> Schema:
             f"the test rows of {frame.source} lack values, or have other categories, in {listing(opened, 5)}: there "
             "values may be missing"
         )
-    return Schema({Table.name: replace(table, columns=tuple(columns))}, schema.classes)
+    return replace(table, columns=tuple(columns))
 
 
 def tell(draft: Draft, source: str) -> None:

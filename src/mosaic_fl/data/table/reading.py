@@ -1,7 +1,7 @@
 """Tables from files and from memory: CSV, TSV, Parquet, a frame of pandas or polars, arrays by name."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from mosaic_fl.data.csv_list import FILE_COLUMNS
 from mosaic_fl.data.delimited import CSV_SUFFIXES, read_delimited, read_header
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.parquet import as_parquet, open_parquet, read_table
-from mosaic_fl.data.table.frame import Cells, Frame, join, missing_mask
+from mosaic_fl.data.table.frame import Cells, Frame, Mask, join, missing_mask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 from mosaic_fl.storage.files import require_file
@@ -25,18 +25,22 @@ def read_frames(files: Sequence[Path], source: str) -> Frame:
 
 
 def _without_empty(frame: Frame) -> Frame:
-    empty = np.all([missing_mask(cells, ()) for cells in frame.columns.values()], axis=0)
-    if not empty.any():
-        return frame
+    filled = filled_rows(frame)
+    return frame if filled.all() else frame.at(filled)
+
+
+def filled_rows(frame: Frame) -> Mask:
+    """Which rows have any cell, bool (n,); a note counts the others. Raises UsageError where none has."""
+    empty = np.asarray(np.all([missing_mask(cells, ()) for cells in frame.columns.values()], axis=0), np.bool_)
     if empty.all():
         raise UsageError(f"{frame.source} has no rows")
-    count = int(empty.sum())
-    note(f"{count} row{'s' * (count > 1)} of {frame.source} without any value: left out")
-    return frame.at(~empty)
+    if count := int(empty.sum()):
+        note(f"{count} row{'s' * (count > 1)} of {frame.source} without any value: left out")
+    return ~empty
 
 
-def read_frame(file: Path) -> Frame:
-    """The table in a CSV, TSV or Parquet file.
+def read_frame(file: Path, pictures: Collection[str] = ()) -> Frame:
+    """The table in a CSV, TSV or Parquet file; of Parquet without the columns `pictures`.
 
     Notes name columns without a name and columns that are no values, as lists: they are not read. Raises UsageError for
     another file, for two columns of one name, and for a header line that is a row.
@@ -45,7 +49,7 @@ def read_frame(file: Path) -> Frame:
     if file.suffix.lower() in CSV_SUFFIXES:
         return _of_csv(file)
     if file.suffix.lower() == ".parquet":
-        return _of_arrow(read_table(file, lambda schema: _plain_columns(schema, str(file))), str(file))
+        return _of_arrow(read_table(file, lambda schema: plain_columns(schema, str(file), pictures)), str(file))
     raise UsageError(f"{file} is no table: give a CSV, TSV or Parquet file")
 
 
@@ -58,16 +62,22 @@ def frame_of(data: Any, headers: Sequence[str] | None = None, source: str = "the
     """
     if isinstance(data, Frame):
         return data
-    if isinstance(data, Mapping):
-        columns = {str(name): column for name, column in data.items()}
-    elif hasattr(data, "columns") and hasattr(data, "__getitem__"):
-        _require_once([str(name) for name in data.columns], source)
-        columns = {str(name): data[name] for name in data.columns}
-    else:
+    columns = columns_of(data, source)
+    if columns is None:
         columns = _of_array(np.asarray(data), headers, source)
     if not columns:
         raise UsageError(f"{source} has no columns")
     return Frame(source, {name: cells_of(column, name, source) for name, column in columns.items()})
+
+
+def columns_of(data: Any, source: str) -> dict[str, Any] | None:
+    """The columns of a frame or a dict by name; None for anything else. Raises UsageError for two of one name."""
+    if isinstance(data, Mapping):
+        return {str(name): column for name, column in data.items()}
+    if hasattr(data, "columns") and hasattr(data, "__getitem__"):
+        _require_once([str(name) for name in data.columns], source)
+        return {str(name): data[name] for name in data.columns}
+    return None
 
 
 def _of_array(array: Any, headers: Sequence[str] | None, source: str) -> dict[str, Any]:
@@ -114,11 +124,11 @@ def _require_once(titles: Sequence[str], source: str) -> None:
         raise UsageError(f"{source} has {count} columns called {name!r}: give each a name of its own")
 
 
-def _plain_columns(schema: Any, source: str) -> list[str]:
-    """The columns with values, not lists or structs; raises UsageError for two of one name."""
+def plain_columns(schema: Any, source: str, pictures: Collection[str] = ()) -> list[str]:
+    """The columns with values, not lists, structs or `pictures`; raises UsageError for two of one name."""
     _require_once(list(schema.names), source)
-    plain = [field.name for field in schema if _is_plain(field.type)]
-    if other := [name for name in schema.names if name not in plain]:
+    plain = [field.name for field in schema if _is_plain(field.type) and field.name not in pictures]
+    if other := [name for name in schema.names if name not in plain and name not in pictures]:
         note(f"columns of {source} that are no values of a table are not read: {listing(other)}")
     return plain
 
@@ -134,7 +144,7 @@ def _is_plain(kind: Any) -> bool:
 
 def is_table(file: Path, reading: ReadingConfig) -> bool:
     """Whether a file is a table of values: CSV or Parquet without a column of images or of their files."""
-    if reading.image_column or file.suffix.lower() not in (".parquet", *CSV_SUFFIXES):
+    if reading.image_column or reading.image_columns or file.suffix.lower() not in (".parquet", *CSV_SUFFIXES):
         return False
     if file.suffix.lower() in CSV_SUFFIXES:
         return not any(name.strip().casefold() in FILE_COLUMNS for name in read_header(file))
@@ -151,11 +161,12 @@ def _is_image_name(name: str) -> bool:
 
 def _of_arrow(table: Any, source: str) -> Frame:
     with as_parquet(source):
-        columns = {name: _arrow_cells(table[name]) for name in table.column_names}
+        columns = {name: arrow_cells(table[name]) for name in table.column_names}
     return Frame(source, columns)
 
 
-def _arrow_cells(column: Any) -> Cells:
+def arrow_cells(column: Any) -> Cells:
+    """A column of pyarrow as cells."""
     import pyarrow as pa
 
     kind = column.type
@@ -181,7 +192,7 @@ def cells_of(column: Any, name: str, source: str) -> Cells:
 
 def _of_objects(values: Sequence[Any]) -> Cells:
     """Cells of values of any type: numbers where all are numbers or missing, else text."""
-    plain = [None if _is_nothing(value) else value for value in values]
+    plain = [None if is_nothing(value) else value for value in values]
     present = [value for value in plain if value is not None]
     if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
         return np.array([np.nan if value is None else float(value) for value in plain])
@@ -190,7 +201,7 @@ def _of_objects(values: Sequence[Any]) -> Cells:
     return column
 
 
-def _is_nothing(value: Any) -> bool:
+def is_nothing(value: Any) -> bool:
     """Whether a value is missing: None, NaN, or a missing value of pandas, which cannot be compared."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True

@@ -53,13 +53,16 @@ class Parsed:
     empty: Mask
 
 
-def parse(frame: Frame, table: Table) -> Parsed:
-    """The rows of a frame as the `table` says; raises UsageError where it lacks a column that is never missing."""
+def parse(frame: Frame, table: Table, rows: Mask | None = None) -> Parsed:
+    """The rows of a frame as the `table` says; raises UsageError where it lacks a column that is never missing.
+
+    `rows` says which rows are read, bool (n,): others have no error, and their values have no meaning.
+    """
     require_columns(frame, table)
     columns = tuple(parse_column(frame, column, table) for column in table.columns)
     errors = dict[int, str]()
     for part in columns:
-        for row in np.flatnonzero(part.refused).tolist():
+        for row in np.flatnonzero(part.refused if rows is None else part.refused & rows).tolist():
             errors.setdefault(row, f"{frame.place(row)} has {_reason(frame, part, row, table.decimal)}")
     values = np.stack([part.values for part in columns], 1).astype(np.float32)
     return Parsed(values, columns, errors, np.asarray(np.isnan(values).all(1)))

@@ -16,16 +16,27 @@ def augment(images: Tensor, kind: str, rng: torch.Generator) -> Tensor:
     "flip" mirrors half of the images, left to right; "shift" moves each by up to an eighth of each side and fills the
     edge with its reflection; "shift_flip" does both. `rng` is a CPU generator, the images may be anywhere.
     """
+    return moved(images, *draw_moves(len(images), images.shape[2], images.shape[3], kind, rng))
+
+
+def draw_moves(n: int, height: int, width: int, kind: str, rng: torch.Generator) -> tuple[Tensor, ...]:
+    """What `augment` draws for `n` images: source rows int64 (n, height) and columns (n, width); for "none" nothing."""
     if kind == "none":
-        return images
-    n, channels, height, width = images.shape
+        return ()
     reach = REACH if kind in ("shift", "shift_flip") else 0
     rows, columns = (_shift(n, side, int(reach * side), rng) for side in (height, width))
     if kind in ("flip", "shift_flip"):
         mirror = torch.rand(n, 1, generator=rng) < 0.5
         columns = torch.where(mirror, columns.flip(1), columns)
-    rows = rows.to(images.device)
-    columns = columns.to(images.device)
+    return rows, columns
+
+
+def moved(images: Tensor, *moves: Tensor) -> Tensor:
+    """The images by the draws of `draw_moves`."""
+    if not moves:
+        return images
+    n, channels, _, _ = images.shape
+    rows, columns = (move.to(images.device) for move in moves)
     sample = torch.arange(n, device=images.device)[:, None, None, None]
     channel = torch.arange(channels, device=images.device)[None, :, None, None]
     return images[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]

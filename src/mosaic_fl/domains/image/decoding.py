@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +33,16 @@ class Decoded:
 
 
 def decode(
-    pictures: Sequence[Picture], source: str, form: PictureForm = AS_THEY_ARE, *, skip_broken: bool = False
+    pictures: Sequence[Picture],
+    source: str,
+    form: PictureForm = AS_THEY_ARE,
+    *,
+    skip_broken: bool = False,
+    place: Callable[[int], str] | None = None,
 ) -> Decoded:
     """All n ≥ 1 pictures in the form `form`; `source` names them in errors and notes.
+
+    `place` gives the words for a picture that has no file of its own, by its number.
 
     Notes say how many were fitted, laid on a ground, made grey, or left out. With `skip_broken` pictures that cannot be
     read are left out. Raises UsageError, with the row (counted from 0) or the file, for a picture that cannot be read
@@ -51,9 +58,9 @@ def decode(
             "ignore", module=r"PIL\."
         )  # Pillow warns of metadata, and of sizes that are bounded here
         for row, picture in enumerate(pictures):
-            place = _place(picture, row, source)
+            words = _place(picture, row, source, place)
             try:
-                pixels, changes = read_picture(picture, form, place)
+                pixels, changes = read_picture(picture, form, words)
             except BrokenPictureError as error:
                 if not skip_broken:
                     if len(pictures) == 1:
@@ -65,7 +72,7 @@ def decode(
                 images = np.empty((len(pictures), form.channels or len(pixels), *pixels.shape[1:]), np.uint8)
             if pixels.shape[1:] != images.shape[2:]:
                 raise UsageError(
-                    f"{place} has {_extent(pixels)} pixels, the first {_extent(images[0])}: "
+                    f"{words} has {_extent(pixels)} pixels, the first {_extent(images[0])}: "
                     "resize all with --image-size N (data.image_size)"
                 )
             if len(pixels) > images.shape[1]:  # this is the first coloured one
@@ -106,9 +113,11 @@ def _tell_broken(broken: list[str], total: int, source: str) -> None:
         note(f"{len(broken)} of {total} images of {source} are left out: {'; '.join(broken[:MOST_NAMES])}{more}")
 
 
-def _place(picture: Picture, row: int, source: str) -> str:
+def _place(picture: Picture, row: int, source: str, place: Callable[[int], str] | None) -> str:
     """The file or row of a picture, for an error."""
-    return str(picture) if isinstance(picture, Path) else f"row {row} of {source}"
+    if isinstance(picture, Path):
+        return str(picture)
+    return f"row {row} of {source}" if place is None else place(row)
 
 
 def _extent(pixels: Pixels) -> str:

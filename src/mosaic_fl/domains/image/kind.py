@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import DistillConfig
-from mosaic_fl.domains.image.augmentation import augment
+from mosaic_fl.domains.image.augmentation import augment, draw_moves, moved
 from mosaic_fl.domains.image.bounds import FITS, MAX_CHANNELS, MAX_SIDE, Fit
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.errors import UsageError
@@ -78,6 +78,14 @@ class Image:
     def varied(self, values: Tensor, how: str, rng: torch.Generator) -> Tensor:
         """See `augmentation.augment`."""
         return augment(values, how, rng)
+
+    def draw_changes(self, n: int, how: str, rng: torch.Generator) -> tuple[Tensor, ...]:
+        """What `varied` draws for `n` images, on the CPU; `changed` takes it."""
+        return draw_moves(n, self.shape[1], self.shape[2], how, rng)
+
+    def changed(self, values: Tensor, *changes: Tensor) -> Tensor:
+        """Varied images, without any draw: `varied` is `changed` by `draw_changes`."""
+        return moved(values, *changes)
 
     def prior_source(self, setting: str) -> str:
         """`setting`; "auto" is "photos" for colour images, whose small generators are weak, and "none" for others."""

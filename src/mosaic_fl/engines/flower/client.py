@@ -8,23 +8,35 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mosaic_fl.client.answering import hold
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
+from mosaic_fl.config.model_names import ANSWERS
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
 from mosaic_fl.engines.flower.memory import Memory
 from mosaic_fl.engines.flower.turn import alone
 from mosaic_fl.engines.flower.wire import Answer, Request
-from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FusionTask, OutputsTask, TaskResult, Workplace
+from mosaic_fl.engines.tasks import (
+    AnswerTask,
+    ContributeTask,
+    EvaluateTask,
+    FusionTask,
+    OutputsTask,
+    TaskResult,
+    Workplace,
+)
 from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.answers.form import NoAnswersError
+from mosaic_fl.experts.answers.kind import is_black_box
+from mosaic_fl.release import release
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.training.monitor import deaf
 
@@ -35,7 +47,7 @@ MISSING = "missing"
 LATER = "later"
 """A fact of an answer: the client is at work on something else; ask later."""
 
-VERSION = version("mosaic-fl")
+VERSION = release()
 """The version of the running code, read before another version can be installed beside it."""
 
 log = logging.getLogger("mosaic_fl.client")
@@ -60,6 +72,9 @@ class Desk:
                 if obstacle:
                     return replace(draft, reason=obstacle, facts={LATER: True})
                 return self._answer(request, draft)
+        except NoAnswersError as error:  # its text has numbers alone
+            log.error("client %s: %s: %s", self.client, request.task, error)
+            return replace(draft, reason=f"its black box gave no answers: {error}")
         except UsageError as error:
             log.error("client %s: %s: %s", self.client, request.task, error)
             return replace(draft, reason="it refuses the request, or its own data or model is wrong: see its log")
@@ -99,6 +114,9 @@ class Desk:
             match work:
                 case ContributeTask():
                     result = _contribute(work, place, memory)
+                    return replace(draft, body=result.value, seconds=result.seconds, metrics=result.metrics)
+                case AnswerTask():
+                    result = _answer_query(work, place, memory)
                     return replace(draft, body=result.value, seconds=result.seconds, metrics=result.metrics)
                 case FitFusion():
                     fusion = self._fuse(work, extra, place, memory)
@@ -140,7 +158,7 @@ class Desk:
         return {
             "mosaic_fl": VERSION,
             "client": self.client,
-            "architecture": site.architecture,
+            "architecture": ANSWERS if is_black_box(site.architecture) else site.architecture,
             "schema": site.data.schema.to_json(),
             "samples": len(site.data),
             "time": datetime.now(UTC).timestamp(),
@@ -159,3 +177,16 @@ def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> TaskR
     trained = Contribution.from_bytes(bare.value, "the stored classifier")
     full = replace(work, trained=trained)(place)
     return TaskResult(full.value, bare.seconds + full.seconds, [*bare.metrics, *full.metrics])
+
+
+def _answer_query(work: AnswerTask, place: Workplace, memory: Memory) -> TaskResult:
+    """The answer of a black box. The model that it trains for the first query answers the later ones, too."""
+    start = time.perf_counter()
+    held = memory.held()
+    if held is None:
+        (site,) = place.sites.values()
+        held = hold(site, place.config, place.device)
+        if held is not None:
+            memory.keep_held(held)
+    result = replace(work, held=held)(place)
+    return replace(result, seconds=time.perf_counter() - start)

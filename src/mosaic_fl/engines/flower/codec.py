@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config, validate
+from mosaic_fl.domains.samples import example_inputs
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.flower.wire import is_figure
-from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask, StatisticsTask
+from mosaic_fl.engines.tasks import AnswerTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.query import Query
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.network import load_network
 from mosaic_fl.numerics.states import State
@@ -50,9 +52,10 @@ class Deliver:
     model: bytes
 
 
-Work = ContributeTask | FitTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
+Work = ContributeTask | AnswerTask | FitTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
 NAMES: dict[type[Work], str] = {
     ContributeTask: "contribute",
+    AnswerTask: "answer",
     FitTask: "fit",
     StatisticsTask: "statistics",
     EvaluateTask: "evaluate",
@@ -69,8 +72,8 @@ def encode(work: Work, config: Config) -> bytes:
 
 def kind_of(work: Work) -> Hashable:
     """A key that is equal for works with equal bodies; valid as long as the works exist."""
-    if isinstance(work, Deliver):
-        return NAMES[Deliver], id(work)
+    if isinstance(work, Deliver | AnswerTask):
+        return NAMES[type(work)], id(work)
     values, tensors = _parts(work)
     return NAMES[type(work)], json.dumps(values), tuple((name, id(tensor)) for name, tensor in tensors.items())
 
@@ -112,6 +115,8 @@ def _parts(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return {"start": None}, {}
         case ContributeTask(start=Start() as start):
             return {"start": start.architecture}, _under("state", start.state)
+        case AnswerTask():
+            return {}, {"query": as_tensor(work.query.content)}
         case FitTask(job=job, round=round):
             values = {"architecture": job.architecture, "settings": dict(job.settings), "round": round, "latent": None}
             tensors = _under("state", job.state)
@@ -140,6 +145,11 @@ def _work(name: str, values: dict[str, Any], tensors: State, client: int, config
             return ContributeTask(client)
         case "contribute", {"start": str(architecture)}:
             return ContributeTask(client, Start(architecture, state))
+        case "answer", {}:
+            query = Query.from_bytes(_bytes("query", tensors), "request")
+            if query.client != client:
+                raise UsageError(f"request: it has a query for client {query.client}")
+            return AnswerTask(query)
         case "fit", {"architecture": str(architecture), "settings": dict(settings), "round": int(round), "latent": of}:
             _require(config, "train", settings)
             latent = None if of is None else _latent(of, tensors)
@@ -152,8 +162,12 @@ def _work(name: str, values: dict[str, Any], tensors: State, client: int, config
             _require(config, "meta", {key: value for key, value in settings.items() if value or key != "steps"})
             return FitFusion(experts, state, settings, round)
         case "deliver", {}:
-            return Deliver(as_bytes(tensors.get("model", torch.zeros(0, dtype=torch.uint8))))
+            return Deliver(_bytes("model", tensors))
     raise UsageError(f"request: nobody here can do {name[:40]!r}")
+
+
+def _bytes(name: str, tensors: State) -> bytes:
+    return as_bytes(tensors.get(name, torch.zeros(0, dtype=torch.uint8)))
 
 
 def _require(config: Config, section: str, settings: dict[str, Any]) -> None:
@@ -242,7 +256,7 @@ def probe(architecture: str, schema: Schema, state: State) -> None:
     One client with non-finite outputs would spoil the average of all.
     """
     model = load_network(architecture, schema, state, "answer")
-    images = torch.linspace(-1, 1, 2 * math.prod(schema.shape)).view(2, *schema.shape)
+    images = example_inputs(schema.fields, 2, lambda shape: torch.linspace(-1, 1, math.prod(shape)).view(*shape))
     if not bool(model(images).isfinite().all()):
         raise UsageError("answer: its weights give non-finite outputs")
 

@@ -1,40 +1,37 @@
 """The engine over Flower's grid: a `Federation` whose methods send requests to the clients of one run."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import suppress
-from types import MappingProxyType
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.engines.answer_store import ASKING, AnswerStore
 from mosaic_fl.engines.contribution_store import ContributionStore, StoreEntry
-from mosaic_fl.engines.flower import codec
-from mosaic_fl.engines.flower.answer_cache import AnswerCache
+from mosaic_fl.engines.flower import codec, wire
 from mosaic_fl.engines.flower.client import MISSING
-from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work
+from mosaic_fl.engines.flower.codec import Deliver, FitFusion
 from mosaic_fl.engines.flower.exchange import Exchange
-from mosaic_fl.engines.flower.wire import Answer, Request
-from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, FitTask, StatisticsTask, TaskResult
-from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.engines.flower.stages import Stages
+from mosaic_fl.engines.tasks import AnswerTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask, TaskResult
+from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.exchange.query import Answer, Query, answer_from
 from mosaic_fl.numerics.states import State
 from mosaic_fl.storage.files import sha256
 from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.storage.stopwatch import CLIENTS
-
-Value = TypeVar("Value")
 
 MEMBERS = "federation"  # the stage with the members at the run's start: a resumed run goes on with their schema
 CONTRIBUTED = "contributed"
 """The stage with the clients whose contributions the run uses. After it the run requests no contributions."""
 
 
-class FlowerFederation:
+class FlowerFederation(Stages):
     """A `Federation` of `exchange.roll`'s clients, numbered 0 to `expected` − 1.
 
     Stores each answer in `journal` and its folder at once, so a resumed run does not request it again. Raises
@@ -42,10 +39,7 @@ class FlowerFederation:
     """
 
     def __init__(self, exchange: Exchange, config: Config, journal: Journal) -> None:
-        self.exchange = exchange
-        self.config = config
-        self.journal = journal
-        self.cache = AnswerCache(journal.folder)
+        super().__init__(exchange, config, journal)
         self.alone = dict[int, Mapping[str, float]]()
         self._members: tuple[Schema, list[str]] | None = None
         self._experts_at: dict[int, str] = {}  # by client: the digest of the experts that it has
@@ -70,9 +64,9 @@ class FlowerFederation:
         first = roll.members[min(roll.members)].architecture
         names = [roll.members[k].architecture if k in roll.members else first for k in range(roll.expected)]
         self._members = roll.schema, names
-        self._remember()
+        self.remember()
 
-    def _remember(self) -> None:
+    def remember(self) -> None:
         """Store the members with their keys, also those that join late, for a resumed run."""
         keys = {str(client): key for client, key in sorted(self.exchange.roll.keys.items())}
         stage = self.journal.recall(MEMBERS)
@@ -110,7 +104,7 @@ class FlowerFederation:
         for client in entries:
             self.exchange.tell("received", client, stage="contribute", bytes=store.size(client), seconds=0.0, kept=True)
 
-        def accept(answer: Answer) -> Contribution:
+        def accept(answer: wire.Answer) -> Contribution:
             contribution = codec.decode_contribution(answer.body, answer.client, self.schema)
             store.keep(answer.client, TaskResult(answer.body, answer.seconds, answer.metrics))
             return contribution
@@ -128,12 +122,37 @@ class FlowerFederation:
         self.journal.keep(CONTRIBUTED, Stage({}, {"clients": sorted(contributions)}))
         return [contribution for _, contribution in sorted(contributions.items())]
 
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """The answers of black boxes, of those that answer as they should; some perhaps from the store.
+
+        Raises MosaicError where, without the others, fewer clients than `exchange.limits.clients` are left.
+        """
+        store = AnswerStore(self.journal)
+        by_client = {query.client: query for query in queries}
+        answers = {k: answer for k, query in by_client.items() if (answer := store.recall(query)) is not None}
+
+        def accept(message: wire.Answer) -> Answer:
+            query = by_client[message.client]
+            answer = answer_from(query, message.body, "its answer")
+            store.keep(query, answer, TaskResult(message.body, message.seconds, message.metrics))
+            return answer
+
+        work = {k: AnswerTask(query) for k, query in by_client.items() if k not in answers}
+        if work:
+            stage = f"{ASKING} {queries[0].round}"
+            with self.journal.clock.stage(ASKING):
+                answers |= self._ask(stage, self._requests(work), self.exchange.limits.answer, accept)
+            contributed = self.journal.recall(CONTRIBUTED)
+            senders = len(contributed.info["clients"]) if contributed is not None else len(self.architectures)
+            self._require(stage, senders - len(by_client.keys() - answers.keys()), self.exchange.limits.clients)
+        return [answers[k] for k in by_client if k in answers]
+
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         """The weights after each client's job, of the clients that answer."""
         work = {job.client: FitTask(job, round) for job in jobs}
         self._round = f" {round}"
 
-        def accept(answer: Answer) -> Fitted:
+        def accept(answer: wire.Answer) -> Fitted:
             job = work[answer.client].job
             fitted = codec.decode_fitted(answer.body, answer.client, job.state, self.schema.num_classes)
             codec.probe(job.architecture, self.schema, fitted.state)
@@ -149,7 +168,7 @@ class FlowerFederation:
         """The batch-norm statistics of `state` on each client's training data, of the clients that answer."""
         work = {k: StatisticsTask(k, architecture, state) for k in range(len(self.architectures))}
 
-        def accept(answer: Answer) -> Fitted:
+        def accept(answer: wire.Answer) -> Fitted:
             return codec.decode_fitted(answer.body, answer.client, state, self.schema.num_classes, whole=False)
 
         return list(self._collect(f"statistics{self._round}", work, self.exchange.limits.evaluate, accept).values())
@@ -188,7 +207,7 @@ class FlowerFederation:
         stage = f"fusion {round}"
         without_experts = set[int]()
 
-        def accept(answer: Answer) -> Fitted | None:
+        def accept(answer: wire.Answer) -> Fitted | None:
             """None where the client does not have the experts."""
             if answer.facts.get(MISSING) is True:
                 without_experts.add(answer.client)
@@ -218,75 +237,11 @@ class FlowerFederation:
         """End the run: delete the answers that only a resume of its rounds needs."""
         self.cache.clear()
 
-    def _confusion(self, answer: Answer) -> Tensor:
+    def _confusion(self, answer: wire.Answer) -> Tensor:
         return codec.decode_counts(answer.body, self.schema.num_classes, self.schema.num_classes)
 
-    def _losses(self, answer: Answer) -> Tensor:
+    def _losses(self, answer: wire.Answer) -> Tensor:
         return codec.decode_counts(answer.body, self.schema.num_classes, 2)
-
-    def _collect(
-        self,
-        stage: str,
-        work: Mapping[int, Work],
-        limit: float,
-        accept: Callable[[Answer], Value],
-        extra: Mapping[int, bytes] = MappingProxyType({}),
-        least: int = 0,
-    ) -> dict[int, Value]:
-        """As `_ask`, but answers in the cache need no request, and new ones go into it."""
-        requests = self._requests(work, extra)
-        answers = dict[int, Value]()
-        for client, request in requests.items():
-            with suppress(UsageError):
-                answer = self.cache.recall(request)
-                if answer is not None:
-                    answers[client] = accept(answer)
-
-        def keep(answer: Answer) -> Value:
-            value = accept(answer)
-            if value is not None:
-                self.cache.keep(requests[answer.client], answer)
-            return value
-
-        open_requests = {client: request for client, request in requests.items() if client not in answers}
-        if open_requests:
-            answers |= self._ask(stage, open_requests, limit, keep, least - len(answers))
-        return {client: answers[client] for client in work if client in answers}
-
-    def _ask(
-        self,
-        stage: str,
-        requests: Mapping[int, Request],
-        limit: float,
-        accept: Callable[[Answer], Value],
-        least: int = 0,
-    ) -> dict[int, Value]:
-        try:
-            return self.exchange.ask(stage, requests, limit, accept, least)
-        finally:
-            self._remember()
-
-    def _requests(
-        self, work: Mapping[int, Work], extra: Mapping[int, bytes] = MappingProxyType({})
-    ) -> dict[int, Request]:
-        """A request for each client's work. Clients with equal work share one body, which is hashed once."""
-        by_kind = dict[Hashable, Request]()
-        requests = {}
-        for client, task in work.items():
-            kind = codec.kind_of(task)
-            if kind not in by_kind:
-                by_kind[kind] = Request(
-                    self.exchange.roll.run, NAMES[type(task)], client, codec.encode(task, self.config)
-                )
-            requests[client] = by_kind[kind].for_client(client, extra.get(client, b""))
-        return requests
-
-    def _require(self, stage: str, count: int, least: int) -> None:
-        if count < least:
-            raise MosaicError(
-                f"{stage}: {count} of {self.exchange.roll.expected} clients, but at least {least} are needed: "
-                "see mosaic status for who is missing and why, then go on with --resume, or lower --min-clients"
-            )
 
 
 def _require_entry(client: int, entries: Mapping[int, StoreEntry]) -> StoreEntry:

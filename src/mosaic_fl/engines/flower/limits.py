@@ -14,13 +14,15 @@ MAX_ANSWER = 2**30
 class Limits:
     """Seconds for each kind of waiting, and the least number of clients that a stage needs.
 
-    `join` is the time until all expected clients have joined; `contribute`, `fit` and `evaluate` are for all answers of
-    such a stage; `gone` is how long a stage still waits for a client whose connection was lost. `clients` is the least
-    number of answers to `contribute` and to a round's `fit`, or all of them where fewer clients take part.
+    `join` is the time until all expected clients have joined; `contribute`, `answer` (a black box, which may have to
+    train its model first), `fit` and `evaluate` are for all answers of such a stage; `gone` is how long a stage still
+    waits for a client whose connection was lost. `clients` is the least number of answers to `contribute` and to a
+    round's `fit`, or all of them where fewer clients take part.
     """
 
     join: float = 600.0
     contribute: float = 4 * 3600.0
+    answer: float = 4 * 3600.0
     fit: float = 3600.0
     evaluate: float = 600.0
     gone: float = 180.0

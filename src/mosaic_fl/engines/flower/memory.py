@@ -14,6 +14,7 @@ from mosaic_fl.engines.flower import answer_file
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import TaskResult
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.storage import container
 from mosaic_fl.storage.files import remove_partial, sha256
 
@@ -72,6 +73,19 @@ class Memory:
             with _log_failure():
                 answer_file.write(path, {"seconds": result.seconds, "metrics": result.metrics}, result.value)
 
+    def held(self) -> Contribution | None:
+        """The model that this black box has trained for queries with the same settings, or None."""
+        content = answer_file.read(self._held())
+        return None if content is None else Contribution.from_bytes(content[1], "the stored model")
+
+    def keep_held(self, model: Contribution) -> None:
+        """Store the model by which this black box answers, in place of any other."""
+        path = self._held()
+        if path is not None:
+            with _log_failure():
+                _forget(list(path.parent.glob("*.held")))
+                answer_file.write(path, {}, model.to_bytes())
+
     def outputs(self, experts: str) -> tuple[Tensor, Tensor] | None:
         """(logits (n, K, C), labels (n,)) of the `experts` on the validation split, or None."""
         path = self._outputs(experts)
@@ -90,6 +104,11 @@ class Memory:
             with _log_failure():
                 _forget(list(path.parent.glob("*.outputs")))
                 container.write(path, "outputs", {}, {"outputs": outputs, "labels": labels})
+
+    def _held(self) -> Path | None:
+        """Its file: of the run, whose settings stay the same, and of the site's model and data."""
+        run = self._run
+        return None if run is None else run / f"{sha256(self._producer)[:32]}.held"
 
     def _outputs(self, experts: str) -> Path | None:
         run = self._run

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from flwr.app import Message, MessageType
 
@@ -14,8 +13,8 @@ from mosaic_fl.engines.flower.hub import Grid, nodes, pull, push
 from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_request, unpack_answer
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT
-from mosaic_fl.experts.answers.kind import require_here
-from mosaic_fl.experts.naming import check
+from mosaic_fl.experts.reading import check_any_field
+from mosaic_fl.release import release
 
 HELLO_SECONDS = 120.0  # time for the answer to a greeting, before the next greeting
 SKEW_SECONDS = 600.0  # by how much a client's clock may differ
@@ -117,7 +116,7 @@ class Roll:
                 schema = Schema.from_json(schema_json)
             case _:
                 raise UsageError("its answer does not say who it is")
-        ours = version("mosaic-fl")
+        ours = release()
         skew = time - datetime.now(UTC).timestamp()
         if theirs != ours:
             raise UsageError(f"client {client} has mosaic-fl {theirs[:20]}, this server {ours}: install the same")
@@ -132,8 +131,7 @@ class Roll:
             raise NotNowError(f"client {client} is here already: two sites have this number; correct one site file")
         if self.schema is not None and schema != self.schema:
             raise UsageError(f"client {client} has {schema.difference(self.schema)} as the others")
-        require_here([architecture], "a deployment")
-        check(architecture, schema)
+        check_any_field(architecture, schema)
         self.keys[client] = key
         self.members[client] = Member(client, node, key, architecture, schema, samples, skew, since=self.now())
         self.tell("joined", client, node=str(node), architecture=architecture, samples=samples)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from mosaic_fl.config.experiment import ReadingConfig
-from mosaic_fl.config.model_names import is_onnx_file
+from mosaic_fl.config.model_names import held_by, is_onnx_file
 from mosaic_fl.config.names import UNKNOWN, GeneratorName
 from mosaic_fl.config.section import Section
 from mosaic_fl.config.toml import read_toml
@@ -41,7 +41,10 @@ class SiteFile(ReadingConfig):
 
     client: int = Field(ge=0, le=9999, description="this client's number, another at each site")
     data: Path = Field(description="labelled data: a Parquet file or a folder")
-    model: str = Field(min_length=1, description="this client's model, as mlp:64, random_forest or heart.onnx")
+    model: str = Field(
+        min_length=1,
+        description="this client's model, as mlp:64, random_forest or heart.onnx; answers:MODEL stays at the site",
+    )
     folder: Path = Field(description="artefacts, logs and Flower's state of this client (default: beside the file)")
     classes: Annotated[int, Field(ge=2)] | Annotated[tuple[str, ...], Field(min_length=2)] | None = Field(
         None, description="of the whole federation: how many, or their names"
@@ -93,8 +96,9 @@ def _resolve_paths(path: Path, tree: dict[str, Any]) -> None:
             if isinstance(table.get(key), str):
                 table[key] = real.parent / _expand_home(path, key, table[key])
     model = tree.get("model")
-    if isinstance(model, str) and is_onnx_file(model):
-        tree["model"] = str(real.parent / _expand_home(path, "model", model))
+    if isinstance(model, str) and is_onnx_file(plain := held_by(model) or model):
+        prefix = model.removesuffix(plain)
+        tree["model"] = prefix + str(real.parent / _expand_home(path, "model", plain))
 
 
 def _require_valid(path: Path, site: SiteFile) -> None:
@@ -107,7 +111,8 @@ def _require_valid(path: Path, site: SiteFile) -> None:
     if site.classes is not None and site.classes_file is not None:
         raise UsageError(f"{path}: classes and classes_file: give one of them")
     _require_path(path, "folder", site.folder)
-    model = Path(site.model) if is_onnx_file(site.model) else None
+    plain = held_by(site.model) or site.model
+    model = Path(plain) if is_onnx_file(plain) else None
     for key, source in (
         ("data", site.data), ("model", model), ("classes_file", site.classes_file), ("schema_file", site.schema_file),
         ("server.certificate", site.server.certificate), ("server.key", site.server.key),

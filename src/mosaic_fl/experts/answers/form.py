@@ -21,6 +21,10 @@ TOLERANCE = 1e-3  # of a row's sum: float16 and a CSV of four decimals round so
 MOST_LOGIT = 1e6
 
 
+class NoAnswersError(UsageError):
+    """What a black box said are no answers: the text has numbers alone, so a site may pass it on."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """The answers to n samples: `values` of the `form`, for the classes numbered `columns` (c,).
@@ -81,13 +85,15 @@ def answers_of(
     if array.ndim == 2 and array.shape[1] == 1 and form in (AUTO, LABELS) and len(columns) > 1:
         array = array[:, 0]
     if array.ndim not in (1, 2):
-        raise UsageError(f"answers of the shape {array.shape}: they are (n,) labels, or (n, {len(columns)}) numbers")
+        raise NoAnswersError(
+            f"answers of the shape {array.shape}: they are (n,) labels, or (n, {len(columns)}) numbers"
+        )
     if len(array) != rows:
-        raise UsageError(f"{len(array):,} answers to {rows:,} samples: each sample needs one, in the query's order")
+        raise NoAnswersError(f"{len(array):,} answers to {rows:,} samples: each sample needs one, in the query's order")
     if array.ndim == 1 or form == LABELS:
         return Answers(LABELS, _labels(array, form, [classes[c] for c in columns]), columns)
     if array.shape[1] != len(columns):
-        raise UsageError(f"answers have {array.shape[1]} columns, and the black box knows {len(columns)} classes")
+        raise NoAnswersError(f"answers have {array.shape[1]} columns, and the black box knows {len(columns)} classes")
     numbers = _floats(array)
     if form == AUTO:
         form = _form(numbers)
@@ -107,7 +113,7 @@ def _array(values: Any) -> "np.ndarray[Any, Any]":
 
 def _labels(array: "np.ndarray[Any, Any]", form: str, known: list[str]) -> Tensor:
     if array.ndim != 1 or form not in (AUTO, LABELS):
-        raise UsageError(f"answers of the shape {array.shape} are not {form if array.ndim == 1 else LABELS}")
+        raise NoAnswersError(f"answers of the shape {array.shape} are not {form if array.ndim == 1 else LABELS}")
     if array.dtype.kind in "OUS":
         places = {name: number for number, name in enumerate(known)}
         texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in array]
@@ -118,10 +124,10 @@ def _labels(array: "np.ndarray[Any, Any]", form: str, known: list[str]) -> Tenso
     if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.round(array)).all():
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
-        raise UsageError("labels are whole numbers or names of classes: NaN and fractions are none")
+        raise NoAnswersError("labels are whole numbers or names of classes: NaN and fractions are none")
     if len(array) and (int(array.min()) < 0 or int(array.max()) >= len(known)):
         worst = array.min() if array.min() < 0 else array.max()
-        raise UsageError(f"a label is {worst}: the black box knows the classes 0..{len(known) - 1}")
+        raise NoAnswersError(f"a label is {worst}: the black box knows the classes 0..{len(known) - 1}")
     return torch.from_numpy(array.astype(np.int64))
 
 
@@ -132,7 +138,9 @@ def _floats(array: "np.ndarray[Any, Any]") -> Tensor:
         raise UsageError(f"answers are no numbers: {error}") from error
     wrong = ~np.isfinite(numbers).all(1)
     if wrong.any():
-        raise UsageError(f"answer {int(wrong.argmax())} has a NaN or infinite value, in {int(wrong.sum())} rows in all")
+        raise NoAnswersError(
+            f"answer {int(wrong.argmax())} has a NaN or infinite value, in {int(wrong.sum())} rows in all"
+        )
     return torch.from_numpy(numbers.clip(-1e38, 1e38).astype(np.float32))
 
 
@@ -146,15 +154,15 @@ def _form(numbers: Tensor) -> str:
 def _require(numbers: Tensor, form: str) -> None:
     if form == LOGITS:
         if len(numbers) and float(numbers.abs().max()) > MOST_LOGIT:
-            raise UsageError(f"a logit is beyond ±{MOST_LOGIT:,.0f}")
+            raise NoAnswersError(f"a logit is beyond ±{MOST_LOGIT:,.0f}")
         return
     negative = (numbers < 0).any(1)
     if bool(negative.any()):
-        raise UsageError(f"answer {int(negative.int().argmax())} has a negative probability")
+        raise NoAnswersError(f"answer {int(negative.int().argmax())} has a negative probability")
     off = (numbers.double().sum(1) - 1).abs()
     if len(numbers) and float(off.max()) > TOLERANCE:
         row = int(off.argmax())
-        raise UsageError(
+        raise NoAnswersError(
             f"answer {row} sums to {float(numbers[row].sum()):.4g}, where probabilities sum to 1: say logits if it has "
             "some (form)"
         )

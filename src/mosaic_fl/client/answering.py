@@ -1,13 +1,20 @@
-"""A black box's site: it answers a query by its own model, which may be a function, a file of ours, ONNX or a CSV."""
+"""A black box's site: it answers a query by its own model, which may be a function, a file of ours, ONNX or a CSV.
+
+In a run it answers by the model of its name `answers:MODEL`, which the site trains first where it is no function.
+"""
 
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mosaic_fl.client.contribute import Site, contribute
+from mosaic_fl.config import Config
+from mosaic_fl.config.client import BARE
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, excerpt
@@ -16,11 +23,13 @@ from mosaic_fl.exchange.global_model import GlobalModel, model_file
 from mosaic_fl.exchange.query import Answer, Query
 from mosaic_fl.experts.answers.form import AUTO, LABELS, LOGITS, Answers, answers_of
 from mosaic_fl.experts.answers.function import BlackBox
+from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.models import trust
-from mosaic_fl.models.own import import_factory
+from mosaic_fl.models.own import import_factory, own_model
 from mosaic_fl.storage.files import read_bytes
+from mosaic_fl.training.monitor import Recorder
 
 Model = GlobalModel | Contribution | BlackBox | Callable[[Any], Any]
 LABEL = "label"  # the one column of a CSV of hard labels
@@ -86,6 +95,30 @@ def answer_by_name(
     if not isinstance(function, BlackBox) and not callable(function):
         raise UsageError(f"{name} is {excerpt(function)}, but it should be a function of samples")
     return answer(query, function, classes=classes, form=form)
+
+
+def hold(site: Site, config: Config, device: torch.device) -> Contribution | None:
+    """What the site answers by: its own model, trained here on its own samples; None where it is a function.
+
+    The same in each process, since all randomness comes from the seed. Raises UsageError where the site's model is no
+    black box: nobody may query a model whose site has not said so.
+    """
+    model = own_model(site.architecture)
+    if not is_black_box(site.architecture) or model is None:
+        raise UsageError(f"client {site.client} has the model {site.architecture!r}, which answers no queries")
+    if not isinstance(model, str):
+        return None
+    place = replace(site, architecture=model)
+    return contribute(place, config.with_values(dict(BARE)), device, lambda stage: Recorder(stage, site.client))
+
+
+def answer_at(site: Site, query: Query, held: Contribution | None, device: torch.device) -> Answer:
+    """The site's answer to a query, by its model `held`, or by its function; raises UsageError."""
+    if query.client != site.client:
+        raise UsageError(f"the query is for client {query.client}, and this is client {site.client}")
+    if query.schema != site.data.schema:
+        raise UsageError(f"the query has {query.schema.difference(site.data.schema)} as this site's data")
+    return answer(query, own_model(site.architecture) if held is None else held, device=device)
 
 
 def _model_of(path: Path) -> GlobalModel | Contribution:

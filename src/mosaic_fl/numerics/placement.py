@@ -1,0 +1,26 @@
+"""Networks and small tensors on their way to a device and back."""
+
+import torch
+from torch import Tensor, nn
+
+
+def settle(model: nn.Module, device: torch.device) -> None:
+    """Move `model` to `device`; on CUDA its convolutions then calculate with channels last, as tensor cores do."""
+    model.to(device)
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def bring_back(model: nn.Module) -> None:
+    """Move `model` to the CPU, with its weights laid out as files hold them."""
+    away = any(tensor.device.type != "cpu" for tensor in (*model.parameters(), *model.buffers()))
+    model.cpu()
+    if away:
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` of the CPU on `device`. CUDA does not wait for the copy, nor for the work before it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
