@@ -124,6 +124,8 @@ METHODS: "Registry[Card]" = Registry(
         "fedprox": "mosaic_fl.methods.cards:FEDPROX",
         "fedbn": "mosaic_fl.methods.cards:FEDBN",
         "fedrs": "mosaic_fl.methods.cards:FEDRS",
+        "federated_xgboost": "mosaic_fl.methods.cards:FEDERATED_XGBOOST",
+        "federated_bagging": "mosaic_fl.methods.cards:FEDERATED_BAGGING",
         "heterofl": "mosaic_fl.methods.cards:HETEROFL",
         "fedrolex": "mosaic_fl.methods.cards:FEDROLEX",
         "fedgen": "mosaic_fl.methods.cards:FEDGEN",

@@ -94,7 +94,7 @@ def _advise(config: Config, overrides: Collection[str]) -> None:
 def _without_effect(config: Config) -> dict[str, str]:
     """The settings without an effect on the method, as "models.student = cnn:16", by name."""
     card = METHODS[config.run.method]
-    student_effective = config.run.centralised or not (card.reference or card.serves != ONE_MODEL)
+    student_effective = config.run.centralised or not (card.reference or card.boosts or card.serves != ONE_MODEL)
     if card.equal_architectures:  # no effect if the clients have another architecture
         student_effective = config.models.student in (config.models.clients or [config.models.student])
     generator = "" if config.generator.family == "none" else config.generator.family
