@@ -13,6 +13,7 @@ from mosaic_fl.cli.forecasting import announce, show
 from mosaic_fl.cli.limits import fit_run
 from mosaic_fl.config import Config
 from mosaic_fl.data.partition import class_table
+from mosaic_fl.encoders.statement import encoder_lines
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.forecast.budget import RUN
 from mosaic_fl.forecast.foresee import foresee_run
@@ -76,6 +77,8 @@ def simulate(
         _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
     print(*quality_lines(result), *benefit_lines(result), sep="\n")
+    for line in encoder_lines(result):
+        print(line)
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
     print(seconds_line(result["seconds"]))

@@ -1,6 +1,7 @@
 """Tables that a user has in memory -> a `Dataset`, or values at rest for a model."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def with_labels(frame: Frame, labels: Any) -> tuple[Frame, str]:
     cells = cells_of(labels, label, frame.source)
     if len(cells) != len(frame):
         raise UsageError(f"there are {len(frame)} rows, but {len(cells)} labels")
-    return Frame(frame.source, {**frame.columns, label: cells}), label
+    return replace(frame, columns={**frame.columns, label: cells}), label
 
 
 def _of_fields(
