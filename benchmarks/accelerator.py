@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-LIMITS = {"a": 90, "b": 110, "c": 150, "d": 190}  # seconds
+LIMITS = {"a": 80, "b": 100, "c": 140, "d": 220}  # seconds
 CLIENTS = 10  # of part (b)
 
 

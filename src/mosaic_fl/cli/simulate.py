@@ -13,6 +13,7 @@ from mosaic_fl.cli.forecasting import announce, show
 from mosaic_fl.cli.limits import fit_run
 from mosaic_fl.config import Config
 from mosaic_fl.data.partition import class_table
+from mosaic_fl.encoders.statement import encoder_lines
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.forecast.budget import RUN
 from mosaic_fl.forecast.foresee import foresee_run
@@ -77,6 +78,8 @@ def simulate(
         _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
+    for line in encoder_lines(result):
+        print(line)
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
     print(seconds_line(result["seconds"]))
@@ -95,7 +98,7 @@ def _advise(config: Config, overrides: Collection[str]) -> None:
 def _without_effect(config: Config) -> dict[str, str]:
     """The settings without an effect on the method, as "models.student = cnn:16", by name."""
     card = METHODS[config.run.method]
-    student_effective = config.run.centralised or not (card.reference or card.serves != ONE_MODEL)
+    student_effective = config.run.centralised or not (card.reference or card.boosts or card.serves != ONE_MODEL)
     if card.equal_architectures:  # no effect if the clients have another architecture
         student_effective = config.models.student in (config.models.clients or [config.models.student])
     generator = "" if config.generator.family == "none" else config.generator.family

@@ -54,18 +54,22 @@ class BoostedTrees:
     def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
         """float32 (n, C) on the CPU, up to a constant a sample."""
         few = max(1, VALUES_AT_ONCE // len(self.roots))
-        return torch.cat([self._margins(_rows(part)) for part in samples.to("cpu").split(few)])
+        return torch.cat([self._margins(rows_of(part)) for part in samples.to("cpu").split(few)])
 
     def _margins(self, inputs: Tensor) -> Tensor:
+        margins = torch.zeros(len(inputs), self.classes)
+        return margins.index_add_(1, self.outputs, self.value[self.leaves(inputs)])
+
+    def leaves(self, inputs: Tensor) -> Tensor:
+        """The leaf of each tree, int64 (n, T), in which rows float32 (n, width) end."""
         node = self.roots.expand(len(inputs), -1)
         for _ in range(self.depth):
             goes_left = inputs.gather(1, self.feature[node]) < self.value[node]
             node = torch.where(goes_left, self.left[node], self.right[node])
-        margins = torch.zeros(len(inputs), self.classes)
-        return margins.index_add_(1, self.outputs, self.value[node])
+        return node
 
 
-def _rows(samples: Samples) -> Tensor:
+def rows_of(samples: Samples) -> Tensor:
     """The inputs of a network as rows (n, width)."""
     inputs = samples.inputs()
     parts = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())

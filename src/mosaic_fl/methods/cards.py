@@ -65,6 +65,26 @@ FEDRS = Card(
     settings=settings.check_absent,
     fields=True,
 )
+FEDERATED_XGBOOST = Card(
+    code="mosaic_fl.methods.federated_xgboost:federated_xgboost",
+    title="Federated XGBoost",
+    paper="Roth et al. 2022, arXiv 2210.13291",
+    summary="trees from all clients' sums of gradients in agreed bins, as NVFlare's histogram_based",
+    rounds=True,
+    boosts=True,
+    checks="mosaic_fl.methods.federated_xgboost:check_histograms",
+    defaults={"rounds.warm_up": 100},  # one tree a class each, as the student of trees has
+)
+FEDERATED_BAGGING = Card(
+    code="mosaic_fl.methods.federated_bagging:federated_bagging",
+    title="Federated bagging",
+    paper="Roth et al. 2022, arXiv 2210.13291",
+    summary="each client's tree on a sample of its rows and columns joins every round, as NVFlare's bagging",
+    rounds=True,
+    boosts=True,
+    checks="mosaic_fl.methods.federated_bagging:check_bagging",
+    defaults={"rounds.warm_up": 100},  # one tree a class each, as the student of trees has
+)
 HETEROFL = Card(
     code="mosaic_fl.methods.width:heterofl",
     title="HeteroFL",

@@ -16,8 +16,9 @@ from torch import Tensor
 from mosaic_fl.config import Config, validate
 from mosaic_fl.domains.samples import example_inputs
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.engines.flower.boost_codec import boost_parts, boost_task
 from mosaic_fl.engines.flower.wire import is_figure
-from mosaic_fl.engines.tasks import AnswerTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask
+from mosaic_fl.engines.tasks import AnswerTask, BoostTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
@@ -52,11 +53,12 @@ class Deliver:
     model: bytes
 
 
-Work = ContributeTask | AnswerTask | FitTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
+Work = ContributeTask | AnswerTask | FitTask | BoostTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
 NAMES: dict[type[Work], str] = {
     ContributeTask: "contribute",
     AnswerTask: "answer",
     FitTask: "fit",
+    BoostTask: "boost",
     StatisticsTask: "statistics",
     EvaluateTask: "evaluate",
     FitFusion: "fusion",
@@ -125,6 +127,8 @@ def _parts(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 values["latent"] = sizes
                 tensors |= {"labels": job.latent.labels, **_under("latent", job.latent.state)}
             return values, tensors
+        case BoostTask():
+            return boost_parts(work)
         case StatisticsTask():
             return {"architecture": work.architecture}, _under("state", work.state)
         case EvaluateTask():
@@ -154,6 +158,8 @@ def _work(name: str, values: dict[str, Any], tensors: State, client: int, config
             _require(config, "train", settings)
             latent = None if of is None else _latent(of, tensors)
             return FitTask(FitJob(client, architecture, state, settings, latent), round)
+        case "boost", _:
+            return boost_task(values, tensors, client, config)
         case "statistics", {"architecture": str(architecture)}:
             return StatisticsTask(client, architecture, state)
         case "evaluate", {"architecture": str(architecture), "losses": bool(losses)}:
