@@ -24,7 +24,7 @@ MOST = 30  # columns that the closing line names
 SCHEMA = ".toml"  # the suffix of a schema of tables
 
 
-@reads_images()
+@reads_images("encoder")
 def schema(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="a site's table: CSV, TSV or Parquet")],
     *,

@@ -5,6 +5,7 @@ import time
 import torch
 
 from mosaic_fl.domains.dataset import Dataset, Splits
+from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
@@ -38,16 +39,25 @@ def encode_samples(samples: Samples, encoder: Encoder, schema: Schema, device: t
 
 def encode_by_name(dataset: Dataset, name: str, device: torch.device | str = "cpu") -> Dataset:
     """`encode` by the encoder that the user names; the data set itself without a name."""
-    return encode(dataset, make_encoder(name, dataset.schema.kind), device) if name else dataset
+    return encode(dataset, make_encoder(name, _one_kind(name, dataset.schema)), device) if name else dataset
 
 
 def encode_splits(splits: Splits, name: str, device: torch.device | str = "cpu") -> Splits:
     """Both parts of a data set, each encoded once; as they are without a name."""
     if not name:
         return splits
-    encoder = make_encoder(name, splits.train.schema.kind)
+    encoder = make_encoder(name, _one_kind(name, splits.train.schema))
     train, test = (encode(part, encoder, device) for part in (splits.train, splits.test))
     return Splits(splits.name, train, test, splits.column)
+
+
+def _one_kind(name: str, schema: Schema) -> Kind:
+    if schema.joins:
+        raise UsageError(
+            f"encoder {name} makes a vector of samples of one field, and these have {', '.join(schema.fields)}: leave "
+            "--encoder out"
+        )
+    return schema.kind
 
 
 class _Progress:
