@@ -270,3 +270,14 @@ def test_a_row_of_a_part_is_named_by_its_place_in_the_file(tmp_path: Path) -> No
     rows = Schema({"table": Table((replace(AGE, missing=True), replace(WARD, missing=True)), "outcome")}, OUTCOMES)
     with pytest.raises(UsageError, match="row 39 of .* has .* in column 'age'"):
         own(path, rows)
+
+
+def test_a_column_with_a_name_without_end_is_named_in_short(tmp_path: Path) -> None:
+    path = patients(tmp_path)
+    path.write_text(path.read_text().replace("outcome", "a" * 100_000))
+    with pytest.raises(UsageError) as error:
+        own(path)
+    assert len(str(error.value)) < 1000
+    path.write_text(path.read_text().replace("a" * 100_000, "a" * 200_000))
+    with pytest.raises(UsageError, match="the header line of .* is no line of a table: field larger"):
+        own(path)
