@@ -1,6 +1,7 @@
 """Tables that a user has in memory -> a `Dataset`, or values at rest for a model."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def from_table(
     if images or has_fields(schema):
         reading = ReadingConfig(image_columns=tuple(images), image_size=image_size)
         return _of_fields(rows, labels, schema, reading, Path(folder), ignore, least_rows)
-    frame, label = _labelled(frame_of(rows, names), labels)
+    frame, label = with_labels(frame_of(rows, names), labels)
     drafted = schema is None
     if schema is None:
         made = draft(frame, label, ignore=dict.fromkeys(ignore, "ignore names it"), least=least_rows)
@@ -75,7 +76,7 @@ def from_table(
     return read_rows(frame, schema, ReadingConfig(label_column=label), drafted=drafted)[1]
 
 
-def _labelled(frame: Frame, labels: Any) -> tuple[Frame, str]:
+def with_labels(frame: Frame, labels: Any) -> tuple[Frame, str]:
     """The frame with its labels in a column, and the name of that."""
     if isinstance(labels, str):
         return frame, frame.label_column(labels)
@@ -83,7 +84,7 @@ def _labelled(frame: Frame, labels: Any) -> tuple[Frame, str]:
     cells = cells_of(labels, label, frame.source)
     if len(cells) != len(frame):
         raise UsageError(f"there are {len(frame)} rows, but {len(cells)} labels")
-    return Frame(frame.source, {**frame.columns, label: cells}), label
+    return replace(frame, columns={**frame.columns, label: cells}), label
 
 
 def _of_fields(
@@ -98,7 +99,7 @@ def _of_fields(
     """`from_table` of rows with several fields."""
     reading = reading if schema is None else reading_as_fields(schema, reading, "the schema")
     read = rows_of(data, reading.image_columns, folder)
-    frame, label = _labelled(read.frame, labels)
+    frame, label = with_labels(read.frame, labels)
     rows = FieldRows(frame, read.pictures)
     labelled = reading.model_copy(update={"label_column": label})
     if schema is not None:
