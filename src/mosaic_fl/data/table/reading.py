@@ -97,8 +97,8 @@ def _of_csv(file: Path) -> Frame:
         note(f"a column of {file} has no name in the header line: it is not read")
     if numbers := [name for name in named if _is_number(name)]:
         raise UsageError(
-            f"the header line of {file} has {excerpt(numbers[0])} for a name: write a line with the names of the columns "
-            "above"
+            f"the header line of {file} has {excerpt(numbers[0])} for a name: write a line with the names of the "
+            "columns above"
         )
     _require_once(named, str(file))
     columns = {name: _stripped(table.cells(name)) for name in named}

@@ -141,7 +141,7 @@ class Cart(Generator):
 
     def expect(self, counts: Sequence[int]) -> Self:
         """As `Generator.expect`: as many leaves as the rows can fill, and whole numbers with as many codes."""
-        rows = torch.tensor(list(counts), dtype=torch.int64)
+        rows = torch.tensor(list(counts), dtype=torch.int64, device="cpu")  # sizes are planned on the meta device
         most = min(MOST_CODES, sum(counts) // LEAST)
         self.code([torch.zeros(most * (column.type == "whole")) for column in self.table.columns])
         sums = torch.bincount(groups(rows, len(self.columns)), weights=rows.double()).long().tolist()
