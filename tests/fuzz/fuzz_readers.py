@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from fuzz_answers import ANSWERS
 from fuzz_deployment import DEPLOYMENT
+from fuzz_fields import FIELDS
 from fuzz_mutation import dumps, mutate_bytes, mutate_text
 from fuzz_reader import Reader, parsed, read_any, written
 from fuzz_run_folder import RUN_FOLDER
@@ -186,5 +187,6 @@ READERS: dict[str, Reader] = {
     **DEPLOYMENT,
     **RUN_FOLDER,
     **TABLES,
+    **FIELDS,
     **VECTORS,
 }
