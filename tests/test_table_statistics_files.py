@@ -55,6 +55,15 @@ def test_the_commands_of_two_sites(tmp_path: Path) -> None:
         assert "can be used with c.toml" in mosaic("schema", f"{name}.csv", "--check", "c.toml", cwd=tmp_path)
 
 
+def test_the_merge_prints_means_of_sums(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", *ROWS)
+    mosaic("schema", "a.csv", *STATISTICS, "0", "--sums", "--out", "a.statistics", cwd=tmp_path)
+    errors = io.StringIO()
+    mosaic("schema", "--merge", "a.statistics", cwd=tmp_path, err=errors)
+    assert "1 site, 80 rows" in errors.getvalue()
+    assert "'stage': mean 1.5, 0 missing" in errors.getvalue()
+
+
 def test_noise_is_told_on_the_screen(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", *ROWS)
     shown = io.StringIO()
