@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # these import torch, which takes seconds
 ONE_MODEL = "one model"
 ALL_MODELS = "all clients' models"
 """The values of `Card.serves`."""
+AXES = 3  # of an image: channels, height, width
 SAMPLES = "samples"
 SAMPLES_OR_PRIOR = "samples or prior images"
 """The values of `Card.transfer`: the server distils on samples of the clients' generators, or also on prior images."""
@@ -48,6 +49,7 @@ class Card:
     - `aggregates`: its rounds train a small aggregator.
     - `requires`: what every client's expert must offer beside log-probabilities.
     - `asks`: its server asks black boxes (model `answers`); others need each client's model itself.
+    - `images`: its server makes images, so clients' samples have to be such.
     - `widths`: when clients hold models of several widths.
     """
 
@@ -69,6 +71,7 @@ class Card:
     aggregates: bool = False
     requires: frozenset[Capability] = frozenset()
     asks: bool = False
+    images: bool = False
     widths: Literal["", "always", "if rounds.kind says so"] = ""
 
     @property
@@ -90,6 +93,11 @@ class Card:
 
         self.settings(config)
         require(models, self.requires, self.title)
+        if self.images and (len(schema.fields) > 1 or len(schema.shape) != AXES):
+            raise UsageError(
+                f"{self.title} makes images at the server, and these samples are {schema.summary}: take a method that "
+                "does not, as mosaic"
+            )
         if not self.asks and (box := next(filter(is_black_box, models), None)):
             raise UsageError(
                 f"{self.title} needs every client's model, and {box!r} stays at its site and answers queries: give its "
