@@ -153,7 +153,7 @@ def test_ensembles_run_whole_and_leave_no_global_model(tmp_path: Path, method: s
 
 @pytest.mark.parametrize("method", ["fedftg", "dfrd", "dense", "coboosting"])
 def test_a_server_that_makes_images_is_told_of_rows_before_any_client_trains(method: str) -> None:
-    data = mosaic_fl.from_table({"a": [float(value) for value in range(60)]}, ["no", "yes"] * 30)
+    data = mosaic_fl.from_table({"a": [value * value * 0.37 for value in range(60)]}, ["no", "yes"] * 30)
     settings = {"partition.clients": 2, "models.clients": ["mlp:4"], "models.student": "mlp:4", "rounds.warm_up": 1}
     config = Config().with_values({**METHODS[method].defaults, **settings, "run.method": method})
     with pytest.raises(UsageError, match="makes images at the server, and these samples are rows of 1 column"):
