@@ -8,11 +8,9 @@ import torch
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.errors import UsageError
-from mosaic_fl.experts.kind import no_outline
-from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.forecast import Forecast, forecast
+from mosaic_fl.forecast.foreign import is_network
 from mosaic_fl.forecast.measure import Request, measure
 from mosaic_fl.forecast.plans import plan_contribution, plan_distillation, plan_run
 from mosaic_fl.forecast.rough import budgets, rough_seconds
@@ -32,7 +30,7 @@ def foresee_run(prepared: RunSetup, *, first: bool = False) -> Forecast | None:
     With `first` it is the first line of the run itself, and None where the run is too short for a forecast. Without it
     this is a dry run.
     """
-    if not only_networks([site.architecture for site in prepared.sites], first=first):
+    if too_soon([site.architecture for site in prepared.sites], first=first):
         return None
     train = prepared.splits.train
     experts = [site.architecture for site in prepared.sites]
@@ -42,7 +40,7 @@ def foresee_run(prepared: RunSetup, *, first: bool = False) -> Forecast | None:
 
 def foresee_contribution(site: Site, config: Config, device: torch.device, *, first: bool = False) -> Forecast | None:
     """The forecast of `mosaic contribute`; see `foresee_run`."""
-    if not only_networks([site.architecture], first=first):
+    if too_soon([site.architecture], first=first):
         return None
     bench = Bench(config, site.data.schema, device, [site.architecture], site.data)
     return foresee(plan_contribution(site, config, device), bench, first=first)
@@ -50,28 +48,20 @@ def foresee_contribution(site: Site, config: Config, device: torch.device, *, fi
 
 def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Forecast | None:
     """The forecast of `mosaic distill`; see `foresee_run`."""
-    if not only_networks([c.architecture for c in prepared.contributions], first=first):
+    if too_soon([c.architecture for c in prepared.contributions], first=first):
         return None
     contributions = prepared.contributions
     schema = prepared.schema
-    bench = Bench(prepared.config, schema, prepared.device, [c.architecture for c in contributions], prepared.test)
+    names = [c.architecture for c in contributions]
+    bench = Bench(prepared.config, schema, prepared.device, names, prepared.test, contributions)
     test = len(prepared.test) if prepared.test else 0
     plan = plan_distillation(contributions, prepared.config, schema, prepared.student, test)
     return foresee(plan, bench, first=first)
 
 
-def only_networks(experts: Sequence[str], *, first: bool) -> bool:
-    """Whether all experts are networks: the cost of other models is unknown.
-
-    Raises UsageError where the forecast is what the user wants, and not the `first` line of a run.
-    """
-    foreign = [name for name in experts if kind_of(name).outline is no_outline]
-    if foreign and not first:
-        raise UsageError(
-            f"nobody can tell beforehand what model {foreign[0]!r} takes, which is no network: leave out --dry-run and "
-            "--minutes"
-        )
-    return not foreign
+def too_soon(experts: Sequence[str], *, first: bool) -> bool:
+    """Whether there is no `first` line of a run: fitting models that are no networks would hold the run up."""
+    return first and not all(map(is_network, experts))
 
 
 def foresee(plan: Plan, bench: Bench, *, first: bool) -> Forecast | None:

@@ -114,8 +114,9 @@ class Cart(Generator):
 
     def expect(self, counts: Sequence[int]) -> Self:
         """As `Generator.expect`: as many leaves as the rows can fill."""
-        rows = torch.tensor(list(counts), dtype=torch.int64)
-        sums = torch.bincount(_groups(rows, len(self.columns)), weights=rows.double()).long().tolist()
+        with torch.device("cpu"):  # a forecast builds generators where tensors have no values
+            rows = torch.tensor(list(counts), dtype=torch.int64)
+            sums = torch.bincount(_groups(rows, len(self.columns)), weights=rows.double()).long().tolist()
         self.resize([[2 * max(1, rows // LEAST) - 1] * len(self.columns) for rows in sums])
         return self
 
