@@ -17,6 +17,7 @@ from fuzz_mutation import dumps, mutate_bytes, mutate_text
 from fuzz_reader import Reader, parsed, read_any, written
 from fuzz_run_folder import RUN_FOLDER
 from fuzz_tables import TABLE_SCHEMA, TABLES
+from fuzz_trees import TREES
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -182,4 +183,5 @@ READERS: dict[str, Reader] = {
     **DEPLOYMENT,
     **RUN_FOLDER,
     **TABLES,
+    **TREES,
 }
