@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-LIMITS = {"a": 110, "b": 130, "c": 150, "d": 150}  # seconds
+LIMITS = {"a": 80, "b": 100, "c": 140, "d": 220}  # seconds
 CLIENTS = 10  # of part (b)
 
 

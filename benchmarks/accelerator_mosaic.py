@@ -18,17 +18,15 @@ Settings = dict[str, Any]
 NATURAL = {"preset": "natural"}
 # What a minute of an accelerator buys: longer local training, larger generators, a longer distillation.
 LONG = {
-    **NATURAL,
-    "train.max_steps": 6000,
-    "distill.pool": 16_000,
-    "distill.steps": 8000,
-    "distill.batch_size": 256,
-}
+    "train.max_steps": 3000, "train.patience": 0, "generator.steps": 3000, "generator.batch_size": 128,
+    "generator.lr": 1e-3, "distill.pool": 24_000, "distill.steps": 3000, "distill.batch_size": 256,
+    "distill.augment": "flip", "distill.terms": 1, "distill.candidate_share": 0.1, "distill.retry": False,
+}  # fmt: skip
 RUNS: dict[str, dict[str, Settings]] = {
-    "c": {"default": {}, "natural": NATURAL},
+    "c": {"default": {}, "natural, cvae": {**NATURAL, "generator.family": "cvae"}},
     "d": {
-        "cvae": {**LONG, "generator.family": "cvae", "generator.steps": 6000, "generator.width": 32},
-        "flow": {**LONG, "generator.family": "flow", "generator.steps": 6000, "generator.width": 64},
+        "long, flow": {**LONG, "generator.family": "flow", "generator.width": 48},
+        "long, cvae": {**LONG, "generator.family": "cvae", "generator.width": 32},
     },
 }
 TINY = {

@@ -80,6 +80,8 @@ def checks(*, tiny: bool) -> list[Check]:
     batch = 8 if tiny else 32
     count = 3 if tiny else STEPS
 
+    trained = dict[str, Any]()
+
     def settings(precision: str) -> Config:
         sections = {f"{section}.precision": precision for section in ("train", "generator", "distill")}
         sizes = {f"{section}.batch_size": batch for section in ("train", "generator", "distill", "meta")}
@@ -104,7 +106,10 @@ def checks(*, tiny: bool) -> list[Check]:
     def generator(module: Any, device: torch.device, precision: str, recorder: Recorder) -> Any:
         module.LOG_EVERY = 1
         train = module.train_vae if module is cvae else module.train_flow
-        return train(data, classifier(), settings(precision).generator, Stream(0, "g"), device, recorder)
+        drawing = train(data, classifier(), settings(precision).generator, Stream(0, "g"), device, recorder)
+        if device.type == "cpu":
+            trained[module.__name__] = drawing
+        return drawing
 
     def fitting(module: Any) -> Callable[[torch.device, str], torch.Tensor]:
         def fit(device: torch.device, precision: str) -> torch.Tensor:
@@ -115,9 +120,8 @@ def checks(*, tiny: bool) -> list[Check]:
         return fit
 
     def sampling(module: Any) -> Callable[[torch.device, str], torch.Tensor]:
-        drawing = generator(module, torch.device("cpu"), "float32", Recorder())
-
         def draw(device: torch.device, precision: str) -> torch.Tensor:
+            drawing = trained[module.__name__]  # by the check of its training, which comes before
             with mixed(device, precision):  # type: ignore[arg-type]
                 return drawing.to(device).sample(data.labels[:256], Stream(0, "s").torch()).float().cpu()
 

@@ -29,7 +29,7 @@ def compare(
     the figures so far.
     """
     name = "resnet8" if tiny else "resnet18"
-    few = 1 if tiny else 30
+    few = 1 if tiny else 20
     limit = matrix_limit(device, tiny=tiny)
     operations = BACKWARD * forward_operations(name, shards[0])
     print(f"{limit / 1e12:.1f} TFLOP/s, {operations / 1e9:.2f} GFLOP an image and step", flush=True)

@@ -13,12 +13,12 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.numerics.states import State
 from mosaic_fl.storage.journal import Journal
 
 CPU = torch.device("cpu")
-QUESTIONS = ("contribute", "fit", "statistics", "evaluate", "fit_fusion")
+QUESTIONS = ("contribute", "fit", "boost", "statistics", "evaluate", "fit_fusion")
 Lost = Collection[tuple[str, int, int | None]]
 """(question, client, round); None is every round."""
 
@@ -28,7 +28,7 @@ QUICK = {
     "distill.batch_size": 16, "meta.steps": 2, "meta.samples": 32, "synthesis.epochs": 1,
     "synthesis.generator_steps": 1, "synthesis.student_steps": 1, "synthesis.batch_size": 16, "synthesis.latent": 4,
     "synthesis.width": 4, "rounds.warm_up": 2, "rounds.steps": 2, "models.student": "mlp:4:1",
-    "distill.terms": 1, "distill.choose": False,
+    "distill.terms": 1, "boosting.depth": 2, "distill.choose": False,
 }  # fmt: skip
 
 
@@ -53,7 +53,7 @@ class FaultyFederation(LocalFederation):
         self.asked[question] += 1
         here = [k for k in clients if not {(question, k, None), (question, k, at)} & self.lost]
         self.answered[question, at] = here
-        if not here and question in ("contribute", "fit"):
+        if not here and question in ("contribute", "fit", "boost"):
             raise MosaicError(f"{question}: 0 of {len(clients)} clients answered, and 1 is the least")
         return here
 
@@ -70,13 +70,18 @@ class FaultyFederation(LocalFederation):
         here = self.there("fit", [job.client for job in jobs], round)
         return super().fit([job for job in jobs if job.client in here], round)
 
+    def boost(self, job: GrowJob | SumJob, clients: Sequence[int], round: int) -> list[Fitted]:
+        return super().boost(job, self.there("boost", clients, round), round)
+
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
         here = self.there("statistics", self.everyone)
         return [answer for answer in super().statistics(architecture, state) if answer.client in here]
 
-    def evaluate(self, architecture: str, state: State, clients: Sequence[int] | None = None) -> list[Tensor]:
+    def evaluate(
+        self, architecture: str, state: State, clients: Sequence[int] | None = None, *, losses: bool = False
+    ) -> list[Tensor]:
         here = self.there("evaluate", self.everyone if clients is None else clients)
-        return super().evaluate(architecture, state, here)
+        return super().evaluate(architecture, state, here, losses=losses)
 
     def fit_fusion(
         self,

@@ -11,6 +11,7 @@ from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.storage.journal import Journal, round_name
+from table_cases import patients
 
 WIDTHS = {"models_ratios": [1.0, 0.5, 0.25]}
 FIT, WIDE = ("fit", "evaluate"), ("fit", "statistics", "evaluate")
@@ -19,6 +20,7 @@ ASKS = {
     **dict.fromkeys(("heterofl", "fedrolex", "dfrd"), WIDE),
     **dict.fromkeys(("dense", "coboosting", "fedcvae"), ("contribute",)),
     **dict.fromkeys(("mean_logits", "mean_probabilities", "class_weighted"), ("contribute",)),
+    **dict.fromkeys(("federated_xgboost", "federated_bagging"), ("boost", "evaluate")),
     "mosaic": ("contribute", *WIDE),
     "feddf": ("contribute", *FIT),
     "fens": ("contribute", "fit_fusion"),
@@ -36,16 +38,17 @@ MORE: dict[str, dict[str, Any]] = {
 def run(name: str, digits: Dataset, lost: Lost, **more: Any) -> tuple[Outcome, FaultyFederation]:
     """The method's outcome, after what holds for every one of them."""
     card, journal = METHODS[name], Journal()
+    data = patients(1040) if card.boosts else digits
     papers = {k.replace(".", "_", 1): v for k, v in card.defaults.items() if k.startswith(("generator", "prototypes"))}
     own = {"generator_steps": 2, **papers, **MORE.get(name, {}), **more}
-    with three(digits, lost, journal, run_method=name, **own) as federation:
+    with three(data, lost, journal, run_method=name, **own) as federation:
         outcome = card.run(federation, federation.config, CPU, journal)
         assert set(federation.asked) <= set(ASKS[name])
         assert len(outcome.bytes_up) == len(outcome.bytes_down) == 3
         for (question, round), clients in federation.answered.items():
-            if question in ("fit", "fit_fusion"):
+            if question in ("fit", "boost", "fit_fusion"):
                 assert journal.done[round_name(round)].info["participants"] == clients
-        test = digits.subset(range(1000, 1040))
+        test = data.subset(range(1000, 1040))
         assert bool(outcome.served.logits(test.samples).isfinite().all())
         shown = figures(outcome, test, None, [], CPU, 3)
     contributors = federation.answered.get(("contribute", 0), [])

@@ -127,3 +127,8 @@ def test_the_command_refuses_fields_of_samples_that_have_one(capsys: pytest.Capt
     assert "samples have one field" in fails(capsys, "data", "--client-fields", "left")
     assert "--with-table goes with --image-column" in fails(capsys, "run", "--with-table")
     assert "named twice" in fails(capsys, "run", "--image-column", "a", "--image-column", "a")
+
+
+def test_noise_of_pixels_is_for_samples_of_one_field(views: Splits) -> None:
+    with pytest.raises(UsageError, match="feature_skew adds noise to samples of one field, not of 3"):
+        partition(views.train, PartitionConfig(split="feature_skew"), 0)

@@ -67,10 +67,12 @@ def test_the_command_lists_them_as_json(tmp_path: Path) -> None:
         "fuses": False,
         "chooses": False,
         "aggregates": True,
+        "boosts": False,
         "widths": "",
         "defaults": dict(METHODS["fens"].defaults),
         "requires": [],
         "asks": False,
+        "fields": False,
         "images": False,
     }
     assert cards["fedftg"]["requires"] == ["gradients", "weights"]

@@ -53,7 +53,8 @@ def test_every_family_takes_every_image_size(spec: str, shape: tuple[int, int, i
 
 
 def test_every_family_is_tested() -> None:
-    assert {spec.split(":")[0] for spec in SPECS} == set(families())
+    """`fusion`, which joins fields, has tests of its own."""
+    assert {spec.split(":")[0] for spec in SPECS} == set(families()) - {"fusion"}
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -43,7 +43,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.answers.function import BlackBox
-from mosaic_fl.experts.naming import check as check_expert
+from mosaic_fl.experts.reading import check_fields
 from mosaic_fl.methods import METHODS
 from mosaic_fl.models import trust
 from mosaic_fl.models.own import Estimator
@@ -109,7 +109,7 @@ def contribute(
     if idle := idle_settings(settings or (), "partition."):
         note(f"contribute learns from all the data that it is given: it has no use for {idle}")
     architecture = trust(model)
-    check_expert(architecture, data.schema)
+    check_fields(architecture, data.schema, data.samples.fields)
     with one_thread():
         site = Site(number, data, architecture)
         start = common_start(config, architecture, data.schema)

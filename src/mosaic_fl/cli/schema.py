@@ -2,26 +2,36 @@
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mosaic_fl.cli.files import require_free
-from mosaic_fl.cli.options import Force, words
+from mosaic_fl.cli.options import Force, configure, words
+from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.statistics import SiteOptions, merge_statistics, require_none, write_statistics
+from mosaic_fl.cli.tables import field_options
 from mosaic_fl.config import DataConfig
 from mosaic_fl.config.experiment import MISSING
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
 
+if TYPE_CHECKING:
+    from mosaic_fl.data.table.draft import Draft
+
 MOST = 30  # columns that the closing line names
 SCHEMA = ".toml"  # the suffix of a schema of tables
 
 
+@reads_images()
 def schema(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="a site's table: CSV, TSV or Parquet")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="DATA", help="a site's table: CSV, TSV or Parquet; with --merge: statistics")
+    ],
     *,
-    label_column: Annotated[str | None, typer.Option(metavar="NAME", help="the column of classes")] = None,
+    reading: dict[str, Any],
     ignore: Annotated[str | None, typer.Option(metavar="NAME,…", help="columns that are no features")] = None,
     missing: Annotated[
         str | None, typer.Option(metavar="WORD,…", help="words for a missing value [NA,NaN,?,null]")
@@ -30,71 +40,139 @@ def schema(
         int, typer.Option(metavar="N", min=1, help="rows that stand behind each value that is written")
     ] = DataConfig().least_rows,
     check: Annotated[Path | None, typer.Option(metavar="FILE", help="hold DATA against this schema instead")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="write here instead of the screen")] = None,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="write what this site tells for the schema of all: counts, quantiles")
+    ] = False,
+    client: Annotated[int | None, typer.Option(min=0, max=9999, help="of --statistics: this site's number")] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(metavar="E", help="of --statistics: noise on each count, ε in all")
+    ] = None,
+    public: Annotated[
+        list[str] | None,
+        typer.Option("--public", metavar="NAME=LOW:HIGH", help="of --statistics: a public range, or NAME=WORD,…"),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="make the schema of all sites' statistics")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="write here instead of the screen")] = None,
     force: Force = False,
 ) -> None:
-    """Draft the schema of a table for all sites to agree on; with --check, list how data differ from one."""
-    existing(data)
+    """Draft the schema of a table for all sites to agree on; with --check, list how data differ from one.
+
+    With --image-column, once or more, samples have several fields: these images, and the other columns as a table.
+    With --statistics at each site and --merge anywhere, the schema is made of all sites' tables, none of which moves.
+    """
+    for file in files:
+        existing(file)
+    site = {"--client": client, "--epsilon": epsilon, "--public": public}
+    if merge:
+        own = {f"--{name.removeprefix('data.').replace('_', '-')}": value for name, value in reading.items()}
+        own |= {"--ignore": ignore, "--missing": missing, "--check": check}
+        require_none("--merge", {**own, **site, "--statistics": statistics})
+        if out:
+            _require_toml(out)
+        merge_statistics(files, out, force)
+        return
+    if len(files) > 1:
+        raise UsageError(f"{files[1]}: one table at a time; --merge makes one schema of the statistics of several")
+    data = files[0]
+    if not statistics:
+        require_none("a draft", site)
+    settings = configure(None, {**reading, **field_options(reading, bool(reading["data.image_column"]))}, None).data
     if check is not None:
+        require_none("--check", {"--statistics": statistics})
         drafting = {"--ignore": ignore, "--missing": missing, "--out": out}
         if idle := [option for option, value in drafting.items() if value]:
             raise UsageError(f"--check drafts nothing: leave out {', '.join(idle)}")
         swapped = data.suffix.lower() == SCHEMA and check.suffix.lower() != SCHEMA  # --check DATA FILE reads as well
         table, file = (check, data) if swapped else (data, check)
-        _check(existing(table), existing(file), label_column)
+        _check(existing(table), existing(file), settings)
         return
-    if not label_column:
+    if not settings.label_column:
         raise UsageError("say which column has the classes: --label-column NAME")
-    if out:
-        if out.suffix.lower() != SCHEMA:
-            raise UsageError(f"--out {out}: a schema of tables is TOML, so end its name in .toml")
+    ignored = words("ignore", ignore) if ignore else []
+    empty = MISSING if missing is None else words("missing", missing)
+    if statistics:
+        if client is None or out is None:
+            raise UsageError("statistics are a file of one site: say --client N, another at each site, and --out FILE")
         require_free(out, force, data)
-    _draft(
-        data,
-        label_column,
-        dict.fromkeys(words("ignore", ignore) if ignore else [], "--ignore names it"),
-        least_rows,
-        missing,
-        out,
-    )
+        if settings.image_columns:
+            raise UsageError("statistics are of tables: leave out --image-column, and add the images to the schema")
+        options = SiteOptions(settings.label_column, client, least_rows, ignored, empty, public or [], epsilon)
+        write_statistics(data, options, out)
+        return
+    if out:
+        _require_toml(out)
+        require_free(out, force, data)
+    drafted = _drafted(data, settings, dict.fromkeys(ignored, "--ignore names it"), least_rows, empty)
+    _tell(drafted, data, settings.label_column, out)
 
 
-def _draft(data: Path, label: str, ignore: dict[str, str], least: int, missing: str | None, out: Path | None) -> None:
+def _require_toml(out: Path) -> None:
+    if out.suffix.lower() != SCHEMA:
+        raise UsageError(f"--out {out}: a schema of tables is TOML, so end its name in .toml")
+
+
+def _drafted(data: Path, settings: DataConfig, ignore: dict[str, str], least: int, missing: Sequence[str]) -> "Draft":
+    from mosaic_fl.data.fields.draft import draft_fields
+    from mosaic_fl.data.fields.reading import read_rows, require_columns
+    from mosaic_fl.data.table.draft import draft
+    from mosaic_fl.data.table.reading import read_frames
+    from mosaic_fl.data.tables import tell_idle
+
+    if not settings.image_columns:
+        tell_idle(settings, str(data))
+        return draft(read_frames([data], str(data)), settings.label_column, ignore=ignore, least=least, missing=missing)
+    rows = read_rows([data], str(data), settings, missing)
+    require_columns(rows, settings.image_columns)
+    return draft_fields(rows, settings.label_column, settings, ignore=ignore, least=least, missing=missing).draft
+
+
+def _tell(drafted: "Draft", data: Path, label: str, out: Path | None) -> None:
+    from mosaic_fl.data.fields.rows import table_in
     from mosaic_fl.data.fields.schema_toml import schema_toml
     from mosaic_fl.data.names import listing
-    from mosaic_fl.data.table.draft import draft, tell
-    from mosaic_fl.data.table.reading import read_frames
-    from mosaic_fl.data.table.rows import table_of
+    from mosaic_fl.data.table.draft import tell
     from mosaic_fl.storage.files import write_atomic
 
-    empty = MISSING if missing is None else words("missing", missing)
-    drafted = draft(read_frames([data], str(data)), label, ignore=ignore, least=least, missing=empty)
     tell(drafted, str(data))
-    text = schema_toml(drafted.schema, list(drafted.left_out))
-    counts = Counter(column.type for column in table_of(drafted.schema).columns)
-    types = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    print(f"{drafted.schema.summary}: {types}; read the schema, and change it, before you send it", file=sys.stderr)
+    text = schema_toml(drafted.schema, list(drafted.left_out), label)
+    named = table_in(drafted.schema)
+    columns = named[1].columns if named else ()
+    counts = Counter(column.type for column in columns)
+    types = f": {', '.join(f'{count} {kind}' for kind, count in counts.items())}" if columns else ""
+    print(f"{drafted.schema.summary}{types}; read the schema, and change it, before you send it", file=sys.stderr)
     if out is None:
         sys.stdout.write(text)
     else:
         write_atomic(out, text)
         print(f"Schema: {out}")
-    if full := [column.name for column in table_of(drafted.schema).columns if not column.missing]:
+    if full := [column.name for column in columns if not column.missing]:
         names = listing(full, MOST)
         print(f"Never missing here: {names} (set missing = true where another site may lack them)", file=sys.stderr)
 
 
-def _check(data: Path, file: Path, label: str | None) -> None:
-    from mosaic_fl.config import ReadingConfig
+def _check(data: Path, file: Path, settings: DataConfig) -> None:
+    from mosaic_fl.data.fields.differences import field_differences
+    from mosaic_fl.data.fields.reading import read_rows
+    from mosaic_fl.data.fields.rows import has_fields
+    from mosaic_fl.data.fields.settings import labelled_by, reading_as_fields
+    from mosaic_fl.data.fields.splits import missing_words
     from mosaic_fl.data.schema_file import read_schema
     from mosaic_fl.data.table.differences import differences
     from mosaic_fl.data.table.reading import read_frames
 
-    frame = read_frames([data], str(data))
-    found = differences(frame, read_schema(file), ReadingConfig(label_column=label or ""))
+    schema = read_schema(file)
+    reading = reading_as_fields(schema, labelled_by(settings, file), str(file))
+    if has_fields(schema):
+        rows = read_rows([data], str(data), reading.model_copy(update={"skip_broken": True}), missing_words(schema))
+        count = len(rows)
+        found = field_differences(rows, schema, reading)
+    else:
+        frame = read_frames([data], str(data))
+        count = len(frame)
+        found = differences(frame, schema, reading)
     for difference in found:
         print(f"{'cannot be used' if difference.fatal else 'differs'}: {difference.text}")
     fatal = sum(difference.fatal for difference in found)
     if fatal:
         raise UsageError(f"{data} cannot be used with {file}: {fatal} of {len(found)} differences are in the way")
-    print(f"{data} can be used with {file}: {len(frame)} rows")
+    print(f"{data} can be used with {file}: {count} rows")

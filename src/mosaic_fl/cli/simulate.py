@@ -13,6 +13,7 @@ from mosaic_fl.cli.forecasting import announce, show
 from mosaic_fl.cli.limits import fit_run
 from mosaic_fl.config import Config
 from mosaic_fl.data.partition import class_table
+from mosaic_fl.encoders.statement import encoder_lines
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.forecast.budget import RUN
 from mosaic_fl.forecast.foresee import foresee_run
@@ -21,6 +22,7 @@ from mosaic_fl.methods.card import ONE_MODEL, SAMPLES_OR_PRIOR
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.report.benefit import benefit_lines
+from mosaic_fl.report.fields import subset_lines
 from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
@@ -75,7 +77,9 @@ def simulate(
     if with_pictures:
         _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
-    print(*quality_lines(result), *benefit_lines(result), sep="\n")
+    print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
+    for line in encoder_lines(result):
+        print(line)
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
     print(seconds_line(result["seconds"]))
@@ -94,7 +98,7 @@ def _advise(config: Config, overrides: Collection[str]) -> None:
 def _without_effect(config: Config) -> dict[str, str]:
     """The settings without an effect on the method, as "models.student = cnn:16", by name."""
     card = METHODS[config.run.method]
-    student_effective = config.run.centralised or not (card.reference or card.serves != ONE_MODEL)
+    student_effective = config.run.centralised or not (card.reference or card.boosts or card.serves != ONE_MODEL)
     if card.equal_architectures:  # no effect if the clients have another architecture
         student_effective = config.models.student in (config.models.clients or [config.models.student])
     generator = "" if config.generator.family == "none" else config.generator.family
@@ -152,7 +156,8 @@ def _draw(prepared: RunSetup, out: Path, result: dict[str, object]) -> None:
     accuracy_picture(rows(result), pictures / "accuracy.png")
     paths = sorted((out / "contributions").glob("*.contribution"))
     contributions = [Contribution.load(path) for path in paths]
-    if prepared.splits.train.schema.kind.name == "image" and any(c.generator is not None for c in contributions):
+    kinds = [kind.name for kind in prepared.splits.train.schema.fields.values()]
+    if kinds == ["image"] and any(c.generator is not None for c in contributions):
         stream = Stream(prepared.config.run.seed, "pictures")
         sheets = [(f"client {c.client} · {c.architecture}", sheet(c, SAMPLES_PER_CLASS, stream)) for c in contributions]
         class_presence = torch.stack([c.class_counts for c in contributions]) > 0

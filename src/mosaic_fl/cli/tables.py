@@ -18,7 +18,7 @@ ClientFields = Annotated[str | None, typer.Option(metavar="A+B,A,…", help="fie
 WithTable = Annotated[bool, typer.Option("--with-table", help="columns beside --image-column are a field, too")]
 
 
-def field_options(reading: dict[str, Any], with_table: bool, clients: str | None) -> dict[str, Any]:
+def field_options(reading: dict[str, Any], with_table: bool, clients: str | None = None) -> dict[str, Any]:
     """The settings of these options; raises UsageError for --with-table without --image-column."""
     columns = reading["data.image_columns"]
     if with_table and columns is None:

@@ -1,13 +1,15 @@
 """The generator that a client trains: its family (`generator.family = auto`), the reason, and the training steps."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.generators.base import fields_drawn
 from mosaic_fl.generators.flow import MAX_FLOW_LATENT
-from mosaic_fl.registries import GENERATORS
+from mosaic_fl.registries import GENERATORS, NO_FAMILY
 
 FIRST = "cvae"  # the family for kinds that no other draws
 FLOW_SAMPLES = 1000  # with fewer a flow memorises its samples before it generalises
@@ -40,6 +42,24 @@ def pick_family(config: GeneratorConfig, samples: int, schema: Schema, device: t
     if samples < FLOW_SAMPLES:
         return "cvae", f"{samples} training samples, too few for a flow (at least {FLOW_SAMPLES})"
     return "flow", f"samples that a VAE draws badly, {samples} of them, and an accelerator"
+
+
+def pick_by_field(
+    config: GeneratorConfig, samples: Mapping[str, int], schema: Schema, device: torch.device
+) -> dict[str, tuple[str, str]]:
+    """(family, reason) for each field, of `samples` that have it; see `pick_family`.
+
+    A family that the configuration names draws the fields of its kinds; for the others it is as with auto. Raises
+    UsageError where it draws none of these fields.
+    """
+    able = list(samples)
+    if config.family not in NO_FAMILY:
+        able = fields_drawn(config.family, schema.part(able))
+    free = config.model_copy(update={"family": "auto"})
+    return {
+        name: pick_family(config if name in able else free, count, schema.part([name]), device)
+        for name, count in samples.items()
+    }
 
 
 def generator_steps(config: GeneratorConfig, samples: int) -> int:

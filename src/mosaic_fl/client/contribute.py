@@ -8,24 +8,21 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mosaic_fl.client.choice import generator_steps, pick_family
+from mosaic_fl.client.generators import check_generators, train_generator
 from mosaic_fl.client.prototypes import prototypes
-from mosaic_fl.config import Config, GeneratorConfig
+from mosaic_fl.config import Config
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
 from mosaic_fl.experts.answers.kind import is_black_box
-from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of
-from mosaic_fl.generators.base import Generator, require_kind
+from mosaic_fl.experts.reading import built_on, check_fields
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
-from mosaic_fl.registries import GENERATORS
 from mosaic_fl.storage.files import sha256
 from mosaic_fl.training.monitor import Monitor
 
@@ -64,34 +61,41 @@ def contribute(
     before any training, where the generator of the settings cannot be trained here.
     """
     train, validation = split(site, config)
+    if train.schema.joins:
+        check_fields(site.architecture, train.schema, train.samples.fields)
+    inputs = built_on(site.architecture, train.schema, train.samples.fields)
+    seen = train.part(tuple(inputs.fields))
     kind = kind_of(site.architecture)
     with Stream(config.run.seed, "init", site.client).ambient():
-        expert = kind.make(site.architecture, train.schema)
+        expert = kind.make(site.architecture, inputs)
     network = expert if isinstance(expert, Classifier) else None
-    _check_generator(config.generator, len(train), train.schema, network, device)
+    check_generators(train, network, config.generator, device)
     weights = start if trained is None else trained.expert
     if weights is not None and network is not None:
         network.load_state_dict(dict(weights))
         network.eval()
     elif trained is not None:
-        expert = trained.build_expert()
+        expert = kind_of(trained.architecture).load(trained.architecture, inputs, trained.expert, "its own model")
     if trained is None:
         stream = Stream(config.run.seed, "train", site.client)
-        figures = kind.fit(expert, train, validation, config.train, stream, device, monitor("train"))
+        held_back = validation.part(tuple(inputs.fields))
+        figures = kind.fit(expert, seen, held_back, config.train, stream, device, monitor("train"))
     else:
         figures = trained.validation
-    generator, note = _train_generator(site, train, network, config, device, monitor("generator"))
+    seed = config.run.seed
+    generator, note = train_generator(train, network, config.generator, seed, site.client, device, monitor("generator"))
     return Contribution(
         client=site.client,
         schema=train.schema,
         architecture=kind.sent(site.architecture),
         expert=kind.state(expert),
         class_counts=train.class_counts(),
-        prototypes=_prototypes(site, train, network, config),
+        prototypes=_prototypes(site, seen, network, config),
         validation=figures,
         generator_spec=generator.spec if generator else None,
         generator=copy_state(generator) if generator else None,
         generator_note=note,
+        field_counts=train.field_counts() if train.schema.joins else None,
     )
 
 
@@ -119,33 +123,3 @@ def split(site: Site, config: Config) -> tuple[Dataset, Dataset]:
     """
     share = 0.0 if is_black_box(site.architecture) else config.data.validation
     return hold_out(site.data, share, Stream(config.run.seed, "validation", site.client))
-
-
-def _check_generator(
-    settings: GeneratorConfig, samples: int, schema: Schema, expert: Classifier | None, device: torch.device
-) -> None:
-    """Raise UsageError where the client's generator cannot be trained on its samples, or without a network."""
-    name, _ = pick_family(settings, samples, schema, device)
-    if name == "none":
-        return
-    family = GENERATORS[name]
-    if expert is None and family.learns_from_expert:
-        raise UsageError(
-            f"generator {name} needs {Capability.GRADIENTS} of the client's model, which is no network: say "
-            "generator.family = cvae"
-        )
-    require_kind(name, schema)
-    family.check(settings, samples, schema, expert)
-
-
-def _train_generator(
-    site: Site, train: Dataset, expert: Classifier | None, config: Config, device: torch.device, monitor: Monitor
-) -> tuple[Generator | None, str]:
-    """(generator, reason for its family), or (None, reason why there is no generator)."""
-    settings = config.generator
-    family, reason = pick_family(settings, len(train), train.schema, device)
-    if family == "none":
-        return None, reason
-    settings = settings.model_copy(update={"family": family, "steps": generator_steps(settings, len(train))})
-    stream = Stream(config.run.seed, "generator", site.client)
-    return GENERATORS[family].train(train, expert, settings, stream, device, monitor), reason

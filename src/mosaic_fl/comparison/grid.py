@@ -188,7 +188,7 @@ class Grid:
 
         The preset has precedence over the method's own defaults, and the user's values over the preset. In a single
         round a client trains as in a one-shot method: to the end, and as `[train]` says if `rounds.optimiser` is auto.
-        A one-shot method whose small aggregator has rounds of its own (FENS) keeps its number of rounds.
+        A method whose rounds are its own, of a small aggregator (FENS) or of boosting, keeps its number of rounds.
         """
         mixed = cell.setting.architectures == "mixed"
         names = {"models.clients": list(models) if mixed else [student], "models.student": student}
@@ -210,7 +210,7 @@ class Grid:
         }
         if has_rounds(method):
             values["rounds.warm_up"] = rounds if card and card.rounds else rounds - 1
-        elif card:  # the values for all methods do not change the rounds of its aggregator
+        elif card:  # the values for all methods do not change rounds that are its own
             own = [key for key in _aggregator_rounds(method) if f"{method}:{key}" not in self.values]
             values |= {key: card.defaults[key] for key in own}
         if card:
@@ -238,13 +238,13 @@ def all_methods() -> list[str]:
 
 
 def has_rounds(method: str) -> bool:
-    """Whether the number of rounds changes the method."""
+    """Whether the grid's number of rounds is the method's. Rounds of boosting, one tree each, are its own."""
     card = METHODS.get(method)
-    return card is not None and (card.rounds or card.fuses)
+    return card is not None and (card.rounds or card.fuses) and not card.boosts
 
 
 def _aggregator_rounds(method: str) -> list[str]:
-    """The settings of rounds that belong to a method's aggregator, not to the grid's axis of rounds (FENS)."""
+    """The settings of rounds that are a method's own, not the grid's axis of rounds: of FENS, and of boosting."""
     card = METHODS.get(method)
     return [] if card is None or has_rounds(method) else [key for key in ROUNDS if key in card.defaults]
 

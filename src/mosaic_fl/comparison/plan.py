@@ -9,9 +9,9 @@ import torch
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting, needs
 from mosaic_fl.config import Config
-from mosaic_fl.data.sources import load
 from mosaic_fl.domains.dataset import Splits
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.encoders.reading import load
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError, in_one_line
 from mosaic_fl.methods import METHODS
@@ -37,6 +37,11 @@ class Plan:
     student: str
     device: torch.device
     barred: Mapping[Cell, str]
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of all samples."""
+        return next(iter(self.splits.values())).train.schema
 
     @property
     def runnable(self) -> list[Cell]:
@@ -68,7 +73,8 @@ def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
     schema = splits[grid.seeds[0]].train.schema
     models, student = architectures(base, schema)
     if "mixed" in grid.architectures and len(set(models)) < 2:
-        two = "cnn:16,mlp:64" if schema.kind.name == "image" else "mlp:64,mlp:128"
+        two = "mlp:64,mlp:128" if schema.of_rows else "cnn:16,mlp:64"
+        two = "fusion:64,fusion:128" if schema.joins else two
         raise UsageError(
             f"mixed architectures need at least two, not {models[0]} alone: say --models {two}, or --architectures "
             "equal"
@@ -85,8 +91,8 @@ def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
 def _load(grid: Grid, base: Config) -> dict[int, Splits]:
     """The data by seed. The seed chooses subsets, so without subsets all seeds have the same data."""
     if not (base.data.max_train or base.data.max_test):
-        return dict.fromkeys(grid.seeds, load(base.data, grid.seeds[0]))
-    return {seed: load(base.data, seed) for seed in grid.seeds}
+        return dict.fromkeys(grid.seeds, load(base.with_values({"run.seed": grid.seeds[0]})))
+    return {seed: load(base.with_values({"run.seed": seed})) for seed in grid.seeds}
 
 
 def _barred_cells(plan: Plan, schema: Schema) -> dict[Cell, str]:

@@ -166,9 +166,12 @@ def _block(grid: Grid, results: Results, clients: int, alpha: float, kind: str, 
         cells = [Cell(setting, method, cell_rounds) for setting in settings]
         cell_results = [results.get(cell) for cell in cells]
         accuracies[method] = [None if r is None or r.accuracy is None else 100 * r.accuracy for r in cell_results]
-        conditions = caveat_of(method, grid.config(cells[0], models.clients, models.student))
+        config = grid.config(cells[0], models.clients, models.student)
+        conditions = caveat_of(method, config)
         caveat = "; ".join(filter(None, [conditions, own_budget(grid.own_values(method))]))
-        by_method[method] = _row(method, cell_results, cell_rounds, caveat)
+        boosts = method in METHODS and METHODS[method].boosts
+        own_rounds = config.rounds.warm_up if boosts else cell_rounds
+        by_method[method] = _row(method, cell_results, own_rounds, caveat)
     against = _reference(by_method.values())
     rivals = [method for method in by_method if against and method != against]
     differences = correct({method: paired(accuracies[method], accuracies[against]) for method in rivals})

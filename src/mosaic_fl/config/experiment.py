@@ -44,6 +44,7 @@ class ReadingConfig(Section):
         (), description="(black, white) of images deeper than 8 bits, as [0, 4095]; empty: they are refused"
     )
     skip_broken: bool = Field(False, description="leave out images that cannot be read, and list them")
+    encoder: str = Field("", max_length=1000, description="public encoder that makes vectors of samples; empty: none")
 
 
 class DataConfig(ReadingConfig, ReadSection):

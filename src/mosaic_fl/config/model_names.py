@@ -30,8 +30,11 @@ FORMS: dict[str, Bounds] = {
     "resnet34": (("width", 1, 256, 64),),
     "resnet50": (("width", 1, 256, 64),),
     "vit": (("width", 1, 1024, 64), ("depth", 1, 24, 4)),
+    "fusion": (("width", 1, 1024, 64),),
 }
 """The built-in families by name, each with the numbers that may follow it."""
+
+JOINING = "fusion"  # the family that takes samples of several fields
 
 TREES = ("trees", 1, 2000, 100)
 ESTIMATOR_FORMS: dict[str, Bounds] = {

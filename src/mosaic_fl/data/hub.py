@@ -4,7 +4,7 @@ from typing import Any
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.names import listing
-from mosaic_fl.data.parts import part_of
+from mosaic_fl.data.part_names import part_of
 from mosaic_fl.data.places import require_hub
 from mosaic_fl.data.reading import rows_of_table
 from mosaic_fl.data.rows import READING, Rows

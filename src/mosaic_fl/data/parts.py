@@ -10,21 +10,13 @@ from mosaic_fl.data.csv_list import is_list, read_files, require_list
 from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.folders import scan, visible_folders
 from mosaic_fl.data.names import listing
+from mosaic_fl.data.part_names import WORDS, is_part_name, part_of, words_of
 from mosaic_fl.data.rows import READING, Rows
 from mosaic_fl.data.table.reading import is_table
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
-WORDS = {
-    "train": ("train", "training", "trainset"),
-    "validation": ("val", "valid", "validation", "valset"),
-    "test": ("test", "testing", "testset"),
-}
-
 ARRAYS = ".npz"  # the ending of NumPy's files with vectors and labels
-
-# Words without a meaning beside one of those, as in training_set or test-images.
-_FILLERS = {"data", "dataset", "files", "folder", "images", "imgs", "set", "split"}
 
 # Part 3 of 8 of one data set, as the hub names it: cifar-train-00002-of-00008.parquet, or train/0002.parquet.
 _SHARD = re.compile(r"(-\d{5}-of-\d{5}(-[0-9a-f]{16})?|^\d{4})$")
@@ -83,13 +75,6 @@ class Place:
             note(f"not read of {self.path}: {self.names(unread)}")
 
 
-def part_of(name: str) -> str | None:
-    """The part that the name of a file or folder means, in any case: train, validation or test; else None."""
-    words = set(_words(name))
-    parts = [part for part, synonyms in WORDS.items() if words & set(synonyms)]
-    return parts[0] if len(parts) == 1 else None
-
-
 def locate(path: Path, reading: ReadingConfig = READING) -> Place | None:
     """The data at `path`: a file, a folder, or files whose names begin so; None where there is nothing.
 
@@ -141,7 +126,7 @@ def beginning(path: Path) -> list[Path]:
     files = _tables(path.parent, {".parquet", ARRAYS, *CSV_SUFFIXES}, name)
     endings = {file: _SHARD.sub("", file.stem[len(name) :]) for file in files}
     part_words = {word for words in WORDS.values() for word in words}
-    exact = [file for file, ending in endings.items() if _ends(name, ending) and set(_words(ending)) <= part_words]
+    exact = [file for file, ending in endings.items() if _ends(name, ending) and set(words_of(ending)) <= part_words]
     exact = [file for file in exact if not re.search(r"\d", endings[file])]
     return (
         exact or [file for file, ending in endings.items() if _ends(name, ending)] or ([] if path.is_dir() else files)
@@ -236,7 +221,7 @@ def _of_lists(path: Path, reading: ReadingConfig) -> Place | None:
 def _of_folders(path: Path, reading: ReadingConfig) -> Place:
     """The parts of an image folder, or the whole, whose sub-folders are classes."""
     children = visible_folders(path)
-    part_folders = {child: part for child in children if (part := part_of(child.name)) and _is_part_name(child.name)}
+    part_folders = {child: part for child in children if (part := part_of(child.name)) and is_part_name(child.name)}
     if not part_folders:
         return Place(path, [path])
     parts = {child: part for child, part in part_folders.items() if _has_parts(child, reading)}
@@ -288,18 +273,8 @@ def _is_listed(folder: Path, place: Place, reading: ReadingConfig) -> bool:
     return any(real in picture.resolve().parents for picture in pictures)
 
 
-def _is_part_name(name: str) -> bool:
-    """Whether a folder's name is that of a part alone: a folder called `test strip` may be a class."""
-    return len(set(_words(name)) - _FILLERS) == 1
-
-
 def _has_parts(folder: Path, reading: ReadingConfig) -> bool:
     """Whether a folder holds class folders, tables, or lists of images."""
     if _tables(folder, {".parquet"}) or scan(folder).inner:
         return True
     return any(is_list(file, reading) for file in _tables(folder, CSV_SUFFIXES))
-
-
-def _words(name: str) -> list[str]:
-    """The words of a name, in lower case: `mnistTrain_2` has mnist and train."""
-    return re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower())

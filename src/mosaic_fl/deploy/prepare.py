@@ -48,9 +48,9 @@ def prepare_in_process(site: SiteFile) -> None:
 
 def check_data(site: SiteFile) -> None:
     """Raise UsageError if the site's data, its model for them or its generator cannot be loaded."""
-    from mosaic_fl.data.schema_file import load_own
+    from mosaic_fl.encoders.reading import load_own
     from mosaic_fl.experts.answers.kind import require_held
-    from mosaic_fl.experts.naming import check
+    from mosaic_fl.experts.reading import check_fields
     from mosaic_fl.models import trust, trust_own
     from mosaic_fl.numerics.devices import find_device
     from mosaic_fl.registries import name_generator
@@ -61,7 +61,7 @@ def check_data(site: SiteFile) -> None:
         name_generator(site.generator)
     samples = load_own(site.data, site, site.federation(), site.schema_file)
     require_held([site.model])
-    check(trust(site.model), samples.schema)
+    check_fields(trust(site.model), samples.schema, samples.samples.fields)
     find_device(site.device)
 
 

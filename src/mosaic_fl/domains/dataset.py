@@ -66,6 +66,19 @@ class Dataset:
         index = index.to(torch.int64)
         return Dataset(self.samples[index], self.labels[index], self.schema)
 
+    def part(self, names: Sequence[str]) -> "Dataset":
+        """The samples that have at least one of the fields `names`, with these fields alone."""
+        if self.schema.fields.keys() <= set(names):
+            return self
+        rows = torch.stack([self.samples.having(name) for name in names]).any(0)
+        return Dataset(self.samples.part(names)[rows], self.labels[rows], self.schema.part(names))
+
+    def field_counts(self) -> Tensor:
+        """The number of samples of each class that have each field: int64 (F, C), in the schema's order of fields."""
+        classes = self.schema.num_classes
+        rows = [self.samples.having(name) for name in self.schema.fields]
+        return torch.stack([torch.bincount(self.labels[own], minlength=classes) for own in rows])
+
     def class_counts(self) -> Tensor:
         """The number of samples of each class: int64 (C,)."""
         return torch.bincount(self.labels, minlength=self.schema.num_classes)

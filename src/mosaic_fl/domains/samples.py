@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.domains.kind import Kind
+from mosaic_fl.domains.schema import by_name
 from mosaic_fl.errors import UsageError, unknown
 
 Inputs = Tensor | dict[str, Tensor]
-"""The inputs of a network: float32 (n, …), or a dictionary of such tensors by field, where samples have several."""
+"""The inputs of a network: float32 (n, …), or a dictionary of such tensors by field, where samples have several.
+
+The dictionary holds, too, under the field's name and `PRESENT`, float32 (n, 1): 1 where a sample has the field, else 0.
+"""
 Index = Tensor | slice
 # Suffixes of tensors beside a field's values in a file: which rows have the field, and which values are missing.
 PRESENT = "?"
@@ -31,6 +35,7 @@ class Samples:
     present: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kinds", by_name(self.kinds))
         if self.values.keys() != self.kinds.keys():
             raise UsageError(f"samples have the fields {', '.join(self.values)}, not {', '.join(self.kinds)}")
         for name, kind in self.kinds.items():
@@ -96,12 +101,21 @@ class Samples:
         """Parts of `size` samples in their order; the last may be smaller."""
         return [self[slice(start, start + size)] for start in range(0, max(len(self), 1), size)]
 
+    def part(self, names: Sequence[str]) -> "Samples":
+        """The samples with the fields `names` alone, in the order of all fields; the others are no fields any more."""
+        if self.kinds.keys() <= set(names):
+            return self
+        kinds = {name: kind for name, kind in self.kinds.items() if name in names}
+        present = {name: rows for name, rows in self.present.items() if name in names}
+        return Samples(kinds, {name: self.values[name] for name in kinds}, present)
+
     def inputs(self) -> Inputs:
         """The inputs of a network: the one field's values, or those of all by name, 0 where a row lacks the field."""
         if len(self.kinds) == 1:
             name, kind = next(iter(self.kinds.items()))
             return kind.to_network(self.values[name])
-        return {name: self._input(name, kind) for name, kind in self.kinds.items()}
+        inputs = {name: self._input(name, kind) for name, kind in self.kinds.items()}
+        return inputs | {name + PRESENT: self.having(name).float()[:, None] for name in self.kinds}
 
     def _input(self, name: str, kind: Kind) -> Tensor:
         values = kind.to_network(self.values[name])
@@ -152,11 +166,28 @@ def concatenate(parts: Sequence[Samples]) -> Samples:
 
 
 def from_network(kinds: Mapping[str, Kind], outputs: Inputs) -> Samples:
-    """Samples at rest from a generator's outputs, which have the form of a network's inputs."""
+    """Samples at rest from a generator's outputs, which have the form of a network's inputs.
+
+    No sample has a field that is not among the outputs.
+    """
     if isinstance(outputs, Tensor):
         name, kind = next(iter(kinds.items()))
         return Samples(kinds, {name: kind.to_rest(outputs)})
-    return Samples(kinds, {name: kind.to_rest(outputs[name]) for name, kind in kinds.items()})
+    fields = [name for name in kinds if name in outputs]
+    first = outputs[fields[0]]
+    values = {
+        name: kind.to_rest(outputs[name]) if name in outputs else kind.zeros(len(first)).to(first.device)
+        for name, kind in kinds.items()
+    }
+    return Samples(kinds, values).with_fields(fields)
+
+
+def example_inputs(kinds: Mapping[str, Kind], n: int, make: Callable[[Sequence[int]], Tensor]) -> Inputs:
+    """The inputs of a network for `n` samples that have all fields; `make` gives values float32 of a shape."""
+    if len(kinds) == 1:
+        return make((n, *next(iter(kinds.values())).shape))
+    values = {name: make((n, *kind.shape)) for name, kind in kinds.items()}
+    return values | {name + PRESENT: torch.ones(n, 1) for name in kinds}
 
 
 def to_tensors(samples: Samples, prefix: str) -> dict[str, Tensor]:

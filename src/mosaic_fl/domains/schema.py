@@ -1,8 +1,9 @@
 """The schema: the fields of a sample and the classes. All sites must have the same one before any training."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 from unicodedata import category
 
@@ -14,6 +15,7 @@ MAX_CLASSES = 10_000
 MAX_NAME = 200
 MAX_FIELDS = 100
 REPR_CLASSES = 6  # class names in a `repr`
+MARKS = ("?", "~")  # files end tensors with them that say which samples have a field, or which values are missing
 CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # categories of characters that control a terminal, are invalid, or end a line
 REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # these reorder the text around them
 
@@ -29,7 +31,8 @@ def is_plain(name: str) -> bool:
 class Schema:
     """The fields of a sample, each a name and a kind, and the classes.
 
-    `classes` holds one name per label 0..C−1, all different. Raises UsageError for values out of bounds.
+    The fields stand in the order of their names: weights of networks and counts by field have that order, and files
+    keep no other. `classes` holds one name per label 0..C−1, all different. Raises UsageError for values out of bounds.
     """
 
     fields: Mapping[str, Kind]
@@ -40,6 +43,9 @@ class Schema:
             raise UsageError(f"{len(self.fields)} fields: a sample has 1..{MAX_FIELDS}")
         for name in self.fields:
             require_plain("field", name)
+            if name[-1:] in MARKS and name[:-1] in self.fields:
+                raise UsageError(f"fields {name[:-1]!r} and {name!r}: {name[-1]} ends what files say of the first one")
+        object.__setattr__(self, "fields", by_name(self.fields))
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise UsageError(f"{len(self.classes)} classes: a classifier needs 2..{MAX_CLASSES}")
         for name in self.classes:
@@ -78,6 +84,22 @@ class Schema:
     def shape(self) -> tuple[int, ...]:
         """The shape of the one field's values in a network, (channels, height, width) of images."""
         return self.kind.shape
+
+    @property
+    def joins(self) -> bool:
+        """Whether samples have several fields."""
+        return len(self.fields) > 1
+
+    @property
+    def size(self) -> int:
+        """The number of values of a sample in a network, of all fields together."""
+        return sum(prod(kind.shape) for kind in self.fields.values())
+
+    def part(self, names: Sequence[str]) -> "Schema":
+        """The schema of samples with the fields `names` alone, in the order of this schema."""
+        if self.fields.keys() <= set(names):
+            return self
+        return Schema({name: kind for name, kind in self.fields.items() if name in names}, self.classes)
 
     @property
     def of_rows(self) -> bool:
@@ -120,6 +142,11 @@ class Schema:
             case {"kind": str(name), "classes": list(names), **rest}:
                 return cls({name: kind_from_json({"kind": name, **rest})}, tuple(names))
         raise UsageError("it is no schema: that has fields of kinds known here, or images, and a list of class names")
+
+
+def by_name(fields: Mapping[str, Kind]) -> Mapping[str, Kind]:
+    """The fields in the order of their names."""
+    return fields if len(fields) == 1 else {name: fields[name] for name in sorted(fields)}
 
 
 def require_plain(role: str, name: object) -> None:

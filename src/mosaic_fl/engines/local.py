@@ -18,6 +18,7 @@ from mosaic_fl.engines.contribution_store import ContributionStore
 from mosaic_fl.engines.sites import tally
 from mosaic_fl.engines.tasks import (
     AnswerTask,
+    BoostTask,
     CeilingTask,
     ContributeTask,
     EvaluateTask,
@@ -32,7 +33,7 @@ from mosaic_fl.engines.tasks import (
 from mosaic_fl.engines.workers import InProcess, Workers
 from mosaic_fl.errors import MosaicError, in_one_line
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.exchange.query import Answer, Query, answer_from
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.states import State
@@ -115,6 +116,10 @@ class LocalFederation:
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         """The weights after each client's job."""
         return self._all({job.client: FitTask(job, round) for job in jobs})
+
+    def boost(self, job: GrowJob | SumJob, clients: Sequence[int], round: int) -> list[Fitted]:
+        """The answer of each of `clients` to the job."""
+        return self._all({k: BoostTask(k, job, round) for k in clients})
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
         """Each client's batch-norm statistics of `state` on its training data."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.client.answering import answer_at, hold
+from mosaic_fl.client.boosting import Margins, gradient_sums, grow
 from mosaic_fl.client.contribute import Site, contribute, split
 from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.statistics import batch_statistics
@@ -20,8 +21,9 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.client import BARE
 from mosaic_fl.domains.dataset import pool
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.exchange.federation import HIGHEST_LOSS, MILLINATS, FitJob, Fitted, Start
+from mosaic_fl.exchange.federation import HIGHEST_LOSS, MILLINATS, FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.exchange.query import Query
+from mosaic_fl.experts.ensemble import of_state, to_state
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.experts.training import train_classifier
@@ -39,7 +41,8 @@ from mosaic_fl.training.monitor import Listener, Recorder
 class Workplace:
     """What all tasks use: the sites by client number, the configuration, the device, the listener to progress.
 
-    Over a network it has a single site. Tasks train and measure weights in `network`, one after the other.
+    Over a network it has a single site. Tasks train and measure weights in `network`, one after the other. `margins`
+    are each client's training and validation rows under the latest ensemble of boosting, from which a task goes on.
     """
 
     sites: Mapping[int, Site]
@@ -47,6 +50,7 @@ class Workplace:
     device: torch.device
     listen: Listener
     network: Network = field(default_factory=Network)
+    margins: dict[int, tuple[Margins, Margins]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,35 @@ class FitTask:
         settings = config.train.model_copy(update=dict(job.settings))
         trained = train_classifier(model, train, validation, settings, stream, place.device, recorder, job.latent)
         fitted = Fitted(job.client, copy_state(model), len(train), trained.validation, train.class_counts())
+        return TaskResult(fitted, time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class BoostTask:
+    """`Fitted` of client `client` after its part `job` of boosting round `round`."""
+
+    client: int
+    job: GrowJob | SumJob
+    round: int
+
+    def __call__(self, place: Workplace) -> TaskResult:
+        start = time.perf_counter()
+        job = self.job
+        if self.client not in place.margins:
+            train, validation = split(place.sites[self.client], place.config)
+            place.margins[self.client] = Margins(train), Margins(validation)
+        rows, checks = place.margins[self.client]
+        schema = rows.data.schema
+        trees = of_state(job.trees, schema, WEIGHTS)
+        for margins in (rows, checks):
+            margins.advance(trees)
+        if isinstance(job, GrowJob):
+            stream = Stream(place.config.run.seed, "boost", self.client, self.round)
+            state = to_state(grow(rows, job.settings, stream))
+        else:
+            state = {"sums": gradient_sums(rows, of_state(job.growing, schema, WEIGHTS), job.nodes, job.bins)}
+        figures = {"loss": checks.loss, "samples": float(len(checks.data))}
+        fitted = Fitted(self.client, state, len(rows.data), figures, rows.data.class_counts())
         return TaskResult(fitted, time.perf_counter() - start)
 
 

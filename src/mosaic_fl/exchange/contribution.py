@@ -14,6 +14,7 @@ from mosaic_fl.exchange.trial import Trial
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.naming import kind_of
+from mosaic_fl.experts.reading import FieldReader, built_on, joins_fields, require_reader
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
@@ -49,7 +50,8 @@ class Contribution:
     """All that one client sends to the federation (docs/method.md, steps 1, 2 and 4).
 
     `expert` is the state of the client's trained model `architecture`: its weights where it is a network.
-    `class_counts` (C,) are its training samples by class.
+    `class_counts` (C,) are its training samples by class. Where samples have several fields, `field_counts` (F, C) are
+    those of each class that have each field, in the order of the schema; None means that all samples have all fields.
     `generator` is the state of `generator_spec`; both are None where the client sends no generator. `generator_note` is
     the reason for its family, or for its absence.
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split. An
@@ -66,14 +68,13 @@ class Contribution:
     generator_spec: GeneratorSpec | None = None
     generator: State | None = None
     generator_note: str = ""
+    field_counts: Tensor | None = None
 
     def __repr__(self) -> str:
         samples = f"{int(self.class_counts.sum()):,} samples"
         generator = self.generator_spec.family if self.generator_spec else "no"
-        return (
-            f"Contribution(client {self.client}, {self.architecture!r}, {self.schema.summary}, {samples}, "
-            f"{generator} generator)"
-        )
+        own = self.schema.part(self.fields).summary
+        return f"Contribution(client {self.client}, {self.architecture!r}, {own}, {samples}, {generator} generator)"
 
     @property
     def is_black_box(self) -> bool:
@@ -85,9 +86,31 @@ class Contribution:
         """Which generator there is and why, as in "cvae (generator.family says so)"."""
         return f"{self.generator_spec.family if self.generator_spec else 'none'} ({self.generator_note})"
 
+    @property
+    def counts_by_field(self) -> Tensor:
+        """The client's training samples of each class that have each field, int64 (F, C)."""
+        if self.field_counts is None:
+            return self.class_counts.expand(len(self.schema.fields), -1)
+        return self.field_counts
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields that the client has, in the order of the schema."""
+        counts = self.counts_by_field.sum(1).tolist()
+        return tuple(name for name, count in zip(self.schema.fields, counts, strict=True) if count)
+
+    @property
+    def inputs(self) -> Schema:
+        """The schema of the samples that the client's expert takes."""
+        return built_on(self.architecture, self.schema, self.fields)
+
     def build_expert(self) -> Expert:
         """The client's expert, for inference; raises UsageError where its state does not fit the architecture."""
-        return kind_of(self.architecture).load(self.architecture, self.schema, self.expert, self._name)
+        inputs = self.inputs
+        expert = kind_of(self.architecture).load(self.architecture, inputs, self.expert, self._name)
+        if not self.schema.joins:
+            return expert
+        return FieldReader(expert, self.fields, tuple(inputs.fields), joins_fields(self.architecture))
 
     def build_network(self) -> Classifier:
         """The client's expert as a network; raises UsageError where it is something else."""
@@ -130,6 +153,7 @@ class Contribution:
             "prototypes/features": self.prototypes.features,
             "prototypes/labels": self.prototypes.labels,
             "prototypes/sizes": self.prototypes.sizes,
+            **({} if self.field_counts is None else {"field_counts": self.field_counts}),
             **{f"expert/{name}": tensor for name, tensor in self.expert.items()},
             **{f"generator/{name}": tensor for name, tensor in (self.generator or {}).items()},
         }
@@ -162,7 +186,11 @@ def _probe(contribution: Contribution) -> None:
     """Raise UsageError unless the weights fit their networks. Where a trial is cheap, outputs must be finite too."""
     schema = contribution.schema
     spec = contribution.generator_spec
-    trial = Trial.of(schema, contribution.architecture, spec)
+    if schema.joins:
+        require_reader(contribution.architecture, contribution.fields)
+    if spec is not None and not set(spec.fields) <= set(contribution.fields):
+        raise UsageError("its generator draws a field that the client does not have")
+    trial = Trial.of(schema, contribution.architecture, spec, contribution.inputs)
     expert = contribution.build_expert()
     generator = contribution.build_generator()
     rows = contribution.prototypes.features
@@ -189,18 +217,20 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
             schema = Schema.from_json(schema_json)
         case _:
             raise UsageError("the manifest is not one of a contribution")
+    class_counts = _class_counts(tensors, schema.num_classes)
     spec = None if spec_json is None else GeneratorSpec.from_json(spec_json)
     return Contribution(
         client=client,
         schema=schema,
         architecture=architecture,
         expert=under("expert/", tensors),
-        class_counts=_class_counts(tensors, schema.num_classes),
+        class_counts=class_counts,
         prototypes=_prototypes(tensors, schema.num_classes),
         validation=validation,
         generator_spec=spec,
         generator=None if spec is None else GENERATORS.received(spec.family).upgrade(under("generator/", tensors)),
         generator_note="".join(c for c in generator_note[:MAX_REASON] if c.isprintable()),
+        field_counts=_field_counts(tensors, class_counts, schema),
     )
 
 
@@ -219,6 +249,18 @@ def _class_counts(tensors: State, classes: int) -> Tensor:
         raise UsageError(f"class counts must be {classes} whole numbers in 0..{MAX_COUNT}")
     if int(counts.sum()) == 0:
         raise UsageError("class counts are all 0: the client trained on nothing")
+    return counts
+
+
+def _field_counts(tensors: State, class_counts: Tensor, schema: Schema) -> Tensor | None:
+    counts = tensors.get("field_counts")
+    if counts is None:
+        return None
+    shape = (len(schema.fields), schema.num_classes)
+    if counts.dtype != torch.int64 or counts.shape != shape or bool(((counts < 0) | (counts > class_counts)).any()):
+        raise UsageError(f"field counts must be {shape[0]}×{shape[1]} whole numbers, none above its class's count")
+    if bool((counts.sum(0) < class_counts).any()):
+        raise UsageError("field counts leave samples without any field")
     return counts
 
 

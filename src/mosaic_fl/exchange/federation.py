@@ -18,6 +18,8 @@ from mosaic_fl.generators.latent import Latent
 from mosaic_fl.numerics.states import State
 
 MILLINATS = 1000.0  # in a nat: the unit of sums of log-loss, which are whole numbers
+UNITS = 2**24  # in one of a derivative: the unit of sums of gradients, which are whole numbers
+MAX_SUM = 2**48  # of such sums of one client, so that those of all clients fit into 64 bits
 HIGHEST_LOSS = 50.0  # nats of a sample, so that one that was thought impossible does not outweigh all others
 
 
@@ -58,14 +60,39 @@ class Fitted:
     class_counts: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
+@dataclass(frozen=True)
+class GrowJob:
+    """A job of `boost`: grow one more tree a class (one alone of two classes) on a sample of rows and columns.
+
+    `trees` is the ensemble so far (`experts.ensemble`); `settings` are changes to the `boosting` section.
+    """
+
+    trees: State
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SumJob:
+    """A job of `boost`: the sums of the log-loss's derivatives over rows in each of `nodes`, by bins of their values.
+
+    `trees` is the ensemble so far, `growing` are trees that it does not have yet; `nodes` int64 (M,) are open leaves of
+    these. `bins` is about the number of bins of a number (`experts.bins`).
+    """
+
+    trees: State
+    growing: State
+    nodes: Tensor
+    bins: int
+
+
 class Federation(Protocol):
     """The clients of one run. Their numbers 0..N−1 never change. Any client may be absent at any time.
 
     Each call returns a list with the answers of the clients that answered, in the order of the clients or of the jobs.
     The list may be shorter than the number of clients or jobs, so a position in it does not identify a client:
     `Contribution.client` and `Fitted.client` do. A client that does not answer one call may answer the next.
-    `contribute` and `fit` never return an empty list: the engine raises MosaicError where fewer clients answer than its
-    minimum. The other calls may return an empty list.
+    `contribute`, `fit` and `boost` never return an empty list: the engine raises MosaicError where fewer clients answer
+    than its minimum. The other calls may return an empty list.
     """
 
     @property
@@ -85,6 +112,15 @@ class Federation(Protocol):
 
     def fit(self, jobs: Sequence[FitJob], round: int) -> list[Fitted]:
         """The clients that have a job train on their own data, in round `round` (0-based); at least one answers."""
+
+    def boost(self, job: GrowJob | SumJob, clients: Sequence[int], round: int) -> list[Fitted]:
+        """Each of `clients` does its part of boosting round `round` (0-based) on its training data; one answers at
+        least.
+
+        An answer's state has the new trees, or the one tensor "sums" int64 (M, bins, 2) of first and second derivatives
+        in units of 1/`UNITS`. Its `validation` has the "loss" (mean, nats) of `job.trees` on the client's validation
+        rows and their number, "samples".
+        """
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
         """The batch-norm statistics of `state` on each client's training data: an answer's state has nothing else.

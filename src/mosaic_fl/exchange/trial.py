@@ -3,18 +3,18 @@
 The cost of a trial is estimated first, so that a small file cannot make the server work for long.
 """
 
-import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
-from mosaic_fl.domains.samples import from_network
+from mosaic_fl.domains.samples import Inputs, example_inputs, from_network
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.naming import kind_of
-from mosaic_fl.generators.base import Generator, GeneratorSpec, build
+from mosaic_fl.generators.base import PRODUCT, Generator, GeneratorSpec, build
 from mosaic_fl.models.maps import Work, measure, require_small
 
 AT_ONCE = 128  # images, at most
@@ -35,10 +35,13 @@ class Trial:
     features: int
 
     @classmethod
-    def of(cls, schema: Schema, architecture: str, spec: GeneratorSpec | None) -> "Trial":
-        """Estimated on the meta device; raises UsageError where networks cannot be built, or maps are too large."""
+    def of(cls, schema: Schema, architecture: str, spec: GeneratorSpec | None, inputs: Schema | None = None) -> "Trial":
+        """Estimated on the meta device; raises UsageError where networks cannot be built, or maps are too large.
+
+        `inputs` is the schema of the samples that the expert takes, if that is not the whole one.
+        """
         generator = Work(0, 0, 0, 0) if spec is None else _work(spec, schema)
-        expert = kind_of(architecture).outline(architecture, schema)
+        expert = kind_of(architecture).outline(architecture, schema if inputs is None else inputs)
         return cls(schema, expert.work, generator, expert.features)
 
     def images(self, size: int) -> tuple[int, int]:
@@ -46,7 +49,7 @@ class Trial:
 
         At most one image of each class; 0 where even one image costs too much.
         """
-        largest = max(self.expert.largest, self.generator.largest, math.prod(self.schema.shape))
+        largest = max(self.expert.largest, self.generator.largest, self.schema.size)
         at_once = min(int((MAP_VALUES + VALUES_A_BYTE * size) // largest), AT_ONCE)
         if not at_once:
             return 0, 1
@@ -68,10 +71,10 @@ class Trial:
         rng = torch.Generator().manual_seed(0)
         for start in range(0, count, at_once):
             labels = torch.arange(start, min(start + at_once, count))
-            images = torch.zeros(len(labels), *self.schema.shape)
+            images: Inputs = example_inputs(self.schema.fields, len(labels), torch.zeros)
             if generator is not None:
-                images = generator(torch.randn(len(labels), generator.spec.latent, generator=rng), labels)
-                if not bool(images.isfinite().all()):
+                images = generator.outputs(torch.randn(len(labels), generator.spec.latent, generator=rng), labels)
+                if not all(bool(values.isfinite().all()) for values in _tensors(images)):
                     raise UsageError("its generator gives non-finite images")
             if expert is None:
                 continue
@@ -80,9 +83,21 @@ class Trial:
                 raise UsageError("its expert gives non-finite outputs")
 
 
+def _tensors(values: Inputs) -> list[Tensor]:
+    return [values] if isinstance(values, Tensor) else list(values.values())
+
+
 @lru_cache(maxsize=64)
 def _work(spec: GeneratorSpec, schema: Schema) -> Work:
     """The work for one sample of the generator `spec`; raises UsageError where its maps are too large."""
+    if spec.family == PRODUCT:
+        works = [_work(member, schema.part([name])) for name, member in zip(spec.fields, spec.members, strict=True)]
+        return Work(
+            max(work.largest for work in works),
+            sum(work.values for work in works),
+            sum(work.operations for work in works),
+            sum(work.calls for work in works),
+        )
     with torch.device("meta"):
         network = build(replace(spec, members=spec.unlike), schema).eval()  # like members cost the same
     module, inputs, passes = network.one_pass()

@@ -6,7 +6,6 @@ is checked, and predictions are computed here: they need no XGBoost, which can l
 
 import json
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -55,18 +54,22 @@ class BoostedTrees:
     def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
         """float32 (n, C) on the CPU, up to a constant a sample."""
         few = max(1, VALUES_AT_ONCE // len(self.roots))
-        return torch.cat([self._margins(_rows(part)) for part in samples.to("cpu").split(few)])
+        return torch.cat([self._margins(rows_of(part)) for part in samples.to("cpu").split(few)])
 
     def _margins(self, inputs: Tensor) -> Tensor:
+        margins = torch.zeros(len(inputs), self.classes)
+        return margins.index_add_(1, self.outputs, self.value[self.leaves(inputs)])
+
+    def leaves(self, inputs: Tensor) -> Tensor:
+        """The leaf of each tree, int64 (n, T), in which rows float32 (n, width) end."""
         node = self.roots.expand(len(inputs), -1)
         for _ in range(self.depth):
             goes_left = inputs.gather(1, self.feature[node]) < self.value[node]
             node = torch.where(goes_left, self.left[node], self.right[node])
-        margins = torch.zeros(len(inputs), self.classes)
-        return margins.index_add_(1, self.outputs, self.value[node])
+        return node
 
 
-def _rows(samples: Samples) -> Tensor:
+def rows_of(samples: Samples) -> Tensor:
     """The inputs of a network as rows (n, width)."""
     inputs = samples.inputs()
     parts = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
@@ -74,8 +77,8 @@ def _rows(samples: Samples) -> Tensor:
 
 
 def width_of(schema: Schema) -> int:
-    """The number of values of a row."""
-    return sum(prod(kind.shape) for kind in schema.fields.values())
+    """The number of values of a row, with a flag for each field where there are several."""
+    return schema.size + len(schema.fields) * schema.joins
 
 
 def state_of(content: bytes) -> State:

@@ -8,6 +8,8 @@ import torch
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.forecast import Forecast, forecast
 from mosaic_fl.forecast.foreign import is_network
@@ -30,9 +32,9 @@ def foresee_run(prepared: RunSetup, *, first: bool = False) -> Forecast | None:
     With `first` it is the first line of the run itself, and None where the run is too short for a forecast. Without it
     this is a dry run.
     """
-    if too_soon([site.architecture for site in prepared.sites], first=first):
-        return None
     train = prepared.splits.train
+    if not can_tell([site.architecture for site in prepared.sites], train.schema, first=first):
+        return None
     experts = [site.architecture for site in prepared.sites]
     bench = Bench(prepared.config, train.schema, prepared.device, experts, train)
     return foresee(plan_run(prepared), bench, first=first)
@@ -40,7 +42,7 @@ def foresee_run(prepared: RunSetup, *, first: bool = False) -> Forecast | None:
 
 def foresee_contribution(site: Site, config: Config, device: torch.device, *, first: bool = False) -> Forecast | None:
     """The forecast of `mosaic contribute`; see `foresee_run`."""
-    if too_soon([site.architecture], first=first):
+    if not can_tell([site.architecture], site.data.schema, first=first):
         return None
     bench = Bench(config, site.data.schema, device, [site.architecture], site.data)
     return foresee(plan_contribution(site, config, device), bench, first=first)
@@ -48,7 +50,7 @@ def foresee_contribution(site: Site, config: Config, device: torch.device, *, fi
 
 def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Forecast | None:
     """The forecast of `mosaic distill`; see `foresee_run`."""
-    if too_soon([c.architecture for c in prepared.contributions], first=first):
+    if not can_tell([c.architecture for c in prepared.contributions], prepared.schema, first=first):
         return None
     contributions = prepared.contributions
     schema = prepared.schema
@@ -57,6 +59,24 @@ def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Fore
     test = len(prepared.test) if prepared.test else 0
     plan = plan_distillation(contributions, prepared.config, schema, prepared.student, test)
     return foresee(plan, bench, first=first)
+
+
+def can_tell(experts: Sequence[str], schema: Schema, *, first: bool) -> bool:
+    """Whether there is a forecast: `one_field` holds, and not `too_soon`."""
+    return one_field(schema, first=first) and not too_soon(experts, first=first)
+
+
+def one_field(schema: Schema, *, first: bool) -> bool:
+    """Whether samples have one field: the cost of several is unknown.
+
+    Raises UsageError where the forecast is what the user wants, and not the `first` line of a run.
+    """
+    if schema.joins and not first:
+        raise UsageError(
+            f"nobody can tell beforehand what samples of several fields ({', '.join(schema.fields)}) take: leave out "
+            "--dry-run and --minutes"
+        )
+    return not schema.joins
 
 
 def too_soon(experts: Sequence[str], *, first: bool) -> bool:

@@ -11,7 +11,7 @@ from mosaic_fl.engines.shared import bare_settings, client_settings
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.clients import share_of
 from mosaic_fl.forecast.forecast import Forecast, StageForecast, forecast, makespan
-from mosaic_fl.forecast.foresee import resident_bytes, too_soon
+from mosaic_fl.forecast.foresee import one_field, resident_bytes, too_soon
 from mosaic_fl.forecast.measure import Cost, Request, measure
 from mosaic_fl.forecast.methods import count
 from mosaic_fl.forecast.plans import ceiling, early_ends
@@ -42,6 +42,8 @@ class CellPlan:
 
 def foresee_grid(grid: Grid, jobs: int, *, first: bool = False) -> Forecast | None:
     """The forecast of `mosaic compare` with `jobs` settings at once; None for a short one's `first` line."""
+    if not one_field(grid.schema, first=first):
+        return None
     plans = cell_plans(grid)
     if too_soon([name for plan in plans for name in plan.bench.experts], first=first):
         return None

@@ -7,6 +7,7 @@ from mosaic_fl.comparison.plan import Plan as Grid
 from mosaic_fl.errors import UsageError
 from mosaic_fl.forecast.budget import LEAST, PLANNED, planned
 from mosaic_fl.forecast.forecast import duration, plural
+from mosaic_fl.forecast.foresee import one_field
 from mosaic_fl.forecast.grid import CAREFUL, added_up, cell_plans, unit_costs
 
 NEAR = 1.01  # part of the limit that a forecast may reach: a tenth of the reserve in `PLANNED`
@@ -24,6 +25,7 @@ def share_within(grid: Grid, jobs: int, minutes: float) -> float:
     It is one share for all methods, so that their budgets stay in proportion. `grid` has the usual budgets, and `jobs`
     settings run at once. Raises UsageError where the limit is too short for any training.
     """
+    one_field(grid.schema, first=False)
     plans = cell_plans(grid)
     costs = unit_costs(plans, CAREFUL)
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mosaic_fl.config import Config
+from mosaic_fl.experts.bins import bins_of
 from mosaic_fl.forecast.clients import TASK, contribution, largest_first, spec_of, training
 from mosaic_fl.forecast.method_servers import one_shot_jobs, round_jobs
 from mosaic_fl.forecast.server import outputs
@@ -31,6 +32,9 @@ from mosaic_fl.server.boosting import global_name
 from mosaic_fl.server.synthesis.generator import synthesis_spec
 
 SUBMODELS = ("heterofl", "fedrolex")  # methods, and kinds of rounds, whose clients hold sub-models of one architecture
+NODE = 36  # bytes of a tree's node in a message
+SUMS = 16  # bytes of the two sums of a bin
+BOOSTING = 0.02  # seconds of a client for one request of boosting, as a task's
 AVERAGING = 4.0  # how often a round's weights are copied, added, written and read
 
 
@@ -45,7 +49,9 @@ def count(setup: Setup) -> Workload:
         rounds = max(1, rounds)
     if card.transfer and card.rounds:  # the generators come once, before the rounds
         _contribute(setup, total)
-    if rounds:
+    if card.boosts:
+        _boost(setup, total, rounds)
+    elif rounds:
         _rounds(setup, total, rounds, round_jobs(setup, total))
         if mosaic:  # clients receive the rounds' last models, and contribute what they train from them
             widths = _widths(setup)
@@ -114,6 +120,27 @@ def _rounds(
         total.down += exchanges * len(setup.shares) * model_bytes(full, schema)
     _beside_the_model(setup, total, times, participants)
     total.disk += 2 * sum(model_bytes(name, schema) for name in {s.architecture for s in setup.shares})
+
+
+def _boost(setup: Setup, total: Workload, times: int) -> None:
+    """Add `times` rounds of trees: a request a level where clients send sums, else one request. Bytes are guesses.
+
+    The ensemble goes down with each request and has half of its trees on the average.
+    """
+    settings = setup.config.boosting
+    by_levels = setup.method == "federated_xgboost"
+    requests = settings.depth if by_levels else 1
+    outputs = 1 if setup.schema.num_classes == 2 else setup.schema.num_classes
+    tree = outputs * NODE * 2**settings.depth
+    clients = len(setup.shares)
+    jobs = {s.client: [Job("rounds", Unit("fixed"), requests * BOOSTING)] for s in largest_first(setup.shares)}
+    total.phases.append(Phase(clients=jobs, times=times))
+    sums = 0
+    if by_levels:
+        sums = SUMS * outputs * 2**settings.depth * bins_of(setup.schema, settings.bins).total
+    total.up += times * clients * (sums or tree)
+    total.down += times * clients * requests * tree * (times // 2) * (1 if by_levels else clients)
+    total.disk += 2 * times * tree
 
 
 def _beside_the_model(setup: Setup, total: Workload, times: int, participants: int) -> None:

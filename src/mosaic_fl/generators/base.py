@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.domains.kind import Kind
-from mosaic_fl.domains.samples import Samples, concatenate, from_network
+from mosaic_fl.domains.samples import Inputs, Samples, concatenate, from_network
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.devices import AT_ONCE, images_at_once
@@ -18,7 +18,10 @@ from mosaic_fl.registries import GENERATORS
 MAX_WIDTH = 1024  # of a received specification
 MAX_MEMBERS = 256  # of a merged generator
 MAX_UNLIKE = 16  # specifications among them: the work of each is estimated when a file comes
-MERGED = "merged"  # the family whose generators are made of others (generators/merged.py)
+MAX_UNLIKE_IN_FIELDS = 64  # of all fields together
+# Families whose generators are made of others: of several clients, and of fields.
+MERGED = "merged"
+PRODUCT = "product"
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,14 @@ class GeneratorSpec:
     """All that is needed to rebuild a generator's network: family, size of the latent z, base width.
 
     A generator of the family `MERGED` has `members`, and one value of z more than the largest of them. No member is
-    merged itself.
+    merged itself. One of the family `PRODUCT` has a member for each of `fields`, and z is that of all members in turn.
     """
 
     family: str
     latent: int
     width: int
     members: tuple["GeneratorSpec", ...] = ()
+    fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         most = GENERATORS.received(self.family).max_latent
@@ -40,15 +44,28 @@ class GeneratorSpec:
             raise UsageError(
                 f"generator latent {self.latent}, width {self.width}: must lie in 1..{most}, 1..{MAX_WIDTH}"
             )
-        if bool(self.members) != (self.family == MERGED) or len(self.members) > MAX_MEMBERS:
+        if self.family == PRODUCT:
+            self._check_fields()
+            return
+        if bool(self.members) != (self.family == MERGED) or len(self.members) > MAX_MEMBERS or self.fields:
             members = len(self.members)
             raise UsageError(f"generator {self.family} of {members} others: {MERGED} alone has 1..{MAX_MEMBERS}")
-        if any(member.family == MERGED or not member.conditional for member in self.members):
+        if any(member.family in (MERGED, PRODUCT) or not member.conditional for member in self.members):
             raise UsageError(f"generator {MERGED}: each of its members must draw samples of a given class by itself")
         if self.members and self.latent != 1 + max(member.latent for member in self.members):
             raise UsageError(f"generator {MERGED}: latent {self.latent} must be one more than its members' largest")
         if len(self.unlike) > MAX_UNLIKE:
             raise UsageError(f"generator {MERGED} of {len(self.unlike)} kinds of others: at most {MAX_UNLIKE}")
+
+    def _check_fields(self) -> None:
+        if not 1 <= len(self.members) == len(set(self.fields)) == len(self.fields):
+            raise UsageError(f"generator {PRODUCT}: it has one member for each of its fields, and one field at least")
+        if any(member.family == PRODUCT or not member.conditional for member in self.members):
+            raise UsageError(f"generator {PRODUCT}: each of its members must draw samples of a given class by itself")
+        if self.latent != sum(member.latent for member in self.members):
+            raise UsageError(f"generator {PRODUCT}: latent {self.latent} must be that of all its members together")
+        if (kinds := sum(max(1, len(member.unlike)) for member in self.members)) > MAX_UNLIKE_IN_FIELDS:
+            raise UsageError(f"generator {PRODUCT} of {kinds} kinds of others: at most {MAX_UNLIKE_IN_FIELDS}")
 
     @property
     def conditional(self) -> bool:
@@ -63,7 +80,8 @@ class GeneratorSpec:
     def to_json(self) -> dict[str, Any]:
         """As JSON values, the inverse of `from_json`."""
         own = {"family": self.family, "latent": self.latent, "width": self.width}
-        return own | ({"members": [member.to_json() for member in self.members]} if self.members else {})
+        members = {"members": [member.to_json() for member in self.members]} if self.members else {}
+        return own | members | ({"fields": list(self.fields)} if self.fields else {})
 
     @classmethod
     def from_json(cls, value: object) -> "GeneratorSpec":
@@ -72,7 +90,8 @@ class GeneratorSpec:
             case {"family": str(family), "latent": latent, "width": width} if (
                 type(latent) is type(width) is int
             ):  # no bool
-                return cls(family, latent, width, _members(value) if family == MERGED else ())
+                members = _members(family, value) if family in (MERGED, PRODUCT) else ()
+                return cls(family, latent, width, members, _fields(value) if family == PRODUCT else ())
         raise UsageError("the generator's specification needs a family, a latent size and a width")
 
 
@@ -88,6 +107,11 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Images for latents `z` and `labels`."""
         raise NotImplementedError
+
+    def outputs(self, z: Tensor, labels: Tensor) -> Inputs:
+        """As `forward`, in the form of a network's inputs."""
+        values: Tensor = self(z, labels)
+        return values
 
     def fit_to(self, state: State) -> Self:
         """Itself, with room for a received `state`, where the sizes of some of its tensors are the sender's choice."""
@@ -160,6 +184,8 @@ def build(spec: GeneratorSpec, schema: Schema) -> Generator:
 def require_kind(family: str, schema: Schema) -> None:
     """Raise UsageError unless generators of `family` draw samples of this schema."""
     kinds = GENERATORS.received(family).kinds
+    if kinds is not None and schema.joins:
+        raise UsageError(f"generator {family} draws one field, and samples have {', '.join(schema.fields)}")
     if kinds is not None and schema.kind.name not in kinds:
         names = ", ".join(sorted(kinds))
         raise UsageError(
@@ -168,16 +194,37 @@ def require_kind(family: str, schema: Schema) -> None:
         )
 
 
-def _members(value: object) -> tuple[GeneratorSpec, ...]:
-    """The members of a received merged specification; one that is merged itself is refused before it is read."""
+def fields_drawn(family: str, schema: Schema) -> list[str]:
+    """The fields of a schema whose kinds generators of `family` draw; raises UsageError where they draw none."""
+    kinds = GENERATORS.received(family).kinds
+    names = [name for name, kind in schema.fields.items() if kinds is None or kind.name in kinds]
+    if not names:
+        raise UsageError(
+            f"generator {family} draws none of the fields {', '.join(schema.fields)}: set generator.family to auto"
+        )
+    return names
+
+
+def _members(family: str, value: object) -> tuple[GeneratorSpec, ...]:
+    """The members of a received specification; those that may not be in it are refused before they are read."""
+    refused = (PRODUCT,) if family == PRODUCT else (MERGED, PRODUCT)
     match value:
-        case {"members": list(rows)} if len(rows) <= MAX_MEMBERS and not any(map(_is_merged, rows)):
+        case {"members": list(rows)} if len(rows) <= MAX_MEMBERS and not any(_is_of(refused, row) for row in rows):
             return tuple(map(GeneratorSpec.from_json, rows))
-    raise UsageError(f"generator {MERGED}: its members are a list of at most {MAX_MEMBERS} that are not merged")
+    raise UsageError(
+        f"generator {family}: its members are a list of at most {MAX_MEMBERS} that are not {' or '.join(refused)}"
+    )
 
 
-def _is_merged(value: object) -> bool:
-    return isinstance(value, dict) and value.get("family") == MERGED
+def _fields(value: object) -> tuple[str, ...]:
+    match value:
+        case {"fields": list(names)} if all(isinstance(name, str) for name in names):
+            return tuple(names)
+    raise UsageError(f"generator {PRODUCT}: it says no names of fields")
+
+
+def _is_of(families: Sequence[str], value: object) -> bool:
+    return isinstance(value, dict) and value.get("family") in families
 
 
 def central(images: Tensor, height: int, width: int) -> Tensor:

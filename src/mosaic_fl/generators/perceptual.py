@@ -45,7 +45,9 @@ class LayerOutputs:
         """The outputs of the layers for a batch (n, …), differentiable in it."""
         self.outputs.clear()
         self.model(inputs)
-        return list(self.outputs)
+        outputs = list(self.outputs)
+        self.outputs.clear()  # nothing of a step outlives it
+        return outputs
 
     def distance(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Mean over layers of Σ(a − b)² / Σb², with outputs a for `inputs` and b for `target`, which has no gradient.

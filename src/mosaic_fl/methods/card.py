@@ -47,7 +47,9 @@ class Card:
       `rounds.fine_tune`), and clients may choose (`distill.choose`).
     - `chooses`: clients always choose on their validation splits.
     - `aggregates`: its rounds train a small aggregator.
+    - `boosts`: its global model is an ensemble of trees, whatever the architectures: clients' rows grow it in rounds.
     - `requires`: what every client's expert must offer beside log-probabilities.
+    - `fields`: it takes samples of several fields.
     - `asks`: its server asks black boxes (model `answers`); others need each client's model itself.
     - `images`: its server makes images, so clients' samples have to be such.
     - `widths`: when clients hold models of several widths.
@@ -69,7 +71,9 @@ class Card:
     fuses: bool = False
     chooses: bool = False
     aggregates: bool = False
+    boosts: bool = False
     requires: frozenset[Capability] = frozenset()
+    fields: bool = False
     asks: bool = False
     images: bool = False
     widths: Literal["", "always", "if rounds.kind says so"] = ""
@@ -92,18 +96,24 @@ class Card:
         from mosaic_fl.server.boosting import is_boosted
 
         self.settings(config)
+        if schema.joins and not self.fields:
+            raise UsageError(
+                f"{self.title} takes samples of one field, and these have {', '.join(schema.fields)}: take mosaic or "
+                "fedavg, or leave all fields but one out of the data"
+            )
         require(models, self.requires, self.title)
-        if self.images and (len(schema.fields) > 1 or len(schema.shape) != AXES):
+        may_boost = self.fuses or self.reference or self.boosts
+        if self.images and len(schema.shape) != AXES:
             raise UsageError(
                 f"{self.title} makes images at the server, and these samples are {schema.summary}: take a method that "
                 "does not, as mosaic"
             )
-        if not self.asks and (box := next(filter(is_black_box, models), None)):
+        if not (self.asks or self.boosts) and (box := next(filter(is_black_box, models), None)):
             raise UsageError(
                 f"{self.title} needs every client's model, and {box!r} stays at its site and answers queries: give its "
                 "client another model, or take mosaic, which asks"
             )
-        if is_boosted(student) and self.serves == ONE_MODEL and not (self.fuses or self.reference):
+        if is_boosted(student) and self.serves == ONE_MODEL and not may_boost:
             raise UsageError(
                 f"{self.title} trains a network, and student {student} is none: name one, as mlp:64, or take mosaic"
             )

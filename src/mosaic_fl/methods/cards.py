@@ -19,6 +19,7 @@ MOSAIC = Card(
     fuses=True,
     asks=True,
     widths="if rounds.kind says so",
+    fields=True,
 )
 FEDAVG = Card(
     code="mosaic_fl.methods.fedavg:fedavg",
@@ -28,6 +29,7 @@ FEDAVG = Card(
     requires=AVERAGES,
     equal_architectures=True,
     rounds=True,
+    fields=True,
 )
 FEDPROX = Card(
     code="mosaic_fl.methods.fedprox:fedprox",
@@ -39,6 +41,7 @@ FEDPROX = Card(
     rounds=True,
     defaults={"train.proximal": 0.01},
     settings=settings.check_proximal,
+    fields=True,
 )
 FEDBN = Card(
     code="mosaic_fl.methods.fedbn:fedbn",
@@ -48,6 +51,7 @@ FEDBN = Card(
     requires=AVERAGES,
     equal_architectures=True,
     rounds=True,
+    fields=True,
 )
 FEDRS = Card(
     code="mosaic_fl.methods.fedrs:fedrs",
@@ -59,6 +63,27 @@ FEDRS = Card(
     rounds=True,
     defaults={"train.absent": 0.5},
     settings=settings.check_absent,
+    fields=True,
+)
+FEDERATED_XGBOOST = Card(
+    code="mosaic_fl.methods.federated_xgboost:federated_xgboost",
+    title="Federated XGBoost",
+    paper="Roth et al. 2022, arXiv 2210.13291",
+    summary="trees from all clients' sums of gradients in agreed bins, as NVFlare's histogram_based",
+    rounds=True,
+    boosts=True,
+    checks="mosaic_fl.methods.federated_xgboost:check_histograms",
+    defaults={"rounds.warm_up": 100},  # one tree a class each, as the student of trees has
+)
+FEDERATED_BAGGING = Card(
+    code="mosaic_fl.methods.federated_bagging:federated_bagging",
+    title="Federated bagging",
+    paper="Roth et al. 2022, arXiv 2210.13291",
+    summary="each client's tree on a sample of its rows and columns joins every round, as NVFlare's bagging",
+    rounds=True,
+    boosts=True,
+    checks="mosaic_fl.methods.federated_bagging:check_bagging",
+    defaults={"rounds.warm_up": 100},  # one tree a class each, as the student of trees has
 )
 HETEROFL = Card(
     code="mosaic_fl.methods.width:heterofl",
@@ -245,6 +270,7 @@ MEAN_LOGITS = Card(
     reference=True,
     serves=ALL_MODELS,
     defaults=BARE,
+    fields=True,
 )
 MEAN_PROBABILITIES = Card(
     code="mosaic_fl.methods.references:mean_probabilities",
@@ -254,6 +280,7 @@ MEAN_PROBABILITIES = Card(
     reference=True,
     serves=ALL_MODELS,
     defaults=BARE,
+    fields=True,
 )
 CLASS_WEIGHTED = Card(
     code="mosaic_fl.methods.references:class_weighted",
@@ -263,4 +290,5 @@ CLASS_WEIGHTED = Card(
     reference=True,
     serves=ALL_MODELS,
     defaults=BARE,
+    fields=True,
 )

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mosaic_fl.domains.samples import Inputs, example_inputs
 from mosaic_fl.domains.schema import Schema
 
 Ending = Literal["softmax", "log-softmax", "sigmoid", "tanh", ""]
@@ -25,7 +26,7 @@ COARSE = 1e-2  # and in 16 bits
 @torch.no_grad()
 def find_ending(model: nn.Module, schema: Schema) -> Ending:
     """The function that bounds the outputs (n, C) of `model` for all weights, on the CPU; "" for logits."""
-    images = torch.rand(IMAGES, *schema.shape) * 2 - 1
+    images = example_inputs(schema.fields, IMAGES, lambda shape: torch.rand(shape) * 2 - 1)
     outputs = model(images)
     if not bool(outputs.isfinite().all()):
         return ""
@@ -40,7 +41,7 @@ def most_probable(classes: int, extent: float) -> float:
     return math.exp(extent) / (math.exp(extent) + classes - 1)
 
 
-def _holds_for_random_weights(holds: Callable[[Tensor], bool], model: nn.Module, images: Tensor) -> bool:
+def _holds_for_random_weights(holds: Callable[[Tensor], bool], model: nn.Module, images: Inputs) -> bool:
     """Whether `holds` is true of the outputs with noise on the weights; the weights are restored afterwards."""
     weights = [(p, p.detach().clone()) for p in model.parameters() if p.is_floating_point()]
     draws = 0

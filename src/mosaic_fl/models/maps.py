@@ -69,11 +69,14 @@ class _Counter(TorchDispatchMode):
 
 
 @torch.no_grad()
-def measure(module: nn.Module, *inputs: Tensor) -> tuple[Any, Work]:
-    """The output of `module` for a batch on the meta device, and its work for one sample of the batch."""
+def measure(module: nn.Module, *inputs: Any, samples: int = 0) -> tuple[Any, Work]:
+    """The output of `module` for a batch on the meta device, and its work for one sample of the batch.
+
+    `samples` is their number; 0 is the length of the first input.
+    """
     with _Counter() as counter:
         output = module(*inputs)
-    samples = len(inputs[0])
+    samples = samples or len(inputs[0])
     work = Work(counter.largest // samples, counter.values // samples, counter.operations // samples, counter.calls)
     return output, work
 

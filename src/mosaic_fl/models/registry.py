@@ -20,6 +20,7 @@ from mosaic_fl.config.model_names import (
     FORMS,
     HELD,
     IMPORT_PATH,
+    JOINING,
     MAX_SPEC,
     TIMM,
     Bounds,
@@ -28,6 +29,7 @@ from mosaic_fl.config.model_names import (
     parse,
     require_packages,
 )
+from mosaic_fl.domains.samples import Inputs, example_inputs
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.models.classifier import Classifier, Wrapper
@@ -222,8 +224,9 @@ def _check(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
         except Exception as error:  # a foreign module may raise anything
             failure = error
     hint = "; a larger data.image_size may help" if spec.startswith(TIMM) else ""
-    samples = f"images of shape {schema.shape}" if len(schema.shape) == AXES else schema.kind.summary
-    hint = hint if len(schema.shape) == AXES else "; mlp takes samples of any shape, as mlp:128"
+    images = not schema.joins and len(schema.shape) == AXES
+    samples = f"images of shape {schema.shape}" if images else schema.summary if schema.joins else schema.kind.summary
+    hint = hint if images or schema.joins else "; mlp takes samples of any shape, as mlp:128"
     raise UsageError(f"model {spec!r} cannot take {samples}: {reason(failure)}{hint}") from failure
 
 
@@ -238,9 +241,9 @@ def _probe(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
         if tensor.dtype not in TYPES:
             types = ", ".join(str(kind) for kind in TYPES)
             raise UsageError(f"model {spec!r} keeps {name!r} as {tensor.dtype}, which is not sent: take one of {types}")
-    images = torch.zeros(PROBE, *schema.shape)
+    images = _blank(schema)
     logits: object
-    logits, work = (model(images), Work(0, 0, 0, 0)) if is_own(spec) else measure(model, images)
+    logits, work = (model(images), Work(0, 0, 0, 0)) if is_own(spec) else measure(model, images, samples=PROBE)
     if not is_own(spec):
         require_small(f"model {spec!r}", model, work)
     if not (isinstance(logits, Tensor) and logits.shape == (PROBE, schema.num_classes)):
@@ -254,6 +257,10 @@ def _probe(spec: str, schema: Schema) -> tuple[nn.Module, Outline]:
     return module, Outline(work, features.shape[1])
 
 
+def _blank(schema: Schema) -> Inputs:
+    return example_inputs(schema.fields, PROBE, torch.zeros)
+
+
 def _form(value: object) -> str:
     return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
@@ -263,7 +270,7 @@ def _classifier(module: nn.Module, schema: Schema) -> Classifier:
     if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
         was_training = module.training
         with torch.no_grad():
-            module.eval()(torch.zeros(PROBE, *schema.shape))
+            module.eval()(_blank(schema))
         module.train(was_training)
     return module if isinstance(module, Classifier) else Wrapper(module)
 
@@ -271,6 +278,11 @@ def _classifier(module: nn.Module, schema: Schema) -> Classifier:
 def _make(spec: str, schema: Schema) -> nn.Module:
     if is_own(spec):
         return make_own(spec, schema)
+    if schema.joins and spec.split(":")[0] != JOINING:
+        raise UsageError(
+            f"model {spec!r} reads one field, and samples have {', '.join(schema.fields)}: name {JOINING}, as "
+            f"{JOINING}:64"
+        )
     if spec.startswith(TIMM) and len(spec) <= MAX_SPEC:
         if not is_admitted(PACKAGE):  # the name may have come from outside
             raise UsageError(

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mosaic_fl.domains.samples import example_inputs
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models.endings import Ending, find_ending, most_probable
@@ -69,7 +70,7 @@ def _outputs(name: str, model: nn.Module, schema: Schema, size: int) -> Tensor:
     mode = "in training" if model.training else "in use"
     batch = f"{size} image{'s' if size != 1 else ''}"
     try:
-        outputs: object = model(torch.rand(size, *schema.shape) * 2 - 1)
+        outputs: object = model(example_inputs(schema.fields, size, lambda shape: torch.rand(shape) * 2 - 1))
     except Exception as error:  # the user's code may raise anything
         raise UsageError(f"{name} fails {mode} on a batch of {batch}: {reason(error)}") from error
     if isinstance(outputs, Tensor) and outputs.shape == (size, schema.num_classes):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -11,13 +12,15 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import validation_accuracy
-from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.models.inference import accuracy, recall
 from mosaic_fl.notes import note
 from mosaic_fl.runs.quality import quality, wants_quality
 from mosaic_fl.server.distill import Distilled
 from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logits, mean_probabilities
 from mosaic_fl.server.teachers import GATE
+
+MOST_FIELDS = 4  # of which every subset is measured
 
 
 def figures(
@@ -76,6 +79,9 @@ def figures(
     pooled = None if ceiling is None else ceiling.logits(test.samples, device)
     if pooled is not None:
         result["centralised_accuracy"] = accuracy(pooled, labels)
+    if test.schema.joins:
+        models = {"accuracy": outcome.served} | ({} if ceiling is None else {"centralised_accuracy": ceiling})
+        result["by_fields"] = _by_fields(test.samples, labels, models, device)
     if wants_quality(test.samples):
         more = {} if pooled is None else {"centralised": quality(pooled, labels)}
         result["quality"] = {"served": quality(predictions, labels), **result.get("quality", {}), **more}
@@ -100,11 +106,34 @@ def _answers(
         "ensemble": mean_logits,
         "mean_probability": mean_probabilities,
         "class_weighted": lambda outputs: class_weighted(outputs, mixture.weights),
-        "local": lambda outputs: outputs.argmax(2),
+        "local": lambda outputs: _classes(outputs),
     }
     if wants_quality(samples):
         fuses["own"] = lambda outputs: outputs.log_softmax(2)
     return mixture.fused(samples, {**fuses, **more}, device)
+
+
+def _classes(outputs: Tensor) -> Tensor:
+    """Each expert's class int64 (n, K); −1, which is wrong, for a sample that it cannot read."""
+    return outputs.argmax(2).masked_fill(outputs[:, :, 0].isnan(), -1)
+
+
+def _by_fields(
+    samples: Samples, labels: Tensor, models: Mapping[str, GlobalModel | Ensemble], device: torch.device
+) -> list[Any]:
+    """The accuracy of each of these models on every subset of the fields, of the samples that have one of these.
+
+    Of more than `MOST_FIELDS` fields only single ones, all but one, and all.
+    """
+    names = samples.fields
+    sizes = range(1, len(names) + 1) if len(names) <= MOST_FIELDS else (1, len(names) - 1, len(names))
+    rows = list[Any]()
+    for subset in (subset for size in sizes for subset in combinations(names, size)):
+        own = torch.stack([samples.having(name) for name in subset]).any(0)
+        part = samples.with_fields(subset)[own]
+        figures = {name: accuracy(model.logits(part, device), labels[own]) for name, model in models.items()}
+        rows.append({"fields": list(subset), "samples": len(part), **figures})
+    return rows
 
 
 def _clients(answers: Mapping[str, Tensor], mixture: MixtureOfExperts, labels: Tensor, clients: int) -> dict[str, Any]:

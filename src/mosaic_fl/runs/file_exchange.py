@@ -10,9 +10,11 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_one_exchange
-from mosaic_fl.data.sources import load_test
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.encoders.reading import load_test
+from mosaic_fl.encoders.statement import encoder_figures
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.answers.book import UnansweredError
@@ -79,7 +81,7 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     device = find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
     check_student(config, schema, student)
-    test_data = load_test(test, schema, config.data) if test else None
+    test_data = load_test(test, schema, config.data, device) if test else None
     check_one_exchange(config)
     config = settle(contributions, config.with_values({"models.student": student}))
     check_distillation(config, schema, [c.architecture for c in contributions])
@@ -119,6 +121,12 @@ def _with_answers(distillation: Distillation, journal: Journal, answers: Sequenc
         raise files.ask(missing) from error
 
 
+def _hash(test: Dataset) -> str:
+    samples = test.samples
+    tensors = to_tensors(samples, "").values() if test.schema.joins else samples.values.values()
+    return sha256(*(tensor.numpy().tobytes() for tensor in (*tensors, test.labels)))
+
+
 def run_distillation(
     distillation: Distillation,
     out: Path,
@@ -141,7 +149,7 @@ def run_distillation(
     config = distillation.config
     device = distillation.device
     test = distillation.test
-    test_hash = sha256(test.images.numpy().tobytes(), test.labels.numpy().tobytes()) if test else None
+    test_hash = _hash(test) if test else None
     write_sources(out, distillation.files, distillation.test_file)
     if (earlier := earlier_result(out, keep_stages=keep_stages, tested_on=test_hash)) is not None:
         if answers:
@@ -168,6 +176,7 @@ def run_distillation(
         with stopwatch.stage("measure"):
             scores = figures(outcome, test, None, [], device)
         scores["taking_part"] = taking_part(scores)
+    scores |= encoder_figures(distillation.schema)
     result = Result(
         "files",
         config,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,13 +15,12 @@ from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.inputs import Input, Inputs, read_inputs
 from mosaic_fl.domains.image.decoding import tell_remarks
 from mosaic_fl.domains.image.form import picture_form
-from mosaic_fl.domains.image.opening import Pixels
+from mosaic_fl.domains.image.opening import Picture, Pixels
 from mosaic_fl.domains.image.picture import PictureForm, Remark, read_picture
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.models.inference import logits
+from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.devices import images_at_once
 
 BATCH_BYTES = 2**24  # of pixels at rest, four times as many in use
@@ -53,7 +52,18 @@ class Predictions:
     inputs: str
 
 
-def predict_images(model: GlobalModel, data: Path, reading: ReadingConfig, device: torch.device) -> Predictions:
+class Model(Protocol):
+    """A model of samples of a schema: a `GlobalModel`, or one behind its public encoder."""
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of what is read."""
+
+    def expert(self) -> Expert:
+        """The classifier for inference."""
+
+
+def predict_images(model: Model, data: Path, reading: ReadingConfig, device: torch.device) -> Predictions:
     """The predictions for the pictures at `data`; raises UsageError where there are none."""
     form = model_form(model.schema, reading)
     inputs = read_inputs(data, reading)
@@ -75,14 +85,12 @@ def model_form(schema: Schema, reading: ReadingConfig) -> PictureForm:
     return picture_form(reading.model_copy(update={"image_size": size, "channels": kind}), schema)
 
 
-def predictions(
-    model: GlobalModel, inputs: Inputs, form: PictureForm, device: torch.device | str
-) -> Iterator[Prediction]:
+def predictions(model: Model, inputs: Inputs, form: PictureForm, device: torch.device | str) -> Iterator[Prediction]:
     """One prediction an input, in their order. `form` is that of the model; notes at the end say how pictures changed.
 
     Only one batch of pictures and predictions is in memory at a time.
     """
-    network = model.module().to(device)
+    expert = model.expert()
     at_once = max(1, min(images_at_once(device), BATCH_BYTES // int(np.prod(model.schema.shape))))
     field = next(iter(model.schema.fields))
     remarks: Counter[Remark] = Counter()
@@ -93,7 +101,7 @@ def predictions(
         rows: Iterator[list[float]] = iter(())
         if pixels:
             values = torch.from_numpy(np.stack(pixels))
-            outputs = logits(network, Samples(model.schema.fields, {field: values}), device)
+            outputs = expert.log_probabilities(Samples(model.schema.fields, {field: values}), device)
             rows = iter(outputs.double().softmax(1).tolist())
         for number, (item, value) in enumerate(zip(batch, decoded, strict=True), total):
             if isinstance(value, str):
@@ -109,17 +117,24 @@ def _decode(
 ) -> Pixels | str:
     """Pixels of the schema's shape, or the error; `remarks` counts the changes to the picture."""
     place = f"row {item.row} of {inputs.source}" if inputs.tabular else item.file or f"image {number}"
+    channels, height, width = schema.shape
+    return pixels_or_error(item.picture, place, form, (channels, height, width), remarks)
+
+
+def pixels_or_error(
+    picture: Picture, place: str, form: PictureForm, shape: tuple[int, int, int], remarks: "Counter[Remark]"
+) -> Pixels | str:
+    """Pixels of `shape`, or the error, in which `place` names the picture; `remarks` counts the changes to it."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            pixels, changes = read_picture(item.picture, form, place)
+            pixels, changes = read_picture(picture, form, place)
     except UsageError as error:
         return " ".join(str(error).split())
-    channels, height, width = schema.shape
-    if pixels.shape[1:] != (height, width):
-        return f"{place} has {pixels.shape[1]}×{pixels.shape[2]} pixels, and the model takes {height}×{width}"
+    if pixels.shape[1:] != shape[1:]:
+        return f"{place} has {pixels.shape[1]}×{pixels.shape[2]} pixels, and the model takes {shape[1]}×{shape[2]}"
     remarks.update(changes)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (channels, height, width)))
+    return np.ascontiguousarray(np.broadcast_to(pixels, shape))
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 
-from mosaic_fl.client.choice import pick_family
 from mosaic_fl.client.contribute import Site, split
+from mosaic_fl.client.generators import trainees
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import asks_meta
 from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.reading import check_fields
 from mosaic_fl.generators.base import require_kind
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import SAMPLES_OR_PRIOR
@@ -16,7 +17,13 @@ from mosaic_fl.server.transfer import has_prior
 
 
 def check_sites(config: Config, sites: Sequence[Site], device: torch.device) -> None:
-    """Raise UsageError where no client has enough samples for the method."""
+    """Raise UsageError where a client's model does not fit its fields, or no client has enough samples."""
+    for site in sites:
+        if site.data.schema.joins:
+            try:
+                check_fields(site.architecture, site.data.schema, site.data.samples.fields)
+            except UsageError as error:
+                raise UsageError(f"client {site.client}: {error}") from error
     check_generators(config, sites, device)
     check_validation(config, sites)
 
@@ -36,12 +43,12 @@ def check_generators(config: Config, sites: Sequence[Site], device: torch.device
         return
     most = 0
     for site in sorted(sites, key=lambda site: -len(site.data)):  # the largest client first: it mostly decides
-        samples = len(split(site, config)[0])
-        family, _ = pick_family(config.generator, samples, schema, device)
-        if family != "none":
-            require_kind(family, schema)
-            return
-        most = max(most, samples)
+        train = split(site, config)[0]
+        for trainee in trainees(train, None, config.generator, device):
+            if trainee.family != "none":
+                require_kind(trainee.family, trainee.data.schema)
+                return
+        most = max(most, len(train))
     use = "that a meta model could learn from" if meta else "to distil on"
     raise UsageError(
         f"no client has the generator.min_samples = {config.generator.min_samples} training samples that a generator "

@@ -12,13 +12,12 @@ from mosaic_fl.data.table.rows import table_of, tell_far, tell_unread
 from mosaic_fl.data.table.values import Parsed, parse, why_no_answer
 from mosaic_fl.data.tables import tell_idle
 from mosaic_fl.domains.samples import Samples
-from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.runs.predicting import Prediction, Predictions
+from mosaic_fl.runs.predicting import Model, Prediction, Predictions
 
 BATCH = 4096  # rows at once
 
 
-def predict_rows(model: GlobalModel, data: Path, reading: ReadingConfig, device: torch.device) -> Predictions:
+def predict_rows(model: Model, data: Path, reading: ReadingConfig, device: torch.device) -> Predictions:
     """The predictions for the rows of the file `data`, which may have labels or not.
 
     Raises UsageError where it lacks a column that the model needs.
@@ -33,7 +32,7 @@ def predict_rows(model: GlobalModel, data: Path, reading: ReadingConfig, device:
     return Predictions(_predictions(model, frame, parsed, device), len(frame), ("row",), "rows")
 
 
-def _predictions(model: GlobalModel, frame: Frame, parsed: Parsed, device: torch.device) -> Iterator[Prediction]:
+def _predictions(model: Model, frame: Frame, parsed: Parsed, device: torch.device) -> Iterator[Prediction]:
     expert = model.expert()
     field = next(iter(model.schema.fields))
     for start in range(0, len(frame), BATCH):

@@ -17,6 +17,7 @@ from mosaic_fl.notes import Note, note
 from mosaic_fl.server import recognition, standing
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.recipes import with_prior
@@ -91,7 +92,7 @@ def _draws(
     """All samples about which each black box is asked."""
     schema = contributions[0].schema
     mixture = MixtureOfExperts.of(contributions, books)
-    sampler = cache(lambda: Sampler(contributions, device, mixture.experts))
+    sampler = cache(lambda: sampler_of(contributions, device, mixture.experts))
     seed = config.run.seed
     own = dict[int, Samples]()
     shared = list[Samples]()

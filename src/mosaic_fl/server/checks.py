@@ -6,20 +6,27 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_teacher
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of, require
+from mosaic_fl.experts.reading import joins_fields
+from mosaic_fl.generators.base import fields_drawn
 from mosaic_fl.models.registry import check, is_foreign
 from mosaic_fl.registries import GENERATORS, NO_FAMILY
 from mosaic_fl.server.boosting import check_boosted, is_boosted
-from mosaic_fl.server.transfer import has_prior
+from mosaic_fl.server.teachers import GATE
+from mosaic_fl.server.transfer import has_prior, prior_source
 
 
 def check_distillation(config: Config, schema: Schema, architectures: Sequence[str]) -> None:
     """Raise UsageError where `distill` could not use contributions of these architectures with these settings."""
     settings = config.distill
     kinds = sorted(set(architectures))
-    source = schema.kind.prior_source(settings.prior)
-    schema.kind.check_prior(source)
+    source = prior_source(settings, schema)
+    if schema.joins:
+        check_joining(config, schema, kinds)
+    else:
+        schema.kind.check_prior(source)
     if len(kinds) > 1 and config.experts.kind == "class_average":
         raise UsageError(
             f"experts.kind = class_average averages weights, so all clients need one architecture and width, not "
@@ -41,6 +48,29 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
         raise UsageError("distill.fresh draws from generators alone: set distill.prior = none, or fresh = false")
 
 
+def check_joining(config: Config, schema: Schema, architectures: Sequence[str]) -> None:
+    """Raise UsageError for settings that there are not for samples of several fields."""
+    fields = f"samples have the fields {', '.join(schema.fields)}"
+    if config.distill.prior not in ("auto", "none"):
+        raise UsageError(f"distill.prior = {config.distill.prior} is of one field, and {fields}: set it to none")
+    if GATE in (config.distill.teacher, *config.distill.candidates):
+        raise UsageError(
+            f"distill.teacher is gate, which knows samples by one client, and {fields}: name another one, as meta"
+        )
+    if config.experts.kind == "class_average":
+        raise UsageError(f"experts.kind = class_average is for one field, and {fields}: set experts.kind = clients")
+    if config.meta.kind != "none" and config.meta.source == "prototypes":
+        raise UsageError(f"meta.source = prototypes is for one field, and {fields}: set meta.source = synthetic")
+    if any(map(is_black_box, architectures)):
+        raise UsageError(f"a black box answers for samples of one field, and {fields}: let its site send a model")
+    averaged = [name for name in architectures if not joins_fields(name)]
+    if config.rounds.warm_up and averaged:
+        raise UsageError(
+            f"rounds.warm_up averages networks that join fields, and model {averaged[0]!r} reads its client's alone: "
+            "name fusion for all clients, as fusion:64, or set it to 0"
+        )
+
+
 def check_student(config: Config, schema: Schema, student: str) -> None:
     """Raise UsageError, before any work, where no global model of this name can be trained on samples of the schema."""
     if not is_boosted(student):
@@ -57,7 +87,8 @@ def check_student(config: Config, schema: Schema, student: str) -> None:
 def check_transfer(config: Config, schema: Schema) -> None:
     """Raise UsageError where clients with these settings would leave nothing to distil on."""
     if config.generator.family not in NO_FAMILY:
-        GENERATORS[config.generator.family].check(config.generator, 0, schema, None)
+        for name in fields_drawn(config.generator.family, schema) if schema.joins else schema.fields:
+            GENERATORS[config.generator.family].check(config.generator, 0, schema.part([name]), None)
     if config.generator.family == "none" and not has_prior(config.distill, schema):
         raise UsageError(
             "generator.family is none and there are no prior samples: add --prior photos (of tables: uniform), "

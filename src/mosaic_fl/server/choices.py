@@ -31,7 +31,7 @@ class Choices:
         """Whether clients are asked how to teach."""
         if not self.judged:
             return False
-        if self.schema.of_rows and self.settings.choose == "auto":
+        if (self.schema.of_rows or self.schema.joins) and self.settings.choose == "auto":
             return bool(self.settings.both)
         return is_in_doubt(self.settings, self.measure)
 

@@ -176,7 +176,7 @@ class Classroom:
         """What the recipe takes of a transfer set, with the teacher's `answers` (n, C) on all of it."""
         shares = self._shares(recipe, transfer.labels, transfer.sources)
         lesson = Lesson(transfer.samples, transfer.labels, answers, shares)
-        return lesson.at((transfer.sources == UNLABELLED).nonzero().flatten()) if recipe.prior_alone else lesson
+        return lesson.at((transfer.labels == UNLABELLED).nonzero().flatten()) if recipe.prior_alone else lesson
 
     def _shares(self, recipe: Recipe, labels: Tensor, sources: Tensor) -> Tensor:
         return self.measured(labels, sources) if recipe.measured else torch.full((len(labels),), recipe.label)

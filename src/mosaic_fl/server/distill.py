@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.samples import to_tensors
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
@@ -23,6 +24,7 @@ from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, 
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.gate import Gate, gate_state, load_gate
 from mosaic_fl.server.growth import AGREEMENT, FOLLOWS, goes_on
+from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
 from mosaic_fl.server.meta_training import train_meta
@@ -82,11 +84,11 @@ def distill(
     clients = MixtureOfExperts.of(contributions, boxes)
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
-    sampler = cache(lambda: Sampler(contributions, device, clients.experts))
+    sampler = cache(lambda: sampler_of(contributions, device, clients.experts))
     measure = _measure(contributions, clients, sampler, config, device, journal)
     config = with_prior(config, schema, measure)
     settings = config.distill
-    has_gate = not averaging and any(c.generator is not None for c in contributions)
+    has_gate = not (averaging or schema.joins) and any(c.generator is not None for c in contributions)
     judged = judge is not None
     choices = Choices(settings, schema, measure, clients.weights, gate=has_gate, judged=judged)
     jury = judge if choices.asked else None
@@ -146,7 +148,7 @@ def _second_course(
     is behind its teachers on real data does not decide: over a network nobody can count that.
     """
     settings = classroom.config.distill
-    has_prior = settings.plain and bool((classroom.pool["sources"] == UNLABELLED).any())
+    has_prior = settings.plain and bool((classroom.pool["labels"] == UNLABELLED).any())
     follows = course.best.figures.get(AGREEMENT, 1.0) >= FOLLOWS
     if not (settings.retry and has_prior) or follows or course.best.score is None or measure.mean >= TEACHABLE:
         return None
@@ -270,13 +272,17 @@ def compatible(contributions: Sequence[Contribution]) -> list[Contribution]:
         if before.client == after.client:
             raise UsageError(f"two contributions come from client {after.client}: give every client its own --client")
         if before.schema != after.schema:
-            images = all(kind.name == "image" for c in (before, after) for kind in c.schema.fields.values())
-            way = (
-                "every site must give the same --classes (by name where they are folders) and image size"
-                if images
-                else "all sites need the same schema file (--schema)"
-            )
+            way = _way_to_agree((before.schema, after.schema))
             raise UsageError(
                 f"client {after.client} has {after.schema.difference(before.schema)} as client {before.client}: {way}"
             )
     return ordered
+
+
+def _way_to_agree(schemas: Sequence[Schema]) -> str:
+    """What sites of different schemas do."""
+    if any(schema.of_vectors for schema in schemas):
+        return "every site must give the same --encoder, classes and image size"
+    if all(kind.name == "image" for schema in schemas for kind in schema.fields.values()):
+        return "every site must give the same --classes (by name where they are folders) and image size"
+    return "all sites need the same schema file (--schema)"

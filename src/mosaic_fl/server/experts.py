@@ -1,7 +1,8 @@
 """The mixture of experts over the clients' own models, and its fixed gates.
 
 Expert outputs (n, K, C), of n samples, K experts and C classes, are logits throughout: log-probabilities up to a
-constant a sample and expert.
+constant a sample and expert. Where samples have several fields, an expert that cannot read a sample has NaN there, and
+each ensemble is one of those that can.
 """
 
 import math
@@ -17,6 +18,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.answers.book import AnswerBook, require_answers
 from mosaic_fl.experts.kind import Expert
+from mosaic_fl.experts.reading import FieldReader, answers_of
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.states import weighted_sum
 
@@ -112,8 +114,11 @@ class MixtureOfExperts:
         require_answers(self.experts, samples)
         outputs = torch.empty(len(samples), *self.weights.shape)  # filled, not stacked: it may be large
         for k, expert in enumerate(self.experts):
-            answers = expert.log_probabilities(samples, device)
-            if not bool(answers.isfinite().all()):
+            answers = answers_of(expert, samples, device)
+            finite = answers.isfinite()
+            if isinstance(expert, FieldReader):
+                finite |= ~expert.can_read(samples)[:, None]
+            if not bool(finite.all()):
                 whose = f"the expert of client {self.owners[k]}" if self.owners else f"expert {k}"
                 raise UsageError(f"{whose} gives non-finite outputs: leave its contribution out")
             outputs[:, k] = answers
@@ -140,19 +145,44 @@ class MixtureOfExperts:
             yield part, self.outputs(part, device)
 
 
+def readers(outputs: Tensor) -> Tensor | None:
+    """Which experts can read which sample, bool (n, K), of expert logits (n, K, C); None where all can read all."""
+    unread = outputs[:, :, 0].isnan()
+    return ~unread if bool(unread.any()) else None
+
+
+def _means(values: Tensor) -> Tensor:
+    """Means (n, C) over the experts that can read a sample; 1/C for a sample that nobody can read."""
+    return values.mean(1) if readers(values) is None else values.nanmean(1).nan_to_num(nan=1 / values.shape[2])
+
+
+def _shares(weights: Tensor, able: Tensor) -> Tensor:
+    """`weights` (K, C) divided among those who are `able` (n, K) to read each sample: (n, K, C).
+
+    The weights of a class sum to what they sum to in `weights`; to 0 for a class that none of these knows.
+    """
+    shares = weights * able[:, :, None]
+    return shares * (weights.sum(0) / shares.sum(1).clamp(min=TINY))[:, None]
+
+
 def mean_logits(outputs: Tensor) -> Tensor:
     """Log-probabilities (n, C) of the softmax of the experts' mean logits (DENSE's teacher)."""
-    return outputs.mean(1).log_softmax(1)
+    return _means(outputs).log_softmax(1)
 
 
 def mean_probabilities(outputs: Tensor) -> Tensor:
     """Log-probabilities (n, C) of the experts' mean probabilities."""
-    return outputs.softmax(2).mean(1).clamp(min=TINY).log()
+    return _means(outputs.softmax(2)).clamp(min=TINY).log()
 
 
 def class_weighted(outputs: Tensor, weights: Tensor) -> Tensor:
     """Log-probabilities (n, C) of p(c) ∝ Σ_k w[k, c] · p_k(c), the class-count-weighted ensemble."""
-    scores = torch.einsum("nkc,kc->nc", outputs.softmax(2), weights.to(outputs)) + TINY
+    knowledge = weights.to(outputs)
+    able = readers(outputs)
+    if able is None:
+        scores = torch.einsum("nkc,kc->nc", outputs.softmax(2), knowledge) + TINY
+    else:
+        scores = (outputs.softmax(2).nan_to_num(nan=0.0) * _shares(knowledge, able)).sum(1) + TINY
     return (scores / scores.sum(1, keepdim=True)).log()
 
 
@@ -179,5 +209,10 @@ def class_balanced(outputs: Tensor, weights: Tensor, priors: Tensor) -> Tensor:
     """
     balanced = (outputs - priors.to(outputs).log()).log_softmax(2).clamp(min=LEAST)
     knowledge = weights.to(outputs)
-    scores = torch.einsum("nkc,kc->nc", balanced, knowledge)
-    return scores.masked_fill(knowledge.sum(0) == 0, math.log(TINY)).log_softmax(1)
+    able = readers(outputs)
+    if able is None:
+        scores = torch.einsum("nkc,kc->nc", balanced, knowledge)
+        return scores.masked_fill(knowledge.sum(0) == 0, math.log(TINY)).log_softmax(1)
+    shares = _shares(knowledge, able)
+    scores = (balanced.nan_to_num(nan=0.0) * shares).sum(1)
+    return scores.masked_fill(shares.sum(1) == 0, math.log(TINY)).log_softmax(1)

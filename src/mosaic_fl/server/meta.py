@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.config import MetaConfig
-from mosaic_fl.server.experts import at_once, class_weighted
+from mosaic_fl.server.experts import at_once, class_weighted, readers
 
 MAPS = 4  # of `width` values a token that exist at once
 FLOOR = -10.0  # log-probabilities below this say the same: "certainly not"
@@ -18,7 +18,8 @@ class MetaTransformer(nn.Module):
     """A Transformer encoder over one token an expert; the tokens' votes are summed (Mosaic, section on the meta model).
 
     `weights` is the class-count prior (K, C); input expert logits (n, K, C); output logits (n, C). Without gradients it
-    takes the samples in parts: the attention of all of them would fill the memory where there are many experts.
+    takes the samples in parts: the attention of all of them would fill the memory where there are many experts. The
+    tokens of a sample are those of the experts that can read it.
     """
 
     prior: Tensor
@@ -46,6 +47,13 @@ class MetaTransformer(nn.Module):
 
     def _fuse(self, outputs: Tensor) -> Tensor:
         answers = outputs.log_softmax(2).clamp(min=FLOOR) / -FLOOR
-        tokens = self.embed(answers) + self.embed_prior(self.prior) + self.who
-        correction: Tensor = self.vote(self.encoder(tokens)).sum(1)
+        able = readers(outputs)
+        if able is None:
+            tokens = self.embed(answers) + self.embed_prior(self.prior) + self.who
+            correction: Tensor = self.vote(self.encoder(tokens)).sum(1)
+            return class_weighted(outputs, self.prior) + correction
+        tokens = self.embed(answers.nan_to_num(nan=0.0)) + self.embed_prior(self.prior) + self.who
+        hidden = ~able & able.any(1, keepdim=True)  # where nobody can read a sample attention needs somebody
+        votes = self.vote(self.encoder(tokens, src_key_padding_mask=hidden)) * able[:, :, None]
+        correction = votes.sum(1)
         return class_weighted(outputs, self.prior) + correction

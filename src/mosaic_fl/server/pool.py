@@ -19,7 +19,10 @@ MOST_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Pool:
-    """n synthetic `samples` at rest, their `labels` int64 (n,), and `sources` (n,), the clients that drew them."""
+    """n synthetic `samples` at rest, their `labels` int64 (n,), and `sources` (n,), the clients that drew them.
+
+    Where samples have several fields that were joined, sources are (n, F), −1 for a field that a sample lacks.
+    """
 
     samples: Samples
     labels: Tensor
@@ -73,6 +76,10 @@ class Sampler:
         if not bool(filled.any()):
             raise UsageError("no generator shows what its client's expert knows: train the generators for longer")
         return Pool(Samples(self.kinds, values)[filled], labels[filled], self.clients[sources[filled]])
+
+    def draw_apart(self, n: int, stream: Stream) -> Pool:
+        """As `draw`, each sample from one client alone, also where samples have several fields."""
+        return self.draw(n, stream)
 
     def draw_as_they_come(self, n: int, stream: Stream) -> Pool:
         """n samples, from each generator as many, or one more, classes as they fall (the paper's batches).
@@ -142,6 +149,18 @@ class Sampler:
                 fits = min(len(of_label), len(candidates))
                 _put(samples[candidates[:fits]], values, of_label[:fits])
                 filled[of_label[:fits]] = True
+
+
+def of_sources(values: Tensor, clients: Tensor, sources: Tensor, labels: Tensor) -> Tensor:
+    """`values` (K, C) by client and class for n samples of these `sources` and `labels` (n,): (n,).
+
+    `clients` (K,) are in order. For sources (n, F) it is the mean over the fields that a sample has, at least one.
+    """
+    if sources.ndim == 1:
+        return values[torch.searchsorted(clients, sources), labels]
+    present = sources >= 0
+    each = values[torch.searchsorted(clients, sources.clamp(min=int(clients[0]))), labels[:, None]]
+    return (each * present).sum(1) / present.sum(1)
 
 
 def _put(samples: Samples, values: dict[str, Tensor], places: Tensor) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from mosaic_fl.config import Config, DistillConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.notes import note
+from mosaic_fl.server.pool import of_sources
 from mosaic_fl.server.recognition import Recognition
 from mosaic_fl.server.transfer import FALLBACK, WEAK_POOL, has_prior, pool_samples
 
@@ -67,7 +68,7 @@ def label_shares(config: DistillConfig, measure: Recognition | None, weights: Te
     def shares(labels: Tensor, sources: Tensor) -> Tensor:
         drawn = labels >= 0
         result = torch.full((len(labels),), share)
-        result[drawn] = by_class[torch.searchsorted(rows, sources[drawn]), labels[drawn]]
+        result[drawn] = of_sources(by_class, rows, sources[drawn], labels[drawn])
         return result
 
     return shares

@@ -54,7 +54,7 @@ def is_measured(contributions: Sequence[Contribution], config: Config) -> bool:
 
 def draw(sampler: Sampler, seed: int) -> Pool:
     """The samples by which experts are measured. Raises UsageError where nothing can be drawn."""
-    return sampler.draw(SAMPLES, Stream(seed, "recognition"))
+    return sampler.draw_apart(SAMPLES, Stream(seed, "recognition"))
 
 
 def recognition(

@@ -8,6 +8,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution, no_prototypes
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.merged import Member, merge
+from mosaic_fl.generators.product import members_of, product
 from mosaic_fl.notes import note
 
 
@@ -24,6 +25,8 @@ def as_contribution(model: GlobalModel, contributions: Sequence[Contribution], c
         raise UsageError(f"the clients hold {int(counts.max())} samples of a class together: at most {MAX_COUNT}")
     if any(c.schema != model.schema for c in contributions):
         raise UsageError("the contributions are of another schema than the model, so it was not distilled from them")
+    if model.schema.joins:
+        return _of_fields(model, contributions, client)
     members = list[Member]()
     silent = list[int]()
     for c in sorted(contributions, key=lambda c: c.client):
@@ -55,4 +58,31 @@ def as_contribution(model: GlobalModel, contributions: Sequence[Contribution], c
         generator_spec=spec,
         generator=state,
         generator_note=f"merged of clients {owners}",
+    )
+
+
+def _of_fields(model: GlobalModel, contributions: Sequence[Contribution], client: int) -> Contribution:
+    """As `as_contribution`, for samples of several fields: the generators of each field are merged by themselves."""
+    members: dict[str, list[Member]] = {}
+    for c in sorted(contributions, key=lambda c: c.client):
+        if c.generator_spec is not None and c.generator is not None:
+            by_field = dict(zip(c.schema.fields, c.counts_by_field, strict=True))
+            for name, (spec, state) in members_of(c.generator_spec, c.generator).items():
+                members.setdefault(name, []).append((spec, state, by_field[name]))
+    if not members:
+        raise UsageError("no client has a generator, so there is nothing to merge")
+    counts = torch.stack([c.counts_by_field for c in contributions]).sum(0)
+    spec, state = product({name: merge(members[name]) for name in model.schema.fields if name in members})
+    return Contribution(
+        client=client,
+        schema=model.schema,
+        architecture=model.architecture,
+        expert=dict(model.state),
+        class_counts=torch.stack([c.class_counts for c in contributions]).sum(0),
+        prototypes=no_prototypes(),
+        validation={"samples": 0},
+        generator_spec=spec,
+        generator=state,
+        generator_note=f"merged of clients {', '.join(str(c.client) for c in contributions)}",
+        field_counts=counts,
     )

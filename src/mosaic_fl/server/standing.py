@@ -14,7 +14,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.pool import Pool, Sampler
+from mosaic_fl.server.pool import Pool, Sampler, of_sources
 from mosaic_fl.server.recognition import Recognition
 from mosaic_fl.server.teachers import Teachers
 
@@ -64,7 +64,7 @@ def sample_accuracies(
     show another class than they were drawn as. Every expert is asked once. Empty where nothing at all is recognised.
     """
     pool = draw(sampler, seed)
-    weights = measure.rates[torch.searchsorted(sampler.clients, pool.sources), pool.labels].double()
+    weights = of_sources(measure.rates, sampler.clients, pool.sources, pool.labels).double()
     total = float(weights.sum())
     if not total:
         return {}

@@ -66,7 +66,7 @@ def distillation_loss(outputs: Tensor, lesson: Lesson, config: DistillConfig) ->
     term of weight 0 is not computed.
     """
     shares = config.label_share if lesson.shares is None else lesson.shares
-    label = torch.where(lesson.labels >= 0, config.both * shares, 0.0)
+    label = (lesson.labels >= 0) * (config.both * shares)  # not torch.where: it would bring its 0 from the CPU
     kl = config.both - label
     loss = outputs.new_zeros(())
     if _counts(kl):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.pool import Pool, Sampler
 
 UNLABELLED = -1
@@ -25,7 +25,10 @@ LARGEST_POOL = 2**30
 
 @dataclass(frozen=True)
 class TransferSet:
-    """n `samples` at rest, `labels` (n,) of the generators or `UNLABELLED`, `sources` (n,), clients or −1."""
+    """n `samples` at rest, `labels` (n,) of the generators or `UNLABELLED`, `sources`, clients or −1.
+
+    Sources are (n,), or (n, F) where samples have several fields. A prior sample has no label.
+    """
 
     samples: Samples
     labels: Tensor
@@ -33,13 +36,18 @@ class TransferSet:
 
     def counts(self) -> dict[str, int]:
         """How many samples came from where."""
-        prior = int((self.sources == UNLABELLED).sum())
-        return {"generators": len(self.sources) - prior, "prior": prior}
+        prior = int((self.labels == UNLABELLED).sum())
+        return {"generators": len(self.labels) - prior, "prior": prior}
+
+
+def prior_source(config: DistillConfig, schema: Schema) -> str:
+    """The source of prior samples, or "none"; there are none of samples with several fields."""
+    return "none" if schema.joins else schema.kind.prior_source(config.prior)
 
 
 def has_prior(config: DistillConfig, schema: Schema) -> bool:
     """Whether there are prior samples, which can be distilled on where no client has a generator."""
-    return config.prior_pool > 0 and schema.kind.prior_source(config.prior) != "none"
+    return config.prior_pool > 0 and prior_source(config, schema) != "none"
 
 
 def strong_generators(contributions: Sequence[Contribution], config: DistillConfig) -> bool:
@@ -68,7 +76,7 @@ def pool_samples(config: DistillConfig, schema: Schema, clients: int, *, strong:
     """
     if config.pool or config.fresh or not strong:
         return config.pool or WEAK_POOL
-    each = prod(schema.shape) + 4 * clients * schema.num_classes
+    each = schema.size + 4 * clients * schema.num_classes
     return max(WEAK_POOL, min(STRONG_POOL, LARGEST_POOL // each))
 
 
@@ -87,12 +95,12 @@ def transfer_set(
     contributions' sampler, where there is one.
     """
     schema = contributions[0].schema
-    source = schema.kind.prior_source(config.prior)
+    source = prior_source(config, schema)
     count = config.prior_pool if source != "none" else 0
     nowhere = torch.full((count,), UNLABELLED)
     if count and all(c.generator is None for c in contributions):
         return TransferSet(_prior(schema, source, count, seed), nowhere, nowhere)
-    generators = sampler() if sampler else Sampler(contributions, device)
+    generators = sampler() if sampler else sampler_of(contributions, device)
     draw = drawing(generators, config, schema)
     pool = draw(pool_size(contributions, config), Stream(seed, "pool"))
     if not count:

@@ -69,7 +69,7 @@ class GraphedStep:
         self.update.optimiser.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 value = self.loss(*self._inputs)
                 self.update(value)
         except RuntimeError as error:
@@ -77,6 +77,7 @@ class GraphedStep:
             self.update.optimiser.zero_grad(set_to_none=True)
             for group in self.update.optimiser.param_groups:
                 group["lr"] = float(group["lr"])
+                group["capturable"] = False
             return False
         self._graph = graph
         self._value = value.detach()

@@ -1,7 +1,7 @@
 """Rows of several fields -> samples at rest, in which `present` says what a row has."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -84,7 +84,9 @@ def table_rows(rows: FieldRows, table: Table) -> TableRows:
         return TableRows(values, has, None)
     parsed = parse(plain_frame(rows), table, has)
     has &= ~parsed.empty
-    index = torch.from_numpy(has)
+    good = has.copy()
+    good[list(parsed.errors)] = False
+    index = torch.from_numpy(good)
     values[index] = torch.from_numpy(parsed.values)[index]
     return TableRows(values, has, parsed)
 
@@ -100,7 +102,7 @@ def having_cells(cells: Mapping[str, Cells], names: list[str], missing: tuple[st
 
 def plain_frame(rows: FieldRows) -> Frame:
     """The columns that are no pictures; there must be one."""
-    return Frame(rows.source, rows.cells, rows.frame.lines)
+    return replace(rows.frame, columns=rows.cells)
 
 
 def read_fields(
@@ -118,10 +120,32 @@ def read_fields(
         raise UsageError(f"column {label!r} is the label and a feature of the schema: take it out of one of them")
     labels = labels_of(rows.frame, label, named[1].missing if named else MISSING_LABEL)
     numbers, _ = in_classes(labels, schema.classes, rows.frame.place, rows.source)
+    samples = samples_of(rows, schema, reading, label, decoded)
+    kept = samples.having_any()
+    if not kept.all():
+        if not kept.any():
+            raise UsageError(f"no row of {rows.source} has any of the fields {', '.join(schema.fields)}")
+        note(f"{int((~kept).sum())} of the {len(rows)} rows of {rows.source} have no field at all: left out")
+    targets = torch.as_tensor(numbers, dtype=torch.int64)
+    return kept.numpy(), Dataset(samples[kept], targets[kept], schema)
+
+
+def samples_of(
+    rows: FieldRows,
+    schema: Schema,
+    reading: ReadingConfig,
+    label: str = "",
+    decoded: Mapping[str, Decoded | None] | None = None,
+) -> Samples:
+    """All rows as samples of `schema`, also those without any field; arguments and errors are those of `read_fields`.
+
+    `label` is a column that is no feature, and may not be there.
+    """
+    named = table_in(schema)
     has = dict[str, Mask]()
     values = dict[str, Tensor]()
     if named:
-        values[named[0]], has[named[0]] = _labelled_table(rows, named[1], label, drafted=decoded is not None)
+        values[named[0]], has[named[0]] = _table(rows, named[1], label, drafted=decoded is not None)
     for name, image in images_in(schema).items():
         column = decoded.get(name) if decoded is not None else _decoded(rows, name, image, reading)
         values[name], has[name] = _placed(column, image, len(rows))
@@ -129,23 +153,15 @@ def read_fields(
     if unread and not (named and has[named[0]].any()):
         note(f"columns of {rows.source} that the schema does not have are not read: {listing(unread)}")
     _tell_lacking(has, rows.source, unread)
-    kept = np.any(list(has.values()), axis=0)
-    if not kept.all():
-        if not kept.any():
-            raise UsageError(f"no row of {rows.source} has any of the fields {', '.join(schema.fields)}")
-        count = int((~kept).sum())
-        note(f"{count} of the {len(rows)} rows of {rows.source} have no field at all: left out")
-    present = {name: torch.from_numpy(has[name]) for name in schema.fields if not has[name][kept].all()}
-    samples = Samples(schema.fields, {name: values[name] for name in schema.fields}, present)
-    index = torch.from_numpy(kept)
-    return kept, Dataset(samples[index], torch.as_tensor(numbers, dtype=torch.int64)[index], schema)
+    present = {name: torch.from_numpy(has[name]) for name in schema.fields if not has[name].all()}
+    return Samples(schema.fields, {name: values[name] for name in schema.fields}, present)
 
 
-def _labelled_table(rows: FieldRows, table: Table, label: str, *, drafted: bool) -> tuple[Tensor, Mask]:
+def _table(rows: FieldRows, table: Table, label: str, *, drafted: bool) -> tuple[Tensor, Mask]:
     read = table_rows(rows, table)
-    frame = plain_frame(rows)
     if read.parsed is None:
         return read.values, read.has
+    frame = plain_frame(rows)
     tell_unread(frame, table, label)
     if errors := read.parsed.errors:
         more = f" ({len(errors):,} rows cannot be read)" if len(errors) > 1 else ""

@@ -29,6 +29,8 @@ def read_rows(
     Rows without any cell are left out with a note. Raises UsageError for a picture's file that does not exist, unless
     `reading.skip_broken`.
     """
+    if reading.label_column in reading.image_columns:
+        raise UsageError(f"{source}: column {reading.label_column} cannot be both an image and the label")
     parts = list[FieldRows]()
     for file in files:
         part = read_file(file, reading.image_columns, missing)

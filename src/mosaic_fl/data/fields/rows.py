@@ -62,10 +62,7 @@ class FieldRows:
 
     def label_column(self, name: str) -> str:
         """The column of labels `name`, else one with a usual name; raises UsageError where that is none."""
-        label = choose_column(list(self.cells), name, LABEL_COLUMNS, "--label-column", self.source)
-        if name in self.pictures:
-            raise UsageError(f"{self.source}: column {name} cannot be both an image and the label")
-        return label
+        return choose_column(list(self.cells), name, LABEL_COLUMNS, "--label-column", self.source)
 
 
 def join(parts: Sequence[FieldRows], source: str) -> FieldRows:

@@ -55,7 +55,7 @@ def schema_toml(schema: Schema, left_out: Sequence[str] = (), label: str = "") -
     sign = "" if table is None or table.decimal == POINT else DECIMAL.format(decimal=_text(table.decimal))
     head = HEAD.format(
         decimal=sign,
-        what="samples with several fields" if several else "tables",
+        what="several fields" if several else "tables",
         kind=_text(FIELDS if several else Table.name),
         missing=_list(table.missing if table else MISSING),
         label=_text(table.label if table else label),
@@ -63,7 +63,7 @@ def schema_toml(schema: Schema, left_out: Sequence[str] = (), label: str = "") -
     )
     parts = [head]
     if several:
-        parts += [IMAGES, *("\n".join(_image(name, kind)) for name, kind in images_in(schema).items())]
+        parts += [IMAGES, "\n".join("\n".join(_image(name, kind)) for name, kind in images_in(schema).items())]
     if table:
         parts += [COLUMNS, "\n".join(map(_column, table.columns))]
     if left_out:

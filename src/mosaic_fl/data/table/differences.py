@@ -1,6 +1,6 @@
 """The differences between a site's table and the schema of all sites, each with what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from mosaic_fl.data.table.frame import Frame, texts
 from mosaic_fl.data.table.rows import FAR, beyond, far_text, is_foreign, labels_of, table_of
 from mosaic_fl.data.table.values import ColumnValues, parse_column
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.domains.table import Column
+from mosaic_fl.domains.table import Column, Table
 from mosaic_fl.errors import UsageError
 
 FEWEST = 2  # rows that a client needs
@@ -30,9 +30,17 @@ class Difference:
 def differences(frame: Frame, schema: Schema, reading: ReadingConfig) -> list[Difference]:
     """All differences of a frame from `schema`; the column of labels is that of `reading`, else the schema's."""
     table = table_of(schema)
-    found = list(_of_labels(frame, schema, reading.label_column or table.label))
-    if len(frame) < FEWEST:
-        found.append(Difference(f"{frame.source} has one row: there is nothing to learn from", True))
+    label = reading.label_column or table.label
+    found = [*label_differences(frame, schema.classes, label, table), *table_differences(frame, table)]
+    known = {*(column.name for column in table.columns), label}
+    if more := [name for name in frame.columns if name not in known]:
+        found.append(Difference(f"columns that the schema does not have are not read: {listing(more, 10)}"))
+    return found
+
+
+def table_differences(frame: Frame, table: Table) -> list[Difference]:
+    """The differences of a frame's columns from those of `table`."""
+    found = list[Difference]()
     parts = list[ColumnValues]()
     for column in table.columns:
         if column.name not in frame.columns:
@@ -41,9 +49,6 @@ def differences(frame: Frame, schema: Schema, reading: ReadingConfig) -> list[Di
         part = parse_column(frame, column, table)
         parts.append(part)
         found += _of_column(frame, part)
-    known = {*(column.name for column in table.columns), reading.label_column or table.label}
-    if more := [name for name in frame.columns if name not in known]:
-        found.append(Difference(f"columns that the schema does not have are not read: {listing(more, 10)}"))
     if parts:
         empty = int(np.isnan(np.stack([part.values for part in parts])).all(0).sum())
         if empty:
@@ -51,22 +56,25 @@ def differences(frame: Frame, schema: Schema, reading: ReadingConfig) -> list[Di
     return found
 
 
-def _of_labels(frame: Frame, schema: Schema, label: str) -> Iterator[Difference]:
-    table = table_of(schema)
-    if label in {column.name for column in table.columns}:
+def label_differences(frame: Frame, classes: Sequence[str], label: str, table: Table | None) -> Iterator[Difference]:
+    """The differences of the column `label` from these classes, and its relation to the columns of `table`."""
+    columns = [column.name for column in table.columns] if table else []
+    if label in columns:
         yield Difference(f"column {label!r} is the label and a feature: take it out of one of them", True)
     try:
-        labels = labels_of(frame, frame.label_column(label), table.missing)
-        numbers, _ = in_classes(labels, schema.classes, frame.place, frame.source)
+        labels = labels_of(frame, frame.label_column(label), table.missing if table else ())
+        numbers, _ = in_classes(labels, classes, frame.place, frame.source)
     except UsageError as error:
         yield Difference(str(error), True)
         return
-    counts = np.bincount(numbers, minlength=schema.num_classes)
-    if lacks := [name for name, count in zip(schema.classes, counts, strict=True) if not count]:
+    if len(frame) < FEWEST:
+        yield Difference(f"{frame.source} has one row: there is nothing to learn from", True)
+    counts = np.bincount(numbers, minlength=len(classes))
+    if lacks := [name for name, count in zip(classes, counts, strict=True) if not count]:
         yield Difference(f"no row of the class {listing(lacks, 10)}: other sites may have some")
-    for column in table.columns:
-        if column.name in frame.columns and (remark := copy_remark(frame.columns[column.name], frame.columns[label])):
-            yield Difference(f"column {column.name!r}: {remark}")
+    for name in columns:
+        if name in frame.columns and (remark := copy_remark(frame.columns[name], frame.columns[label])):
+            yield Difference(f"column {name!r}: {remark}")
 
 
 def _lacking(frame: Frame, column: Column) -> Difference:

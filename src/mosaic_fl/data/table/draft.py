@@ -8,8 +8,8 @@ import numpy as np
 from mosaic_fl.config.experiment import MISSING
 from mosaic_fl.data.labels import Numbers
 from mosaic_fl.data.names import listing
-from mosaic_fl.data.table.decimal import decimal_sign
-from mosaic_fl.data.table.frame import Cells, Frame, missing_mask, texts
+from mosaic_fl.data.table.decimals import decimal_sign
+from mosaic_fl.data.table.frame import Cells, Frame, Mask, missing_mask, texts
 from mosaic_fl.data.table.guess import FEW, LeftOut, guess
 from mosaic_fl.data.table.rows import labels_of, table_of
 from mosaic_fl.data.table.values import parse_column
@@ -136,11 +136,17 @@ def classes_of(frame: Frame, label: str, missing: Sequence[str]) -> tuple[Number
 
 def with_classes(frame: Frame, label: str, schema: Schema) -> Frame:
     """The rows whose class is in a schema that was drafted from them; a note counts the others."""
-    numbers, names = classes_of(frame, label, table_of(schema).missing)
-    chosen = np.isin(numbers, [number for number, name in enumerate(names) if name in set(schema.classes)])
+    chosen = of_classes(frame, label, schema.classes, table_of(schema).missing)
+    return frame if chosen.all() else frame.at(chosen)
+
+
+def of_classes(frame: Frame, label: str, classes: Sequence[str], missing: Sequence[str]) -> Mask:
+    """Which rows are of these `classes`, bool (n,); a note counts the others."""
+    numbers, names = classes_of(frame, label, missing)
+    chosen = np.isin(numbers, [number for number, name in enumerate(names) if name in set(classes)])
     if count := int((~chosen).sum()):
         note(f"{count} row{'s' * (count > 1)} of classes that the schema leaves out: left out")
-    return frame if chosen.all() else frame.at(chosen)
+    return np.asarray(chosen, np.bool_)
 
 
 def _common_classes(frame: Frame, label: str, missing: Sequence[str], least: int) -> tuple[tuple[str, ...], list[str]]:

@@ -3,10 +3,12 @@
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.domains.table import Column
+from mosaic_fl.domains.table import Column, Table
 
 LABEL = "label"  # the column of labels where the schema names none
 
@@ -16,11 +18,17 @@ def arrow_table(data: Dataset) -> Any:
     import pyarrow as pa
 
     table = table_of(data.schema)
-    values = data.samples.only.numpy()
-    columns = {column.name: _cells(column, values[:, place]) for place, column in enumerate(table.columns)}
+    columns = arrow_columns(table, data.samples.only)
     classes = np.array(data.schema.classes, object)[data.labels.numpy()]
     columns[table.label or LABEL] = pa.array(classes.tolist(), pa.string())
     return pa.table(columns)
+
+
+def arrow_columns(table: Table, values: Tensor, has: Tensor | None = None) -> dict[str, Any]:
+    """The columns of rows at rest float32 (n, D) as arrays of pyarrow; where `has` (n,) is False all are null."""
+    if has is not None:
+        values = values.masked_fill(~has[:, None], torch.nan)
+    return {column.name: _cells(column, values[:, place].numpy()) for place, column in enumerate(table.columns)}
 
 
 def _cells(column: Column, values: "np.ndarray[Any, Any]") -> Any:

@@ -62,16 +62,22 @@ def frame_of(data: Any, headers: Sequence[str] | None = None, source: str = "the
     """
     if isinstance(data, Frame):
         return data
-    if isinstance(data, Mapping):
-        columns = {str(name): column for name, column in data.items()}
-    elif hasattr(data, "columns") and hasattr(data, "__getitem__"):
-        _require_once([str(name) for name in data.columns], source)
-        columns = {str(name): data[name] for name in data.columns}
-    else:
+    columns = columns_of(data, source)
+    if columns is None:
         columns = _of_array(np.asarray(data), headers, source)
     if not columns:
         raise UsageError(f"{source} has no columns")
     return Frame(source, {name: cells_of(column, name, source) for name, column in columns.items()})
+
+
+def columns_of(data: Any, source: str) -> dict[str, Any] | None:
+    """The columns of a frame or a dict by name; None for anything else. Raises UsageError for two of one name."""
+    if isinstance(data, Mapping):
+        return {str(name): column for name, column in data.items()}
+    if hasattr(data, "columns") and hasattr(data, "__getitem__"):
+        _require_once([str(name) for name in data.columns], source)
+        return {str(name): data[name] for name in data.columns}
+    return None
 
 
 def _of_array(array: Any, headers: Sequence[str] | None, source: str) -> dict[str, Any]:
@@ -186,7 +192,7 @@ def cells_of(column: Any, name: str, source: str) -> Cells:
 
 def _of_objects(values: Sequence[Any]) -> Cells:
     """Cells of values of any type: numbers where all are numbers or missing, else text."""
-    plain = [None if _is_nothing(value) else value for value in values]
+    plain = [None if is_nothing(value) else value for value in values]
     present = [value for value in plain if value is not None]
     if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
         return np.array([np.nan if value is None else float(value) for value in plain])
@@ -195,7 +201,7 @@ def _of_objects(values: Sequence[Any]) -> Cells:
     return column
 
 
-def _is_nothing(value: Any) -> bool:
+def is_nothing(value: Any) -> bool:
     """Whether a value is missing: None, NaN, or a missing value of pandas, which cannot be compared."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True

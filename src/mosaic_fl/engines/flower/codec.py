@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config, validate
+from mosaic_fl.domains.samples import example_inputs
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.engines.flower.boost_codec import boost_parts, boost_task
 from mosaic_fl.engines.flower.wire import is_figure
-from mosaic_fl.engines.tasks import AnswerTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask
+from mosaic_fl.engines.tasks import AnswerTask, BoostTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
@@ -51,11 +53,12 @@ class Deliver:
     model: bytes
 
 
-Work = ContributeTask | AnswerTask | FitTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
+Work = ContributeTask | AnswerTask | FitTask | BoostTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
 NAMES: dict[type[Work], str] = {
     ContributeTask: "contribute",
     AnswerTask: "answer",
     FitTask: "fit",
+    BoostTask: "boost",
     StatisticsTask: "statistics",
     EvaluateTask: "evaluate",
     FitFusion: "fusion",
@@ -124,6 +127,8 @@ def _parts(work: Work) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 values["latent"] = sizes
                 tensors |= {"labels": job.latent.labels, **_under("latent", job.latent.state)}
             return values, tensors
+        case BoostTask():
+            return boost_parts(work)
         case StatisticsTask():
             return {"architecture": work.architecture}, _under("state", work.state)
         case EvaluateTask():
@@ -153,6 +158,8 @@ def _work(name: str, values: dict[str, Any], tensors: State, client: int, config
             _require(config, "train", settings)
             latent = None if of is None else _latent(of, tensors)
             return FitTask(FitJob(client, architecture, state, settings, latent), round)
+        case "boost", _:
+            return boost_task(values, tensors, client, config)
         case "statistics", {"architecture": str(architecture)}:
             return StatisticsTask(client, architecture, state)
         case "evaluate", {"architecture": str(architecture), "losses": bool(losses)}:
@@ -255,7 +262,7 @@ def probe(architecture: str, schema: Schema, state: State) -> None:
     One client with non-finite outputs would spoil the average of all.
     """
     model = load_network(architecture, schema, state, "answer")
-    images = torch.linspace(-1, 1, 2 * math.prod(schema.shape)).view(2, *schema.shape)
+    images = example_inputs(schema.fields, 2, lambda shape: torch.linspace(-1, 1, math.prod(shape)).view(*shape))
     if not bool(model(images).isfinite().all()):
         raise UsageError("answer: its weights give non-finite outputs")
 

@@ -11,17 +11,27 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.answer_store import ASKING, AnswerStore
 from mosaic_fl.engines.contribution_store import ContributionStore, StoreEntry
 from mosaic_fl.engines.flower import codec, wire
+from mosaic_fl.engines.flower.boost_codec import boosted_answer
 from mosaic_fl.engines.flower.client import MISSING
 from mosaic_fl.engines.flower.codec import Deliver, FitFusion
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.stages import Stages
-from mosaic_fl.engines.tasks import AnswerTask, ContributeTask, EvaluateTask, FitTask, StatisticsTask, TaskResult
+from mosaic_fl.engines.tasks import (
+    AnswerTask,
+    BoostTask,
+    ContributeTask,
+    EvaluateTask,
+    FitTask,
+    StatisticsTask,
+    TaskResult,
+)
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.exchange.federation import FitJob, Fitted, Start
+from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.exchange.query import Answer, Query, answer_from
 from mosaic_fl.numerics.states import State
+from mosaic_fl.storage import container
 from mosaic_fl.storage.files import sha256
 from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.storage.stopwatch import CLIENTS
@@ -159,10 +169,20 @@ class FlowerFederation(Stages):
             return fitted
 
         self.cache.turn()
-        least = min(len(jobs), self.exchange.limits.clients)
-        answers = self._collect(f"round {round}", work, self.exchange.limits.fit, accept, least=least)
-        self._require(f"round {round}", len(answers), least)
-        return list(answers.values())
+        return self._round_of(round, work, accept)
+
+    def boost(self, job: GrowJob | SumJob, clients: Sequence[int], round: int) -> list[Fitted]:
+        """The answers of those of `clients` that answer."""
+        if self._round != f" {round}":  # the levels of a tree are one round
+            self.cache.turn()
+        self._round = f" {round}"
+        work = {k: BoostTask(k, job, round) for k in clients}
+
+        def accept(answer: wire.Answer) -> Fitted:
+            manifest, tensors = container.unpack(answer.body, codec.RESULT, "answer")
+            return boosted_answer(manifest, tensors, answer.client, job, self.schema)
+
+        return self._round_of(round, work, accept)
 
     def statistics(self, architecture: str, state: State) -> list[Fitted]:
         """The batch-norm statistics of `state` on each client's training data, of the clients that answer."""

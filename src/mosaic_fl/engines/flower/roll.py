@@ -13,7 +13,7 @@ from mosaic_fl.engines.flower.hub import Grid, nodes, pull, push
 from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_request, unpack_answer
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT
-from mosaic_fl.experts.naming import check
+from mosaic_fl.experts.reading import check_any_field
 from mosaic_fl.release import release
 
 HELLO_SECONDS = 120.0  # time for the answer to a greeting, before the next greeting
@@ -131,7 +131,7 @@ class Roll:
             raise NotNowError(f"client {client} is here already: two sites have this number; correct one site file")
         if self.schema is not None and schema != self.schema:
             raise UsageError(f"client {client} has {schema.difference(self.schema)} as the others")
-        check(architecture, schema)
+        check_any_field(architecture, schema)
         self.keys[client] = key
         self.members[client] = Member(client, node, key, architecture, schema, samples, skew, since=self.now())
         self.tell("joined", client, node=str(node), architecture=architecture, samples=samples)

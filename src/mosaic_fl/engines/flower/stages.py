@@ -58,6 +58,13 @@ class Stages:
             answers |= self._ask(stage, open_requests, limit, keep, least - len(answers))
         return {client: answers[client] for client in work if client in answers}
 
+    def _round_of(self, round: int, work: Mapping[int, Work], accept: Callable[[Answer], Value]) -> list[Value]:
+        """The answers in a round of training; raises MosaicError where there are too few."""
+        least = min(len(work), self.exchange.limits.clients)
+        answers = self._collect(f"round {round}", work, self.exchange.limits.fit, accept, least=least)
+        self._require(f"round {round}", len(answers), least)
+        return list(answers.values())
+
     def _ask(
         self,
         stage: str,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mosaic_fl.domains.samples import Inputs, Samples
+from mosaic_fl.domains.samples import PRESENT, Inputs, Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.onnx.bounds import INPUTS
@@ -35,7 +35,7 @@ def flat(inputs: Inputs) -> Tensor:
     """A row a sample: the values of a field after each other, the fields in the order of their names."""
     if isinstance(inputs, Tensor):
         return inputs.flatten(1)
-    return torch.cat([inputs[name].flatten(1) for name in sorted(inputs)], 1)
+    return torch.cat([inputs[name].flatten(1) for name in sorted(inputs) if not name.endswith(PRESENT)], 1)
 
 
 def layout_of(facts: Facts, schema: Schema) -> Layout:

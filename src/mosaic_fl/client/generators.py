@@ -1,0 +1,108 @@
+"""The training of a client's generator: of one field, or of each field that it has (generators/product.py)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mosaic_fl.client.choice import generator_steps, pick_by_field, pick_family
+from mosaic_fl.config import GeneratorConfig
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.capability import Capability
+from mosaic_fl.generators.base import Generator, require_kind
+from mosaic_fl.generators.product import product_of
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.late_fusion import LateFusion
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.registries import GENERATORS
+from mosaic_fl.training.monitor import Monitor
+
+STAGE = "generator"
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A generator to train: its `family` and the `reason` for it, samples of one field, and the network that sees it.
+
+    `stage` names its random stream. The family is "none" where there is none.
+    """
+
+    family: str
+    reason: str
+    data: Dataset
+    expert: nn.Module | None
+    stage: str = STAGE
+
+
+def trainees(data: Dataset, expert: Classifier | None, config: GeneratorConfig, device: torch.device) -> list[Trainee]:
+    """The generators of a client with the training samples `data` and the network `expert`, one a field that it has."""
+    schema = data.schema
+    if not schema.joins:
+        family, reason = pick_family(config, len(data), schema, device)
+        return [Trainee(family, reason, data, expert)]
+    parts = {name: data.part([name]) for name in data.samples.fields}
+    families = pick_by_field(config, {name: len(part) for name, part in parts.items()}, schema, device)
+    return [
+        Trainee(*families[name], part, _sees(expert, name, data), f"{STAGE}/{name}") for name, part in parts.items()
+    ]
+
+
+def check_generators(data: Dataset, expert: Classifier | None, config: GeneratorConfig, device: torch.device) -> None:
+    """Raise UsageError where a generator cannot be trained on the client's samples, or without a network."""
+    for trainee in trainees(data, expert, config, device):
+        name = trainee.family
+        if name == "none":
+            continue
+        family = GENERATORS[name]
+        if trainee.expert is None and family.learns_from_expert:
+            raise UsageError(
+                f"generator {name} needs {Capability.GRADIENTS} of the client's model, which is no network: say "
+                "generator.family = cvae"
+            )
+        if data.schema.joins and not family.conditional:
+            raise UsageError(
+                f"generator {name} draws no samples of a given class, by which fields are joined: say "
+                "generator.family = auto"
+            )
+        require_kind(name, trainee.data.schema)
+        classifier = trainee.expert if isinstance(trainee.expert, Classifier) else None
+        family.check(config, len(trainee.data), trainee.data.schema, classifier)
+
+
+def train_generator(
+    data: Dataset,
+    expert: Classifier | None,
+    config: GeneratorConfig,
+    seed: int,
+    client: int,
+    device: torch.device,
+    monitor: Monitor,
+) -> tuple[Generator | None, str]:
+    """(generator, reason for its family), or (None, reason why there is no generator)."""
+    members = dict[str, Generator]()
+    todo = trainees(data, expert, config, device)
+    for trainee in todo:
+        if trainee.family == "none":
+            continue
+        steps = generator_steps(config, len(trainee.data))
+        settings = config.model_copy(update={"family": trainee.family, "steps": steps})
+        stream = Stream(seed, trainee.stage, client)
+        train = GENERATORS[trainee.family].train
+        members[trainee.stage] = train(trainee.data, trainee.expert, settings, stream, device, monitor)
+    if not data.schema.joins:
+        return members.get(STAGE), todo[0].reason
+    note = "; ".join(f"{_field(trainee)}: {trainee.family}, {trainee.reason}" for trainee in todo)
+    by_field = {_field(trainee): members[trainee.stage] for trainee in todo if trainee.stage in members}
+    return (product_of(by_field, data.schema) if by_field else None), note
+
+
+def _field(trainee: Trainee) -> str:
+    return next(iter(trainee.data.schema.fields))
+
+
+def _sees(expert: Classifier | None, field: str, data: Dataset) -> nn.Module | None:
+    """The network that sees this field alone: the encoder of one that joins fields, or the client's own."""
+    if isinstance(expert, LateFusion):
+        return expert.encoder(field)
+    return expert if data.samples.fields == (field,) else None
