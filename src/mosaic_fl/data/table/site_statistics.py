@@ -20,7 +20,7 @@ KIND = "statistics"
 IGNORED = "ignored"  # instead of a type: the site's user leaves the column out
 NO_TYPES = (IGNORED, *REASONS)
 # Bounds on a received file.
-MAX_BYTES = 8 * 2**20
+MAX_BYTES = 16 * 2**20
 MAX_ROWS = 10**12
 MAX_POINTS = BINS + 2
 MAX_CLIENT = 9999

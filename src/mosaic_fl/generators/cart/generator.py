@@ -141,11 +141,10 @@ class Cart(Generator):
 
     def expect(self, counts: Sequence[int]) -> Self:
         """As `Generator.expect`: as many leaves as the rows can fill, and whole numbers with as many codes."""
-        with torch.device("cpu"):  # a forecast builds generators where tensors have no values
-            rows = torch.tensor(list(counts), dtype=torch.int64)
-            sums = torch.bincount(groups(rows, len(self.columns)), weights=rows.double()).long().tolist()
+        rows = torch.tensor(list(counts), dtype=torch.int64, device="cpu")  # sizes are planned on the meta device
         most = min(MOST_CODES, sum(counts) // LEAST)
         self.code([torch.zeros(most * (column.type == "whole")) for column in self.table.columns])
+        sums = torch.bincount(groups(rows, len(self.columns)), weights=rows.double()).long().tolist()
         self.resize([[2 * max(1, rows // LEAST) - 1] * len(self.columns) for rows in sums])
         return self
 
