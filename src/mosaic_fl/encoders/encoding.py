@@ -23,7 +23,7 @@ def encode(dataset: Dataset, encoder: Encoder | str = "auto", device: torch.devi
     `encoder` may be the name of a public encoder, as `--encoder` takes it. A note says how long it will take, where
     that is more than some seconds. Raises UsageError where the samples are not of the kind that the encoder takes.
     """
-    kind = dataset.schema.kind
+    kind = _one_kind(encoder if isinstance(encoder, str) else encoder.name, dataset.schema)
     encoder = make_encoder(encoder, kind) if isinstance(encoder, str) else encoder
     if kind != encoder.of:
         raise UsageError(f"encoder {encoder.name} takes {encoder.of.summary}: it is for {kind.difference(encoder.of)}")
@@ -40,11 +40,7 @@ def encode_samples(samples: Samples, encoder: Encoder, schema: Schema, device: t
 
 def encode_by_name(dataset: Dataset, name: str, device: torch.device | str = "cpu") -> Dataset:
     """`encode` by the encoder that the user names; the data set itself without a name."""
-<<<<<<< HEAD
-    return encode(dataset, make_encoder(name, _one_kind(name, dataset.schema)), device) if name else dataset
-=======
     return encode(dataset, name, device) if name else dataset
->>>>>>> main
 
 
 def encode_splits(splits: Splits, name: str, device: torch.device | str = "cpu") -> Splits:
