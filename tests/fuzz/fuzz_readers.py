@@ -18,6 +18,7 @@ from fuzz_mutation import dumps, mutate_bytes, mutate_text
 from fuzz_reader import Reader, parsed, read_any, written
 from fuzz_run_folder import RUN_FOLDER
 from fuzz_tables import TABLE_SCHEMA, TABLES
+from fuzz_trees import TREES
 from fuzz_vectors import VECTORS
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
@@ -189,4 +190,5 @@ READERS: dict[str, Reader] = {
     **TABLES,
     **FIELDS,
     **VECTORS,
+    **TREES,
 }
