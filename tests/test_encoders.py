@@ -169,13 +169,13 @@ def test_names_that_cannot_be_used_are_refused_in_one_line(name: str, kind: Kind
 def test_a_received_name_reads_no_file_and_imports_nothing(name: str) -> None:
     with pytest.raises(UsageError, match="is not built in: name the same one here, by --encoder or data.encoder"):
         encoder_of(Vector(2, name, "ab" * 32, DIGITS))
-    assert trained_on(name)
+    assert trained_on(Vector(2, name, "ab" * 32, DIGITS))
 
 
 def test_an_encoder_named_here_must_be_the_one_of_the_vectors() -> None:
     kind = make_encoder(OWN, DIGITS).kind
     assert encoder_of(kind, OWN).kind == kind
-    assert encoder_of(kind, OWN).trained_on == "my photographs"
+    assert trained_on(kind) == encoder_of(kind, OWN).trained_on == "my photographs"
     with pytest.raises(UsageError, match="vectors of encoder .*Others, not of encoder .*Sums: use the same one"):
         encoder_of(kind, f"{__name__}:Others")
     old = Vector(128, "gabor", "ab" * 32, DIGITS)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mosaic_fl.data.table.site_statistics import Statistics
     from mosaic_fl.domains.dataset import Dataset
     from mosaic_fl.domains.schema import Schema
+    from mosaic_fl.encoders.encoding import encode
     from mosaic_fl.errors import MosaicError, UsageError
     from mosaic_fl.exchange.contribution import Contribution
     from mosaic_fl.exchange.global_model import Evaluation, GlobalModel
@@ -41,6 +42,7 @@ __all__ = [
     "compare",
     "contribute",
     "distill",
+    "encode",
     "from_arrays",
     "from_dataset",
     "from_table",
@@ -69,6 +71,7 @@ _HOMES = {
     "compare": "api",
     "contribute": "api",
     "distill": "api",
+    "encode": "encoders.encoding",
     "from_arrays": "data.arrays",
     "from_dataset": "data.arrays",
     "from_table": "data.memory",
