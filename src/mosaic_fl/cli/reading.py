@@ -28,7 +28,8 @@ OPTIONS: dict[str, Any] = {
     ],
     "label_column": Annotated[str | None, typer.Option(metavar="NAME", help="column of labels [label, labels]")],
     "encoder": Annotated[
-        str | None, typer.Option(metavar="NAME", help="public: auto, gabor, efficientnet-lite0, FILE.onnx [none]")
+        str | None,
+        typer.Option(metavar="NAME", help="public: auto, gabor, strokes, efficientnet-lite0, FILE.onnx [none]"),
     ],
     "skip_broken": Annotated[bool | None, typer.Option("--skip-broken", help="leave out what cannot be read")],
 }
