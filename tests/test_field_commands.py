@@ -17,11 +17,13 @@ from mosaic_fl.data.export import save_parquet
 from mosaic_fl.data.fields.schema_toml import read_label_column, schema_of_toml, schema_toml
 from mosaic_fl.data.schema_file import load_own, read_schema
 from mosaic_fl.data.sources import load_file
+from mosaic_fl.deploy.prepare import check_data
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image import Image
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Table
+from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
@@ -223,6 +225,19 @@ class TestPredict:
         (tmp_path / "a.csv").write_text("name,size\nx,1\n")
         with pytest.raises(UsageError, match="has none of the model's fields: it has name, size"):
             predicted(tmp_path / "a.csv")
+
+
+def test_a_deployed_site_s_data_are_checked_by_its_schema_of_fields(tmp_path: Path) -> None:
+    drafted(tmp_path, *IMAGES)
+    patients(tmp_path, name="site.csv", without=("photo",))
+    head = 'client = 0\ndata = "site.csv"\nfolder = "site"\nschema_file = "s.toml"\n'
+    end = '[server]\naddress = "localhost:9000"\n'
+    file = tmp_path / "client.toml"
+    file.write_text(f'{head}model = "fusion:8"\n{end}')
+    check_data(load_site(file))
+    file.write_text(f'{head}model = "fusion:8"\nimage_columns = ["mri"]\n{end}')
+    with pytest.raises(UsageError, match="the schema has the image columns photo, xray: leave out --image-column mri"):
+        check_data(load_site(file))
 
 
 def test_sites_with_some_fields_make_one_model_that_predicts_from_any(tmp_path: Path) -> None:

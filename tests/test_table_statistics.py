@@ -213,6 +213,21 @@ def test_sites_that_have_no_schema_in_common() -> None:
     assert merge([site(0, x=[1, 2] * 100, labels=["a"] * 200), site(1, x=[1, 2] * 100, labels=["b"] * 200)])
 
 
+def test_words_for_a_missing_value_that_differ_are_told() -> None:
+    a = site(0, x=[1, 2] * 100)
+    b = statistics({"x": [-9, 2] * 100}, ["no", "yes"] * 100, client=1, missing=["-9", "NA"])
+    with pytest.warns(UserWarning, match="all of these are such .NA, NaN, ., null, -9., also where a site counted one"):
+        made = merge([b, a])
+    assert table_of(made.schema).missing == ("NA", "NaN", "?", "null", "-9")
+    assert column(made, "x").knots == (1, 2)
+
+
+def test_a_site_of_one_row_tells_nothing_but_names_and_types() -> None:
+    told = statistics({"x": [7]}, ["no"], client=1)
+    assert (told.classes, told.columns[0].counts, told.columns[0].type) == ({}, (), "whole")
+    assert merge([told, site(0, x=[1, 2] * 100)]).schema.classes == ("no", "yes")
+
+
 def test_a_comma_at_one_site_serves_all() -> None:
     made = merge([site(0, x=["1,5", "2,5"] * 100), site(1, x=["1.5", "3.5"] * 100)])
     assert table_of(made.schema).decimal == ","

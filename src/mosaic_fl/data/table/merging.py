@@ -34,7 +34,8 @@ def merge(sites: Sequence[Statistics]) -> Draft:
             raise UsageError(f"two files are of client {left.client}: each site has a number of its own (--client)")
     label = _label(ordered)
     classes = _classes(ordered, label)
-    missing = tuple(dict.fromkeys(word for site in ordered for word in site.missing))
+    missing = _missing(ordered)
+    least = max((site.least for site in ordered if any(column.counts for column in site.columns)), default=1)
     columns = list[Column]()
     left_out = dict[str, str]()
     remarks = {label: text} if (text := class_remark(ordered)) else {}
@@ -44,7 +45,7 @@ def merge(sites: Sequence[Statistics]) -> Draft:
         if elsewhere := [site.client for site in ordered if site.label == column.name]:
             left_out[column.name] = f"{who(elsewhere)} has its classes in a column of this name: rename one"
             continue
-        drafted = _column(column, max(site.least for site in ordered))
+        drafted = _column(column, least)
         if isinstance(drafted, str):
             left_out[column.name] = drafted
             continue
@@ -68,6 +69,17 @@ def _label(sites: Sequence[Statistics]) -> str:
             "--label-column with their own name when they contribute"
         )
     return label
+
+
+def _missing(sites: Sequence[Statistics]) -> tuple[str, ...]:
+    """The words for a missing value at any site; a note says where sites differ in them."""
+    words = tuple(dict.fromkeys(word for site in sites for word in site.missing))
+    if len({frozenset(site.missing) for site in sites}) > 1:
+        note(
+            f"sites differ in the words for a missing value: in the schema all of these are such ({listing(words)}), "
+            "also where a site counted one as a value"
+        )
+    return words
 
 
 def _classes(sites: Sequence[Statistics], label: str) -> tuple[str, ...]:
