@@ -14,6 +14,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.forecast.sizes import generator_outline
 from mosaic_fl.generators.base import build
 from mosaic_fl.generators.cart import Cart, leaves
 from mosaic_fl.generators.cart.generator import spec
@@ -189,6 +190,8 @@ def test_tables_have_trees_by_default_and_they_travel(contribution: Contribution
     most = build(contribution.generator_spec, SCHEMA).expect(counts).state_dict()
     sizes = {name: tensor.nbytes for name, tensor in (contribution.generator or {}).items()}
     assert all(sizes[name] <= most[name].nbytes for name in sizes)
+    outline = generator_outline(contribution.generator_spec, SCHEMA, tuple(counts))  # on the meta device
+    assert {name: tuple(tensor.shape) for name, tensor in most.items()} == {name: shape for name, _, shape in outline}
 
 
 def test_trees_of_an_earlier_version_are_read(contribution: Contribution) -> None:
@@ -199,6 +202,13 @@ def test_trees_of_an_earlier_version_are_read(contribution: Contribution) -> Non
     generator = old.build_generator()
     assert isinstance(generator, Cart)
     SCHEMA.kind.check(drawn(generator, torch.arange(20) % 2))
+
+
+@pytest.mark.parametrize("name", ["nodes", "group", "summary"])
+def test_trees_without_one_of_their_tensors_are_refused(contribution: Contribution, name: str) -> None:
+    state = {other: tensor for other, tensor in (contribution.generator or {}).items() if other != name}
+    with pytest.raises(UsageError, match="contribution of client 1, generator: weight '"):
+        Contribution.from_bytes(replace(contribution, generator=state).to_bytes())
 
 
 def hostile(contribution: Contribution, **changes: Tensor) -> Contribution:

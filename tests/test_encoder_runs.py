@@ -139,6 +139,28 @@ def test_an_encoder_of_vectors_is_refused(capsys: pytest.CaptureFixture[str], fo
     assert "leave out the encoder gabor" in fails(capsys, "run", "--data", folder / "own.npz", "--encoder", "gabor")
 
 
+def test_an_unknown_encoder_is_refused_before_data_are_read(capsys: pytest.CaptureFixture[str]) -> None:
+    message = fails(capsys, "run", "--data", "absent.parquet", "--encoder", "gabro")
+    assert "encoder" in message
+    assert "did you mean gabor" in message
+
+
+def test_a_python_program_encodes_arrays_and_predicts_from_them(digits: Dataset) -> None:
+    vectors = mosaic_fl.encode(mosaic_fl.from_arrays(digits.images[:, 0], digits.labels))
+    few = {"train.max_steps": 150, "train.min_steps": 150, "generator.family": "none"}
+    contribution = mosaic_fl.contribute(vectors, model="mlp:64", client=0, settings=few)
+    model = GlobalModel(contribution.architecture, contribution.schema, dict(contribution.expert))
+    assert model.evaluate(digits.images, digits.labels).accuracy > 0.9
+
+
+def test_a_table_s_rows_are_vectors_with_the_figures_of_tables(tmp_path: Path) -> None:
+    words = ["--method", "fedavg", "--rounds", "2", "--encoder", "auto", "--out", "run"]
+    mosaic("run", "--data", "breast_cancer", *words, *FEW, cwd=tmp_path)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["encoder"]["name"] == "encoding"
+    assert result["quality"]["served"]["auroc"] > 0.9
+
+
 def test_without_a_name_nothing_is_encoded(digits: Dataset) -> None:
     splits = Splits("digits", digits, digits)
     assert encode_splits(splits, "") is splits

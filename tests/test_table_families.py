@@ -13,6 +13,7 @@ from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.forecast.sizes import generator_outline
 from mosaic_fl.generators.base import build
 from mosaic_fl.methods.fedcvae import with_standard_prior
 from mosaic_fl.training.monitor import Recorder
@@ -59,6 +60,8 @@ def test_a_generator_travels_and_draws_the_same_rows(family: str, request: pytes
     most = build(contribution.generator_spec, SCHEMA).expect(counts).state_dict()
     sizes = {name: tensor.nbytes for name, tensor in contribution.generator.items()}
     assert all(sizes[name] <= most[name].nbytes for name in sizes)
+    outline = generator_outline(contribution.generator_spec, SCHEMA, tuple(counts))  # on the meta device
+    assert {name: tuple(tensor.shape) for name, tensor in most.items()} == {name: shape for name, _, shape in outline}
 
 
 def test_a_standard_prior_has_the_latents_of_the_network_alone(tabular: Contribution) -> None:

@@ -171,6 +171,7 @@ def distill(
     from mosaic_fl.forecast.budget import DISTILLATION
     from mosaic_fl.forecast.foresee import foresee_distillation
     from mosaic_fl.report.benefit import benefit_lines
+    from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.quality import quality_lines
@@ -201,7 +202,7 @@ def distill(
         )
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
-        print(*quality_lines(result), *benefit_lines(result), sep="\n")
+        print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
     for line in (*encoder_lines(result), seconds_line(result["seconds"])):
         print(line)
     print(f"Results: {out}/global_model.safetensors, result.json")

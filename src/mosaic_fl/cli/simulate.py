@@ -22,6 +22,7 @@ from mosaic_fl.methods.card import ONE_MODEL, SAMPLES_OR_PRIOR
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.report.benefit import benefit_lines
+from mosaic_fl.report.fields import subset_lines
 from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
@@ -76,7 +77,7 @@ def simulate(
     if with_pictures:
         _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
-    print(*quality_lines(result), *benefit_lines(result), sep="\n")
+    print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
     for line in encoder_lines(result):
         print(line)
     for line, count in Counter(result.get("generators", ())).items():

@@ -17,6 +17,8 @@ TABLE = "encoding"
 COLOURS = 3  # channels
 AT_ONCE = 4  # encoders in memory
 
+_statements: dict[str, str] = {}  # what encoders that were made here were trained on, by digest
+
 
 def make_encoder(name: str, kind: Kind) -> Encoder:
     """The encoder that this machine's user names, for values of a kind; "auto" is one that suits them.
@@ -57,9 +59,14 @@ def encoder_of(kind: Vector, own: str = "") -> Encoder:
     return encoder
 
 
-def trained_on(encoder: str) -> str:
-    """What an encoder of this name has learnt from, in words; the name may be received."""
-    return ENCODERS.received(encoder.partition(":")[0]).trained_on if _is_registered(encoder) else NOT_TOLD
+def trained_on(kind: Vector) -> str:
+    """What the encoder of vectors has learnt from, in words; the kind may be received.
+
+    An encoder of the user's own says it where it was made in this process.
+    """
+    if kind.digest in _statements:
+        return _statements[kind.digest]
+    return ENCODERS.received(kind.encoder.partition(":")[0]).trained_on if _is_registered(kind.encoder) else NOT_TOLD
 
 
 def _is_registered(name: str) -> bool:
@@ -79,4 +86,6 @@ def _made(name: str, kind: Kind) -> Encoder:
     if kind.name not in family.kinds:
         kinds = " or ".join(sorted(family.kinds))
         raise UsageError(f"encoder {name} takes samples of the kind {kinds}, and these are {kind.summary}")
-    return family.make(argument, kind)
+    encoder = family.make(argument, kind)
+    _statements[encoder.digest] = encoder.trained_on
+    return encoder

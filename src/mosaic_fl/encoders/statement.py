@@ -13,7 +13,7 @@ def encoder_figures(schema: Schema) -> dict[str, Any]:
     for kind in schema.fields.values():
         if isinstance(kind, Vector) and kind.encoder:
             return {
-                "encoder": {"name": kind.encoder, "digest": kind.digest, "trained_on": trained_on(kind.encoder)},
+                "encoder": {"name": kind.encoder, "digest": kind.digest, "trained_on": trained_on(kind)},
             }
     return {}
 

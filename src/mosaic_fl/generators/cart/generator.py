@@ -102,10 +102,10 @@ class Cart(RowGenerator):
 
     def fit_to(self, state: State) -> Self:
         """As `Generator.fit_to`; raises UsageError for trees that are too large, or for numbers that are no trees."""
-        nodes = state.get("nodes", self.nodes)
-        if nodes.ndim != 2 or nodes.shape[1] != len(self.columns) or nodes.dtype != torch.int64:
+        nodes = state.get("nodes")
+        if nodes is None or nodes.ndim != 2 or nodes.shape[1] != len(self.columns) or nodes.dtype != torch.int64:
             return self  # the check of shapes says so
-        self._make_room(state.get("coded", self.coded))
+        self._make_room(state.get("coded"))
         if not 1 <= len(nodes) <= self.classes:
             raise UsageError(f"the generator has {len(nodes)} groups of trees for {self.classes} classes")
         if nodes.numel() > MOST_TREES:
@@ -123,9 +123,9 @@ class Cart(RowGenerator):
         self.resize(counts)
         return self
 
-    def _make_room(self, coded: Tensor) -> None:
+    def _make_room(self, coded: Tensor | None) -> None:
         """Room for the codes of columns that have `coded` of them, which may come from anywhere."""
-        if coded.shape != self.coded.shape or coded.dtype != torch.int64:
+        if coded is None or coded.shape != self.coded.shape or coded.dtype != torch.int64:
             return
         for column, count in zip(self.table.columns, coded.tolist(), strict=True):
             if not 0 <= count <= (MOST_CODES if column.type in NUMBERS else 0):
@@ -136,7 +136,7 @@ class Cart(RowGenerator):
 
     def expect(self, counts: Sequence[int]) -> Self:
         """As `Generator.expect`: as many leaves as the rows can fill, and whole numbers with as many codes."""
-        rows = torch.tensor(list(counts), dtype=torch.int64)
+        rows = torch.tensor(list(counts), dtype=torch.int64, device="cpu")  # sizes are planned on the meta device
         most = min(MOST_CODES, sum(counts) // LEAST)
         self.code([torch.zeros(most * (column.type == "whole")) for column in self.table.columns])
         sums = torch.bincount(groups(rows, len(self.columns)), weights=rows.double()).long().tolist()

@@ -115,9 +115,9 @@ class Marginals(RowGenerator):
     def expect(self, counts: Sequence[int]) -> Self:
         """As `Generator.expect`: as many cells as the rows can fill."""
         rows = sum(counts)
-        groups = (
-            int(class_groups(torch.tensor(list(counts), dtype=torch.int64), OWN_ROWS, MOST_GROUPS, LEAST).max()) + 1
-        )
+        held = torch.tensor(list(counts), dtype=torch.int64, device="cpu")  # a reader of sizes is on the meta device
+        with torch.device("cpu"):
+            groups = int(class_groups(held, OWN_ROWS, MOST_GROUPS, LEAST).max()) + 1
         numbers = min(self.spec.width, bins.SORTS * (rows // bins.ROWS_A_BIN) + 1)
         sizes = [bins.most_of(column, numbers) for column in self.table.columns]
         most = max(groups, rows)
