@@ -270,3 +270,16 @@ def test_a_row_of_a_part_is_named_by_its_place_in_the_file(tmp_path: Path) -> No
     rows = Schema({"table": Table((replace(AGE, missing=True), replace(WARD, missing=True)), "outcome")}, OUTCOMES)
     with pytest.raises(UsageError, match="row 39 of .* has .* in column 'age'"):
         own(path, rows)
+
+
+def test_a_column_with_a_name_without_end_is_named_in_short(tmp_path: Path) -> None:
+    path = patients(tmp_path)
+    header = path.read_text()
+    for name in ("a" * 100_000, "9" * 100_000, "a" * 50_000 + "," + "a" * 50_000):
+        path.write_text(header.replace("outcome", name).replace(",ill", ",ill" + ",x" * ("," in name)))
+        with pytest.raises(UsageError) as error:
+            own(path)
+        assert len(str(error.value)) < 1000
+    path.write_text(header.replace("outcome", "a" * 200_000))
+    with pytest.raises(UsageError, match="the header line of .* is no line of a table: field larger"):
+        own(path)

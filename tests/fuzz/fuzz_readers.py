@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 import torch
 from fuzz_answers import ANSWERS
 from fuzz_deployment import DEPLOYMENT
+from fuzz_fields import FIELDS
 from fuzz_mutation import dumps, mutate_bytes, mutate_text
 from fuzz_reader import Reader, parsed, read_any, written
 from fuzz_run_folder import RUN_FOLDER
 from fuzz_tables import TABLE_SCHEMA, TABLES
+from fuzz_trees import TREES
 from fuzz_vectors import VECTORS
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
@@ -186,5 +188,7 @@ READERS: dict[str, Reader] = {
     **DEPLOYMENT,
     **RUN_FOLDER,
     **TABLES,
+    **FIELDS,
     **VECTORS,
+    **TREES,
 }

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MOST = 30  # columns that the closing line names
 
 
-@reads_images()
+@reads_images("encoder")
 def schema(
     files: Annotated[
         list[Path], typer.Argument(metavar="DATA", help="a site's table: CSV, TSV or Parquet; with --merge: statistics")

@@ -21,7 +21,7 @@ from mosaic_fl.data.table.draft import draft, of_classes, tell, with_classes
 from mosaic_fl.data.table.frame import Frame
 from mosaic_fl.data.table.reading import cells_of, frame_of
 from mosaic_fl.data.table.rows import read_rows, table_of, tell_far, tell_unread
-from mosaic_fl.data.table.values import parse
+from mosaic_fl.data.table.values import parse, why_no_answer
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
@@ -132,15 +132,17 @@ def values_of(rows: Any, schema: Schema) -> Tensor:
     """Rows in memory, without labels, as values at rest float32 (n, D) for a model of `schema`.
 
     `rows` is as in `from_table`; an array has the schema's columns in their order. Raises UsageError for a row that
-    cannot be read.
+    cannot be read, or has no value at all: no model says anything of it.
     """
     table = table_of(schema)
     ordered = isinstance(rows, np.ndarray | Tensor) or (isinstance(rows, list) and not isinstance(rows, dict))
     frame = frame_of(rows, [column.name for column in table.columns] if ordered else None)
     tell_unread(frame, table, table.label)
     parsed = parse(frame, table)
-    if errors := parsed.errors:
-        raise UsageError(errors[min(errors)])
+    without = sorted({*parsed.errors, *np.flatnonzero(parsed.empty).tolist()})
+    if without:
+        more = f" ({len(without):,} rows have no answer)" if len(without) > 1 else ""
+        raise UsageError(f"{why_no_answer(frame, parsed, without[0])}{more}")
     for part in parsed.columns:
         tell_far(frame, part)
     return torch.from_numpy(parsed.values)

@@ -5,6 +5,7 @@ import time
 import torch
 
 from mosaic_fl.domains.dataset import Dataset, Splits
+from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
@@ -22,7 +23,7 @@ def encode(dataset: Dataset, encoder: Encoder | str = "auto", device: torch.devi
     `encoder` may be the name of a public encoder, as `--encoder` takes it. A note says how long it will take, where
     that is more than some seconds. Raises UsageError where the samples are not of the kind that the encoder takes.
     """
-    kind = dataset.schema.kind
+    kind = _one_kind(encoder if isinstance(encoder, str) else encoder.name, dataset.schema)
     encoder = make_encoder(encoder, kind) if isinstance(encoder, str) else encoder
     if kind != encoder.of:
         raise UsageError(f"encoder {encoder.name} takes {encoder.of.summary}: it is for {kind.difference(encoder.of)}")
@@ -46,9 +47,18 @@ def encode_splits(splits: Splits, name: str, device: torch.device | str = "cpu")
     """Both parts of a data set, each encoded once; as they are without a name."""
     if not name:
         return splits
-    encoder = make_encoder(name, splits.train.schema.kind)
+    encoder = make_encoder(name, _one_kind(name, splits.train.schema))
     train, test = (encode(part, encoder, device) for part in (splits.train, splits.test))
     return Splits(splits.name, train, test, splits.column)
+
+
+def _one_kind(name: str, schema: Schema) -> Kind:
+    if schema.joins:
+        raise UsageError(
+            f"encoder {name} makes a vector of samples of one field, and these have {', '.join(schema.fields)}: leave "
+            "--encoder out"
+        )
+    return schema.kind
 
 
 class _Progress:

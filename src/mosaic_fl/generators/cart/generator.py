@@ -107,10 +107,10 @@ class Cart(Generator):
 
     def fit_to(self, state: State) -> Self:
         """As `Generator.fit_to`; raises UsageError for trees that are too large, or for numbers that are no trees."""
-        nodes = state.get("nodes", self.nodes)
-        if nodes.ndim != 2 or nodes.shape[1] != len(self.columns) or nodes.dtype != torch.int64:
+        nodes = state.get("nodes")
+        if nodes is None or nodes.ndim != 2 or nodes.shape[1] != len(self.columns) or nodes.dtype != torch.int64:
             return self  # the check of shapes says so
-        self._make_room(state.get("coded", self.coded))
+        self._make_room(state.get("coded"))
         if not 1 <= len(nodes) <= self.classes:
             raise UsageError(f"the generator has {len(nodes)} groups of trees for {self.classes} classes")
         if nodes.numel() > MOST_TREES:
@@ -128,9 +128,9 @@ class Cart(Generator):
         self.resize(counts)
         return self
 
-    def _make_room(self, coded: Tensor) -> None:
+    def _make_room(self, coded: Tensor | None) -> None:
         """Room for the codes of columns that have `coded` of them, which may come from anywhere."""
-        if coded.shape != self.coded.shape or coded.dtype != torch.int64:
+        if coded is None or coded.shape != self.coded.shape or coded.dtype != torch.int64:
             return
         for column, count in zip(self.table.columns, coded.tolist(), strict=True):
             if not 0 <= count <= (MOST_CODES if column.type in NUMBERS else 0):
