@@ -28,6 +28,8 @@ WITHOUT_BIAS = frozenset(
     {"meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits", GATE, MOMENTS}
 )
 """Teachers that do not read `Teachers.bias`."""
+READ_SAMPLES = frozenset({GATE, MOMENTS})
+"""Teachers that read samples, and not the experts' outputs alone."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Teachers:
         """The log-probabilities (n, C) that each of `names` gives `samples`, with the bias as it is."""
         parts: dict[str, list[Tensor]] = {name: [] for name in sorted(names)}
         for part, outputs in self.mixture.parts(samples, device):
-            teachers = self.at(part, device) if {GATE, MOMENTS} & names else self
+            teachers = self.at(part, device) if READ_SAMPLES & names else self
             for name, rows in parts.items():
                 rows.append(teachers.log_probabilities(name, outputs))
         return {name: torch.cat(rows) for name, rows in parts.items()}
