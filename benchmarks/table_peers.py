@@ -1,8 +1,9 @@
 """Peers on the cells of `benchmarks/tables.py`: averaged networks, tuned, and trees that all sites grow together.
 
-FedAvg and FedProx have 20 rounds of the default network. Their learning rate and local steps are those of `GRID` with
-the best figure on the clients' validation rows: AUROC of two classes, else accuracy. The test rows have no part in it.
-The methods of trees choose their number of rounds on the same rows (`boosting.patience`).
+FedAvg and FedProx have 20 rounds of a network without batch norm: with it (mlp:128:2) the best of the grid had an AUROC
+of 78 on Adult at α = 0.1, where this one has 89. Their learning rate and local steps are those of `GRID` with the best
+figure on the clients' validation rows: AUROC of two classes, else accuracy. The test rows have no part in it. The
+methods of trees choose their number of rounds on the same rows (`boosting.patience`).
 """
 
 import json
@@ -19,10 +20,10 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.runs.quality import quality
 from mosaic_fl.runs.runner import RunSetup
 
-NETWORK = "mlp:128:2"
+NETWORK = "table_network:plain"
 ROUNDS = 20
 TREES = 300  # at most: the rounds end before
-GRID = tuple({"rounds.lr": lr, "rounds.steps": steps} for lr in (0.01, 0.05, 0.2) for steps in (25, 100))
+GRID = tuple({"rounds.lr": lr, "rounds.steps": steps} for lr in (0.01, 0.05, 0.2) for steps in (5, 25, 100))
 AVERAGED = ("fedavg", "fedprox")
 BOOSTED = ("federated_bagging", "federated_xgboost")
 PEERS = (*AVERAGED, *BOOSTED)
