@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-tables test test-faults fuzz lint format bench bench-accuracy bench-compare clean
+.PHONY: demo demo-tables test test-faults fuzz encoders lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -31,6 +31,10 @@ START ?= 0
 fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_run.py --reader $(READER) --count $(COUNT) --seed $(SEED) \
 		--start $(START) --out build/fuzz
+
+# The files of public encoders that the package holds, bit for bit: a minute.
+encoders: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m mosaic_fl.encoders.making src/mosaic_fl/encoders
 
 lint: $(STAMP)
 	$(BIN)/ruff check

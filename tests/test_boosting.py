@@ -57,6 +57,21 @@ def test_trees_learn_the_probabilities_of_the_teacher(schema: Schema) -> None:
     assert mine.tolist() == pytest.approx([0.75] * 600, abs=0.05)
 
 
+@pytest.mark.parametrize(("lightest", "sees"), [(0.0, True), (0.01, False)])
+def test_a_leaf_holds_a_share_of_the_rows(lightest: float, sees: bool) -> None:
+    """20 of 2,000 rows, of second derivatives ¼ each: 5 in all, where 1 % of the rows asks for 20 at least."""
+    data = two(2000)
+    values = data.samples.only.clone()
+    values[:, 1:] = 0
+    values[:, 0] = (torch.arange(2000) < 20).float() * 50
+    labels = (values[:, 0] > 0).long()
+    lesson = Lesson(rows(values, labels, TWO).samples, labels, torch.zeros(2000, 2), torch.ones(2000))
+    config = DistillConfig(holdout=0.0)
+    state, _ = boost("xgboost:20", TWO, lesson, config, Stream(0, "s"), Recorder(), lightest)
+    chance = GlobalModel(global_name("xgboost:20"), TWO, state).predict_proba(lesson.samples)[:, 1]
+    assert bool(chance[0] > chance[-1] + 0.5) == sees
+
+
 @pytest.mark.parametrize("schema", [TWO, SCHEMA], ids=["two", "three"])
 def test_trees_stop_where_the_hold_out_has_the_least_cross_entropy(
     schema: Schema, monkeypatch: pytest.MonkeyPatch

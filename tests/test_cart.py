@@ -14,9 +14,11 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.forecast.sizes import generator_outline
 from mosaic_fl.generators.base import build
 from mosaic_fl.generators.cart import Cart, leaves
-from mosaic_fl.generators.cart.generator import _groups, spec
+from mosaic_fl.generators.cart.generator import spec
+from mosaic_fl.generators.cart.grouping import groups
 from mosaic_fl.generators.cart.trees import LEAF, LEAST, from_bytes, grow, to_bytes, tree_of
 from mosaic_fl.methods.fedcvae import with_standard_prior
 from mosaic_fl.training.monitor import Recorder
@@ -188,6 +190,25 @@ def test_tables_have_trees_by_default_and_they_travel(contribution: Contribution
     most = build(contribution.generator_spec, SCHEMA).expect(counts).state_dict()
     sizes = {name: tensor.nbytes for name, tensor in (contribution.generator or {}).items()}
     assert all(sizes[name] <= most[name].nbytes for name in sizes)
+    outline = generator_outline(contribution.generator_spec, SCHEMA, tuple(counts))  # on the meta device
+    assert {name: tuple(tensor.shape) for name, tensor in most.items()} == {name: shape for name, _, shape in outline}
+
+
+def test_trees_of_an_earlier_version_are_read(contribution: Contribution) -> None:
+    state = dict(contribution.generator or {})
+    assert not int(state.pop("coded").sum()) + len(state.pop("codes"))
+    old = Contribution.from_bytes(replace(contribution, generator=state).to_bytes())
+    assert (old.generator or {}).keys() == (contribution.generator or {}).keys()
+    generator = old.build_generator()
+    assert isinstance(generator, Cart)
+    SCHEMA.kind.check(drawn(generator, torch.arange(20) % 2))
+
+
+@pytest.mark.parametrize("name", ["nodes", "group", "summary"])
+def test_trees_without_one_of_their_tensors_are_refused(contribution: Contribution, name: str) -> None:
+    state = {other: tensor for other, tensor in (contribution.generator or {}).items() if other != name}
+    with pytest.raises(UsageError, match=f"weight '{name}' is missing"):
+        Contribution.from_bytes(replace(contribution, generator=state).to_bytes())
 
 
 def hostile(contribution: Contribution, **changes: Tensor) -> Contribution:
@@ -247,12 +268,12 @@ def test_more_trees_than_are_used_are_refused_before_any_is_built() -> None:
 def test_a_site_grows_no_more_trees_than_a_server_takes() -> None:
     counts = torch.full((2000,), 60)
     counts[7] = 90
-    group = _groups(counts, 4)
+    group = groups(counts, 4)
     assert int(group.max()) + 1 == 1024
     assert int((group == group[7]).sum()) == 1
     assert int((group == 0).sum()) == 977
-    assert int(_groups(counts, 2000).max()) + 1 == 2
-    assert int(_groups(counts, 5000).max()) == 0
+    assert int(groups(counts, 2000).max()) + 1 == 2
+    assert int(groups(counts, 5000).max()) == 0
 
 
 def test_a_threshold_that_is_anything_draws_rows_all_the_same(contribution: Contribution) -> None:

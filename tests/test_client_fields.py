@@ -127,3 +127,13 @@ def test_the_command_refuses_fields_of_samples_that_have_one(capsys: pytest.Capt
     assert "samples have one field" in fails(capsys, "data", "--client-fields", "left")
     assert "--with-table goes with --image-column" in fails(capsys, "run", "--with-table")
     assert "named twice" in fails(capsys, "run", "--image-column", "a", "--image-column", "a")
+
+
+def test_noise_of_pixels_is_for_samples_of_one_field(views: Splits) -> None:
+    with pytest.raises(UsageError, match="feature_skew adds noise to samples of one field, not of 3"):
+        partition(views.train, PartitionConfig(split="feature_skew"), 0)
+
+
+def test_an_encoder_is_for_samples_of_one_field(capsys: pytest.CaptureFixture[str]) -> None:
+    said = fails(capsys, "data", "--data", "digits-views", "--encoder", "gabor")
+    assert "makes a vector of samples of one field, and these have left, right, table: leave --encoder out" in said

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -22,9 +23,11 @@ from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Table
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.runs.field_predicting import predict_fields
 from test_field_reading import SCHEMA, VIEWS, as_expected
+from views import FEW
 
 pytestmark = pytest.mark.filterwarnings("ignore::mosaic_fl.notes.Note")
 IMAGES = ["--image-column", "xray", "--image-column", "photo"]
@@ -41,7 +44,7 @@ class TestSchema:
     def test_the_command_drafts_the_fields(self, tmp_path: Path) -> None:
         schema = read_schema(drafted(tmp_path, *IMAGES))
         assert schema.classes == OUTCOMES
-        assert list(schema.fields) == ["xray", "photo", "table"]
+        assert list(schema.fields) == ["photo", "table", "xray"]
         assert schema.fields["xray"] == Image((1, 4, 4))
         assert schema.fields["photo"] == Image((3, 4, 4))
         table = schema.fields["table"]
@@ -56,7 +59,7 @@ class TestSchema:
             drafted(tmp_path, "--image-column", "xray", "--image-size", "8", "--fit", "crop", "--ignore", "photo")
         ).fields
         assert fields["xray"] == Image((1, 8, 8), "crop")
-        assert list(fields) == ["xray", "table"]
+        assert list(fields) == ["table", "xray"]
 
     @pytest.mark.parametrize("schema", [SCHEMA, VIEWS], ids=["fields", "views"])
     def test_what_is_written_is_read(self, tmp_path: Path, schema: Schema) -> None:
@@ -90,7 +93,7 @@ class TestSchema:
             "label": {"column": "y", "classes": ["a", "b"]},
             "image": [image, {**image, "name": "photo"}],
         }
-        assert list(schema_of_toml(content).fields) == ["xray", "photo"]
+        assert list(schema_of_toml(content).fields) == ["photo", "xray"]
         with pytest.raises(UsageError, match=message):
             schema_of_toml({**content, **change})
 
@@ -138,7 +141,7 @@ class TestExport:
         first, second = (
             load_own(sites / f"client-00{k}.parquet", ReadingConfig(), None, sites / "schema.toml") for k in (0, 1)
         )
-        assert first.samples.fields == ("xray", "table")
+        assert first.samples.fields == ("table", "xray")
         assert second.samples.fields == ("photo",)
         assert first.schema == second.schema == read_schema(file)
         assert len(first) + len(second) == 32
@@ -149,7 +152,7 @@ class TestExport:
         mosaic("data", "--data", "p.parquet", *words, "--export", "sites", cwd=tmp_path)
         sites = tmp_path / "sites"
         data = load_own(sites / "test.parquet", ReadingConfig(), None, sites / "schema.toml")
-        assert list(data.schema.fields) == ["xray", "photo"]
+        assert list(data.schema.fields) == ["photo", "xray"]
         assert len(data) == 8
 
 
@@ -205,7 +208,7 @@ class TestPredict:
         assert "no image" in errors[1]
         assert "cannot be read" in errors[2]
         assert "'old' in column 'age'" in errors[3]
-        assert "none of the fields xray, photo, table" in errors[6]
+        assert "none of the fields photo, table, xray" in errors[6]
         assert second[4] == 0.9
 
     def test_a_coloured_picture_becomes_grey_and_the_size_of_the_field(self, tmp_path: Path) -> None:
@@ -220,3 +223,35 @@ class TestPredict:
         (tmp_path / "a.csv").write_text("name,size\nx,1\n")
         with pytest.raises(UsageError, match="has none of the model's fields: it has name, size"):
             predicted(tmp_path / "a.csv")
+
+
+def test_sites_with_some_fields_make_one_model_that_predicts_from_any(tmp_path: Path) -> None:
+    """The real commands on files: a site with all, one without x-rays, and one of which x-rays alone are left."""
+    quick = [part for name, value in FEW.items() for part in ("--set", f"{name}={value}")]
+    drafted(tmp_path, *IMAGES)
+    sites = {"fusion:4": (), "fusion:8": ("xray",), "cnn:4": ("photo", "age", "ward")}
+    files = []
+    for client, (model, without) in enumerate(sites.items()):
+        path = patients(tmp_path, name=f"{client}.csv", without=without)
+        words = ["--data", path.name, "--schema", "s.toml", "--model", model, "--client", str(client), *quick]
+        mosaic("contribute", *words, "--out", f"{client}.contribution", cwd=tmp_path)
+        files.append(f"{client}.contribution")
+    assert Contribution.load(tmp_path / files[1]).fields == ("photo", "table")
+    assert Contribution.load(tmp_path / files[2]).fields == ("xray",)
+    mosaic("distill", *files, "--test", "0.csv", "--out", "global", *quick, cwd=tmp_path)
+    for client in (0, 1, 2):
+        words = ["--data", f"{client}.csv", "--out", f"{client}.jsonl", "--probabilities"]
+        mosaic("predict", "global", *words, cwd=tmp_path)
+        rows = [json.loads(line) for line in (tmp_path / f"{client}.jsonl").read_text().splitlines()]
+        assert [row["row"] for row in rows] == list(range(40))
+        bare = [row["row"] for row in rows if "error" in row]
+        assert bare == ([row for row in range(40) if row % 5 == 0] if client == 2 else [])
+        assert all(
+            abs(row["probability:ill"] + row["probability:well"] - 1) < 1e-5 for row in rows if "error" not in row
+        )
+    model = GlobalModel.load(tmp_path / "global")
+    frame = pd.read_csv(tmp_path / "1.csv")
+    frame["photo"] = [str(tmp_path / path) for path in frame.photo]
+    assert model.predict_proba(frame)[7, 1].item() == pytest.approx(
+        json.loads((tmp_path / "1.jsonl").read_text().splitlines()[7])["probability:well"], abs=1e-5
+    )

@@ -1,5 +1,6 @@
 """Samples of several fields from files and from memory: what each row has, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_a_site_that_lacks_a_field_has_it_in_no_row(tmp_path: Path) -> None:
     assert data.samples.values["xray"].count_nonzero() == 0
     assert data.schema == SCHEMA
     tableless = own(patients(tmp_path, name="t.csv", without=("age", "ward")))
-    assert tableless.samples.fields == COLUMNS
+    assert tableless.samples.fields == ("photo", "xray")
     assert len(tableless) == 40
 
 
@@ -104,7 +105,7 @@ def test_a_row_without_any_field_is_left_out(tmp_path: Path) -> None:
         assert len(own(path)) == 40
     bare = tmp_path / "bare.csv"
     bare.write_text("id,outcome\n1,ill\n2,well\n")
-    with pytest.raises(UsageError, match="no row of .* has any of the fields xray, photo, table"):
+    with pytest.raises(UsageError, match="no row of .* has any of the fields photo, table, xray"):
         own(bare)
 
 
@@ -168,7 +169,7 @@ def test_options_that_contradict_the_schema_are_refused(tmp_path: Path) -> None:
     file.write_text(schema_toml(SCHEMA))
     assert as_expected(load_own(path, ReadingConfig(), None, file))
     for settings, message in [
-        ({"image_size": 8}, "says of the field 'xray' 4×4 pixels, not 8×8"),
+        ({"image_size": 8}, "says of the field 'photo' 4×4 pixels, not 8×8"),
         ({"channels": "colour"}, "says of the field 'xray' 1 channel"),
         ({"fit": "crop"}, "images fitted by pad, not by crop"),
         ({"image_columns": ("xray", "mri")}, "leave out --image-column mri"),
@@ -197,10 +198,10 @@ def test_a_run_drafts_the_schema_from_its_training_rows(tmp_path: Path) -> None:
     path = patients(tmp_path)
     config = DataConfig(name=str(path), label_column="outcome", image_columns=COLUMNS, least_rows=1)
     splits = load(config, 0)
-    assert list(splits.train.schema.fields) == ["xray", "photo", "table"]
+    assert list(splits.train.schema.fields) == ["photo", "table", "xray"]
     assert splits.train.schema.fields["photo"] == Image((3, 4, 4))
     assert (len(splits.train), len(splits.test)) == (32, 8)
-    assert splits.train.samples.fields == ("xray", "photo", "table")
+    assert splits.train.samples.fields == ("photo", "table", "xray")
     reds = torch.cat([part.samples.values["photo"][:, 0, 0, 0] for part in (splits.train, splits.test)])
     assert sorted(reds.tolist()) == list(range(100, 140))
     with pytest.raises(UsageError, match="unknown column 'mri'"):
@@ -210,7 +211,7 @@ def test_a_run_drafts_the_schema_from_its_training_rows(tmp_path: Path) -> None:
 def test_several_image_columns_alone_are_views(tmp_path: Path) -> None:
     path = patients(tmp_path, without=("age", "ward"))
     splits = load(DataConfig(name=str(path), label_column="outcome", image_columns=COLUMNS), 0)
-    assert list(splits.train.schema.fields) == ["xray", "photo"]
+    assert list(splits.train.schema.fields) == ["photo", "xray"]
     assert splits.train.samples.having("photo").all()
 
 
@@ -235,7 +236,7 @@ def test_parts_are_found_by_their_names_and_a_column_divides(tmp_path: Path) -> 
 def test_from_memory_a_schema_is_drafted(tmp_path: Path) -> None:
     frame = pd.read_csv(patients(tmp_path))
     data = mosaic_fl.from_table(frame, "outcome", images=["xray"], ignore=["photo", "id"], folder=tmp_path)
-    assert list(data.schema.fields) == ["xray", "table"]
+    assert list(data.schema.fields) == ["table", "xray"]
     assert len(data) == 40
     larger = mosaic_fl.from_table(
         frame, "outcome", images=COLUMNS, folder=tmp_path, image_size=8, ignore=["id", "age", "ward"]
@@ -252,3 +253,33 @@ def test_rows_in_memory_for_a_model_may_lack_fields(tmp_path: Path) -> None:
     assert samples_in({"photo": [coloured(3)]}, SCHEMA).fields == ("photo",)
     with pytest.raises(UsageError, match="row 1 of the table has none of the fields"):
         samples_in({"age": [30, None], "ward": ["a", None]}, SCHEMA)
+
+
+def test_a_row_of_a_part_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
+    """Rows set aside for the test, and empty ones, do not shift the numbers of the others."""
+    path = parquet(tmp_path / "p.parquet")
+    table = pd.read_parquet(path)
+    table.loc[39, "photo"] = b"no picture"
+    table.to_parquet(path)
+    config = DataConfig(name=str(path), label_column="outcome", image_columns=COLUMNS)
+    with pytest.raises(UsageError, match="row 39 of .*p.parquet, column 'photo', is no image"):
+        load(config, 0)
+    table.loc[39, "age"] = -1e35
+    table.loc[38] = None
+    table[["age", "ward", "outcome"]].to_parquet(path)
+    rows = Schema({"table": Table((replace(AGE, missing=True), replace(WARD, missing=True)), "outcome")}, OUTCOMES)
+    with pytest.raises(UsageError, match="row 39 of .* has .* in column 'age'"):
+        own(path, rows)
+
+
+def test_a_column_with_a_name_without_end_is_named_in_short(tmp_path: Path) -> None:
+    path = patients(tmp_path)
+    header = path.read_text()
+    for name in ("a" * 100_000, "9" * 100_000, "a" * 50_000 + "," + "a" * 50_000):
+        path.write_text(header.replace("outcome", name).replace(",ill", ",ill" + ",x" * ("," in name)))
+        with pytest.raises(UsageError) as error:
+            own(path)
+        assert len(str(error.value)) < 1000
+    path.write_text(header.replace("outcome", "a" * 200_000))
+    with pytest.raises(UsageError, match="the header line of .* is no line of a table: field larger"):
+        own(path)

@@ -75,6 +75,7 @@ def test_every_teacher_teaches_from_those_who_can_read(clients: list[Contributio
         ({"distill.teacher": "gate"}, "distill.teacher is gate, which knows samples by one client"),
         ({"distill.prior": "photos"}, "distill.prior = photos is of one field, and samples have the fields left"),
         ({"experts.kind": "class_average"}, "several architectures|experts.kind = class_average"),
+        ({"meta.source": "prototypes"}, "meta.source = prototypes is for one field"),
         ({"models.student": "cnn:8"}, "'cnn:8' reads one field, and samples have left, right, table: name fusion"),
     ],
 )

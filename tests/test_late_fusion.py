@@ -10,6 +10,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build, check, default_models, default_student
 from mosaic_fl.models.late_fusion import KEEP, LateFusion, left_out
 from mosaic_fl.models.registry import outline
+from mosaic_fl.numerics.states import copy_state, weighted_sum
 from views import KINDS, only, views
 
 SCHEMA = Schema(KINDS, ("a", "b", "c"))
@@ -19,6 +20,7 @@ def fusion(width: int = 8) -> LateFusion:
     torch.manual_seed(0)
     model = build(f"fusion:{width}", SCHEMA)
     assert isinstance(model, LateFusion)
+    model.seen.fill_(1)
     return model.eval()
 
 
@@ -98,3 +100,19 @@ def test_fusion_is_refused_for_one_field_and_out_of_bounds() -> None:
     for name in ("fusion:0", "fusion:1025", "fusion:8:2"):
         with pytest.raises(UsageError, match="fusion"):
             check(name, SCHEMA)
+
+
+def test_a_field_of_no_training_sample_is_as_good_as_absent(digits: Dataset) -> None:
+    """Its encoder has learnt nothing; of two clients' models the average knows what either has seen."""
+    model = fusion()
+    model.seen.zero_()
+    data = views(digits, 40)
+    half = only(data, "left", "table")
+    model.train()(inputs_of(half))
+    model.eval()
+    assert model.seen.tolist() == [1, 0, 1]
+    assert torch.equal(model(inputs_of(data)), model(inputs_of(half)))
+    other = fusion()
+    other.seen.copy_(torch.tensor([0, 1, 0]))
+    merged = weighted_sum([copy_state(model), copy_state(other)], [0.5, 0.5])
+    assert merged["seen"].tolist() == [1, 1, 1]

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+import mosaic_fl
 from command import QUICK, mosaic
 from mosaic_fl.config import Config
+from mosaic_fl.domains.dataset import Splits
+from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import ALL_MODELS, ONE_MODEL
+from mosaic_fl.runs.runner import prepare
 
 ROUNDS = ("fedprox", "fedrs", "fedbn")
 ENSEMBLES = ("fens", "mean_logits", "mean_probabilities", "class_weighted")
@@ -69,6 +73,7 @@ def test_the_command_lists_them_as_json(tmp_path: Path) -> None:
         "requires": [],
         "asks": False,
         "fields": False,
+        "images": False,
     }
     assert cards["fedftg"]["requires"] == ["gradients", "weights"]
 
@@ -146,3 +151,12 @@ def test_ensembles_run_whole_and_leave_no_global_model(tmp_path: Path, method: s
     again = mosaic("run", str(tmp_path / "a" / "config.toml"), "--out", "a", "--resume", cwd=tmp_path)
     assert "ensemble of 3 models" in again
     assert result(tmp_path / "a") == figures
+
+
+@pytest.mark.parametrize("method", ["fedftg", "dfrd", "dense", "coboosting"])
+def test_a_server_that_makes_images_is_told_of_rows_before_any_client_trains(method: str) -> None:
+    data = mosaic_fl.from_table({"a": [value * value * 0.37 for value in range(60)]}, ["no", "yes"] * 30)
+    settings = {"partition.clients": 2, "models.clients": ["mlp:4"], "models.student": "mlp:4", "rounds.warm_up": 1}
+    config = Config().with_values({**METHODS[method].defaults, **settings, "run.method": method})
+    with pytest.raises(UsageError, match="makes images at the server, and these samples are rows of 1 column"):
+        prepare(config, Splits("rows", data, data))

@@ -1,10 +1,13 @@
 """Samples with several fields, some of which some rows lack."""
 
+import json
+
 import pytest
 import torch
 
 from mosaic_fl.domains.image import Image
 from mosaic_fl.domains.samples import Samples
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column, Table
 from mosaic_fl.errors import UsageError
 
@@ -20,9 +23,9 @@ def three() -> Samples:
 
 def test_fields_are_those_that_a_row_has() -> None:
     samples = three()
-    assert samples.fields == ("xray", "table")
+    assert samples.fields == ("table", "xray")
     assert samples[torch.tensor([1])].fields == ("table",)
-    assert samples[torch.tensor([0])].fields == ("xray", "table")
+    assert samples[torch.tensor([0])].fields == ("table", "xray")
 
 
 def test_having_says_which_rows_have_a_field() -> None:
@@ -52,7 +55,7 @@ def test_with_fields_leaves_the_others_out_of_every_row() -> None:
 
 def test_with_all_fields_the_samples_are_the_same() -> None:
     same = three().with_fields(("table", "xray"))
-    assert same.fields == ("xray", "table")
+    assert same.fields == ("table", "xray")
     assert same.having("xray").equal(HALF)
 
 
@@ -61,3 +64,12 @@ def test_unknown_fields_are_refused() -> None:
         three().with_fields(("mri",))
     with pytest.raises(UsageError, match="mri"):
         Samples(KINDS, three().values, {"mri": HALF})
+
+
+def test_fields_stand_in_the_order_of_their_names_wherever_they_come_from() -> None:
+    """Files sort names, and the weights of a network have the order of the fields."""
+    schema = Schema(KINDS, ("a", "b"))
+    assert list(KINDS) == ["xray", "table"]
+    assert list(schema.fields) == list(three().kinds) == ["table", "xray"]
+    stored = json.loads(json.dumps(schema.to_json(), sort_keys=True))
+    assert list(Schema.from_json(stored).fields) == ["table", "xray"]

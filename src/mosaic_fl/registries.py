@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mosaic_fl.data.partition import Partition
     from mosaic_fl.domains.kind import Kind
     from mosaic_fl.domains.schema import Schema
+    from mosaic_fl.encoders.family import EncoderFamily
     from mosaic_fl.experts.kind import ExpertKind
     from mosaic_fl.generators.family import Family
     from mosaic_fl.methods.card import Card
@@ -43,6 +44,21 @@ GENERATORS: "Registry[Family]" = Registry(
     'say --set generator.family={name}, or generator = "{name}" in the site\'s file',
 )
 """Families of generators, by the name that `generator.family` takes."""
+
+ENCODERS: "Registry[EncoderFamily]" = Registry(
+    "encoder",
+    "mosaic_fl.encoders",
+    {
+        "gabor": "mosaic_fl.encoders.gabor:GABOR",
+        "efficientnet-lite0": "mosaic_fl.encoders.efficientnet:EFFICIENTNET",
+        "encoding": "mosaic_fl.encoders.columns:COLUMNS",
+        "onnx": "mosaic_fl.encoders.onnx_file:ONNX_FILE",
+        "timm": "mosaic_fl.encoders.timm:TIMM",
+        "module": "mosaic_fl.encoders.own:OWN",
+    },
+    "name it with --encoder {name}",
+)
+"""Families of public encoders, by the first word of a name that `data.encoder` takes."""
 
 EXPERTS: "Registry[ExpertKind]" = Registry(
     "kind of expert",

@@ -8,7 +8,7 @@ from fuzz_reader import Reader
 
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.samples import Samples
-from mosaic_fl.exchange.query import Answer, Query, answer_to, received
+from mosaic_fl.exchange.query import Answer, Query, answer_from
 from mosaic_fl.experts.answers.form import answers_of
 
 SCHEMA = image_schema((1, 4, 4), ("a", "b"))
@@ -21,8 +21,7 @@ def _answers(_folder: Path) -> list[bytes]:
 
 
 def _read_answer(data: bytes, _folder: Path) -> None:
-    manifest, tensors, _ = received(data, "x")
-    said = answer_to(QUERY, manifest, tensors, "x").answers.log_probabilities(2)
+    said = answer_from(QUERY, data, "x").answers.log_probabilities(2)
     assert said.shape == (3, 2)
     assert bool(said.isfinite().all())
 

@@ -12,6 +12,7 @@ from random import Random
 import fuzz_sealed
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from fuzz_answers import QUERY
 from fuzz_mutation import mutate_bytes, mutate_text
 from fuzz_reader import Reader, read_any, written
 
@@ -19,7 +20,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.deploy import bundle, certificates, checks
 from mosaic_fl.engines.flower import codec, wire
 from mosaic_fl.engines.flower.site import load_site
-from mosaic_fl.engines.tasks import ContributeTask, FitTask
+from mosaic_fl.engines.tasks import AnswerTask, ContributeTask, FitTask
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 
 
@@ -90,6 +91,7 @@ def _messages(_folder: Path) -> list[bytes]:
     bodies = {
         "fit": codec.encode(FitTask(job, 2), Config()),
         "contribute": codec.encode(ContributeTask(1, Start("mlp:1:1", STATE)), Config()),
+        "answer": codec.encode(AnswerTask(QUERY), Config()),
         "statistics": codec.encode_result(Fitted(1, STATE, 5, {"loss": 1.0}, torch.tensor([2, 3]))),
         "evaluate": codec.encode_result(torch.ones(2, 2, dtype=torch.int64)),
         "fusion": codec.encode_experts({0: b"abc", 1: b"d"}),

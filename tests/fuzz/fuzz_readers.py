@@ -13,10 +13,13 @@ import pyarrow.parquet as pq
 import torch
 from fuzz_answers import ANSWERS
 from fuzz_deployment import DEPLOYMENT
+from fuzz_fields import FIELDS
 from fuzz_mutation import dumps, mutate_bytes, mutate_text
 from fuzz_reader import Reader, parsed, read_any, written
 from fuzz_run_folder import RUN_FOLDER
 from fuzz_tables import TABLE_SCHEMA, TABLES
+from fuzz_trees import TREES
+from fuzz_vectors import VECTORS
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -30,6 +33,8 @@ from mosaic_fl.data.sources import load_file
 from mosaic_fl.domains.image.decoding import decode as decode_pictures
 from mosaic_fl.domains.image.picture import PictureForm
 from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.domains.vector import Vector
 from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.conversion import to_onnx
@@ -145,7 +150,8 @@ def _schemas(_folder: Path) -> list[bytes]:
     return [json.dumps({"schema": schema.to_json(), "generator": spec}).encode() for schema in SCHEMAS]
 
 
-SCHEMAS = (SCHEMA, image_schema((3, 32, 32), tuple(map(str, range(100)))), TABLE_SCHEMA)
+VECTOR_SCHEMA = Schema({"vector": Vector(128, "gabor", "ab" * 32, SCHEMA.kind)}, ("a", "b"))
+SCHEMAS = (SCHEMA, image_schema((3, 32, 32), tuple(map(str, range(100)))), TABLE_SCHEMA, VECTOR_SCHEMA)
 
 
 def _read_schema(data: bytes, folder: Path) -> None:
@@ -182,4 +188,7 @@ READERS: dict[str, Reader] = {
     **DEPLOYMENT,
     **RUN_FOLDER,
     **TABLES,
+    **FIELDS,
+    **VECTORS,
+    **TREES,
 }

@@ -7,14 +7,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fuzz_mutation import mutate_bytes, mutate_text
 from fuzz_reader import Reader, read_any, written
+from fuzz_sealed import mutate_file
 
 from mosaic_fl.config import ReadingConfig
+from mosaic_fl.data.federated_statistics import statistics
 from mosaic_fl.data.fields.schema_toml import schema_toml
 from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.sources import load_test
 from mosaic_fl.data.table.differences import differences
 from mosaic_fl.data.table.draft import draft
+from mosaic_fl.data.table.merging import merge
 from mosaic_fl.data.table.reading import read_frame
+from mosaic_fl.data.table.site_statistics import Statistics
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column, Table
 
@@ -73,7 +77,23 @@ def _read_rows(path: Path) -> None:
     )
 
 
+def _statistics(_folder: Path) -> list[bytes]:
+    columns = {name: [row[place] for row in ROWS] for place, name in enumerate(NAMES)}
+    return [
+        statistics(columns, "outcome", client=client, least_rows=2, public={"age": (0, 120)}).to_bytes()
+        for client in range(2)
+    ]
+
+
+def _read_statistics(data: bytes, folder: Path) -> None:
+    """Alone and with the statistics of another site."""
+    received = Statistics.from_bytes(data, "x")
+    other = Statistics.from_bytes(_statistics(folder)[1], "y")
+    read_any(lambda: merge([received]), lambda: merge([received, other]), lambda: received.lines(9))
+
+
 TABLES = {
+    "table-statistics": Reader(_statistics, mutate_file, _read_statistics),
     "table-schema": Reader(_tomls, mutate_text, _read_toml),
     "table-csv": Reader(_csvs, mutate_text, _read_csv),
     "table-parquet": Reader(_parquets, mutate_bytes, _read_parquet),

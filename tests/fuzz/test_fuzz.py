@@ -17,7 +17,10 @@ from fuzz_run import Tally, fuzz, mutant, run
 from mosaic_fl.errors import UsageError
 
 # Files of the one format have networks in them that must be built: some 10 ms each; an ONNX model has a process.
-COUNTS = {"onnx": 40, "contribution": 150, "global-model": 150, "parquet": 200, "picture": 200}
+COUNTS = {
+    "onnx": 40, "contribution": 150, "global-model": 150, "parquet": 200, "picture": 200, "cart": 100, "merged": 60,
+    "boosted-trees": 200,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", READERS)

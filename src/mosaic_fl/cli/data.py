@@ -87,12 +87,12 @@ def data(
         require_drawing()
     from mosaic_fl.data.partition import class_table as count_classes
     from mosaic_fl.data.partition import partition
-    from mosaic_fl.data.sources import load
+    from mosaic_fl.encoders.reading import load
     from mosaic_fl.report.fields import field_lines
     from mosaic_fl.report.pictures import split_picture
     from mosaic_fl.report.tables import class_table
 
-    splits = load(config.data, config.run.seed)
+    splits = load(config)
     shards = partition(splits.train, config.partition, config.run.seed, splits.column)
     counts = count_classes(shards)
     names = splits.train.schema.classes
@@ -115,14 +115,14 @@ def _describe(config: Config, classes: int | list[str] | None, out: Path | None,
     if out:
         require_free(out, force, Path(name))
     from mosaic_fl.data.schema_file import schema_text
-    from mosaic_fl.data.sources import load, load_file
+    from mosaic_fl.encoders.reading import load, load_own
     from mosaic_fl.report.tables import class_table
     from mosaic_fl.storage.files import write_atomic
 
     own = is_here(name)
     if classes is not None and not own:
         raise UsageError(f"--classes goes with a file or folder of one client; {name} names its own")
-    samples = load_file(name, config.data, classes=classes) if own else load(config.data, config.run.seed).train
+    samples = load_own(Path(name), config.data, classes) if own else load(config).train
     text = schema_text(samples.schema)
     stderr.print(class_table(samples.class_counts()[None], samples.schema.classes))
     print(f"{len(samples)} samples here; these figures are not in the schema", file=sys.stderr)

@@ -127,11 +127,12 @@ def server(
     heartbeat = Heartbeat(console, lambda: brief(read_status(plan.out), time.time()))
     result = serve(plan, resume=resume, force=force, beat=heartbeat.beat)
     from mosaic_fl.report.benefit import benefit_lines
+    from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import accuracy_table
 
     Console().print(accuracy_table(result))
-    print(*quality_lines(result), *benefit_lines(result), sep="\n")
+    print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
     print(f"Results: {out}/result.json")
 
 

@@ -79,7 +79,7 @@ def contribute(
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
     from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make_contribution
-    from mosaic_fl.data.schema_file import load_own
+    from mosaic_fl.encoders.reading import load_own
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.experts.reading import check_fields
     from mosaic_fl.forecast.budget import CONTRIBUTION
@@ -95,10 +95,10 @@ def contribute(
     console = Console(stderr=True)
     stopwatch = Stopwatch()
     with waiting(console, f"reading {data}"):
-        samples = load_own(data, config.data, federation, schema)
+        place = find_device(config.run.device)
+        samples = load_own(data, config.data, federation, schema, place)
     spec = trust(model)
     check_fields(spec, samples.schema, samples.samples.fields)
-    place = find_device(config.run.device)
     site = Site(client, samples, spec)
     if limit is not None:
         usual = config
@@ -164,9 +164,11 @@ def distill(
     region = regional(as_contribution, client, contributions, again=force or resume, dry_run=dry_run)
     require_open(out, resume=resume, force=force)
     trust_models(trusted)
+    from mosaic_fl.encoders.statement import encoder_lines
     from mosaic_fl.forecast.budget import DISTILLATION
     from mosaic_fl.forecast.foresee import foresee_distillation
     from mosaic_fl.report.benefit import benefit_lines
+    from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.quality import quality_lines
@@ -197,8 +199,9 @@ def distill(
         )
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
-        print(*quality_lines(result), *benefit_lines(result), sep="\n")
-    print(seconds_line(result["seconds"]))
+        print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
+    for line in (*encoder_lines(result), seconds_line(result["seconds"])):
+        print(line)
     print(f"Results: {out}/global_model.safetensors, result.json")
     if region is not None:
         size = write_regional(prepared, out, *region)

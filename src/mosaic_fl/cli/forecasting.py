@@ -54,4 +54,6 @@ def show(forecast: "Forecast | None") -> None:
     Console(file=sys.stdout).print(forecast_table(forecast))
     for reason in forecast.at_most:
         print(f"At most: {reason}.")
+    for part in forecast.not_counted:
+        print(f"Not counted: {part}.")
     print("Dry run: nothing was written.")

@@ -8,7 +8,12 @@ import typer
 
 from mosaic_fl.methods import METHODS, Card
 
-NEEDS = {"equal_architectures": "equal architectures", "rounds": "rounds", "real_data": "real held-back data"}
+NEEDS = {
+    "equal_architectures": "equal architectures",
+    "rounds": "rounds",
+    "real_data": "real held-back data",
+    "images": "images",
+}
 CODE = ("code", "checks", "settings")  # fields of a card that hold functions
 
 

@@ -11,6 +11,14 @@ import typer
 from mosaic_fl.cli.files import require_free
 from mosaic_fl.cli.options import Force, configure, words
 from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.statistics import (
+    SCHEMA,
+    SiteOptions,
+    merge_statistics,
+    require_none,
+    require_toml,
+    write_statistics,
+)
 from mosaic_fl.cli.tables import field_options
 from mosaic_fl.config import DataConfig
 from mosaic_fl.config.experiment import MISSING
@@ -21,12 +29,13 @@ if TYPE_CHECKING:
     from mosaic_fl.data.table.draft import Draft
 
 MOST = 30  # columns that the closing line names
-SCHEMA = ".toml"  # the suffix of a schema of tables
 
 
-@reads_images()
+@reads_images("encoder")
 def schema(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="a site's table: CSV, TSV or Parquet")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="DATA", help="a site's table: CSV, TSV or Parquet; with --merge: statistics")
+    ],
     *,
     reading: dict[str, Any],
     ignore: Annotated[str | None, typer.Option(metavar="NAME,…", help="columns that are no features")] = None,
@@ -34,20 +43,47 @@ def schema(
         str | None, typer.Option(metavar="WORD,…", help="words for a missing value [NA,NaN,?,null]")
     ] = None,
     least_rows: Annotated[
-        int, typer.Option(metavar="N", min=1, help="rows that stand behind each value that is written")
-    ] = DataConfig().least_rows,
+        int | None, typer.Option(metavar="N", min=1, help="rows that stand behind each value that is written [5]")
+    ] = None,
     check: Annotated[Path | None, typer.Option(metavar="FILE", help="hold DATA against this schema instead")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="write here instead of the screen")] = None,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="write what this site tells for the schema of all: counts, quantiles")
+    ] = False,
+    client: Annotated[int | None, typer.Option(min=0, max=9999, help="of --statistics: this site's number")] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(metavar="E", help="of --statistics: noise on each count, ε in all")
+    ] = None,
+    public: Annotated[
+        list[str] | None,
+        typer.Option("--public", metavar="NAME=LOW:HIGH", help="of --statistics: a public range, or NAME=WORD,…"),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="make the schema of all sites' statistics")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="write here instead of the screen")] = None,
     force: Force = False,
 ) -> None:
     """Draft the schema of a table for all sites to agree on; with --check, list how data differ from one.
 
     With --image-column, once or more, samples have several fields: these images, and the other columns as a table.
+    With --statistics at each site and --merge anywhere, the schema is made of all sites' tables, none of which moves.
     """
-    existing(data)
+    for file in files:
+        existing(file)
+    site = {"--client": client, "--epsilon": epsilon, "--public": public}
+    if merge:
+        own = {f"--{name.removeprefix('data.').replace('_', '-')}": value for name, value in reading.items()}
+        own |= {"--ignore": ignore, "--missing": missing, "--check": check, "--least-rows": least_rows}
+        require_none("--merge", {**own, **site, "--statistics": statistics})
+        merge_statistics(files, out, force)
+        return
+    if len(files) > 1:
+        raise UsageError(f"{files[1]}: one table at a time; --merge makes one schema of the statistics of several")
+    data = files[0]
+    if not statistics:
+        require_none("a command without --statistics", site)
     settings = configure(None, {**reading, **field_options(reading, bool(reading["data.image_column"]))}, None).data
     if check is not None:
-        drafting = {"--ignore": ignore, "--missing": missing, "--out": out}
+        require_none("--check", {"--statistics": statistics})
+        drafting = {"--ignore": ignore, "--missing": missing, "--least-rows": least_rows, "--out": out}
         if idle := [option for option, value in drafting.items() if value]:
             raise UsageError(f"--check drafts nothing: leave out {', '.join(idle)}")
         swapped = data.suffix.lower() == SCHEMA and check.suffix.lower() != SCHEMA  # --check DATA FILE reads as well
@@ -56,13 +92,22 @@ def schema(
         return
     if not settings.label_column:
         raise UsageError("say which column has the classes: --label-column NAME")
-    if out:
-        if out.suffix.lower() != SCHEMA:
-            raise UsageError(f"--out {out}: a schema of tables is TOML, so end its name in .toml")
-        require_free(out, force, data)
-    left_out = dict.fromkeys(words("ignore", ignore) if ignore else [], "--ignore names it")
+    least = settings.least_rows if least_rows is None else least_rows
+    ignored = words("ignore", ignore) if ignore else []
     empty = MISSING if missing is None else words("missing", missing)
-    drafted = _drafted(data, settings, left_out, least_rows, empty)
+    if statistics:
+        if client is None or out is None:
+            raise UsageError("statistics are a file of one site: say --client N, another at each site, and --out FILE")
+        require_free(out, force, data)
+        if settings.image_columns:
+            raise UsageError("statistics are of tables: leave out --image-column, and add the images to the schema")
+        options = SiteOptions(settings.label_column, client, least, ignored, empty, public or [], epsilon)
+        write_statistics(data, settings, options, out)
+        return
+    if out:
+        require_toml(out)
+        require_free(out, force, data)
+    drafted = _drafted(data, settings, dict.fromkeys(ignored, "--ignore names it"), least, empty)
     _tell(drafted, data, settings.label_column, out)
 
 

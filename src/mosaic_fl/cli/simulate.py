@@ -13,6 +13,7 @@ from mosaic_fl.cli.forecasting import announce, show
 from mosaic_fl.cli.limits import fit_run
 from mosaic_fl.config import Config
 from mosaic_fl.data.partition import class_table
+from mosaic_fl.encoders.statement import encoder_lines
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.forecast.budget import RUN
 from mosaic_fl.forecast.foresee import foresee_run
@@ -21,6 +22,7 @@ from mosaic_fl.methods.card import ONE_MODEL, SAMPLES_OR_PRIOR
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.report.benefit import benefit_lines
+from mosaic_fl.report.fields import subset_lines
 from mosaic_fl.report.heartbeat import waiting
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
@@ -75,7 +77,9 @@ def simulate(
     if with_pictures:
         _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
-    print(*quality_lines(result), *benefit_lines(result), sep="\n")
+    print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
+    for line in encoder_lines(result):
+        print(line)
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
     print(seconds_line(result["seconds"]))

@@ -9,9 +9,9 @@ import torch
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting, needs
 from mosaic_fl.config import Config
-from mosaic_fl.data.sources import load
 from mosaic_fl.domains.dataset import Splits
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.encoders.reading import load
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError, in_one_line
 from mosaic_fl.methods import METHODS
@@ -102,8 +102,8 @@ def _with_metric(grid: Grid, splits: Splits) -> Grid:
 def _load(grid: Grid, base: Config) -> dict[int, Splits]:
     """The data by seed. The seed chooses subsets, so without subsets all seeds have the same data."""
     if not (base.data.max_train or base.data.max_test):
-        return dict.fromkeys(grid.seeds, load(base.data, grid.seeds[0]))
-    return {seed: load(base.data, seed) for seed in grid.seeds}
+        return dict.fromkeys(grid.seeds, load(base.with_values({"run.seed": grid.seeds[0]})))
+    return {seed: load(base.with_values({"run.seed": seed})) for seed in grid.seeds}
 
 
 def _barred_cells(plan: Plan, schema: Schema) -> dict[Cell, str]:

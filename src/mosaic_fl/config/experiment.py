@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mosaic_fl.config.names import MethodName, PartitionName
+from mosaic_fl.config.names import EncoderName, MethodName, PartitionName
 from mosaic_fl.config.section import Reader, ReadSection, Section
 
 MISSING = ("NA", "NaN", "?", "null")
@@ -44,6 +44,7 @@ class ReadingConfig(Section):
         (), description="(black, white) of images deeper than 8 bits, as [0, 4095]; empty: they are refused"
     )
     skip_broken: bool = Field(False, description="leave out images that cannot be read, and list them")
+    encoder: EncoderName = Field("", description="public encoder that makes vectors of samples; empty: none")
 
 
 class DataConfig(ReadingConfig, ReadSection):

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from mosaic_fl.registries import GENERATORS, METHODS, NO_FAMILY, PARTITIONS, TEACHERS
+from mosaic_fl.config.model_names import IMPORT_PATH, is_onnx_file
+from mosaic_fl.registries import ENCODERS, GENERATORS, METHODS, NO_FAMILY, PARTITIONS, TEACHERS
 from mosaic_fl.registry import Registry
 
 UNKNOWN = "unknown_name"
@@ -23,6 +24,14 @@ def _name_in(registry: Registry[Any], *more: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _encoder(name: str) -> str:
+    head = name.partition(":")[0]
+    if name in ("", "auto") or head in ENCODERS or is_onnx_file(name) or IMPORT_PATH.fullmatch(name):
+        return name
+    raise PydanticCustomError(UNKNOWN, "should be a known name", {"names": ["auto", *ENCODERS]})
+
+
+EncoderName = Annotated[str, AfterValidator(_encoder)]
 GeneratorName = Annotated[str, _name_in(GENERATORS, *NO_FAMILY)]
 MethodName = Annotated[str, _name_in(METHODS)]
 PartitionName = Annotated[str, _name_in(PARTITIONS)]

@@ -83,7 +83,10 @@ def _text(file: Path) -> tuple[str, int, str]:
     text = read_text(file, MOST_BYTES).replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         raise UsageError(f"{file} is no text: it has a zero byte")
-    return text, *_dialect(text)
+    try:
+        return text, *_dialect(text)
+    except csv.Error as error:
+        raise UsageError(f"the header line of {file} is no line of a table: {error}") from error
 
 
 def _dialect(text: str) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from mosaic_fl.data.fields.export import field_table
 from mosaic_fl.data.fields.rows import has_fields
 from mosaic_fl.data.fields.schema_toml import schema_toml
 from mosaic_fl.data.places import at_home, reads
+from mosaic_fl.data.schema_file import schema_text
 from mosaic_fl.data.table.export import LABEL, arrow_table
 from mosaic_fl.data.tables import is_tabular
 from mosaic_fl.data.vectors import of_vectors
@@ -22,7 +23,8 @@ from mosaic_fl.storage.files import read_bytes, write_atomic
 
 LIST = "mosaic-split.json"  # lists the files of an export, which a later one may delete
 SCHEMA = "schema.toml"
-NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet|schema\.toml")
+VECTOR_SCHEMA = "schema.json"
+NAME = re.compile(r"client-[0-9]{3,}\.parquet|test\.parquet|schema\.(toml|json)")
 
 
 def save_parquet(data: Dataset, path: str | Path) -> None:
@@ -80,17 +82,21 @@ def _metadata(features: dict[str, Any]) -> dict[str, str]:
 
 
 def save_split(shards: Sequence[Dataset], test: Dataset, folder: Path) -> None:
-    """Write client-000.parquet, …, test.parquet, of tables and fields their schema.toml, and the list of all these.
+    """Write client-000.parquet, …, test.parquet, the schema of tables, fields or vectors, and the list of all these.
 
     The files of an earlier split are deleted first.
     """
     for old in _ours(folder):
         old.unlink(missing_ok=True)
     parts = {f"client-{k:03d}.parquet": shard for k, shard in enumerate(shards)} | {"test.parquet": test}
-    schemas = [SCHEMA] if is_tabular(test.schema) or has_fields(test.schema) else []
+    schemas = dict[str, str]()
+    if is_tabular(test.schema) or has_fields(test.schema):
+        schemas[SCHEMA] = schema_toml(test.schema, label=LABEL)
+    elif of_vectors(test.schema):
+        schemas[VECTOR_SCHEMA] = schema_text(test.schema)
     write_atomic(folder / LIST, json.dumps({"files": [*parts, *schemas]}) + "\n")
-    for name in schemas:
-        write_atomic(folder / name, schema_toml(test.schema, label=LABEL))
+    for name, text in schemas.items():
+        write_atomic(folder / name, text)
     for name, data in parts.items():
         save_parquet(data, folder / name)
 

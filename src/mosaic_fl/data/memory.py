@@ -1,6 +1,7 @@
 """Tables that a user has in memory -> a `Dataset`, or values at rest for a model."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from mosaic_fl.data.table.draft import draft, of_classes, tell, with_classes
 from mosaic_fl.data.table.frame import Frame
 from mosaic_fl.data.table.reading import cells_of, frame_of
 from mosaic_fl.data.table.rows import read_rows, table_of, tell_far, tell_unread
-from mosaic_fl.data.table.values import parse
+from mosaic_fl.data.table.values import parse, why_no_answer
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
@@ -64,7 +65,7 @@ def from_table(
     if images or has_fields(schema):
         reading = ReadingConfig(image_columns=tuple(images), image_size=image_size)
         return _of_fields(rows, labels, schema, reading, Path(folder), ignore, least_rows)
-    frame, label = _labelled(frame_of(rows, names), labels)
+    frame, label = with_labels(frame_of(rows, names), labels)
     drafted = schema is None
     if schema is None:
         made = draft(frame, label, ignore=dict.fromkeys(ignore, "ignore names it"), least=least_rows)
@@ -75,7 +76,7 @@ def from_table(
     return read_rows(frame, schema, ReadingConfig(label_column=label), drafted=drafted)[1]
 
 
-def _labelled(frame: Frame, labels: Any) -> tuple[Frame, str]:
+def with_labels(frame: Frame, labels: Any) -> tuple[Frame, str]:
     """The frame with its labels in a column, and the name of that."""
     if isinstance(labels, str):
         return frame, frame.label_column(labels)
@@ -83,7 +84,7 @@ def _labelled(frame: Frame, labels: Any) -> tuple[Frame, str]:
     cells = cells_of(labels, label, frame.source)
     if len(cells) != len(frame):
         raise UsageError(f"there are {len(frame)} rows, but {len(cells)} labels")
-    return Frame(frame.source, {**frame.columns, label: cells}), label
+    return replace(frame, columns={**frame.columns, label: cells}), label
 
 
 def _of_fields(
@@ -98,7 +99,7 @@ def _of_fields(
     """`from_table` of rows with several fields."""
     reading = reading if schema is None else reading_as_fields(schema, reading, "the schema")
     read = rows_of(data, reading.image_columns, folder)
-    frame, label = _labelled(read.frame, labels)
+    frame, label = with_labels(read.frame, labels)
     rows = FieldRows(frame, read.pictures)
     labelled = reading.model_copy(update={"label_column": label})
     if schema is not None:
@@ -131,15 +132,17 @@ def values_of(rows: Any, schema: Schema) -> Tensor:
     """Rows in memory, without labels, as values at rest float32 (n, D) for a model of `schema`.
 
     `rows` is as in `from_table`; an array has the schema's columns in their order. Raises UsageError for a row that
-    cannot be read.
+    cannot be read, or has no value at all: no model says anything of it.
     """
     table = table_of(schema)
     ordered = isinstance(rows, np.ndarray | Tensor) or (isinstance(rows, list) and not isinstance(rows, dict))
     frame = frame_of(rows, [column.name for column in table.columns] if ordered else None)
     tell_unread(frame, table, table.label)
     parsed = parse(frame, table)
-    if errors := parsed.errors:
-        raise UsageError(errors[min(errors)])
+    without = sorted({*parsed.errors, *np.flatnonzero(parsed.empty).tolist()})
+    if without:
+        more = f" ({len(without):,} rows have no answer)" if len(without) > 1 else ""
+        raise UsageError(f"{why_no_answer(frame, parsed, without[0])}{more}")
     for part in parsed.columns:
         tell_far(frame, part)
     return torch.from_numpy(parsed.values)

@@ -90,7 +90,8 @@ def fold(name: str) -> str:
 
 
 def quote(name: str) -> str:
-    """A name for a message, in quotes where its ends would be invisible."""
+    """The first characters of a name for a message, in quotes where its ends would be invisible."""
+    name = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
     return name if name and name == name.strip() and name.isprintable() else repr(name)
 
 

@@ -248,6 +248,9 @@ def _deal(labels: Indices, table: Indices, seed: int) -> list[Indices]:
 
 def _with_noise(shard: Dataset, client: int, config: PartitionConfig, seed: int) -> Dataset:
     """The same samples with Gaussian noise, in units of a network's input, that grows with the client's number."""
+    if len(shard.schema.fields) > 1:
+        count = len(shard.schema.fields)
+        raise UsageError(f"feature_skew adds noise to samples of one field, not of {count}: choose another split")
     kind = shard.schema.kind
     values = shard.samples.only
     noise = torch.randn(values.shape, generator=Stream(seed, "partition-noise", client).torch())

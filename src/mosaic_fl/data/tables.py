@@ -8,7 +8,7 @@ from mosaic_fl.data.column_split import split_values
 from mosaic_fl.data.delimited import CSV_SUFFIXES
 from mosaic_fl.data.fields.schema_toml import read_toml_schema
 from mosaic_fl.data.names import listing
-from mosaic_fl.data.table.decimal import decimal_sign
+from mosaic_fl.data.table.decimals import decimal_sign
 from mosaic_fl.data.table.differences import FEWEST
 from mosaic_fl.data.table.draft import classes_of, draft, tell, widened
 from mosaic_fl.data.table.frame import Frame

@@ -16,7 +16,7 @@ from mosaic_fl.data.names import listing
 from mosaic_fl.data.parquet import EXPANSION, MAX_BYTES, as_parquet, open_parquet, read_table
 from mosaic_fl.data.reading import LABEL_COLUMNS, labels_of
 from mosaic_fl.data.rows import choose_column
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import MosaicError, UsageError, in_one_line
 from mosaic_fl.notes import note
 from mosaic_fl.storage.files import read_bytes
 
@@ -77,8 +77,10 @@ def _members(content: bytes, source: str, reading: ReadingConfig) -> dict[str, A
                 if info.file_size > most:
                     raise UsageError(f"{source} unfolds to more than {most:,} bytes: split it into several files")
             return {name: _array(archive.read(info), source) for name, info in chosen.items()}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise UsageError(f"{source} is no .npz file of NumPy: {error}") from error
+    except MosaicError:
+        raise
+    except Exception as error:  # a damaged archive raises errors of many types
+        raise UsageError(f"{source} is no .npz file of NumPy: {in_one_line(error)}") from error
 
 
 def _label_title(titles: list[str], reading: ReadingConfig, source: str) -> str:
@@ -96,7 +98,7 @@ def _array(content: bytes, source: str) -> Array:
         version = np.lib.format.read_magic(stream)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, is_fortran, dtype = read(stream, max_header_size=MAX_HEADER)
-    except (ValueError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
+    except Exception as error:  # the header is Python's text, so its errors are of many types
         raise UsageError(f"{source} is no array of NumPy: its header cannot be read") from error
     if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
         raise UsageError(f"{source} has an array of {dtype.kind!r}, which is neither numbers nor text: it is not read")

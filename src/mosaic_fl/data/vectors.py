@@ -12,6 +12,8 @@ from torch import Tensor
 from mosaic_fl.config import DataConfig, ReadingConfig
 from mosaic_fl.data.labels import Labels, by_name, in_classes
 from mosaic_fl.data.names import in_order
+from mosaic_fl.data.parts import locate
+from mosaic_fl.data.places import existing
 from mosaic_fl.data.validation import TEST_SHARE, hold_out
 from mosaic_fl.data.vector_files import is_vector_file, read_vectors
 from mosaic_fl.domains.dataset import Dataset, Splits
@@ -145,3 +147,10 @@ def _dataset(values: Array, labels: npt.NDArray[np.int64], schema: Schema, sourc
 
 def _place(source: str) -> Any:
     return lambda row: f"row {row} of {source}"
+
+
+def is_vector_source(path: str | Path, reading: ReadingConfig) -> bool:
+    """Whether the data at `path` are vectors already; raises UsageError where there are none."""
+    place = locate(existing(path), reading)
+    assert place is not None
+    return are_vectors([file for part in (place.whole, *place.parts.values()) for file in part], reading)

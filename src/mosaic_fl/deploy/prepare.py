@@ -48,7 +48,7 @@ def prepare_in_process(site: SiteFile) -> None:
 
 def check_data(site: SiteFile) -> None:
     """Raise UsageError if the site's data, its model for them or its generator cannot be loaded."""
-    from mosaic_fl.data.schema_file import load_own
+    from mosaic_fl.encoders.reading import load_own
     from mosaic_fl.experts.answers.kind import require_held
     from mosaic_fl.experts.reading import check_fields
     from mosaic_fl.models import trust, trust_own

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.config.toml import from_toml
-from mosaic_fl.data.sources import load_test
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.encoders.reading import load_test
+from mosaic_fl.encoders.statement import encoder_figures
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.hub import Grid
@@ -129,7 +130,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     federation = FlowerFederation(exchange, config, journal)
     federation.open()
     config = _with_architectures(config, federation)
-    test = load_test(deployment.test, federation.schema, config.data) if deployment.test else None
+    test = load_test(deployment.test, federation.schema, config.data, device) if deployment.test else None
     torch.set_num_threads(config.run.threads)
     outcome = METHODS[config.run.method].run(federation, config, device, journal)
     confusions = dict[int, Tensor]()
@@ -138,6 +139,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
         confusions = federation.deliver(outcome.model)
     metrics = _measure(outcome, test, list(confusions.values()), device)
     metrics |= benefit(metrics, federation.alone, confusions, len(federation.architectures))
+    metrics |= encoder_figures(federation.schema)
     federation.close()
     conclude(_result(config, federation, outcome, metrics, watch), journal)
 

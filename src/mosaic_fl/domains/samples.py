@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.domains.kind import Kind
+from mosaic_fl.domains.schema import by_name
 from mosaic_fl.errors import UsageError, unknown
 
 Inputs = Tensor | dict[str, Tensor]
@@ -34,6 +35,7 @@ class Samples:
     present: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kinds", by_name(self.kinds))
         if self.values.keys() != self.kinds.keys():
             raise UsageError(f"samples have the fields {', '.join(self.values)}, not {', '.join(self.kinds)}")
         for name, kind in self.kinds.items():

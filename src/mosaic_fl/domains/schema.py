@@ -31,7 +31,8 @@ def is_plain(name: str) -> bool:
 class Schema:
     """The fields of a sample, each a name and a kind, and the classes.
 
-    `classes` holds one name per label 0..C−1, all different. Raises UsageError for values out of bounds.
+    The fields stand in the order of their names: weights of networks and counts by field have that order, and files
+    keep no other. `classes` holds one name per label 0..C−1, all different. Raises UsageError for values out of bounds.
     """
 
     fields: Mapping[str, Kind]
@@ -44,6 +45,7 @@ class Schema:
             require_plain("field", name)
             if name[-1:] in MARKS and name[:-1] in self.fields:
                 raise UsageError(f"fields {name[:-1]!r} and {name!r}: {name[-1]} ends what files say of the first one")
+        object.__setattr__(self, "fields", by_name(self.fields))
         if not 2 <= len(self.classes) <= MAX_CLASSES:
             raise UsageError(f"{len(self.classes)} classes: a classifier needs 2..{MAX_CLASSES}")
         for name in self.classes:
@@ -140,6 +142,11 @@ class Schema:
             case {"kind": str(name), "classes": list(names), **rest}:
                 return cls({name: kind_from_json({"kind": name, **rest})}, tuple(names))
         raise UsageError("it is no schema: that has fields of kinds known here, or images, and a list of class names")
+
+
+def by_name(fields: Mapping[str, Kind]) -> Mapping[str, Kind]:
+    """The fields in the order of their names."""
+    return fields if len(fields) == 1 else {name: fields[name] for name in sorted(fields)}
 
 
 def require_plain(role: str, name: object) -> None:

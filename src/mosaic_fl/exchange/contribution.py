@@ -73,10 +73,8 @@ class Contribution:
     def __repr__(self) -> str:
         samples = f"{int(self.class_counts.sum()):,} samples"
         generator = self.generator_spec.family if self.generator_spec else "no"
-        return (
-            f"Contribution(client {self.client}, {self.architecture!r}, {self.schema.summary}, {samples}, "
-            f"{generator} generator)"
-        )
+        own = self.schema.part(self.fields).summary
+        return f"Contribution(client {self.client}, {self.architecture!r}, {own}, {samples}, {generator} generator)"
 
     @property
     def is_black_box(self) -> bool:

@@ -18,7 +18,10 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.encoders.encoded import encoded_kind
+from mosaic_fl.encoders.encoding import encode_samples
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.encoded import encoded
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
@@ -113,6 +116,10 @@ class GlobalModel:
         return self.expert().log_probabilities(samples, place)
 
     def _samples(self, images: Images, value_range: tuple[float, float] | None) -> Samples:
+        behind = encoded(self) if self._is_raw(images) else None
+        if behind is not None:
+            model = GlobalModel(self.architecture, behind.schema, self.state)
+            return encode_samples(model._samples(images, value_range), behind.encoder, self.schema)
         if isinstance(images, Dataset | Samples):
             if value_range is not None:
                 raise UsageError(f"a {type(images).__name__} has values of its own: leave value_range out")
@@ -133,6 +140,15 @@ class GlobalModel:
         else:
             values = ROWS[kind](images, self.schema)
         return Samples(self.schema.fields, {next(iter(self.schema.fields)): values})
+
+    def _is_raw(self, images: Images) -> bool:
+        """Whether these are samples before a public encoder makes the model's vectors of them."""
+        if encoded_kind(self.schema) is None:
+            return False
+        if isinstance(images, Dataset | Samples):
+            samples = images.samples if isinstance(images, Dataset) else images
+            return samples.kinds.keys() != self.schema.fields.keys()
+        return np.shape(images)[-1:] != self.schema.shape or np.ndim(images) > 2
 
     def predict(
         self, images: Images, device: torch.device | str = "cpu", *, value_range: tuple[float, float] | None = None

@@ -23,6 +23,7 @@ from mosaic_fl.experts.conversion import constant, require_agreement, to_onnx
 from mosaic_fl.experts.kind import ExpertKind
 from mosaic_fl.experts.onnx.expert import NAME, OnnxExpert, state_of, tell_inputs
 from mosaic_fl.experts.onnx.layout import Layout, shapes_of
+from mosaic_fl.experts.own_columns import require_columns, require_other_names, tell_if_useless
 from mosaic_fl.experts.training import score
 from mosaic_fl.models.own import own_model
 from mosaic_fl.notes import note
@@ -80,6 +81,8 @@ def fit(
     expert.expert = OnnxExpert(content, expert.schema, source)
     if model is not None:
         require_agreement(model, rows, expert.expert.outputs(train.samples))
+    if ready:
+        tell_if_useless(source, expert, train)
     monitor.progress(1, 1)
     return score(expert, validation, device)
 
@@ -165,6 +168,7 @@ def _layout_of(model: Any, source: str, train: Dataset, classes: Sequence[str]) 
 
     Where encoded values are as many as those at rest, it is given those with which it is more often right.
     """
+    named = require_columns(model, train.schema)
     features = int(getattr(model, "n_features_in_", -1))
     widths = {rest: sum(map(prod, shapes_of(train.schema, rest=rest))) for rest in (False, True)}
     layouts = [Layout(rest, "flat") for rest, width in widths.items() if features == width]
@@ -173,6 +177,10 @@ def _layout_of(model: Any, source: str, train: Dataset, classes: Sequence[str]) 
             f"{type(model).__name__} is fitted to {features} features, and these samples have {widths[False]} as "
             f"networks take them, {widths[True]} at rest"
         )
+    if named:  # by the schema's columns, so it means the values themselves
+        layouts = [layout for layout in layouts if layout.rest]
+    elif len(layouts) == 1 and layouts[0].rest:
+        require_other_names(model, train.schema)
     if len(layouts) == 1:
         return layouts[0]
     labels = np.array([train.schema.classes.index(name) for name in classes])

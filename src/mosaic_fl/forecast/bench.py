@@ -12,11 +12,19 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution, Prototypes
+from mosaic_fl.experts.boosted import HEAD
+from mosaic_fl.experts.boosted import load as load_boosted
+from mosaic_fl.experts.kind import Expert
+from mosaic_fl.experts.naming import kind_of
+from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.forecast.steptimer import EnoughError, StepTimer
 from mosaic_fl.models import build
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.server.boosting import NAME, boost
+from mosaic_fl.server.student import Lesson
+from mosaic_fl.training.monitor import Recorder
 
 STEPS = 100_000  # more than any step timer lets a work do
 
@@ -24,6 +32,8 @@ STEPS = 100_000  # more than any step timer lets a work do
 @dataclass(frozen=True)
 class Bench:
     """The input of a measurement: settings, device, the experts' architectures, and `images` of the run if it has any.
+
+    `received` are contributions whose own experts are measured where they are no networks.
 
     All randomness is its own, so a measurement does not change the run's results.
     """
@@ -33,6 +43,7 @@ class Bench:
     device: torch.device
     experts: Sequence[str]
     images: Dataset | None = None
+    received: Sequence[Contribution] = ()
 
     @property
     def stream(self) -> Stream:
@@ -52,6 +63,30 @@ class Bench:
         """An untrained classifier."""
         with self.stream.ambient():
             return build(architecture, self.schema)
+
+    @property
+    def network(self) -> Classifier | None:
+        """An untrained expert that is a network; None where there is none."""
+        names = [name for name in self.experts if kind_of(name) is NETWORK]
+        return self.model(names[0]) if names else None
+
+    def expert(self, name: str, samples: int = 200) -> Expert:
+        """An expert that is no network: a received one, or one that is fitted to a few samples."""
+        for contribution in self.received:
+            if contribution.architecture == name:
+                return contribution.build_expert()
+        data = self.data(samples)
+        if name.split(":")[0] == HEAD:
+            stream = self.stream
+            lesson = Lesson(data.samples, data.labels, self.outputs(samples, 1)[:, 0].log_softmax(1))
+            state, _ = boost(
+                NAME + name.removeprefix(HEAD), self.schema, lesson, self.config.distill, stream, Recorder()
+            )
+            return load_boosted(name, self.schema, state, "forecast")
+        kind = kind_of(name)
+        expert: Expert = kind.make(name, self.schema)
+        kind.fit(expert, data, data.subset([]), self.config.train, self.stream, self.device, Recorder())
+        return expert
 
     def outputs(self, n: int, experts: int) -> Tensor:
         """Random logits (n, experts, C)."""

@@ -42,10 +42,11 @@ def within(config: Config, stages: Sequence[StageForecast], minutes: float, budg
     config = scaled(config, share, [path for path in budgets if path not in (TERMS, RETRY)])
     if TERMS not in budgets:
         return config
+    taught = any(stage.name == "student" and stage.steps for stage in stages)  # trees have one term
     # A term draws samples of its own and asks all experts of them, as the pool did. That does not shrink.
     term = max(terms) if terms else seconds.get("student", 0.0) + seconds.get("pool", 0.0)
     spare = max(0.0, limit - others - share * training)
-    count = 1 + floor(spare / term) if term else config.distill.terms
+    count = 1 + floor(spare / term) if term and taught else config.distill.terms
     # Whether there will be a second student nobody knows before the first one is judged, so a limit leaves it out.
     return config.with_values({TERMS: min(MOST_TERMS, count), RETRY: False})
 

@@ -11,12 +11,16 @@ from mosaic_fl.client.choice import generator_steps, pick_family
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.training import steps_for
+from mosaic_fl.forecast.foreign import is_network
 from mosaic_fl.forecast.sizes import contribution_bytes, generator_spec
 from mosaic_fl.forecast.work import Job, Unit
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.registries import GENERATORS
 
+FIT = "fit"
+"""The stage in which clients fit models that are no networks."""
 TASK = 0.02  # seconds to send a task and its answer, and to build its network
 PASSES = 2.0  # how often a contribution's bytes are written or read in all
 
@@ -45,7 +49,15 @@ def share_of(site: Site, config: Config) -> Share:
 def training(
     stage: str, share: Share, architecture: str, config: Config, changes: Mapping[str, Any] | None = None
 ) -> list[Job]:
-    """Local training of `architecture` with `changes` to `[train]`, and the checks on the validation split."""
+    """Local training of `architecture` with `changes` to `[train]`, and the checks on the validation split.
+
+    A model that is no network is fitted in a stage of its own, which no budget of steps makes shorter.
+    """
+    if is_black_box(architecture):
+        return []
+    if not is_network(architecture):
+        checks = [Job(FIT, Unit("forward", architecture), share.validation)] if share.validation else []
+        return [Job(FIT, Unit("fit", architecture), share.samples), *checks]
     changes = dict(changes or {})
     settings = config.train.model_copy(update=changes)
     steps = steps_for(share.samples, settings)
@@ -68,7 +80,7 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
             jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))
         if GENERATORS[spec.family].fits_density or not GENERATORS[spec.family].has_steps:
             jobs.append(Job("generator", Unit("density", spec.family), share.samples))
-    if config.prototypes.per_class:
+    if config.prototypes.per_class and is_network(share.architecture):
         jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     return [*jobs, Job("generator", Unit("packing"), PASSES * size), Job("generator", Unit("fixed"), TASK)]

@@ -31,7 +31,7 @@ class Forecast:
 
     `seconds` on the clock, `memory` bytes of all its processes at most, `up` and `down` bytes of all clients together,
     `disk` bytes at most while it runs. `at_most` are the reasons in words why it may take less; empty where all is
-    certain.
+    certain. `not_counted` is what it does not include.
     """
 
     images: int
@@ -45,6 +45,7 @@ class Forecast:
     disk: int
     stages: tuple[StageForecast, ...]
     at_most: tuple[str, ...] = ()
+    not_counted: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
@@ -90,6 +91,7 @@ def forecast(plan: Plan, costs: Mapping[Unit, Cost], schema: Schema, resident: i
         disk=plan.disk,
         stages=rows,
         at_most=tuple(plan.early_ends),
+        not_counted=tuple(plan.not_counted),
     )
 
 

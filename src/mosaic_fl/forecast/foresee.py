@@ -10,10 +10,9 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.experts.kind import no_outline
-from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.forecast import Forecast, forecast
+from mosaic_fl.forecast.foreign import is_network
 from mosaic_fl.forecast.measure import Request, measure
 from mosaic_fl.forecast.plans import plan_contribution, plan_distillation, plan_run
 from mosaic_fl.forecast.rough import budgets, rough_seconds
@@ -55,19 +54,23 @@ def foresee_distillation(prepared: Distillation, *, first: bool = False) -> Fore
         return None
     contributions = prepared.contributions
     schema = prepared.schema
-    bench = Bench(prepared.config, schema, prepared.device, [c.architecture for c in contributions], prepared.test)
+    names = [c.architecture for c in contributions]
+    bench = Bench(prepared.config, schema, prepared.device, names, prepared.test, contributions)
     test = len(prepared.test) if prepared.test else 0
     plan = plan_distillation(contributions, prepared.config, schema, prepared.student, test)
     return foresee(plan, bench, first=first)
 
 
 def can_tell(experts: Sequence[str], schema: Schema, *, first: bool) -> bool:
-    """Whether `only_networks` and `one_field` both hold."""
-    return one_field(schema, first=first) and only_networks(experts, first=first)
+    """Whether there is a forecast: `one_field` holds, and not `too_soon`."""
+    return one_field(schema, first=first) and not too_soon(experts, first=first)
 
 
 def one_field(schema: Schema, *, first: bool) -> bool:
-    """Whether samples have one field: the cost of several is unknown; raises UsageError as `only_networks` does."""
+    """Whether samples have one field: the cost of several is unknown.
+
+    Raises UsageError where the forecast is what the user wants, and not the `first` line of a run.
+    """
     if schema.joins and not first:
         raise UsageError(
             f"nobody can tell beforehand what samples of several fields ({', '.join(schema.fields)}) take: leave out "
@@ -76,18 +79,9 @@ def one_field(schema: Schema, *, first: bool) -> bool:
     return not schema.joins
 
 
-def only_networks(experts: Sequence[str], *, first: bool) -> bool:
-    """Whether all experts are networks: the cost of other models is unknown.
-
-    Raises UsageError where the forecast is what the user wants, and not the `first` line of a run.
-    """
-    foreign = [name for name in experts if kind_of(name).outline is no_outline]
-    if foreign and not first:
-        raise UsageError(
-            f"nobody can tell beforehand what model {foreign[0]!r} takes, which is no network: leave out --dry-run and "
-            "--minutes"
-        )
-    return not foreign
+def too_soon(experts: Sequence[str], *, first: bool) -> bool:
+    """Whether there is no `first` line of a run: fitting models that are no networks would hold the run up."""
+    return first and not all(map(is_network, experts))
 
 
 def foresee(plan: Plan, bench: Bench, *, first: bool) -> Forecast | None:

@@ -11,7 +11,7 @@ from mosaic_fl.engines.shared import bare_settings, client_settings
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.clients import share_of
 from mosaic_fl.forecast.forecast import Forecast, StageForecast, forecast, makespan
-from mosaic_fl.forecast.foresee import one_field, only_networks, resident_bytes
+from mosaic_fl.forecast.foresee import one_field, resident_bytes, too_soon
 from mosaic_fl.forecast.measure import Cost, Request, measure
 from mosaic_fl.forecast.methods import count
 from mosaic_fl.forecast.plans import ceiling, early_ends
@@ -45,7 +45,7 @@ def foresee_grid(grid: Grid, jobs: int, *, first: bool = False) -> Forecast | No
     if not one_field(grid.schema, first=first):
         return None
     plans = cell_plans(grid)
-    if not only_networks([name for plan in plans for name in plan.bench.experts], first=first):
+    if too_soon([name for plan in plans for name in plan.bench.experts], first=first):
         return None
     rough = sum(rough_seconds(p.plan, p.bench) for p in plans)
     if first and rough < LONG:

@@ -7,7 +7,7 @@ from mosaic_fl.comparison.plan import Plan as Grid
 from mosaic_fl.errors import UsageError
 from mosaic_fl.forecast.budget import LEAST, PLANNED, planned
 from mosaic_fl.forecast.forecast import duration, plural
-from mosaic_fl.forecast.foresee import one_field, only_networks
+from mosaic_fl.forecast.foresee import one_field
 from mosaic_fl.forecast.grid import CAREFUL, added_up, cell_plans, unit_costs
 
 NEAR = 1.01  # part of the limit that a forecast may reach: a tenth of the reserve in `PLANNED`
@@ -23,12 +23,10 @@ def share_within(grid: Grid, jobs: int, minutes: float) -> float:
     """The share, 0..1, of all budgets with which all cells take `minutes` at most, by the forecast.
 
     It is one share for all methods, so that their budgets stay in proportion. `grid` has the usual budgets, and `jobs`
-    settings run at once. Raises UsageError where the limit is too short for any training, or where a model's cost is
-    unknown.
+    settings run at once. Raises UsageError where the limit is too short for any training.
     """
     one_field(grid.schema, first=False)
     plans = cell_plans(grid)
-    only_networks([name for plan in plans for name in plan.bench.experts], first=False)
     costs = unit_costs(plans, CAREFUL)
 
     def seconds_of(share: float) -> float:

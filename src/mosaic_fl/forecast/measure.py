@@ -18,7 +18,7 @@ from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.probes import AT_ONCE, PROBES
 from mosaic_fl.forecast.rough import SMALL, first_batch, numbers
 from mosaic_fl.forecast.steptimer import ENDLESS
-from mosaic_fl.forecast.work import Unit
+from mosaic_fl.forecast.work import STEPS, Unit
 
 GROWTH = 4  # factor from one number of samples at once to the next
 COPIES_OF_WEIGHTS = 4  # the weights, their gradients, and two moments
@@ -111,6 +111,10 @@ def _work(requests: Mapping[Unit, Request], bench: Bench) -> dict[Unit, Cost]:
     if any(unit.kind in ("prototypes", "density") for unit in requests):  # importing these is no cost of an image
         import sklearn.cluster
         import sklearn.mixture  # noqa: F401
+    if any(unit.kind in STEPS for unit in requests):  # nor is what torch imports for the first optimiser one of a step
+        weight = torch.nn.Parameter(torch.zeros(1))
+        weight.sum().backward()
+        torch.optim.AdamW([weight]).step()
     start = _anonymous()
     return {unit: cost_of(unit, bench, request, start) for unit, request in requests.items()}
 

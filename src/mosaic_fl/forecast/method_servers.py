@@ -19,8 +19,12 @@ from mosaic_fl.forecast.sizes import decoder_bytes, model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Phase, Unit
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import ALL_MODELS
+from mosaic_fl.server.boosting import global_name
 
-SYNTHESIS = ("dense", "coboosting")  # methods whose server trains generators against the contributed models
+SYNTHESIS = (
+    "dense",
+    "coboosting",
+)  # methods whose server trains generators against the contributed models
 
 
 def round_jobs(setup: Setup, total: Workload) -> list[Job]:
@@ -60,7 +64,7 @@ def one_shot_jobs(setup: Setup, total: Workload) -> list[Job]:
     work = ServerWork()
     if method == "mosaic":
         work = distillation(setup.config, setup.schema, setup.contributors, setup.student, can_score=True)
-        work.jobs.append(Job("student", Unit("forward", setup.student), validation * work.candidates))
+        work.jobs.append(Job("student", Unit("forward", global_name(setup.student)), validation * work.candidates))
         total.down += experts * size * (1 + work.candidates)
     elif method == "fedcvae":
         work = _decoding(setup)

@@ -28,6 +28,7 @@ from mosaic_fl.methods.averaging import local_settings, round_half_up
 from mosaic_fl.methods.card import ALL_MODELS
 from mosaic_fl.methods.width import assign
 from mosaic_fl.models.width import narrow
+from mosaic_fl.server.boosting import global_name
 from mosaic_fl.server.synthesis.generator import synthesis_spec
 
 SUBMODELS = ("heterofl", "fedrolex")  # methods, and kinds of rounds, whose clients hold sub-models of one architecture
@@ -179,7 +180,7 @@ def _evaluate(setup: Setup, total: Workload) -> None:
     one_model = card.serves != ALL_MODELS
     jobs = list[Job]()
     if one_model:
-        step = Unit("forward", setup.student)
+        step = Unit("forward", global_name(setup.student))
         clients = {s.client: [Job("figures", step, s.validation)] for s in setup.shares if s.validation}
         total.phases.append(Phase(clients=clients))
         jobs.append(Job("figures", step, setup.test))

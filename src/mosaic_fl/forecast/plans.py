@@ -10,8 +10,10 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import worker_count
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.clients import Share, contribution, rung, share_of, spec_of
+from mosaic_fl.forecast.foreign import not_counted
 from mosaic_fl.forecast.methods import count
 from mosaic_fl.forecast.server import Contributor, distillation, outputs
 from mosaic_fl.forecast.setup import Setup
@@ -19,6 +21,7 @@ from mosaic_fl.forecast.sizes import contribution_bytes, model_bytes
 from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.runs.runner import RunSetup
+from mosaic_fl.server.boosting import global_name, is_boosted
 
 PICTURES = 250_000  # bytes of a run's pictures, its result, its settings and its curves
 DRAWING = 1.5  # seconds to draw the pictures
@@ -39,7 +42,7 @@ def plan_run(prepared: RunSetup) -> Plan:
     if config.run.centralised:
         background = ceiling(shares, config, student)
         workload.disk += model_bytes(student, schema)
-        ending = Phase(server=[*ending.server, Job("figures", Unit("forward", student), len(splits.test))])
+        ending = Phase(server=[*ending.server, Job("figures", Unit("forward", global_name(student)), len(splits.test))])
     return Plan(
         images=len(splits.train) + len(splits.test),
         clients=len(shares),
@@ -52,6 +55,7 @@ def plan_run(prepared: RunSetup) -> Plan:
         pools=workload.pools,
         largest=max(len(site.data) for site in prepared.sites),
         early_ends=early_ends(config),
+        not_counted=not_counted([share.architecture for share in shares], student),
     )
 
 
@@ -62,7 +66,16 @@ def plan_contribution(site: Site, config: Config, device: torch.device) -> Plan:
     spec = spec_of(share, config, schema, device)
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     phases = [Phase({site.client: contribution(share, config, schema, device)})]
-    return Plan(len(site.data), 1, phases, up=size, disk=size, largest=len(site.data), early_ends=early_ends(config))
+    return Plan(
+        images=len(site.data),
+        clients=1,
+        phases=phases,
+        up=size,
+        disk=size,
+        largest=len(site.data),
+        early_ends=early_ends(config),
+        not_counted=not_counted([share.architecture]),
+    )
 
 
 def _drawing(spec: GeneratorSpec | None) -> str:
@@ -80,7 +93,7 @@ def plan_distillation(
     work = distillation(config, schema, contributors, student, can_score=False)
     jobs = list(work.jobs)
     if test:
-        jobs += [Job("figures", Unit("forward", student), test), *outputs("figures", contributors, test)]
+        jobs += [Job("figures", Unit("forward", global_name(student)), test), *outputs("figures", contributors, test)]
     size = model_bytes(student, schema)
     return Plan(
         images=test,
@@ -89,19 +102,22 @@ def plan_distillation(
         down=size * len(contributors),
         disk=work.disk + size + 20_000,
         pools=work.pools,
+        not_counted=not_counted([c.architecture for c in contributors if is_black_box(c.architecture)], student),
     )
 
 
 def ceiling(shares: Sequence[Share], config: Config, student: str) -> list[Job]:
     """The reference of `run.centralised`: training of the student on all clients' data."""
     samples = sum(s.samples for s in shares)
+    if is_boosted(student):
+        return [Job("centralised", Unit("boost", student), samples)]
     validation = sum(s.validation for s in shares)
     longest = max(config.distill.steps, config.train.max_steps)
     settings = config.train.model_copy(update={"min_steps": config.distill.steps, "max_steps": longest})
     steps = steps_for(samples, settings)
     images = (ceil(steps / settings.check_every) + 1) * validation
     unit = Unit("train", student, rung(samples, settings.batch_size))
-    return [Job("centralised", unit, steps), Job("centralised", Unit("forward", student), images)]
+    return [Job("centralised", unit, steps), Job("centralised", Unit("forward", global_name(student)), images)]
 
 
 def early_ends(config: Config) -> list[str]:

@@ -10,6 +10,7 @@ from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.experts.training import train_classifier
 from mosaic_fl.forecast.bench import STEPS, Bench, step_seconds
+from mosaic_fl.forecast.foreign import boost_probe, fit_probe, is_network
 from mosaic_fl.forecast.serving import features_probe, lesson_probe, synthesis_probe
 from mosaic_fl.forecast.sizes import generator_spec
 from mosaic_fl.forecast.work import Kind, Unit
@@ -24,6 +25,7 @@ from mosaic_fl.server.student import Lesson, train_student
 from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.training.monitor import Recorder
 
+MANY = 10**9  # a fit's cost is that of all samples of the largest one, on a line through few and more of them
 Probe = Callable[[Unit, Bench, int, float], float]
 """(unit, bench, samples at once, seconds to spend) -> seconds of one step, or of one image for work without steps."""
 
@@ -45,13 +47,17 @@ def generator_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> flo
     data = bench.data(max(2, batch))
     bounds = {"family": unit.name, "batch_size": max(2, batch), "steps": STEPS}
     settings = bench.config.generator.model_copy(update=bounds)
-    expert = bench.model(bench.experts[0])
+    expert = bench.network
     train = GENERATORS[unit.name].train
     return step_seconds(lambda timer: train(data, expert, settings, bench.stream, bench.device, timer), seconds)
 
 
 def forward_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
-    """An image through a classifier, without gradients."""
+    """An image through a classifier, without gradients, or by a model that is no network."""
+    if not is_network(unit.name):
+        expert = bench.expert(unit.name)
+        few = bench.data(n).samples
+        return _image_seconds(lambda m: expert.log_probabilities(few[slice(m)], bench.device), n)
     model = bench.model(unit.name).to(bench.device)
     samples = bench.data(n).samples
     return _image_seconds(lambda m: logits(model, samples[slice(m)], bench.device), n)
@@ -93,7 +99,7 @@ def density_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     settings = bench.config.generator.model_copy(update={"family": unit.name, "steps": 1, "batch_size": 2})
     data = bench.data(n)
     every = torch.arange(n)
-    expert = bench.model(bench.experts[0])
+    expert = bench.network
     train = GENERATORS[unit.name].train
     return _image_seconds(
         lambda m: train(data.subset(every[:m]), expert, settings, bench.stream, bench.device, Recorder()), n
@@ -182,8 +188,11 @@ PROBES: dict[Kind, Probe] = {
     "lesson": lesson_probe,
     "features": features_probe,
     "fusion": fusion_probe,
+    "fit": fit_probe,
+    "boost": boost_probe,
 }
 AT_ONCE: dict[Kind, int] = {
     "forward": 128, "sample": 128, "prior": 64, "prototypes": 128, "density": 128, "teachers": 2048,
+    "fit": MANY, "boost": MANY,
 }  # fmt: skip
 """Images measured at once, by kind of work without steps."""

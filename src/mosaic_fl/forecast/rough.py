@@ -3,6 +3,7 @@
 from math import prod
 
 from mosaic_fl.forecast.bench import Bench
+from mosaic_fl.forecast.foreign import ANSWER, SECONDS, is_network
 from mosaic_fl.forecast.probes import AT_ONCE
 from mosaic_fl.forecast.sizes import generator_spec, parameters, spec_numbers
 from mosaic_fl.forecast.work import Plan, Unit
@@ -15,6 +16,8 @@ LEAST_STEP = 1e-3  # seconds of a step at least
 LEAST_IMAGE = 1e-5  # seconds of an image at least
 SMALL: tuple[str, ...] = ("meta", "teachers", "fusion", "features", "density")
 """Kinds whose networks are small for any size of image."""
+FITS = ("fit", "boost")
+"""Kinds of work on models that are no networks."""
 
 
 def first_batch(unit: Unit, bench: Bench, batch: int) -> int:
@@ -27,6 +30,10 @@ def per_image(unit: Unit, bench: Bench) -> float:
     """The guess for one image of the unit, in seconds."""
     if unit.kind in SMALL:
         return LEAST_IMAGE
+    if unit.kind in FITS:
+        return SECONDS
+    if unit.kind == "forward" and not is_network(unit.name):
+        return ANSWER
     passes = 1 if unit.kind in AT_ONCE else BACKWARD
     side = min(bench.schema.shape[1:], default=1)  # of an image; a row of a table has none
     return LEAST_IMAGE + passes * numbers(unit, bench) * side / RATE
@@ -36,6 +43,8 @@ def numbers(unit: Unit, bench: Bench) -> int:
     """The number of parameters in the unit's networks; for prior images, the number of values in an image."""
     settings = bench.config.generator
     schema = bench.schema
+    if unit.kind in FITS or (unit.kind == "forward" and not is_network(unit.name)):
+        return 0
     if unit.kind in ("generator", "sample"):
         return spec_numbers(generator_spec(unit.name, settings, schema), schema)
     if unit.kind == "prior":

@@ -9,11 +9,13 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.sizes import model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Unit
 from mosaic_fl.models import default_student
 from mosaic_fl.registries import GENERATORS
+from mosaic_fl.server.boosting import global_name, is_boosted
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import at_once
 from mosaic_fl.server.gate import HOLDOUT, gate_samples, network_settings, uses_trees
@@ -29,6 +31,8 @@ COPIES = 3.0  # of the transfer set in memory while it is written: the set, its 
 PARTS = 4  # of the experts' outputs at once in memory while teachers work on them
 TREE_SECONDS = 1e-4  # of the gate's trees, a sample and source
 PASSES = 2.0  # a stage's bytes are written and read
+BOOSTING = "boosting"
+"""Begins the names of stages of boosted trees, which no budget of steps makes shorter."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def distillation(
     for recipe in recipes:
         jobs += student_steps(f"candidate-{recipe.name}", config, student, total, short)
     jobs += student_steps("student", config, student, total, settings.steps)
-    terms = settings.terms if weak else 1
+    single = is_boosted(student) or any(is_black_box(c.architecture) for c in contributors)
+    terms = settings.terms if weak and not single else 1
     answer = Job("pool", Unit("teachers", teacher, experts), total)
     for term in range(2, terms + 1):
         name = f"student-{term}"
@@ -189,15 +194,17 @@ def sampling(stage: str, contributors: Sequence[Contributor], count: int, *, bal
 
 def outputs(stage: str, contributors: Sequence[Contributor], images: float) -> list[Job]:
     """The jobs of each contributor's expert on so many images."""
-    kinds = Counter(c.architecture for c in contributors)
+    kinds = Counter(c.architecture for c in contributors if not is_black_box(c.architecture))
     return [Job(stage, Unit("forward", name), images * count) for name, count in kinds.items()]
 
 
 def student_steps(stage: str, config: Config, student: str, total: int, steps: int) -> list[Job]:
     """The steps of a student, and its checks on the hold-out of a pool of `total` images."""
+    if is_boosted(student):
+        return [Job(f"{BOOSTING} {stage}", Unit("boost", student), total)]
     images = (min(CHECKS, steps) + 1) * config.distill.holdout * total
     step = Unit("student", student, config.distill.batch_size)
-    return [Job(stage, step, steps), Job(stage, Unit("forward", student), images)]
+    return [Job(stage, step, steps), Job(stage, Unit("forward", global_name(student)), images)]
 
 
 def pool_bytes(schema: Schema, images: int, teachers: int) -> int:

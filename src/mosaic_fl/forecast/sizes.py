@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mosaic_fl.config import GeneratorConfig, PrototypesConfig
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.experts.naming import kind_of
+from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models import build
@@ -67,7 +69,9 @@ def parameters(architecture: str, schema: Schema) -> int:
 
 
 def model_bytes(architecture: str, schema: Schema) -> int:
-    """Bytes of a global model's file."""
+    """Bytes of a model's file; 0 where it is no network, since nobody knows how its trees will grow."""
+    if kind_of(architecture) is not NETWORK:
+        return 0
     return packed_bytes(model_shapes(architecture, schema), _schema_length(schema) + len(architecture))
 
 
@@ -115,12 +119,12 @@ def prototypes(count: int, config: PrototypesConfig) -> float:
 def contribution_bytes(
     architecture: str, schema: Schema, counts: Sequence[int], config: PrototypesConfig, spec: GeneratorSpec | None
 ) -> int:
-    """Bytes of the contribution of a client with `counts` training samples a class."""
-    shapes = {"class_counts": (torch.int64, (schema.num_classes,))} | dict(
-        model_shapes(architecture, schema, "expert/")
-    )
-    rows = round(sum(prototypes(count, config) for count in counts))
-    features = feature_size(architecture, schema)
+    """Bytes of the contribution of a client with `counts` training samples a class, without a model of no network."""
+    network = kind_of(architecture) is NETWORK
+    shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"class_counts": (torch.int64, (schema.num_classes,))}
+    shapes |= model_shapes(architecture, schema, "expert/") if network else {}
+    rows = round(sum(prototypes(count, config) for count in counts)) if network else 0
+    features = feature_size(architecture, schema) if network else 0
     shapes |= {
         "prototypes/features": (torch.float32, (rows, features)),
         "prototypes/labels": (torch.int64, (rows,)),

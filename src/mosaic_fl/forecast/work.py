@@ -7,7 +7,7 @@ from typing import Literal
 
 Kind = Literal[
     "train", "generator", "forward", "sample", "prior", "meta", "teachers", "student",
-    "synthesis", "lesson", "features", "fusion", "prototypes", "density", "packing", "fixed",
+    "synthesis", "lesson", "features", "fusion", "prototypes", "density", "packing", "fixed", "fit", "boost",
 ]  # fmt: skip
 STEPS: tuple[Kind, ...] = ("train", "generator", "meta", "student", "synthesis", "lesson", "features", "fusion")
 """Kinds that are counted by steps of training. The others are counted by image, byte or second."""
@@ -62,7 +62,8 @@ class Plan:
     `images` are read, `clients` take part, `workers` processes do the clients' work. `background` is work of one worker
     while the server works (the centralised reference). `up` and `down` are bytes of all clients, `disk` is the largest
     number of bytes on disk, `pools` the bytes of the server's pools in memory, `largest` the number of images of the
-    largest client. `early_ends` are the reasons in words why some work may end early.
+    largest client. `early_ends` are the reasons in words why some work may end early,
+    `not_counted` what is not in the plan.
     """
 
     images: int
@@ -76,6 +77,7 @@ class Plan:
     pools: int = 0
     largest: int = 0
     early_ends: Sequence[str] = ()
+    not_counted: Sequence[str] = ()
 
     @property
     def units(self) -> dict[Unit, str]:

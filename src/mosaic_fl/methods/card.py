@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # these import torch, which takes seconds
 ONE_MODEL = "one model"
 ALL_MODELS = "all clients' models"
 """The values of `Card.serves`."""
+AXES = 3  # of an image: channels, height, width
 SAMPLES = "samples"
 SAMPLES_OR_PRIOR = "samples or prior images"
 """The values of `Card.transfer`: the server distils on samples of the clients' generators, or also on prior images."""
@@ -50,6 +51,7 @@ class Card:
     - `requires`: what every client's expert must offer beside log-probabilities.
     - `fields`: it takes samples of several fields.
     - `asks`: its server asks black boxes (model `answers`); others need each client's model itself.
+    - `images`: its server makes images, so clients' samples have to be such.
     - `widths`: when clients hold models of several widths.
     """
 
@@ -73,6 +75,7 @@ class Card:
     requires: frozenset[Capability] = frozenset()
     fields: bool = False
     asks: bool = False
+    images: bool = False
     widths: Literal["", "always", "if rounds.kind says so"] = ""
 
     @property
@@ -100,6 +103,11 @@ class Card:
             )
         require(models, self.requires, self.title)
         may_boost = self.fuses or self.reference or self.boosts
+        if self.images and len(schema.shape) != AXES:
+            raise UsageError(
+                f"{self.title} makes images at the server, and these samples are {schema.summary}: take a method that "
+                "does not, as mosaic"
+            )
         if not (self.asks or self.boosts) and (box := next(filter(is_black_box, models), None)):
             raise UsageError(
                 f"{self.title} needs every client's model, and {box!r} stays at its site and answers queries: give its "

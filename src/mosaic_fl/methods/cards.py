@@ -147,6 +147,7 @@ FEDFTG = Card(
     paper="Zhang, Shen, Ding, Tao, Duan 2022, arXiv 2203.09249",
     summary="after each round, the average learns from the clients' models on hard generated samples",
     requires=AVERAGES | INVERTS,
+    images=True,
     equal_architectures=True,
     rounds=True,
     defaults={  # section 4.1. Rounds are short, because the paper has 1000 of them.
@@ -164,6 +165,7 @@ DFRD = Card(
     paper="Luo et al. 2023, arXiv 2309.13546",
     summary="as FedFTG, on samples that fool the average alone, for clients of several widths too",
     requires=AVERAGES | INVERTS,
+    images=True,
     equal_architectures=True,
     rounds=True,
     # The decay is the paper's. We could not check its budget, so the budget is that of FedFTG, on which it builds.
@@ -186,6 +188,7 @@ DENSE = Card(
     paper="Zhang et al. 2022, arXiv 2112.12371",
     summary="a server generator against the clients' models; their mean logits distilled on its images",
     requires=INVERTS,
+    images=True,
     # The published command: 200 epochs of 30 steps and a pass over the pool, 256 a batch, all weights 1, T = 20.
     defaults={
         "generator.family": "none",
@@ -203,6 +206,7 @@ COBOOSTING = Card(
     paper="Dai et al. 2024, arXiv 2402.15070",
     summary="DENSE with harder images, and an ensemble whose weights are learnt on them",
     requires=INVERTS,
+    images=True,
     # The published command: 200 epochs of 30 steps and a pass over the pool, without batch-norm statistics.
     defaults={
         "generator.family": "none",

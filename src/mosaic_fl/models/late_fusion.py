@@ -29,8 +29,11 @@ class LateFusion(Classifier):
     """Encoders, whose features are joined with a flag for each field, then a layer of `width` units and the head.
 
     Images have a `cnn` of width / 4 channels, other values an `mlp` of `width` units. A field that a sample lacks gives
-    zeros. Inputs are those of `Samples.inputs` for several fields.
+    zeros, and so does one that was in no sample of its training (`seen`), of which it knows nothing. Inputs are those
+    of `Samples.inputs` for several fields.
     """
+
+    seen: Tensor
 
     def __init__(self, schema: Schema, width: int = 64) -> None:
         super().__init__()
@@ -40,6 +43,7 @@ class LateFusion(Classifier):
                 "cnn:16 or mlp:64"
             )
         self.names = tuple(schema.fields)
+        self.register_buffer("seen", torch.zeros(len(self.names), dtype=torch.int64))
         encoders = [_encoder(schema.part([name]), width) for name in self.names]
         self.encoders = nn.ModuleList(encoder for encoder, _ in encoders)
         joint = sum(size for _, size in encoders) + len(self.names)
@@ -53,7 +57,10 @@ class LateFusion(Classifier):
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
         flags = torch.cat([inputs[name + PRESENT] for name in self.names], 1)
         if self.training:
+            self.seen.copy_(torch.maximum(self.seen, flags.amax(0).to(self.seen)))
             flags = flags * left_out(flags)
+        else:
+            flags = flags * (self.seen > 0)
         parts = [
             encoder(inputs[name]) * flags[:, place : place + 1]
             for place, (name, encoder) in enumerate(zip(self.names, self.encoders, strict=True))

@@ -10,10 +10,11 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_one_exchange
-from mosaic_fl.data.sources import load_test
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.encoders.reading import load_test
+from mosaic_fl.encoders.statement import encoder_figures
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.answers.book import UnansweredError
@@ -80,7 +81,7 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     device = find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
     check_student(config, schema, student)
-    test_data = load_test(test, schema, config.data) if test else None
+    test_data = load_test(test, schema, config.data, device) if test else None
     check_one_exchange(config)
     config = settle(contributions, config.with_values({"models.student": student}))
     check_distillation(config, schema, [c.architecture for c in contributions])
@@ -175,6 +176,7 @@ def run_distillation(
         with stopwatch.stage("measure"):
             scores = figures(outcome, test, None, [], device)
         scores["taking_part"] = taking_part(scores)
+    scores |= encoder_figures(distillation.schema)
     result = Result(
         "files",
         config,

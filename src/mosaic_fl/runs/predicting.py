@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,8 +20,7 @@ from mosaic_fl.domains.image.picture import PictureForm, Remark, read_picture
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.models.inference import logits
+from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.devices import images_at_once
 
 BATCH_BYTES = 2**24  # of pixels at rest, four times as many in use
@@ -53,7 +52,18 @@ class Predictions:
     inputs: str
 
 
-def predict_images(model: GlobalModel, data: Path, reading: ReadingConfig, device: torch.device) -> Predictions:
+class Model(Protocol):
+    """A model of samples of a schema: a `GlobalModel`, or one behind its public encoder."""
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of what is read."""
+
+    def expert(self) -> Expert:
+        """The classifier for inference."""
+
+
+def predict_images(model: Model, data: Path, reading: ReadingConfig, device: torch.device) -> Predictions:
     """The predictions for the pictures at `data`; raises UsageError where there are none."""
     form = model_form(model.schema, reading)
     inputs = read_inputs(data, reading)
@@ -75,14 +85,12 @@ def model_form(schema: Schema, reading: ReadingConfig) -> PictureForm:
     return picture_form(reading.model_copy(update={"image_size": size, "channels": kind}), schema)
 
 
-def predictions(
-    model: GlobalModel, inputs: Inputs, form: PictureForm, device: torch.device | str
-) -> Iterator[Prediction]:
+def predictions(model: Model, inputs: Inputs, form: PictureForm, device: torch.device | str) -> Iterator[Prediction]:
     """One prediction an input, in their order. `form` is that of the model; notes at the end say how pictures changed.
 
     Only one batch of pictures and predictions is in memory at a time.
     """
-    network = model.module().to(device)
+    expert = model.expert()
     at_once = max(1, min(images_at_once(device), BATCH_BYTES // int(np.prod(model.schema.shape))))
     field = next(iter(model.schema.fields))
     remarks: Counter[Remark] = Counter()
@@ -93,7 +101,7 @@ def predictions(
         rows: Iterator[list[float]] = iter(())
         if pixels:
             values = torch.from_numpy(np.stack(pixels))
-            outputs = logits(network, Samples(model.schema.fields, {field: values}), device)
+            outputs = expert.log_probabilities(Samples(model.schema.fields, {field: values}), device)
             rows = iter(outputs.double().softmax(1).tolist())
         for number, (item, value) in enumerate(zip(batch, decoded, strict=True), total):
             if isinstance(value, str):

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
-from mosaic_fl.data.sources import load
 from mosaic_fl.domains.dataset import Splits
 from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.encoders.reading import load
+from mosaic_fl.encoders.statement import encoder_figures
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
@@ -65,7 +66,7 @@ def prepare(config: Config, splits: Splits | None = None) -> RunSetup:
         )
     device = find_device(config.run.device)
     name_generator(config.generator.family)
-    splits = load(config.data, config.run.seed) if splits is None else splits
+    splits = load(config) if splits is None else splits
     models, student = architectures(config, splits.train.schema)
     card = METHODS[config.run.method]
     if card.equal_architectures:
@@ -120,7 +121,7 @@ def run(
     with journal.clock.stage("measure"):
         clients = len(setup.sites)
         scores = figures(outcome, setup.splits.test, ceiling, list(confusions.values()), device, clients)
-        scores |= benefit(scores, alone, confusions, clients)
+        scores |= benefit(scores, alone, confusions, clients) | encoder_figures(setup.splits.train.schema)
     result = simulation_result(config, setup.sites, outcome, scores, journal.clock.report())
     return conclude(result, journal, keep_stages=keep_stages)
 

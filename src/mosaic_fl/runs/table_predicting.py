@@ -9,16 +9,15 @@ from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.table.frame import Frame
 from mosaic_fl.data.table.reading import read_frame
 from mosaic_fl.data.table.rows import table_of, tell_far, tell_unread
-from mosaic_fl.data.table.values import Parsed, parse
+from mosaic_fl.data.table.values import Parsed, parse, why_no_answer
 from mosaic_fl.data.tables import tell_idle
 from mosaic_fl.domains.samples import Samples
-from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.runs.predicting import Prediction, Predictions
+from mosaic_fl.runs.predicting import Model, Prediction, Predictions
 
 BATCH = 4096  # rows at once
 
 
-def predict_rows(model: GlobalModel, data: Path, reading: ReadingConfig, device: torch.device) -> Predictions:
+def predict_rows(model: Model, data: Path, reading: ReadingConfig, device: torch.device) -> Predictions:
     """The predictions for the rows of the file `data`, which may have labels or not.
 
     Raises UsageError where it lacks a column that the model needs.
@@ -33,12 +32,12 @@ def predict_rows(model: GlobalModel, data: Path, reading: ReadingConfig, device:
     return Predictions(_predictions(model, frame, parsed, device), len(frame), ("row",), "rows")
 
 
-def _predictions(model: GlobalModel, frame: Frame, parsed: Parsed, device: torch.device) -> Iterator[Prediction]:
+def _predictions(model: Model, frame: Frame, parsed: Parsed, device: torch.device) -> Iterator[Prediction]:
     expert = model.expert()
     field = next(iter(model.schema.fields))
     for start in range(0, len(frame), BATCH):
         rows = range(start, min(start + BATCH, len(frame)))
-        errors = {row: _error(frame, parsed, row) for row in rows}
+        errors = {row: why_no_answer(frame, parsed, row) for row in rows}
         good = [row for row in rows if not errors[row]]
         values = torch.from_numpy(parsed.values[good])
         samples = Samples(model.schema.fields, {field: values})
@@ -46,10 +45,3 @@ def _predictions(model: GlobalModel, frame: Frame, parsed: Parsed, device: torch
         probabilities = dict(zip(good, outputs, strict=True))
         for row in rows:
             yield Prediction(row, "", row, tuple(probabilities.get(row, ())), errors[row])
-
-
-def _error(frame: Frame, parsed: Parsed, row: int) -> str:
-    """The reason why a row has no prediction; "" where it has one."""
-    if row in parsed.errors:
-        return parsed.errors[row]
-    return f"{frame.place(row)} has no value in any column" if parsed.empty[row] else ""

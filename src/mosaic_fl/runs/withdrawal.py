@@ -8,7 +8,7 @@ from typing import Any
 from mosaic_fl.config import Config
 from mosaic_fl.config.toml import from_toml
 from mosaic_fl.data.places import at_home
-from mosaic_fl.data.sources import load
+from mosaic_fl.encoders.reading import load
 from mosaic_fl.engines.contribution_store import ContributionStore
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
@@ -187,7 +187,7 @@ def _distillation(folder: Path, others: Mapping[int, Source], config: Config, si
     if simulation is None:
         return prepared
     try:
-        splits = load(config.data, config.run.seed)
+        splits = load(config)
     except UsageError as error:
         note(f"the new global model is not tested: {error}")
         return prepared

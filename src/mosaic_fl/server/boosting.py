@@ -24,6 +24,7 @@ NAME = "xgboost"
 RATE = 0.1
 DEPTH = 6
 PATIENCE = 20  # trees without a gain on the hold-out
+LIGHTEST = 0.001  # share of all synthetic rows that a leaf holds at least, by second derivatives
 Floats = npt.NDArray[np.float32]
 
 
@@ -53,12 +54,19 @@ def check_boosted(student: str, schema: Schema, config: DistillConfig) -> None:
 
 
 def boost(
-    student: str, schema: Schema, lesson: Lesson, config: DistillConfig, stream: Stream, monitor: Monitor
+    student: str,
+    schema: Schema,
+    lesson: Lesson,
+    config: DistillConfig,
+    stream: Stream,
+    monitor: Monitor,
+    lightest: float = LIGHTEST,
 ) -> tuple[State, dict[str, float]]:
     """The state of trees that minimise the cross-entropy with (1 − s)·teacher + s·label, and figures on the hold-out.
 
     s is each sample's share of the label. There are as many trees a class as the name says, or fewer where more of them
-    no longer gain on the hold-out. More than a hundred learn what only generators do (docs/notes/tables.md).
+    no longer gain on the hold-out. More than a hundred learn what only generators do, and so do leaves of few rows: the
+    second derivatives of a leaf sum to a share `lightest` of the rows at least (docs/notes/tables.md).
     """
     import xgboost
 
@@ -68,6 +76,7 @@ def boost(
     settings: dict[str, Any] = {
         "eta": RATE, "max_depth": DEPTH, "nthread": torch.get_num_threads(), "tree_method": "hist",
         "seed": stream.integer() % 2**31, "base_score": 0.5 if binary else 0.0, "disable_default_eval_metric": 1,
+        "min_child_weight": max(1.0, lightest * len(rest.labels)),
     }  # fmt: skip
     settings |= {"objective": "binary:logistic"} if binary else {"num_class": schema.num_classes}
     goals = [targets(part, config).numpy() for part in (rest, holdout)]
@@ -101,7 +110,7 @@ def boost_pooled(student: str, data: Dataset, config: Config) -> State:
     nobody = torch.zeros(len(data), data.schema.num_classes)
     lesson = Lesson(data.samples, data.labels, nobody, torch.ones(len(data)))
     stream = Stream(config.run.seed, "centralised")
-    return boost(student, data.schema, lesson, config.distill, stream, Recorder("centralised"))[0]
+    return boost(student, data.schema, lesson, config.distill, stream, Recorder("centralised"), lightest=0.0)[0]
 
 
 def targets(lesson: Lesson, config: DistillConfig) -> Tensor:

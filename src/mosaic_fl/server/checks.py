@@ -59,6 +59,8 @@ def check_joining(config: Config, schema: Schema, architectures: Sequence[str]) 
         )
     if config.experts.kind == "class_average":
         raise UsageError(f"experts.kind = class_average is for one field, and {fields}: set experts.kind = clients")
+    if config.meta.kind != "none" and config.meta.source == "prototypes":
+        raise UsageError(f"meta.source = prototypes is for one field, and {fields}: set meta.source = synthetic")
     if any(map(is_black_box, architectures)):
         raise UsageError(f"a black box answers for samples of one field, and {fields}: let its site send a model")
     averaged = [name for name in architectures if not joins_fields(name)]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.samples import to_tensors
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
@@ -271,13 +272,17 @@ def compatible(contributions: Sequence[Contribution]) -> list[Contribution]:
         if before.client == after.client:
             raise UsageError(f"two contributions come from client {after.client}: give every client its own --client")
         if before.schema != after.schema:
-            images = all(kind.name == "image" for c in (before, after) for kind in c.schema.fields.values())
-            way = (
-                "every site must give the same --classes (by name where they are folders) and image size"
-                if images
-                else "all sites need the same schema file (--schema)"
-            )
+            way = _way_to_agree((before.schema, after.schema))
             raise UsageError(
                 f"client {after.client} has {after.schema.difference(before.schema)} as client {before.client}: {way}"
             )
     return ordered
+
+
+def _way_to_agree(schemas: Sequence[Schema]) -> str:
+    """What sites of different schemas do."""
+    if any(schema.of_vectors for schema in schemas):
+        return "every site must give the same --encoder, classes and image size"
+    if all(kind.name == "image" for schema in schemas for kind in schema.fields.values()):
+        return "every site must give the same --classes (by name where they are folders) and image size"
+    return "all sites need the same schema file (--schema)"

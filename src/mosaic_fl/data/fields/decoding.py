@@ -1,7 +1,7 @@
 """Rows of several fields -> samples at rest, in which `present` says what a row has."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ def having_cells(cells: Mapping[str, Cells], names: list[str], missing: tuple[st
 
 def plain_frame(rows: FieldRows) -> Frame:
     """The columns that are no pictures; there must be one."""
-    return Frame(rows.source, rows.cells, rows.frame.lines)
+    return replace(rows.frame, columns=rows.cells)
 
 
 def read_fields(

@@ -15,7 +15,7 @@ from mosaic_fl.data.fields.rows import FieldRows, table_in
 from mosaic_fl.data.fields.schema_toml import read_toml_schema
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.parts import Place
-from mosaic_fl.data.table.decimal import decimal_sign
+from mosaic_fl.data.table.decimals import decimal_sign
 from mosaic_fl.data.table.draft import classes_of, tell, widened
 from mosaic_fl.data.validation import TEST_SHARE, held_out
 from mosaic_fl.domains.dataset import Dataset, Splits

@@ -8,7 +8,7 @@ import numpy as np
 from mosaic_fl.config.experiment import MISSING
 from mosaic_fl.data.labels import Numbers
 from mosaic_fl.data.names import listing
-from mosaic_fl.data.table.decimal import decimal_sign
+from mosaic_fl.data.table.decimals import decimal_sign
 from mosaic_fl.data.table.frame import Cells, Frame, Mask, missing_mask, texts
 from mosaic_fl.data.table.guess import FEW, LeftOut, guess
 from mosaic_fl.data.table.rows import labels_of, table_of

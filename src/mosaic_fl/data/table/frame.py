@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,14 @@ Mask = npt.NDArray[np.bool_]
 class Frame:
     """`columns` by name, each of the same length; `lines` are the rows' lines in a text file, empty elsewhere.
 
+    `rows` are the rows' numbers in the source, where they are not 0, 1, 2, ….
     Raises UsageError for columns of different lengths, and for a table without rows.
     """
 
     source: str
     columns: Mapping[str, Cells]
     lines: Sequence[int] = ()
+    rows: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         lengths = {name: len(cells) for name, cells in self.columns.items()}
@@ -41,7 +43,9 @@ class Frame:
 
     def place(self, row: int) -> str:
         """The line or row of a sample, for an error."""
-        return f"line {self.lines[row]} of {self.source}" if self.lines else f"row {row} of {self.source}"
+        if self.lines:
+            return f"line {self.lines[row]} of {self.source}"
+        return f"row {self.rows[row] if self.rows else row} of {self.source}"
 
     def column(self, name: str) -> Cells:
         """The cells of a column; raises UsageError, with the nearest names, where there is none of that name."""
@@ -49,16 +53,17 @@ class Frame:
             raise UsageError(f"{self.source} has no column {name!r}; it has {listing(list(self.columns), 30)}")
         return self.columns[name]
 
-    def at(self, rows: npt.NDArray[Any]) -> "Frame":
+    def at(self, chosen: npt.NDArray[Any]) -> "Frame":
         """The rows of these numbers or truth values, in this order."""
-        numbers = np.arange(len(self))[rows]
+        numbers = np.arange(len(self))[chosen]
         lines = [self.lines[row] for row in numbers.tolist()] if self.lines else ()
-        return Frame(self.source, {name: cells[numbers] for name, cells in self.columns.items()}, lines)
+        rows = [self.rows[row] for row in numbers.tolist()] if self.rows else numbers.tolist()
+        return Frame(self.source, {name: cells[numbers] for name, cells in self.columns.items()}, lines, rows)
 
     def without(self, names: Collection[str]) -> "Frame":
         """The frame without these columns."""
         columns = {name: cells for name, cells in self.columns.items() if name not in names}
-        return Frame(self.source, columns, self.lines)
+        return replace(self, columns=columns)
 
     def label_column(self, name: str) -> str:
         """The column of labels `name`; raises UsageError where that is none."""

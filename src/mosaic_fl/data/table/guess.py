@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mosaic_fl.data.names import in_order
-from mosaic_fl.data.table.decimal import has_thousands
+from mosaic_fl.data.table.decimals import has_thousands
 from mosaic_fl.data.table.frame import Cells, Mask, number, texts
 from mosaic_fl.data.table.knots import quantile_knots
 from mosaic_fl.data.table.values import TRUTH, Values, numbers

@@ -14,7 +14,7 @@ from mosaic_fl.data.delimited import CSV_SUFFIXES, read_delimited, read_header
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.parquet import as_parquet, open_parquet, read_table
 from mosaic_fl.data.table.frame import Cells, Frame, Mask, join, missing_mask
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.notes import note
 from mosaic_fl.storage.files import require_file
 
@@ -97,7 +97,8 @@ def _of_csv(file: Path) -> Frame:
         note(f"a column of {file} has no name in the header line: it is not read")
     if numbers := [name for name in named if _is_number(name)]:
         raise UsageError(
-            f"the header line of {file} has {numbers[0]!r} for a name: write a line with the names of the columns above"
+            f"the header line of {file} has {excerpt(numbers[0])} for a name: write a line with the names of the "
+            "columns above"
         )
     _require_once(named, str(file))
     columns = {name: _stripped(table.cells(name)) for name in named}
@@ -121,7 +122,7 @@ def _is_number(text: str) -> bool:
 def _require_once(titles: Sequence[str], source: str) -> None:
     name, count = Counter(titles).most_common(1)[0] if titles else ("", 0)
     if count > 1:
-        raise UsageError(f"{source} has {count} columns called {name!r}: give each a name of its own")
+        raise UsageError(f"{source} has {count} columns called {excerpt(name)}: give each a name of its own")
 
 
 def plain_columns(schema: Any, source: str, pictures: Collection[str] = ()) -> list[str]:

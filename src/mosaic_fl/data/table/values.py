@@ -68,6 +68,13 @@ def parse(frame: Frame, table: Table, rows: Mask | None = None) -> Parsed:
     return Parsed(values, columns, errors, np.asarray(np.isnan(values).all(1)))
 
 
+def why_no_answer(frame: Frame, parsed: Parsed, row: int) -> str:
+    """The reason why no model answers for a row; "" where one does."""
+    if row in parsed.errors:
+        return parsed.errors[row]
+    return f"{frame.place(row)} has no value in any column" if parsed.empty[row] else ""
+
+
 def require_columns(frame: Frame, table: Table) -> None:
     """Raise UsageError where a frame lacks a column that is never missing."""
     lacks = [column.name for column in table.columns if column.name not in frame.columns and not column.missing]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.client.contribute import Site
-from mosaic_fl.data.schema_file import load_own
+from mosaic_fl.encoders.reading import load_own
 from mosaic_fl.engines.flower.app import make_app
 from mosaic_fl.engines.flower.client import Desk
 from mosaic_fl.engines.flower.site import SiteFile, load_site
@@ -37,7 +37,7 @@ def open_site(site: SiteFile) -> Site:
         trust_own(spec)
     if site.generator:
         name_generator(site.generator)
-    data = load_own(site.data, site, site.federation(), site.schema_file)
+    data = load_own(site.data, site, site.federation(), site.schema_file, find_device(site.device))
     return Site(site.client, data, trust(site.model))
 
 

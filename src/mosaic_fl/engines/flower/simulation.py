@@ -18,8 +18,8 @@ import torch
 
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config, validate
-from mosaic_fl.data.sources import load
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.encoders.reading import load
 from mosaic_fl.engines.answer_store import ASKING
 from mosaic_fl.engines.flower.extra import QUIET, require_simulation
 from mosaic_fl.engines.flower.federation import FlowerFederation
@@ -157,7 +157,7 @@ def _sites(text: str) -> tuple[Site, ...]:
     for spec in (*config.models.clients, config.models.student):
         trust(spec)
     name_generator(config.generator.family)
-    return spread(config, load(config.data, config.run.seed), config.models.clients)
+    return spread(config, load(config), config.models.clients)
 
 
 def _backend(workers: int) -> dict[str, Any]:

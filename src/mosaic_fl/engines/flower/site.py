@@ -99,6 +99,9 @@ def _resolve_paths(path: Path, tree: dict[str, Any]) -> None:
     if isinstance(model, str) and is_onnx_file(plain := held_by(model) or model):
         prefix = model.removesuffix(plain)
         tree["model"] = prefix + str(real.parent / _expand_home(path, "model", plain))
+    encoder = tree.get("encoder")
+    if isinstance(encoder, str) and is_onnx_file(encoder):
+        tree["encoder"] = str(real.parent / _expand_home(path, "encoder", encoder))
 
 
 def _require_valid(path: Path, site: SiteFile) -> None:
@@ -113,8 +116,10 @@ def _require_valid(path: Path, site: SiteFile) -> None:
     _require_path(path, "folder", site.folder)
     plain = held_by(site.model) or site.model
     model = Path(plain) if is_onnx_file(plain) else None
+    encoder = Path(site.encoder) if is_onnx_file(site.encoder) else None
     for key, source in (
-        ("data", site.data), ("model", model), ("classes_file", site.classes_file), ("schema_file", site.schema_file),
+        ("data", site.data), ("model", model), ("encoder", encoder), ("classes_file", site.classes_file),
+        ("schema_file", site.schema_file),
         ("server.certificate", site.server.certificate), ("server.key", site.server.key),
     ):  # fmt: skip
         if source is None:

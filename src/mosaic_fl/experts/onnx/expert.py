@@ -19,6 +19,7 @@ from mosaic_fl.experts.onnx.bounds import INPUTS, MAX_BYTES
 from mosaic_fl.experts.onnx.layout import layout_of, layouts_of
 from mosaic_fl.experts.onnx.model import model_of
 from mosaic_fl.experts.onnx.own_file import with_property, without_dictionaries, without_extras
+from mosaic_fl.experts.own_columns import tell_if_useless
 from mosaic_fl.experts.training import score
 from mosaic_fl.extras import require
 from mosaic_fl.models.inference import accuracy
@@ -116,6 +117,7 @@ def fit(
 ) -> dict[str, float]:
     """Figures alone: the model comes as it is, with its property `mosaic.inputs` where this can only be tried."""
     _choose_inputs(expert, train)
+    tell_if_useless(expert.source, expert, train)
     note(f"{expert.source} is not trained here: its figures on the validation split count if it has not learnt from it")
     return score(expert, validation, device)
 

@@ -5,6 +5,20 @@ and is known by a few numbers: shares of categories, quantiles, the share of mis
 Values that fewer than ten rows of a client have, and the ten at each end, are coded away before.
 """
 
-from mosaic_fl.generators.cart.generator import FAMILY, Cart
+from mosaic_fl.domains.table.kind import MAX_COLUMNS
+from mosaic_fl.generators.cart.fit import train
+from mosaic_fl.generators.cart.generator import Cart, spec, upgrade
+from mosaic_fl.generators.family import Family
+
+FAMILY = Family(
+    conditional=True,
+    kinds=frozenset({"table"}),
+    build=Cart,
+    train=train,
+    max_latent=MAX_COLUMNS,
+    spec=spec,
+    has_steps=False,
+    upgrade=upgrade,
+)
 
 __all__ = ["FAMILY", "Cart"]

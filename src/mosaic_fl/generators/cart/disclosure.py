@@ -10,7 +10,11 @@ from torch import Tensor
 
 from mosaic_fl.domains.table import Column
 from mosaic_fl.domains.table.column import NUMBERS
+from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.cart.trees import LEAST
+
+MOST_CODES = 64  # values of a number that are told one by one
+COVER = 0.9  # share of a number's values beside the most frequent one that such values have to be
 
 
 def coarsen(values: Tensor, column: Column) -> Tensor:
@@ -27,6 +31,42 @@ def coarsen(values: Tensor, column: Column) -> Tensor:
     other = torch.nan if column.missing else float(codes[counts.argmax()])
     rare = torch.isin(values, codes[counts < LEAST])
     return values.masked_fill(rare, other)
+
+
+def common_values(values: Tensor, column: Column) -> Tensor:
+    """The values that a column of numbers has in nearly all rows, float32 (k,) in ascending order; (0,) for others.
+
+    Each of them is in `LEAST` of the rows (n,) or more. So their shares tell of nobody, and keep what quantiles lose:
+    how often a whole number comes. Where most rows have one value, as 0, these are nearly all of the other rows, too.
+    """
+    present = values[~values.isnan()]
+    if column.type not in NUMBERS or not len(present):
+        return torch.zeros(0)
+    distinct, counts = present.unique(return_counts=True)
+    is_common = counts >= LEAST
+    most = int(counts.max())
+    covers = int(counts[is_common].sum()) - most >= COVER * (len(present) - most)
+    return distinct[is_common] if covers and int(is_common.sum()) <= MOST_CODES else torch.zeros(0)
+
+
+def nearest(values: Tensor, codes: Tensor) -> Tensor:
+    """The number of the nearest of `codes` (k,), ascending, for each of `values` (n,); NaN stays."""
+    ends = (codes[1:] + codes[:-1]) / 2
+    numbers = torch.bucketize(values.nan_to_num(0.0), ends).float()
+    return numbers.masked_fill(values.isnan(), torch.nan)
+
+
+def decode(numbers: Tensor, codes: Tensor) -> Tensor:
+    """The inverse of `nearest` for `codes`: the value of each number (n,), NaN for NaN."""
+    return codes[numbers.nan_to_num(0.0).long()].masked_fill(numbers.isnan(), torch.nan)
+
+
+def check_codes(codes: Tensor, column: Column) -> None:
+    """Raise UsageError unless `codes` (k,), which may come from anywhere, are ascending values of the column."""
+    values = codes.cpu()
+    inside = (values >= np.float32(column.low)) & (values <= np.float32(column.high))
+    if not bool(inside.all()) or bool((values.diff() <= 0).any()):
+        raise UsageError(f"the generator's codes of column {column.name!r} are out of its range, or do not increase")
 
 
 def public_rows(columns: tuple[Column, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The generator: a tree a column, each with the summaries of its leaves; its state, its fit, its draws."""
+"""The generator: a tree a column, each with the summaries of its leaves; its state and its draws."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.config import GeneratorConfig
-from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.domains.table import Table
-from mosaic_fl.domains.table.kind import MAX_COLUMNS
+from mosaic_fl.domains.table import Column, Table
+from mosaic_fl.domains.table.column import NUMBERS
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.cart import disclosure, leaves
-from mosaic_fl.generators.cart.trees import BYTES, LEAST, Tree, from_bytes, grow, to_bytes, tree_of
-from mosaic_fl.generators.family import Family
-from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.generators.cart.disclosure import MOST_CODES
+from mosaic_fl.generators.cart.grouping import MOST_TREES, groups
+from mosaic_fl.generators.cart.trees import BYTES, LEAST, Tree, from_bytes, tree_of
 from mosaic_fl.numerics.states import State
-from mosaic_fl.training.monitor import Monitor
 
 QUANTILES = 9  # of numbers in a leaf
-OWN_ROWS = 50  # of a class from which on it has trees of its own
-MOST_TREES = 4096  # of a state: each costs time and memory however small it is
 MOST_NODES = 2**20  # of all trees of a received state
 EDGE = 1e-6  # distance of a uniform number from 0 and 1
 USUAL_DEPTH = 12
@@ -40,10 +36,13 @@ class Cart(Generator):
     `group` int64 (C,) is the group of each class, `nodes` int64 (G, D) are the nodes of each tree. Its nodes'
     `feature` uint8 (N, 3), its splits' `threshold` float32 and its leaves' `summary` float32 follow each other, group
     after group. A tree reads the class, one-hot, and the columns before its own in the form of a network. `width` in
-    the specification is the number of quantiles.
+    the specification is the number of quantiles. `coded` int64 (D,) says of how many values, its `codes`, a column of
+    numbers is; 0 for one whose leaves tell quantiles. The codes of all columns follow each other, float32.
     """
 
     conditional = True
+    coded: Tensor
+    codes: Tensor
     group: Tensor
     nodes: Tensor
     feature: Tensor
@@ -63,7 +62,23 @@ class Cart(Generator):
         self.table = table
         self.columns = [Table((column,)) for column in table.columns]
         self.register_buffer("group", torch.zeros(schema.num_classes, dtype=torch.int64))
+        self.code([torch.zeros(0)] * len(self.columns))
         self.resize([[1] * len(self.columns)])
+
+    def code(self, codes: Sequence[Tensor]) -> None:
+        """Tell columns by shares of their `codes`, ascending float32 (k,), by column; (0,) where it has none."""
+        device = self.group.device
+        self.lengths = [len(values) for values in codes]  # beside `coded`: on the meta device that has no values
+        self.register_buffer("coded", torch.tensor(self.lengths, device=device))
+        self.register_buffer("codes", torch.cat(list(codes)).to(device))
+
+    @property
+    def forms(self) -> list[Column]:
+        """The columns as leaves tell of them: one with codes as if these were categories."""
+        return [
+            Column(column.name, "category", tuple(map(str, range(count))), missing=column.missing) if count else column
+            for column, count in zip(self.table.columns, self.lengths, strict=True)
+        ]
 
     @property
     def classes(self) -> int:
@@ -73,7 +88,7 @@ class Cart(Generator):
     @property
     def sizes(self) -> list[int]:
         """How many numbers say what a leaf holds, by column."""
-        return [leaves.size(column, self.spec.width) for column in self.table.columns]
+        return [leaves.size(form, self.spec.width) for form in self.forms]
 
     def resize(self, counts: Sequence[Sequence[int]]) -> None:
         """Make room for groups of trees of so many nodes, whose leaves say nothing yet."""
@@ -92,9 +107,10 @@ class Cart(Generator):
 
     def fit_to(self, state: State) -> Self:
         """As `Generator.fit_to`; raises UsageError for trees that are too large, or for numbers that are no trees."""
-        nodes = state.get("nodes", self.nodes)
-        if nodes.ndim != 2 or nodes.shape[1] != len(self.columns) or nodes.dtype != torch.int64:
+        nodes = state.get("nodes")
+        if nodes is None or nodes.ndim != 2 or nodes.shape[1] != len(self.columns) or nodes.dtype != torch.int64:
             return self  # the check of shapes says so
+        self._make_room(state.get("coded"))
         if not 1 <= len(nodes) <= self.classes:
             raise UsageError(f"the generator has {len(nodes)} groups of trees for {self.classes} classes")
         if nodes.numel() > MOST_TREES:
@@ -112,10 +128,23 @@ class Cart(Generator):
         self.resize(counts)
         return self
 
+    def _make_room(self, coded: Tensor | None) -> None:
+        """Room for the codes of columns that have `coded` of them, which may come from anywhere."""
+        if coded is None or coded.shape != self.coded.shape or coded.dtype != torch.int64:
+            return
+        for column, count in zip(self.table.columns, coded.tolist(), strict=True):
+            if not 0 <= count <= (MOST_CODES if column.type in NUMBERS else 0):
+                raise UsageError(
+                    f"the generator's column {column.name!r} has {count} codes: 0..{MOST_CODES} of numbers, 0 of others"
+                )
+        self.code([torch.zeros(count) for count in coded.tolist()])
+
     def expect(self, counts: Sequence[int]) -> Self:
-        """As `Generator.expect`: as many leaves as the rows can fill."""
-        rows = torch.tensor(list(counts), dtype=torch.int64)
-        sums = torch.bincount(_groups(rows, len(self.columns)), weights=rows.double()).long().tolist()
+        """As `Generator.expect`: as many leaves as the rows can fill, and whole numbers with as many codes."""
+        rows = torch.tensor(list(counts), dtype=torch.int64, device="cpu")  # sizes are planned on the meta device
+        most = min(MOST_CODES, sum(counts) // LEAST)
+        self.code([torch.zeros(most * (column.type == "whole")) for column in self.table.columns])
+        sums = torch.bincount(groups(rows, len(self.columns)), weights=rows.double()).long().tolist()
         self.resize([[2 * max(1, rows // LEAST) - 1] * len(self.columns) for rows in sums])
         return self
 
@@ -124,8 +153,10 @@ class Cart(Generator):
         if bool((self.group < 0).any()) or bool((self.group >= len(self.nodes)).any()):
             raise UsageError("the generator has a class without trees")
         for trees in self.trees:
-            for column, (_, summary) in zip(self.table.columns, trees, strict=True):
-                leaves.check(summary, column)
+            for form, (_, summary) in zip(self.forms, trees, strict=True):
+                leaves.check(summary, form)
+        for column, codes in zip(self.table.columns, self.codes.split(self.lengths), strict=True):
+            disclosure.check_codes(codes, column)
 
     @cached_property
     def trees(self) -> list[list[tuple[Tree, Tensor]]]:
@@ -163,8 +194,11 @@ class Cart(Generator):
         inputs = torch.zeros(len(u), self.classes + self.table.encoding.width)
         inputs[torch.arange(len(u)), classes] = 1.0
         end = self.classes
+        codes = self.codes.cpu().split(self.lengths)
+        forms = self.forms
         for place, (column, (tree, summary)) in enumerate(zip(self.columns, trees, strict=True)):
-            values[:, place] = leaves.draw(summary[tree.leaf_of(inputs)], u[:, place], column.columns[0])
+            told = leaves.draw(summary[tree.leaf_of(inputs)], u[:, place], forms[place])
+            values[:, place] = disclosure.decode(told, codes[place]) if len(codes[place]) else told
             inputs[:, end : end + column.shape[0]] = column.to_network(values[:, place : place + 1])
             end = end + column.shape[0]
         return values
@@ -194,84 +228,6 @@ class _Step(nn.Module):
         return torch.where(goes_left, node + 1, node)
 
 
-def train(
-    data: Dataset,
-    expert: nn.Module | None,
-    config: GeneratorConfig,
-    stream: Stream,
-    device: torch.device,
-    monitor: Monitor,
-) -> Cart:
-    """The trees of `data`, column after column in the order of the schema, on the CPU in eval mode.
-
-    A class with enough rows has trees of its own, so that nothing of what tells it apart is lost to a split that was
-    worth more elsewhere.
-    """
-    from threadpoolctl import threadpool_limits
-
-    cart = Cart(spec(config, data.schema), data.schema)
-    values = data.samples.only
-    labels = data.labels
-    if len(data) < LEAST:  # too few to tell anything of
-        values = disclosure.public_rows(cart.table.columns)
-        labels = torch.zeros(LEAST, dtype=torch.int64)
-    else:
-        columns = zip(values.T, cart.table.columns, strict=True)
-        values = torch.stack([disclosure.coarsen(column, of) for column, of in columns], 1)
-    classes = torch.nn.functional.one_hot(labels, cart.classes).float()
-    inputs = torch.cat([classes, cart.table.to_network(values)], 1)
-    cart.group = _groups(torch.bincount(labels, minlength=cart.classes), len(cart.columns))
-    groups = cart.group[labels]
-    parts = list[tuple[Tensor, Tensor, Tensor]]()
-    total = int(cart.group.max()) + 1
-    for number in range(total):
-        mine = groups == number
-        with threadpool_limits(1):
-            parts += _grow(cart, values[mine], inputs[mine], stream.integer() + number)
-        monitor.progress(number + 1, total)
-    features, thresholds, numbers = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    cart.nodes = torch.tensor([len(feature) for feature, _, _ in parts]).view(total, -1)
-    cart.feature = to_bytes(features)
-    cart.threshold = thresholds
-    cart.summary = numbers
-    return cart.eval()
-
-
-def _groups(counts: Tensor, columns: int) -> Tensor:
-    """The group of each class, int64 (C,), by its rows: a class of `OWN_ROWS` has its own; all others share the first.
-
-    Where these have fewer than `LEAST` rows together, they are in the group of the class with the most rows. There is
-    no shared group where no class with rows needs it; classes without rows are then in the first. Where there were
-    more than `MOST_TREES` trees of as many `columns`, the classes with the most rows have trees of their own.
-    """
-    own = counts >= OWN_ROWS
-    most = max(1, MOST_TREES // columns)
-    if int(own.sum()) + bool(counts[~own].any()) > most:
-        first = counts.argsort(descending=True, stable=True)[: most - 1]
-        own = torch.zeros_like(own).index_fill(0, first, True)
-    few = int(counts[~own].sum())
-    shared = few >= LEAST or not bool(own.any())
-    group = torch.where(own, own.cumsum(0) - 1 + shared, 0)
-    if not shared:
-        group[~own & (counts > 0)] = group[counts.argmax()]
-    return group
-
-
-def _grow(cart: Cart, values: Tensor, inputs: Tensor, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """By column (feature, thresholds, summaries) of the trees of rows at rest `values`, in the form of `inputs`."""
-    result = list[tuple[Tensor, Tensor, Tensor]]()
-    end = cart.classes
-    for place, column in enumerate(cart.columns):
-        before = inputs[:, :end]
-        end = end + column.shape[0]
-        feature, threshold = grow(before.numpy(), inputs[:, end - column.shape[0] : end].numpy(), seed)
-        tree = tree_of(feature, threshold, before.shape[1])
-        leaf = tree.leaf_of(before)
-        summary = leaves.summarise(values[:, place], leaf, tree.leaves, column.columns[0], cart.spec.width)
-        result.append((feature, threshold, summary.flatten()))
-    return result
-
-
 def spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
     """As many latents as columns, and `QUANTILES` for the width."""
     return GeneratorSpec("cart", len(_table(schema).columns), QUANTILES)
@@ -284,12 +240,9 @@ def _table(schema: Schema) -> Table:
     return kind
 
 
-FAMILY = Family(
-    conditional=True,
-    kinds=frozenset({"table"}),
-    build=Cart,
-    train=train,
-    max_latent=MAX_COLUMNS,
-    spec=spec,
-    has_steps=False,
-)
+def upgrade(state: State) -> State:
+    """The state of an earlier version, none of whose columns has codes, in the form of today."""
+    nodes = state.get("nodes")
+    if nodes is None or nodes.ndim != 2 or not {"coded", "codes"}.isdisjoint(state):
+        return state
+    return {**state, "coded": torch.zeros(nodes.shape[1], dtype=torch.int64), "codes": torch.zeros(0)}

@@ -13,6 +13,7 @@ from mosaic_fl.domains.image.prior.strokes import strokes
 # Share of each kind, (leaves, noise, strokes, gratings): grey task data are more often drawings.
 GREY = (0.3, 0.1, 0.5, 0.1)
 COLOUR = (0.5, 0.2, 0.15, 0.15)
+STROKES = 2  # the place of stroke drawings there
 
 
 def procedural(n: int, shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
@@ -24,8 +25,13 @@ def procedural(n: int, shape: tuple[int, int, int], rng: torch.Generator) -> Ten
     for kind in kinds.unique().tolist():
         mine = (kinds == kind).nonzero().flatten()
         pictures = _pictures(kind, len(mine), height, width, rng)
-        images[mine] = finish(pictures, shape, rng, drawings=kind == 2)
+        images[mine] = finish(pictures, shape, rng, drawings=kind == STROKES)
     return images
+
+
+def drawings(n: int, shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
+    """n stroke drawings alone, uint8 (n, *shape)."""
+    return finish(_pictures(STROKES, n, *shape[1:], rng), shape, rng, drawings=True)
 
 
 def _pictures(kind: int, n: int, height: int, width: int, rng: torch.Generator) -> Tensor:

@@ -1,0 +1,96 @@
+"""`mosaic schema --statistics` at a site, and `mosaic schema --merge` of the files of all."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mosaic_fl.cli.files import require_free
+from mosaic_fl.config import ReadingConfig
+from mosaic_fl.errors import UsageError
+
+SCHEMA = ".toml"  # the suffix of a schema of tables
+MOST = 30  # columns that are listed
+UNPROTECTED = (
+    "Not protected by ε: the names of columns, their types, why a column is left out, the label's name, words for a "
+    "missing value"
+)
+
+
+@dataclass(frozen=True)
+class SiteOptions:
+    """What the options of `--statistics` say."""
+
+    label: str
+    client: int
+    least: int
+    ignore: Sequence[str]
+    missing: Sequence[str]
+    public: Sequence[str]
+    epsilon: float | None
+
+
+def write_statistics(data: Path, reading: ReadingConfig, options: SiteOptions, out: Path) -> None:
+    """Write the statistics of one site's table, and print what they tell."""
+    from mosaic_fl.data.table.public import public_of_options
+    from mosaic_fl.data.table.reading import read_frames
+    from mosaic_fl.data.table.survey import Survey, survey
+    from mosaic_fl.data.tables import tell_idle
+
+    tell_idle(reading, str(data))
+    public = public_of_options(options.public)
+    how = Survey(options.client, options.least, options.ignore, options.missing, public, options.epsilon)
+    told = survey(read_frames([data], str(data)), options.label, how)
+    told.save(out)
+    for line in told.lines(MOST):
+        print(line, file=sys.stderr)
+    if told.epsilon is not None:
+        print(
+            f"ε = {told.epsilon:g} and δ = {told.delta:g} in all: every count has noise. Each further file of these "
+            f"rows spends as much again\n{UNPROTECTED}",
+            file=sys.stderr,
+        )
+    print(f"{out}: {out.stat().st_size:,} bytes · client {told.client}")
+
+
+def merge_statistics(files: Sequence[Path], out: Path | None, force: bool) -> None:
+    """Print or write the schema of all sites, and what to know of it."""
+    if out is not None:
+        require_toml(out)
+        require_free(out, force, *files)
+    from mosaic_fl.data.fields.schema_toml import schema_toml
+    from mosaic_fl.data.table.draft import tell
+    from mosaic_fl.data.table.merging import merge
+    from mosaic_fl.data.table.site_statistics import Statistics
+    from mosaic_fl.data.table.sketch import most_error
+    from mosaic_fl.storage.files import write_atomic
+
+    sites = [Statistics.load(file) for file in files]
+    merged = merge(sites)
+    tell(merged, "the sites")
+    rows = sum(site.rows for site in sites)
+    error = most_error([site.rows for site in sites], [site.least for site in sites])
+    print(f"{len(sites)} site{'s' * (len(sites) != 1)}, {rows:,} rows: {merged.schema.summary}", file=sys.stderr)
+    if any(site.epsilon is not None for site in sites):
+        noisy = ", ".join(f"{site.epsilon:g} (client {site.client})" for site in sites if site.epsilon is not None)
+        print(f"Counts are noisy, ε = {noisy}: knots are as exact as the noise lets them", file=sys.stderr)
+    else:
+        print(f"Knots are quantiles of all rows within {error:,} ranks", file=sys.stderr)
+    text = schema_toml(merged.schema, list(merged.left_out))
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_atomic(out, text)
+        print(f"Schema: {out}")
+
+
+def require_toml(out: Path) -> None:
+    """Raise UsageError unless a file to write has the suffix of a schema of tables."""
+    if out.suffix.lower() != SCHEMA:
+        raise UsageError(f"--out {out}: a schema of tables is TOML, so end its name in .toml")
+
+
+def require_none(option: str, values: Mapping[str, object]) -> None:
+    """Raise UsageError where other options are there beside `option`, which has no use for them."""
+    if idle := [name for name, value in values.items() if value not in (None, False)]:
+        raise UsageError(f"{option} has no use for {', '.join(idle)}: leave out what does not belong to it")

