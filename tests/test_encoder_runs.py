@@ -153,6 +153,14 @@ def test_a_python_program_encodes_arrays_and_predicts_from_them(digits: Dataset)
     assert model.evaluate(digits.images, digits.labels).accuracy > 0.9
 
 
+def test_a_table_s_rows_are_vectors_with_the_figures_of_tables(tmp_path: Path) -> None:
+    words = ["--method", "fedavg", "--rounds", "2", "--encoder", "auto", "--out", "run"]
+    mosaic("run", "--data", "breast_cancer", *words, *FEW, cwd=tmp_path)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["encoder"]["name"] == "encoding"
+    assert result["quality"]["served"]["auroc"] > 0.9
+
+
 def test_without_a_name_nothing_is_encoded(digits: Dataset) -> None:
     splits = Splits("digits", digits, digits)
     assert encode_splits(splits, "") is splits

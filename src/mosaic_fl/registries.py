@@ -51,6 +51,7 @@ ENCODERS: "Registry[EncoderFamily]" = Registry(
     {
         "gabor": "mosaic_fl.encoders.gabor:GABOR",
         "efficientnet-lite0": "mosaic_fl.encoders.efficientnet:EFFICIENTNET",
+        "strokes": "mosaic_fl.encoders.strokes:STROKES",
         "encoding": "mosaic_fl.encoders.columns:COLUMNS",
         "onnx": "mosaic_fl.encoders.onnx_file:ONNX_FILE",
         "timm": "mosaic_fl.encoders.timm:TIMM",
