@@ -32,7 +32,7 @@ fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_run.py --reader $(READER) --count $(COUNT) --seed $(SEED) \
 		--start $(START) --out build/fuzz
 
-# The files of public encoders that the package holds, bit for bit: a minute.
+# The files of public encoders that the package holds, bit for bit: two minutes.
 encoders: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m mosaic_fl.encoders.making src/mosaic_fl/encoders
 

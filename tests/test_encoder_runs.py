@@ -62,6 +62,8 @@ def test_a_model_predicts_from_pictures_and_from_their_vectors_alike(folder: Pat
     assert torch.equal(model.logits(images.images), logits)
     assert torch.equal(model.logits(vectors.samples.only), logits)
     assert model.evaluate(images.images[:, 0], images.labels).accuracy > 0.9
+    assert torch.equal(model.logits(images.images[0]), model.logits(images.images[:1]))
+    assert torch.equal(model.logits(vectors.samples.only[0]), model.logits(vectors.samples.only[:1]))
     (folder / "pictures").mkdir()
     for row in range(20):
         (folder / "pictures" / f"{row:02}.png").write_bytes(png(images.images[row, 0].numpy()))
@@ -151,6 +153,14 @@ def test_a_python_program_encodes_arrays_and_predicts_from_them(digits: Dataset)
     contribution = mosaic_fl.contribute(vectors, model="mlp:64", client=0, settings=few)
     model = GlobalModel(contribution.architecture, contribution.schema, dict(contribution.expert))
     assert model.evaluate(digits.images, digits.labels).accuracy > 0.9
+
+
+def test_a_table_s_rows_are_vectors_with_the_figures_of_tables(tmp_path: Path) -> None:
+    words = ["--method", "fedavg", "--rounds", "2", "--encoder", "auto", "--out", "run"]
+    mosaic("run", "--data", "breast_cancer", *words, *FEW, cwd=tmp_path)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["encoder"]["name"] == "encoding"
+    assert result["quality"]["served"]["auroc"] > 0.9
 
 
 def test_without_a_name_nothing_is_encoded(digits: Dataset) -> None:

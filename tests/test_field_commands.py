@@ -17,15 +17,17 @@ from mosaic_fl.data.export import save_parquet
 from mosaic_fl.data.fields.schema_toml import read_label_column, schema_of_toml, schema_toml
 from mosaic_fl.data.schema_file import load_own, read_schema
 from mosaic_fl.data.sources import load_file
+from mosaic_fl.deploy.prepare import check_data
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image import Image
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Table
+from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.runs.field_predicting import predict_fields
+from mosaic_fl.runs.any_predicting import predict_any
 from test_field_reading import SCHEMA, VIEWS, as_expected
 from views import FEW
 
@@ -117,6 +119,14 @@ class TestSchema:
         out = mosaic("schema", "other.csv", "--check", file, "--skip-broken", cwd=tmp_path)
         assert "2 of 32 images in column 'xray' cannot be read, the first:" in out
 
+    def test_a_column_of_pictures_called_as_the_field_of_the_others_is_refused(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = patients(tmp_path)
+        path.write_text(path.read_text().replace("xray", "table", 1))
+        words = ("schema", str(path), "--label-column", "outcome", "--image-column", "table")
+        assert "table is the field of the other columns: name that column of pictures anew" in fails(capsys, *words)
+
     def test_wrong_words(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = patients(tmp_path)
         words = ("schema", str(path), "--label-column", "outcome")
@@ -174,7 +184,7 @@ class Fake:
 def predicted(path: Path, schema: Schema = SCHEMA) -> tuple[list[float], list[str], Fake]:
     """The probability of the second class of each row (0 where there is an error), the errors, and the model."""
     model = Fake(schema)
-    outcome = predict_fields(cast("GlobalModel", model), path, ReadingConfig(), torch.device("cpu"))
+    outcome = predict_any(cast("GlobalModel", model), path, ReadingConfig(), torch.device("cpu"))
     predictions = list(outcome.predictions)
     assert [prediction.image for prediction in predictions] == list(range(outcome.total))
     second = [round(prediction.probabilities[1], 3) if prediction.probabilities else 0.0 for prediction in predictions]
@@ -219,10 +229,29 @@ class TestPredict:
         assert not any(errors)
         assert model.asked[0].values["xray"].shape == (4, 1, 4, 4)
 
+    def test_columns_of_images_that_are_no_fields_of_the_model_are_refused(self, tmp_path: Path) -> None:
+        rows = Schema({"table": SCHEMA.fields["table"]}, OUTCOMES)
+        reading = ReadingConfig(image_columns=("xray", "photo"))
+        with pytest.raises(UsageError, match="the schema says rows of 2 columns, 2 classes: leave out --image-column"):
+            predict_any(cast("GlobalModel", Fake(rows)), patients(tmp_path), reading, torch.device("cpu"))
+
     def test_a_file_without_any_field_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_text("name,size\nx,1\n")
         with pytest.raises(UsageError, match="has none of the model's fields: it has name, size"):
             predicted(tmp_path / "a.csv")
+
+
+def test_a_deployed_site_s_data_are_checked_by_its_schema_of_fields(tmp_path: Path) -> None:
+    drafted(tmp_path, *IMAGES)
+    patients(tmp_path, name="site.csv", without=("photo",))
+    head = 'client = 0\ndata = "site.csv"\nfolder = "site"\nschema_file = "s.toml"\n'
+    end = '[server]\naddress = "localhost:9000"\n'
+    file = tmp_path / "client.toml"
+    file.write_text(f'{head}model = "fusion:8"\n{end}')
+    check_data(load_site(file))
+    file.write_text(f'{head}model = "fusion:8"\nimage_columns = ["mri"]\n{end}')
+    with pytest.raises(UsageError, match="the schema has the image columns photo, xray: leave out --image-column mri"):
+        check_data(load_site(file))
 
 
 def test_sites_with_some_fields_make_one_model_that_predicts_from_any(tmp_path: Path) -> None:

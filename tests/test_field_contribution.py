@@ -100,6 +100,26 @@ def test_a_forest_reads_all_fields_of_its_client_or_nothing(data: Dataset) -> No
     assert bool(answers_of(expert, data.samples[:2].with_fields(["table"])).isnan().all())
 
 
+def test_a_forest_learns_from_samples_that_have_all_its_fields(data: Dataset) -> None:
+    """Those of its validation split count that have both; where no sample has both there is no forest."""
+    rows = torch.arange(len(data))
+
+    def lacking(left: torch.Tensor, table: torch.Tensor) -> Dataset:
+        samples = data.samples.with_fields(["left", "table"])
+        return Dataset(
+            replace(samples, present={**samples.present, "left": left, "table": table}), data.labels, data.schema
+        )
+
+    with pytest.raises(UsageError, match="no sample has all of left, table, which random_forest:5 needs: name fusion"):
+        mosaic_fl.contribute(lacking(rows % 2 == 0, rows % 2 == 1), model="random_forest:5", client=0, settings=FEW)
+    mixed = lacking(rows < 100, rows >= 0)
+    of_both, of_all = (
+        mosaic_fl.contribute(mixed, model=model, client=0, settings=FEW).validation["samples"]
+        for model in ("random_forest:5", "fusion:4")
+    )
+    assert 0 < of_both < of_all
+
+
 def test_models_that_do_not_fit_the_fields_are_refused(data: Dataset) -> None:
     with pytest.raises(UsageError, match="'cnn:4' reads one field, and this site has left, right: name fusion"):
         made(data, 0, "cnn:4", "left", "right")

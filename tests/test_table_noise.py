@@ -1,5 +1,6 @@
 """Statistics with noise: what is told, what is protected, and what is refused."""
 
+from dataclasses import replace
 from fractions import Fraction
 from math import exp, log
 
@@ -10,6 +11,7 @@ from mosaic_fl.data.federated_statistics import statistics
 from mosaic_fl.data.table import noise as noise_file
 from mosaic_fl.data.table.merging import merge
 from mosaic_fl.data.table.noise import DELTA, Noise
+from mosaic_fl.data.table.pooled import pool
 from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.errors import UsageError
 
@@ -100,3 +102,26 @@ def test_the_cells_of_a_range_do_not_gain_rows_by_clipping() -> None:
 def test_what_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         statistics(ROWS, "outcome", **{"client": 0, **options})  # type: ignore[arg-type]
+
+
+def test_sums_are_told_where_they_are_asked_for() -> None:
+    """0..99 with the outermost points 5 and 90: 0..4 count as 5, and 91..99 as 90."""
+    told = statistics({"x": list(range(100))[::-1], "y": [1, 2] * 50}, ["a", "b"] * 50, client=0, sums=True)
+    assert [column.total for column in told.columns] == [4950 + 15 - 45, 150]
+    other = statistics({"x": [10] * 100, "y": [1, 2] * 50}, ["a", "b"] * 50, client=1, sums=True)
+    means = [column.mean for column in pool([told, other])]
+    assert means == [(4920 + 1000) / 200, 1.5]
+    assert statistics({"y": [1, 2] * 50}, ["a", "b"] * 50, client=0).columns[0].total is None
+    silent = replace(other, columns=(replace(other.columns[1], total=None),))
+    assert pool([told, silent])[1].mean is None
+
+
+def test_a_row_changes_a_noisy_sum_by_its_greatest_value_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scale of 4 queries with ε = 1 is 4, and the greatest value 120 is 2¹⁶ parts: 4 · 2¹⁶ parts are 480."""
+    scales = list[Fraction]()
+    monkeypatch.setattr(noise_file, "discrete_laplace", lambda scale: scales.append(scale) or int(scale))
+    rows = {"age": [30, 40] * 500, "outcome": ["a", "b"] * 500}
+    told = statistics(rows, "outcome", client=0, epsilon=1, public=PUBLIC, sums=True)
+    assert max(scales) == 4 * 2**16
+    assert sorted(scales)[:-1] == [Fraction(4)] * (len(scales) - 1)
+    assert told.columns[0].total == pytest.approx(35_000 + 480, abs=1)

@@ -55,6 +55,15 @@ def test_the_commands_of_two_sites(tmp_path: Path) -> None:
         assert "can be used with c.toml" in mosaic("schema", f"{name}.csv", "--check", "c.toml", cwd=tmp_path)
 
 
+def test_the_merge_prints_means_of_sums(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", *ROWS)
+    mosaic("schema", "a.csv", *STATISTICS, "0", "--sums", "--out", "a.statistics", cwd=tmp_path)
+    errors = io.StringIO()
+    mosaic("schema", "--merge", "a.statistics", cwd=tmp_path, err=errors)
+    assert "1 site, 80 rows" in errors.getvalue()
+    assert "'stage': mean 1.5, 0 missing" in errors.getvalue()
+
+
 def test_noise_is_told_on_the_screen(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", *ROWS)
     shown = io.StringIO()
@@ -145,6 +154,9 @@ NAN = float("nan")
         ({"columns": [AGE | {"points": [20.0, 40.0, 30.0]}]}, "points or a range that do not increase"),
         ({"columns": [AGE | {"points": [float(i) for i in range(900)], "counts": [5] * 900}]}, "has 900 points"),
         ({"columns": [AGE | {"range": [9.0, 1.0]}]}, "points or a range that do not increase"),
+        ({"columns": [AGE | {"total": NAN}]}, "has nan for a sum"),
+        ({"columns": [AGE | {"total": 3}]}, "has 3 for a sum"),
+        ({"columns": [STAGE | {"total": 3.0}]}, "is category, and has numbers"),
         ({"columns": [AGE | {"range": [9.0]}]}, "its range has no two ends"),
         ({"columns": [AGE | {"range": None}]}, "its range"),
         ({"columns": [AGE | {"type": "integer"}]}, "has the type 'integer'"),

@@ -57,6 +57,7 @@ def schema(
         list[str] | None,
         typer.Option("--public", metavar="NAME=LOW:HIGH", help="of --statistics: a public range, or NAME=WORD,…"),
     ] = None,
+    sums: Annotated[bool, typer.Option("--sums", help="of --statistics: sums of numbers, for means")] = False,
     merge: Annotated[bool, typer.Option("--merge", help="make the schema of all sites' statistics")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="write here instead of the screen")] = None,
     force: Force = False,
@@ -68,7 +69,7 @@ def schema(
     """
     for file in files:
         existing(file)
-    site = {"--client": client, "--epsilon": epsilon, "--public": public}
+    site = {"--client": client, "--epsilon": epsilon, "--public": public, "--sums": sums}
     if merge:
         own = {f"--{name.removeprefix('data.').replace('_', '-')}": value for name, value in reading.items()}
         own |= {"--ignore": ignore, "--missing": missing, "--check": check, "--least-rows": least_rows}
@@ -101,7 +102,7 @@ def schema(
         require_free(out, force, data)
         if settings.image_columns:
             raise UsageError("statistics are of tables: leave out --image-column, and add the images to the schema")
-        options = SiteOptions(settings.label_column, client, least, ignored, empty, public or [], epsilon)
+        options = SiteOptions(settings.label_column, client, least, ignored, empty, public or [], epsilon, sums)
         write_statistics(data, settings, options, out)
         return
     if out:

@@ -28,6 +28,7 @@ class SiteOptions:
     missing: Sequence[str]
     public: Sequence[str]
     epsilon: float | None
+    sums: bool
 
 
 def write_statistics(data: Path, reading: ReadingConfig, options: SiteOptions, out: Path) -> None:
@@ -39,7 +40,7 @@ def write_statistics(data: Path, reading: ReadingConfig, options: SiteOptions, o
 
     tell_idle(reading, str(data))
     public = public_of_options(options.public)
-    how = Survey(options.client, options.least, options.ignore, options.missing, public, options.epsilon)
+    how = Survey(options.client, options.least, options.ignore, options.missing, public, options.epsilon, options.sums)
     told = survey(read_frames([data], str(data)), options.label, how)
     told.save(out)
     for line in told.lines(MOST):
@@ -61,6 +62,7 @@ def merge_statistics(files: Sequence[Path], out: Path | None, force: bool) -> No
     from mosaic_fl.data.fields.schema_toml import schema_toml
     from mosaic_fl.data.table.draft import tell
     from mosaic_fl.data.table.merging import merge
+    from mosaic_fl.data.table.pooled import pool
     from mosaic_fl.data.table.site_statistics import Statistics
     from mosaic_fl.data.table.sketch import most_error
     from mosaic_fl.storage.files import write_atomic
@@ -76,6 +78,9 @@ def merge_statistics(files: Sequence[Path], out: Path | None, force: bool) -> No
         print(f"Counts are noisy, ε = {noisy}: knots are as exact as the noise lets them", file=sys.stderr)
     else:
         print(f"Knots are quantiles of all rows within {error:,} ranks", file=sys.stderr)
+    for column in pool(sites):
+        if (mean := column.mean) is not None:
+            print(f"{column.name!r}: mean {mean:.4g}, {column.absent:,} missing", file=sys.stderr)
     text = schema_toml(merged.schema, list(merged.left_out))
     if out is None:
         sys.stdout.write(text)

@@ -15,10 +15,12 @@ from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
 from mosaic_fl.experts.answers.kind import is_black_box
+from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of
-from mosaic_fl.experts.reading import built_on, check_fields
+from mosaic_fl.experts.reading import built_on, check_fields, rows_for
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.randomness import Stream
@@ -64,7 +66,11 @@ def contribute(
     if train.schema.joins:
         check_fields(site.architecture, train.schema, train.samples.fields)
     inputs = built_on(site.architecture, train.schema, train.samples.fields)
-    seen = train.part(tuple(inputs.fields))
+    seen = rows_for(site.architecture, train, inputs)
+    if not len(seen):
+        raise UsageError(
+            f"no sample has all of {', '.join(inputs.fields)}, which {site.architecture} needs: name fusion"
+        )
     kind = kind_of(site.architecture)
     with Stream(config.run.seed, "init", site.client).ambient():
         expert = kind.make(site.architecture, inputs)
@@ -78,7 +84,7 @@ def contribute(
         expert = kind_of(trained.architecture).load(trained.architecture, inputs, trained.expert, "its own model")
     if trained is None:
         stream = Stream(config.run.seed, "train", site.client)
-        held_back = validation.part(tuple(inputs.fields))
+        held_back = rows_for(site.architecture, validation, inputs)
         figures = kind.fit(expert, seen, held_back, config.train, stream, device, monitor("train"))
     else:
         figures = trained.validation
@@ -90,7 +96,7 @@ def contribute(
         architecture=kind.sent(site.architecture),
         expert=kind.state(expert),
         class_counts=train.class_counts(),
-        prototypes=_prototypes(site, seen, network, config),
+        prototypes=_prototypes(site, seen, network if Capability.FEATURES in kind.capabilities else None, config),
         validation=figures,
         generator_spec=generator.spec if generator else None,
         generator=copy_state(generator) if generator else None,

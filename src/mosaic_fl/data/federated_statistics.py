@@ -28,19 +28,21 @@ def statistics(
     missing: Sequence[str] = DataConfig().missing,
     public: Mapping[str, Any] | None = None,
     epsilon: float | None = None,
+    sums: bool = False,
 ) -> Statistics:
     """What one site tells of its rows, so that `merge_statistics` can make one schema for all: docs/tables.md.
 
     `rows`, `labels`, `names` and `ignore` are as in `from_table`. `client` is another number at each site. `least_rows`
     stand behind each value. `public` has what everyone may know by column: (low, high), or a list of categories. With
-    `epsilon` every count has noise; columns of numbers need a public range then. Raises UsageError.
+    `epsilon` every count has noise; columns of numbers need a public range then. `sums` tells their sums, too. Raises
+    UsageError.
 
     >>> site = statistics({"age": [31, 54] * 20}, ["no", "yes"] * 20, client=0)
     >>> site.rows, site.classes
     (40, {'no': 20, 'yes': 20})
     """
     frame, label = with_labels(frame_of(rows, names), labels)
-    how = Survey(client, least_rows, tuple(ignore), tuple(missing), public_of(public or {}), epsilon)
+    how = Survey(client, least_rows, tuple(ignore), tuple(missing), public_of(public or {}), epsilon, sums)
     return survey(frame, label, how)
 
 

@@ -8,7 +8,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mosaic_fl.domains.image.prior.procedural import drawings
-from mosaic_fl.encoders import gabor
+from mosaic_fl.encoders import gabor, strokes
+from mosaic_fl.encoders.making_strokes import strokes_file
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.storage.files import write_atomic
 
@@ -43,3 +44,4 @@ def _with_signs(components: Tensor) -> Tensor:
 
 if __name__ == "__main__":
     write_atomic(Path(sys.argv[1]) / gabor.FILE, gabor_file())
+    write_atomic(Path(sys.argv[1]) / strokes.FILE, strokes_file())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config.model_names import JOINING
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
@@ -33,6 +34,17 @@ def built_on(name: str, schema: Schema, fields: Sequence[str]) -> Schema:
     It is the whole schema for an expert that joins fields, and else that of the site's own fields.
     """
     return schema if joins_fields(name) else schema.part(fields)
+
+
+def rows_for(name: str, data: Dataset, inputs: Schema) -> Dataset:
+    """The samples of a site from which an expert of this name, which takes samples of `inputs`, learns.
+
+    An expert that joins fields learns from all, and every other from those that have all its fields.
+    """
+    if not data.schema.joins or joins_fields(name):
+        return data
+    part = data.part(tuple(inputs.fields))
+    return part.subset(torch.stack([part.samples.having(field) for field in inputs.fields]).all(0))
 
 
 def require_reader(name: str, fields: Sequence[str]) -> None:

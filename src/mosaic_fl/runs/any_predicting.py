@@ -6,6 +6,7 @@ import torch
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.fields.rows import has_fields
+from mosaic_fl.data.fields.settings import reading_of_fields
 from mosaic_fl.data.tables import is_tabular
 from mosaic_fl.data.vectors import is_vector_source, of_vectors
 from mosaic_fl.exchange.encoded import encoded
@@ -23,6 +24,7 @@ def predict_any(model: GlobalModel, data: Path, reading: ReadingConfig, device: 
     A model of vectors takes a file of vectors, or what its public encoder encodes.
     """
     source: Model = model
+    reading = reading_of_fields(model.schema, reading)
     if has_fields(model.schema):
         return predict_fields(model, data, reading, device)
     if of_vectors(model.schema):

@@ -14,7 +14,6 @@ from mosaic_fl.config import ReadingConfig
 from mosaic_fl.data.fields.decoding import TableRows, field_form, plain_frame, table_rows
 from mosaic_fl.data.fields.reading import read_file
 from mosaic_fl.data.fields.rows import FieldRows, images_in, table_in
-from mosaic_fl.data.fields.settings import reading_of_fields
 from mosaic_fl.data.fields.splits import missing_words
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.table.rows import tell_far, tell_unread
@@ -48,7 +47,8 @@ def predict_fields(model: GlobalModel, data: Path, reading: ReadingConfig, devic
     Raises UsageError where it has none of the model's fields.
     """
     schema = model.schema
-    reading = reading_of_fields(schema, reading)
+    if reading.encoder:
+        note(f"the model takes several fields, not vectors: encoder {reading.encoder} has no use")
     rows = read_file(data, reading.image_columns, missing_words(schema))
     named = table_in(schema)
     columns = [column.name for column in named[1].columns] if named else []

@@ -5,6 +5,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from mosaic_fl.domains.samples import Samples
+from mosaic_fl.domains.vector import Vector
 
 BINS = 15  # of the confidence, equally wide (Guo et al. 2017)
 LEAST = 1e-15  # of a probability, so that a log-loss is finite
@@ -13,8 +14,9 @@ Array = npt.NDArray[np.float64]
 
 
 def wants_quality(samples: Samples) -> bool:
-    """Whether results have these figures: where samples are rows of a table."""
-    return [kind.name for kind in samples.kinds.values()] == ["table"]
+    """Whether results have these figures: where samples are rows of a table, or vectors of such rows."""
+    kinds = [kind.of or kind if isinstance(kind, Vector) else kind for kind in samples.kinds.values()]
+    return [kind.name for kind in kinds] == ["table"]
 
 
 def quality(scores: Tensor, labels: Tensor) -> dict[str, float | None]:

@@ -8,10 +8,13 @@ from fractions import Fraction
 import numpy as np
 
 from mosaic_fl.data.table.knots import Counts
+from mosaic_fl.data.table.values import Values
 from mosaic_fl.numerics.discrete_laplace import discrete_laplace
 
 DELTA = 1e-6
 """The chance at most that a name that is not public is told because of one row."""
+
+UNITS = 2**16  # parts of the greatest value, in which sums are counted
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,14 @@ class Noise:
     def on_one(self, count: int) -> int:
         """One count with noise, 0 at least."""
         return max(0, *self.on([count]))
+
+    def on_sum(self, values: Values, most: float) -> float:
+        """The sum of values −most..most with noise: each is first a whole number of `UNITS` parts of `most`.
+
+        So one row changes the whole sum by `UNITS` at most, without an error of floating-point numbers.
+        """
+        parts = sum(map(int, np.round(values / most * UNITS).tolist()))
+        return (parts + discrete_laplace(self.scale * UNITS)) / UNITS * most
 
     def on_cells(self, counts: Counts) -> Counts:
         """Counts of neighbouring cells with noise, 0 or more.

@@ -91,6 +91,14 @@ class Pooled:
         )
 
     @property
+    def mean(self) -> float | None:
+        """The mean of a column of numbers; None where a site does not tell its sum, or has no value."""
+        totals = [part.total for part in self.voters.values() if part.type in NUMBERS]
+        count = sum(sum(part.counts) for part in self.voters.values())
+        known = [total for total in totals if total is not None]
+        return sum(known) / count if count and len(known) == len(self.voters) else None
+
+    @property
     def may_miss(self) -> bool:
         """Whether a row somewhere may lack the value, for all that is known."""
         noisy = any(self.clients[client].epsilon is not None for client in self.voters)

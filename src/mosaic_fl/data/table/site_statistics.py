@@ -34,8 +34,9 @@ class ColumnStatistics:
 
     `absent` rows have no value. `counts` belong to the `points` of a column of numbers (see `sketch`), or to the
     `categories` of any other. `constant`: all rows with a value have the same. `copies`: each value belongs to one
-    class. `range` and `public` are what the user says that everyone may know: the ends of the range, or categories.
-    Raises UsageError for what no table has.
+    class. `total` is the sum of the values, of which those beyond the ends of the range, or else beyond the outermost
+    points, count as these. `range` and `public` are what the user says that everyone may know: the ends of the range,
+    or categories. Raises UsageError for what no table has.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ColumnStatistics:
     copies: bool = False
     range: Range | None = None
     public: tuple[str, ...] = ()
+    total: float | None = None
 
     def __post_init__(self) -> None:
         require_plain("column", self.name)
@@ -55,7 +57,7 @@ class ColumnStatistics:
         if not self.name or self.type not in (*TYPES, *NO_TYPES):
             raise UsageError(f"{where} has the type {excerpt(self.type, 40)}: known: {', '.join((*TYPES, *NO_TYPES))}")
         _require_counts(where, (self.absent, *self.counts))
-        if self.type not in NUMBERS and (self.points or self.range):
+        if self.type not in NUMBERS and (self.points or self.range or self.total is not None):
             raise UsageError(f"{where} is {self.type}, and has numbers")
         if self.type in NUMBERS and (self.categories or self.public):
             raise UsageError(f"{where} is {self.type}, and has categories")
@@ -64,6 +66,8 @@ class ColumnStatistics:
         for number in (*self.points, *(self.range or ())):
             if type(number) is not float or not isfinite(number) or abs(number) > MAX_NUMBER:
                 raise UsageError(f"{where} has {excerpt(number, 40)} for a number: −1e30..1e30 can be used")
+        if self.total is not None and not (type(self.total) is float and abs(self.total) <= MAX_NUMBER * MAX_ROWS):
+            raise UsageError(f"{where} has {excerpt(self.total, 40)} for a sum: it is a finite number")
         ends = self.range or (0.0, 1.0)
         if any(left >= right for left, right in [*pairwise(self.points), ends]):
             raise UsageError(f"{where} has points or a range that do not increase")
@@ -83,6 +87,7 @@ class ColumnStatistics:
         what = "no value"
         if self.points:
             what = f"{len(self.points)} points {self.points[0]:g}..{self.points[-1]:g} with their rows"
+            what += f", sum {self.total:g}" if self.total is not None else ""
         elif self.categories:
             what = ", ".join(f"{name} {count:,}" for name, count in list(self.tallies.items())[:MOST_WORDS])
             what += ", …" * (len(self.categories) > MOST_WORDS)

@@ -1,5 +1,6 @@
 """A site's table -> its `Statistics`, exact or noisy."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +23,14 @@ from mosaic_fl.domains.schema import is_plain
 from mosaic_fl.domains.table.column import NUMBERS
 from mosaic_fl.errors import UsageError
 
+SUM_DIGITS = 6  # of a sum: more would tell of single values
+
 
 @dataclass(frozen=True)
 class Survey:
     """How the site `client` tells of its table: `least` rows behind each value, what is public, ε in all or None.
 
-    Raises UsageError for values out of bounds.
+    With `sums` the sum of each column of numbers is told, too. Raises UsageError for values out of bounds.
     """
 
     client: int
@@ -36,6 +39,7 @@ class Survey:
     missing: Sequence[str] = MISSING
     public: Public = field(default_factory=Public)
     epsilon: float | None = None
+    sums: bool = False
 
     def __post_init__(self) -> None:
         if self.least < 1:
@@ -47,9 +51,9 @@ class Survey:
 def survey(frame: Frame, label: str, how: Survey) -> Statistics:
     """The statistics of a frame with the classes in the column `label`.
 
-    With ε a row counts once in the number of rows, in the classes and in each column that is a feature; each of these
-    queries has an equal part of ε. Raises UsageError for a label or a column that does not exist, for public values
-    that do not fit a column, and with ε for columns of numbers without a public range.
+    With ε a row counts once in the number of rows, in the classes, in each column that is a feature and in each sum;
+    all of these queries have an equal part of ε. Raises UsageError for a label or a column that does not exist, for
+    public values that do not fit a column, and with ε for columns of numbers without a public range.
     """
     label = frame.label_column(label)
     for name in (*how.ignore, *how.public.names):
@@ -116,7 +120,9 @@ def _noise(forms: Sequence[_Form], how: Survey) -> Noise | None:
             f"noise needs a public range of {listing(lacks)}: --public NAME=LOW:HIGH for each, from common knowledge "
             "and not from these rows (as age=0:120), or --ignore it"
         )
-    return Noise.of(how.epsilon, len(features) + 2, 1 + sum(not form.has_numbers for form in features), how.least)
+    numeric = sum(form.has_numbers for form in features)
+    queries = 2 + len(features) + how.sums * numeric
+    return Noise.of(how.epsilon, queries, 1 + len(features) - numeric, how.least)
 
 
 def _column(form: _Form, labels: Cells, how: Survey, noise: Noise | None) -> ColumnStatistics:
@@ -142,6 +148,7 @@ def _column(form: _Form, labels: Cells, how: Survey, noise: Noise | None) -> Col
         copies=noise is None and bool(copy_remark(form.cells, labels)),
         range=how.public.ranges.get(form.name),
         public=words,
+        total=_total(form, points, how, noise) if how.sums and len(points) else None,
     )
 
 
@@ -155,6 +162,14 @@ def _of_numbers(form: _Form, how: Survey, noise: Noise | None) -> tuple[Values, 
     if not len(points) and len(form.values) >= how.least and len(np.unique(form.values)) == 1:
         return form.values[:1], np.array([len(form.values)], np.int64)
     return points, counts
+
+
+def _total(form: _Form, points: Values, how: Survey, noise: Noise | None) -> float:
+    """The sum of a column of numbers, each clipped to its public range, or else to the outermost points."""
+    low, high = how.public.ranges.get(form.name, (float(points[0]), float(points[-1])))
+    values = np.clip(form.values, low, high)
+    total = math.fsum(values.tolist()) if noise is None else noise.on_sum(values, max(abs(low), abs(high)))
+    return float(f"{total:.{SUM_DIGITS}g}")
 
 
 def _tallies(tallies: Mapping[str, int], public: Sequence[str], least: int, noise: Noise | None) -> dict[str, int]:
