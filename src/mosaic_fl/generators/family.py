@@ -1,6 +1,6 @@
 """A family of generators: all that the rest of the package needs to know of one. Open it to add a family."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +50,10 @@ def no_upgrade(state: State) -> State:
     return state
 
 
+def no_join(generators: Sequence[Generator]) -> None:
+    """Each draws what its own client knows."""
+
+
 @dataclass(frozen=True)
 class Family:
     """One family.
@@ -64,6 +68,7 @@ class Family:
     `rival_from`: from how many training samples on `generator.family = measured` fits it beside the first family of the
     kind and compares them; None: never. `upgrade` gives a received state that an earlier version wrote the form of
     today; it takes no more memory than the state, and leaves what it does not know for the check of names and shapes.
+    `join` tells the generators of all clients of each other at the server, before any of them draws.
     """
 
     conditional: bool
@@ -78,3 +83,4 @@ class Family:
     has_steps: bool = True
     rival_from: int | None = None
     upgrade: Callable[[State], State] = no_upgrade
+    join: Callable[[Sequence[Generator]], None] = no_join
