@@ -1,11 +1,12 @@
 """Tables: five sites with stacks of their own, one model, against pooled training. Resumable, one table.
 
     python benchmarks/tables.py ../shared/data/tables [--only adult] [--split 0.1] [--seeds 0,1] [--student xgboost]
-        [--set SECTION.KEY=VALUE] [--out benchmarks/out/tables]
+        [--set SECTION.KEY=VALUE] [--out benchmarks/out/tables] [--peers all] [--only-peers]
 
 The folder holds adult.csv, bank.csv, default.csv, heart.csv, letter.csv (UCI). 5,000 rows are for training (of Heart
 70 %), all others test. Each cell is a run as `mosaic run` makes it; one that is finished is not run again, and one that
-was killed goes on. "pooled" is the same student on all sites' rows.
+was killed goes on. "pooled" is the same student on all sites' rows. `--peers all`, or some of
+them, adds columns of other methods on the same rows (`table_peers.py`); with `--only-peers` they are measured alone.
 """
 
 import argparse
@@ -23,8 +24,10 @@ from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.models import trust
 from mosaic_fl.notes import Note
 from mosaic_fl.runs.folder import claim
-from mosaic_fl.runs.runner import prepare, run
+from mosaic_fl.runs.runner import RunSetup, prepare, run
 from mosaic_fl.storage.folder_lock import vacate
+from table_peers import PEERS, TREES, TREES_OF_MANY, measure_peer
+from table_peers import line as peer_line
 from table_sets import divide, load
 
 SPLITS = {
@@ -57,24 +60,31 @@ def measure(cell: Cell, folder: Path, settings: dict[str, Any], out: Path) -> di
     done = out / cell.name / "result.json"
     if done.exists():
         return dict(json.loads(done.read_text()))
+    return run_on(cell, folder, {"run.centralised": True, **settings}, STACKS, out / cell.name)[1]
+
+
+def run_on(
+    cell: Cell, folder: Path, settings: dict[str, Any], stacks: tuple[str, ...], out: Path
+) -> tuple[RunSetup, dict[str, Any]]:
+    """The setup of a run with the cell's rows and sites, whose models are `stacks` in turn, and its result in `out`."""
     tables = load(folder, cell.data, cell.seed)
     shards = divide(tables, cell.split, cell.seed)
-    fixed = {"run.seed": cell.seed, "partition.clients": len(shards), "run.centralised": True, "data.name": cell.data}
-    config = Config().with_values({**fixed, "models.clients": list(STACKS), **settings})
+    fixed = {"run.seed": cell.seed, "partition.clients": len(shards), "data.name": cell.data}
+    config = Config().with_values({**fixed, "models.clients": list(stacks), **settings})
     with one_thread(), ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("always", Note)
         setup = prepare(config, tables.splits)
         # Not all these splits have a name of their own: by age in equal parts, by hospital.
-        sites = tuple(Site(k, shard, trust(STACKS[k % len(STACKS)])) for k, shard in enumerate(shards))
+        sites = tuple(Site(k, shard, trust(stacks[k % len(stacks)])) for k, shard in enumerate(shards))
         models = [site.architecture for site in sites]
         setup = type(setup)(
             setup.config.with_values({"models.clients": models}), setup.splits, sites, setup.student, setup.device,
             f"{setup.inputs}-{cell.split}",
         )  # fmt: skip
         stack.callback(vacate)
-        (out / cell.name).mkdir(parents=True, exist_ok=True)
-        claim(out / cell.name, "run", setup.inputs, setup.config, resume=True, force=False)
-        return run(setup, out / cell.name)
+        out.mkdir(parents=True, exist_ok=True)
+        claim(out, "run", setup.inputs, setup.config, resume=True, force=False)
+        return setup, run(setup, out)
 
 
 def figures(result: dict[str, Any]) -> dict[str, dict[str, float | None]]:
@@ -113,11 +123,17 @@ def main() -> None:
     parser.add_argument("--student", default="xgboost")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="SECTION.KEY=VALUE")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/tables"))
+    parser.add_argument("--peers", default="", help=f"of {', '.join(PEERS)}, with commas; or all")
+    parser.add_argument("--only-peers", action="store_true", help="without the clients' models and Mosaic")
     options = parser.parse_args()
     settings = {"models.student": options.student}
     settings |= dict(setting.split("=", 1) for setting in options.settings)
-    print(f"| set, split | {' | '.join(COLUMNS)} | recipe | s |")
-    print(f"|{'---|' * (len(COLUMNS) + 3)}")
+    peers = PEERS if options.peers == "all" else tuple(filter(None, options.peers.split(",")))
+    if unknown := set(peers) - set(PEERS):
+        parser.error(f"--peers {', '.join(unknown)}: the peers are {', '.join(PEERS)}")
+    columns = () if options.only_peers else COLUMNS
+    heads = ("set, split", *columns, *peers, *(() if options.only_peers else ("recipe", "s")))
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for data, splits in SPLITS.items():
         if options.only and data not in options.only.split(","):
             continue
@@ -125,12 +141,33 @@ def main() -> None:
             if options.split and split not in options.split.split(","):
                 continue
             cells = [Cell(data, split, int(seed)) for seed in options.seeds.split(",")]
-            results = [measure(cell, options.folder, settings, options.out) for cell in cells]
-            values = [figures(result) for result in results]
-            recipes = {f"{r['choice']['teacher']} {r['choice']['label']:.2g}" for r in results}
-            seconds = statistics.fmean(sum(result["seconds"].values()) for result in results)
-            row = " | ".join(line(values, column) for column in COLUMNS)
-            print(f"| {data}, {split} | {row} | {', '.join(sorted(recipes))} | {seconds:.0f} |", flush=True)
+            own = [] if options.only_peers else own_columns(cells, options.folder, settings, options.out)
+            others = [peer_column(name, cells, options.folder, options.out) for name in peers]
+            parts = [*own[: len(columns)], *others, *own[len(columns) :]]
+            print(f"| {data}, {split} | {' | '.join(parts)} |", flush=True)
+
+
+def own_columns(cells: list[Cell], folder: Path, settings: dict[str, Any], out: Path) -> list[str]:
+    """The columns of the clients' models and of Mosaic, its recipes, and the mean seconds of a run."""
+    results = [measure(cell, folder, settings, out) for cell in cells]
+    values = [figures(result) for result in results]
+    recipes = {f"{r['choice']['teacher']} {r['choice']['label']:.2g}" for r in results}
+    seconds = statistics.fmean(sum(result["seconds"].values()) for result in results)
+    return [*(line(values, column) for column in COLUMNS), ", ".join(sorted(recipes)), f"{seconds:.0f}"]
+
+
+def peer_column(name: str, cells: list[Cell], folder: Path, out: Path) -> str:
+    """The column of a peer, whose runs lie in the folder `peers`."""
+    results = []
+    for cell in cells:
+
+        def start(own: dict[str, Any], stacks: tuple[str, ...], place: Path, cell: Cell = cell) -> Any:
+            return run_on(cell, folder, own, stacks, place)
+
+        results.append(
+            measure_peer(name, start, out / "peers" / cell.name, TREES_OF_MANY if cell.data == "letter" else TREES)
+        )
+    return peer_line(results)
 
 
 if __name__ == "__main__":

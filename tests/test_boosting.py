@@ -19,9 +19,10 @@ from mosaic_fl.experts import boosted
 from mosaic_fl.methods import METHODS
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State
-from mosaic_fl.server.boosting import boost, boost_pooled, global_name, targets
+from mosaic_fl.server.boosting import boost, boost_pooled, targets
 from mosaic_fl.server.checks import check_student
 from mosaic_fl.server.student import Lesson
+from mosaic_fl.server.students import global_name
 from mosaic_fl.training.monitor import Recorder
 from table_cases import SCHEMA, patients, rows
 

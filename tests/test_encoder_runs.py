@@ -62,6 +62,8 @@ def test_a_model_predicts_from_pictures_and_from_their_vectors_alike(folder: Pat
     assert torch.equal(model.logits(images.images), logits)
     assert torch.equal(model.logits(vectors.samples.only), logits)
     assert model.evaluate(images.images[:, 0], images.labels).accuracy > 0.9
+    assert torch.equal(model.logits(images.images[0]), model.logits(images.images[:1]))
+    assert torch.equal(model.logits(vectors.samples.only[0]), model.logits(vectors.samples.only[:1]))
     (folder / "pictures").mkdir()
     for row in range(20):
         (folder / "pictures" / f"{row:02}.png").write_bytes(png(images.images[row, 0].numpy()))

@@ -193,7 +193,7 @@ def test_names_that_cannot_be_used_are_refused_in_one_line(name: str, kind: Kind
 
 @pytest.mark.parametrize("name", [OWN, "timm:resnet18", "onnx:abc", "os:system", "onnx", "module:x", "x" * 200])
 def test_a_received_name_reads_no_file_and_imports_nothing(name: str) -> None:
-    with pytest.raises(UsageError, match="is not built in: name the same one here, by --encoder or data.encoder"):
+    with pytest.raises(UsageError, match="is not built in: name the same one here, by --encoder"):
         encoder_of(Vector(2, name, "ab" * 32, DIGITS))
     assert trained_on(Vector(2, name, "ab" * 32, DIGITS))
 

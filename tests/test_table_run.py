@@ -245,11 +245,21 @@ def test_methods_are_compared_on_tables(cancer: Path, tmp_path: Path) -> None:
         "--seeds",
         "0",
     ]
-    methods = ["--methods", "fedavg,mean_probabilities", "--architectures", "equal", "--student", "mlp:16"]
-    mosaic("compare", *words, *methods, *QUICK[2:], "--out", "grid", cwd=tmp_path)
+    methods = ["--methods", "fedavg,mean_probabilities,federated_xgboost", "--architectures", "equal"]
+    trees = ["--student", "mlp:16", "--set", "federated_xgboost:rounds.warm_up=4"]
+    shown = mosaic("compare", *words, *methods, *trees, *QUICK[2:], "--out", "grid", cwd=tmp_path)
     cells = [json.loads(path.read_text()) for path in (tmp_path / "grid" / "cells").rglob("*.json")]
-    assert len(cells) == 2
+    assert len(cells) == 3
     assert all(cell["quality"]["auroc"] > 0.9 for cell in cells)
+    assert "AUROC %" in shown
+    table = (tmp_path / "grid" / "table.md").read_text()
+    assert "by AUROC" in table  # two classes
+    assert "federated_xgboost (up to 4 rounds of trees; own rounds.warm_up 4)" in table
+
+
+def test_a_metric_that_images_lack_is_refused_before_work(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["--methods", "fedavg", "--metric", "auroc", "--out", tmp_path / "grid"]
+    assert "--metric auroc is measured on rows of tables alone" in fails(capsys, "compare", *words)
 
 
 def test_a_deployed_site_has_a_table_and_the_schema_of_all(cancer: Path, tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ def compare(
     alpha: Annotated[str | None, typer.Option(metavar="X,…", help="smaller is more different [0.1]")] = None,
     architectures: Annotated[str, typer.Option(metavar="NAME,…", help="equal, mixed, or both")] = "equal,mixed",
     rounds: Annotated[str | None, typer.Option(metavar="N,…", help="rounds [1]")] = None,
+    metric: Annotated[
+        str, typer.Option(help="order by accuracy, auroc or balanced_accuracy; auto: auroc of rows of two classes")
+    ] = "auto",
     seeds: Annotated[str, typer.Option(metavar="N,…", help="one run each")] = "0,1,2",
     models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, where mixed: cnn:16,mlp:64")] = None,
     student: Annotated[str | None, typer.Option(help="global model; every client's where equal")] = None,
@@ -75,6 +78,7 @@ def compare(
         rounds=numbers("rounds", texts["rounds"], int),
         seeds=numbers("seeds", seeds, int),
         preset=preset or "default",
+        metric=metric,
         values=_values(texts, workers or ("1" if job_count != 1 else None))
         | {name: value for name, value in reading.items() if value is not None}
         | parse_settings(settings),

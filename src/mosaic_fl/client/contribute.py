@@ -18,6 +18,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
 from mosaic_fl.experts.answers.kind import is_black_box
+from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.reading import built_on, check_fields, rows_for
 from mosaic_fl.models.classifier import Classifier
@@ -95,7 +96,7 @@ def contribute(
         architecture=kind.sent(site.architecture),
         expert=kind.state(expert),
         class_counts=train.class_counts(),
-        prototypes=_prototypes(site, seen, network, config),
+        prototypes=_prototypes(site, seen, network if Capability.FEATURES in kind.capabilities else None, config),
         validation=figures,
         generator_spec=generator.spec if generator else None,
         generator=copy_state(generator) if generator else None,

@@ -26,7 +26,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.runner import simulation_result
-from mosaic_fl.server.boosting import global_name
+from mosaic_fl.server.students import global_name
 from mosaic_fl.storage.files import read_bytes, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Listener, deaf

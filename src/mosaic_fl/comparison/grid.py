@@ -12,6 +12,8 @@ from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.methods import METHODS, Card
 from mosaic_fl.registries import PARTITIONS
 
+METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
+"""Figures by which methods are ordered and compared, all in percent, and their names in tables."""
 CENTRALISED = "centralised"
 """The student trained on the pooled data: a reference line, not a federated method."""
 ROUNDS = ("rounds.warm_up", "rounds.steps")
@@ -81,6 +83,8 @@ class Grid:
 
     A key "method:section.key" is for that method alone and has precedence: a budget that only one paper's method needs.
     `share` is the part, 0..1, that every cell has of all budgets that these settings, and its method's paper, say.
+    `metric` is one of `METRICS`, by which the tables order and compare the methods, or "auto": the accuracy, and of
+    rows of two classes the AUROC.
 
     Raises UsageError for an unknown method, for architectures other than equal and mixed, for an axis that is empty or
     repeats a value, and for values that are not settings or belong to an axis.
@@ -95,6 +99,7 @@ class Grid:
     preset: str = "default"
     values: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
+    metric: str = "auto"
 
     def __post_init__(self) -> None:
         for name, values in self._axes().items():
@@ -109,6 +114,8 @@ class Grid:
         for kind in self.architectures:
             if kind not in get_args(Architectures):
                 raise unknown("architectures", kind, get_args(Architectures))
+        if self.metric not in ("auto", *METRICS):
+            raise unknown("metric", self.metric, ("auto", *METRICS))
         for key in self.values:
             method, colon, path = key.rpartition(":")
             if colon and method not in self.methods:

@@ -1,7 +1,7 @@
 """A grid with its data, checked before any work: the cells that can run, and the reasons why the others cannot."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -17,6 +17,7 @@ from mosaic_fl.errors import UsageError, in_one_line
 from mosaic_fl.methods import METHODS
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.runs.quality import wants_quality
 from mosaic_fl.runs.runner import architectures, fingerprint
 from mosaic_fl.runs.site_checks import check_sites
 from mosaic_fl.storage.files import sha256
@@ -80,12 +81,22 @@ def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
             "equal"
         )
     inputs = sha256(*(fingerprint(split).encode() for split in splits.values()))
+    grid = _with_metric(grid, splits[grid.seeds[0]])
     plan = Plan(grid, splits, inputs, models, student, device, {})
     barred = _barred_cells(plan, schema)
     if len(barred) == len(grid.cells()):
         cell, reason = next(iter(barred.items()))
         raise UsageError(f"no cell of this grid can run; {cell}: {reason}")
     return Plan(grid, splits, inputs, models, student, device, barred)
+
+
+def _with_metric(grid: Grid, splits: Splits) -> Grid:
+    """The grid with a metric that the data have; raises UsageError where they have not the user's."""
+    rows = wants_quality(splits.test.samples)
+    if grid.metric not in ("auto", "accuracy") and not rows:
+        raise UsageError(f"--metric {grid.metric} is measured on rows of tables alone: say accuracy, or leave it out")
+    binary = splits.test.schema.num_classes == 2
+    return replace(grid, metric=("auroc" if rows and binary else "accuracy") if grid.metric == "auto" else grid.metric)
 
 
 def _load(grid: Grid, base: Config) -> dict[int, Splits]:

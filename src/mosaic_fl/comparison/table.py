@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mosaic_fl.comparison.cells import CellResult, Results
-from mosaic_fl.comparison.grid import CENTRALISED, CLIENT_SETTINGS, Cell, Grid, Setting
+from mosaic_fl.comparison.grid import CENTRALISED, CLIENT_SETTINGS, METRICS, Cell, Grid, Setting
 from mosaic_fl.comparison.paired import Paired, correct, paired
 from mosaic_fl.config import Config
 from mosaic_fl.methods import METHODS
@@ -29,7 +29,8 @@ class Row:
     """One method in one setting: means over seeds.
 
     `kind` is "method", "real data" or "reference". `caveat` says in words how its conditions differ from the others'.
-    Accuracies and differences are in percent; megabytes (10⁶ bytes) and client seconds are of one client; a figure is
+    Accuracies, AUROC and differences are in percent, the log-loss in nats; AUROC, balanced accuracy and log-loss are
+    those of rows of tables. Megabytes (10⁶ bytes) and client seconds are of one client; a figure is
     None where it is missing. `seeds` is the number of seeds with a result; `note` says in words what is missing.
     """
 
@@ -40,6 +41,11 @@ class Row:
     seeds: int = 0
     accuracy: float | None = None
     accuracy_std: float | None = None
+    auroc: float | None = None
+    auroc_std: float | None = None
+    balanced_accuracy: float | None = None
+    balanced_accuracy_std: float | None = None
+    log_loss: float | None = None
     models_served: float | None = None
     rounds: int = 1
     megabytes_up: float | None = None
@@ -53,13 +59,17 @@ class Row:
         """The method's name with its caveat."""
         return f"{self.method} ({self.caveat})" if self.caveat else self.method
 
+    def score(self, metric: str) -> tuple[float | None, float | None]:
+        """(mean, standard deviation) over seeds of a metric, in percent."""
+        return getattr(self, metric), getattr(self, f"{metric}_std")
+
 
 @dataclass(frozen=True)
 class Block:
     """The table of one setting over all its seeds: rows from the best to the worst, reference lines last.
 
-    `against` is the method with which the others are compared, or empty. `split` says how the data is spread over
-    clients, `share` is the part of the usual budgets that all methods have.
+    `against` is the method with which the others are compared by the `metric`, or empty. `split` says how the data is
+    spread over clients, `share` is the part of the usual budgets that all methods have.
     """
 
     clients: int
@@ -70,6 +80,12 @@ class Block:
     rows: tuple[Row, ...]
     split: str = USUAL_SPLIT
     share: float = 1.0
+    metric: str = "accuracy"
+
+    @property
+    def has_quality(self) -> bool:
+        """Whether a row has figures beside the accuracy."""
+        return any(row.log_loss is not None for row in self.rows)
 
     @property
     def title(self) -> str:
@@ -134,6 +150,7 @@ def caveat_of(method: str, config: Config) -> str:
         REAL_DATA if kind_of(method) == "real data" else "",
         VALIDATION_CHOICE if card.chooses or (card.fuses and config.distill.choose is True) else "",
         DOUBT_CHOICE if card.fuses and config.distill.choose == "auto" and not card.chooses else "",
+        f"up to {config.rounds.warm_up} rounds of trees" if card.boosts else "",
         _widths(config) if card.widths == "always" or (card.widths and has_partial_rounds) else "",
     ]
     return "; ".join(filter(None, parts))
@@ -159,35 +176,39 @@ def _block(grid: Grid, results: Results, clients: int, alpha: float, kind: str, 
     """The table at one point of the axes; `kind` are its architectures."""
     models = grid.base().models
     by_method = dict[str, Row]()
-    accuracies = dict[str, list[float | None]]()
+    metric = "accuracy" if grid.metric == "auto" else grid.metric
+    scores = dict[str, list[float | None]]()
     for method in grid.methods:
         cell_rounds = grid.cell_rounds(method, rounds)
         settings = [Setting(clients, alpha, kind, seed) for seed in grid.seeds]  # type: ignore[arg-type]
         cells = [Cell(setting, method, cell_rounds) for setting in settings]
         cell_results = [results.get(cell) for cell in cells]
-        accuracies[method] = [None if r is None or r.accuracy is None else 100 * r.accuracy for r in cell_results]
-        config = grid.config(cells[0], models.clients, models.student)
-        conditions = caveat_of(method, config)
+        scores[method] = [None if r is None else _score(r, metric) for r in cell_results]
+        conditions = caveat_of(method, grid.config(cells[0], models.clients, models.student))
         caveat = "; ".join(filter(None, [conditions, own_budget(grid.own_values(method))]))
-        boosts = method in METHODS and METHODS[method].boosts
-        own_rounds = config.rounds.warm_up if boosts else cell_rounds
-        by_method[method] = _row(method, cell_results, own_rounds, caveat)
-    against = _reference(by_method.values())
+        by_method[method] = _row(method, cell_results, cell_rounds, caveat)
+    against = _reference(by_method.values(), metric)
     rivals = [method for method in by_method if against and method != against]
-    differences = correct({method: paired(accuracies[method], accuracies[against]) for method in rivals})
+    differences = correct({method: paired(scores[method], scores[against]) for method in rivals})
     rows = [replace(row, paired=differences.get(method)) for method, row in by_method.items()]
     # The sort is stable: rows without a figure stay in the grid's order.
-    rows.sort(key=lambda row: (row.kind == "reference", -(row.accuracy or -1.0)))
-    return Block(clients, alpha, kind, rounds, against, tuple(rows), grid.base().partition.split, grid.share)
+    rows.sort(key=lambda row: (row.kind == "reference", -(row.score(metric)[0] or -1.0)))
+    return Block(clients, alpha, kind, rounds, against, tuple(rows), grid.base().partition.split, grid.share, metric)
 
 
-def _reference(rows: Iterable[Row]) -> str:
+def _score(result: CellResult, metric: str) -> float | None:
+    """A cell's metric in percent; None where it has none."""
+    value = result.accuracy if metric == "accuracy" else (result.quality or {}).get(metric)
+    return None if value is None else 100 * value
+
+
+def _reference(rows: Iterable[Row], metric: str) -> str:
     """The method with which all others are compared; empty where there is none."""
     methods = [row for row in rows if row.accuracy is not None and row.kind == "method"]
     if any(row.method == BASELINE for row in methods):
         return BASELINE
     single_models = [row for row in methods if row.models_served == 1]
-    return max(single_models, key=lambda row: row.accuracy or 0.0).method if single_models else ""
+    return max(single_models, key=lambda row: row.score(metric)[0] or 0.0).method if single_models else ""
 
 
 def _row(method: str, cell_results: Sequence[CellResult | None], rounds: int, caveat: str) -> Row:
@@ -197,15 +218,17 @@ def _row(method: str, cell_results: Sequence[CellResult | None], rounds: int, ca
         values = [value for r in results if (value := figure(r)) is not None]
         return fmean(values) if values else None
 
-    accuracies = [100 * r.accuracy for r in results if r.accuracy is not None]
+    scores = {metric: [value for r in results if (value := _score(r, metric)) is not None] for metric in METRICS}
+    figures: dict[str, Any] = {metric: fmean(values) if values else None for metric, values in scores.items()}
+    figures |= {f"{metric}_std": stdev(values) if len(values) > 1 else None for metric, values in scores.items()}
     return Row(
         method=method,
         kind=kind_of(method),
         caveat=caveat,
         note=_note(cell_results),
         seeds=len(results),
-        accuracy=fmean(accuracies) if accuracies else None,
-        accuracy_std=stdev(accuracies) if len(accuracies) > 1 else None,
+        **figures,
+        log_loss=mean(lambda r: (r.quality or {}).get("log_loss")),
         models_served=mean(lambda r: r.models_served),
         rounds=rounds,
         megabytes_up=mean(lambda r: None if r.bytes_up is None else r.bytes_up / 1e6),

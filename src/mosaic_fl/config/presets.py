@@ -29,6 +29,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "distill.steps": 4000,
         "distill.terms": 1,
     },
+    # A public encoder and class moments: nothing is trained at a site, nor at the server (docs/encoders.md).
+    "encoder": {
+        "data.encoder": "auto",
+        "models.clients": ["discriminant"],
+        "models.student": "discriminant",
+        "generator.family": "moments",
+    },
     # The reference recipe of arXiv 2505.19699. It does not give the number of fine-tuning rounds: that is ours.
     "paper": {
         "models.clients": ["resnet18"],

@@ -51,7 +51,8 @@ def encoder_of(kind: Vector, own: str = "") -> Encoder:
         family = ENCODERS.received(kind.encoder.partition(":")[0]) if _is_registered(kind.encoder) else None
         if family is None or not family.received:
             raise UsageError(
-                f"encoder {excerpt(kind.encoder)} is not built in: name the same one here, by --encoder or data.encoder"
+                f"encoder {excerpt(kind.encoder)} is not built in: name the same one here, by --encoder, or encode the "
+                "samples first (mosaic_fl.encode)"
             )
     encoder = make_encoder(own or kind.encoder, kind.of)
     if encoder.kind != kind:

@@ -32,7 +32,7 @@ from mosaic_fl.models.fusion import load_aggregator
 from mosaic_fl.models.network import Network, load_network
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
-from mosaic_fl.server.boosting import boost_pooled, is_boosted
+from mosaic_fl.server.students import is_network, pooled_state
 from mosaic_fl.storage.journal import round_name
 from mosaic_fl.training.monitor import Listener, Recorder
 
@@ -271,8 +271,8 @@ class CeilingTask:
         splits = [split(site, config) for site in place.sites.values()]
         train = pool([train for train, _ in splits])
         validation = pool([validation for _, validation in splits])
-        if is_boosted(self.architecture):
-            state = boost_pooled(self.architecture, pool([train, validation]), config)
+        if not is_network(self.architecture):
+            state = pooled_state(self.architecture, pool([train, validation]), config)
             return TaskResult(state, time.perf_counter() - start)
         with Stream(config.run.seed, "student-init").ambient():
             model = build(self.architecture, train.schema)

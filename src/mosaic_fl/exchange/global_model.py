@@ -148,7 +148,8 @@ class GlobalModel:
         if isinstance(images, Dataset | Samples):
             samples = images.samples if isinstance(images, Dataset) else images
             return samples.kinds.keys() != self.schema.fields.keys()
-        return np.shape(images)[-1:] != self.schema.shape or np.ndim(images) > 2
+        array = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
+        return array.dtype.kind != "f" or array.ndim > 2 or array.shape[-1:] != self.schema.shape
 
     def predict(
         self, images: Images, device: torch.device | str = "cpu", *, value_range: tuple[float, float] | None = None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from mosaic_fl.config.model_names import ESTIMATOR_FORMS, estimator_numbers
 from mosaic_fl.experts.answers.kind import is_black_box
+from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.kind import no_outline
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.forecast.bench import Bench
@@ -22,7 +23,7 @@ ANSWER = 1e-4  # the guess for a sample that such a model answers
 
 def is_network(name: str) -> bool:
     """Whether the model of that name is a network, whose work is counted by steps. Others are timed by samples."""
-    return kind_of(name).outline is not no_outline
+    return kind_of(name).outline is not no_outline and not is_closed_form(name)
 
 
 def not_counted(experts: Iterable[str], student: str = "") -> list[str]:

@@ -19,7 +19,7 @@ from mosaic_fl.forecast.sizes import decoder_bytes, model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Phase, Unit
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import ALL_MODELS
-from mosaic_fl.server.boosting import global_name
+from mosaic_fl.server.students import global_name
 
 SYNTHESIS = (
     "dense",

@@ -28,7 +28,7 @@ from mosaic_fl.methods.averaging import local_settings, round_half_up
 from mosaic_fl.methods.card import ALL_MODELS
 from mosaic_fl.methods.width import assign
 from mosaic_fl.models.width import narrow
-from mosaic_fl.server.boosting import global_name
+from mosaic_fl.server.students import global_name
 from mosaic_fl.server.synthesis.generator import synthesis_spec
 
 SUBMODELS = ("heterofl", "fedrolex")  # methods, and kinds of rounds, whose clients hold sub-models of one architecture

@@ -11,6 +11,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.local import worker_count
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.answers.kind import is_black_box
+from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.clients import Share, contribution, rung, share_of, spec_of
 from mosaic_fl.forecast.foreign import not_counted
@@ -21,7 +22,8 @@ from mosaic_fl.forecast.sizes import contribution_bytes, model_bytes
 from mosaic_fl.forecast.work import Job, Phase, Plan, Unit
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.runs.runner import RunSetup
-from mosaic_fl.server.boosting import global_name, is_boosted
+from mosaic_fl.server.boosting import is_boosted
+from mosaic_fl.server.students import global_name
 
 PICTURES = 250_000  # bytes of a run's pictures, its result, its settings and its curves
 DRAWING = 1.5  # seconds to draw the pictures
@@ -109,6 +111,8 @@ def plan_distillation(
 def ceiling(shares: Sequence[Share], config: Config, student: str) -> list[Job]:
     """The reference of `run.centralised`: training of the student on all clients' data."""
     samples = sum(s.samples for s in shares)
+    if is_closed_form(student):
+        return []
     if is_boosted(student):
         return [Job("centralised", Unit("boost", student), samples)]
     validation = sum(s.validation for s in shares)

@@ -10,12 +10,13 @@ import torch
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.experts.answers.kind import is_black_box
+from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.sizes import model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Unit
 from mosaic_fl.models import default_student
 from mosaic_fl.registries import GENERATORS
-from mosaic_fl.server.boosting import global_name, is_boosted
+from mosaic_fl.server.boosting import is_boosted
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import at_once
 from mosaic_fl.server.gate import HOLDOUT, gate_samples, network_settings, uses_trees
@@ -23,6 +24,7 @@ from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
 from mosaic_fl.server.recipes import Recipe
 from mosaic_fl.server.student import CHECKS
+from mosaic_fl.server.students import global_name, is_network
 from mosaic_fl.server.teachers import GATE
 from mosaic_fl.server.transfer import has_prior, pool_samples
 
@@ -96,7 +98,7 @@ def distillation(
     for recipe in recipes:
         jobs += student_steps(f"candidate-{recipe.name}", config, student, total, short)
     jobs += student_steps("student", config, student, total, settings.steps)
-    single = is_boosted(student) or any(is_black_box(c.architecture) for c in contributors)
+    single = not is_network(student) or any(is_black_box(c.architecture) for c in contributors)
     terms = settings.terms if weak and not single else 1
     answer = Job("pool", Unit("teachers", teacher, experts), total)
     for term in range(2, terms + 1):
@@ -200,6 +202,8 @@ def outputs(stage: str, contributors: Sequence[Contributor], images: float) -> l
 
 def student_steps(stage: str, config: Config, student: str, total: int, steps: int) -> list[Job]:
     """The steps of a student, and its checks on the hold-out of a pool of `total` images."""
+    if is_closed_form(student):  # a square system of equations
+        return []
     if is_boosted(student):
         return [Job(f"{BOOSTING} {stage}", Unit("boost", student), total)]
     images = (min(CHECKS, steps) + 1) * config.distill.holdout * total

@@ -233,3 +233,12 @@ def central(images: Tensor, height: int, width: int) -> Tensor:
     start = (images.shape[3] - width) // 2
     # Contiguous: otherwise each network that takes the crop would copy it again.
     return images[..., top : top + height, start : start + width].contiguous()
+
+
+def join(generators: Sequence[Generator]) -> None:
+    """Tell the generators of one family of each other: see `Family.join`."""
+    by_family: dict[str, list[Generator]] = {}
+    for generator in generators:
+        by_family.setdefault(generator.spec.family, []).append(generator)
+    for family, members in by_family.items():
+        GENERATORS.received(family).join(members)

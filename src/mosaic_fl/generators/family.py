@@ -1,6 +1,6 @@
 """A family of generators: all that the rest of the package needs to know of one. Open it to add a family."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +50,10 @@ def no_upgrade(state: State) -> State:
     return state
 
 
+def no_join(generators: Sequence[Generator]) -> None:
+    """Each draws what its own client knows."""
+
+
 @dataclass(frozen=True)
 class Family:
     """One family.
@@ -62,7 +66,8 @@ class Family:
     that a client with these settings trains. `fits_density`: training ends with a density that is fitted to all
     samples at once. `has_steps`: it takes steps; else it is one fit, and the settings of steps have no effect.
     `upgrade` gives a received state that an earlier version wrote the form of today; it takes no more memory than
-    the state, and leaves what it does not know for the check of names and shapes.
+    the state, and leaves what it does not know for the check of names and shapes. `join` tells the generators of all
+    clients of each other at the server, before any of them draws.
     """
 
     conditional: bool
@@ -76,3 +81,4 @@ class Family:
     fits_density: bool = False
     has_steps: bool = True
     upgrade: Callable[[State], State] = no_upgrade
+    join: Callable[[Sequence[Generator]], None] = no_join

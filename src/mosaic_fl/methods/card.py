@@ -93,7 +93,7 @@ class Card:
         """
         from mosaic_fl.experts.answers.kind import is_black_box
         from mosaic_fl.experts.naming import require
-        from mosaic_fl.server.boosting import is_boosted
+        from mosaic_fl.server.students import is_network
 
         self.settings(config)
         if schema.joins and not self.fields:
@@ -113,7 +113,7 @@ class Card:
                 f"{self.title} needs every client's model, and {box!r} stays at its site and answers queries: give its "
                 "client another model, or take mosaic, which asks"
             )
-        if is_boosted(student) and self.serves == ONE_MODEL and not may_boost:
+        if not is_network(student) and self.serves == ONE_MODEL and not may_boost:
             raise UsageError(
                 f"{self.title} trains a network, and student {student} is none: name one, as mlp:64, or take mosaic"
             )

@@ -1,12 +1,14 @@
 """The output of a comparison: tables as Markdown and for the terminal, and one picture of all settings."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
+from mosaic_fl.comparison.grid import METRICS
 from mosaic_fl.comparison.paired import LEVEL
 from mosaic_fl.comparison.table import Block, Row
 from mosaic_fl.report.figures import NONE, markdown_line, number, plain_table, spread
@@ -30,7 +32,9 @@ from mosaic_fl.report.tables import shorten
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FIGURES = ("accuracy %", "models", "rounds", "MB up", "MB down", "s client", "s server")
+QUALITY = ("AUROC %", "balanced %", "log-loss")
+"""Columns beside the accuracy, where samples are rows of a table."""
+FIGURES = ("models", "rounds", "MB up", "MB down", "s client", "s server")
 # inches of a panel: names, bars, figures, and the gap between two panels
 LABEL = 1.75
 BAR = 2.0
@@ -49,9 +53,11 @@ def to_markdown(tables: Sequence[Block]) -> str:
 
 
 def comparison_tables(blocks: Sequence[Block]) -> Iterator[Table]:
-    """For each setting the figures of every method and, if there are any, the differences over seeds."""
+    """For each setting the figures of every method and, if there are any, those of rows and differences over seeds."""
     for block in blocks:
         yield _figures(block)
+        if block.has_quality:
+            yield _quality(block)
         if any(row.paired for row in block.rows):
             yield _differences(block)
 
@@ -67,8 +73,9 @@ def comparison_picture(blocks: Sequence[Block], path: Path) -> None:
     tall = TITLE + PITCH * max((len(block.rows) for block in blocks), default=0) + TICKS
     wide = LABEL + BAR + VALUE + GAP
     down = -(-len(blocks) // across)
+    metric = METRICS[blocks[0].metric] if blocks else "accuracy"
     about = (
-        "test accuracy in percent, mean and standard deviation over seeds; pale: reference lines; hatched: real data; "
+        f"test {metric} in percent, mean and standard deviation over seeds; pale: reference lines; hatched: real data; "
         "*: see table.md"
     )
     axes = blank_sheet(2 * MARGIN + across * wide - GAP, HEAD + down * tall + MARGIN, "Comparison", about)
@@ -77,16 +84,24 @@ def comparison_picture(blocks: Sequence[Block], path: Path) -> None:
     save(axes, path)
 
 
-def cells(row: Row) -> list[str]:
-    """A row as texts, in the order of the columns of the Markdown table."""
+def heads_of(block: Block) -> list[str]:
+    """The names of the columns with figures."""
+    return ["accuracy %", *(QUALITY if block.has_quality else ()), *FIGURES]
+
+
+def cells(block: Block, row: Row) -> list[str]:
+    """A row as texts: its label, its figures in the order of `heads_of`, the difference and words about it."""
     if row.accuracy is None:
-        return [row.label, *[NONE] * 8, row.note]
+        return [row.label, *[NONE] * (len(heads_of(block)) + 1), row.note]
     difference = spread(row.paired.mean, row.paired.std, sign=True) if row.paired else ""
     words = "; ".join(part for part in (row.paired.verdict if row.paired else "", row.note) if part)
     model_count = f"{row.models_served:g}" if row.models_served is not None else NONE
     figures = [row.megabytes_up, row.megabytes_down, row.client_seconds, row.server_seconds]
-    accuracy = spread(row.accuracy, row.accuracy_std)
-    return [row.label, accuracy, model_count, str(row.rounds), *map(number, figures), difference, words]
+    shares = [spread(*row.score("accuracy"))]
+    if block.has_quality:
+        loss = NONE if row.log_loss is None else f"{row.log_loss:.3f}"
+        shares += [spread(*row.score("auroc")), spread(*row.score("balanced_accuracy")), loss]
+    return [row.label, *shares, model_count, str(row.rounds), *map(number, figures), difference, words]
 
 
 def _panel(axes: "Axes", block: Block, x: float, y: float) -> None:
@@ -105,52 +120,76 @@ def _panel(axes: "Axes", block: Block, x: float, y: float) -> None:
         weight, colour = ("bold", BLUE) if is_baseline else ("normal", INK)
         name = shorten(row.method, LONGEST_NAME) + "*" * bool(row.caveat)
         write(axes, left - 0.07, middle, name, 8, INK, ha="right", weight=weight)
-        if row.accuracy is None:
+        mean, std = row.score(block.metric)
+        if mean is None:
             write(axes, left + 0.05, middle, shorten(row.note, 44), 7, MUTED)
             continue
         fill = BLUE if is_baseline else PALE if row.kind == "reference" else MIDDLE
         hatch = "////" if row.kind == "real data" else None
         percent = BAR / 100
-        axes.barh(middle, percent * row.accuracy, 0.66 * PITCH, left, color=fill, hatch=hatch, edgecolor="white", lw=0)
-        if row.accuracy_std is not None:
-            ends = (max(0.0, row.accuracy - row.accuracy_std), min(100.0, row.accuracy + row.accuracy_std))
+        axes.barh(middle, percent * mean, 0.66 * PITCH, left, color=fill, hatch=hatch, edgecolor="white", lw=0)
+        if std is not None:
+            ends = (max(0.0, mean - std), min(100.0, mean + std))
             axes.hlines(middle, left + percent * ends[0], left + percent * ends[1], colors=VERMILION, linewidth=1.2)
-        text = spread(row.accuracy, row.accuracy_std)
+        text = spread(mean, std)
         write(axes, left + BAR + VALUE, middle, text, 8, colour, ha="right", weight=weight)
 
 
 def _markdown(block: Block) -> str:
+    figures = heads_of(block)
     heads = [
-        "method", "accuracy %", "models", "rounds", "MB up", "MB down", "s at client", "s at server",
-        f"against {block.against}" if block.against else "difference", "",
+        "method", *(head.replace("s client", "s at client").replace("s server", "s at server") for head in figures),
+        f"against {block.against}{_by(block)}" if block.against else "difference", "",
     ]  # fmt: skip
-    lines = [f"### {block.title}", "", markdown_line(heads), markdown_line(["---", *["---:"] * 8, "---"])]
+    rule = ["---", *["---:"] * (len(figures) + 1), "---"]
+    lines = [f"### {block.title}", "", markdown_line(heads), markdown_line(rule)]
     has_references = False
     for row in block.rows:
         if row.kind == "reference" and not has_references:
-            lines.append(markdown_line(["*reference lines*", *[""] * 9]))
+            lines.append(markdown_line(["*reference lines*", *[""] * (len(figures) + 2)]))
             has_references = True
-        lines.append(markdown_line(cells(row)))
+        lines.append(markdown_line(cells(block, row)))
     return "\n".join(lines) + "\n"
+
+
+def _by(block: Block) -> str:
+    """The metric of the differences in words, where it is not the accuracy."""
+    return f" by {METRICS[block.metric]}" if block.metric != "accuracy" else ""
 
 
 def _figures(block: Block) -> Table:
     table = plain_table(block.title)
     table.add_column("", overflow="fold")
-    for head in FIGURES:
+    plain = replace(block, rows=tuple(replace(row, log_loss=None) for row in block.rows))
+    heads = heads_of(plain)
+    for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for row in _with_sections(table, block.rows):
         if row.accuracy is None:
             continue
-        label, *figures = cells(row)[:8]
+        label, *figures = cells(plain, row)[: 1 + len(heads)]
         table.add_row(Text(label), *figures, style=_style(block, row))
     notes = [f"{row.method}: {row.note}" for row in block.rows if row.note]
     table.caption = Text("\n".join(notes)) if notes else None
     return table
 
 
+def _quality(block: Block) -> Table:
+    """The accuracy and the figures beside it: all would not fit into 80 columns of a terminal."""
+    table = plain_table(f"predictions, ordered by {METRICS[block.metric]}")
+    table.add_column("", overflow="fold")
+    heads = heads_of(block)[: 1 + len(QUALITY)]
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in _with_sections(table, block.rows):
+        if row.accuracy is not None:
+            label, *figures = cells(block, row)[: 1 + len(heads)]
+            table.add_row(Text(label), *figures, style=_style(block, row))
+    return table
+
+
 def _differences(block: Block) -> Table:
-    table = plain_table(f"paired over seeds: the difference to {block.against}, in points")
+    table = plain_table(f"paired over seeds: the difference to {block.against}{_by(block)}, in points")
     table.add_column("", overflow="fold")
     table.add_column("difference", justify="right", no_wrap=True)
     table.add_column(f"paired t test at {LEVEL:g}, Holm")

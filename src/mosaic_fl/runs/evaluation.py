@@ -18,7 +18,7 @@ from mosaic_fl.notes import note
 from mosaic_fl.runs.quality import quality, wants_quality
 from mosaic_fl.server.distill import Distilled
 from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logits, mean_probabilities
-from mosaic_fl.server.teachers import GATE
+from mosaic_fl.server.teachers import READ_SAMPLES
 
 MOST_FIELDS = 4  # of which every subset is measured
 
@@ -64,7 +64,7 @@ def figures(
         distilled = outcome.distilled
         name = distilled.choice["teacher"]
         # One look at the clients' models serves all, but for a teacher that has other experts or reads samples, too.
-        alike = distilled.teachers.mixture is distilled.clients and name != GATE
+        alike = distilled.teachers.mixture is distilled.clients and name not in READ_SAMPLES
         teach = {"teacher": partial(distilled.teachers.log_probabilities, name)} if alike else {}
         answers = _answers(distilled.clients, test.samples, device, teach)
         if not alike:

@@ -34,8 +34,8 @@ from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.site_checks import check_sites
-from mosaic_fl.server.boosting import global_name
 from mosaic_fl.server.checks import check_student
+from mosaic_fl.server.students import global_name
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.storage.stopwatch import Stopwatch

@@ -13,7 +13,7 @@ from mosaic_fl.config.model_names import estimator_numbers
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.experts.boosted import HEAD, load, state_of
+from mosaic_fl.experts.boosted import load, state_of
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State
@@ -31,11 +31,6 @@ Floats = npt.NDArray[np.float32]
 def is_boosted(student: str) -> bool:
     """Whether the student of this name is gradient-boosted trees, and no network."""
     return student.split(":")[0] == NAME
-
-
-def global_name(student: str) -> str:
-    """The architecture of a student's global model: another kind of expert where it is boosted, else its own name."""
-    return f"{HEAD}{student.removeprefix(NAME)}" if is_boosted(student) else student
 
 
 def check_boosted(student: str, schema: Schema, config: DistillConfig) -> None:

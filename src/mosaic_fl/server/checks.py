@@ -14,6 +14,8 @@ from mosaic_fl.generators.base import fields_drawn
 from mosaic_fl.models.registry import check, is_foreign
 from mosaic_fl.registries import GENERATORS, NO_FAMILY
 from mosaic_fl.server.boosting import check_boosted, is_boosted
+from mosaic_fl.server.class_moments import check_closed_form
+from mosaic_fl.server.students import is_network
 from mosaic_fl.server.teachers import GATE
 from mosaic_fl.server.transfer import has_prior, prior_source
 
@@ -73,7 +75,7 @@ def check_joining(config: Config, schema: Schema, architectures: Sequence[str]) 
 
 def check_student(config: Config, schema: Schema, student: str) -> None:
     """Raise UsageError, before any work, where no global model of this name can be trained on samples of the schema."""
-    if not is_boosted(student):
+    if is_network(student):
         check(student, schema)
         return
     if config.rounds.fine_tune:
@@ -81,7 +83,10 @@ def check_student(config: Config, schema: Schema, student: str) -> None:
             f"student {student} has no weights for rounds.fine_tune = {config.rounds.fine_tune} to average: "
             "set it to 0, or name a network"
         )
-    check_boosted(student, schema, config.distill)
+    if is_boosted(student):
+        check_boosted(student, schema, config.distill)
+    else:
+        check_closed_form(student, schema, config.generator)
 
 
 def check_transfer(config: Config, schema: Schema) -> None:

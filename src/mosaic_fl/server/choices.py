@@ -10,13 +10,15 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.server.recipes import Recipe, best_teacher, candidates, is_in_doubt, needs_meta, tried_teachers
 from mosaic_fl.server.recognition import Recognition
 from mosaic_fl.server.row_recipes import row_candidates, row_recipe, row_teacher, tried_row_teachers
+from mosaic_fl.server.teachers import MOMENTS
 
 
 @dataclass(frozen=True)
 class Choices:
     """What decides: settings, schema, the `measure` of the generators, and the clients' class `weights` (K, C).
 
-    `gate` says whether there can be a gate on sources, `judged` whether clients can be asked.
+    `gate` says whether there can be a gate on sources, `judged` whether clients can be asked, `moments` whether
+    clients told class moments.
     """
 
     settings: DistillConfig
@@ -25,6 +27,7 @@ class Choices:
     weights: Tensor
     gate: bool
     judged: bool
+    moments: bool = False
 
     @property
     def asked(self) -> bool:
@@ -47,7 +50,7 @@ class Choices:
     def best(self, *, meta: bool) -> str:
         """The teacher that `distill.teacher = auto` means; `meta` says whether there is a meta model."""
         if self.schema.of_rows:
-            return row_teacher(self.weights, gate=self.gate)
+            return MOMENTS if self.moments else row_teacher(self.weights, gate=self.gate)
         return best_teacher(self.settings, self.schema, self.measure, meta=meta)
 
     def tried(self, best: str, *, meta: bool) -> list[str]:

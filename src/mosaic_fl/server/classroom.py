@@ -17,11 +17,13 @@ from mosaic_fl.models import build, default_student
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
-from mosaic_fl.server.boosting import boost, global_name, is_boosted
+from mosaic_fl.server.boosting import boost, is_boosted
+from mosaic_fl.server.class_moments import closed_form
 from mosaic_fl.server.growth import Term, goes_on
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.recipes import Recipe, Shares
 from mosaic_fl.server.student import Lesson, train_student
+from mosaic_fl.server.students import global_name, is_network
 from mosaic_fl.server.teachers import Teachers
 from mosaic_fl.server.transfer import UNLABELLED, TransferSet, drawing, transfer_set
 from mosaic_fl.storage.journal import Journal
@@ -89,6 +91,8 @@ class Classroom:
         """The state of a new student after so many steps by the recipe, and its figures on the hold-out."""
         if is_boosted(self.architecture):
             return self._boost(recipe, monitor)
+        if not is_network(self.architecture):
+            return closed_form(self.architecture, self.contributions), {"holdout": {}}
         student = self._student(self.start.get(self.architecture))
         settings = self.config.distill.model_copy(update={"steps": steps})
         stream = Stream(self.config.run.seed, "student")
@@ -124,7 +128,7 @@ class Classroom:
         """
         settings = self.config.distill
         judged = settings.terms > 1 and not settings.fresh
-        most = settings.terms if judged and not is_boosted(self.architecture) else 1
+        most = settings.terms if judged and is_network(self.architecture) else 1
 
         def judge_term(learn: Callable[[Monitor], Product], monitor: Monitor) -> Product:
             state, info = learn(monitor)

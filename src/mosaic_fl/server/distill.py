@@ -16,10 +16,12 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.asking import tell_of_asking
 from mosaic_fl.server.choices import Choices
+from mosaic_fl.server.class_moments import moments_teacher, tells
 from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.gate import Gate, gate_state, load_gate
@@ -33,7 +35,7 @@ from mosaic_fl.server.prototypes import prototype_outputs
 from mosaic_fl.server.recipes import ENSEMBLES, TEACHABLE, Recipe, choose, is_in_doubt, label_shares, with_prior
 from mosaic_fl.server.recognition import Recognition, is_measured, recognition
 from mosaic_fl.server.standing import STUDENT, TEACHERS, Tally, sample_accuracies, teacher_accuracies, tell_if_behind
-from mosaic_fl.server.teachers import GATE, Teachers
+from mosaic_fl.server.teachers import GATE, MOMENTS, Teachers
 from mosaic_fl.server.transfer import UNLABELLED, transfer_set
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
@@ -88,9 +90,10 @@ def distill(
     measure = _measure(contributions, clients, sampler, config, device, journal)
     config = with_prior(config, schema, measure)
     settings = config.distill
-    has_gate = not (averaging or schema.joins) and any(c.generator is not None for c in contributions)
-    judged = judge is not None
-    choices = Choices(settings, schema, measure, clients.weights, gate=has_gate, judged=judged)
+    has_moments = any(map(tells, contributions))
+    has_gate = not (averaging or schema.joins or has_moments) and any(c.generator is not None for c in contributions)
+    judged = judge is not None and not is_closed_form(config.models.student)
+    choices = Choices(settings, schema, measure, clients.weights, has_gate, judged, has_moments)
     jury = judge if choices.asked else None
     meta = _meta_model(contributions, mixture, sampler, config, device, journal) if choices.needs_meta else None
     best = choices.best(meta=meta is not None)
@@ -99,6 +102,8 @@ def distill(
     names = {best if settings.teacher == "auto" else settings.teacher, *tried}
     if GATE in names:
         teachers = replace(teachers, gate=_gate(contributions, sampler, config, device, journal))
+    if MOMENTS in names:
+        teachers = replace(teachers, closed=moments_teacher(contributions))
     pool = journal.stage("pool", lambda _: _pool(contributions, teachers, names, sampler, config, device))
     teachers = replace(teachers, bias=pool.tensors["bias"])
     shares = label_shares(settings, measure, clients.weights, [c.client for c in contributions])

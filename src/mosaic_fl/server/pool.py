@@ -10,6 +10,7 @@ from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
+from mosaic_fl.generators.base import join
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.experts import class_weights
 
@@ -46,6 +47,7 @@ class Sampler:
         self.kinds = contributions[0].schema.fields
         self.clients = torch.tensor([c.client for c in contributions])
         self.generators = [c.build_generator() for c in contributions]
+        join([generator for generator in self.generators if generator is not None])
         self.judges: dict[int, Expert] = {}
         for k, generator in enumerate(self.generators):
             if generator is not None and not generator.to(device).conditional:

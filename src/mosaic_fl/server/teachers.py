@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.kind import Expert
 from mosaic_fl.registries import TEACHERS
 from mosaic_fl.server.experts import (
     MixtureOfExperts,
@@ -22,8 +23,13 @@ from mosaic_fl.server.meta_training import meta_log_probabilities
 
 HALF = 0.5
 GATE = "gate"
-WITHOUT_BIAS = frozenset({"meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits", GATE})
+MOMENTS = "moments"
+WITHOUT_BIAS = frozenset(
+    {"meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits", GATE, MOMENTS}
+)
 """Teachers that do not read `Teachers.bias`."""
+READ_SAMPLES = frozenset({GATE, MOMENTS})
+"""Teachers that read samples, and not the experts' outputs alone."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class Teachers:
     """All teachers over one mixture of experts; `meta` is None where the configuration has no meta model.
 
     `bias` (C,) is what "class_evened" adds to the class-balanced ensemble; None is 0. `gate` is there where the teacher
-    of this name may teach, and `log_shares` (n, K) is then its word on the samples at hand: see `at`.
+    of this name may teach, and `log_shares` (n, K) is then its word on the samples at hand: see `at`. So are `closed`,
+    the classifier of all clients' class moments, and `closed_outputs` (n, C).
     """
 
     mixture: MixtureOfExperts
@@ -39,6 +46,8 @@ class Teachers:
     bias: Tensor | None = None
     gate: Gate | None = None
     log_shares: Tensor | None = None
+    closed: Expert | None = None
+    closed_outputs: Tensor | None = None
 
     def evened_over(self, balanced: Tensor) -> "Teachers":
         """The same, with the bias that half evens the class-balanced ensemble over images of which it says `balanced`.
@@ -77,14 +86,16 @@ class Teachers:
         return teachers, {name: answers[name] for name in sorted(wanted)}
 
     def at(self, samples: Samples, device: torch.device | str) -> "Teachers":
-        """The same with the gate's word on `samples`, where there is a gate."""
-        return self if self.gate is None else replace(self, log_shares=self.gate.log_shares(samples, device))
+        """The same with the word on `samples` of those teachers that read samples, not experts' outputs alone."""
+        shares = None if self.gate is None else self.gate.log_shares(samples, device)
+        closed = None if self.closed is None else self.closed.log_probabilities(samples, device)
+        return replace(self, log_shares=shares, closed_outputs=closed)
 
     def ask(self, names: set[str], samples: Samples, device: torch.device | str) -> dict[str, Tensor]:
         """The log-probabilities (n, C) that each of `names` gives `samples`, with the bias as it is."""
         parts: dict[str, list[Tensor]] = {name: [] for name in sorted(names)}
         for part, outputs in self.mixture.parts(samples, device):
-            teachers = self.at(part, device) if GATE in names else self
+            teachers = self.at(part, device) if READ_SAMPLES & names else self
             for name, rows in parts.items():
                 rows.append(teachers.log_probabilities(name, outputs))
         return {name: torch.cat(rows) for name, rows in parts.items()}
@@ -121,6 +132,13 @@ def gate(teachers: Teachers, outputs: Tensor) -> Tensor:
     if teachers.log_shares is None:
         raise UsageError("distill.teacher is gate, but there is no gate: no client sent a generator")
     return gated(outputs, teachers.log_shares)
+
+
+def moments(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """The discriminant of all clients' class moments; raises UsageError where nobody sent moments."""
+    if teachers.closed_outputs is None:
+        raise UsageError("distill.teacher is moments, but no client sent class moments: say --generator moments")
+    return teachers.closed_outputs.log_softmax(1)
 
 
 def probabilities(teachers: Teachers, outputs: Tensor) -> Tensor:

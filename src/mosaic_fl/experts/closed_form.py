@@ -1,0 +1,90 @@
+"""`discriminant` and `ridge`: linear classifiers in closed form, of class moments. They travel as `linear`."""
+
+from functools import partial
+from math import prod
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config import TrainConfig
+from mosaic_fl.config.model_names import CLOSED_FORMS
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.kind import ExpertKind
+from mosaic_fl.experts.network import NETWORK
+from mosaic_fl.experts.training import score
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.registry import build, outline
+from mosaic_fl.numerics.moments import Moments, discriminant, moments_of, ridge
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import State, copy_state
+from mosaic_fl.training.monitor import Monitor
+
+NETWORK_NAME = "linear"
+LARGEST = 4096  # numbers of a sample: the scatter is their square
+STRENGTH = 0.1  # of the penalty of ridge, as a share of the mean variance
+
+
+def is_closed_form(name: str) -> bool:
+    """Whether the model of this name follows from class moments, and is no network that is trained."""
+    return name in CLOSED_FORMS
+
+
+def closed_form_state(name: str, schema: Schema, moments: Moments) -> State:
+    """The state of the network `linear` that `name` means for these moments."""
+    weight, bias = discriminant(moments) if name == "discriminant" else ridge(moments, STRENGTH)
+    with torch.random.fork_rng(devices=[]):
+        network = build(NETWORK_NAME, schema)
+    state: dict[str, Tensor] = copy_state(network)
+    return {**state, "head.weight": weight, "head.bias": bias}
+
+
+def check(name: str, schema: Schema) -> None:
+    """Raise UsageError for samples that are too large, or no samples of one shape."""
+    if name not in CLOSED_FORMS:
+        raise UsageError(f"model {name!r} takes no numbers: say {name.split(':')[0]}")
+    outline(NETWORK_NAME, schema)
+    size = prod(schema.shape)
+    if size > LARGEST:
+        raise UsageError(f"model {name} of samples of {size:,} numbers: at most {LARGEST:,}; name a network, as mlp:64")
+
+
+def _fit(
+    name: str,
+    expert: Classifier,
+    train: Dataset,
+    validation: Dataset,
+    config: TrainConfig,
+    stream: Stream,
+    device: torch.device,
+    monitor: Monitor,
+) -> dict[str, float]:
+    """As `Fit`, in one pass: nothing of it is random."""
+    expert.load_state_dict(dict(closed_form_state(name, train.schema, moments_of_data(train))))
+    expert.eval()
+    monitor.progress(1, 1)
+    return score(expert, validation, device)
+
+
+def moments_of_data(data: Dataset) -> Moments:
+    """The moments of samples of one field as networks take them, flattened."""
+    inputs = data.samples.inputs()
+    assert isinstance(inputs, Tensor)
+    return moments_of(inputs.flatten(1), data.labels, data.schema.num_classes)
+
+
+def _kind(name: str) -> ExpertKind:
+    return ExpertKind(
+        make=lambda _, schema: build(NETWORK_NAME, schema),
+        fit=partial(_fit, name),
+        state=copy_state,
+        load=lambda _, schema, state, source: NETWORK.load(NETWORK_NAME, schema, state, source),
+        check=check,
+        outline=lambda _, schema: outline(NETWORK_NAME, schema),
+        sent=lambda _: NETWORK_NAME,
+    )
+
+
+DISCRIMINANT = _kind("discriminant")
+RIDGE = _kind("ridge")

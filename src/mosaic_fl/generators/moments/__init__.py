@@ -1,0 +1,23 @@
+"""`moments`: per class the count and mean of a client's vectors, and the scatter that all its classes share.
+
+A pass over the data and no training. At the server all clients' moments add up to those of the pooled data, and every
+generator draws from these, so the split does not matter (FedCGS; FedPFT draws from such Gaussians, too).
+"""
+
+from mosaic_fl.domains.vector import MAX_SIZE
+from mosaic_fl.generators.family import Family
+from mosaic_fl.generators.moments.generator import ClassMoments, check, join, spec, train
+
+FAMILY = Family(
+    conditional=True,
+    kinds=frozenset({"vector"}),
+    build=ClassMoments,
+    train=train,
+    check=check,
+    max_latent=MAX_SIZE,
+    spec=spec,
+    has_steps=False,
+    join=join,
+)
+
+__all__ = ["FAMILY", "ClassMoments"]

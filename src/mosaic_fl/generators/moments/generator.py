@@ -1,0 +1,164 @@
+"""The generator of class moments: its state, its fit, its draws."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mosaic_fl.config import GeneratorConfig
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.generators.base import Generator, GeneratorSpec
+from mosaic_fl.numerics.moments import Moments, covariance, merge, moments_of
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.training.monitor import Monitor
+
+LEAST = 10  # vectors of a class behind each number that leaves
+LARGEST_FULL = 2048  # numbers of a vector up to which all of the scatter is sent, and not its diagonal alone
+MOST_NUMBERS = 2**26  # of the means of a received state
+MOST_COUNT = 2**40
+# The width in a specification.
+DIAGONAL = 1
+FULL = 2
+
+
+class ClassMoments(Generator):
+    """x = m_y + Σ^½ z, a Gaussian a class with one covariance.
+
+    `counts` int64 (C,) are the vectors behind each class, 0 or `LEAST` and more; `means` float32 (C, d); `scatter`
+    float32 is the lower triangle (d·(d+1)/2,) of the sum of squares around the means, or its diagonal (d,). `width` in
+    the specification is `FULL` or `DIAGONAL`. A class without vectors is drawn from the mean of all.
+    """
+
+    conditional = True
+    counts: Tensor
+    means: Tensor
+    scatter: Tensor
+
+    def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
+        """Moments of no vectors; raises UsageError for a specification of another schema, or that is too large."""
+        super().__init__()
+        size = _size(schema)
+        if spec.latent != size or spec.width not in (DIAGONAL, FULL) or (spec.width == FULL and size > LARGEST_FULL):
+            raise UsageError(
+                f"a moments generator of {spec.latent} numbers, form {spec.width}, where vectors have {size}, and the "
+                f"form is {DIAGONAL}, a diagonal, or up to {LARGEST_FULL} numbers {FULL}"
+            )
+        if size * schema.num_classes > MOST_NUMBERS:
+            raise UsageError(
+                f"the moments of {schema.num_classes:,} classes of {size:,} numbers are too many: at most "
+                f"{MOST_NUMBERS:,} numbers are used"
+            )
+        self.spec = spec
+        length = size * (size + 1) // 2 if spec.width == FULL else size
+        self.register_buffer("counts", torch.zeros(schema.num_classes, dtype=torch.int64))
+        self.register_buffer("means", torch.zeros(schema.num_classes, size))
+        self.register_buffer("scatter", torch.zeros(length))
+        self.law: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def moments(self) -> Moments:
+        """The moments that the state tells, float64 on the CPU."""
+        scatter = self.scatter.cpu().double()
+        if self.spec.width == FULL:
+            lower = torch.zeros(self.spec.latent, self.spec.latent, dtype=torch.float64)
+            rows, columns = torch.tril_indices(self.spec.latent, self.spec.latent)
+            lower[rows, columns] = scatter
+            scatter = lower + lower.T - torch.diag(lower.diagonal())
+        return Moments(self.counts.cpu(), self.means.cpu().double(), scatter)
+
+    def tell(self, moments: Moments) -> None:
+        """Take over the numbers of `moments` of the form of the specification."""
+        rows, columns = torch.tril_indices(self.spec.latent, self.spec.latent) if self.spec.width == FULL else ((), ())
+        scatter = moments.scatter[rows, columns] if self.spec.width == FULL else moments.scatter
+        self.counts = moments.counts.clone()
+        self.means = moments.means.float()
+        self.scatter = scatter.float()
+        self.law = None
+
+    def draw_from(self, moments: Moments) -> None:
+        """From now on draw from these moments, in place of its own."""
+        shrunk = covariance(moments)
+        root = shrunk.sqrt() if moments.is_diagonal else torch.linalg.cholesky(shrunk)
+        weights = moments.counts.double() / max(moments.total, 1)
+        absent = (moments.counts == 0)[:, None]
+        means = torch.where(absent, weights @ moments.means, moments.means)
+        self.law = (means.float(), root.float())
+
+    def check(self) -> None:
+        """As `Generator.check`: for counts and squares that no data can have."""
+        counts = self.counts.cpu()
+        if bool(((counts < 0) | (counts > MOST_COUNT) | ((counts > 0) & (counts < LEAST))).any()):
+            raise UsageError(f"the moments are of {int(counts.min())} vectors of a class: 0, or at least {LEAST}")
+        moments = self.moments
+        diagonal = moments.scatter if moments.is_diagonal else moments.scatter.diagonal()
+        if bool((diagonal < 0).any()):
+            raise UsageError("the moments have a negative variance, which no data have")
+        if moments.is_diagonal or not len(diagonal):
+            return
+        # |s_ij| ≤ √(s_ii s_jj) first: it costs nothing, and keeps the decomposition finite.
+        limits = diagonal.sqrt()
+        slack = 1e-4 * float(diagonal.max()) + 1e-12
+        if bool((moments.scatter.abs() > limits[:, None] * limits + slack).any()):
+            raise UsageError("the moments have a covariance larger than its variances, which no data have")
+        if float(torch.linalg.eigvalsh(moments.scatter)[0]) < -slack * len(diagonal):
+            raise UsageError("the moments have a scatter that is not positive, which no data have")
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        if self.law is None:
+            self.draw_from(self.moments)
+        assert self.law is not None
+        means, root = (tensor.to(z.device) for tensor in self.law)
+        spread = z * root if root.ndim == 1 else z @ root.T
+        drawn: Tensor = means[labels] + spread
+        return drawn
+
+    def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
+        """As `Generator.one_pass`: one product with a square matrix, or with a diagonal."""
+        width = self.spec.latent if self.spec.width == FULL else 1
+        layer = nn.Linear(self.spec.latent, width, bias=False, device=self.device)
+        return layer, (torch.zeros(2, self.spec.latent, device=self.device),), 1
+
+
+def train(
+    data: Dataset,
+    expert: nn.Module | None,
+    config: GeneratorConfig,
+    stream: Stream,
+    device: torch.device,
+    monitor: Monitor,
+) -> ClassMoments:
+    """The moments of `data`; nothing is random."""
+    generator = ClassMoments(spec(config, data.schema), data.schema)
+    diagonal = generator.spec.width == DIAGONAL
+    generator.tell(moments_of(data.samples.only, data.labels, data.schema.num_classes, least=LEAST, diagonal=diagonal))
+    monitor.progress(1, 1)
+    return generator.eval()
+
+
+def join(generators: Sequence[Generator]) -> None:
+    """All draw from the moments of their data together."""
+    members = [generator for generator in generators if isinstance(generator, ClassMoments)]
+    pooled = merge([member.moments for member in members])
+    for member in members:
+        member.draw_from(pooled)
+
+
+def spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
+    """As many latents as numbers; the form by their number."""
+    size = _size(schema)
+    return GeneratorSpec("moments", size, FULL if size <= LARGEST_FULL else DIAGONAL)
+
+
+def check(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.Module | None) -> None:
+    """Raise UsageError for too many classes of too many numbers."""
+    with torch.device("meta"):
+        ClassMoments(spec(config, schema), schema)
+
+
+def _size(schema: Schema) -> int:
+    size: int = schema.kind.shape[0]
+    if len(schema.kind.shape) != 1:
+        raise UsageError(f"generator moments draws vectors, not {schema.kind.summary}: name a public encoder, as gabor")
+    return size

@@ -1,0 +1,56 @@
+"""The clients' class moments together: a teacher and a global model in closed form."""
+
+from collections.abc import Sequence
+
+import torch
+
+from mosaic_fl.config import GeneratorConfig
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.experts.closed_form import NETWORK_NAME, check, closed_form_state
+from mosaic_fl.generators.moments import ClassMoments
+from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.registry import build
+from mosaic_fl.numerics.moments import Moments, merge
+from mosaic_fl.numerics.states import State
+
+FAMILY = "moments"
+
+
+def tells(contribution: Contribution) -> bool:
+    """Whether the client's generator is its class moments."""
+    return contribution.generator_spec is not None and contribution.generator_spec.family == FAMILY
+
+
+def pooled(contributions: Sequence[Contribution]) -> Moments:
+    """The moments of all clients that tell them; raises UsageError where nobody does."""
+    generators = [contribution.build_generator() for contribution in contributions if tells(contribution)]
+    parts = [generator.moments for generator in generators if isinstance(generator, ClassMoments)]
+    if not parts:
+        raise UsageError("no client sent class moments: let them contribute with --generator moments")
+    return merge(parts)
+
+
+def closed_form(student: str, contributions: Sequence[Contribution]) -> State:
+    """The state of the global model that `student` names."""
+    return closed_form_state(student, contributions[0].schema, pooled(contributions))
+
+
+def moments_teacher(contributions: Sequence[Contribution]) -> Classifier:
+    """The discriminant of all clients' moments, as a teacher."""
+    schema = contributions[0].schema
+    with torch.random.fork_rng(devices=[]):
+        network = build(NETWORK_NAME, schema)
+    network.load_state_dict(dict(closed_form("discriminant", contributions)))
+    return network.eval()
+
+
+def check_closed_form(student: str, schema: Schema, config: GeneratorConfig) -> None:
+    """Raise UsageError where no such global model follows from what clients with these settings send."""
+    check(student, schema)
+    if schema.joins or schema.kind.name != "vector" or config.family not in ("auto", FAMILY):
+        raise UsageError(
+            f"student {student} follows from class moments of vectors: say --encoder, as gabor, and --generator "
+            f"{FAMILY}, or name a network, as mlp:64"
+        )
