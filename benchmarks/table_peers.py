@@ -4,6 +4,11 @@ FedAvg and FedProx have 20 rounds of a network without batch norm: with it (mlp:
 of 78 on Adult at α = 0.1, where this one has 89. Their learning rate and local steps are those of `GRID` with the best
 figure on the clients' validation rows: AUROC of two classes, else accuracy. The test rows have no part in it. The
 methods of trees choose their number of rounds on the same rows (`boosting.patience`).
+
+One cell at a time; what is finished is not run again:
+
+    for set in adult bank default letter; do for seed in 0 1 2 3 4; do python benchmarks/tables.py \\
+        ../shared/data/tables --only $set --seeds $seed --peers all --only-peers; done; done
 """
 
 import json
@@ -22,7 +27,8 @@ from mosaic_fl.runs.runner import RunSetup
 
 NETWORK = "table_network:plain"
 ROUNDS = 20
-TREES = 300  # at most: the rounds end before
+TREES = 300  # a class at most, of two classes: the rounds end before
+TREES_OF_MANY = 100  # of more classes, as the student of trees has
 GRID = tuple({"rounds.lr": lr, "rounds.steps": steps} for lr in (0.01, 0.05, 0.2) for steps in (5, 25, 100))
 AVERAGED = ("fedavg", "fedprox")
 BOOSTED = ("federated_bagging", "federated_xgboost")
@@ -33,7 +39,7 @@ Run = Callable[[dict[str, Any], tuple[str, ...], Path], tuple[RunSetup, dict[str
 """(settings, models of the sites in turn, folder) -> the run's setup, and the content of its `result.json`."""
 
 
-def measure_peer(name: str, run: Run, folder: Path) -> dict[str, Any]:
+def measure_peer(name: str, run: Run, folder: Path, trees: int = TREES) -> dict[str, Any]:
     """The peer's figures on the test rows, and its settings; each of its runs has a folder in `folder` and is kept.
 
     A run that is finished is not run again, and one that was killed goes on.
@@ -43,7 +49,7 @@ def measure_peer(name: str, run: Run, folder: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text()))
     proximal = {"train.proximal": 0.01} if name == "fedprox" else {}
     averaged = [{"rounds.warm_up": ROUNDS, **proximal, **point} for point in GRID]
-    candidates = averaged if name in AVERAGED else [{"rounds.warm_up": TREES}]
+    candidates = averaged if name in AVERAGED else [{"rounds.warm_up": trees}]
     best = dict[str, Any]()
     for settings in candidates:
         mark = "-".join([name, *(f"{value:g}" for value in settings.values())])

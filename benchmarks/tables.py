@@ -26,7 +26,7 @@ from mosaic_fl.notes import Note
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.runner import RunSetup, prepare, run
 from mosaic_fl.storage.folder_lock import vacate
-from table_peers import PEERS, measure_peer
+from table_peers import PEERS, TREES, TREES_OF_MANY, measure_peer
 from table_peers import line as peer_line
 from table_sets import divide, load
 
@@ -164,7 +164,9 @@ def peer_column(name: str, cells: list[Cell], folder: Path, out: Path) -> str:
         def start(own: dict[str, Any], stacks: tuple[str, ...], place: Path, cell: Cell = cell) -> Any:
             return run_on(cell, folder, own, stacks, place)
 
-        results.append(measure_peer(name, start, out / "peers" / cell.name))
+        results.append(
+            measure_peer(name, start, out / "peers" / cell.name, TREES_OF_MANY if cell.data == "letter" else TREES)
+        )
     return peer_line(results)
 
 

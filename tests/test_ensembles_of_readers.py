@@ -7,6 +7,8 @@ from torch import Tensor
 from mosaic_fl.config import MetaConfig
 from mosaic_fl.server.experts import class_balanced, class_weighted, mean_logits, mean_probabilities, readers
 from mosaic_fl.server.meta import MetaTransformer
+from mosaic_fl.server.meta_training import train_meta
+from mosaic_fl.training.monitor import Recorder
 
 NAN = torch.nan
 # Three experts, two classes. Sample 0: all can read it. Sample 1: expert 1 cannot. Sample 2: only expert 2 can.
@@ -79,3 +81,27 @@ def test_the_meta_model_hears_nothing_of_those_who_cannot_read(blind: int) -> No
     meta.train()
     meta(outputs).sum().backward()
     assert all(bool(p.grad.isfinite().all()) for p in meta.parameters() if p.grad is not None)
+
+
+def test_a_meta_model_whose_experts_read_all_waits_for_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps on an accelerator are captured only then: a look at the outputs would wait for the device."""
+    torch.manual_seed(0)
+    meta = MetaTransformer(WEIGHTS, MetaConfig(width=8, heads=2, layers=1)).eval()
+    torch.nn.init.normal_(meta.vote.weight)
+    before = meta(OUTPUTS[:1])
+    assert not meta.can_be_captured
+    meta.partial = False
+    monkeypatch.setattr("mosaic_fl.server.meta.readers", lambda _: pytest.fail("looked"))
+    assert torch.equal(meta(OUTPUTS[:1]), before)
+    assert meta.can_be_captured
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_training_finds_out_whether_all_experts_read_all(partial: bool) -> None:
+    outputs = (OUTPUTS if partial else OUTPUTS[:1]).repeat(8, 1, 1)
+    labels = torch.arange(len(outputs)) % 2
+    config = MetaConfig(width=8, heads=2, layers=1, steps=2)
+    model = train_meta(outputs, labels, WEIGHTS, config, 0, torch.device("cpu"), Recorder())
+    assert isinstance(model, MetaTransformer)
+    assert model.partial is partial
+    assert bool(model(OUTPUTS).isfinite().all()) is partial

@@ -177,8 +177,12 @@ def mean_probabilities(outputs: Tensor) -> Tensor:
 
 def class_weighted(outputs: Tensor, weights: Tensor) -> Tensor:
     """Log-probabilities (n, C) of p(c) ∝ Σ_k w[k, c] · p_k(c), the class-count-weighted ensemble."""
+    return class_weighted_of(outputs, weights, readers(outputs))
+
+
+def class_weighted_of(outputs: Tensor, weights: Tensor, able: Tensor | None) -> Tensor:
+    """`class_weighted` of those that are `able` (n, K) to read each sample; None: all are, and nothing is looked at."""
     knowledge = weights.to(outputs)
-    able = readers(outputs)
     if able is None:
         scores = torch.einsum("nkc,kc->nc", outputs.softmax(2), knowledge) + TINY
     else:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.config import MetaConfig
-from mosaic_fl.server.experts import at_once, class_weighted, readers
+from mosaic_fl.server.experts import at_once, class_weighted_of, readers
 
 MAPS = 4  # of `width` values a token that exist at once
 FLOOR = -10.0  # log-probabilities below this say the same: "certainly not"
@@ -19,10 +19,12 @@ class MetaTransformer(nn.Module):
 
     `weights` is the class-count prior (K, C); input expert logits (n, K, C); output logits (n, C). Without gradients it
     takes the samples in parts: the attention of all of them would fill the memory where there are many experts. The
-    tokens of a sample are those of the experts that can read it.
+    tokens of a sample are those of the experts that can read it. Where it is not `partial` all can, which is not looked
+    at then: a look would wait for the device.
     """
 
     prior: Tensor
+    partial = True
 
     def __init__(self, weights: Tensor, config: MetaConfig) -> None:
         super().__init__()
@@ -40,6 +42,11 @@ class MetaTransformer(nn.Module):
         nn.init.zeros_(self.vote.weight)
         nn.init.zeros_(self.vote.bias)
 
+    @property
+    def can_be_captured(self) -> bool:
+        """Whether a step of training can be a CUDA graph."""
+        return not self.partial
+
     def forward(self, outputs: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return self._fuse(outputs)
@@ -47,13 +54,13 @@ class MetaTransformer(nn.Module):
 
     def _fuse(self, outputs: Tensor) -> Tensor:
         answers = outputs.log_softmax(2).clamp(min=FLOOR) / -FLOOR
-        able = readers(outputs)
+        able = readers(outputs) if self.partial else None
         if able is None:
             tokens = self.embed(answers) + self.embed_prior(self.prior) + self.who
             correction: Tensor = self.vote(self.encoder(tokens)).sum(1)
-            return class_weighted(outputs, self.prior) + correction
+            return class_weighted_of(outputs, self.prior, able) + correction
         tokens = self.embed(answers.nan_to_num(nan=0.0)) + self.embed_prior(self.prior) + self.who
         hidden = ~able & able.any(1, keepdim=True)  # where nobody can read a sample attention needs somebody
         votes = self.vote(self.encoder(tokens, src_key_padding_mask=hidden)) * able[:, :, None]
         correction = votes.sum(1)
-        return class_weighted(outputs, self.prior) + correction
+        return class_weighted_of(outputs, self.prior, able) + correction

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from mosaic_fl.config import MetaConfig
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.server.experts import readers
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.training.batches import batches
-from mosaic_fl.training.descent import descend_on
+from mosaic_fl.training.descent import can_be_captured, descend_on
 from mosaic_fl.training.hooks import BestWeights, average, every, progress, schedule
 from mosaic_fl.training.loop import StepTaken
 from mosaic_fl.training.monitor import Monitor
@@ -53,6 +54,7 @@ def train_meta(
     """
     with Stream(seed, "meta-init").ambient():
         model = MetaTransformer(weights, config).to(device)
+    model.partial = readers(outputs) is not None
     rng = Stream(seed, "meta").torch()
     order = torch.randperm(len(labels), generator=rng)
     cut = max(1, round(config.holdout * len(labels)))
@@ -80,7 +82,16 @@ def train_meta(
     monitor.log(-1, holdout_loss=best.loss)
     hooks = [schedule(cosine(optimiser, config.steps)), *([average(smooth, model)] if smooth else [])]
     hooks += [progress(monitor), every(max(1, config.steps // CHECKS), look, last=False)]
-    descend_on(device, draw, loss, PlainStep(optimiser), config.steps, hooks, precision="float32", capturable=True)
+    descend_on(
+        device,
+        draw,
+        loss,
+        PlainStep(optimiser),
+        config.steps,
+        hooks,
+        precision="float32",
+        capturable=can_be_captured(model),
+    )
     best.load_into(model)
     return model.cpu().eval()
 
