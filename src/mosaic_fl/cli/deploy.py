@@ -90,7 +90,7 @@ def server(
     config = configure(file, options, settings, preset)
     if no_proxy:
         note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")
-    METHODS[config.run.method].settings(config)
+    METHODS[config.run.method].check_settings(config)
     if test:
         existing(test)
     tell_idle(reading, test)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.privacy_checks import check_private
 from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.capability import Capability
 
@@ -86,6 +87,11 @@ class Card:
         method: Method = _function(self.code)
         return method
 
+    def check_settings(self, config: Config) -> None:
+        """Raise UsageError, without any data, for settings that the method cannot use or that break privacy."""
+        check_private(config)
+        self.settings(config)
+
     def check(self, config: Config, schema: "Schema", models: Sequence[str], student: str) -> None:
         """Raise UsageError, before any work, for settings that the method cannot use.
 
@@ -95,7 +101,8 @@ class Card:
         from mosaic_fl.experts.naming import require
         from mosaic_fl.server.students import is_network
 
-        self.settings(config)
+        self.check_settings(config)
+        check_private(config, models)
         if schema.joins and not self.fields:
             raise UsageError(
                 f"{self.title} takes samples of one field, and these have {', '.join(schema.fields)}: take mosaic or "

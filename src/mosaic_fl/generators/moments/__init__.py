@@ -6,12 +6,13 @@ generator draws from these, so the split does not matter (FedCGS; FedPFT draws f
 
 from mosaic_fl.domains.vector import MAX_SIZE
 from mosaic_fl.generators.family import Family
-from mosaic_fl.generators.moments.generator import ClassMoments, check, join, spec, train
+from mosaic_fl.generators.moments.generator import ClassMoments, check, spec, train
+from mosaic_fl.generators.moments.noisy import NoisyClassMoments, build, join, noisy_spec, pool
 
 FAMILY = Family(
     conditional=True,
     kinds=frozenset({"vector"}),
-    build=ClassMoments,
+    build=build,
     train=train,
     check=check,
     max_latent=MAX_SIZE,
@@ -20,4 +21,4 @@ FAMILY = Family(
     join=join,
 )
 
-__all__ = ["FAMILY", "ClassMoments"]
+__all__ = ["FAMILY", "ClassMoments", "NoisyClassMoments", "noisy_spec", "pool"]
