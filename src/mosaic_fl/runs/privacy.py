@@ -15,7 +15,7 @@ NOT_COVERED = (
     "further contributions of the same site, whose ε and δ add up",
     "several samples of one person, whose ε adds up",
     "the schema, the encoder and its length of vectors, which must be public",
-    "that a site takes part, and when",
+    "that a site takes part, when, and how long its work takes",
 )
 
 
@@ -31,6 +31,12 @@ def run_privacy(config: Config, sites: Sequence[Site]) -> dict[str, Any]:
     shortened = sum(clipped_share(site.data.samples.only, mechanism.clip) * len(site.data) for site in sites)
     about = {"clip": mechanism.clip, "clipped": round(shortened / samples, 6), "noise": list(mechanism.noise)}
     return _figure(config.privacy.epsilon, config.privacy.delta, len(sites), len(sites), about)
+
+
+def asked_privacy(config: Config, clients: int) -> dict[str, Any]:
+    """The figure "privacy" of a deployed run, whose every contribution has the ε and δ of the settings, or less."""
+    privacy = config.privacy
+    return _figure(privacy.epsilon, privacy.delta, clients, clients, {}) if privacy.epsilon else {}
 
 
 def contributed_privacy(contributions: Sequence[Contribution]) -> dict[str, Any]:
