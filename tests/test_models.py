@@ -17,7 +17,7 @@ from mosaic_fl.numerics.randomness import Stream
 
 DIGITS, MNIST, CIFAR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
 SPECS = ["cnn", "cnn:8:3", "mlp", "mlp:16:1", "vit:16:2", "resnet8", "resnet20:4", "resnet18:8", "resnet34:4"]
-SPECS += ["resnet50:4", "lenet"]
+SPECS += ["resnet50:4", "lenet", "linear"]
 
 
 def schema(shape: tuple[int, int, int], classes: int = 10) -> Schema:
@@ -53,8 +53,8 @@ def test_every_family_takes_every_image_size(spec: str, shape: tuple[int, int, i
 
 
 def test_every_family_is_tested() -> None:
-    """`fusion`, which joins fields, has tests of its own."""
-    assert {spec.split(":")[0] for spec in SPECS} == set(families()) - {"fusion"}
+    """`fusion`, which joins fields, and `tokens`, which takes tables, have tests of their own."""
+    assert {spec.split(":")[0] for spec in SPECS} == set(families()) - {"fusion", "tokens"}
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -38,6 +38,8 @@ GENERATORS: "Registry[Family]" = Registry(
         "cdcgan": "mosaic_fl.generators.dcgan:CONDITIONAL",
         "flow": "mosaic_fl.generators.flow:FAMILY",
         "cart": "mosaic_fl.generators.cart:FAMILY",
+        "marginals": "mosaic_fl.generators.marginals:FAMILY",
+        "tabular": "mosaic_fl.generators.tabular:FAMILY",
         "moments": "mosaic_fl.generators.moments:FAMILY",
         "merged": "mosaic_fl.generators.merged:FAMILY",
         "product": "mosaic_fl.generators.product:FAMILY",
@@ -82,8 +84,9 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
 )
 """Kinds of clients' models, by the first word of a model's name. A name with any other first word is a network's."""
 
-NO_FAMILY = ("auto", "none")
-"""The other values of `generator.family`: a built-in family chosen by the client's data, or no generator."""
+MEASURED = "measured"
+NO_FAMILY = ("auto", MEASURED, "none")
+"""The other values of `generator.family`: a built-in family by the kind of the data, one by measurement, or none."""
 
 
 def name_generator(family: str) -> None:

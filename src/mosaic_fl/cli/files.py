@@ -57,7 +57,10 @@ def contribute(
     schema: Annotated[
         Path | None, typer.Option(metavar="FILE", help="what all sites agreed on: mosaic schema, or data --describe")
     ] = None,
-    generator: Annotated[str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow, cart, none")] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(help="auto, cvae, dcgan, cdcgan, flow, cart, marginals, tabular, measured, none"),
+    ] = None,
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,

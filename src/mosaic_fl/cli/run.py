@@ -58,7 +58,10 @@ def run(
     ignore: Ignore = None,
     models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,random_forest")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
-    generator: Annotated[str | None, typer.Option(help="auto, cvae, dcgan, cdcgan, flow, cart, none")] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(help="auto, cvae, dcgan, cdcgan, flow, cart, marginals, tabular, measured, none"),
+    ] = None,
     prior: Annotated[str | None, typer.Option(help="photos, procedural, none, a folder [auto]")] = None,
     rounds: Annotated[
         str | None, typer.Option(metavar="N", help="rounds before; other methods: all of them [0]")

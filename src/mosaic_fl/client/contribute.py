@@ -89,7 +89,8 @@ def contribute(
     else:
         figures = trained.validation
     seed = config.run.seed
-    generator, note = train_generator(train, network, config.generator, seed, site.client, device, monitor("generator"))
+    listener = monitor("generator")
+    generator, note = train_generator(train, validation, network, config.generator, seed, site.client, device, listener)
     return Contribution(
         client=site.client,
         schema=train.schema,

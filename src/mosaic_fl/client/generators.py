@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mosaic_fl.client.choice import generator_steps, pick_by_field, pick_family
+from mosaic_fl.client.choice import best, generator_steps, pick_by_field, pick_family, rivals
+from mosaic_fl.client.usefulness import log_loss
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
@@ -72,6 +73,7 @@ def check_generators(data: Dataset, expert: Classifier | None, config: Generator
 
 def train_generator(
     data: Dataset,
+    validation: Dataset,
     expert: Classifier | None,
     config: GeneratorConfig,
     seed: int,
@@ -79,22 +81,52 @@ def train_generator(
     device: torch.device,
     monitor: Monitor,
 ) -> tuple[Generator | None, str]:
-    """(generator, reason for its family), or (None, reason why there is no generator)."""
+    """(generator, reason for its family), or (None, reason why there is no generator).
+
+    Where `measured` has several families for a field, they are compared on the samples of `validation`.
+    """
     members = dict[str, Generator]()
-    todo = trainees(data, expert, config, device)
-    for trainee in todo:
-        if trainee.family == "none":
-            continue
-        steps = generator_steps(config, len(trainee.data))
-        settings = config.model_copy(update={"family": trainee.family, "steps": steps})
-        stream = Stream(seed, trainee.stage, client)
-        train = GENERATORS[trainee.family].train
-        members[trainee.stage] = train(trainee.data, trainee.expert, settings, stream, device, monitor)
+    notes = dict[str, str]()
+    for trainee in trainees(data, expert, config, device):
+        field = _field(trainee)
+        notes[field] = trainee.reason
+        if trainee.family != "none":
+            held = validation.part([field])
+            members[field], notes[field] = _train_best(trainee, held, config, seed, client, device, monitor)
     if not data.schema.joins:
-        return members.get(STAGE), todo[0].reason
-    note = "; ".join(f"{_field(trainee)}: {trainee.family}, {trainee.reason}" for trainee in todo)
-    by_field = {_field(trainee): members[trainee.stage] for trainee in todo if trainee.stage in members}
-    return (product_of(by_field, data.schema) if by_field else None), note
+        return next(iter(members.values()), None), next(iter(notes.values()))
+    note = "; ".join(
+        f"{field}: {members[field].spec.family if field in members else 'none'}, {reason}"
+        for field, reason in notes.items()
+    )
+    return (product_of(members, data.schema) if members else None), note
+
+
+def _train_best(
+    trainee: Trainee,
+    validation: Dataset,
+    config: GeneratorConfig,
+    seed: int,
+    client: int,
+    device: torch.device,
+    monitor: Monitor,
+) -> tuple[Generator, str]:
+    """(generator, reason for its family) of one field: that of the trainee, or the one whose samples teach most."""
+    samples = len(trainee.data)
+    classes = len(validation.labels.unique())
+    others = rivals(config, samples, len(validation), classes, trainee.data.schema)
+    results = dict[str, Generator]()
+    for name in (trainee.family, *others):
+        settings = config.model_copy(update={"family": name, "steps": generator_steps(config, samples)})
+        train = GENERATORS[name].train
+        stream = Stream(seed, trainee.stage, client)
+        results[name] = train(trainee.data, trainee.expert, settings, stream, device, monitor)
+    if not others:
+        return results[trainee.family], trainee.reason
+    stream = Stream(seed, "usefulness", client)
+    losses = {name: log_loss(generator, trainee.data, validation, stream) for name, generator in results.items()}
+    name, reason = best(losses, len(validation))
+    return results[name], reason
 
 
 def _field(trainee: Trainee) -> str:

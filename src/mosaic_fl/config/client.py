@@ -46,7 +46,8 @@ class GeneratorConfig(ReadSection):
 
     family: GeneratorName = Field(
         "auto",
-        description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU), cart, none",
+        description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU); of tables cart, "
+        "marginals, tabular, measured (by validation rows); none",
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(1500, ge=1, description="training steps")
@@ -57,8 +58,10 @@ class GeneratorConfig(ReadSection):
     latent: int = Field(
         16, ge=1, le=1024, description="size of the latent z (dcgan: the paper's is 100; flow has its own)"
     )
-    width: int = Field(16, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's)")
-    kl: float = Field(0.5, ge=0, description="cvae: weight of the KL term")
+    width: int = Field(
+        16, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's; tabular: a quarter of a layer's units)"
+    )
+    kl: float = Field(0.5, ge=0, description="cvae, tabular: weight of the KL term")
     perceptual: float = Field(
         0.3, ge=0, description="cvae: weight, a value of a sample, of the distance that the client's network sees"
     )

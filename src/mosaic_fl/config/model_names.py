@@ -29,6 +29,7 @@ FORMS: dict[str, Bounds] = {
     "resnet18": (("width", 1, 256, 64),),
     "resnet34": (("width", 1, 256, 64),),
     "resnet50": (("width", 1, 256, 64),),
+    "tokens": (("width", 1, 8192, 128), ("depth", 1, 8, 2)),
     "vit": (("width", 1, 1024, 64), ("depth", 1, 24, 4)),
     "fusion": (("width", 1, 1024, 64),),
     "linear": (),

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.client.choice import generator_steps, pick_family
+from mosaic_fl.client.choice import generator_steps, pick_family, rivals
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
@@ -22,6 +22,7 @@ from mosaic_fl.registries import GENERATORS
 FIT = "fit"
 """The stage in which clients fit models that are no networks."""
 TASK = 0.02  # seconds to send a task and its answer, and to build its network
+COMPARISON = 1.0  # seconds to see what a generator's samples teach
 PASSES = 2.0  # how often a contribution's bytes are written or read in all
 
 
@@ -74,20 +75,32 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
     jobs = training("train", share, share.architecture, config)
     spec = spec_of(share, config, schema, device)
     if spec is not None:
-        batch = rung(share.samples, config.generator.batch_size)
-        steps = generator_steps(config.generator, share.samples)
-        if GENERATORS[spec.family].has_steps:
-            jobs.append(Job("generator", Unit("generator", spec.family, batch), steps))
-        if GENERATORS[spec.family].fits_density or not GENERATORS[spec.family].has_steps:
-            jobs.append(Job("generator", Unit("density", spec.family), share.samples))
+        classes = sum(count > 0 for count in share.counts)
+        others = rivals(config.generator, share.samples, share.validation, classes, schema)
+        for family in (spec.family, *others):
+            jobs += _fit(family, share, config)
+        if others:
+            jobs.append(Job("generator", Unit("fixed"), COMPARISON * (1 + len(others))))
     if config.prototypes.per_class and is_network(share.architecture):
         jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
     size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
     return [*jobs, Job("generator", Unit("packing"), PASSES * size), Job("generator", Unit("fixed"), TASK)]
 
 
+def _fit(name: str, share: Share, config: Config) -> list[Job]:
+    """The jobs of the fit of a generator of the family `name`."""
+    family = GENERATORS[name]
+    jobs = list[Job]()
+    if family.has_steps:
+        unit = Unit("generator", name, rung(share.samples, config.generator.batch_size))
+        jobs.append(Job("generator", unit, generator_steps(config.generator, share.samples)))
+    if family.fits_density or not family.has_steps:
+        jobs.append(Job("generator", Unit("density", name), share.samples))
+    return jobs
+
+
 def spec_of(share: Share, config: Config, schema: Schema, device: torch.device) -> GeneratorSpec | None:
-    """The generator that the client trains; None where it trains none."""
+    """The generator that the client trains, of compared ones the first; None where it trains none."""
     family, _ = pick_family(config.generator, share.samples, schema, device)
     if family == "none":
         return None

@@ -65,9 +65,10 @@ class Family:
     specification. `learns_from_expert`: training needs the gradients of the classifier. `spec` is the specification
     that a client with these settings trains. `fits_density`: training ends with a density that is fitted to all
     samples at once. `has_steps`: it takes steps; else it is one fit, and the settings of steps have no effect.
-    `upgrade` gives a received state that an earlier version wrote the form of today; it takes no more memory than
-    the state, and leaves what it does not know for the check of names and shapes. `join` tells the generators of all
-    clients of each other at the server, before any of them draws.
+    `rival_from`: from how many training samples on `generator.family = measured` fits it beside the first family of the
+    kind and compares them; None: never. `upgrade` gives a received state that an earlier version wrote the form of
+    today; it takes no more memory than the state, and leaves what it does not know for the check of names and shapes.
+    `join` tells the generators of all clients of each other at the server, before any of them draws.
     """
 
     conditional: bool
@@ -80,5 +81,6 @@ class Family:
     spec: Callable[[GeneratorConfig, Schema], GeneratorSpec] = plain_spec
     fits_density: bool = False
     has_steps: bool = True
+    rival_from: int | None = None
     upgrade: Callable[[State], State] = no_upgrade
     join: Callable[[Sequence[Generator]], None] = no_join

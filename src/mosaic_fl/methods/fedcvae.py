@@ -82,7 +82,8 @@ def with_standard_prior(contribution: Contribution) -> Contribution:
     spec = contribution.generator_spec
     if contribution.generator is None or spec is None or not GENERATORS.received(spec.family).fits_density:
         return contribution
-    density = ClassMixture(contribution.schema.num_classes, spec.latent)
+    latent = contribution.generator["density.location"].shape[1]
+    density = ClassMixture(contribution.schema.num_classes, latent)
     plain = {f"density.{name}": tensor for name, tensor in density.state_dict().items()}
     return replace(contribution, generator={**contribution.generator, **plain})
 

@@ -1,6 +1,15 @@
 """Classifiers: the networks that clients and the server train. `registry` builds one from its name."""
 
-from mosaic_fl.models import convolutional, late_fusion, lenet, linear, perceptron, residual, transformer  # noqa: F401  (register)
+from mosaic_fl.models import (  # noqa: F401  (they register)
+    convolutional,
+    late_fusion,
+    lenet,
+    linear,
+    perceptron,
+    residual,
+    tokens,
+    transformer,
+)
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.defaults import default_models, default_student
 from mosaic_fl.models.registry import build, check, check_name, families, trust, trust_own

@@ -35,7 +35,7 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
             f"{', '.join(kinds)}: give them one (--models, models.ratios), or say experts.kind = clients"
         )
     family = config.generator.family
-    if family not in ("auto", "none") and GENERATORS[family].learns_from_expert:
+    if family not in NO_FAMILY and GENERATORS[family].learns_from_expert:
         require(kinds, {Capability.GRADIENTS}, f"generator {family}")
     if config.experts.kind == "class_average":
         require(kinds, {Capability.WEIGHTS}, "experts.kind = class_average")

@@ -33,6 +33,13 @@ def coarsen(values: Tensor, column: Column) -> Tensor:
     return values.masked_fill(rare, other)
 
 
+def told_rows(values: Tensor, columns: tuple[Column, ...]) -> Tensor:
+    """The rows at rest, float32 (n, D), of which a generator may tell: each column coarse, or public rows for few."""
+    if len(values) < LEAST:
+        return public_rows(columns)
+    return torch.stack([coarsen(own, column) for own, column in zip(values.T, columns, strict=True)], 1)
+
+
 def common_values(values: Tensor, column: Column) -> Tensor:
     """The values that a column of numbers has in nearly all rows, float32 (k,) in ascending order; (0,) for others.
 

@@ -29,14 +29,10 @@ def train(
     from threadpoolctl import threadpool_limits
 
     cart = Cart(spec(config, data.schema), data.schema)
-    values = data.samples.only
-    labels = data.labels
-    if len(data) < LEAST:  # too few to tell anything of
-        values = disclosure.public_rows(cart.table.columns)
-        labels = torch.zeros(LEAST, dtype=torch.int64)
-    else:
-        columns = zip(values.T, cart.table.columns, strict=True)
-        values = torch.stack([disclosure.coarsen(column, of) for column, of in columns], 1)
+    values = disclosure.told_rows(data.samples.only, cart.table.columns)
+    labels = torch.zeros(len(values), dtype=torch.int64)
+    if len(data) >= LEAST:  # else too few to tell anything of
+        labels = data.labels
         pairs = zip(values.T, cart.table.columns, strict=True)
         cart.code([disclosure.common_values(column, of) for column, of in pairs])
         values = _snapped(values, cart)

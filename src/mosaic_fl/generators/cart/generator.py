@@ -1,7 +1,7 @@
 """The generator: a tree a column, each with the summaries of its leaves; its state and its draws."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Self
@@ -10,27 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.config import GeneratorConfig
-from mosaic_fl.domains.kind import Kind
-from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column, Table
 from mosaic_fl.domains.table.column import NUMBERS
 from mosaic_fl.errors import UsageError
-from mosaic_fl.generators.base import Generator, GeneratorSpec
+from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.cart import disclosure, leaves
 from mosaic_fl.generators.cart.disclosure import MOST_CODES
 from mosaic_fl.generators.cart.grouping import MOST_TREES, groups
 from mosaic_fl.generators.cart.trees import BYTES, LEAST, Tree, from_bytes, tree_of
+from mosaic_fl.generators.picking import EDGE
+from mosaic_fl.generators.rows import RowGenerator, table_of
 from mosaic_fl.numerics.states import State
 
 QUANTILES = 9  # of numbers in a leaf
 MOST_NODES = 2**20  # of all trees of a received state
-EDGE = 1e-6  # distance of a uniform number from 0 and 1
 USUAL_DEPTH = 12
-AT_ONCE = 20_000  # rows
 
 
-class Cart(Generator):
+class Cart(RowGenerator):
     """G groups of classes, each with a tree a column, D of them.
 
     `group` int64 (C,) is the group of each class, `nodes` int64 (G, D) are the nodes of each tree. Its nodes'
@@ -40,7 +38,6 @@ class Cart(Generator):
     numbers is; 0 for one whose leaves tell quantiles. The codes of all columns follow each other, float32.
     """
 
-    conditional = True
     coded: Tensor
     codes: Tensor
     group: Tensor
@@ -51,15 +48,13 @@ class Cart(Generator):
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         """One group of trees of a single leaf; raises UsageError for a specification that does not fit the schema."""
-        super().__init__()
-        table = _table(schema)
+        super().__init__(spec, schema)
+        table = self.table
         if spec.latent != len(table.columns) or spec.width < 2:
             raise UsageError(
                 f"a cart generator of {spec.latent} columns and {spec.width} quantiles, where the schema has "
                 f"{len(table.columns)} columns, and 2 quantiles are the least"
             )
-        self.spec = spec
-        self.table = table
         self.columns = [Table((column,)) for column in table.columns]
         self.register_buffer("group", torch.zeros(schema.num_classes, dtype=torch.int64))
         self.code([torch.zeros(0)] * len(self.columns))
@@ -203,16 +198,6 @@ class Cart(Generator):
             end = end + column.shape[0]
         return values
 
-    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        return self.table.to_network(self.rows(z, labels)).to(z.device)
-
-    def samples(self, kinds: Mapping[str, Kind], labels: Tensor, rng: torch.Generator) -> Samples:
-        """As `Generator.samples`, without the way through a network's form, which rounds."""
-        parts = [
-            self.rows(torch.randn(len(part), self.spec.latent, generator=rng), part) for part in labels.split(AT_ONCE)
-        ]
-        return Samples(kinds, {next(iter(kinds)): torch.cat(parts)})
-
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
         """As `Generator.one_pass`: a step down a tree, `USUAL_DEPTH` of them a column."""
         inputs = torch.zeros(2, self.classes + self.table.encoding.width, device=self.device)
@@ -230,14 +215,7 @@ class _Step(nn.Module):
 
 def spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
     """As many latents as columns, and `QUANTILES` for the width."""
-    return GeneratorSpec("cart", len(_table(schema).columns), QUANTILES)
-
-
-def _table(schema: Schema) -> Table:
-    kind = schema.kind
-    if not isinstance(kind, Table):
-        raise UsageError(f"generator cart draws tables, not {kind.summary}")
-    return kind
+    return GeneratorSpec("cart", len(table_of("cart", schema).columns), QUANTILES)
 
 
 def upgrade(state: State) -> State:

@@ -63,35 +63,33 @@ def summarise(values: Tensor, leaves: Tensor, count: int, column: Column, quanti
     return result
 
 
-def _numbers(
-    values: Floats, everything: Floats, common: Floats, quantiles: int, middle: float
-) -> npt.NDArray[np.float64]:
+def _numbers(values: Floats, everything: Floats, common: Floats, count: int, middle: float) -> npt.NDArray[np.float64]:
     """The most frequent of the `values`, its share of them, and quantiles of the others; `middle` without any.
 
     It stands for itself where it is one of `common`, the values of `everything` that `LEAST` rows and more have.
     """
     if not len(values):
-        return np.array([middle, 0.0, *np.full(quantiles, middle)])
+        return np.array([middle, 0.0, *np.full(count, middle)])
     distinct, counts = np.unique(values, return_counts=True)
     most = int(counts.argmax())
     atom = distinct[most]
     if counts[most] <= max(1, FREQUENT * len(values)) or atom not in common:
-        return np.array([middle, 0.0, *_quantiles(values, values, common, quantiles)])
+        return np.array([middle, 0.0, *quantiles(values, values, common, count)])
     others = values[values != atom]
     many = others if len(others) >= LEAST else everything[everything != atom]
     if not len(others) or len(many) < LEAST:
-        return np.array([atom, 1.0, *np.full(quantiles, atom)])
-    return np.array([atom, counts[most] / len(values), *_quantiles(others, many, common, quantiles)])
+        return np.array([atom, 1.0, *np.full(count, atom)])
+    return np.array([atom, counts[most] / len(values), *quantiles(others, many, common, count)])
 
 
-def _quantiles(values: Floats, many: Floats, common: Floats, quantiles: int) -> npt.NDArray[np.float64]:
+def quantiles(values: Floats, many: Floats, common: Floats, count: int) -> npt.NDArray[np.float64]:
     """Quantiles from the least to the greatest, of which only those that are `common` values stand as they are.
 
     Any other one may be the value of one row. In its place is the mean of two quantiles of `many` values, which are
     `LEAST` at least, a little below and above a level that is no end.
     """
-    exact = np.quantile(values, np.linspace(0, 1, quantiles), method="nearest")
-    levels = np.linspace(LOWEST, 1 - LOWEST, quantiles)
+    exact = np.quantile(values, np.linspace(0, 1, count), method="nearest")
+    levels = np.linspace(LOWEST, 1 - LOWEST, count)
     around = np.quantile(many.astype(np.float64), [levels - SPREAD, levels + SPREAD]).mean(0)
     mixed = np.where(np.isin(exact, common), exact.astype(np.float64), around)
     return np.maximum.accumulate(mixed)
