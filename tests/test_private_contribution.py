@@ -225,18 +225,18 @@ def test_the_length_of_vectors_is_that_of_the_encoder_and_no_data() -> None:
 
 
 def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("--epsilon", "5", "--alpha", "5", "--encoder", "gabor")
+    words = ("--epsilon", "60", "--alpha", "5", "--encoder", "gabor")
     printed = mosaic("run", "--preset", "encoder", *words, "--out", "run", cwd=tmp_path)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["privacy"]["epsilon"] == 5
+    assert result["privacy"]["epsilon"] == 60
     assert result["privacy"]["private"] == result["privacy"]["clients"] == 5
     assert 0 < result["privacy"]["clipped"] <= 1
     assert result["own_data"] == []
     assert result["accuracy"] > 0.5
-    assert "Privacy: ε = 5, δ = 1e-05 for one sample more or less at one site (5 of 5 sites)" in printed
+    assert "Privacy: ε = 60, δ = 1e-05 for one sample more or less at one site (5 of 5 sites)" in printed
     files = sorted((tmp_path / "run" / "contributions").iterdir())
     mosaic("distill", *files, "--student", "discriminant", "--out", "global", cwd=tmp_path)
-    assert json.loads((tmp_path / "global" / "result.json").read_text())["privacy"]["epsilon"] == 5
+    assert json.loads((tmp_path / "global" / "result.json").read_text())["privacy"]["epsilon"] == 60
     line = fails(capsys, "distill", *files, "--set", "privacy.epsilon=1", "--out", str(tmp_path / "g2"))
     assert "this run asks for ε = 1" in line
     line = fails(capsys, "run", "--epsilon", "1", "--models", "cnn:8", "--out", str(tmp_path / "r2"))

@@ -69,11 +69,6 @@ def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
     Raises UsageError for wrong data or models, and where no cell can run.
     """
     base = grid.base()
-    if base.privacy.epsilon:
-        raise UsageError(
-            "privacy.epsilon: a comparison shares clients' work among methods, which send without noise: leave it out, "
-            "and compare private runs of mosaic run"
-        )
     device = find_device(base.run.device)
     splits = _load(grid, base) if data is None else dict.fromkeys(grid.seeds, data)
     schema = splits[grid.seeds[0]].train.schema
