@@ -220,7 +220,7 @@ def test_a_private_client_judges_nothing() -> None:
 def test_the_length_of_vectors_is_that_of_the_encoder_and_no_data() -> None:
     images = mosaic_fl.from_arrays(torch.zeros(40, 8, 8).byte().numpy(), (torch.arange(40) % 2).numpy())
     kind = mosaic_fl.encode(images, "gabor:64").schema.kind
-    assert clip_of(kind, 0.0) == pytest.approx(0.7 * 8)
+    assert clip_of(kind, 0.0) == pytest.approx(0.8 * 8)
     assert clip_of(kind, 3.0) == 3.0
 
 

@@ -38,7 +38,7 @@ UNSUPPORTED = {
     "rounds.fine_tune": "a comparison has no rounds after the result, for any method",
     "run.engine": "a comparison computes in its own processes; mosaic run has --engine",
     "run.centralised": "in a comparison the pooled data is a method of its own: --methods centralised",
-    "privacy.epsilon": "a comparison shares clients' work among methods that send without noise; mosaic run has --epsilon",
+    "privacy.epsilon": "a comparison shares work among methods that send without noise; mosaic run has --epsilon",
 }
 """Settings that have no effect in a comparison, and why."""
 

@@ -9,7 +9,7 @@ from mosaic_fl.errors import UsageError, excerpt
 
 # Vectors of procedural drawings have the length √size by the making of `gabor`; digits held out from training data of
 # MNIST chose the share (docs/notes/encoders.md).
-GABOR_SHARE = 0.7
+GABOR_SHARE = 0.8
 STROKES_LENGTH = 4.0  # the median of procedural drawings
 
 

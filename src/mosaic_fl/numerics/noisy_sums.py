@@ -19,6 +19,8 @@ from mosaic_fl.numerics.moments import Moments
 GRID = 2**12  # parts of the clip in which a vector's numbers are whole
 PRESENT = 3.0  # standard deviations of the noise above which a class's count says that there are vectors
 FLOOR = 0.5  # of the mean variance: the least variance of a direction
+SHRINKAGE = 2.0  # of means towards the mean of all, in units of what a normal law of means asks for
+LEAST_BETWEEN = 0.02  # of the variance within classes: the least between means
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def repaired(noisy: NoisySums) -> Moments:
 
     A class whose count does not stand out of the noise is left out. The scatter within classes gets what noise on the
     means took from it. Its eigenvalues are then cleaned of noise: of all matrices with the same eigenvectors it is the
-    one nearest to that without noise (`cleaned`), and no variance is below `FLOOR` times the mean one.
+    one nearest to that without noise (`cleaned`), and no variance is below `FLOOR` times the mean one. Means are drawn
+    towards the mean of all where noise is large against the variance (`_shrunk`).
     """
     deviations = noisy.variances.sqrt()
     least = max(1.0, PRESENT * float(deviations[0]))
@@ -155,7 +158,30 @@ def repaired(noisy: NoisySums) -> Moments:
     radius = math.sqrt(2 * size) * float(deviations[2]) / total
     clean = cleaned(values, radius)
     clean = clean.clamp(min=max(FLOOR * float(values.mean()), 1e-12))
+    means = _shrunk(means, counts, float(noisy.variances[1]), clean, vectors)
     return Moments(counts, means, (vectors * clean) @ vectors.T * total)
+
+
+def _shrunk(means: Tensor, counts: Tensor, variance: float, values: Tensor, vectors: Tensor) -> Tensor:
+    """The means (C, d) of classes, expected where their sums have noise of that `variance`.
+
+    Where true means vary β times as much as vectors do within a class, in each of the directions `vectors` (d, d) of
+    variances `values` (d,), a mean with noise of variance v keeps λ/(λ + v/β) of its distance from the mean of all:
+    empirical Bayes (Efron & Morris 1973). β is what the means vary more than noise explains.
+    """
+    present = counts > 0
+    if variance == 0 or int(present.sum()) < 2:
+        return means
+    own = counts[present].double()
+    centre = own @ means[present] / own.sum()
+    off = means[present] - centre
+    noise = variance / own.square()
+    between = float(off.square().sum()) / (len(own) - 1) - float(noise.mean()) * len(values)
+    ratio = max(between / float(values.sum()), LEAST_BETWEEN)
+    share = values / (values + SHRINKAGE * noise[:, None] / ratio)
+    shrunk = means.clone()
+    shrunk[present] = centre + (off @ vectors * share) @ vectors.T
+    return shrunk
 
 
 def cleaned(values: Tensor, radius: float) -> Tensor:
