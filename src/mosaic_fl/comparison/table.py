@@ -20,6 +20,7 @@ from mosaic_fl.registries import PARTITIONS
 USUAL_SPLIT = Config().partition.split
 BASELINE = "mosaic"  # where it ran, all others are compared with it
 REAL_DATA = "not data-free"
+PUBLIC_ENCODER = "public encoder"
 VALIDATION_CHOICE = "chosen on validation splits"
 DOUBT_CHOICE = "asks validation splits in doubt"
 
@@ -148,6 +149,7 @@ def caveat_of(method: str, config: Config) -> str:
     has_partial_rounds = config.rounds.kind != "fedavg" and config.rounds.warm_up > 0
     parts = [
         REAL_DATA if kind_of(method) == "real data" else "",
+        PUBLIC_ENCODER if card.vectors or config.data.encoder else "",
         VALIDATION_CHOICE if card.chooses or (card.fuses and config.distill.choose is True) else "",
         DOUBT_CHOICE if card.fuses and config.distill.choose == "auto" and not card.chooses else "",
         f"up to {config.rounds.warm_up} rounds of trees" if card.boosts else "",
