@@ -97,14 +97,19 @@ class Mixtures(Generator):
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         place, _ = pick(self.weights[labels], uniform(z[:, 0]))
-        spread = self.spread[labels, place]
         noise = z[:, 1:]
         mean: Tensor = self.means[labels, place]
-        if tuple(spread.shape[1:]) != _shapes(self.size)["full"] or self.size == 1:
-            return mean + noise * spread.view(len(z), -1)
-        moved = torch.zeros_like(mean)
+        if self.spread.shape[2:] != _shapes(self.size)["full"] or self.size == 1:
+            return mean + noise * self.spread[labels, place].view(len(z), -1)
         rows, columns = torch.tril_indices(self.size, self.size, device=z.device)
-        return mean + moved.index_add_(1, rows, spread * noise[:, columns])
+        drawn = mean.clone()
+        pairs = torch.stack([labels, place], 1)
+        for label, component in pairs.unique(dim=0).tolist():  # a matrix a sample would not fit into memory
+            root = torch.zeros(self.size, self.size, device=z.device)
+            root[rows, columns] = self.spread[label, component]
+            own = (labels == label) & (place == component)
+            drawn[own] += noise[own] @ root.T
+        return drawn
 
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
         """As `Generator.one_pass`: one product with a square matrix."""

@@ -1,4 +1,7 @@
-"""The cards of all built-in methods. `registries` lists them by name; open this file to change a method's defaults."""
+"""The cards of built-in methods but those on vectors, which `vector_cards` has; `registries` lists all by name.
+
+Open these files to change a method's defaults.
+"""
 
 from mosaic_fl.config.client import BARE
 from mosaic_fl.experts.capability import Capability
@@ -249,33 +252,6 @@ FENS = Card(
     },
     settings=settings.check_fens,
     aggregates=True,
-)
-FEDCGS = Card(
-    code="mosaic_fl.methods.fedcgs:fedcgs",
-    title="FedCGS",
-    paper="Guan, Zhou, Gu 2025, AAAI, arXiv 2503.06962",
-    summary="clients' sums of vectors and of their products add up to one Gaussian classifier",
-    vectors=True,
-    defaults=settings.SUMS,
-    settings=settings.check_sums,
-)
-FEDPFT = Card(
-    code="mosaic_fl.methods.fedpft:fedpft",
-    title="FedPFT",
-    paper="Beitollahi et al. 2024, arXiv 2402.01862",
-    summary="clients send Gaussian mixtures of each class; a linear head learns from vectors drawn of them",
-    vectors=True,
-    defaults={**settings.SUMS, "generator.family": "mixtures", "generator.width": 10},
-    settings=settings.check_mixtures,
-)
-AFL = Card(
-    code="mosaic_fl.methods.afl:afl",
-    title="AFL",
-    paper="He et al. 2025, CVPR, arXiv 2405.16240",
-    summary="clients' ridge regressions merge into the least squares of all vectors, without any penalty",
-    vectors=True,
-    defaults=settings.SUMS,
-    settings=settings.check_sums,
 )
 BEST_LOCAL = Card(
     code="mosaic_fl.methods.references:best_local",

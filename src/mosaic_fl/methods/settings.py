@@ -1,19 +1,8 @@
 """Checks of settings that contradict a method for any data. They run before anything is loaded."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_teacher
 from mosaic_fl.errors import UsageError
-
-SUMS: Mapping[str, Any] = {
-    "models.clients": ["discriminant"],  # which nobody sends or uses; it is fitted without training
-    "generator.family": "exact_moments",
-    "generator.min_samples": 2,
-    "prototypes.per_class": 0,
-}
-"""Settings with which a client sends the exact sums of its vectors, and trains nothing."""
 
 
 def check_mosaic(config: Config) -> None:
@@ -61,21 +50,3 @@ def check_student_steps(config: Config) -> None:
     """Raise UsageError for `synthesis.student_steps` = 0: it means a pass over an image pool, and there is no pool."""
     if not config.synthesis.student_steps:
         raise UsageError(f"synthesis.student_steps is 0, but {config.run.method} has no image pool: give it some steps")
-
-
-def check_sums(config: Config) -> None:
-    """Raise UsageError where the clients do not send the exact sums of their vectors."""
-    if config.generator.family != SUMS["generator.family"]:
-        raise UsageError(
-            f"{config.run.method} needs sums of all vectors, not generator {config.generator.family}: leave "
-            f"generator.family out, or say {SUMS['generator.family']}"
-        )
-
-
-def check_mixtures(config: Config) -> None:
-    """Raise UsageError where the clients do not send mixtures of their vectors."""
-    if config.generator.family != "mixtures":
-        raise UsageError(
-            f"FedPFT draws from mixtures, not generator {config.generator.family}: leave generator.family out, or say "
-            "mixtures"
-        )
