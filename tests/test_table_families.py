@@ -60,6 +60,7 @@ def test_a_generator_travels_and_draws_the_same_rows(family: str, request: pytes
     most = build(contribution.generator_spec, SCHEMA).expect(counts).state_dict()
     sizes = {name: tensor.nbytes for name, tensor in contribution.generator.items()}
     assert all(sizes[name] <= most[name].nbytes for name in sizes)
+    generator_outline(contribution.generator_spec, SCHEMA)  # of no samples: what a forecast begins with
     outline = generator_outline(contribution.generator_spec, SCHEMA, tuple(counts))  # on the meta device
     assert {name: tuple(tensor.shape) for name, tensor in most.items()} == {name: shape for name, _, shape in outline}
 

@@ -117,7 +117,7 @@ class Marginals(RowGenerator):
         rows = sum(counts)
         held = torch.tensor(list(counts), dtype=torch.int64, device="cpu")  # a reader of sizes is on the meta device
         with torch.device("cpu"):
-            groups = int(class_groups(held, OWN_ROWS, MOST_GROUPS, LEAST).max()) + 1
+            groups = int(class_groups(held, OWN_ROWS, MOST_GROUPS, LEAST).max()) + 1 if counts else 1
         numbers = min(self.spec.width, bins.SORTS * (rows // bins.ROWS_A_BIN) + 1)
         sizes = [bins.most_of(column, numbers) for column in self.table.columns]
         most = max(groups, rows)
