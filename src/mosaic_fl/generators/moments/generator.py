@@ -32,6 +32,7 @@ class ClassMoments(Generator):
     """
 
     conditional = True
+    least = LEAST
     counts: Tensor
     means: Tensor
     scatter: Tensor
@@ -61,11 +62,7 @@ class ClassMoments(Generator):
     def moments(self) -> Moments:
         """The moments that the state tells, float64 on the CPU."""
         scatter = self.scatter.cpu().double()
-        if self.spec.width == FULL:
-            lower = torch.zeros(self.spec.latent, self.spec.latent, dtype=torch.float64)
-            rows, columns = torch.tril_indices(self.spec.latent, self.spec.latent)
-            lower[rows, columns] = scatter
-            scatter = lower + lower.T - torch.diag(lower.diagonal())
+        scatter = symmetric(scatter, self.spec.latent) if self.spec.width == FULL else scatter
         return Moments(self.counts.cpu(), self.means.cpu().double(), scatter)
 
     def tell(self, moments: Moments) -> None:
@@ -89,8 +86,8 @@ class ClassMoments(Generator):
     def check(self) -> None:
         """As `Generator.check`: for counts and squares that no data can have."""
         counts = self.counts.cpu()
-        if bool(((counts < 0) | (counts > MOST_COUNT) | ((counts > 0) & (counts < LEAST))).any()):
-            raise UsageError(f"the moments are of {int(counts.min())} vectors of a class: 0, or at least {LEAST}")
+        if bool(((counts < 0) | (counts > MOST_COUNT) | ((counts > 0) & (counts < self.least))).any()):
+            raise UsageError(f"the moments are of {int(counts.min())} vectors of a class: 0, or at least {self.least}")
         moments = self.moments
         diagonal = moments.scatter if moments.is_diagonal else moments.scatter.diagonal()
         if bool((diagonal < 0).any()):
@@ -155,6 +152,14 @@ def check(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.Modu
     """Raise UsageError for too many classes of too many numbers."""
     with torch.device("meta"):
         ClassMoments(spec(config, schema), schema)
+
+
+def symmetric(lower: Tensor, size: int) -> Tensor:
+    """The symmetric matrix (size, size) whose lower triangle is `lower` (size·(size+1)/2,)."""
+    square = torch.zeros(size, size, dtype=lower.dtype)
+    rows, columns = torch.tril_indices(size, size)
+    square[rows, columns] = lower
+    return square + square.T - torch.diag(square.diagonal())
 
 
 def _size(schema: Schema) -> int:
