@@ -12,13 +12,14 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.storage.journal import Journal, round_name
 from table_cases import patients
+from vector_cases import clouds
 
 WIDTHS = {"models_ratios": [1.0, 0.5, 0.25]}
 FIT, WIDE = ("fit", "evaluate"), ("fit", "statistics", "evaluate")
 ASKS = {
     **dict.fromkeys(("fedavg", "fedprox", "fedbn", "fedrs", "fedgen", "fedftg"), FIT),
     **dict.fromkeys(("heterofl", "fedrolex", "dfrd"), WIDE),
-    **dict.fromkeys(("dense", "coboosting", "fedcvae"), ("contribute",)),
+    **dict.fromkeys(("dense", "coboosting", "fedcvae", "fedcgs", "fedpft", "afl"), ("contribute",)),
     **dict.fromkeys(("mean_logits", "mean_probabilities", "class_weighted"), ("contribute",)),
     **dict.fromkeys(("federated_xgboost", "federated_bagging"), ("boost", "evaluate")),
     "mosaic": ("contribute", *WIDE),
@@ -38,7 +39,7 @@ MORE: dict[str, dict[str, Any]] = {
 def run(name: str, digits: Dataset, lost: Lost, **more: Any) -> tuple[Outcome, FaultyFederation]:
     """The method's outcome, after what holds for every one of them."""
     card, journal = METHODS[name], Journal()
-    data = patients(1040) if card.boosts else digits
+    data = patients(1040) if card.boosts else clouds(1040) if card.vectors else digits
     papers = {k.replace(".", "_", 1): v for k, v in card.defaults.items() if k.startswith(("generator", "prototypes"))}
     own = {"generator_steps": 2, **papers, **MORE.get(name, {}), **more}
     with three(data, lost, journal, run_method=name, **own) as federation:

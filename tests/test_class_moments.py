@@ -19,17 +19,10 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.base import join
 from mosaic_fl.generators.moments import ClassMoments
 from mosaic_fl.training.monitor import Recorder
+from vector_cases import clouds
 
 CPU = torch.device("cpu")
 CONFIG = Config().with_values({"generator.family": "moments", "data.validation": 0.0})
-
-
-def clouds(count: int = 240, size: int = 4, seed: int = 0) -> Dataset:
-    """Three classes around 0, 3 and 6."""
-    rng = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 3
-    features = torch.randn(count, size, generator=rng) + 3.0 * labels[:, None]
-    return mosaic_fl.from_arrays(features.numpy(), labels.numpy())
 
 
 def contributions(parts: list[Dataset], model: str = "discriminant") -> list[Contribution]:

@@ -158,6 +158,7 @@ def test_a_title_names_the_split_and_no_alpha_where_there_is_none() -> None:
         ("fens", {}, "not data-free"),
         ("best_local", {}, "chosen on validation splits"),
         (CENTRALISED, {}, ""),
+        ("afl", {}, "public encoder"),  # it takes nothing else
     ],
 )
 def test_caveats_follow_the_configuration(method: str, values: dict[str, object], words: str) -> None:

@@ -23,6 +23,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.storage.journal import Journal
 from rounds import CPU, QUICK
 from table_cases import patients, rows
+from vector_cases import clouds
 
 TINY = {**QUICK, "meta.steps": 3, "prototypes.per_class": 1, "partition.clients": 3}
 
@@ -39,12 +40,12 @@ def predictions(outcome: Outcome, data: Dataset) -> torch.Tensor:
 @pytest.mark.parametrize(("name", "memory"), [*((name, True) for name in METHODS), ("fens", False)])
 def test_a_method_does_not_know_its_engine(name: str, memory: bool, digits: Dataset, tmp_path: Path) -> None:
     card = METHODS[name]
-    data = as_received(patients(340)) if card.boosts else digits
+    data = as_received(patients(340)) if card.boosts else clouds(340) if card.vectors else digits
     more: dict[str, Any] = {"rounds.warm_up": 2, "rounds.steps": 3, "run.method": name}
     if name == "mosaic":
         more |= {"rounds.fine_tune": 1, "distill.choose": True, "generator.family": "cvae"}
     config = Config().with_values({**TINY, **card.defaults, **TINY, **more})
-    spec = "mlp:4:1" if card.boosts else "cnn:4:1"
+    spec = "mlp:4:1" if card.boosts or card.vectors else "cnn:4:1"
     sites = [Site(k, data.subset(range(100 * k, 100 * k + 80 + 20 * k)), spec) for k in range(3)]
     with LocalFederation(sites, config, CPU, Journal()) as local:
         expected = card.run(local, config, CPU, Journal())

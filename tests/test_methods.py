@@ -47,6 +47,7 @@ def test_the_command_lists_every_method(tmp_path: Path) -> None:
     assert "needs equal architectures, rounds, experts' weights; serves one model" in by_name["fedprox"][2]
     assert "needs real held-back data; serves all clients' models" in by_name["fens"][2]
     assert "needs nothing more" in by_name["mosaic"][2]
+    assert "needs vectors of a public encoder; serves one model" in by_name["fedcgs"][2]
     assert "a line to measure against" in by_name["best_local"][0]
 
 
@@ -74,6 +75,7 @@ def test_the_command_lists_them_as_json(tmp_path: Path) -> None:
         "asks": False,
         "fields": False,
         "images": False,
+        "vectors": False,
     }
     assert cards["fedftg"]["requires"] == ["gradients", "weights"]
 

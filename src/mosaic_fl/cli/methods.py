@@ -13,6 +13,7 @@ NEEDS = {
     "rounds": "rounds",
     "real_data": "real held-back data",
     "images": "images",
+    "vectors": "vectors of a public encoder",
 }
 CODE = ("code", "checks", "settings")  # fields of a card that hold functions
 

@@ -99,7 +99,8 @@ def _advise(config: Config, overrides: Collection[str]) -> None:
 def _without_effect(config: Config) -> dict[str, str]:
     """The settings without an effect on the method, as "models.student = cnn:16", by name."""
     card = METHODS[config.run.method]
-    student_effective = config.run.centralised or not (card.reference or card.boosts or card.serves != ONE_MODEL)
+    own_model = card.reference or card.boosts or card.vectors or card.serves != ONE_MODEL
+    student_effective = config.run.centralised or not own_model
     if card.equal_architectures:  # no effect if the clients have another architecture
         student_effective = config.models.student in (config.models.clients or [config.models.student])
     generator = "" if config.generator.family == "none" else config.generator.family
@@ -107,7 +108,7 @@ def _without_effect(config: Config) -> dict[str, str]:
     # name: (value, whether the method uses it)
     settings = {
         "models.student": (config.models.student, student_effective),
-        "generator.family": (generator, bool(card.transfer)),
+        "generator.family": (generator, bool(card.transfer) or card.vectors),
         "distill.prior": (prior, card.transfer == SAMPLES_OR_PRIOR),
         "rounds.warm_up": (config.rounds.warm_up, card.fuses or card.rounds or "rounds.warm_up" in card.defaults),
         "rounds.fine_tune": (config.rounds.fine_tune, card.fuses),

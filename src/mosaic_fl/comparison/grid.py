@@ -17,6 +17,7 @@ METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "balanced_accuracy": "balan
 CENTRALISED = "centralised"
 """The student trained on the pooled data: a reference line, not a federated method."""
 ROUNDS = ("rounds.warm_up", "rounds.steps")
+CLIENT_MODELS = "models.clients"
 Architectures = Literal["equal", "mixed"]
 AXES = {
     "run.method": "methods",
@@ -196,10 +197,13 @@ class Grid:
 
         The preset has precedence over the method's own defaults, and the user's values over the preset. In a single
         round a client trains as in a one-shot method: to the end, and as `[train]` says if `rounds.optimiser` is auto.
-        A method whose rounds are its own, of a small aggregator (FENS) or of boosting, keeps its number of rounds.
+        A method whose rounds are its own, of a small aggregator (FENS) or of boosting, keeps its number of rounds. One
+        that uses no client's model keeps the one that its card names.
         """
         mixed = cell.setting.architectures == "mixed"
-        names = {"models.clients": list(models) if mixed else [student], "models.student": student}
+        card = METHODS.get(cell.method)
+        own = card.defaults.get(CLIENT_MODELS) if card else None
+        names = {CLIENT_MODELS: own or (list(models) if mixed else [student]), "models.student": student}
         return self._config(cell.setting, cell.method, cell.rounds).with_values(names)
 
     def _scaled(self, config: Config) -> Config:

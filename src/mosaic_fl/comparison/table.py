@@ -20,6 +20,7 @@ from mosaic_fl.registries import PARTITIONS
 USUAL_SPLIT = Config().partition.split
 BASELINE = "mosaic"  # where it ran, all others are compared with it
 REAL_DATA = "not data-free"
+PUBLIC_ENCODER = "public encoder"
 VALIDATION_CHOICE = "chosen on validation splits"
 DOUBT_CHOICE = "asks validation splits in doubt"
 
@@ -140,20 +141,31 @@ def kind_of(method: str) -> str:
     return "real data" if card.real_data else "method"
 
 
-def caveat_of(method: str, config: Config) -> str:
-    """How the conditions of a cell differ from the others', in words; empty where they do not."""
+def caveat_of(method: str, config: Config, *, encoded: bool = False) -> str:
+    """How the conditions of a cell differ from other cells', in words; empty where they do not.
+
+    `encoded`: its data are vectors of a public encoder.
+    """
     card = METHODS.get(method)
+    encoder = PUBLIC_ENCODER if encoded or (card and card.vectors) else ""
     if card is None:
-        return ""
+        return encoder
     has_partial_rounds = config.rounds.kind != "fedavg" and config.rounds.warm_up > 0
     parts = [
         REAL_DATA if kind_of(method) == "real data" else "",
+        encoder,
         VALIDATION_CHOICE if card.chooses or (card.fuses and config.distill.choose is True) else "",
         DOUBT_CHOICE if card.fuses and config.distill.choose == "auto" and not card.chooses else "",
         f"up to {config.rounds.warm_up} rounds of trees" if card.boosts else "",
         _widths(config) if card.widths == "always" or (card.widths and has_partial_rounds) else "",
     ]
     return "; ".join(filter(None, parts))
+
+
+def on_vectors(grid: Grid, results: Results) -> bool:
+    """Whether all cells are on vectors: an encoder is named, or a method ran that takes nothing else."""
+    ran = {cell.method for cell, result in results.items() if result.status == "done"}
+    return bool(grid.base().data.encoder) or any(METHODS[name].vectors for name in ran if name in METHODS)
 
 
 def own_budget(own: Mapping[str, Any]) -> str:
@@ -178,13 +190,14 @@ def _block(grid: Grid, results: Results, clients: int, alpha: float, kind: str, 
     by_method = dict[str, Row]()
     metric = "accuracy" if grid.metric == "auto" else grid.metric
     scores = dict[str, list[float | None]]()
+    encoded = on_vectors(grid, results)
     for method in grid.methods:
         cell_rounds = grid.cell_rounds(method, rounds)
         settings = [Setting(clients, alpha, kind, seed) for seed in grid.seeds]  # type: ignore[arg-type]
         cells = [Cell(setting, method, cell_rounds) for setting in settings]
         cell_results = [results.get(cell) for cell in cells]
         scores[method] = [None if r is None else _score(r, metric) for r in cell_results]
-        conditions = caveat_of(method, grid.config(cells[0], models.clients, models.student))
+        conditions = caveat_of(method, grid.config(cells[0], models.clients, models.student), encoded=encoded)
         caveat = "; ".join(filter(None, [conditions, own_budget(grid.own_values(method))]))
         by_method[method] = _row(method, cell_results, cell_rounds, caveat)
     against = _reference(by_method.values(), metric)

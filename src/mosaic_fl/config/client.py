@@ -47,7 +47,7 @@ class GeneratorConfig(ReadSection):
     family: GeneratorName = Field(
         "auto",
         description="auto, cvae, dcgan (the paper's, unconditional), cdcgan (conditional), flow (GPU); of tables cart, "
-        "marginals, tabular, measured (by validation rows); none",
+        "marginals, tabular, measured (by validation rows); of vectors moments, exact_moments, mixtures; none",
     )
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(1500, ge=1, description="training steps")
@@ -59,7 +59,14 @@ class GeneratorConfig(ReadSection):
         16, ge=1, le=1024, description="size of the latent z (dcgan: the paper's is 100; flow has its own)"
     )
     width: int = Field(
-        16, ge=1, le=1024, description="base channels (dcgan: 64 is the paper's; tabular: a quarter of a layer's units)"
+        16,
+        ge=1,
+        le=1024,
+        description="base channels (dcgan: 64 is the paper's; tabular: a quarter of a layer's units); mixtures: "
+        "Gaussians a class",
+    )
+    covariance: Literal["spherical", "diagonal", "full"] = Field(
+        "diagonal", description="mixtures: of each Gaussian, spherical, diagonal or full"
     )
     kl: float = Field(0.5, ge=0, description="cvae, tabular: weight of the KL term")
     perceptual: float = Field(

@@ -33,7 +33,11 @@ def is_closed_form(name: str) -> bool:
 
 def closed_form_state(name: str, schema: Schema, moments: Moments) -> State:
     """The state of the network `linear` that `name` means for these moments."""
-    weight, bias = discriminant(moments) if name == "discriminant" else ridge(moments, STRENGTH)
+    return linear_state(schema, *(discriminant(moments) if name == "discriminant" else ridge(moments, STRENGTH)))
+
+
+def linear_state(schema: Schema, weight: Tensor, bias: Tensor) -> State:
+    """The state of the network `linear` with these weights (C, d) and biases (C,)."""
     with torch.random.fork_rng(devices=[]):
         network = build(NETWORK_NAME, schema)
     state: dict[str, Tensor] = copy_state(network)

@@ -4,6 +4,7 @@ from math import ceil
 
 import torch
 
+from mosaic_fl.experts.closed_form import NETWORK_NAME
 from mosaic_fl.forecast.clients import TASK, spec_of
 from mosaic_fl.forecast.server import (
     COPIES,
@@ -71,6 +72,8 @@ def one_shot_jobs(setup: Setup, total: Workload) -> list[Job]:
         specs = [spec_of(share, setup.config, setup.schema, setup.device) for share in setup.shares]
         total.up = sum(decoder_bytes(spec, setup.schema) for spec in specs if spec is not None)  # no classifiers
         total.down += experts * size
+    elif METHODS[method].vectors:
+        work = _head(setup, total)
     elif method in SYNTHESIS:
         work = _synthesis(setup)
         total.down += experts * size
@@ -94,6 +97,24 @@ def _decoding(setup: Setup) -> ServerWork:
     steps = student_steps("student", config, setup.student, images.total, config.distill.steps)
     disk = stage + model_bytes(setup.student, setup.schema)
     return ServerWork([*images.jobs, *steps], disk, round(COPIES * stage))
+
+
+def _head(setup: Setup, total: Workload) -> ServerWork:
+    """Methods on vectors: a linear layer by a formula, or of FedPFT by steps on draws; it changes the bytes of `total`.
+
+    The formula itself, a moment, is not counted.
+    """
+    specs = [spec_of(share, setup.config, setup.schema, setup.device) for share in setup.shares]
+    total.up = sum(decoder_bytes(spec, setup.schema) for spec in specs if spec is not None)  # no classifiers
+    size = model_bytes(NETWORK_NAME, setup.schema)
+    total.down += len(setup.shares) * size
+    if setup.method != "fedpft":
+        return ServerWork([], size)
+    settings = setup.config.distill
+    count = settings.pool or sum(share.samples for share in setup.shares)
+    stage = pool_bytes(setup.schema, count, 0)
+    steps = student_steps("student", setup.config, NETWORK_NAME, count, settings.steps)
+    return ServerWork(steps, stage + size, round(COPIES * stage))
 
 
 def _synthesis(setup: Setup) -> ServerWork:

@@ -8,6 +8,7 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.experts.bins import bins_of
+from mosaic_fl.experts.closed_form import NETWORK_NAME
 from mosaic_fl.forecast.clients import TASK, contribution, largest_first, spec_of, training
 from mosaic_fl.forecast.method_servers import one_shot_jobs, round_jobs
 from mosaic_fl.forecast.server import outputs
@@ -65,7 +66,7 @@ def count(setup: Setup) -> Workload:
         student = replace(setup, shares=[replace(s, architecture=setup.student) for s in setup.shares])
         changes = {"optimiser": config.train.optimiser, "lr": config.rounds.fine_tune_lr}
         _rounds(student, total, config.rounds.fine_tune, [], changes)
-    _evaluate(setup, total)
+    _evaluate(replace(setup, student=NETWORK_NAME) if card.vectors else setup, total)
     return total
 
 

@@ -96,7 +96,7 @@ def spec_numbers(spec: GeneratorSpec, schema: Schema) -> int:
 
 
 def decoder_bytes(spec: GeneratorSpec, schema: Schema) -> int:
-    """Bytes of a generator alone, as FedCVAE's clients send it: without the density of its latents."""
+    """Bytes of a generator alone, as clients of FedCVAE and of methods on vectors send it: without a density."""
     outline = generator_outline(spec, schema)
     shapes = {f"generator/{n}": (dtype, shape) for n, dtype, shape in outline if not n.startswith("density.")}
     return packed_bytes(shapes, _schema_length(schema) + 100)

@@ -53,6 +53,8 @@ class Card:
     - `fields`: it takes samples of several fields.
     - `asks`: its server asks black boxes (model `answers`); others need each client's model itself.
     - `images`: its server makes images, so clients' samples have to be such.
+    - `vectors`: it works on vectors of a public encoder, and its global model is one linear layer on these, whatever
+      student the settings name.
     - `widths`: when clients hold models of several widths.
     """
 
@@ -77,6 +79,7 @@ class Card:
     fields: bool = False
     asks: bool = False
     images: bool = False
+    vectors: bool = False
     widths: Literal["", "always", "if rounds.kind says so"] = ""
 
     @property
@@ -103,18 +106,9 @@ class Card:
 
         self.check_settings(config)
         check_private(config, models)
-        if schema.joins and not self.fields:
-            raise UsageError(
-                f"{self.title} takes samples of one field, and these have {', '.join(schema.fields)}: take mosaic or "
-                "fedavg, or leave all fields but one out of the data"
-            )
+        self.check_samples(schema)
         require(models, self.requires, self.title)
-        may_boost = self.fuses or self.reference or self.boosts
-        if self.images and len(schema.shape) != AXES:
-            raise UsageError(
-                f"{self.title} makes images at the server, and these samples are {schema.summary}: take a method that "
-                "does not, as mosaic"
-            )
+        may_boost = self.fuses or self.reference or self.boosts or self.vectors
         if not (self.asks or self.boosts) and (box := next(filter(is_black_box, models), None)):
             raise UsageError(
                 f"{self.title} needs every client's model, and {box!r} stays at its site and answers queries: give its "
@@ -126,6 +120,24 @@ class Card:
             )
         if self.checks:
             _function(self.checks)(config, schema, models, student)
+
+    def check_samples(self, schema: "Schema") -> None:
+        """Raise UsageError for samples that the method does not take, whatever the models are."""
+        if schema.joins and not self.fields:
+            raise UsageError(
+                f"{self.title} takes samples of one field, and these have {', '.join(schema.fields)}: take mosaic or "
+                "fedavg, or leave all fields but one out of the data"
+            )
+        if self.images and len(schema.shape) != AXES:
+            raise UsageError(
+                f"{self.title} makes images at the server, and these samples are {schema.summary}: take a method that "
+                "does not, as mosaic"
+            )
+        if self.vectors and not schema.of_vectors:
+            raise UsageError(
+                f"{self.title} works on vectors of a public encoder, and these samples are {schema.summary}: say "
+                "--encoder auto, or name one, as --encoder gabor for grey images"
+            )
 
 
 def _function(path: str) -> Any:

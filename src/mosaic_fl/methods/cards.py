@@ -1,4 +1,7 @@
-"""The cards of all built-in methods. `registries` lists them by name; open this file to change a method's defaults."""
+"""The cards of built-in methods but those on vectors, which `vector_cards` has; `registries` lists all by name.
+
+Open these files to change a method's defaults.
+"""
 
 from mosaic_fl.config.client import BARE
 from mosaic_fl.experts.capability import Capability

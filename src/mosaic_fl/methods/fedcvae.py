@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.config import Config
@@ -28,16 +27,12 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.density import ClassMixture
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import by_client, upload_size
-from mosaic_fl.models import build, default_student
-from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.models import default_student
 from mosaic_fl.registries import GENERATORS
-from mosaic_fl.server.student import Lesson, train_student
+from mosaic_fl.server.lessons import FIELD, label_settings, learn_labels
 from mosaic_fl.server.transfer import transfer_set
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
-
-FIELD = "sample/"  # prefix of the samples' fields in the pool's stage
 
 
 def fedcvae(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:
@@ -50,22 +45,15 @@ def fedcvae(federation: Federation, config: Config, device: torch.device, journa
     seed = config.run.seed
     architecture = config.models.student or default_student(schema)
     contributions = federation.contribute()
-    settings = config.distill.model_copy(
-        update={"prior": "none", "kl": 0.0, "label": 1.0, "teacher_label": 0.0, "jsd": 0.0}
-    )
+    settings = label_settings(config.distill)
 
     def gather(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
         transfer = transfer_set([with_standard_prior(c) for c in contributions], settings, seed, device)
         return {**to_tensors(transfer.samples, FIELD), "labels": transfer.labels, "sources": transfer.sources}, {}
 
     def learn(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        with Stream(seed, "student-init").ambient():
-            student = build(architecture, schema)
-        labels = pool["labels"]
-        teacher = F.one_hot(labels, schema.num_classes).float()  # the label
-        lesson = Lesson(from_tensors(schema.fields, pool, FIELD), labels, teacher)
-        holdout = train_student(student, lesson, settings, Stream(seed, "student"), device, monitor)
-        return copy_state(student), {"holdout": holdout}
+        samples = from_tensors(schema.fields, pool, FIELD)
+        return learn_labels(architecture, schema, samples, pool["labels"], settings, seed, device, monitor)
 
     pool = journal.stage("pool", gather).tensors
     model = GlobalModel(architecture, schema, journal.stage("student", learn).tensors)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 TINY = 1e-12
+RELATIVE = 1e-12  # of the largest eigenvalue: smaller ones are rounding
 ABSENT = -30.0  # the logit of a class without vectors, e⁻³⁰
 
 
@@ -69,6 +70,16 @@ def merge(parts: Sequence[Moments]) -> Moments:
     return Moments(counts, means, scatter)
 
 
+def around(moments: Moments, centre: Tensor) -> Tensor:
+    """Σ (x − c)(x − c)ᵀ over all vectors, float64 (d, d), around a `centre` c (d,); XᵀX around 0.
+
+    It is S + Σ_c n_c (m_c − c)(m_c − c)ᵀ.
+    """
+    off = moments.means - centre
+    own = torch.diag(moments.scatter) if moments.is_diagonal else moments.scatter
+    return own + (off * moments.counts[:, None]).T @ off
+
+
 def covariance(moments: Moments) -> Tensor:
     """The covariance within classes, float64 (d, d) or its diagonal (d,), shrunk until it can be inverted.
 
@@ -101,7 +112,7 @@ def discriminant(moments: Moments) -> tuple[Tensor, Tensor]:
     means = moments.means
     weight = means / shrunk if moments.is_diagonal else torch.linalg.solve(shrunk, means.T).T
     bias = -0.5 * (weight * means).sum(1) + moments.counts.clamp(min=1).double().log()
-    return _without_absent(weight, bias - bias.max(), moments.counts)
+    return without_absent(weight, bias - bias.max(), moments.counts)
 
 
 def ridge(moments: Moments, strength: float) -> tuple[Tensor, Tensor]:
@@ -113,14 +124,19 @@ def ridge(moments: Moments, strength: float) -> tuple[Tensor, Tensor]:
     total = counts.sum().clamp(min=1)
     centre = (moments.means * counts[:, None]).sum(0) / total
     off = moments.means - centre
-    second = torch.diag(moments.scatter) if moments.is_diagonal else moments.scatter
-    gram = second + (off * counts[:, None]).T @ off
-    gram = gram / total
+    gram = around(moments, centre) / total
     gram.diagonal().add_(strength * float(gram.trace()) / len(gram) + TINY)
     weight = torch.linalg.solve(gram, (off * counts[:, None] / total).T).T
-    return _without_absent(weight, counts / total - weight @ centre, moments.counts)
+    return without_absent(weight, counts / total - weight @ centre, moments.counts)
 
 
-def _without_absent(weight: Tensor, bias: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+def pseudo_inverse(square: Tensor) -> Tensor:
+    """The inverse of a symmetric matrix (d, d) in the directions in which it has one; 0 in the others."""
+    inverse: Tensor = torch.linalg.pinv(square, rtol=RELATIVE, hermitian=True)
+    return inverse
+
+
+def without_absent(weight: Tensor, bias: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (C, d) and bias (C,) in float32, where a class that no vector has is never the answer."""
     absent = counts == 0
     return weight.masked_fill(absent[:, None], 0.0).float(), bias.masked_fill(absent, ABSENT).float()

@@ -68,8 +68,9 @@ def prepare(config: Config, splits: Splits | None = None) -> RunSetup:
     device = find_device(config.run.device)
     name_generator(config.generator.family)
     splits = load(config) if splits is None else splits
-    models, student = architectures(config, splits.train.schema)
     card = METHODS[config.run.method]
+    card.check_samples(splits.train.schema)
+    models, student = architectures(config, splits.train.schema)
     if card.equal_architectures:
         student = shared_architecture(models if config.models.clients else [student], card.title)
         models = [student]

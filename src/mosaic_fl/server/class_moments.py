@@ -16,20 +16,30 @@ from mosaic_fl.numerics.moments import Moments
 from mosaic_fl.numerics.states import State
 
 FAMILY = "moments"
+FAMILIES = (FAMILY, "exact_moments")
 
 
 def tells(contribution: Contribution) -> bool:
     """Whether the client's generator is its class moments."""
-    return contribution.generator_spec is not None and contribution.generator_spec.family == FAMILY
+    return contribution.generator_spec is not None and contribution.generator_spec.family in FAMILIES
 
 
 def pooled(contributions: Sequence[Contribution]) -> Moments:
-    """The moments of all clients that tell them; raises UsageError where nobody does."""
+    """The moments of all clients that tell them together; raises UsageError where nobody does."""
+    return pool(_tellers(contributions))
+
+
+def parts_of(contributions: Sequence[Contribution]) -> list[Moments]:
+    """The moments of each client that tells them; raises UsageError where nobody does."""
+    return [generator.moments for generator in _tellers(contributions)]
+
+
+def _tellers(contributions: Sequence[Contribution]) -> list[ClassMoments]:
     generators = [contribution.build_generator() for contribution in contributions if tells(contribution)]
-    parts = [generator for generator in generators if isinstance(generator, ClassMoments)]
-    if not parts:
+    tellers = [generator for generator in generators if isinstance(generator, ClassMoments)]
+    if not tellers:
         raise UsageError("no client sent class moments: let them contribute with --generator moments")
-    return pool(parts)
+    return tellers
 
 
 def closed_form(student: str, contributions: Sequence[Contribution]) -> State:
@@ -49,7 +59,7 @@ def moments_teacher(contributions: Sequence[Contribution]) -> Classifier:
 def check_closed_form(student: str, schema: Schema, config: GeneratorConfig) -> None:
     """Raise UsageError where no such global model follows from what clients with these settings send."""
     check(student, schema)
-    if schema.joins or schema.kind.name != "vector" or config.family not in ("auto", FAMILY):
+    if schema.joins or schema.kind.name != "vector" or config.family not in ("auto", *FAMILIES):
         raise UsageError(
             f"student {student} follows from class moments of vectors: say --encoder, as gabor, and --generator "
             f"{FAMILY}, or name a network, as mlp:64"

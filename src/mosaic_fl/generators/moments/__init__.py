@@ -6,6 +6,8 @@ generator draws from these, so the split does not matter (FedCGS; FedPFT draws f
 
 from mosaic_fl.domains.vector import MAX_SIZE
 from mosaic_fl.generators.family import Family
+from mosaic_fl.generators.moments import exact
+from mosaic_fl.generators.moments.exact import ExactMoments
 from mosaic_fl.generators.moments.generator import ClassMoments, check, spec, train
 from mosaic_fl.generators.moments.noisy import NoisyClassMoments, build, join, noisy_spec, pool
 
@@ -20,5 +22,16 @@ FAMILY = Family(
     has_steps=False,
     join=join,
 )
+EXACT = Family(
+    conditional=True,
+    kinds=frozenset({"vector"}),
+    build=ExactMoments,
+    train=exact.train,
+    check=exact.check,
+    max_latent=MAX_SIZE,
+    spec=exact.spec,
+    has_steps=False,
+    join=join,
+)
 
-__all__ = ["FAMILY", "ClassMoments", "NoisyClassMoments", "noisy_spec", "pool"]
+__all__ = ["EXACT", "FAMILY", "ClassMoments", "ExactMoments", "NoisyClassMoments", "noisy_spec", "pool"]

@@ -32,6 +32,7 @@ class ClassMoments(Generator):
 
     conditional = True
     widths: tuple[int, ...] = (DIAGONAL, FULL)
+    least = LEAST
     counts: Tensor
     means: Tensor
     scatter: Tensor
@@ -64,17 +65,9 @@ class ClassMoments(Generator):
     @property
     def moments(self) -> Moments:
         """The moments that the state tells, float64 on the CPU."""
-        full = self.spec.width == FULL
-        scatter = self.square(self.scatter) if full else self.scatter.cpu().double()
+        scatter = self.scatter.cpu().double()
+        scatter = symmetric(scatter, self.spec.latent) if self.spec.width == FULL else scatter
         return Moments(self.counts.cpu(), self.means.cpu().double(), scatter)
-
-    def square(self, triangle: Tensor) -> Tensor:
-        """The symmetric matrix float64 (d, d) of a lower triangle (d·(d+1)/2,)."""
-        size = self.spec.latent
-        lower = torch.zeros(size, size, dtype=torch.float64)
-        rows, columns = torch.tril_indices(size, size)
-        lower[rows, columns] = triangle.cpu().double()
-        return lower + lower.T - torch.diag(lower.diagonal())
 
     def tell(self, moments: Moments) -> None:
         """Take over the numbers of `moments` of the form of the specification."""
@@ -97,8 +90,8 @@ class ClassMoments(Generator):
     def check(self) -> None:
         """As `Generator.check`: for counts and squares that no data can have."""
         counts = self.counts.cpu()
-        if bool(((counts < 0) | (counts > MOST_COUNT) | ((counts > 0) & (counts < LEAST))).any()):
-            raise UsageError(f"the moments are of {int(counts.min())} vectors of a class: 0, or at least {LEAST}")
+        if bool(((counts < 0) | (counts > MOST_COUNT) | ((counts > 0) & (counts < self.least))).any()):
+            raise UsageError(f"the moments are of {int(counts.min())} vectors of a class: 0, or at least {self.least}")
         moments = self.moments
         diagonal = moments.scatter if moments.is_diagonal else moments.scatter.diagonal()
         if bool((diagonal < 0).any()):
@@ -155,6 +148,14 @@ def check(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.Modu
     """Raise UsageError for too many classes of too many numbers."""
     with torch.device("meta"):
         ClassMoments(spec(config, schema), schema)
+
+
+def symmetric(lower: Tensor, size: int) -> Tensor:
+    """The symmetric matrix (size, size) whose lower triangle is `lower` (size·(size+1)/2,)."""
+    square = torch.zeros(size, size, dtype=lower.dtype)
+    rows, columns = torch.tril_indices(size, size)
+    square[rows, columns] = lower
+    return square + square.T - torch.diag(square.diagonal())
 
 
 def _size(schema: Schema) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
-from mosaic_fl.generators.moments.generator import LARGEST_FULL, MOST_COUNT, NOISY, ClassMoments
+from mosaic_fl.generators.moments.generator import LARGEST_FULL, MOST_COUNT, NOISY, ClassMoments, symmetric
 from mosaic_fl.numerics.moments import Moments, merge
 from mosaic_fl.numerics.noisy_sums import NoisySums, add, repaired, sums_of
 
@@ -47,7 +47,7 @@ class NoisyClassMoments(ClassMoments):
         return NoisySums(
             self.counts.cpu().double(),
             self.sums.cpu().double(),
-            self.square(self.squares),
+            symmetric(self.squares.cpu().double(), self.spec.latent),
             self.noise.cpu().double().square(),
         )
 
@@ -86,7 +86,7 @@ class NoisyClassMoments(ClassMoments):
         squares = self.squares.double()
         if bool((squares.abs() > clip**2 * float(most.sum()) + on_square).any()):
             raise UsageError("noisy moments have squares larger than those of all vectors and their noise")
-        if bool((self.square(self.squares).diagonal() < -on_square).any()):
+        if bool((symmetric(self.squares.cpu().double(), self.spec.latent).diagonal() < -on_square).any()):
             raise UsageError("noisy moments have a negative square that their noise does not explain")
 
 
