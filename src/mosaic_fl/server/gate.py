@@ -35,7 +35,7 @@ LEAST = 10  # samples of a source that trees learn
 PER_SOURCE = 20  # samples that are drawn at least, on average
 STOPPING = 0.1  # share of the samples on which trees see when to stop
 # More trees, and leaves of a few samples, learn what only the generators do (docs/notes/tables.md).
-TREES = 60  # of each source at most
+TREES = 20  # of each source at most
 LEAVES = 8  # of a source's samples, on average: a leaf has at least as many samples as that part of them
 SMALLEST = 20  # samples of a leaf, however many sources there are
 FIELD = "sample/"  # begins the names of the samples' fields in a state
