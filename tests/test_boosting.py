@@ -238,7 +238,7 @@ def test_a_student_that_cannot_learn_is_refused_before_any_work(
 
 def test_a_method_that_trains_a_network_refuses_it() -> None:
     with pytest.raises(UsageError, match="trains a network"):
-        METHODS["dense"].check(Config(), TWO, ["mlp:8"], "xgboost")
+        METHODS["fedavg"].check(Config(), TWO, ["mlp:8"], "xgboost")
     METHODS["mean_logits"].check(Config(), TWO, ["mlp:8"], "xgboost")
 
 

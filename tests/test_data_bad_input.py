@@ -68,7 +68,7 @@ class TestBadInput:
 
     def test_a_file_of_another_kind_says_what_is_read(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "x.npz", images=np.zeros((2, 4, 4)))
-        with pytest.raises(UsageError, match=r"x\.npz cannot be read as Parquet: .*data are a Parquet file"):
+        with pytest.raises(UsageError, match=r"x\.npz has no column features .*; it has images"):
             load_file(tmp_path / "x.npz")
 
     def test_a_truncated_file(self, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_kind_in_memory_is_named_by_who_has_it() -> None:
         model = mosaic_fl.run("fedavg", data, settings=few).model
         assert model is not None
         assert model.schema.fields == schema.fields
-        with pytest.raises(UsageError, match="makes images, and samples are 3 readings"):
+        with pytest.raises(UsageError, match="makes images at the server, and these samples are 3 readings"):
             mosaic_fl.run("dense", data, settings=few | {"synthesis.epochs": 1})
         with pytest.raises(UsageError, match="generator cvae draws samples of the kind image, not .*family"):
             mosaic_fl.contribute(data, model="mlp:4", client=0, settings={"train.max_steps": 3})

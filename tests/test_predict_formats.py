@@ -180,7 +180,7 @@ def test_where_writing_fails_nothing_is_left(capsys: pytest.CaptureFixture[str],
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mosaic_fl.runs.predicting.logits", interrupted)
+    monkeypatch.setattr("mosaic_fl.runs.predicting.images_at_once", interrupted)
     before = sorted(os.listdir())
     _, err = predict(capsys, "--out", "p.csv", code=1)
     assert err == "mosaic: interrupted\n"

@@ -159,10 +159,10 @@ def test_a_column_that_is_lacking_or_more(tmp_path: Path) -> None:
 
 
 def test_a_number_may_stand_for_a_missing_value() -> None:
-    schema = Schema({"table": Table((WEIGHT,), "outcome", ("-9", "unknown"))}, ("no", "yes"))
+    schema = Schema({"table": Table((WEIGHT, SMOKER), "outcome", ("-9", "unknown"))}, ("no", "yes"))
     for weights in ([70, -9, 80], ["70", "-9", "80"], ["70", "Unknown", "80"]):
-        values = values_of({"weight": weights}, schema)
-        assert values.isnan().flatten().tolist() == [False, True, False]
+        values = values_of({"weight": weights, "smoker": ["yes", "no", "yes"]}, schema)
+        assert values[:, 0].isnan().tolist() == [False, True, False]
 
 
 def test_rows_without_a_value_are_left_out_and_told(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from mosaic_fl.forecast.plans import plan_run
 from mosaic_fl.methods import METHODS, afl, fedcgs
 from mosaic_fl.methods.fedpft import draw
 from mosaic_fl.methods.outcome import Outcome
+from mosaic_fl.notes import Note
 from mosaic_fl.numerics.moments import ABSENT, moments_of
 from mosaic_fl.runs.runner import prepare
 from mosaic_fl.runs.runner import run as run_setup
@@ -127,6 +128,12 @@ def test_only_statistics_go_up_and_only_the_head_comes_down() -> None:
     assert outcome.bytes_down == [len(outcome.model.to_bytes())] * 2
 
 
+@pytest.mark.parametrize("name", PEERS)
+def test_a_client_of_a_single_vector_is_told(name: str) -> None:
+    with pytest.warns(Note, match=r"client 1 has no part in the model: 1 training sample, fewer than"):
+        run(name, [clouds(40), clouds(4, seed=1).subset([0])], generator__width=2, distill__steps=2)
+
+
 def test_fedpft_is_right_on_clouds_and_the_same_again() -> None:
     data = clouds()
     parts = [data.subset(data.labels == c) for c in range(3)]
@@ -150,7 +157,7 @@ def test_fedpft_draws_as_many_vectors_as_each_client_has_of_each_class() -> None
     everything = draw(sent, 0, 1000, 0)["labels"]
     assert torch.bincount(everything).tolist() == [30, 30, 30]
     assert torch.bincount(draw(sent, 45, 1000, 0)["labels"]).tolist() == [15, 15, 15]  # 1 and 14 of each class
-    with pytest.warns(UserWarning, match="clients have 90 vectors, and 30 are drawn"):
+    with pytest.warns(Note, match="clients have 90 vectors, and 30 are drawn"):
         few = draw(sent, 0, 30, 0)["labels"]
     assert torch.bincount(few).tolist() == [11, 11, 11]  # 2/3 and 28/3, each rounded up
 

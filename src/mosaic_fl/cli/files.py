@@ -62,7 +62,7 @@ def contribute(
     ] = None,
     generator: Annotated[
         str | None,
-        typer.Option(help="auto, cvae, dcgan, cdcgan, flow, cart, marginals, tabular, measured, none"),
+        typer.Option(help="auto, cvae, flow, cart, moments, …, none"),
     ] = None,
     epsilon: Epsilon = None,
     delta: Delta = None,

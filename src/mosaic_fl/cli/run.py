@@ -62,7 +62,7 @@ def run(
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     generator: Annotated[
         str | None,
-        typer.Option(help="auto, cvae, dcgan, cdcgan, flow, cart, marginals, tabular, measured, none"),
+        typer.Option(help="auto, cvae, flow, cart, moments, …, none"),
     ] = None,
     prior: Annotated[str | None, typer.Option(help="photos, procedural, none, a folder [auto]")] = None,
     rounds: Annotated[

@@ -10,6 +10,7 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.closed_form import NETWORK_NAME, linear_state
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import by_client, upload_size
+from mosaic_fl.notes import note
 from mosaic_fl.numerics.moments import Moments
 from mosaic_fl.numerics.states import State
 from mosaic_fl.server.class_moments import parts_of
@@ -31,7 +32,13 @@ def closed_form_head(head: Head, federation: Federation, journal: Journal) -> Ou
 
 
 def linear_outcome(federation: Federation, contributions: Sequence[Contribution], state: State) -> Outcome:
-    """The global model with the `state` of the network `linear`; only generators went up."""
+    """The global model with the `state` of the network `linear`; only generators went up.
+
+    A note tells of each client that has none, since its vectors have no part in the model.
+    """
+    for contribution in contributions:
+        if contribution.generator is None:
+            note(f"client {contribution.client} has no part in the model: {contribution.generator_note}")
     model = GlobalModel(NETWORK_NAME, federation.schema, state)
     sizes = {c.client: upload_size(c, expert=False, generator=True, counts=False) for c in contributions}
     clients = len(federation.architectures)
