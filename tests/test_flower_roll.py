@@ -54,7 +54,7 @@ def gather(nodes: list[Node], limits: Limits = Limits(join=30)) -> tuple[Roll, l
         (saying(client=7), "client 7: this run has clients 0 to 2; correct its site file"),
         (saying(client=0), "client 0 is here already: two sites have this number"),
         (saying(architecture="evil:3"), "evil"),
-        (saying(samples=0), "does not say who it is"),
+        (saying(samples=-1), "does not say who it is"),
         (saying(samples="many"), "does not say who it is"),
         (saying(time=10**400), "does not say who it is"),
         (saying(schema={"kind": "table"}), "schema"),

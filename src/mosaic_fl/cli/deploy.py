@@ -90,7 +90,7 @@ def server(
     config = configure(file, options, settings, preset)
     if no_proxy:
         note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")
-    METHODS[config.run.method].settings(config)
+    METHODS[config.run.method].check_settings(config)
     if test:
         existing(test)
     tell_idle(reading, test)
@@ -130,9 +130,12 @@ def server(
     from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import accuracy_table
+    from mosaic_fl.runs.privacy import privacy_lines
 
     Console().print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
+    for line in privacy_lines(result):
+        print(line)
     print(f"Results: {out}/result.json")
 
 

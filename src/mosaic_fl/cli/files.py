@@ -12,7 +12,9 @@ from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
 from mosaic_fl.cli.limits import fit, fit_run
 from mosaic_fl.cli.options import (
     ConfigFile,
+    Delta,
     Device,
+    Epsilon,
     Force,
     KeepStages,
     Resume,
@@ -25,6 +27,7 @@ from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.config.model_names import is_onnx_file, require_form
+from mosaic_fl.config.privacy_checks import check_private
 from mosaic_fl.data.places import existing, reads
 from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
@@ -61,6 +64,8 @@ def contribute(
         str | None,
         typer.Option(help="auto, cvae, flow, cart, moments, …, none"),
     ] = None,
+    epsilon: Epsilon = None,
+    delta: Delta = None,
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
@@ -70,10 +75,11 @@ def contribute(
 ) -> None:
     """At a client: train on private data and write the one file that leaves the site."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
-    options |= reading
+    options |= reading | {"privacy.epsilon": epsilon, "privacy.delta": delta}
     config = configure(file, options, settings)
     limit = positive(minutes)
     require_form(model)
+    check_private(config, [model])
     require_free(out, force, data, *([Path(model)] if is_onnx_file(model) else []), dry_run=dry_run)
     federation = number_or_names(classes, classes_file)
     existing(data)
@@ -126,6 +132,11 @@ def contribute(
     size = f"{len(content):,} bytes"
     private = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
     print(f"{out}: {size} · model {spec} · generator {contribution.generator_line} · {private}")
+    if contribution.privacy is not None:
+        from mosaic_fl.runs.privacy import site_line
+
+        print(site_line(site, config))
+        return
     print(ANSWERS_HERE if contribution.is_black_box else own_figure(contribution.validation))
 
 
@@ -177,6 +188,7 @@ def distill(
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import percent, seconds_line
     from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation, write_regional
+    from mosaic_fl.runs.privacy import privacy_lines
     from mosaic_fl.storage.stopwatch import Stopwatch
 
     stages = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)]
@@ -203,7 +215,7 @@ def distill(
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*encoder_lines(result), seconds_line(result["seconds"])):
+    for line in (*encoder_lines(result), *privacy_lines(result), seconds_line(result["seconds"])):
         print(line)
     print(f"Results: {out}/global_model.safetensors, result.json")
     if region is not None:

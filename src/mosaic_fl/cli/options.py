@@ -21,6 +21,8 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE"
 # Numbers are texts here. They are parsed with the settings of a TOML file, so that both have the same error messages.
 Seed = Annotated[str | None, typer.Option(metavar="N", help="all randomness comes from it [0]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
+Epsilon = Annotated[str | None, typer.Option(metavar="X", help="differential privacy of class moments [none]")]
+Delta = Annotated[str | None, typer.Option(metavar="X", help="δ beside --epsilon [1e-5]")]
 Preset = Annotated[str | None, typer.Option(help="default, natural (photographs), encoder or paper")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
 KeepStages = Annotated[bool, typer.Option("--keep-stages", help="leave stages/ there")]

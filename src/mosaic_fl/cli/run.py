@@ -9,7 +9,9 @@ from rich.console import Console
 from mosaic_fl.cli.forecasting import DryRun, Minutes, positive
 from mosaic_fl.cli.options import (
     ConfigFile,
+    Delta,
     Device,
+    Epsilon,
     Force,
     KeepStages,
     Preset,
@@ -67,6 +69,8 @@ def run(
         str | None, typer.Option(metavar="N", help="rounds before; other methods: all of them [0]")
     ] = None,
     finetune_rounds: Annotated[str | None, typer.Option(metavar="N", help="rounds of averaging after [0]")] = None,
+    epsilon: Epsilon = None,
+    delta: Delta = None,
     seed: Seed = None,
     device: Device = None,
     workers: Annotated[str | None, typer.Option(metavar="N", help="processes, or auto: one a core")] = None,
@@ -96,6 +100,8 @@ def run(
         "distill.choose": choose,
         "rounds.warm_up": rounds,
         "rounds.fine_tune": finetune_rounds,
+        "privacy.epsilon": epsilon,
+        "privacy.delta": delta,
         "run.seed": seed,
         "run.device": device,
         "run.engine": engine,
@@ -106,7 +112,7 @@ def run(
     }
     config = configure(file, options, settings, preset)
     overrides = {name for name, value in options.items() if value is not None} | parse_settings(settings).keys()
-    METHODS[config.run.method].settings(config)
+    METHODS[config.run.method].check_settings(config)
     limit = positive(minutes)
     if limit is not None and not METHODS[config.run.method].fuses:
         raise UsageError(f"--minutes {minutes} is for mosaic; for {config.run.method} set train.max_steps or --rounds")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.client.generators import check_generators, train_generator
+from mosaic_fl.client.private import contribute_privately
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.config import Config
 from mosaic_fl.data.validation import hold_out
@@ -60,8 +61,13 @@ def contribute(
 
     A validation split is held out first, and neither network learns from it. `monitor(stage)` gives the listener for
     the stages "train" and "generator". All randomness comes from (config.run.seed, stage, client). Raises UsageError,
-    before any training, where the generator of the settings cannot be trained here.
+    before any training, where the generator of the settings cannot be trained here. With ε in the settings it is one
+    noisy release instead: see `private`.
     """
+    if config.privacy.epsilon:
+        if start is not None or trained is not None:
+            raise UsageError("a private contribution begins from nothing that was trained: set rounds.warm_up = 0")
+        return contribute_privately(site.client, site.data, site.architecture, config, monitor)
     train, validation = split(site, config)
     if train.schema.joins:
         check_fields(site.architecture, train.schema, train.samples.fields)
@@ -126,7 +132,9 @@ def common_start(config: Config, architecture: str, schema: Schema) -> State | N
 def split(site: Site, config: Config) -> tuple[Dataset, Dataset]:
     """The site's (training, validation) samples: the same in every stage of a run.
 
-    A black box is not measured here, so all its samples are there for its generator.
+    A black box is not measured here, so all its samples are there for its generator. Neither is a private client: what
+    its samples say of a model would leave without noise.
     """
-    share = 0.0 if is_black_box(site.architecture) else config.data.validation
+    unmeasured = is_black_box(site.architecture) or config.privacy.epsilon
+    share = 0.0 if unmeasured else config.data.validation
     return hold_out(site.data, share, Stream(config.run.seed, "validation", site.client))

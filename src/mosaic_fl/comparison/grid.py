@@ -31,7 +31,7 @@ METHOD_SETTINGS = (
     "train.", "generator.", "prototypes.", "experts.", "meta.", "distill.", "synthesis.", "rounds.", "models.ratios"
 )  # fmt: skip
 """Prefixes of settings that one method may have for itself: they change the method, never its data."""
-CLIENT_SETTINGS = ("train.", "generator.", "prototypes.", "rounds.")
+CLIENT_SETTINGS = ("train.", "generator.", "prototypes.", "privacy.", "rounds.")
 """Those of `METHOD_SETTINGS` that change the clients' work: a method's own values of them are a caveat of its row."""
 BUDGETS = (*CLIENT, *SERVER, *METHOD_BUDGETS)
 """The budgets of all methods. They shrink by one share, so that methods stay as comparable as they were."""
@@ -39,6 +39,7 @@ UNSUPPORTED = {
     "rounds.fine_tune": "a comparison has no rounds after the result, for any method",
     "run.engine": "a comparison computes in its own processes; mosaic run has --engine",
     "run.centralised": "in a comparison the pooled data is a method of its own: --methods centralised",
+    "privacy.epsilon": "a comparison shares work among methods that send without noise; mosaic run has --epsilon",
 }
 """Settings that have no effect in a comparison, and why."""
 

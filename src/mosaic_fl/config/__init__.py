@@ -12,6 +12,7 @@ from mosaic_fl.config.boosting import BoostingConfig
 from mosaic_fl.config.client import GeneratorConfig, PrototypesConfig, TrainConfig
 from mosaic_fl.config.experiment import DataConfig, ModelsConfig, PartitionConfig, ReadingConfig, RunConfig
 from mosaic_fl.config.names import UNKNOWN
+from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.section import SITE, Reader, ReadSection, Section
 from mosaic_fl.config.server import (
     DistillConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "MetaConfig",
     "ModelsConfig",
     "PartitionConfig",
+    "PrivacyConfig",
     "PrototypesConfig",
     "ReadSection",
     "Reader",
@@ -71,6 +73,7 @@ class Config(Section):
     synthesis: SynthesisConfig = SynthesisConfig()
     rounds: RoundsConfig = RoundsConfig()
     boosting: BoostingConfig = BoostingConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
 
     def site_settings(self, readers: frozenset[Reader] = SITE) -> dict[str, dict[str, Any]]:
         """The settings that these readers at a site need, by section, as JSON values. Only these travel to a site."""

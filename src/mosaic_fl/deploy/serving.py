@@ -34,6 +34,7 @@ from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.privacy import asked_privacy
 from mosaic_fl.runs.result import Result
 from mosaic_fl.server.checks import check_student
 from mosaic_fl.storage.files import read_bytes, read_text, write_atomic
@@ -140,6 +141,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     metrics = _measure(outcome, test, list(confusions.values()), device)
     metrics |= benefit(metrics, federation.alone, confusions, len(federation.architectures))
     metrics |= encoder_figures(federation.schema)
+    metrics |= asked_privacy(config, len(federation.architectures))
     federation.close()
     conclude(_result(config, federation, outcome, metrics, watch), journal)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.exchange.trial import Trial
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.kind import Expert
@@ -55,7 +56,7 @@ class Contribution:
     `generator` is the state of `generator_spec`; both are None where the client sends no generator. `generator_note` is
     the reason for its family, or for its absence.
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split. An
-    empty split has `samples` alone.
+    empty split has `samples` alone. `privacy` says which differential privacy all of it has; None: none.
     """
 
     client: int
@@ -69,6 +70,7 @@ class Contribution:
     generator: State | None = None
     generator_note: str = ""
     field_counts: Tensor | None = None
+    privacy: Statement | None = None
 
     def __repr__(self) -> str:
         samples = f"{int(self.class_counts.sum()):,} samples"
@@ -132,7 +134,7 @@ class Contribution:
 
     def without_generator(self) -> "Contribution":
         """A copy without the generator, for a method that does not use it."""
-        return replace(self, generator_spec=None, generator=None, generator_note="")
+        return replace(self, generator_spec=None, generator=None, generator_note="", privacy=None)
 
     @property
     def _name(self) -> str:
@@ -147,6 +149,7 @@ class Contribution:
             "validation": self.validation,
             "generator": self.generator_spec.to_json() if self.generator_spec else None,
             "generator_note": self.generator_note,
+            **({} if self.privacy is None else {"privacy": self.privacy.to_json()}),
         }
         tensors = {
             "class_counts": self.class_counts,
@@ -193,6 +196,8 @@ def _probe(contribution: Contribution) -> None:
     trial = Trial.of(schema, contribution.architecture, spec, contribution.inputs)
     expert = contribution.build_expert()
     generator = contribution.build_generator()
+    if contribution.privacy is not None:
+        contribution.privacy.check(generator)
     rows = contribution.prototypes.features
     if len(rows) and rows.shape[1] != trial.features:
         raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {trial.features}")
@@ -231,6 +236,7 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
         generator=None if spec is None else GENERATORS.received(spec.family).upgrade(under("generator/", tensors)),
         generator_note="".join(c for c in generator_note[:MAX_REASON] if c.isprintable()),
         field_counts=_field_counts(tensors, class_counts, schema),
+        privacy=Statement.from_json(manifest["privacy"]) if "privacy" in manifest else None,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.privacy_checks import check_private
 from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.capability import Capability
 
@@ -89,6 +90,11 @@ class Card:
         method: Method = _function(self.code)
         return method
 
+    def check_settings(self, config: Config) -> None:
+        """Raise UsageError, without any data, for settings that the method cannot use or that break privacy."""
+        check_private(config)
+        self.settings(config)
+
     def check(self, config: Config, schema: "Schema", models: Sequence[str], student: str) -> None:
         """Raise UsageError, before any work, for settings that the method cannot use.
 
@@ -98,7 +104,8 @@ class Card:
         from mosaic_fl.experts.naming import require
         from mosaic_fl.server.students import is_network
 
-        self.settings(config)
+        self.check_settings(config)
+        check_private(config, models)
         self.check_samples(schema)
         require(models, self.requires, self.title)
         may_boost = self.fuses or self.reference or self.boosts or self.vectors

@@ -62,7 +62,8 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
         return validation_accuracy(federation.evaluate(model.architecture, model.state))
 
     # Without held-back samples nobody can judge, and auto does without; who asks for a judge was told before.
-    can_judge = bool(config.data.validation) or config.distill.choose is True
+    # A private client's scores would leave without noise.
+    can_judge = not config.privacy.epsilon and (bool(config.data.validation) or config.distill.choose is True)
     settled = settle(contributions, config)
     asked = ask_black_boxes(federation, contributions, settled, device, judged=can_judge)
     settled = settled if asked.books else config

@@ -27,11 +27,13 @@ from mosaic_fl.runs.answer_files import AnswerFiles
 from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.privacy import contributed_privacy
 from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.runs.sources import write_sources
 from mosaic_fl.server.black_boxes import questions, settle
 from mosaic_fl.server.checks import check_distillation, check_student
 from mosaic_fl.server.distill import Distilled, compatible, distill
+from mosaic_fl.server.private import require_private
 from mosaic_fl.server.region import as_contribution
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal, Stage
@@ -77,6 +79,7 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     name_generator(config.generator.family)
     received = [Contribution.load(path) for path in paths]
     contributions = compatible(received)
+    require_private(contributions, config)
     schema = contributions[0].schema
     device = find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
@@ -176,7 +179,7 @@ def run_distillation(
         with stopwatch.stage("measure"):
             scores = figures(outcome, test, None, [], device)
         scores["taking_part"] = taking_part(scores)
-    scores |= encoder_figures(distillation.schema)
+    scores |= encoder_figures(distillation.schema) | contributed_privacy(contributions)
     result = Result(
         "files",
         config,

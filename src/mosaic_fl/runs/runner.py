@@ -32,6 +32,7 @@ from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.privacy import run_privacy
 from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.site_checks import check_sites
 from mosaic_fl.server.checks import check_student
@@ -123,6 +124,7 @@ def run(
         clients = len(setup.sites)
         scores = figures(outcome, setup.splits.test, ceiling, list(confusions.values()), device, clients)
         scores |= benefit(scores, alone, confusions, clients) | encoder_figures(setup.splits.train.schema)
+        scores |= run_privacy(config, setup.sites)
     result = simulation_result(config, setup.sites, outcome, scores, journal.clock.report())
     return conclude(result, journal, keep_stages=keep_stages)
 

@@ -9,10 +9,10 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.closed_form import NETWORK_NAME, check, closed_form_state
-from mosaic_fl.generators.moments import ClassMoments
+from mosaic_fl.generators.moments import ClassMoments, pool
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
-from mosaic_fl.numerics.moments import Moments, merge
+from mosaic_fl.numerics.moments import Moments
 from mosaic_fl.numerics.states import State
 
 FAMILY = "moments"
@@ -26,16 +26,20 @@ def tells(contribution: Contribution) -> bool:
 
 def pooled(contributions: Sequence[Contribution]) -> Moments:
     """The moments of all clients that tell them together; raises UsageError where nobody does."""
-    return merge(parts_of(contributions))
+    return pool(_tellers(contributions))
 
 
 def parts_of(contributions: Sequence[Contribution]) -> list[Moments]:
     """The moments of each client that tells them; raises UsageError where nobody does."""
+    return [generator.moments for generator in _tellers(contributions)]
+
+
+def _tellers(contributions: Sequence[Contribution]) -> list[ClassMoments]:
     generators = [contribution.build_generator() for contribution in contributions if tells(contribution)]
-    parts = [generator.moments for generator in generators if isinstance(generator, ClassMoments)]
-    if not parts:
+    tellers = [generator for generator in generators if isinstance(generator, ClassMoments)]
+    if not tellers:
         raise UsageError("no client sent class moments: let them contribute with --generator moments")
-    return parts
+    return tellers
 
 
 def closed_form(student: str, contributions: Sequence[Contribution]) -> State:

@@ -31,6 +31,7 @@ from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
 from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
+from mosaic_fl.server.private import require_private
 from mosaic_fl.server.prototypes import prototype_outputs
 from mosaic_fl.server.recipes import ENSEMBLES, TEACHABLE, Recipe, choose, is_in_doubt, label_shares, with_prior
 from mosaic_fl.server.recognition import Recognition, is_measured, recognition
@@ -82,6 +83,7 @@ def distill(
     they are none, do not share one schema, two come from one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
+    require_private(contributions, config)
     schema = contributions[0].schema
     clients = MixtureOfExperts.of(contributions, boxes)
     averaging = config.experts.kind == "class_average"

@@ -6,7 +6,7 @@ The client's own log has every error in full. The server receives one of a few f
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from mosaic_fl.client.answering import hold
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.config.model_names import ANSWERS
+from mosaic_fl.config.privacy import PrivacyConfig
+from mosaic_fl.config.privacy_checks import stricter
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
 from mosaic_fl.engines.flower.memory import Memory
 from mosaic_fl.engines.flower.turn import alone
@@ -55,12 +57,17 @@ log = logging.getLogger("mosaic_fl.client")
 
 @dataclass(frozen=True)
 class Desk:
-    """Where a client works: its data, its device, and the folder of its memory (None: no memory)."""
+    """Where a client works: its data, its device, and the folder of its memory (None: no memory).
+
+    `privacy` is what the site itself demands, with ε = 0 nothing. With an ε nothing but noisy contributions leaves it,
+    whatever a server asks for.
+    """
 
     client: int
     site: Callable[[], Site]
     device: torch.device
     folder: Path | None = None
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request. Never raises, since Flower waits forever for a client without an answer."""
@@ -94,12 +101,14 @@ class Desk:
         if request.client != self.client:
             raise UsageError(f"the request is for client {request.client}")
         site = self.site()
-        memory = Memory(self.folder, request, site, VERSION)
+        demand = self.privacy.model_dump_json() if self.privacy.epsilon else ""
+        memory = Memory(self.folder, request, site, VERSION + demand)
         recalled = memory.answer()
         if recalled is not None:
             log.info("client %s: %s was finished before", self.client, request.task)
             return recalled
         work, config = decode(request.task, request.body, self.client)
+        config = self._private(work, config)
         log.info("client %s: %s begins", self.client, request.task)
         start = time.perf_counter()
         place = Workplace({self.client: site}, config, self.device, deaf)
@@ -108,6 +117,16 @@ class Desk:
         if not answer.facts.get(MISSING):
             memory.keep(answer)
         return answer
+
+    def _private(self, work: Work, config: Config) -> Config:
+        """The configuration with the stricter privacy; raises UsageError where it forbids the work."""
+        if config.privacy.epsilon and not self.privacy.epsilon:
+            raise UsageError("the server asks for differential privacy: set epsilon and delta in this site's own file")
+        config = config.model_copy(update={"privacy": stricter(config.privacy, self.privacy)})
+        # No validation split is held back here, so the answers to the other two are empty.
+        if config.privacy.epsilon and not isinstance(work, ContributeTask | EvaluateTask | Deliver):
+            raise UsageError(f"epsilon = {self.privacy.epsilon:g}: {NAMES[type(work)]} would leave without noise")
+        return config
 
     def _work(self, work: Work, extra: bytes, place: Workplace, memory: Memory, draft: Answer) -> Answer:
         with one_thread():
@@ -160,7 +179,7 @@ class Desk:
             "client": self.client,
             "architecture": ANSWERS if is_black_box(site.architecture) else site.architecture,
             "schema": site.data.schema.to_json(),
-            "samples": len(site.data),
+            "samples": 0 if self.privacy.epsilon else len(site.data),  # 0: not told
             "time": datetime.now(UTC).timestamp(),
         }
 
@@ -168,6 +187,8 @@ class Desk:
 def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> TaskResult:
     """A contribution in two steps, so that a kill during the second does not lose the classifier of the first."""
     config: Config = place.config
+    if config.privacy.epsilon:  # one release, and no step without noise
+        return work(place)
     if config.generator.family == "none" and not config.prototypes.per_class:
         return work(place)
     bare = memory.classifier()

@@ -24,7 +24,7 @@ def site_desk(node_config: Any) -> Desk:
         raise UsageError("this node was started without a site file: use mosaic deploy client")
     site = load_site(Path(path))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
-    return Desk(site.client, lambda: open_site(site), find_device(site.device), site.folder)
+    return Desk(site.client, lambda: open_site(site), find_device(site.device), site.folder, site.privacy)
 
 
 @lru_cache(maxsize=1)

@@ -112,7 +112,7 @@ class Roll:
             case {
                 "mosaic_fl": str(theirs), "client": int(client), "architecture": str(architecture),
                 "schema": schema_json, "samples": int(samples), "time": float() | int() as time,
-            } if 0 < samples <= MAX_COUNT and is_figure(time) and answer.run == self.run:  # fmt: skip
+            } if 0 <= samples <= MAX_COUNT and is_figure(time) and answer.run == self.run:  # fmt: skip
                 schema = Schema.from_json(schema_json)
             case _:
                 raise UsageError("its answer does not say who it is")

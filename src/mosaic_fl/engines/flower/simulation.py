@@ -147,7 +147,7 @@ class VirtualDesk:
         client = int(node_config["partition-id"])
         logging.getLogger("mosaic_fl.client").setLevel(logging.WARNING)
         device = find_device(config.run.device)
-        return Desk(client, lambda: _sites(config.model_dump_json())[client], device)
+        return Desk(client, lambda: _sites(config.model_dump_json())[client], device, privacy=config.privacy)
 
 
 @lru_cache(maxsize=1)

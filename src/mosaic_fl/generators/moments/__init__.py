@@ -8,12 +8,13 @@ from mosaic_fl.domains.vector import MAX_SIZE
 from mosaic_fl.generators.family import Family
 from mosaic_fl.generators.moments import exact
 from mosaic_fl.generators.moments.exact import ExactMoments
-from mosaic_fl.generators.moments.generator import ClassMoments, check, join, spec, train
+from mosaic_fl.generators.moments.generator import ClassMoments, check, spec, train
+from mosaic_fl.generators.moments.noisy import NoisyClassMoments, build, join, noisy_spec, pool
 
 FAMILY = Family(
     conditional=True,
     kinds=frozenset({"vector"}),
-    build=ClassMoments,
+    build=build,
     train=train,
     check=check,
     max_latent=MAX_SIZE,
@@ -33,4 +34,4 @@ EXACT = Family(
     join=join,
 )
 
-__all__ = ["EXACT", "FAMILY", "ClassMoments", "ExactMoments"]
+__all__ = ["EXACT", "FAMILY", "ClassMoments", "ExactMoments", "NoisyClassMoments", "noisy_spec", "pool"]

@@ -1,7 +1,5 @@
 """The generator of class moments: its state, its fit, its draws."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +8,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
-from mosaic_fl.numerics.moments import Moments, covariance, merge, moments_of
+from mosaic_fl.numerics.moments import Moments, covariance, moments_of
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Monitor
 
@@ -21,6 +19,7 @@ MOST_COUNT = 2**40
 # The width in a specification.
 DIAGONAL = 1
 FULL = 2
+NOISY = 3  # sums with noise for differential privacy: see `noisy`
 
 
 class ClassMoments(Generator):
@@ -32,6 +31,7 @@ class ClassMoments(Generator):
     """
 
     conditional = True
+    widths: tuple[int, ...] = (DIAGONAL, FULL)
     least = LEAST
     counts: Tensor
     means: Tensor
@@ -41,10 +41,10 @@ class ClassMoments(Generator):
         """Moments of no vectors; raises UsageError for a specification of another schema, or that is too large."""
         super().__init__()
         size = _size(schema)
-        if spec.latent != size or spec.width not in (DIAGONAL, FULL) or (spec.width == FULL and size > LARGEST_FULL):
+        if spec.latent != size or spec.width not in self.widths or (spec.width != DIAGONAL and size > LARGEST_FULL):
             raise UsageError(
                 f"a moments generator of {spec.latent} numbers, form {spec.width}, where vectors have {size}, and the "
-                f"form is {DIAGONAL}, a diagonal, or up to {LARGEST_FULL} numbers {FULL}"
+                f"form is {DIAGONAL}, a diagonal, or up to {LARGEST_FULL} numbers {FULL}, or {NOISY} with noise"
             )
         if size * schema.num_classes > MOST_NUMBERS:
             raise UsageError(
@@ -52,11 +52,15 @@ class ClassMoments(Generator):
                 f"{MOST_NUMBERS:,} numbers are used"
             )
         self.spec = spec
-        length = size * (size + 1) // 2 if spec.width == FULL else size
-        self.register_buffer("counts", torch.zeros(schema.num_classes, dtype=torch.int64))
-        self.register_buffer("means", torch.zeros(schema.num_classes, size))
-        self.register_buffer("scatter", torch.zeros(length))
+        self.reserve(schema.num_classes, size)
         self.law: tuple[Tensor, Tensor] | None = None
+
+    def reserve(self, classes: int, size: int) -> None:
+        """Make the tensors of the state, for so many classes of vectors of `size` numbers."""
+        length = size * (size + 1) // 2 if self.spec.width == FULL else size
+        self.register_buffer("counts", torch.zeros(classes, dtype=torch.int64))
+        self.register_buffer("means", torch.zeros(classes, size))
+        self.register_buffer("scatter", torch.zeros(length))
 
     @property
     def moments(self) -> Moments:
@@ -113,7 +117,7 @@ class ClassMoments(Generator):
 
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
         """As `Generator.one_pass`: one product with a square matrix, or with a diagonal."""
-        width = self.spec.latent if self.spec.width == FULL else 1
+        width = 1 if self.spec.width == DIAGONAL else self.spec.latent
         layer = nn.Linear(self.spec.latent, width, bias=False, device=self.device)
         return layer, (torch.zeros(2, self.spec.latent, device=self.device),), 1
 
@@ -132,14 +136,6 @@ def train(
     generator.tell(moments_of(data.samples.only, data.labels, data.schema.num_classes, least=LEAST, diagonal=diagonal))
     monitor.progress(1, 1)
     return generator.eval()
-
-
-def join(generators: Sequence[Generator]) -> None:
-    """All draw from the moments of their data together."""
-    members = [generator for generator in generators if isinstance(generator, ClassMoments)]
-    pooled = merge([member.moments for member in members])
-    for member in members:
-        member.draw_from(pooled)
 
 
 def spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:

@@ -1,0 +1,43 @@
+"""What a run under differential privacy may not do: everything that would leave a site without noise."""
+
+from collections.abc import Sequence
+
+from mosaic_fl.config import Config
+from mosaic_fl.config.model_names import CLOSED_FORMS
+from mosaic_fl.config.privacy import PrivacyConfig
+from mosaic_fl.errors import UsageError, excerpt
+
+
+def check_private(config: Config, models: Sequence[str] = ()) -> None:
+    """Raise UsageError, with ε above 0, for the first setting by which more than noisy class moments would leave.
+
+    `models` are the clients' architectures, where they are not those of the configuration.
+    """
+    privacy = config.privacy
+    if not privacy.epsilon:
+        return
+    head = f"privacy.epsilon = {privacy.epsilon:g} covers class moments alone"
+    foreign = next((name for name in (*models, *config.models.clients) if name not in CLOSED_FORMS), None)
+    reasons = {
+        f"method {config.run.method} sends more: take mosaic": config.run.method != "mosaic",
+        f"generator {config.generator.family} has no noise: say --generator moments": config.generator.family
+        not in ("auto", "moments"),
+        f"model {excerpt(foreign)} has no noise: say discriminant or ridge (--preset encoder)": foreign is not None,
+        "prototypes have no noise: set prototypes.per_class = 0": config.prototypes.per_class > 0,
+        "rounds of averaging send weights without noise: set rounds.warm_up and rounds.fine_tune to 0": bool(
+            config.rounds.warm_up or config.rounds.fine_tune
+        ),
+        "distill.choose sends exact scores of clients: set it to false": config.distill.choose is True,
+        "experts.kind = class_average sends weights without noise: set it to clients": config.experts.kind != "clients",
+    }
+    if (reason := next((text for text, wrong in reasons.items() if wrong), None)) is not None:
+        raise UsageError(f"{head}, and {reason}")
+
+
+def stricter(wish: PrivacyConfig, own: PrivacyConfig) -> PrivacyConfig:
+    """What a site does of a server's `wish` and its `own` limits: the smaller ε and δ. A length of its own stands."""
+    if not own.epsilon:
+        return wish
+    epsilon = min(own.epsilon, wish.epsilon or own.epsilon)
+    changes = {"epsilon": epsilon, "delta": min(own.delta, wish.delta), "clip": own.clip or wish.clip}
+    return wish.model_copy(update=changes)

@@ -1,0 +1,119 @@
+"""Class moments with noise for differential privacy: what a site sends is the noisy sums, and nothing more exact."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.generators.base import Generator, GeneratorSpec
+from mosaic_fl.generators.moments.generator import LARGEST_FULL, MOST_COUNT, NOISY, ClassMoments, symmetric
+from mosaic_fl.numerics.moments import Moments, merge
+from mosaic_fl.numerics.noisy_sums import NoisySums, add, repaired, sums_of
+
+FAR = 10.0  # standard deviations: noise that is further out has a chance of 10⁻²³
+PARTS = 3  # counts, sums, squares
+MOST_NOISE = 1e30
+MOST_CLIP = 1e12
+
+
+class NoisyClassMoments(ClassMoments):
+    """As `ClassMoments`, of noisy sums.
+
+    `counts` int64 (C,) may be negative; `sums` float32 (C, d); `squares` float32 is the lower triangle (d·(d+1)/2,) of
+    Σ x xᵀ over all classes; `noise` float32 (3,) are the standard deviations of the noise on each, that of the squares
+    on the diagonal (off it, divided by √2); `clip` float32 (1,) is the length of the longest vector. All of it is free
+    to use: the noise is part of the release. `width` in the specification is `NOISY`.
+    """
+
+    widths = (NOISY,)
+    sums: Tensor
+    squares: Tensor
+    noise: Tensor
+    clip: Tensor
+
+    def reserve(self, classes: int, size: int) -> None:
+        """As in `ClassMoments`."""
+        self.register_buffer("counts", torch.zeros(classes, dtype=torch.int64))
+        self.register_buffer("sums", torch.zeros(classes, size))
+        self.register_buffer("squares", torch.zeros(size * (size + 1) // 2))
+        self.register_buffer("noise", torch.ones(PARTS))
+        self.register_buffer("clip", torch.ones(1))
+
+    @property
+    def noisy(self) -> NoisySums:
+        """The sums that the state tells, float64 on the CPU."""
+        return NoisySums(
+            self.counts.cpu().double(),
+            self.sums.cpu().double(),
+            symmetric(self.squares.cpu().double(), self.spec.latent),
+            self.noise.cpu().double().square(),
+        )
+
+    @property
+    def moments(self) -> Moments:
+        """The moments that follow from them."""
+        return repaired(self.noisy)
+
+    def tell_noisy(self, noisy: NoisySums, clip: float) -> None:
+        """Take over noisy sums of vectors of the length `clip` at most."""
+        rows, columns = torch.tril_indices(self.spec.latent, self.spec.latent)
+        self.counts = noisy.counts.round().long()
+        self.sums = noisy.sums.float()
+        self.squares = noisy.squares[rows, columns].float()
+        self.noise = noisy.variances.sqrt().float()
+        self.clip = torch.tensor([clip], dtype=torch.float32)
+        self.law = None
+
+    def check(self) -> None:
+        """As `Generator.check`: for sums that no data and no noise of this size give. They may be negative."""
+        noise = self.noise.double().tolist()
+        clip = float(self.clip)
+        if not (0 < clip <= MOST_CLIP and all(0 < deviation <= MOST_NOISE for deviation in noise)):
+            raise UsageError(
+                f"noisy moments have noise {noise} of vectors of the length {clip:g}: both must be above 0"
+            )
+        size = self.spec.latent
+        on_count, on_sum, on_square = (FAR * deviation for deviation in noise)
+        counts = self.counts.double()
+        if bool(((counts < -on_count) | (counts > MOST_COUNT)).any()):
+            raise UsageError(f"noisy moments have {int(counts.min())} vectors of a class, less than its noise explains")
+        most = counts.clamp(min=0) + on_count
+        # A sum is no longer than its vectors together, and neither is a square larger than theirs.
+        if bool((self.sums.double().norm(dim=1) > clip * most + on_sum * size**0.5).any()):
+            raise UsageError("noisy moments have a sum longer than all vectors of its class and its noise")
+        squares = self.squares.double()
+        if bool((squares.abs() > clip**2 * float(most.sum()) + on_square).any()):
+            raise UsageError("noisy moments have squares larger than those of all vectors and their noise")
+        if bool((symmetric(self.squares.cpu().double(), self.spec.latent).diagonal() < -on_square).any()):
+            raise UsageError("noisy moments have a negative square that their noise does not explain")
+
+
+def build(spec: GeneratorSpec, schema: Schema) -> ClassMoments:
+    """The generator of exact or of noisy moments, by the form that `spec` names."""
+    return NoisyClassMoments(spec, schema) if spec.width == NOISY else ClassMoments(spec, schema)
+
+
+def noisy_spec(size: int) -> GeneratorSpec:
+    """The specification of noisy moments of vectors of `size` numbers; raises UsageError for too many."""
+    if size > LARGEST_FULL:
+        raise UsageError(
+            f"private moments of vectors of {size:,} numbers: at most {LARGEST_FULL:,}; name another encoder"
+        )
+    return GeneratorSpec("moments", size, NOISY)
+
+
+def pool(members: Sequence[ClassMoments]) -> Moments:
+    """The moments of all clients' data together. Where some are noisy all sums are added, and then noise is removed."""
+    if not any(isinstance(member, NoisyClassMoments) for member in members):
+        return merge([member.moments for member in members])
+    return repaired(add([m.noisy if isinstance(m, NoisyClassMoments) else sums_of(m.moments) for m in members]))
+
+
+def join(generators: Sequence[Generator]) -> None:
+    """All draw from the moments of their data together."""
+    members = [generator for generator in generators if isinstance(generator, ClassMoments)]
+    pooled = pool(members)
+    for member in members:
+        member.draw_from(pooled)

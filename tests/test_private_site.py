@@ -1,0 +1,93 @@
+"""A deployed site with an ε in its own file: nothing but noisy contributions leaves it, whatever a server asks for."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("flwr", reason="the flower extra is not installed")
+
+from mosaic_fl.client.contribute import Site
+from mosaic_fl.config import Config
+from mosaic_fl.config.privacy import PrivacyConfig
+from mosaic_fl.config.privacy_checks import stricter
+from mosaic_fl.engines.flower import codec
+from mosaic_fl.engines.flower.client import HELLO, Desk
+from mosaic_fl.engines.flower.site import load_site
+from mosaic_fl.engines.flower.wire import Answer, Request
+from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, StatisticsTask
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.storage import container
+from test_private_contribution import CPU, PRIVATE, clouds
+
+OWN = PrivacyConfig(epsilon=2.0, delta=1e-6, clip=6.0)
+
+
+def desk(folder: Path | None = None, privacy: PrivacyConfig = OWN) -> Desk:
+    site = Site(0, clouds(), "discriminant")
+    return Desk(0, lambda: site, CPU, folder, privacy)
+
+
+def request(work: codec.Work, config: Config) -> Request:
+    body = codec.encode(work, config)
+    return Request("run", codec.NAMES[type(work)], 0, body)
+
+
+def contributed(answer: Answer) -> Contribution:
+    assert not answer.reason
+    return Contribution.from_bytes(answer.body)
+
+
+def test_the_smaller_epsilon_of_site_and_server_counts() -> None:
+    for asked, told in ((0.0, 2.0), (1.0, 1.0), (8.0, 2.0)):
+        sent = contributed(desk().answer(request(ContributeTask(0), Config().with_values({"privacy.epsilon": asked}))))
+        assert sent.privacy is not None
+        assert (sent.privacy.epsilon, sent.privacy.delta) == (told, 1e-6)
+    assert stricter(PrivacyConfig(epsilon=3.0), PrivacyConfig()) == PrivacyConfig(epsilon=3.0)
+
+
+def test_the_count_of_samples_is_not_told_at_the_door() -> None:
+    facts = desk().answer(Request("run", HELLO, 0)).facts
+    assert facts["samples"] == 0
+    assert desk(privacy=PrivacyConfig()).answer(Request("run", HELLO, 0)).facts["samples"] == 600
+
+
+@pytest.mark.parametrize("wish", [{"generator.family": "cvae"}, {"prototypes.per_class": 1000}])
+def test_a_server_that_asks_for_more_in_a_contribution_is_refused(wish: dict[str, Any]) -> None:
+    answer = desk().answer(request(ContributeTask(0), Config().with_values(wish)))
+    assert "refuses the request" in answer.reason
+    assert not answer.body
+
+
+def test_other_work_is_refused_and_a_judge_has_nothing_to_count() -> None:
+    place = desk()
+    sent = contributed(place.answer(request(ContributeTask(0), Config())))
+    answer = place.answer(request(StatisticsTask(0, sent.architecture, sent.expert), Config()))
+    assert "refuses the request" in answer.reason
+    judged = place.answer(request(EvaluateTask(0, sent.architecture, sent.expert), Config()))
+    assert not judged.reason
+    _, tensors = container.unpack(judged.body, codec.RESULT, "answer")
+    assert all(int(tensor.sum()) == 0 for tensor in tensors.values())
+
+
+def test_a_site_whose_file_names_no_epsilon_refuses_a_private_run() -> None:
+    """Its door has told the count of its samples already."""
+    answer = desk(privacy=PrivacyConfig()).answer(request(ContributeTask(0), Config().with_values(PRIVATE)))
+    assert "refuses the request" in answer.reason
+
+
+def test_an_answer_from_before_privacy_is_not_recalled(tmp_path: Path) -> None:
+    ask = request(ContributeTask(0), Config())
+    before = contributed(desk(tmp_path, PrivacyConfig()).answer(ask))
+    after = contributed(desk(tmp_path).answer(ask))
+    again = contributed(desk(tmp_path).answer(ask))
+    assert before.privacy is None
+    assert after.privacy is not None
+    assert after.to_bytes() == again.to_bytes()  # one release: asked again, the same noise
+
+
+def test_the_file_of_a_site_sets_it(tmp_path: Path) -> None:
+    (tmp_path / "d.parquet").write_bytes(b"")
+    lines = ["client = 0", 'data = "d.parquet"', 'model = "discriminant"', "epsilon = 1.5", "delta = 1e-6"]
+    (tmp_path / "site.toml").write_text("\n".join([*lines, "[server]", 'address = "localhost:9"']))
+    assert load_site(tmp_path / "site.toml").privacy == PrivacyConfig(epsilon=1.5, delta=1e-6)
