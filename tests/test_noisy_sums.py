@@ -183,7 +183,7 @@ def test_cleaning_removes_the_spread_that_noise_gives_to_equal_eigenvalues_and_k
 
 
 def test_means_are_drawn_to_the_mean_of_all_as_noise_asks_for() -> None:
-    """Two classes of 100 vectors at (±2, 0), variance 1: between 8 less the noise's, shares λ/(λ + 2v/β)."""
+    """Two classes of 100 vectors at (±2, 0), variance 1: between 8 less the noise's, shares λ/(λ + v/β)."""
     counts = torch.tensor([100.0, 100.0]).double()
     means = torch.tensor([[2.0, 0.0], [-2.0, 0.0]]).double()
     squares = (means * counts[:, None]).T @ means + 200 * torch.eye(2).double()
@@ -196,5 +196,5 @@ def test_means_are_drawn_to_the_mean_of_all_as_noise_asks_for() -> None:
     noise = 1e4 / 100**2  # the variance of a mean's number: 1
     ratio = (8 - 2 * noise) / 2
     assert distance(0.0) == 2.0
-    assert distance(1e4) == pytest.approx(2 / (1 + 2 * noise / ratio), rel=1e-6)
+    assert distance(1e4) == pytest.approx(2 / (1 + noise / ratio), rel=1e-6)
     assert distance(1e3) > distance(1e4) > distance(2e4) > 0

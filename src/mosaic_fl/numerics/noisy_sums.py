@@ -19,7 +19,6 @@ from mosaic_fl.numerics.moments import Moments
 GRID = 2**12  # parts of the clip in which a vector's numbers are whole
 PRESENT = 3.0  # standard deviations of the noise above which a class's count says that there are vectors
 FLOOR = 0.5  # of the mean variance: the least variance of a direction
-SHRINKAGE = 2.0  # of means towards the mean of all, in units of what a normal law of means asks for
 LEAST_BETWEEN = 0.02  # of the variance within classes: the least between means
 
 
@@ -178,7 +177,7 @@ def _shrunk(means: Tensor, counts: Tensor, variance: float, values: Tensor, vect
     noise = variance / own.square()
     between = float(off.square().sum()) / (len(own) - 1) - float(noise.mean()) * len(values)
     ratio = max(between / float(values.sum()), LEAST_BETWEEN)
-    share = values / (values + SHRINKAGE * noise[:, None] / ratio)
+    share = values / (values + noise[:, None] / ratio)
     shrunk = means.clone()
     shrunk[present] = centre + (off @ vectors * share) @ vectors.T
     return shrunk
