@@ -10,12 +10,13 @@ pytest.importorskip("flwr", reason="the flower extra is not installed")
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.config.privacy import PrivacyConfig
-from mosaic_fl.config.privacy_checks import stricter
+from mosaic_fl.config.privacy_checks import of_site
 from mosaic_fl.engines.flower import codec
 from mosaic_fl.engines.flower.client import HELLO, Desk
 from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, StatisticsTask
+from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.storage import container
 from test_private_contribution import CPU, PRIVATE, clouds
@@ -38,12 +39,38 @@ def contributed(answer: Answer) -> Contribution:
     return Contribution.from_bytes(answer.body)
 
 
-def test_the_smaller_epsilon_of_site_and_server_counts() -> None:
-    for asked, told in ((0.0, 2.0), (1.0, 1.0), (8.0, 2.0)):
-        sent = contributed(desk().answer(request(ContributeTask(0), Config().with_values({"privacy.epsilon": asked}))))
+def test_the_site_s_own_epsilon_and_shares_stand_and_a_server_that_wants_less_is_refused() -> None:
+    for wish in ({}, {"privacy.epsilon": 2.0}, {"privacy.epsilon": 8.0, "privacy.squares": 0.5}):
+        sent = contributed(desk().answer(request(ContributeTask(0), Config().with_values(wish))))
         assert sent.privacy is not None
-        assert (sent.privacy.epsilon, sent.privacy.delta) == (told, 1e-6)
-    assert stricter(PrivacyConfig(epsilon=3.0), PrivacyConfig()) == PrivacyConfig(epsilon=3.0)
+        assert (sent.privacy.epsilon, sent.privacy.delta) == (2.0, 1e-6)
+    with pytest.raises(UsageError, match="asks for ε = 1, δ = 1e-05, and this site's file says 2, 1e-06"):
+        of_site(PrivacyConfig(epsilon=1.0), OWN)
+    with pytest.raises(UsageError, match="set epsilon and delta in this site's own file"):
+        of_site(PrivacyConfig(epsilon=1.0), PrivacyConfig())
+
+
+def test_the_same_data_are_released_once_whatever_is_asked_and_in_every_run(tmp_path: Path) -> None:
+    def ask(run: str, **wish: Any) -> Contribution:
+        body = codec.encode(
+            ContributeTask(0), Config().with_values({name.replace("__", "."): wish[name] for name in wish})
+        )
+        return contributed(desk(tmp_path).answer(Request(run, "contribute", 0, body)))
+
+    first = ask("one")
+    assert ask("two").to_bytes() == first.to_bytes()
+    assert ask("one", run__seed=7).to_bytes() == first.to_bytes()
+    assert ask("one", privacy__epsilon=8.0, privacy__squares=0.5, privacy__clip=1.0).to_bytes() == first.to_bytes()
+    site = Site(0, clouds(seed=1), "discriminant")
+    other = Desk(0, lambda: site, CPU, tmp_path, OWN).answer(request(ContributeTask(0), Config()))
+    assert contributed(other).to_bytes() != first.to_bytes()
+
+
+def test_a_release_that_cannot_be_kept_is_not_sent(tmp_path: Path) -> None:
+    (tmp_path / "released").write_text("a file where the folder should be")
+    answer = desk(tmp_path).answer(request(ContributeTask(0), Config()))
+    assert answer.reason
+    assert not answer.body
 
 
 def test_the_count_of_samples_is_not_told_at_the_door() -> None:

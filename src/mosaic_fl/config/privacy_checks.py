@@ -34,10 +34,17 @@ def check_private(config: Config, models: Sequence[str] = ()) -> None:
         raise UsageError(f"{head}, and {reason}")
 
 
-def stricter(wish: PrivacyConfig, own: PrivacyConfig) -> PrivacyConfig:
-    """What a site does of a server's `wish` and its `own` limits: the smaller ε and δ. A length of its own stands."""
-    if not own.epsilon:
-        return wish
-    epsilon = min(own.epsilon, wish.epsilon or own.epsilon)
-    changes = {"epsilon": epsilon, "delta": min(own.delta, wish.delta), "clip": own.clip or wish.clip}
-    return wish.model_copy(update=changes)
+def of_site(wish: PrivacyConfig, own: PrivacyConfig) -> PrivacyConfig:
+    """The privacy of a deployed site with `own` settings in its file, where a server has those of `wish`.
+
+    The site's own stand as they are, shares included: so no server gets a second release of the same data by other
+    settings. Raises UsageError where the server wants privacy and the site has none, or wants a smaller ε or δ.
+    """
+    if wish.epsilon and not own.epsilon:
+        raise UsageError("the server asks for differential privacy: set epsilon and delta in this site's own file")
+    if wish.epsilon and (wish.epsilon < own.epsilon or wish.delta < own.delta):
+        raise UsageError(
+            f"the server asks for ε = {wish.epsilon:g}, δ = {wish.delta:g}, and this site's file says "
+            f"{own.epsilon:g}, {own.delta:g}: lower epsilon or delta there"
+        )
+    return own

@@ -18,7 +18,7 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.config.model_names import ANSWERS
 from mosaic_fl.config.privacy import PrivacyConfig
-from mosaic_fl.config.privacy_checks import stricter
+from mosaic_fl.config.privacy_checks import of_site
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
 from mosaic_fl.engines.flower.memory import Memory
 from mosaic_fl.engines.flower.turn import alone
@@ -102,7 +102,7 @@ class Desk:
             raise UsageError(f"the request is for client {request.client}")
         site = self.site()
         demand = self.privacy.model_dump_json() if self.privacy.epsilon else ""
-        memory = Memory(self.folder, request, site, VERSION + demand)
+        memory = Memory(self.folder, request, site, VERSION, demand)
         recalled = memory.answer()
         if recalled is not None:
             log.info("client %s: %s was finished before", self.client, request.task)
@@ -119,10 +119,8 @@ class Desk:
         return answer
 
     def _private(self, work: Work, config: Config) -> Config:
-        """The configuration with the stricter privacy; raises UsageError where it forbids the work."""
-        if config.privacy.epsilon and not self.privacy.epsilon:
-            raise UsageError("the server asks for differential privacy: set epsilon and delta in this site's own file")
-        config = config.model_copy(update={"privacy": stricter(config.privacy, self.privacy)})
+        """The configuration with the site's own privacy; raises UsageError where it forbids the work."""
+        config = config.model_copy(update={"privacy": of_site(config.privacy, self.privacy)})
         # No validation split is held back here, so the answers to the other two are empty.
         if config.privacy.epsilon and not isinstance(work, ContributeTask | EvaluateTask | Deliver):
             raise UsageError(f"epsilon = {self.privacy.epsilon:g}: {NAMES[type(work)]} would leave without noise")
@@ -187,8 +185,8 @@ class Desk:
 def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> TaskResult:
     """A contribution in two steps, so that a kill during the second does not lose the classifier of the first."""
     config: Config = place.config
-    if config.privacy.epsilon:  # one release, and no step without noise
-        return work(place)
+    if config.privacy.epsilon:
+        return _release(work, place, memory)
     if config.generator.family == "none" and not config.prototypes.per_class:
         return work(place)
     bare = memory.classifier()
@@ -198,6 +196,16 @@ def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> TaskR
     trained = Contribution.from_bytes(bare.value, "the stored classifier")
     full = replace(work, trained=trained)(place)
     return TaskResult(full.value, bare.seconds + full.seconds, [*bare.metrics, *full.metrics])
+
+
+def _release(work: ContributeTask, place: Workplace, memory: Memory) -> TaskResult:
+    """The one private contribution of these data, in every run: a second release would cost ε again."""
+    content = memory.release()
+    if content is not None:
+        return TaskResult(content, 0.0)
+    result = work(place)
+    memory.keep_release(result.value)
+    return result
 
 
 def _answer_query(work: AnswerTask, place: Workplace, memory: Memory) -> TaskResult:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -16,7 +16,7 @@ from mosaic_fl.engines.tasks import TaskResult
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.storage import container
-from mosaic_fl.storage.files import remove_partial, sha256
+from mosaic_fl.storage.files import remove_partial, sha256, write_atomic
 
 log = logging.getLogger("mosaic_fl.client")
 STAYS = frozenset({"contribute"})
@@ -29,14 +29,16 @@ RUNS = 4  # runs whose work stays
 class Memory:
     """A client's memory of one request, whose work is done at `site` by this `version` of the code.
 
-    Without a `folder` there is no memory, and the site's data are not hashed. A damaged file counts as absent. A
-    failure to write, as on a full disk, is only logged, since the work itself is done.
+    `demand` are the site's own settings of privacy, empty without any. Without a `folder` there is no memory, and the
+    site's data are not hashed. A damaged file counts as absent. A failure to write, as on a full disk, is only logged,
+    since the work itself is done. Both are otherwise for a private release (`release`, `keep_release`).
     """
 
     folder: Path | None
     request: Request
     site: Site
     version: str
+    demand: str = ""
 
     def answer(self) -> Answer | None:
         """The finished answer, or None."""
@@ -86,6 +88,24 @@ class Memory:
                 _forget(list(path.parent.glob("*.held")))
                 answer_file.write(path, {}, model.to_bytes())
 
+    def release(self) -> bytes | None:
+        """The private contribution that these data made before, in whichever run, or None.
+
+        Raises UsageError where it is damaged: to make another one would cost ε again.
+        """
+        path = self._release()
+        if path is None or not path.exists():
+            return None
+        contribution = Contribution.from_bytes(container.read_bytes(path), str(path))
+        return replace(contribution, client=self.site.client).to_bytes()
+
+    def keep_release(self, content: bytes) -> None:
+        """Store it before it is sent; raises MosaicError where that fails, since then it would be made again."""
+        path = self._release()
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, content)
+
     def outputs(self, experts: str) -> tuple[Tensor, Tensor] | None:
         """(logits (n, K, C), labels (n,)) of the `experts` on the validation split, or None."""
         path = self._outputs(experts)
@@ -104,6 +124,12 @@ class Memory:
             with _log_failure():
                 _forget(list(path.parent.glob("*.outputs")))
                 container.write(path, "outputs", {}, {"outputs": outputs, "labels": labels})
+
+    def _release(self) -> Path | None:
+        """Its file: of the site's data, model and privacy, and of no run."""
+        if self.folder is None:
+            return None
+        return self.folder / "released" / f"{sha256(self.site.digest.encode(), self.demand.encode())[:32]}.contribution"
 
     def _held(self) -> Path | None:
         """Its file: of the run, whose settings stay the same, and of the site's model and data."""
@@ -124,7 +150,7 @@ class Memory:
     @property
     def _producer(self) -> bytes:
         """The hash of what an answer depends on beside its request: the site's data and model, and the code."""
-        return sha256(self.site.digest.encode(), self.version.encode()).encode()
+        return sha256(self.site.digest.encode(), (self.version + self.demand).encode()).encode()
 
     @property
     def _run(self) -> Path | None:
