@@ -173,3 +173,11 @@ def test_a_long_encoding_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     err = io.StringIO()
     mosaic("data", "--data", "digits", "--encoder", "gabor", "--clients", "2", cwd=folder, err=err)
     assert "gabor encodes 1,442 samples, which takes about" in err.getvalue()
+
+
+def test_auto_leaves_vectors_as_they_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 2
+    np.savez(tmp_path / "own.npz", features=(rng.normal(size=(120, 4)) + labels[:, None]).astype("f"), labels=labels)
+    mosaic("run", "--preset", "encoder", "--data", "own.npz", "--clients", "2", "--out", "r", cwd=tmp_path)
+    assert json.loads((tmp_path / "r" / "result.json").read_text())["accuracy"] > 0.6

@@ -39,17 +39,22 @@ def encode_samples(samples: Samples, encoder: Encoder, schema: Schema, device: t
 
 
 def encode_by_name(dataset: Dataset, name: str, device: torch.device | str = "cpu") -> Dataset:
-    """`encode` by the encoder that the user names; the data set itself without a name."""
-    return encode(dataset, name, device) if name else dataset
+    """`encode` by the encoder that the user names; the data set itself without a name, and vectors with "auto"."""
+    return encode(dataset, name, device) if _has_use(name, dataset.schema) else dataset
 
 
 def encode_splits(splits: Splits, name: str, device: torch.device | str = "cpu") -> Splits:
-    """Both parts of a data set, each encoded once; as they are without a name."""
-    if not name:
+    """Both parts of a data set, each encoded once; as `encode_by_name` says."""
+    if not _has_use(name, splits.train.schema):
         return splits
     encoder = make_encoder(name, _one_kind(name, splits.train.schema))
     train, test = (encode(part, encoder, device) for part in (splits.train, splits.test))
     return Splits(splits.name, train, test, splits.column)
+
+
+def _has_use(name: str, schema: Schema) -> bool:
+    """Whether there is something to encode: the encoder that suits vectors is none."""
+    return bool(name) and not (name == "auto" and schema.of_vectors)
 
 
 def _one_kind(name: str, schema: Schema) -> Kind:
