@@ -11,6 +11,7 @@ from torch import Tensor
 
 import mosaic_fl
 from command import mosaic
+from hostile_states import changed
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
@@ -72,15 +73,6 @@ def test_the_global_model_is_the_same_for_every_split_and_that_of_pooled_data() 
     for model in models[1:]:
         assert torch.allclose(model.logits(test.samples), first, atol=1e-3)
     assert float((first.argmax(1) == test.labels).float().mean()) > 0.97
-
-
-def changed(place: int, value: float) -> Callable[[Tensor], Tensor]:
-    def change(tensor: Tensor) -> Tensor:
-        copy = tensor.clone().flatten()
-        copy[place] = value
-        return copy.view(tensor.shape)
-
-    return change
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import mosaic_fl
+from hostile_states import changed
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
@@ -36,15 +37,6 @@ def test_they_travel_with_more_digits_than_float32_has_and_with_the_smallest_cla
     assert torch.allclose(generator.moments.means, true.means, rtol=1e-13, atol=1e-13)
     assert torch.allclose(generator.moments.scatter, true.scatter, rtol=1e-13, atol=1e-12)
     assert not torch.allclose(generator.scatter.double(), true.scatter[*torch.tril_indices(4, 4)], rtol=1e-9)
-
-
-def changed(place: int, value: float) -> Callable[[Tensor], Tensor]:
-    def change(tensor: Tensor) -> Tensor:
-        copy = tensor.clone().flatten()
-        copy[place] = value
-        return copy.view(tensor.shape)
-
-    return change
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import mosaic_fl
+from hostile_states import changed
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
@@ -97,15 +98,6 @@ def test_equal_vectors_and_very_large_ones_have_a_mixture() -> None:
     for form in FORMS:
         generator = built(sent(mosaic_fl.from_arrays(x.numpy(), labels.numpy()), form, 4))
         assert bool(generator.spread.isfinite().all())
-
-
-def changed(place: int, value: float) -> Callable[[Tensor], Tensor]:
-    def change(tensor: Tensor) -> Tensor:
-        copy = tensor.clone().flatten()
-        copy[place] = value
-        return copy.view(tensor.shape)
-
-    return change
 
 
 @pytest.mark.parametrize(
