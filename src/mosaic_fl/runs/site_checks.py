@@ -18,7 +18,7 @@ from mosaic_fl.server.transfer import has_prior
 
 
 def check_sites(config: Config, sites: Sequence[Site], device: torch.device) -> None:
-    """Raise UsageError where a model does not fit its fields, privacy does not cover the samples, or all are too few."""
+    """Raise UsageError where a model does not fit its fields, privacy does not cover samples, or all are too few."""
     for site in sites:
         if site.data.schema.joins:
             try:
