@@ -241,5 +241,8 @@ def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pyt
     assert "this run asks for ε = 1" in line
     line = fails(capsys, "run", "--epsilon", "1", "--models", "cnn:8", "--out", str(tmp_path / "r2"))
     assert "model 'cnn:8' has no noise" in line
+    np.savez(tmp_path / "own.npz", features=clouds().samples.only.numpy(), labels=clouds().labels.numpy())
+    own = ("--preset", "encoder", "--data", str(tmp_path / "own.npz"), "--encoder", "", "--epsilon", "1")
+    assert "set privacy.clip" in fails(capsys, "run", *own, "--out", str(tmp_path / "r3"))
     line = fails(capsys, "compare", "--methods", "mosaic", "--set", "privacy.epsilon=1", "--out", str(tmp_path / "c"))
     assert "privacy.epsilon" in line

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("flwr", reason="the flower extra is not installed")
@@ -11,6 +12,7 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.privacy_checks import of_site
+from mosaic_fl.deploy.prepare import check_data
 from mosaic_fl.engines.flower import codec
 from mosaic_fl.engines.flower.client import HELLO, Desk
 from mosaic_fl.engines.flower.site import load_site
@@ -118,3 +120,16 @@ def test_the_file_of_a_site_sets_it(tmp_path: Path) -> None:
     lines = ["client = 0", 'data = "d.parquet"', 'model = "discriminant"', "epsilon = 1.5", "delta = 1e-6"]
     (tmp_path / "site.toml").write_text("\n".join([*lines, "[server]", 'address = "localhost:9"']))
     assert load_site(tmp_path / "site.toml").privacy == PrivacyConfig(epsilon=1.5, delta=1e-6)
+
+
+def test_a_site_that_could_not_be_private_is_told_before_it_joins(tmp_path: Path) -> None:
+    data = clouds(60)
+    np.savez(tmp_path / "d.npz", features=data.samples.only.numpy(), labels=data.labels.numpy())
+    for lines, words in (
+        (['model = "mlp:8"', "epsilon = 1.0", "clip = 6.0"], "model 'mlp:8' has no noise"),
+        (['model = "discriminant"', "epsilon = 1.0"], "set privacy.clip"),
+    ):
+        head = ["client = 0", 'data = "d.npz"', "classes = 3", *lines]
+        (tmp_path / "site.toml").write_text("\n".join([*head, "[server]", 'address = "localhost:9"']))
+        with pytest.raises(UsageError, match=words):
+            check_data(load_site(tmp_path / "site.toml"))

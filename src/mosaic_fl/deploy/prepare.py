@@ -47,7 +47,10 @@ def prepare_in_process(site: SiteFile) -> None:
 
 
 def check_data(site: SiteFile) -> None:
-    """Raise UsageError if the site's data, its model for them or its generator cannot be loaded."""
+    """Raise UsageError if the data, model or generator of the site cannot be loaded, or do not fit its privacy."""
+    from mosaic_fl.client.private import mechanism_of
+    from mosaic_fl.config import Config
+    from mosaic_fl.config.privacy_checks import check_private
     from mosaic_fl.encoders.reading import load_own
     from mosaic_fl.experts.answers.kind import require_held
     from mosaic_fl.experts.reading import check_fields
@@ -62,6 +65,10 @@ def check_data(site: SiteFile) -> None:
     samples = load_own(site.data, site, site.federation(), site.schema_file)
     require_held([site.model])
     check_fields(trust(site.model), samples.schema, samples.samples.fields)
+    if site.epsilon:
+        private = Config(privacy=site.privacy)
+        check_private(private, [site.model])
+        mechanism_of(samples, private)
     find_device(site.device)
 
 

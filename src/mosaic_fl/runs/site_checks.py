@@ -6,6 +6,7 @@ import torch
 
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.client.generators import trainees
+from mosaic_fl.client.private import mechanism_of
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import asks_meta
 from mosaic_fl.errors import UsageError
@@ -17,13 +18,15 @@ from mosaic_fl.server.transfer import has_prior
 
 
 def check_sites(config: Config, sites: Sequence[Site], device: torch.device) -> None:
-    """Raise UsageError where a client's model does not fit its fields, or no client has enough samples."""
+    """Raise UsageError where a model does not fit its fields, privacy does not cover samples, or all are too few."""
     for site in sites:
         if site.data.schema.joins:
             try:
                 check_fields(site.architecture, site.data.schema, site.data.samples.fields)
             except UsageError as error:
                 raise UsageError(f"client {site.client}: {error}") from error
+    if config.privacy.epsilon:
+        mechanism_of(sites[0].data, config)
     check_generators(config, sites, device)
     check_validation(config, sites)
 
