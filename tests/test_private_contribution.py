@@ -21,6 +21,7 @@ from mosaic_fl.encoders.clipping import clip_of
 from mosaic_fl.engines.tasks import EvaluateTask, Workplace
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.generators.moments import NoisyClassMoments
 from mosaic_fl.server.class_moments import pooled
 from mosaic_fl.server.distill import distill
@@ -161,6 +162,13 @@ def test_a_statement_without_noise_is_refused() -> None:
     liar = replace(open_one, privacy=private(clouds()).privacy)
     with pytest.raises(UsageError, match="has no class moments with noise"):
         Contribution.from_bytes(liar.to_bytes())
+
+
+@pytest.mark.parametrize("value", [0, -1, 101, 10**400, float("nan")], ids=["0", "-1", "101", "huge", "nan"])
+def test_a_statement_out_of_range_is_refused(value: float) -> None:
+    for name in ("epsilon", "delta"):
+        with pytest.raises(UsageError, match="no ε and δ in range"):
+            Statement.from_json({"epsilon": 1, "delta": 1e-5} | {name: value})
 
 
 @pytest.mark.parametrize(
