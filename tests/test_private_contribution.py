@@ -254,3 +254,15 @@ def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pyt
     assert "set privacy.clip" in fails(capsys, "run", *own, "--out", str(tmp_path / "r3"))
     line = fails(capsys, "compare", "--methods", "mosaic", "--set", "privacy.epsilon=1", "--out", str(tmp_path / "c"))
     assert "privacy.epsilon" in line
+
+
+@pytest.mark.parametrize(
+    "words", [("--delta", "1e-6"), ("--set", "privacy.clip=6"), ("--epsilon", "0", "--delta", "0.01")]
+)
+def test_privacy_without_an_epsilon_is_told_and_nothing_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    own = ("--data", str(tmp_path), "--model", "discriminant", "--client", "0", "--out", str(tmp_path / "a"))
+    assert "without an epsilon above 0 adds no noise" in fails(capsys, "contribute", *own, *words)
+    assert "without an epsilon above 0 adds no noise" in fails(capsys, "run", "--out", str(tmp_path / "r"), *words)
+    assert not list(tmp_path.iterdir())
