@@ -128,3 +128,13 @@ def test_what_is_no_vector_or_too_large_is_told_before_any_work() -> None:
     wide = mosaic_fl.from_arrays(torch.zeros(4, 3000).numpy(), (torch.arange(4) % 2).numpy())
     with pytest.raises(UsageError, match=r"lower generator.width, or set generator.covariance"):
         sent(wide, "full", 10)
+
+
+def test_mixtures_of_no_vectors_are_refused() -> None:
+    """Their client would have no draws in the pool of FedPFT, and so stop the server."""
+    honest = sent(clouds(30))
+    assert honest.generator is not None
+    state = dict(honest.generator)
+    empty = {name: torch.zeros_like(state[name]) for name in ("counts", "weights")}
+    with pytest.raises(UsageError, match="of no vectors at all"):
+        Contribution.from_bytes(replace(honest, generator=state | empty).to_bytes())

@@ -84,6 +84,8 @@ class Mixtures(Generator):
         """As `Generator.check`: for counts, weights and deviations that no mixture has."""
         if bool(((self.counts < 0) | (self.counts > MOST_COUNT)).any()):
             raise UsageError(f"the mixtures are of {int(self.counts.min())} vectors of a class: 0..{MOST_COUNT}")
+        if not bool((self.counts > 0).any()):
+            raise UsageError("the mixtures are of no vectors at all")
         sums = self.weights.sum(1)
         wrong = (self.weights < 0).any(1) | ((sums - (self.counts > 0).float()).abs() > SLACK)
         if not bool(self.weights.isfinite().all()) or bool(wrong.any()):
