@@ -47,6 +47,20 @@ def test_numbers_of_the_secure_source_are_standard_normal() -> None:
 
 def test_extreme_bytes_give_finite_numbers_of_both_signs() -> None:
     least, most = (float(secure_normal(1, lambda n, byte=byte: bytes([byte]) * n)) for byte in (0, 255))
-    assert least == pytest.approx(-8.37, abs=0.01)
+    assert least == pytest.approx(-11.95, abs=0.01)  # Φ(−11.95) = 2⁻¹⁰⁸
     assert abs(most) < 1e-9
     assert len(secure_normal(0)) == 0
+
+
+def test_far_numbers_lie_closer_than_the_whole_numbers_of_a_noisy_sum() -> None:
+    """At 7.3, where 2¹² steps of the coarse word remain, a neighbour of the fine word is no 10⁻⁹ away.
+
+    Noise on squares has a deviation of about 10⁸ whole numbers: gaps of 10⁻⁸ would leave some of them out.
+    """
+
+    def near(fine: int) -> float:
+        words = torch.tensor([2**12 << 1, fine << 1])
+        return float(secure_normal(1, lambda n: words.numpy().tobytes()[:n]))
+
+    assert near(0) < -7
+    assert 0 < near(2**30) - near(0) < 1e-9

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mosaic_fl.numerics.moments import ABSENT, covariance, discriminant, merge, moments_of, ridge
+from mosaic_fl.numerics.moments import ABSENT, Moments, covariance, discriminant, merge, moments_of, ridge
 
 
 def vectors(count: int = 300, size: int = 5, classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,3 +70,14 @@ def test_a_covariance_can_be_inverted_however_few_the_vectors(count: int) -> Non
     shrunk = covariance(moments_of(x, y, 3))
     assert float(torch.linalg.eigvalsh(shrunk).min()) > 0
     assert bool(discriminant(moments_of(x, y, 3))[0].isfinite().all())
+
+
+def test_a_covariance_of_many_vectors_in_few_directions_can_be_inverted_after_rounding_to_float32() -> None:
+    """Three directions and five rounding ones: hardly anything is shrunk, and rounding made eigenvalues negative."""
+    count = 1_000_000_000
+    plane = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)).double() * torch.tensor([30.0, 1.0, 1.0])
+    counts = torch.tensor([count // 2, count // 2])
+    rounded = Moments(counts, torch.zeros(2, 8).double(), (plane @ plane.T * count).float().double())
+    assert float(torch.linalg.eigvalsh(rounded.scatter).min()) < 0
+    assert not int(torch.linalg.cholesky_ex(covariance(rounded)).info)
+    assert float((covariance(rounded) - plane @ plane.T).abs().max()) < 1e-4 * float((plane @ plane.T).max())

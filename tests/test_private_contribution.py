@@ -21,6 +21,7 @@ from mosaic_fl.encoders.clipping import clip_of
 from mosaic_fl.engines.tasks import EvaluateTask, Workplace
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.generators.moments import NoisyClassMoments
 from mosaic_fl.server.class_moments import pooled
 from mosaic_fl.server.distill import distill
@@ -163,6 +164,13 @@ def test_a_statement_without_noise_is_refused() -> None:
         Contribution.from_bytes(liar.to_bytes())
 
 
+@pytest.mark.parametrize("value", [0, -1, 101, 10**400, float("nan")], ids=["0", "-1", "101", "huge", "nan"])
+def test_a_statement_out_of_range_is_refused(value: float) -> None:
+    for name in ("epsilon", "delta"):
+        with pytest.raises(UsageError, match="no ε and δ in range"):
+            Statement.from_json({"epsilon": 1, "delta": 1e-5} | {name: value})
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -246,3 +254,15 @@ def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pyt
     assert "set privacy.clip" in fails(capsys, "run", *own, "--out", str(tmp_path / "r3"))
     line = fails(capsys, "compare", "--methods", "mosaic", "--set", "privacy.epsilon=1", "--out", str(tmp_path / "c"))
     assert "privacy.epsilon" in line
+
+
+@pytest.mark.parametrize(
+    "words", [("--delta", "1e-6"), ("--set", "privacy.clip=6"), ("--epsilon", "0", "--delta", "0.01")]
+)
+def test_privacy_without_an_epsilon_is_told_and_nothing_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    own = ("--data", str(tmp_path), "--model", "discriminant", "--client", "0", "--out", str(tmp_path / "a"))
+    assert "without an epsilon above 0 adds no noise" in fails(capsys, "contribute", *own, *words)
+    assert "without an epsilon above 0 adds no noise" in fails(capsys, "run", "--out", str(tmp_path / "r"), *words)
+    assert not list(tmp_path.iterdir())

@@ -128,6 +128,8 @@ def test_a_site_that_could_not_be_private_is_told_before_it_joins(tmp_path: Path
     for lines, words in (
         (['model = "mlp:8"', "epsilon = 1.0", "clip = 6.0"], "model 'mlp:8' has no noise"),
         (['model = "discriminant"', "epsilon = 1.0"], "set privacy.clip"),
+        (['model = "discriminant"', "delta = 1e-6"], "delta without an epsilon above 0 adds no noise"),
+        (['model = "discriminant"', "clip = 6.0", "epsilon = 0"], "clip without an epsilon above 0 adds no noise"),
     ):
         head = ["client = 0", 'data = "d.npz"', "classes = 3", *lines]
         (tmp_path / "site.toml").write_text("\n".join([*head, "[server]", 'address = "localhost:9"']))

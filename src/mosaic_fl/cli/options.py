@@ -10,6 +10,7 @@ import typer
 from mosaic_fl.config import Config
 from mosaic_fl.config.model_names import require_form
 from mosaic_fl.config.presets import preset_config
+from mosaic_fl.config.privacy_checks import require_epsilon
 from mosaic_fl.config.toml import from_toml, read_toml
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
@@ -47,6 +48,7 @@ def configure(
         paper = _paper_settings(values.get("run.method"))
         config = preset_config(preset or "default", paper).with_values(values)
     require_words(config)
+    require_epsilon({name for name in values if name.startswith("privacy.")} - {"privacy.epsilon"}, config.privacy)
     return config
 
 

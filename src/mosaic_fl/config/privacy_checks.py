@@ -1,6 +1,6 @@
 """What a run under differential privacy may not do: everything that would leave a site without noise."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mosaic_fl.config import Config
 from mosaic_fl.config.model_names import CLOSED_FORMS
@@ -32,6 +32,12 @@ def check_private(config: Config, models: Sequence[str] = ()) -> None:
     }
     if (reason := next((text for text, wrong in reasons.items() if wrong), None)) is not None:
         raise UsageError(f"{head}, and {reason}")
+
+
+def require_epsilon(settings: Collection[str], privacy: PrivacyConfig) -> None:
+    """Raise UsageError where the user sets some of `settings` of privacy and no ε: all would leave without noise."""
+    if settings and not privacy.epsilon:
+        raise UsageError(f"{', '.join(sorted(settings))} without an epsilon above 0 adds no noise: set epsilon, too")
 
 
 def of_site(wish: PrivacyConfig, own: PrivacyConfig) -> PrivacyConfig:

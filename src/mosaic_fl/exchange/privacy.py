@@ -1,7 +1,6 @@
 """What a contribution says of its differential privacy, and whether its noise bears that out."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from mosaic_fl.errors import UsageError
@@ -35,7 +34,7 @@ class Statement:
         """From JSON values that may come from anywhere; raises UsageError for anything but two numbers in range."""
         match value:
             case {"epsilon": float() | int() as epsilon, "delta": float() | int() as delta} if (
-                isfinite(epsilon) and 0 < epsilon <= MOST_EPSILON and LEAST_DELTA <= delta < 1
+                0 < epsilon <= MOST_EPSILON and LEAST_DELTA <= delta < 1
             ):
                 return cls(float(epsilon), float(delta))
         raise UsageError("its statement of privacy has no ε and δ in range")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 TINY = 1e-12
 RELATIVE = 1e-12  # of the largest eigenvalue: smaller ones are rounding
+ROUNDING = 1e-6  # the same of matrices that were rounded to float32
 ABSENT = -30.0  # the logit of a class without vectors, e⁻³⁰
 
 
@@ -100,7 +101,19 @@ def covariance(moments: Moments) -> Tensor:
     share = 1.0 if below <= 0 else min(1.0, above / below)
     shrunk = (1 - share) * raw
     shrunk.diagonal().add_(share * trace / size + TINY)
-    return shrunk
+    return _positive(shrunk)
+
+
+def _positive(square: Tensor) -> Tensor:
+    """The symmetric matrix (d, d) itself, or, where it is not positive definite, with its eigenvalues raised.
+
+    Of many vectors that fill few directions it hardly shrinks, and a scatter that travels is rounded to float32.
+    """
+    if not int(torch.linalg.cholesky_ex(square).info):
+        return square
+    values, vectors = torch.linalg.eigh(square)
+    raised: Tensor = (vectors * values.clamp(min=ROUNDING * float(values[-1]))) @ vectors.T
+    return raised
 
 
 def discriminant(moments: Moments) -> tuple[Tensor, Tensor]:

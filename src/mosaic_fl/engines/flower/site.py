@@ -11,6 +11,7 @@ from mosaic_fl.config.experiment import ReadingConfig
 from mosaic_fl.config.model_names import held_by, is_onnx_file
 from mosaic_fl.config.names import UNKNOWN, GeneratorName
 from mosaic_fl.config.privacy import PrivacyConfig
+from mosaic_fl.config.privacy_checks import require_epsilon
 from mosaic_fl.config.section import Section
 from mosaic_fl.config.toml import read_toml
 from mosaic_fl.errors import UsageError, excerpt, unknown
@@ -122,6 +123,10 @@ def _require_valid(path: Path, site: SiteFile) -> None:
         )
     if site.classes is not None and site.classes_file is not None:
         raise UsageError(f"{path}: classes and classes_file: give one of them")
+    try:
+        require_epsilon({"delta", "clip"} & site.model_fields_set, site.privacy)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     _require_path(path, "folder", site.folder)
     plain = held_by(site.model) or site.model
     model = Path(plain) if is_onnx_file(plain) else None
