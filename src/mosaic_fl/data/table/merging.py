@@ -9,7 +9,7 @@ from mosaic_fl.data.table.draft import TRUTH, Draft
 from mosaic_fl.data.table.guess import REASONS
 from mosaic_fl.data.table.knots import weighted_knots
 from mosaic_fl.data.table.merging_remarks import class_remark, column_remark, who
-from mosaic_fl.data.table.pooled import Pooled, pool
+from mosaic_fl.data.table.pooled import Pooled, folded, pool
 from mosaic_fl.data.table.site_statistics import IGNORED, Statistics
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column, Table
@@ -24,7 +24,7 @@ def merge(sites: Sequence[Statistics]) -> Draft:
 
     A column that a site lacks, or may lack, has missing = true. A column that one site leaves out as an id, a text or a
     date is left out. Raises UsageError where two sites have one number, where one has numbers and another words for the
-    classes, and where no two classes or no column are left.
+    classes, where a class is a missing value at a site, and where no two classes or no column are left.
     """
     ordered = sorted(sites, key=lambda site: site.client)
     if not ordered:
@@ -35,6 +35,7 @@ def merge(sites: Sequence[Statistics]) -> Draft:
     label = _label(ordered)
     classes = _classes(ordered, label)
     missing = _missing(ordered)
+    _require_present(classes, ordered)
     least = max((site.least for site in ordered if any(column.counts for column in site.columns)), default=1)
     columns = list[Column]()
     left_out = dict[str, str]()
@@ -80,6 +81,17 @@ def _missing(sites: Sequence[Statistics]) -> tuple[str, ...]:
             "also where a site counted one as a value"
         )
     return words
+
+
+def _require_present(classes: Sequence[str], sites: Sequence[Statistics]) -> None:
+    """Raise UsageError where a class is a word for a missing value at a site: its rows would have no label."""
+    users = {word: site.client for site in sites for word in folded(site.missing)}
+    for name, word in zip(classes, folded(classes), strict=True):
+        if word in users:
+            raise UsageError(
+                f"the class {name!r} is a word for a missing value at client {users[word]}: name other words there "
+                "(--missing)"
+            )
 
 
 def _classes(sites: Sequence[Statistics], label: str) -> tuple[str, ...]:

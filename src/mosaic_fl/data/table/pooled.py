@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,11 +17,15 @@ from mosaic_fl.domains.table.column import NUMBERS
 
 @dataclass(frozen=True)
 class Pooled:
-    """The column `name`: the `parts` of the clients that have it, by their number, of `clients` in all."""
+    """The column `name`: the `parts` of the clients that have it, by their number, of `clients` in all.
+
+    `strange` has for each client the words for a missing value of other sites alone, which it took for values.
+    """
 
     name: str
     parts: Mapping[int, ColumnStatistics]
     clients: Mapping[int, Statistics]
+    strange: Mapping[int, Set[str]]
 
     @cached_property
     def voters(self) -> dict[int, ColumnStatistics]:
@@ -103,7 +107,8 @@ class Pooled:
         """Whether a row somewhere may lack the value, for all that is known."""
         noisy = any(self.clients[client].epsilon is not None for client in self.voters)
         unread = self.rare if self.type == "category" else 0
-        return bool(noisy or self.absent or unread or len(self.voters) < len(self.clients))
+        strange = any(_has_one_of(part, self.strange[client]) for client, part in self.voters.items())
+        return bool(noisy or self.absent or unread or strange or len(self.voters) < len(self.clients))
 
     @property
     def is_constant(self) -> bool:
@@ -118,7 +123,21 @@ def pool(sites: Sequence[Statistics]) -> list[Pooled]:
     for site in sites:
         for column in site.columns:
             parts.setdefault(column.name, {})[site.client] = column
-    return [Pooled(name, by_client, clients) for name, by_client in parts.items()]
+    words = {word for site in sites for word in folded(site.missing)}
+    strange = {site.client: words.difference(folded(site.missing)) for site in sites}
+    return [Pooled(name, by_client, clients, strange) for name, by_client in parts.items()]
+
+
+def folded(words: Iterable[str]) -> list[str]:
+    """Words as they are compared with those for a missing value."""
+    return [word.strip().casefold() for word in words]
+
+
+def _has_one_of(part: ColumnStatistics, words: Set[str]) -> bool:
+    """Whether a value of a site's column may be one of these `words`, in any case."""
+    if part.type in NUMBERS:
+        return any(part.points[0] <= _number(word) <= part.points[-1] for word in words) if part.points else False
+    return any(word in words for word in folded((*part.categories, *part.public)))
 
 
 def _is_coded(part: ColumnStatistics) -> bool:
