@@ -257,12 +257,15 @@ def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.parametrize(
-    "words", [("--delta", "1e-6"), ("--set", "privacy.clip=6"), ("--epsilon", "0", "--delta", "0.01")]
+    "words",
+    [("--set", "privacy.delta=1e-6"), ("--set", "privacy.clip=6"), ("--epsilon", "0", "--set", "privacy.delta=0.01")],
 )
 def test_privacy_without_an_epsilon_is_told_and_nothing_is_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     own = ("--data", str(tmp_path), "--model", "discriminant", "--client", "0", "--out", str(tmp_path / "a"))
     assert "without an epsilon above 0 adds no noise" in fails(capsys, "contribute", *own, *words)
+    delta = ("--delta", "1e-6")
+    assert "without an epsilon above 0 adds no noise" in fails(capsys, "contribute", *own, *delta)
     assert "without an epsilon above 0 adds no noise" in fails(capsys, "run", "--out", str(tmp_path / "r"), *words)
     assert not list(tmp_path.iterdir())

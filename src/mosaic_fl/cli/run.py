@@ -9,7 +9,6 @@ from rich.console import Console
 from mosaic_fl.cli.forecasting import DryRun, Minutes, positive
 from mosaic_fl.cli.options import (
     ConfigFile,
-    Delta,
     Device,
     Epsilon,
     Force,
@@ -70,7 +69,6 @@ def run(
     ] = None,
     finetune_rounds: Annotated[str | None, typer.Option(metavar="N", help="rounds of averaging after [0]")] = None,
     epsilon: Epsilon = None,
-    delta: Delta = None,
     seed: Seed = None,
     device: Device = None,
     workers: Annotated[str | None, typer.Option(metavar="N", help="processes, or auto: one a core")] = None,
@@ -101,7 +99,6 @@ def run(
         "rounds.warm_up": rounds,
         "rounds.fine_tune": finetune_rounds,
         "privacy.epsilon": epsilon,
-        "privacy.delta": delta,
         "run.seed": seed,
         "run.device": device,
         "run.engine": engine,
