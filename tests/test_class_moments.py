@@ -38,10 +38,20 @@ def generators(sent: list[Contribution]) -> list[ClassMoments]:
 def test_a_class_of_nine_vectors_stays_at_its_site() -> None:
     data = clouds()
     few = data.subset(torch.cat([torch.arange(240)[data.labels == 0], torch.arange(240)[data.labels == 1][:9]]))
-    (generator,) = generators(contributions([few]))
+    sent = contributions([few])
+    (generator,) = generators(sent)
     assert generator.counts.tolist() == [80, 0, 0]
     assert generator.means[1].tolist() == [0, 0, 0, 0]
+    assert sent[0].expert["head.weight"][1].tolist() == [0, 0, 0, 0]  # the weights and the scatter tell the mean
     assert torch.allclose(generator.means[0], few.samples.only[few.labels == 0].mean(0), atol=1e-6)
+
+
+def test_a_site_whose_classes_are_all_small_says_nothing_and_takes_part() -> None:
+    data = clouds()
+    sent = contributions([data.subset([*range(24)]), data.subset([*range(24, 240)])])  # eight a class, and 72
+    assert not bool(sent[0].expert["head.weight"].any())
+    model = mosaic_fl.distill(sent, student="discriminant")
+    assert float((model.logits(data.samples).argmax(1) == data.labels).float().mean()) > 0.97
 
 
 @pytest.mark.parametrize("by_class", [True, False])

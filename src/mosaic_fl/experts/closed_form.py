@@ -16,7 +16,7 @@ from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.experts.training import score
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build, outline
-from mosaic_fl.numerics.moments import Moments, discriminant, moments_of, ridge
+from mosaic_fl.numerics.moments import LEAST, Moments, discriminant, moments_of, ridge
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.training.monitor import Monitor
@@ -64,18 +64,22 @@ def _fit(
     device: torch.device,
     monitor: Monitor,
 ) -> dict[str, float]:
-    """As `Fit`, in one pass: nothing of it is random."""
-    expert.load_state_dict(dict(closed_form_state(name, train.schema, moments_of_data(train))))
+    """As `Fit`, in one pass: nothing of it is random.
+
+    A class of fewer than `LEAST` samples is as one without any: its weights would tell its mean, which of one sample
+    is that sample.
+    """
+    expert.load_state_dict(dict(closed_form_state(name, train.schema, moments_of_data(train, LEAST))))
     expert.eval()
     monitor.progress(1, 1)
     return score(expert, validation, device)
 
 
-def moments_of_data(data: Dataset) -> Moments:
-    """The moments of samples of one field as networks take them, flattened."""
+def moments_of_data(data: Dataset, least: int = 1) -> Moments:
+    """The moments of samples of one field as networks take them, flattened; see `moments_of`."""
     inputs = data.samples.inputs()
     assert isinstance(inputs, Tensor)
-    return moments_of(inputs.flatten(1), data.labels, data.schema.num_classes)
+    return moments_of(inputs.flatten(1), data.labels, data.schema.num_classes, least=least)
 
 
 def _kind(name: str) -> ExpertKind:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+LEAST = 10  # vectors of a class behind each number that leaves a site
 TINY = 1e-12
 RELATIVE = 1e-12  # of the largest eigenvalue: smaller ones are rounding
 ROUNDING = 1e-6  # the same of matrices that were rounded to float32

@@ -8,11 +8,10 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
-from mosaic_fl.numerics.moments import Moments, covariance, moments_of
+from mosaic_fl.numerics.moments import LEAST, Moments, covariance, moments_of
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Monitor
 
-LEAST = 10  # vectors of a class behind each number that leaves
 LARGEST_FULL = 2048  # numbers of a vector up to which all of the scatter is sent, and not its diagonal alone
 MOST_NUMBERS = 2**26  # of the means of a received state
 MOST_COUNT = 2**40
