@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from mosaic_fl.cli.custody import LimitsFile, LogFile, budget_line, check, custody_of, release
 from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
 from mosaic_fl.cli.limits import fit, fit_run
 from mosaic_fl.cli.options import (
@@ -70,6 +71,8 @@ def contribute(
     device: Device = None,
     settings: Settings = None,
     minutes: Minutes = None,
+    limits: LimitsFile = None,
+    log: LogFile = None,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -83,6 +86,7 @@ def contribute(
     require_free(out, force, data, *([Path(model)] if is_onnx_file(model) else []), dry_run=dry_run)
     federation = number_or_names(classes, classes_file)
     existing(data)
+    custody = custody_of(limits, log, data, out, config, dry_run=dry_run)
     simulated = [name for name in parse_settings(settings) if name.startswith(("data.", "partition."))]
     if idle := [name for name in simulated if name not in SITE_SETTINGS]:
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
@@ -109,6 +113,8 @@ def contribute(
     spec = trust(model)
     check_fields(spec, samples.schema, samples.samples.fields)
     site = Site(client, samples, spec)
+    if not dry_run:
+        check(custody, site, config, limits)
     if limit is not None:
         usual = config
         config = fit(usual, limit, lambda: foresee_contribution(site, usual, place), CONTRIBUTION)
@@ -128,6 +134,7 @@ def contribute(
             contribution = make_contribution(site, config, place, recorder, start)
         display.hear(CLIENTS, -1, 1, 1)
     content = contribution.to_bytes()
+    release(custody, site, contribution, content, limits)
     write_atomic(out, content)
     size = f"{len(content):,} bytes"
     private = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
@@ -135,7 +142,7 @@ def contribute(
     if contribution.privacy is not None:
         from mosaic_fl.runs.privacy import site_line
 
-        print(site_line(site, config))
+        print(site_line(site, config), budget_line(custody, site), sep="\n")
         return
     print(ANSWERS_HERE if contribution.is_black_box else own_figure(contribution.validation))
 

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -63,13 +64,11 @@ def contribute_privately(
     if not int(counts.sum()):
         counts[int(generator.counts.argmax())] = 1
     statement = Statement(config.privacy.epsilon, config.privacy.delta)
-    with torch.random.fork_rng(devices=[]):
-        expert = closed_form_state(model, schema, generator.moments)
-    return Contribution(
+    sent = Contribution(
         client=client,
         schema=schema,
         architecture=NETWORK_NAME,
-        expert=expert,
+        expert={},
         class_counts=counts,
         prototypes=no_prototypes(),
         validation={"samples": 0},
@@ -78,3 +77,18 @@ def contribute_privately(
         generator_note=f"noise for {statement.summary}",
         privacy=statement,
     )
+    return with_expert(sent, model, generator)
+
+
+def with_expert(sent: Contribution, model: str, generator: NoisyClassMoments | None = None) -> Contribution:
+    """The private contribution with the closed form `model` of its own noisy sums, which costs no further ε.
+
+    `generator` is its generator, if it is there already. So a site that changes its model makes no second release.
+    """
+    if generator is None:
+        built = sent.build_generator()
+        if not isinstance(built, NoisyClassMoments):
+            raise UsageError("a private contribution has no noisy class moments: no model follows from it")
+        generator = built
+    with torch.random.fork_rng(devices=[]):
+        return replace(sent, expert=closed_form_state(model, sent.schema, generator.moments))
