@@ -56,7 +56,8 @@ class Contribution:
     `generator` is the state of `generator_spec`; both are None where the client sends no generator. `generator_note` is
     the reason for its family, or for its absence.
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split. An
-    empty split has `samples` alone. `privacy` says which differential privacy all of it has; None: none.
+    empty split has `samples` alone, and it is empty where they stayed at the site. `contents` says of each field who
+    reads it. `privacy` says which differential privacy all of it has; None: none.
     """
 
     client: int
@@ -140,13 +141,16 @@ class Contribution:
     def _name(self) -> str:
         return f"contribution of client {self.client}"
 
-    def to_bytes(self) -> bytes:
-        """The file format: see `container`."""
+    def to_bytes(self, *, figures: bool = False) -> bytes:
+        """The file format: see `container`.
+
+        With `figures` it has those of the validation split, which the report of a run reads; else they stay here.
+        """
         manifest = {
             "client": self.client,
             "schema": self.schema.to_json(),
             "architecture": self.architecture,
-            "validation": self.validation,
+            "validation": self.validation if figures else {},
             "generator": self.generator_spec.to_json() if self.generator_spec else None,
             "generator_note": self.generator_note,
             **({} if self.privacy is None else {"privacy": self.privacy.to_json()}),
