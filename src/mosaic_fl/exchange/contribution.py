@@ -186,9 +186,9 @@ class Contribution:
         return contribution
 
     @classmethod
-    def load(cls, path: str | Path) -> "Contribution":
-        """`from_bytes` of a file."""
-        return cls.from_bytes(container.read_bytes(Path(path)), str(path))
+    def load(cls, path: str | Path, key: container.Key = None) -> "Contribution":
+        """`from_bytes` of a file; an encrypted one is read by the private `key` that it is for, a value or its file."""
+        return cls.from_bytes(container.read_bytes(Path(path), key), str(path))
 
 
 def _probe(contribution: Contribution) -> None:
