@@ -109,11 +109,13 @@ class Contribution:
 
     def build_expert(self) -> Expert:
         """The client's expert, for inference; raises UsageError where its state does not fit the architecture."""
-        inputs = self.inputs
-        expert = kind_of(self.architecture).load(self.architecture, inputs, self.expert, self._name)
+        return self.reading(kind_of(self.architecture).load(self.architecture, self.inputs, self.expert, self._name))
+
+    def reading(self, expert: Expert) -> Expert:
+        """A model that takes samples of `inputs`, for samples of the whole schema."""
         if not self.schema.joins:
             return expert
-        return FieldReader(expert, self.fields, tuple(inputs.fields), joins_fields(self.architecture))
+        return FieldReader(expert, self.fields, tuple(self.inputs.fields), joins_fields(self.architecture))
 
     def build_network(self) -> Classifier:
         """The client's expert as a network; raises UsageError where it is something else."""
@@ -184,9 +186,9 @@ class Contribution:
         return contribution
 
     @classmethod
-    def load(cls, path: str | Path) -> "Contribution":
-        """`from_bytes` of a file."""
-        return cls.from_bytes(container.read_bytes(Path(path)), str(path))
+    def load(cls, path: str | Path, key: container.Key = None) -> "Contribution":
+        """`from_bytes` of a file; an encrypted one is read by the private `key` that it is for, a value or its file."""
+        return cls.from_bytes(container.read_bytes(Path(path), key), str(path))
 
 
 def _probe(contribution: Contribution) -> None:
