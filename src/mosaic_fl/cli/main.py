@@ -11,6 +11,7 @@ import typer
 from click import ClickException
 
 from mosaic_fl.cli import (
+    audit_log,
     black_box,
     compare,
     data,
@@ -52,6 +53,7 @@ app.command("answer")(black_box.answer)
 app.command("predict")(predict.predict)
 app.add_typer(keys.app, name="keys")
 app.add_typer(deploy.app, name="deploy")
+app.add_typer(audit_log.app, name="audit-log")
 app.command("methods")(methods.methods)
 app.command("config")(run.config)
 app.command("status")(status.status)

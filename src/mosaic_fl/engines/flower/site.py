@@ -74,6 +74,8 @@ class SiteFile(ReadingConfig):
     @property
     def privacy(self) -> PrivacyConfig:
         """What the site demands of every contribution."""
+        if not self.epsilon:
+            return PrivacyConfig()
         return PrivacyConfig(epsilon=self.epsilon, delta=self.delta, clip=self.clip)
 
     def federation(self) -> int | tuple[str, ...] | None:
