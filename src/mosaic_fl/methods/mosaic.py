@@ -15,6 +15,7 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.feature_moments import moments_encoder
 from mosaic_fl.exchange.federation import Federation, Start
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.capability import Capability
@@ -189,6 +190,7 @@ def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student:
         ratios = assign(full, config.models.ratios, config.partition.clients)
         architectures = [narrow(full, ratio) for ratio in ratios.values()]
     check_settings(config, models)
+    moments_encoder(config, schema)
     check_distillation(config, schema, architectures)
     check_transfer(config, schema)
     if config.rounds.kind != "fedavg" and config.rounds.fine_tune:

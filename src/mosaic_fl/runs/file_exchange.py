@@ -30,9 +30,10 @@ from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.privacy import contributed_privacy
 from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.runs.sources import write_sources
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.black_boxes import questions, settle
 from mosaic_fl.server.checks import check_distillation, check_student
-from mosaic_fl.server.distill import Distilled, compatible, distill
+from mosaic_fl.server.distill import Distilled, distill
 from mosaic_fl.server.private import require_private
 from mosaic_fl.server.region import as_contribution
 from mosaic_fl.storage.files import sha256, write_atomic
