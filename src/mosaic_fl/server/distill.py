@@ -131,7 +131,7 @@ def distill(
             tell_if_behind(course.best.score, standing, gains=goes_on(course.terms))
     elif judge is None and measure is not None and not schema.of_rows:
         choice |= _on_samples(classroom, course, recipe.teacher, measure, journal)
-        if is_in_doubt(settings, measure):
+        if space is None and is_in_doubt(settings, measure):
             choice |= {"asking": asdict(tell_of_asking(measure.mean))}
     if space is not None:
         choice |= {"moments": space.report}

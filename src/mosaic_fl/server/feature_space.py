@@ -80,9 +80,7 @@ def feature_space(contributions: Sequence[Contribution], own: str = "") -> Featu
     tellers = tuple(c.client for c, _ in told)
     silent = tuple(c.client for c in contributions if c.moments is None)
     if silent:
-        note(
-            f"clients {_numbers(tellers)} told moments of encoder {kind.encoder}; clients {_numbers(silent)} told none"
-        )
+        note(f"{_clients(silent)} told no class moments; those of encoder {kind.encoder} are of {_clients(tellers)}")
     return FeatureSpace(encoder_of(kind, own), moments, tellers, silent)
 
 
@@ -93,5 +91,5 @@ def with_moments(teachers: Teachers, contributions: Sequence[Contribution], spac
     return replace(teachers, closed=space.expert, closed_classes=space.expert.classes)
 
 
-def _numbers(clients: Sequence[int]) -> str:
-    return ", ".join(map(str, clients))
+def _clients(numbers: Sequence[int]) -> str:
+    return f"client{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
