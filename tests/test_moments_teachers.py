@@ -131,7 +131,8 @@ def test_both_kinds_of_sites_are_in_one_federation(place: Path) -> None:
 def test_a_region_tells_the_moments_of_its_clients_together(digits: Dataset) -> None:
     parts = split_by_class(digits.subset(range(600)), 2)
     sent = [told(part, k, **{"generator.family": "cvae", "generator.steps": 3}) for k, part in enumerate(parts)]
-    model = mosaic_fl.distill(sent, student="mlp:4", settings={"distill.steps": 2, "distill.pool": 50, "distill.prior": "none"})
+    few = {"distill.steps": 2, "distill.pool": 50, "distill.prior": "none"}
+    model = mosaic_fl.distill(sent, student="mlp:4", settings=few)
     region = Contribution.from_bytes(as_contribution(model, sent, 7).to_bytes())
     assert region.moments is not None
     assert region.moments.state["counts"].equal(digits.subset(range(600)).class_counts())
