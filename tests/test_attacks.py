@@ -48,7 +48,7 @@ def overfitted(mixed: Dataset) -> Contribution:
     """20 samples and 300 passes over them."""
     return send(
         mixed.subset(range(20)), "cnn:4", generator__steps=300, generator__perceptual=0.0, train__max_steps=200,
-        prototypes__per_class=4, prototypes__min_cluster=1,
+        prototypes__per_class=4, prototypes__min_cluster=1, meta__source="prototypes",
     )  # fmt: skip
 
 
