@@ -20,6 +20,8 @@ from mosaic_fl.exchange.privacy import Statement
 
 CPU = torch.device("cpu")
 PROTOTYPES = {"meta.source": "prototypes", "generator.family": "none"}
+MANY = {"min_cluster": 11}
+NO_GENERATOR = {"generator.family": "none"}
 FINE = PROTOTYPES | {"prototypes.per_class": 3, "prototypes.min_cluster": 1}
 
 
@@ -48,8 +50,11 @@ def check(limits: SiteLimits, wish: dict[str, Any], kind: str = CONTRIBUTION, pl
         ({"generator": False}, {}, "generator.family = auto, and limits.generator = false"),
         ({"generator": ("cart",)}, {}, r"generator moments is not of limits.generator \(cart\)"),
         ({"generator": ()}, {}, r"generator moments is not of limits.generator \(none\)"),
-        ({}, {"generator.family": "exact_moments"}, "tells of classes of one sample, and limits.min_cluster is 5"),
-        ({}, {"generator.family": "mixtures"}, "generator mixtures tells of classes of one sample"),
+        ({}, {"generator.family": "exact_moments"}, "exact_moments tells of 1 sample and more, and limits.min_cluster"),
+        ({}, {"generator.family": "mixtures"}, "generator mixtures tells of 1 sample and more"),
+        ({"min_cluster": 11}, {}, "generator moments tells of 10 samples and more, and limits.min_cluster is 11"),
+        ({"moments": False}, {"moments.encoder": "gabor"}, "moments.encoder = gabor, and limits.moments = false"),
+        (MANY, {"moments.encoder": "gabor", **NO_GENERATOR}, "moments.encoder = gabor tells of 10 samples and more"),
         ({"least_samples": 61}, {}, "fewer samples than its limits.least_samples = 61"),
         ({"expert": False}, {}, "limits.expert = false, and a contribution has weights"),
         ({"steps": 100}, {}, "train.max_steps = 2000 is above limits.steps = 100"),

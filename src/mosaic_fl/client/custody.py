@@ -19,6 +19,7 @@ from mosaic_fl.config.site_limits import SiteLimits
 from mosaic_fl.errors import RefusalError
 from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.experts.answers.kind import is_black_box
+from mosaic_fl.numerics.moments import LEAST
 from mosaic_fl.storage.chain import Entry, append, read_chain
 from mosaic_fl.storage.files import sha256
 
@@ -34,8 +35,8 @@ BUDGETS: Mapping[str, str] = {
     ANSWER: "queries",
 }
 SENT = "sent"
-SINGLE = frozenset({"exact_moments", "mixtures"})
-"""Families that tell of a class however few samples it has: the mean of one sample is that sample."""
+BEHIND: Mapping[str, int] = {"moments": LEAST, "cart": 10, "marginals": 10, "exact_moments": 1, "mixtures": 1}
+"""Least samples behind each number of a family. Networks are of all samples at once, and have no such number."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ class Custody:
             self._check_prototypes(limits, config)
             if not config.privacy.epsilon:
                 self._check_generator(limits, site, config, device)
+            if config.moments.encoder and not limits.moments:
+                raise RefusalError(f"moments.encoder = {config.moments.encoder}, and limits.moments = false")
+            if config.moments.encoder:
+                self._check_behind(limits, f"moments.encoder = {config.moments.encoder}", LEAST)
 
     def foresee(self, site: Site, kind: str, statement: Statement | None) -> None:
         """Raise RefusalError, before any work, where the budgets do not allow that something new leaves."""
@@ -198,7 +203,9 @@ class Custody:
             if limits.generator is not True and family not in limits.generator:
                 allowed = ", ".join(limits.generator) or "none"
                 raise RefusalError(f"generator {family} is not of limits.generator ({allowed})")
-            if family in SINGLE and limits.min_cluster > 1:
-                raise RefusalError(
-                    f"generator {family} tells of classes of one sample, and limits.min_cluster is {limits.min_cluster}"
-                )
+            self._check_behind(limits, f"generator {family}", BEHIND.get(family))
+
+    def _check_behind(self, limits: SiteLimits, what: str, least: int | None) -> None:
+        if least is not None and least < limits.min_cluster:
+            samples = f"{least} sample{'s' * (least != 1)}"
+            raise RefusalError(f"{what} tells of {samples} and more, and limits.min_cluster is {limits.min_cluster}")

@@ -24,6 +24,9 @@ def check_private(config: Config, models: Sequence[str] = ()) -> None:
         not in ("auto", "moments"),
         f"model {excerpt(foreign)} has no noise: say discriminant or ridge (--preset encoder)": foreign is not None,
         "prototypes have no noise: set prototypes.per_class = 0": config.prototypes.per_class > 0,
+        f"moments by {config.moments.encoder} beside a model have no noise: leave out moments.encoder": bool(
+            config.moments.encoder
+        ),
         "rounds of averaging send weights without noise: set rounds.warm_up and rounds.fine_tune to 0": bool(
             config.rounds.warm_up or config.rounds.fine_tune
         ),

@@ -21,6 +21,7 @@ class SiteLimits(Section):
     generator: bool | tuple[GeneratorName, ...] = Field(
         True, description='whether a generator may leave, or which families, as ["moments", "cart"]'
     )
+    moments: bool = Field(True, description="whether class moments of a public encoder may leave beside a model")
     min_cluster: int = Field(5, ge=1, description="least samples behind a mean or a sum; 1: they may be single samples")
     prototypes: int = Field(10, ge=0, description="most prototypes a class")
     least_samples: int = Field(1, ge=1, description="with fewer samples nothing leaves")
