@@ -68,7 +68,8 @@ class Place:
         server = "".join(f'{key} = "{values[key]}"\n' for key in ("address", "certificate", "key"))
         path = folder / "site.toml"
         path.write_text(
-            f'client = {k}\ndata = "data.parquet"\nmodel = "{values["model"]}"\nclasses = 10\n\n[server]\n{server}'
+            f'client = {k}\ndata = "data.parquet"\nmodel = "{values["model"]}"\nclasses = 10\n\n'
+            f"[limits]\nfigures = true\n\n[server]\n{server}"
         )
         return path
 

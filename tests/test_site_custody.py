@@ -1,5 +1,6 @@
 """A deployed site: each request is checked by its own limits, and each answer is in its log before it leaves."""
 
+import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,6 @@ from mosaic_fl.experts.ensemble import empty, to_state
 from mosaic_fl.models import build
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.storage.chain import read_chain
-from mosaic_fl.storage.files import sha256
 from test_private_contribution import CPU, clouds
 
 OWN = PrivacyConfig(epsilon=2.0, delta=1e-6, clip=6.0)
@@ -100,7 +100,7 @@ def test_the_log_says_what_was_read_and_what_left_to_whom(tmp_path: Path) -> Non
     assert (read["event"], read["place"], read["samples"]) == ("read", "/data/ward", 60)
     about = {"event": "sent", "kind": "contribution", "task": "contribute", "to": "server:1", "run": "run"}
     assert about.items() <= sent.items()
-    assert sent["content"] == sha256(answer.body)
+    assert sent["content"] == hashlib.sha256(answer.body).hexdigest()
     assert sent["bytes"] == len(answer.body)
     assert repeated == sent
 

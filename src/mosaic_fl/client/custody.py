@@ -3,6 +3,7 @@
 Both engines' clients and the command for files go through this one place.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,6 @@ from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.numerics.moments import LEAST
 from mosaic_fl.storage.chain import Entry, append, read_chain
-from mosaic_fl.storage.files import sha256
 
 # Kinds of what leaves, each with its limit.
 CONTRIBUTION = "contribution"
@@ -129,13 +129,14 @@ class Custody:
         log = self.log
         if log is None:
             return
+        digest = hashlib.sha256(content).hexdigest()  # as sha256sum prints it
         line = {
             "event": SENT,
             "kind": kind,
             "to": self.to,
-            "content": sha256(content),
+            "content": digest,
             "bytes": len(content),
-            "draw": draw or sha256(content),
+            "draw": draw or digest,
             "data": site.data_digest,
             "place": self.place,
             "model": site.architecture,
