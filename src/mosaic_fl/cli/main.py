@@ -17,6 +17,7 @@ from mosaic_fl.cli import (
     data,
     deploy,
     files,
+    inspection,
     keys,
     methods,
     predict,
@@ -47,6 +48,7 @@ app.command("data")(data.data)
 app.command("schema")(schema.schema)
 app.command("contribute")(files.contribute)
 app.command("distill")(files.distill)
+app.command("inspect")(inspection.inspect)
 app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)
 app.command("answer")(black_box.answer)
