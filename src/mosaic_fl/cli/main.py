@@ -12,6 +12,7 @@ from click import ClickException
 
 from mosaic_fl.cli import (
     black_box,
+    check,
     compare,
     data,
     deploy,
@@ -45,6 +46,7 @@ app.command("summary")(summary.summary)
 app.command("data")(data.data)
 app.command("schema")(schema.schema)
 app.command("contribute")(files.contribute)
+app.command("check")(check.check)
 app.command("distill")(files.distill)
 app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)
