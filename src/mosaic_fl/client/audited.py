@@ -40,7 +40,7 @@ def audit_file(contribution: Contribution, data: Dataset, config: Config, holdou
         return run_audit(contribution, members, holdout, config, HOLD_OUT)
     if len(strangers) < LEAST:
         raise UsageError(
-            f"{len(strangers)} samples were held back, and an interval needs {LEAST} strangers: give some, by "
+            f"of these data {len(strangers)} are held back, and an interval needs {LEAST} strangers: give some, by "
             "--holdout FILE, or let mosaic contribute audit by halves (audit.strangers)"
         )
     return run_audit(contribution, members, without_twins(members, strangers), config, VALIDATION)

@@ -97,6 +97,13 @@ CONTENTS = (
         "exactly how many samples of a class have a field",
     ),
     Content("privacy", "ε and δ of all of it", Purpose.CHECK, "the check of the noise, and the report", "nothing"),
+    Content(
+        "audit",
+        "what the site's own audit found",
+        Purpose.REPORT,
+        "the report, where the site's gate is on, or it took a risk; else it stays",
+        "one figure of how well members are told, of samples that were held back",
+    ),
 )
 """Every field of a contribution, in the order of its class."""
 

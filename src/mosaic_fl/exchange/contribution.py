@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.exchange.trial import Trial
 from mosaic_fl.experts.answers.kind import is_black_box
@@ -57,7 +58,8 @@ class Contribution:
     the reason for its family, or for its absence.
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split. An
     empty split has `samples` alone, and it is empty where they stayed at the site. `contents` says of each field who
-    reads it. `privacy` says which differential privacy all of it has; None: none.
+    reads it. `privacy` says which differential privacy all of it has; None: none. `audit` is what the site's own audit
+    found, where its gate is on or it took a risk.
     """
 
     client: int
@@ -72,6 +74,7 @@ class Contribution:
     generator_note: str = ""
     field_counts: Tensor | None = None
     privacy: Statement | None = None
+    audit: Audited | None = None
 
     def __repr__(self) -> str:
         samples = f"{int(self.class_counts.sum()):,} samples"
@@ -156,6 +159,7 @@ class Contribution:
             "generator": self.generator_spec.to_json() if self.generator_spec else None,
             "generator_note": self.generator_note,
             **({} if self.privacy is None else {"privacy": self.privacy.to_json()}),
+            **({} if self.audit is None else {"audit": self.audit.to_json()}),
         }
         tensors = {
             "class_counts": self.class_counts,
@@ -243,6 +247,7 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
         generator_note="".join(c for c in generator_note[:MAX_REASON] if c.isprintable()),
         field_counts=_field_counts(tensors, class_counts, schema),
         privacy=Statement.from_json(manifest["privacy"]) if "privacy" in manifest else None,
+        audit=Audited.from_json(manifest["audit"]) if "audit" in manifest else None,
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mosaic_fl.privacy.audit.finding import Audit, Finding
-from mosaic_fl.privacy.audit.verdict import sentence, verdict
+from mosaic_fl.privacy.audit.verdict import statement, verdict
 
 NONE = "–"
 
@@ -15,7 +15,8 @@ def audit_lines(audit: Audit, limit: float) -> list[str]:
     lines = [f"{'attack':{width}}  {'on':{place}}  AUC (95 %)         at 1 %  risk   verdict"] if audit.findings else []
     lines += [_line(finding, limit, width, place) for finding in audit.findings]
     lines += [f"{name}: not tried, {why}" for name, why in audit.skipped]
-    return [*lines, sentence(audit, limit).capitalize()]
+    worst = statement(audit, limit)
+    return [*lines, "The contribution " + ("has nothing that can be scored" if worst is None else worst.summary)]
 
 
 def audit_json(audit: Audit, limit: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""What a finding means, in words, beside a limit."""
+"""What an audit means, beside a limit: each finding in words, and the worst as a statement."""
 
+from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.privacy.audit.finding import Audit, Finding
 
 CHANCE = 0.5
@@ -16,12 +17,19 @@ def verdict(finding: Finding, limit: float) -> str:
     return "open: too few samples to say"
 
 
-def sentence(audit: Audit, limit: float) -> str:
-    """The worst finding in one sentence."""
+def statement(audit: Audit, limit: float) -> Audited | None:
+    """The worst finding as a contribution says it; None where no attack applies."""
     worst = audit.worst
     if worst is None:
-        return "no attack applies: nothing that it holds can be scored"
-    figures = f"{worst.attack} on the {worst.on} has an AUC of {worst.auc:.2f} ({worst.low:.2f} to {worst.high:.2f})"
-    if worst.high <= limit:
-        return f"passes: {figures}, within {limit:g}"
-    return f"does not pass: {figures}, above {limit:g}"
+        return None
+    return Audited(
+        worst.attack,
+        worst.on,
+        worst.auc,
+        worst.low,
+        worst.high,
+        limit,
+        worst.members,
+        worst.strangers,
+        audit.basis,
+    )
