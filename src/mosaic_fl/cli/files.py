@@ -18,6 +18,7 @@ from mosaic_fl.cli.options import (
     Epsilon,
     Force,
     KeepStages,
+    Moments,
     Resume,
     Seed,
     Settings,
@@ -66,6 +67,7 @@ def contribute(
         str | None,
         typer.Option(help="auto, cvae, flow, cart, moments, …, none"),
     ] = None,
+    moments: Moments = None,
     epsilon: Epsilon = None,
     delta: Delta = None,
     encrypt_for: EncryptFor = None,
@@ -81,7 +83,7 @@ def contribute(
 ) -> None:
     """At a client: train on private data and write the one file that leaves the site."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
-    options |= reading | {"privacy.epsilon": epsilon, "privacy.delta": delta}
+    options |= reading | {"moments.encoder": moments, "privacy.epsilon": epsilon, "privacy.delta": delta}
     config = configure(file, options, settings)
     limit = positive(minutes)
     require_form(model)

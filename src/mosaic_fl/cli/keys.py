@@ -18,7 +18,9 @@ KeyFile = Annotated[
 ]
 EncryptFor = Annotated[
     list[str] | None,
-    typer.Option("--encrypt-for", metavar="KEY", help="public key, or its file, of who may read it; repeatable"),
+    typer.Option(
+        "--encrypt-for", metavar="KEY", help="public key or its file: only its owner reads contributions; repeatable"
+    ),
 ]
 
 

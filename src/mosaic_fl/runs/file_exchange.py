@@ -32,9 +32,11 @@ from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.privacy import contributed_privacy
 from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.runs.sources import write_sources
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.black_boxes import questions, settle
 from mosaic_fl.server.checks import check_distillation, check_student
-from mosaic_fl.server.distill import Distilled, compatible, distill
+from mosaic_fl.server.distill import Distilled, distill
+from mosaic_fl.server.feature_space import feature_space
 from mosaic_fl.server.private import require_private
 from mosaic_fl.server.region import as_contribution
 from mosaic_fl.storage.files import sha256, write_atomic
@@ -85,6 +87,7 @@ def prepare_distillation(
     received = [Contribution.load(path, key) for path in paths]
     contributions = compatible(received)
     require_private(contributions, config)
+    feature_space(contributions, config.moments.encoder)  # whether their encoder is here is told before any work
     schema = contributions[0].schema
     device = find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
