@@ -10,7 +10,6 @@ from mosaic_fl.deploy import server
 from mosaic_fl.deploy.leftovers import clear
 from mosaic_fl.deploy.plan import ServerPlan
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.exchange.seal import Seal
 from mosaic_fl.storage.container import read_bytes
 from mosaic_fl.storage.encryption import is_encrypted
 from mosaic_fl.storage.folder_lock import vacate
@@ -70,7 +69,7 @@ def test_an_ended_deployment_leaves_its_contributions_alone(plan: ServerPlan) ->
 
 def test_contributions_of_an_ended_deployment_are_encrypted_once(plan: ServerPlan, tmp_path: Path) -> None:
     key = tmp_path.with_suffix(".key")
-    sealed = ServerPlan(plan.config, plan.out, 2, 2, "127.0.0.1", 1, seal=Seal((make_key(key),)))
+    sealed = ServerPlan(plan.config, plan.out, 2, 2, "127.0.0.1", 1, readers=(make_key(key),))
     clear(sealed)
     before = {name: (plan.out / name).read_bytes() for name in SENT}
     assert all(map(is_encrypted, before.values()))

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
-from mosaic_fl.cli.keys import EncryptFor, seal_of
+from mosaic_fl.cli.keys import EncryptFor, readers_of
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.data.places import existing
@@ -96,7 +96,7 @@ def server(
     if test:
         existing(test)
     tell_idle(reading, test)
-    seal = seal_of(encrypt_for)
+    readers = readers_of(encrypt_for)
     if not show:
         require_open(out, resume=resume, force=force)
     _need_flower()
@@ -122,7 +122,7 @@ def server(
         metrics_port=metrics_port,
         insecure=insecure,
         trusted=tuple(trusted or ()),
-        seal=seal,
+        readers=readers,
     )
     if show:
         print(command_lines(plan))

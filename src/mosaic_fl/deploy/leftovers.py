@@ -1,9 +1,8 @@
 """What a deployed run leaves on the server's disk of what clients sent, and its removal."""
 
 from mosaic_fl.deploy.plan import ServerPlan
-from mosaic_fl.exchange.seal import Seal
 from mosaic_fl.storage.container import MAX_FILE
-from mosaic_fl.storage.encryption import is_encrypted
+from mosaic_fl.storage.encryption import encrypt, is_encrypted
 from mosaic_fl.storage.files import read_bytes, write_atomic
 from mosaic_fl.storage.journal import Journal
 
@@ -12,8 +11,8 @@ def clear(plan: ServerPlan) -> None:
     """After the end of a run: its messages and stages go, and its contributions are encrypted for their readers."""
     remove_database(plan)
     Journal(plan.out).clear()
-    if plan.seal.readers:
-        _encrypt(plan, plan.seal)
+    if plan.readers:
+        _encrypt(plan)
 
 
 def remove_database(plan: ServerPlan) -> None:
@@ -22,8 +21,8 @@ def remove_database(plan: ServerPlan) -> None:
         path.unlink(missing_ok=True)
 
 
-def _encrypt(plan: ServerPlan, seal: Seal) -> None:
+def _encrypt(plan: ServerPlan) -> None:
     for path in sorted((plan.out / "contributions").glob("*.contribution")):
         content = read_bytes(path, MAX_FILE)
         if not is_encrypted(content):
-            write_atomic(path, seal.close(content))
+            write_atomic(path, encrypt(content, plan.readers))

@@ -15,10 +15,10 @@ from mosaic_fl.deploy.flower import program
 from mosaic_fl.deploy.gate import require_app_module
 from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.seal import Seal
 from mosaic_fl.models import check_name, trust, trust_own
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.storage.keys import PublicKey
 from mosaic_fl.watch import require_metrics
 
 
@@ -41,7 +41,7 @@ class ServerPlan:
     max_answer: int = MAX_ANSWER
     insecure: bool = False
     trusted: tuple[str, ...] = ()
-    seal: Seal = field(default_factory=Seal)  # of the contributions that stay, after the end
+    readers: tuple[PublicKey, ...] = ()  # for whom the contributions that stay are encrypted at the end
 
     @property
     def flower(self) -> Path:

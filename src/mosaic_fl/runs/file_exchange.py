@@ -18,6 +18,7 @@ from mosaic_fl.encoders.statement import encoder_figures
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.exchange.seal import Seal
+from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.experts.answers.book import UnansweredError
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import default_student, trust
@@ -30,6 +31,7 @@ from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.privacy import contributed_privacy
+from mosaic_fl.runs.received import read_contributions
 from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.runs.sources import write_sources
 from mosaic_fl.server.agreement import compatible
@@ -74,17 +76,24 @@ class Distillation:
 
 
 def prepare_distillation(
-    paths: Sequence[Path], config: Config, test: Path | None = None, key: PrivateKey | None = None
+    paths: Sequence[Path],
+    config: Config,
+    test: Path | None = None,
+    key: PrivateKey | None = None,
+    signers: Signers | None = None,
+    *,
+    again: bool = False,
 ) -> Distillation:
     """Read and check the contributions in `paths`, and labelled `test` data for the final figure alone.
 
-    Encrypted contributions are read by `key`. Raises UsageError for a file that is not a contribution, for
-    contributions that do not fit together, and for settings that need another exchange with the clients.
+    Encrypted contributions are read by `key`, and with `signers` each must be signed; `again` is for files that were
+    read before. Raises UsageError for a file that is not a contribution, for contributions that do not fit together,
+    and for settings that need another exchange with the clients.
     """
     if config.models.student:
         trust(config.models.student)  # before contributions of the same architecture are built
     name_generator(config.generator.family)
-    received = [Contribution.load(path, key) for path in paths]
+    received = read_contributions(paths, key, signers, again=again)
     contributions = compatible(received)
     require_private(contributions, config)
     feature_space(contributions, config.moments.encoder)  # whether their encoder is here is told before any work
@@ -107,7 +116,7 @@ def write_regional(distillation: Distillation, out: Path, place: Path, client: i
     `sources.json` names it, since it holds what the clients' contributions hold.
     """
     model = GlobalModel.load(out)
-    content = seal.close(as_contribution(model, distillation.contributions, client).to_bytes())
+    content = seal.close(as_contribution(model, distillation.contributions, client).to_bytes(), client)
     write_atomic(place, content)
     write_sources(out, distillation.files, distillation.test_file, place)
     return len(content)
