@@ -60,6 +60,11 @@ def encoder_of(kind: Vector, own: str = "") -> Encoder:
     return encoder
 
 
+def is_made(digest: str) -> bool:
+    """Whether the encoder with this digest was made in this process, since its user named it."""
+    return digest in _statements
+
+
 def trained_on(kind: Vector) -> str:
     """What the encoder of vectors has learnt from, in words; the kind may be received.
 
