@@ -66,6 +66,11 @@ def require_built_in(name: str) -> None:
         )
 
 
+def is_made(digest: str) -> bool:
+    """Whether the encoder with this digest was made in this process, since its user named it."""
+    return digest in _statements
+
+
 def trained_on(kind: Vector) -> str:
     """What the encoder of vectors has learnt from, in words; the kind may be received.
 
