@@ -13,6 +13,7 @@ from click import ClickException
 from mosaic_fl.cli import (
     audit,
     black_box,
+    check,
     compare,
     data,
     deploy,
@@ -47,6 +48,7 @@ app.command("data")(data.data)
 app.command("schema")(schema.schema)
 app.command("contribute")(files.contribute)
 app.command("audit")(audit.audit)
+app.command("check")(check.check)
 app.command("distill")(files.distill)
 app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)
