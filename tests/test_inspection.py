@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,22 +10,15 @@ import pytest
 import mosaic_fl
 from command import fails, mosaic
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.exchange.contents import CONTENTS
 from mosaic_fl.exchange.contribution import KIND
-from mosaic_fl.privacy.audit.finding import Audit, Finding
 from mosaic_fl.runs.inspection import inspect
 from mosaic_fl.storage import container
 from test_private_contribution import clouds
 
 FEW = {"train.max_steps": 5, "generator.steps": 5, "generator.latent": 4, "generator.width": 4}
-AUDIT = Audit(
-    (
-        Finding("loss", "expert", 0.55, 0.5, 0.6, 0.01, None, 0.0, -0.1, 0.1, 50, 50),
-        Finding("nearest", "generator", 0.7, 0.62, 0.78, 0.1, None, 0.2, 0.1, 0.3, 50, 50),
-    ),
-    (("prototype", "it has no prototypes"),),
-    "50 samples held back",
-)
+AUDIT = Audited("nearest", "generator", 0.7, 0.62, 0.78, 0.6, 50, 50, "50 samples held back", "the ward has agreed")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +49,7 @@ def test_it_says_what_is_in_it_and_what_it_could_reveal(plain: Path, tmp_path: P
     assert "Look at this: fewer than 10 samples of 0, 1" in printed
     assert "no audit is in the file" in printed
     (absent,) = [line for line in printed.splitlines() if line.startswith("Not in it:")]
-    assert absent == "Not in it: prototypes, validation, field_counts, privacy, moments"
+    assert absent == "Not in it: prototypes, validation, field_counts, privacy, moments, audit"
 
 
 def test_a_private_one_says_epsilon_in_words_and_that_counts_are_noisy(private: Path, tmp_path: Path) -> None:
@@ -77,13 +71,12 @@ def test_json_has_every_field_once(plain: Path, private: Path, tmp_path: Path) -
 
 
 def test_what_the_site_s_audit_found_is_said(plain: Path, tmp_path: Path) -> None:
-    manifest, tensors = container.unpack(plain.read_bytes(), KIND, "x")
     path = tmp_path / "audited.contribution"
-    path.write_bytes(container.pack(KIND, manifest | {"audit": AUDIT.to_json()}, tensors))
+    path.write_bytes(replace(inspect(plain).contribution, audit=AUDIT).to_bytes())
     printed = mosaic("inspect", path, cwd=tmp_path)
-    assert "Audit: the best of 2 attacks, nearest on the generator" in printed
-    assert "an AUC of 0.70 (0.62 to 0.78; 0.50 tells nothing)" in printed
-    assert "not tried: prototype (it has no prototypes)" in printed
+    line = "does not pass: nearest on the generator has an AUC of 0.70 (0.62 to 0.78), above 0.6"
+    assert f"Audit by the site: it {line} (0.50 tells nothing; 50 samples held back)" in printed
+    assert f"Look at this: it {line}; the site took the risk: the ward has agreed" in printed
     assert "no audit is in the file" not in printed
 
 
@@ -95,4 +88,4 @@ def test_a_file_that_is_no_contribution_is_refused(
     assert "nothing" in fails(capsys, "inspect", tmp_path / "nothing")
     manifest, tensors = container.unpack(plain.read_bytes(), KIND, "x")
     (tmp_path / "y").write_bytes(container.pack(KIND, manifest | {"audit": {"basis": 3}}, tensors))
-    assert "an audit" in fails(capsys, "inspect", tmp_path / "y")
+    assert "audit" in fails(capsys, "inspect", tmp_path / "y")

@@ -176,7 +176,6 @@ def test_a_statement_out_of_range_is_refused(value: float) -> None:
     [
         ({"generator.family": "cvae"}, "generator cvae has no noise"),
         ({"prototypes.per_class": 5}, "prototypes have no noise"),
-        ({"moments.encoder": "gabor"}, "moments by gabor beside a model have no noise"),
         ({"rounds.warm_up": 1}, "rounds of averaging"),
         ({"rounds.fine_tune": 1}, "rounds of averaging"),
         ({"distill.choose": True}, "exact scores"),

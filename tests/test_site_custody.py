@@ -18,7 +18,8 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.site_limits import SiteLimits
 from mosaic_fl.engines.flower import codec
-from mosaic_fl.engines.flower.client import HELLO, KINDS, Desk
+from mosaic_fl.engines.flower.client import HELLO, Desk
+from mosaic_fl.engines.flower.leaving import KINDS
 from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import BoostTask, ContributeTask, EvaluateTask, FitTask

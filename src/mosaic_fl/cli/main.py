@@ -11,8 +11,10 @@ import typer
 from click import ClickException
 
 from mosaic_fl.cli import (
+    audit,
     audit_log,
     black_box,
+    check,
     compare,
     data,
     deploy,
@@ -47,6 +49,8 @@ app.command("summary")(summary.summary)
 app.command("data")(data.data)
 app.command("schema")(schema.schema)
 app.command("contribute")(files.contribute)
+app.command("audit")(audit.audit)
+app.command("check")(check.check)
 app.command("distill")(files.distill)
 app.command("inspect")(inspection.inspect)
 app.command("withdraw")(withdraw.withdraw)

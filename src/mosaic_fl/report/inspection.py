@@ -24,7 +24,9 @@ def inspection_lines(inspection: Inspection) -> Iterator[str]:
         yield f"      read by: {content.reads}"
         yield f"      tells: {_tells(inspection, content.name, content.tells)}"
     yield f"Not in it: {', '.join(content.name for content in inspection.absent) or 'nothing is left out'}"
-    yield from _audit(inspection)
+    audit = contribution.audit
+    if audit is not None:
+        yield f"Audit by the site: it {audit.summary} (0.50 tells nothing; {audit.basis})"
     for warning in inspection.warnings:
         yield f"Look at this: {warning}"
 
@@ -43,20 +45,3 @@ def _counts(inspection: Inspection) -> str:
     more = len(held) - len(shown)
     text = ", ".join(shown) + (f", and {more} more classes" if more else "")
     return f"{text} (with noise)" if inspection.contribution.privacy is not None else text
-
-
-def _audit(inspection: Inspection) -> Iterator[str]:
-    audit = inspection.audit
-    if audit is None:
-        return
-    worst = audit.worst
-    if worst is None:
-        yield f"Audit: no attack could be tried ({audit.basis})"
-        return
-    interval = f"{worst.low:.2f} to {worst.high:.2f}; 0.50 tells nothing"
-    yield (
-        f"Audit: the best of {len(audit.findings)} attacks, {worst.attack} on the {worst.on}, tells who was in "
-        f"training with an AUC of {worst.auc:.2f} ({interval}); {audit.basis}"
-    )
-    for attack, reason in audit.skipped:
-        yield f"  not tried: {attack} ({reason})"

@@ -7,25 +7,21 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contents import CONTENTS, GENERATORS, Content, present
-from mosaic_fl.exchange.contribution import KIND, Contribution
-from mosaic_fl.privacy.audit.finding import Audit
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.storage import container
 
 FEW = 10  # samples of a class below which what is learnt of it is nearly these samples
-AUDIT = "audit"  # the audit's name in a manifest
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file of `size` bytes with a `contribution`; `audit` is what its site's audit found, if the file says it."""
+    """A file of `size` bytes with a `contribution`."""
 
     file: str
     size: int
     digest: str
     contribution: Contribution
-    audit: Audit | None
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -74,8 +70,12 @@ class Inspection:
         if few:
             names = f"{', '.join(few[:FEW])}{', …' if len(few) > FEW else ''}"
             lines.append(f"fewer than {FEW} samples of {names}: what was learnt of so few may show them")
-        if self.audit is None:
+        if contribution.audit is None:
             lines.append("no audit is in the file: nobody has measured what it tells (docs/audit.md)")
+        elif not contribution.audit.passes:
+            accepted = contribution.audit.accepted
+            why = f"; the site took the risk: {accepted}" if accepted else ""
+            lines.append(f"it {contribution.audit.summary}{why}")
         if len(contribution.prototypes.labels):
             least = int(contribution.prototypes.sizes.min())
             lines.append(f"the smallest prototype is the mean of {least} sample{'s' * (least != 1)}")
@@ -103,7 +103,7 @@ class Inspection:
             ],
             "absent": [content.name for content in self.absent],
             "warnings": self.warnings,
-            "audit": None if self.audit is None else self.audit.to_json(),
+            "audit": None if contribution.audit is None else contribution.audit.to_json(),
         }
 
 
@@ -111,9 +111,4 @@ def inspect(path: Path, key: container.Key = None) -> Inspection:
     """The inspection of a contribution's file, read as a server reads it; raises UsageError for anything else."""
     data = container.read_bytes(path, key)
     contribution = Contribution.from_bytes(data, str(path))
-    manifest, _ = container.unpack(data, KIND, str(path))
-    try:
-        audit = None if manifest.get(AUDIT) is None else Audit.from_json(manifest[AUDIT])
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
-    return Inspection(str(path), len(data), hashlib.sha256(data).hexdigest(), contribution, audit)
+    return Inspection(str(path), len(data), hashlib.sha256(data).hexdigest(), contribution)

@@ -15,12 +15,14 @@ import torch
 
 from mosaic_fl.client.answering import hold
 from mosaic_fl.client.contribute import Site
-from mosaic_fl.client.custody import ANSWER, CONTRIBUTION, JUDGEMENT, ROUND, Custody
+from mosaic_fl.client.custody import CONTRIBUTION, Custody
 from mosaic_fl.config import Config
-from mosaic_fl.config.model_names import ANSWERS, CLOSED_FORMS
+from mosaic_fl.config.model_names import ANSWERS, CLOSED_FORMS, NO_MODEL
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.privacy_checks import check_private, of_site
+from mosaic_fl.encoders.naming import AUTO, require_built_in
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
+from mosaic_fl.engines.flower.leaving import KINDS
 from mosaic_fl.engines.flower.memory import Memory
 from mosaic_fl.engines.flower.turn import alone
 from mosaic_fl.engines.flower.wire import Answer, Request
@@ -32,13 +34,13 @@ from mosaic_fl.engines.tasks import (
     FitTask,
     FusionTask,
     OutputsTask,
-    StatisticsTask,
     TaskResult,
     Workplace,
 )
 from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import MosaicError, RefusalError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.feature_moments import moments_encoder
 from mosaic_fl.exchange.federation import SumJob
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.exchange.privacy import Statement, stated
@@ -57,18 +59,6 @@ LATER = "later"
 
 VERSION = release()
 """The version of the running code, read before another version can be installed beside it."""
-
-KINDS: dict[type[Work], str] = {
-    ContributeTask: CONTRIBUTION,
-    AnswerTask: ANSWER,
-    FitTask: ROUND,
-    BoostTask: ROUND,
-    StatisticsTask: ROUND,
-    FitFusion: ROUND,
-    EvaluateTask: JUDGEMENT,
-    Deliver: JUDGEMENT,
-}
-"""What leaves by each kind of work: by it the site's limits count."""
 
 log = logging.getLogger("mosaic_fl.client")
 
@@ -130,7 +120,7 @@ class Desk:
         memory = Memory(self.folder, request, site, VERSION, demand)
         self.custody.read(site)
         work, config = decode(request.task, request.body, self.client)
-        config = self._private(site, work, config)
+        config = _with_encoder(self._private(site, work, config), site)
         self._check(site, work, config)
         recalled = memory.answer()
         if recalled is not None:
@@ -182,7 +172,7 @@ class Desk:
         # No validation split is held back here, so the answers to the other two are empty.
         if config.privacy.epsilon and not isinstance(work, ContributeTask | EvaluateTask | Deliver):
             raise RefusalError(f"epsilon = {self.privacy.epsilon:g}: {NAMES[type(work)]} would leave without noise")
-        if site.architecture in CLOSED_FORMS:  # another name might say more than the server knows
+        if site.architecture in (*CLOSED_FORMS, NO_MODEL):  # another name might say more than the server knows
             try:
                 check_private(config, [site.architecture])
             except UsageError as error:
@@ -244,6 +234,24 @@ class Desk:
             "samples": 0 if self.privacy.epsilon else len(site.data),  # 0: not told
             "time": datetime.now(UTC).timestamp(),
         }
+
+
+def _with_encoder(config: Config, site: Site) -> Config:
+    """The configuration, without class moments where their encoder is not here: then the site takes part as ever.
+
+    A name from a server makes built-in encoders alone: none is imported, read from a file or fetched for it.
+    """
+    name = config.moments.encoder
+    if not name:
+        return config
+    try:
+        if name != AUTO:
+            require_built_in(name)
+        moments_encoder(config, site.data.schema)
+    except UsageError as error:
+        log.warning("client %s tells no class moments: %s", site.client, error)
+        return config.with_values({"moments.encoder": ""})
+    return config
 
 
 def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> TaskResult:
