@@ -67,6 +67,17 @@ def test_a_gate_that_refuses(mixed: Dataset) -> None:
     assert [line for line in audit_lines(contributed_audits([passed])) if "took the risk: a test" in line]
 
 
+def test_what_tells_nothing_passes(mixed: Dataset) -> None:
+    """A model after one step, and no generator: two halves of 150 are enough to say so."""
+    settings = config(audit__gate="refuse", train__max_steps=1, train__min_steps=1, generator__family="none")
+    site, sent = made(mixed.subset(range(300)), settings)
+    passed, found = pass_gate(site, sent, settings, trainer(CPU), "off")
+    assert found is not None
+    assert found.passes
+    assert found.high < 0.6
+    assert passed.audit == found
+
+
 def test_a_gate_that_warns_says_what_it_found(mixed: Dataset) -> None:
     settings = config(audit__gate="warn")
     site, sent = made(mixed.subset(range(300)), settings)

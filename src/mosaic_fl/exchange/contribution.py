@@ -210,10 +210,10 @@ def _probe(contribution: Contribution) -> None:
     trial = Trial.of(schema, contribution.architecture, spec, contribution.inputs)
     expert = contribution.build_expert()
     generator = contribution.build_generator()
+    own = contribution.moments
+    told = None if own is None else own.check(schema, contribution.class_counts, contribution._name)
     if contribution.privacy is not None:
-        contribution.privacy.check(generator)
-    if contribution.moments is not None:
-        contribution.moments.check(schema, contribution.class_counts, contribution._name)
+        contribution.privacy.check([part for part in (generator, told) if part is not None])
     rows = contribution.prototypes.features
     if len(rows) and rows.shape[1] != trial.features:
         raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {trial.features}")

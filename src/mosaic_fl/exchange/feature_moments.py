@@ -49,18 +49,20 @@ class FeatureMoments:
         assert isinstance(built, ClassMoments)
         return built
 
-    def check(self, of: Schema, class_counts: Tensor, source: str) -> None:
-        """Raise UsageError for moments that no data have, or not the data whose classes are `class_counts` (C,)."""
+    def check(self, of: Schema, class_counts: Tensor, source: str) -> ClassMoments:
+        """The moments of samples of the schema `of`, whose classes are `class_counts` (C,).
+
+        Raises UsageError for moments that no data have, or not these data. Noisy counts may differ from what they are.
+        """
         built = self.build(of, source)
         built.check()
-        if isinstance(built, NoisyClassMoments):
-            return
-        if bool((built.counts > class_counts).any()):
+        if not isinstance(built, NoisyClassMoments) and bool((built.counts > class_counts).any()):
             label = int((built.counts > class_counts).nonzero()[0])
             raise UsageError(
                 f"its moments are of {int(built.counts[label])} samples of class {of.classes[label]!r}, and its class "
                 f"counts say {int(class_counts[label])}"
             )
+        return built
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, without the state."""
@@ -105,8 +107,13 @@ def moments_encoder(config: Config, schema: Schema) -> Encoder | None:
     if len(schema.shape) != LAYOUT:
         raise UsageError(f"--moments {name} is for pictures, and these are {schema.summary}: say --encoder instead")
     encoder = make_encoder(name, schema.kind)
-    GENERATORS[FAMILY].check(config.generator, 0, Schema({Vector.name: encoder.kind}, schema.classes), None)
+    GENERATORS[FAMILY].check(config.generator, 0, vector_schema(encoder, schema), None)
     return encoder
+
+
+def vector_schema(encoder: Encoder, schema: Schema) -> Schema:
+    """The schema of the encoder's vectors of samples of `schema`."""
+    return Schema({Vector.name: encoder.kind}, schema.classes)
 
 
 def require_something(config: Config, models: Iterable[str]) -> None:
