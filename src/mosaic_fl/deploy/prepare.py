@@ -48,7 +48,7 @@ def prepare_in_process(site: SiteFile) -> None:
 
 def check_data(site: SiteFile) -> None:
     """Raise UsageError if the data, model or generator of the site cannot be loaded, or do not fit its privacy."""
-    from mosaic_fl.client.private import mechanism_of
+    from mosaic_fl.client.private_plan import check_plan
     from mosaic_fl.config import Config
     from mosaic_fl.config.privacy_checks import check_private
     from mosaic_fl.encoders.reading import load_own
@@ -68,7 +68,7 @@ def check_data(site: SiteFile) -> None:
     if site.epsilon:
         private = Config(privacy=site.privacy)
         check_private(private, [site.model])
-        mechanism_of(samples, private)
+        check_plan(samples.schema, site.model, private)
     find_device(site.device)
 
 
