@@ -17,14 +17,14 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.own import reason
 from mosaic_fl.models.registry import build
 from mosaic_fl.models.trainable import trainable
-from mosaic_fl.numerics.accountant import Release
 from mosaic_fl.numerics.placement import bring_back, settle
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.hooks import average, progress, schedule
 from mosaic_fl.training.loop import descend
 from mosaic_fl.training.monitor import Monitor
 from mosaic_fl.training.optimisers import averaged, cosine
-from mosaic_fl.training.private import Descent, PrivateStep, drawn, summed, unfit
+from mosaic_fl.training.private import Descent, PrivateStep, drawn, summed
+from mosaic_fl.training.single_samples import Followed, unfit
 
 DECAY = 0.99  # of the moving average of weights, which takes noise of single steps away
 TRIAL = 3  # samples by which a network is tried
@@ -95,6 +95,7 @@ def unfit_network(model: nn.Module, schema: Schema) -> str:
         return why
     inputs = example_inputs(schema.fields, TRIAL, lambda shape: torch.rand(shape) * 2 - 1)
     labels = torch.arange(TRIAL) % schema.num_classes
+    assert isinstance(inputs, Tensor)
     before = [buffer.clone() for buffer in model.buffers()]
     try:
         with warnings.catch_warnings():
@@ -118,8 +119,9 @@ def _trial(model: nn.Module, inputs: Tensor, labels: Tensor, before: list[Tensor
     learning = [p for p in model.parameters() if p.requires_grad]
     whole = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in learning]
     model.zero_grad(set_to_none=True)
-    with PrivateStep(model, torch.optim.SGD(learning, lr=1.0), Descent(Release(1.0), 1.0, 1.0)) as step:
-        parts = step.gradients(nn.functional.cross_entropy(_seeded(model, inputs), labels, reduction="sum"))
+    followed = Followed(model)
+    parts = followed.gradients(nn.functional.cross_entropy(_seeded(model, inputs), labels, reduction="sum"))
+    followed.close()
     largest = max(float(gradient.abs().max()) for gradient in whole)
     if any(float((a - b.sum(0)).abs().max()) > CLOSE * largest for a, b in zip(whole, parts, strict=True)):
         return "the gradients of single samples do not add up to that of all, as where two layers share weights"

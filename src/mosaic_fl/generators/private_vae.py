@@ -97,14 +97,16 @@ def train_vae_privately(
 
     hooks = [schedule(cosine(optimiser, descent.release.steps)), average(mean_network, network), progress(monitor)]
     rate = descent.release.rate
-    with frozen(expert, device) if expert is not None else nullcontext(), layers or nullcontext():
-        with PrivateStep(network, optimiser, descent) as step:
-            descend(
-                lambda _: summed(loss, step, drawn(len(data), rate, descent.source).to(device)),
-                step,
-                descent.release.steps,
-                hooks,
-            )
+    with (
+        frozen(expert, device) if expert is not None else nullcontext(),
+        layers or nullcontext(),
+        PrivateStep(network, optimiser, descent) as step,
+    ):
+
+        def sample(_: int) -> Tensor:
+            return summed(loss, step, drawn(len(data), rate, descent.source).to(device))
+
+        descend(sample, step, descent.release.steps, hooks)
     network.load_state_dict(mean_network.module.state_dict())
     bring_back(network.eval())
     place(network.decoder.density, network.encoder, data, latents, descent, rng)
