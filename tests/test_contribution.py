@@ -25,6 +25,7 @@ QUICK = {
     "generator.latent": 4,
     "generator.width": 4,
     "prototypes.per_class": 4,
+    "meta.source": "prototypes",
 }
 
 

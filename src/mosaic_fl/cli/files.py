@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
+from mosaic_fl.cli.keys import EncryptFor, KeyFile, key_in, seal_of
 from mosaic_fl.cli.limits import fit, fit_run
 from mosaic_fl.cli.options import (
     ConfigFile,
@@ -66,6 +67,7 @@ def contribute(
     ] = None,
     epsilon: Epsilon = None,
     delta: Delta = None,
+    encrypt_for: EncryptFor = None,
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
@@ -81,6 +83,7 @@ def contribute(
     require_form(model)
     check_private(config, [model])
     require_free(out, force, data, *([Path(model)] if is_onnx_file(model) else []), dry_run=dry_run)
+    seal = seal_of(encrypt_for)
     federation = number_or_names(classes, classes_file)
     existing(data)
     simulated = [name for name in parse_settings(settings) if name.startswith(("data.", "partition."))]
@@ -132,11 +135,11 @@ def contribute(
         with stopwatch.stage(CLIENTS):
             contribution = make_contribution(site, config, place, recorder, start)
         display.hear(CLIENTS, -1, 1, 1)
-    content = contribution.to_bytes()
+    content = seal.close(contribution.to_bytes())
     write_atomic(out, content)
     size = f"{len(content):,} bytes"
     private = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
-    print(f"{out}: {size} · model {spec} · generator {contribution.generator_line} · {private}")
+    print(f"{out}: {size} · model {spec} · generator {contribution.generator_line} · {private}{seal.words}")
     if contribution.privacy is not None:
         from mosaic_fl.runs.privacy import site_line
 
@@ -159,6 +162,8 @@ def distill(
     ] = None,
     client: Annotated[int | None, typer.Option(min=0, max=9999, help="its number in the larger federation")] = None,
     trusted: Trust = None,
+    key: KeyFile = None,
+    encrypt_for: EncryptFor = None,
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
@@ -181,6 +186,10 @@ def distill(
         existing(test)
     tell_idle(reading, test)
     region = regional(as_contribution, client, contributions, again=force or resume, dry_run=dry_run)
+    private_key = key_in(key)
+    seal = seal_of(encrypt_for)
+    if region is None and encrypt_for:
+        raise UsageError("--encrypt-for is for the file of --as-contribution: give that, too")
     require_open(out, resume=resume, force=force)
     trust_models(trusted)
     from mosaic_fl.encoders.statement import encoder_lines
@@ -201,7 +210,7 @@ def distill(
     stopwatch = Stopwatch()
     count = f"{len(contributions)} contribution{'s' * (len(contributions) > 1)}"
     with stopwatch.stage("load"), waiting(console, f"reading {count}"):
-        usual = prepare_distillation(contributions, config, test)
+        usual = prepare_distillation(contributions, config, test, private_key)
     foresee = partial(foresee_distillation, usual)
     settled, limits = fit_run(usual.config, limit, out, foresee, DISTILLATION, resume=resume)
     prepared = replace(usual, config=settled)
@@ -224,8 +233,8 @@ def distill(
         print(line)
     print(f"Results: {out}/global_model.safetensors, result.json")
     if region is not None:
-        size = write_regional(prepared, out, *region)
-        print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {count}")
+        size = write_regional(prepared, out, *region, seal)
+        print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {count}{seal.words}")
 
 
 def number_or_names(text: str | None, file: Path | None = None) -> int | list[str] | None:

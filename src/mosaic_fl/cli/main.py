@@ -16,6 +16,7 @@ from mosaic_fl.cli import (
     data,
     deploy,
     files,
+    keys,
     methods,
     predict,
     run,
@@ -49,6 +50,7 @@ app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)
 app.command("answer")(black_box.answer)
 app.command("predict")(predict.predict)
+app.add_typer(keys.app, name="keys")
 app.add_typer(deploy.app, name="deploy")
 app.command("methods")(methods.methods)
 app.command("config")(run.config)

@@ -12,6 +12,7 @@ from mosaic_fl.client.generators import check_generators, train_generator
 from mosaic_fl.client.private import contribute_privately
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.config import Config
+from mosaic_fl.config.checks import check_prototypes
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import to_tensors
@@ -61,13 +62,14 @@ def contribute(
 
     A validation split is held out first, and neither network learns from it. `monitor(stage)` gives the listener for
     the stages "train" and "generator". All randomness comes from (config.run.seed, stage, client). Raises UsageError,
-    before any training, where the generator of the settings cannot be trained here. With ε in the settings all of it
-    is noisy instead: see `private`.
+    before any training, where the generator of the settings cannot be trained here, or nothing reads its prototypes.
+    With ε in the settings all of it is noisy instead: see `private`.
     """
     if config.privacy.epsilon:
         if start is not None or trained is not None:
             raise UsageError("a private contribution begins from nothing that was trained: set rounds.warm_up = 0")
         return contribute_privately(site.client, site.data, site.architecture, config, monitor, device=device)
+    check_prototypes(config)
     train, validation = split(site, config)
     if train.schema.joins:
         check_fields(site.architecture, train.schema, train.samples.fields)

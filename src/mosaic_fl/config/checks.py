@@ -18,6 +18,17 @@ def check_one_exchange(config: Config) -> None:
         )
 
 
+def check_prototypes(config: Config) -> None:
+    """Raise UsageError for prototypes that would leave the sites and that nothing reads."""
+    if not config.prototypes.per_class or (config.meta.kind != "none" and config.meta.source == "prototypes"):
+        return
+    meta = f"meta.kind = {config.meta.kind} and meta.source = {config.meta.source}"
+    raise UsageError(
+        f"prototypes.per_class is {config.prototypes.per_class}, and with {meta} nothing reads prototypes: set it "
+        "to 0, or meta.source to prototypes"
+    )
+
+
 def check_teacher(config: Config) -> None:
     """Raise UsageError for a teacher that cannot be: switched off, or without samples to learn from."""
     settings = config.distill

@@ -98,7 +98,7 @@ class ContributeTask:
             for stage, recorder in recorders.items()
             for figures in recorder.metrics
         ]
-        return TaskResult(contribution.to_bytes(), time.perf_counter() - start, metrics)
+        return TaskResult(contribution.to_bytes(figures=True), time.perf_counter() - start, metrics)
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,9 @@ class FitTask:
         stream = Stream(config.run.seed, "fit", job.client, self.round)
         recorder = Recorder(round_name(self.round), job.client, place.listen)
         settings = config.train.model_copy(update=dict(job.settings))
-        trained = train_classifier(model, train, validation, settings, stream, place.device, recorder, job.latent)
-        fitted = Fitted(job.client, copy_state(model), len(train), trained.validation, train.class_counts())
+        train_classifier(model, train, validation, settings, stream, place.device, recorder, job.latent)
+        # No method reads figures of a round at one client, so none leave it.
+        fitted = Fitted(job.client, copy_state(model), len(train), {}, train.class_counts())
         return TaskResult(fitted, time.perf_counter() - start)
 
 

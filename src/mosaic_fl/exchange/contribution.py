@@ -56,7 +56,8 @@ class Contribution:
     `generator` is the state of `generator_spec`; both are None where the client sends no generator. `generator_note` is
     the reason for its family, or for its absence.
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split. An
-    empty split has `samples` alone. `privacy` says which differential privacy all of it has; None: none.
+    empty split has `samples` alone, and it is empty where they stayed at the site. `contents` says of each field who
+    reads it. `privacy` says which differential privacy all of it has; None: none.
     """
 
     client: int
@@ -108,11 +109,13 @@ class Contribution:
 
     def build_expert(self) -> Expert:
         """The client's expert, for inference; raises UsageError where its state does not fit the architecture."""
-        inputs = self.inputs
-        expert = kind_of(self.architecture).load(self.architecture, inputs, self.expert, self._name)
+        return self.reading(kind_of(self.architecture).load(self.architecture, self.inputs, self.expert, self._name))
+
+    def reading(self, expert: Expert) -> Expert:
+        """A model that takes samples of `inputs`, for samples of the whole schema."""
         if not self.schema.joins:
             return expert
-        return FieldReader(expert, self.fields, tuple(inputs.fields), joins_fields(self.architecture))
+        return FieldReader(expert, self.fields, tuple(self.inputs.fields), joins_fields(self.architecture))
 
     def build_network(self) -> Classifier:
         """The client's expert as a network; raises UsageError where it is something else."""
@@ -140,13 +143,16 @@ class Contribution:
     def _name(self) -> str:
         return f"contribution of client {self.client}"
 
-    def to_bytes(self) -> bytes:
-        """The file format: see `container`."""
+    def to_bytes(self, *, figures: bool = False) -> bytes:
+        """The file format: see `container`.
+
+        With `figures` it has those of the validation split, which the report of a run reads; else they stay here.
+        """
         manifest = {
             "client": self.client,
             "schema": self.schema.to_json(),
             "architecture": self.architecture,
-            "validation": self.validation,
+            "validation": self.validation if figures else {},
             "generator": self.generator_spec.to_json() if self.generator_spec else None,
             "generator_note": self.generator_note,
             **({} if self.privacy is None else {"privacy": self.privacy.to_json()}),
@@ -180,9 +186,9 @@ class Contribution:
         return contribution
 
     @classmethod
-    def load(cls, path: str | Path) -> "Contribution":
-        """`from_bytes` of a file."""
-        return cls.from_bytes(container.read_bytes(Path(path)), str(path))
+    def load(cls, path: str | Path, key: container.Key = None) -> "Contribution":
+        """`from_bytes` of a file; an encrypted one is read by the private `key` that it is for, a value or its file."""
+        return cls.from_bytes(container.read_bytes(Path(path), key), str(path))
 
 
 def _probe(contribution: Contribution) -> None:

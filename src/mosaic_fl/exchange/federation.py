@@ -48,7 +48,7 @@ class FitJob:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A client's answer to `fit`: its new weights, its training samples, its validation figures.
+    """A client's answer to `fit`: its new weights, its training samples, and figures where a method reads them.
 
     `class_counts` int64 (C,) counts the training samples of each class; it is empty where the call did not ask for it.
     """

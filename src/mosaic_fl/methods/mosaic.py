@@ -81,7 +81,7 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     model, up, down = _fine_tune(federation, config, distilled.model, fine_tune, journal)
     size = len(distilled.model.to_bytes())
     clients = len(federation.architectures)
-    contribution_bytes = by_client({c.client: len(c.to_bytes()) for c in contributions}, clients)
+    contribution_bytes = by_client({c.client: len(c.to_bytes(figures=True)) for c in contributions}, clients)
     candidate_bytes = size * distilled.candidates
     answer_bytes = by_client(asked.up, clients)
     query_bytes = by_client(asked.down, clients)

@@ -47,7 +47,7 @@ def one_shot(
     stage = journal.parts(name, len(parts), compute)
     model = GlobalModel(stage.info["architecture"], federation.schema, stage.tensors)
     clients = len(federation.architectures)
-    bytes_up = by_client({c.client: len(c.to_bytes()) for c in contributions}, clients)
+    bytes_up = by_client({c.client: len(c.to_bytes(figures=True)) for c in contributions}, clients)
     return Outcome(model, bytes_up, [len(model.to_bytes())] * clients)
 
 

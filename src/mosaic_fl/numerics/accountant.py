@@ -20,10 +20,10 @@ from mosaic_fl.numerics.gaussian_mechanism import noise_multiplier
 
 WORK = "differential privacy of networks"
 RELATIVE_ERROR = 0.01  # of ε, which the bound is above the truth at most, and by which a target may be missed
+LEAST_ERROR = 1e-3  # of ε: a finer grid takes minutes
+LEAST_EPSILON = 0.01
 TRIES = 24
-LEAST_NOISE = 0.05
 MOST_NOISE = 1e6
-MOST_STEPS = 10**7
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def epsilon_of(releases: Sequence[Release], delta: float) -> float:
         by_loss = PRVAccountant()
         by_loss.history = list(history)
         try:
-            tight = float(by_loss.get_epsilon(delta, eps_error=RELATIVE_ERROR * bound))
+            tight = float(by_loss.get_epsilon(delta, eps_error=max(LEAST_ERROR, RELATIVE_ERROR * bound)))
         except (RuntimeError, ValueError, OverflowError, MemoryError):  # of numbers that are too small for its grid
             return bound
     return min(bound, tight) if math.isfinite(tight) and tight > 0 else bound
@@ -91,6 +91,8 @@ def calibrate(wishes: tuple[Wish, ...], epsilon: float, delta: float) -> tuple[f
     The multiplier is that of one Gaussian in place of all: see `Wish.release`. Raises UsageError where no noise within
     reach is enough, and where Opacus is not installed.
     """
+    if epsilon < LEAST_EPSILON:
+        raise UsageError(f"privacy.epsilon = {epsilon:g}: networks need {LEAST_EPSILON:g} at least")
     multiplier = noise_multiplier(epsilon, delta)
     best = math.inf
     for _ in range(TRIES):

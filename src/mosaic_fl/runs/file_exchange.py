@@ -17,6 +17,7 @@ from mosaic_fl.encoders.reading import load_test
 from mosaic_fl.encoders.statement import encoder_figures
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.exchange.seal import Seal
 from mosaic_fl.experts.answers.book import UnansweredError
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import default_student, trust
@@ -37,6 +38,7 @@ from mosaic_fl.server.private import require_private
 from mosaic_fl.server.region import as_contribution
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.storage.keys import PrivateKey
 from mosaic_fl.storage.stopwatch import Stopwatch
 from mosaic_fl.training.monitor import Listener, deaf
 
@@ -68,16 +70,18 @@ class Distillation:
         return self.contributions[0].schema
 
 
-def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | None = None) -> Distillation:
+def prepare_distillation(
+    paths: Sequence[Path], config: Config, test: Path | None = None, key: PrivateKey | None = None
+) -> Distillation:
     """Read and check the contributions in `paths`, and labelled `test` data for the final figure alone.
 
-    Raises UsageError for a file that is not a contribution, for contributions that do not fit together, and for
-    settings that need another exchange with the clients.
+    Encrypted contributions are read by `key`. Raises UsageError for a file that is not a contribution, for
+    contributions that do not fit together, and for settings that need another exchange with the clients.
     """
     if config.models.student:
         trust(config.models.student)  # before contributions of the same architecture are built
     name_generator(config.generator.family)
-    received = [Contribution.load(path) for path in paths]
+    received = [Contribution.load(path, key) for path in paths]
     contributions = compatible(received)
     require_private(contributions, config)
     schema = contributions[0].schema
@@ -93,13 +97,13 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     return Distillation(contributions, config, device, student, test_data, files, test, inputs)
 
 
-def write_regional(distillation: Distillation, out: Path, place: Path, client: int) -> int:
+def write_regional(distillation: Distillation, out: Path, place: Path, client: int, seal: Seal) -> int:
     """Write the contribution of `client` that stands for the whole distillation in `out`; returns its bytes.
 
     `sources.json` names it, since it holds what the clients' contributions hold.
     """
     model = GlobalModel.load(out)
-    content = as_contribution(model, distillation.contributions, client).to_bytes()
+    content = seal.close(as_contribution(model, distillation.contributions, client).to_bytes())
     write_atomic(place, content)
     write_sources(out, distillation.files, distillation.test_file, place)
     return len(content)

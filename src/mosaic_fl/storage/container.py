@@ -15,14 +15,18 @@ from torch import Tensor
 
 from mosaic_fl.errors import MosaicError, UsageError, excerpt
 from mosaic_fl.storage import received_json
+from mosaic_fl.storage.encryption import decrypt
 from mosaic_fl.storage.files import read_bytes as read_file
 from mosaic_fl.storage.files import sha256, write_atomic
+from mosaic_fl.storage.keys import PrivateKey, read_key
 
 FORMAT = "mosaic-fl"
 VERSION = 1
 MAX_HEADER = 16 * 2**20
 MAX_FILE = 8 * 2**30
 MAX_DIMENSIONS = 16  # of a tensor: a network's have five at most, and numpy takes 64
+Key = PrivateKey | str | Path | None
+"""A private key, its file, or none: what an encrypted file is read by."""
 TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 
 
@@ -96,9 +100,13 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return unpack(read_bytes(path), kind, str(path))
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file of at most `MAX_FILE` bytes; raises UsageError that names the file."""
-    return read_file(path, MAX_FILE)
+def read_bytes(path: Path, key: Key = None) -> bytes:
+    """The content of a file of at most `MAX_FILE` bytes, decrypted by `key` where it is encrypted.
+
+    Raises UsageError that names the file, or the file of the key.
+    """
+    whole = read_key(Path(key)) if isinstance(key, str | Path) else key
+    return decrypt(read_file(path, MAX_FILE), whole, str(path))
 
 
 def _envelope(data: bytes, source: str) -> dict[str, str]:
