@@ -53,9 +53,9 @@ from mosaic_fl.registries import name_kinds
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.runner import prepare
 from mosaic_fl.runs.runner import run as run_setup
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.black_boxes import settle
 from mosaic_fl.server.checks import check_distillation, check_student
-from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.distill import distill as distill_contributions
 from mosaic_fl.storage.folder_lock import vacate
 from mosaic_fl.storage.journal import Journal

@@ -135,6 +135,7 @@ TEACHERS: "Registry[Teacher]" = Registry(
         "class_weighted": "mosaic_fl.server.teachers:weighted",
         "gate": "mosaic_fl.server.teachers:gate",
         "moments": "mosaic_fl.server.teachers:moments",
+        "product": "mosaic_fl.server.teachers:product",
         "mean_probabilities": "mosaic_fl.server.teachers:probabilities",
         "mean_logits": "mosaic_fl.server.teachers:logits",
     },

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from mosaic_fl.cli.files import require_free
 from mosaic_fl.cli.keys import KeyFile, key_in
 from mosaic_fl.cli.options import Force, words
+from mosaic_fl.cli.places import require_free
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import require_file
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.client.generators import check_generators, train_generator
+from mosaic_fl.client.moments import feature_moments
 from mosaic_fl.client.private import contribute_privately
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.config import Config
@@ -19,6 +20,7 @@ from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
+from mosaic_fl.exchange.feature_moments import moments_encoder
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of
@@ -55,7 +57,7 @@ def contribute(
     start: Mapping[str, Tensor] | None = None,
     trained: Contribution | None = None,
 ) -> Contribution:
-    """Train the site's classifier and generator, and collect the contribution that leaves the site.
+    """Train the site's classifier and generator, take its moments, and collect the contribution that leaves the site.
 
     The classifier starts from the weights `start`, if there are any. With `trained`, an earlier contribution of this
     very training, its classifier is taken over and not trained again.
@@ -84,6 +86,7 @@ def contribute(
         expert = kind.make(site.architecture, inputs)
     network = expert if isinstance(expert, Classifier) else None
     check_generators(train, network, config.generator, device)
+    moments_encoder(config, train.schema)
     weights = start if trained is None else trained.expert
     if weights is not None and network is not None:
         network.load_state_dict(dict(weights))
@@ -111,6 +114,7 @@ def contribute(
         generator=copy_state(generator) if generator else None,
         generator_note=note,
         field_counts=train.field_counts() if train.schema.joins else None,
+        moments=feature_moments(train, config, device),
     )
 
 

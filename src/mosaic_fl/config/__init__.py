@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mosaic_fl.config.boosting import BoostingConfig
-from mosaic_fl.config.client import GeneratorConfig, PrototypesConfig, TrainConfig
+from mosaic_fl.config.client import GeneratorConfig, MomentsConfig, PrototypesConfig, TrainConfig
 from mosaic_fl.config.experiment import DataConfig, ModelsConfig, PartitionConfig, ReadingConfig, RunConfig
 from mosaic_fl.config.names import UNKNOWN
 from mosaic_fl.config.privacy import PrivacyConfig
@@ -32,6 +32,7 @@ __all__ = [
     "GeneratorConfig",
     "MetaConfig",
     "ModelsConfig",
+    "MomentsConfig",
     "PartitionConfig",
     "PrivacyConfig",
     "PrototypesConfig",
@@ -67,6 +68,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     generator: GeneratorConfig = GeneratorConfig()
     prototypes: PrototypesConfig = PrototypesConfig()
+    moments: MomentsConfig = MomentsConfig()
     experts: ExpertsConfig = ExpertsConfig()
     meta: MetaConfig = MetaConfig()
     distill: DistillConfig = DistillConfig()

@@ -97,6 +97,13 @@ CONTENTS = (
         "exactly how many samples of a class have a field",
     ),
     Content("privacy", "ε and δ of all of it", Purpose.CHECK, "the check of the noise, and the report", "nothing"),
+    Content(
+        "moments",
+        "class moments in the space of a public encoder, where moments.encoder names one",
+        Purpose.SETTING,
+        "the teachers moments and product",
+        "counts, means and one scatter of the vectors of ten samples of a class and more",
+    ),
 )
 """Every field of a contribution, in the order of its class."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.exchange.feature_moments import FeatureMoments, from_parts
 from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.exchange.trial import Trial
 from mosaic_fl.experts.answers.kind import is_black_box
@@ -55,6 +56,7 @@ class Contribution:
     those of each class that have each field, in the order of the schema; None means that all samples have all fields.
     `generator` is the state of `generator_spec`; both are None where the client sends no generator. `generator_note` is
     the reason for its family, or for its absence.
+    `moments` are the client's class moments in the space of a public encoder; None where it tells none.
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split. An
     empty split has `samples` alone, and it is empty where they stayed at the site. `contents` says of each field who
     reads it. `privacy` says which differential privacy all of it has; None: none.
@@ -72,6 +74,7 @@ class Contribution:
     generator_note: str = ""
     field_counts: Tensor | None = None
     privacy: Statement | None = None
+    moments: FeatureMoments | None = None
 
     def __repr__(self) -> str:
         samples = f"{int(self.class_counts.sum()):,} samples"
@@ -136,8 +139,8 @@ class Contribution:
             )
 
     def without_generator(self) -> "Contribution":
-        """A copy without the generator, for a method that does not use it."""
-        return replace(self, generator_spec=None, generator=None, generator_note="", privacy=None)
+        """A copy without the generator and the moments, for a method that does not use them."""
+        return replace(self, generator_spec=None, generator=None, generator_note="", privacy=None, moments=None)
 
     @property
     def _name(self) -> str:
@@ -156,6 +159,7 @@ class Contribution:
             "generator": self.generator_spec.to_json() if self.generator_spec else None,
             "generator_note": self.generator_note,
             **({} if self.privacy is None else {"privacy": self.privacy.to_json()}),
+            **({} if self.moments is None else {"moments": self.moments.to_json()}),
         }
         tensors = {
             "class_counts": self.class_counts,
@@ -165,6 +169,7 @@ class Contribution:
             **({} if self.field_counts is None else {"field_counts": self.field_counts}),
             **{f"expert/{name}": tensor for name, tensor in self.expert.items()},
             **{f"generator/{name}": tensor for name, tensor in (self.generator or {}).items()},
+            **{f"moments/{name}": tensor for name, tensor in (self.moments.state if self.moments else {}).items()},
         }
         return container.pack(KIND, manifest, tensors)
 
@@ -204,6 +209,8 @@ def _probe(contribution: Contribution) -> None:
     generator = contribution.build_generator()
     if contribution.privacy is not None:
         contribution.privacy.check(generator)
+    if contribution.moments is not None:
+        contribution.moments.check(schema, contribution.class_counts, contribution._name)
     rows = contribution.prototypes.features
     if len(rows) and rows.shape[1] != trial.features:
         raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {trial.features}")
@@ -243,6 +250,7 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
         generator_note="".join(c for c in generator_note[:MAX_REASON] if c.isprintable()),
         field_counts=_field_counts(tensors, class_counts, schema),
         privacy=Statement.from_json(manifest["privacy"]) if "privacy" in manifest else None,
+        moments=from_parts(manifest["moments"], under("moments/", tensors), schema) if "moments" in manifest else None,
     )
 
 

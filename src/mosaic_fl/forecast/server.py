@@ -25,7 +25,7 @@ from mosaic_fl.server.meta_training import most_samples
 from mosaic_fl.server.recipes import Recipe
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.students import global_name, is_network
-from mosaic_fl.server.teachers import GATE
+from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT
 from mosaic_fl.server.transfer import has_prior, pool_samples
 
 DRAWS = 3.0  # samples that an unconditional generator draws for one sample of a class
@@ -70,7 +70,8 @@ def distillation(
     experts = len(contributors)
     has_gate = config.experts.kind == "clients" and any(c.family for c in contributors)
     even = torch.full((experts, classes), 1 / experts)
-    choices = Choices(settings, schema, None, even, gate=has_gate, judged=can_score)
+    encoder = config.moments.encoder
+    choices = Choices(settings, schema, None, even, gate=has_gate, judged=can_score, features=bool(encoder))
     jobs, disk = meta_model(config, schema, contributors) if choices.needs_meta else ([], 0)
     images = transfer(config, schema, contributors)
     total = images.total
@@ -82,13 +83,16 @@ def distillation(
     # As the kind of samples says: nobody has looked at the generators yet.
     weak = has_prior(settings, schema) and measurable and not settings.fresh
     asks = can_score and (weak and bool(settings.both) if settings.choose == "auto" else settings.choose)
-    asks = choices.asked if schema.of_rows else asks
+    asks = choices.asked if schema.of_rows or encoder else asks
     tried = choices.tried(best, meta=meta) if asks else []
     teachers = sorted({teacher, *tried})
     steps = sorted({*teachers, "class_balanced"})
     if GATE in teachers:
         jobs += gate(config, schema, contributors, total)
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*steps, "evened"]]
+    encodes = bool({MOMENTS, PRODUCT} & set(teachers)) and bool(encoder)
+    encoding = [Job("pool", Unit("encode", encoder), total)] if encodes else []
+    jobs += encoding
     stage = pool_bytes(schema, total, len(teachers))
     jobs.append(Job("pool", Unit("packing"), PASSES * stage))
     labelled = images.generated > 0 and (settings.plain or not has_prior(settings, schema))
@@ -103,7 +107,7 @@ def distillation(
     answer = Job("pool", Unit("teachers", teacher, experts), total)
     for term in range(2, terms + 1):
         name = f"student-{term}"
-        drawn = [*images.jobs, *outputs(name, contributors, total), answer]
+        drawn = [*images.jobs, *outputs(name, contributors, total), answer, *encoding]
         jobs += [replace(job, stage=name) for job in drawn]
         jobs += student_steps(name, config, student, total, settings.steps)
     if settings.fresh:

@@ -93,6 +93,11 @@ class Card:
     def check_settings(self, config: Config) -> None:
         """Raise UsageError, without any data, for settings that the method cannot use or that break privacy."""
         check_private(config)
+        if config.moments.encoder and not self.fuses:
+            raise UsageError(
+                f"{self.title} has no use for class moments: leave --moments out (in a comparison: --set "
+                f"mosaic:moments.encoder={config.moments.encoder})"
+            )
         self.settings(config)
 
     def check(self, config: Config, schema: "Schema", models: Sequence[str], student: str) -> None:

@@ -15,7 +15,7 @@ from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import by_client
-from mosaic_fl.server.distill import compatible
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.training.monitor import Monitor
 

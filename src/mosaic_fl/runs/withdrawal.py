@@ -185,7 +185,7 @@ def _distillation(
     if place is not None and not at_home(place).exists():
         note(f"{place} is not there any more: the new global model is not tested")
         place = None
-    prepared = prepare_distillation([source.path for source in others.values()], config, place, key)
+    prepared = prepare_distillation([source.path for source in others.values()], config, place, key, again=True)
     _require_samples(prepared.contributions, config)
     if simulation is None:
         return prepared

@@ -17,6 +17,7 @@ from mosaic_fl.notes import Note, note
 from mosaic_fl.server import recognition, standing
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.feature_space import feature_space
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
 from mosaic_fl.server.pool import Sampler
@@ -104,8 +105,15 @@ def _draws(
         if not (schema.of_rows or judged):
             shared.append(standing.draw(sampler(), seed).samples)
     config = with_prior(config, schema, measure)
-    has_gate = any(c.generator is not None for c in contributions)
-    choices = Choices(config.distill, schema, measure, mixture.weights, gate=has_gate, judged=judged)
+    choices = Choices(
+        config.distill,
+        schema,
+        measure,
+        mixture.weights,
+        gate=any(c.generator is not None for c in contributions),
+        judged=judged,
+        features=feature_space(contributions, config.moments.encoder) is not None,
+    )
     if choices.needs_meta and learns_on_samples(contributions, config):
         shared.append(draw_for_meta(sampler(), mixture, config, schema).samples)
     shared.append(transfer_set(contributions, config.distill, seed, device, sampler).samples)
