@@ -192,7 +192,7 @@ class Counted(nn.Module):
     [
         (lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 4)), "1 is a batch norm"),
         (lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64, affine=False), nn.Linear(64, 4)), "1 is a batch norm"),
-        (lambda: nn.Sequential(nn.InstanceNorm2d(1, track_running_stats=True), nn.Flatten(), nn.Linear(64, 4)), "statis"),
+        (lambda: nn.Sequential(nn.InstanceNorm2d(1, track_running_stats=True), nn.Flatten(), nn.Linear(64, 4)), "stat"),
         (SharedWeights, "do not add up"),
         (CentredBatch, "depends on the other samples"),
         (Counted, "keeps statistics"),

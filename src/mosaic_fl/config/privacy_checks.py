@@ -34,6 +34,9 @@ def check_private(config: Config, models: Sequence[str] = ()) -> None:
             closed is not None and family not in ("auto", "moments")
         ),
         "prototypes have no noise: set prototypes.per_class = 0": config.prototypes.per_class > 0,
+        f"moments beside a model (--moments {config.moments.encoder}) have no noise: leave them out": bool(
+            config.moments.encoder
+        ),
         "rounds of averaging send weights without noise: set rounds.warm_up and rounds.fine_tune to 0": bool(
             config.rounds.warm_up or config.rounds.fine_tune
         ),
