@@ -44,15 +44,15 @@ def configure(
         raise UsageError(f"{file} and --preset {preset}: give one of them, mosaic config --preset prints a whole file")
     values = {name: value for name, value in options.items() if value is not None}
     values |= parse_settings(settings)
+    require_positive(epsilon := options.get("privacy.epsilon"))
     if file:
         config = _from_file(file, values)
     else:
         paper = _paper_settings(values.get("run.method"))
         config = preset_config(preset or "default", paper).with_values(values)
     require_words(config)
-    if without_limit(epsilon := options.get("privacy.epsilon")) == epsilon:  # ε = inf may stand beside any δ
+    if without_limit(epsilon) == epsilon:  # ε = inf may stand beside any δ
         require_epsilon({name for name in values if name.startswith("privacy.")} - {"privacy.epsilon"}, config.privacy)
-        require_positive(epsilon)
     return config
 
 
