@@ -108,6 +108,15 @@ def test_moments_of_few_vectors_are_traced() -> None:
     assert hidden["density"].high < 0.6
 
 
+def test_moments_beside_a_model_are_traced(mixed: Dataset) -> None:
+    """128 numbers of a public encoder and 120 samples: each class's mean is of 12."""
+    own = mixed.subset(range(120))
+    sent = send(own, "cnn:2", moments__encoder="gabor", generator__family="none", train__max_steps=1)
+    found = by_name(audit(sent, own, mixed.subset(range(500, 900)), 0))
+    assert found["tracing"].low > 0.6
+    assert found["density"].on == "moments"
+
+
 def test_a_mixture_with_a_component_a_vector_is_its_vectors() -> None:
     sent = send(
         vectors(40, 2), "mlp:4", generator__family="mixtures", generator__width=20,

@@ -63,7 +63,7 @@ def test_the_default_s_global_model_is_the_same_without_what_serves_no_model(
     bare = [Contribution.from_bytes(replace(one, generator_note="").to_bytes()) for one in pair]
     assert all(len(one.prototypes.labels) for one in full)
     optional = {content.name for content in CONTENTS if content.purpose is not Purpose.MODEL}
-    assert optional == {"prototypes", "validation", "generator_note", "privacy", "moments"}
+    assert optional == {"prototypes", "validation", "generator_note", "privacy", "moments", "audit"}
     assert mosaic_fl.distill(full, settings=FEW).to_bytes() == mosaic_fl.distill(bare, settings=FEW).to_bytes()
 
 

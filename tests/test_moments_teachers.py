@@ -60,7 +60,9 @@ def test_moments_that_nobody_told_are_asked_for() -> None:
 def choices(sent: Contribution, *, judged: bool, **settings: object) -> Choices:
     measure = Recognition(torch.ones(1, 10), 0.99)
     weights = torch.ones(1, 10)
-    return Choices(DistillConfig(**settings), sent.schema, measure, weights, gate=True, judged=judged, features=True)
+    return Choices(
+        DistillConfig(**settings), sent.schema, measure, weights, gate=True, judged=judged, features="product"
+    )
 
 
 def test_the_product_serves_by_files_and_clients_that_can_be_asked_compare_it(digits: Dataset) -> None:

@@ -183,7 +183,6 @@ def test_a_statement_out_of_range_is_refused(value: float) -> None:
         ({"models.clients": ["random_forest"]}, "model 'random_forest' has no noise"),
         ({"models.clients": ["fusion:8"]}, "model 'fusion:8' has no noise"),
         ({"generator.family": "cvae"}, "model discriminant follows from class moments, not from generator cvae"),
-        ({"moments.encoder": "gabor"}, r"moments beside a model \(--moments gabor\) have no noise"),
         ({"train.proximal": 0.1}, "no proximal term"),
         ({"run.method": "fedavg"}, "method fedavg sends more"),
     ],
@@ -262,7 +261,11 @@ def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     "words",
-    [("--set", "privacy.delta=1e-6"), ("--set", "privacy.clip=6"), ("--epsilon", "0", "--set", "privacy.delta=0.01")],
+    [
+        ("--set", "privacy.delta=1e-6"),
+        ("--set", "privacy.clip=6"),
+        ("--set", "privacy.epsilon=0", "--set", "privacy.delta=0.01"),
+    ],
 )
 def test_privacy_without_an_epsilon_is_told_and_nothing_is_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]

@@ -110,6 +110,14 @@ def test_of_vectors_the_generator_is_noisy_moments_beside_the_network() -> None:
     assert 7.6 < epsilon_of(releases, 1e-5) <= 8.0
 
 
+def test_moments_beside_pictures_share_the_budget_with_a_network() -> None:
+    sent = private(pictures(), "mlp:8", config(moments__encoder="gabor:32", generator__family="none"))
+    assert sent.moments is not None
+    assert sent.generator_spec is None
+    assert sent.privacy is not None
+    assert [part.of for part in sent.privacy.parts] == ["moments", "expert"]
+
+
 def test_a_private_network_learns() -> None:
     data = pictures(900)
     more = {"privacy.epsilon": 50.0, "train.epochs": 10, "generator.family": "none"}

@@ -27,6 +27,7 @@ from mosaic_fl.arguments import (
     whole_number,
     whole_numbers,
 )
+from mosaic_fl.client.audit_gate import pass_gate, trainer
 from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.client.contribute import contribute as contribute_site
 from mosaic_fl.comparison.grid import Grid
@@ -114,7 +115,11 @@ def contribute(
         site = Site(number, data, architecture)
         start = common_start(config, architecture, data.schema)
         place = find_device(config.run.device)
-        return contribute_site(site, config, place, lambda stage: Recorder(stage, number), start)
+        made = contribute_site(site, config, place, lambda stage: Recorder(stage, number), start)
+        made, found = pass_gate(site, made, config, trainer(place), "off")
+    if found is not None and not found.passes:
+        note(f"the contribution {found.summary}")
+    return made
 
 
 def distill(

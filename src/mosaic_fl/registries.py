@@ -72,6 +72,7 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
     {
         "network": "mosaic_fl.experts.network:NETWORK",
         "answers": "mosaic_fl.experts.answers.kind:ANSWERS_KIND",
+        "none": "mosaic_fl.experts.no_model:NONE",
         "onnx": "mosaic_fl.experts.onnx.expert:ONNX",
         "random_forest": "mosaic_fl.experts.estimator:ESTIMATOR",
         "xgboost": "mosaic_fl.experts.estimator:ESTIMATOR",

@@ -138,11 +138,12 @@ def _print(result: dict[str, Any], out: Path) -> None:
     from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import accuracy_table
+    from mosaic_fl.runs.audits import audit_lines
     from mosaic_fl.runs.privacy import privacy_lines
 
     Console().print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in privacy_lines(result):
+    for line in (*privacy_lines(result), *audit_lines(result)):
         print(line)
     print(f"Results: {out}/result.json")
 

@@ -33,6 +33,7 @@ from mosaic_fl.config.model_names import is_onnx_file, require_form
 from mosaic_fl.config.privacy_checks import check_private
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.audited import require_reason
 from mosaic_fl.notes import note
 from mosaic_fl.runs.folder import claim, require_open
 from mosaic_fl.runs.result import final_result
@@ -73,6 +74,9 @@ def contribute(
     sign: Sign = None,
     run_id: RunId = None,
     encrypt_for: EncryptFor = None,
+    accept_risk: Annotated[
+        str | None, typer.Option(metavar="REASON", help="write what the audit's gate refuses; the server is told why")
+    ] = None,
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
@@ -87,6 +91,7 @@ def contribute(
     limit = positive(minutes)
     require_form(model)
     check_private(config, [model])
+    reason = "" if accept_risk is None else require_reason(accept_risk)
     require_free(out, force, data, *([Path(model)] if is_onnx_file(model) else []), dry_run=dry_run)
     seal = seal_of(encrypt_for, sign, run_id)
     if run_id is not None and sign is None:
@@ -96,6 +101,7 @@ def contribute(
     simulated = [name for name in parse_settings(settings) if name.startswith(("data.", "partition."))]
     if idle := [name for name in simulated if name not in SITE_SETTINGS]:
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
+    from mosaic_fl.client.audit_gate import pass_gate, trainer
     from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make_contribution
     from mosaic_fl.client.private_plan import check_plan
@@ -142,6 +148,8 @@ def contribute(
         with stopwatch.stage(CLIENTS):
             contribution = make_contribution(site, config, place, recorder, start)
         display.hear(CLIENTS, -1, 1, 1)
+    with waiting(console, "attacking the contribution"), one_thread():
+        contribution, found = pass_gate(site, contribution, config, trainer(place), "warn", reason)
     content = seal.close(contribution.to_bytes(), client)
     write_atomic(out, content)
     size = f"{len(content):,} bytes"
@@ -153,6 +161,8 @@ def contribute(
         print(site_line(site, config))
         return
     print(ANSWERS_HERE if contribution.is_black_box else own_figure(contribution.validation))
+    if found is not None:
+        print(f"Audit: the contribution {found.summary} (mosaic audit says more, docs/audit.md)")
 
 
 @reads_images()
@@ -212,6 +222,7 @@ def distill(
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import percent, seconds_line
+    from mosaic_fl.runs.audits import audit_lines
     from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation, write_regional
     from mosaic_fl.runs.privacy import privacy_lines
     from mosaic_fl.storage.stopwatch import Stopwatch
@@ -240,7 +251,7 @@ def distill(
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*encoder_lines(result), *privacy_lines(result), seconds_line(result["seconds"])):
+    for line in (*encoder_lines(result), *privacy_lines(result), *audit_lines(result), seconds_line(result["seconds"])):
         print(line)
     print(f"Results: {out}/global_model.safetensors, result.json")
     if region is not None:

@@ -11,7 +11,9 @@ import typer
 from click import ClickException
 
 from mosaic_fl.cli import (
+    audit,
     black_box,
+    check,
     compare,
     data,
     deploy,
@@ -45,6 +47,8 @@ app.command("summary")(summary.summary)
 app.command("data")(data.data)
 app.command("schema")(schema.schema)
 app.command("contribute")(files.contribute)
+app.command("audit")(audit.audit)
+app.command("check")(check.check)
 app.command("distill")(files.distill)
 app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)

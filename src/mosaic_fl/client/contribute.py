@@ -20,7 +20,7 @@ from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
-from mosaic_fl.exchange.feature_moments import moments_encoder
+from mosaic_fl.exchange.feature_moments import moments_encoder, require_something
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of
@@ -87,6 +87,7 @@ def contribute(
     network = expert if isinstance(expert, Classifier) else None
     check_generators(train, network, config.generator, device)
     moments_encoder(config, train.schema)
+    require_something(config, [site.architecture])
     weights = start if trained is None else trained.expert
     if weights is not None and network is not None:
         network.load_state_dict(dict(weights))

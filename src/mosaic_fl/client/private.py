@@ -3,16 +3,21 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from mosaic_fl.client.private_plan import Plan, plan_of
 from mosaic_fl.config import Config
+from mosaic_fl.config.model_names import NO_MODEL
 from mosaic_fl.config.privacy_checks import check_private
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.encoders.encoding import encode
 from mosaic_fl.exchange.contribution import Contribution, no_prototypes
-from mosaic_fl.experts.closed_form import NETWORK_NAME, closed_form_state
+from mosaic_fl.exchange.feature_moments import moments_encoder, of_moments
+from mosaic_fl.experts.closed_form import NETWORK_NAME, closed_form_state, is_closed_form
+from mosaic_fl.experts.no_model import without_model
 from mosaic_fl.experts.private_training import check_private_network, train_privately
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.generators.moments import NoisyClassMoments, noisy_spec
@@ -30,6 +35,12 @@ from mosaic_fl.training.private import Descent
 CPU = torch.device("cpu")
 
 
+def released(data: Dataset, config: Config, device: torch.device | str = "cpu") -> Dataset:
+    """The vectors of which a private contribution tells: the data, or beside pictures those of `moments.encoder`."""
+    encoder = moments_encoder(config, data.schema)
+    return data if encoder is None else encode(data, encoder, device)
+
+
 def contribute_privately(
     client: int,
     data: Dataset,
@@ -42,10 +53,10 @@ def contribute_privately(
     """The contribution of `client` with its samples `data`: noisy releases, and what follows from these alone.
 
     Its expert is the closed form `model` of noisy sums, or a network that learns by noisy steps, with group norm in
-    place of batch norm. Its class counts are rounded noisy ones, 0 at least. There is no validation split, so nothing
-    is measured. What is secret is from the system's secure source, so no two contributions are alike; `source` is
-    another one in tests alone. Raises UsageError, before any work, for what would leave without noise, and for a
-    network that cannot learn so.
+    place of batch norm, or none. Of pictures beside a public encoder the moments are those of their vectors. Its class
+    counts are rounded noisy ones, 0 at least. There is no validation split, so nothing is measured. What is secret is
+    from the system's secure source, so no two contributions are alike; `source` is another one in tests alone. Raises
+    UsageError, before any work, for what would leave without noise, and for a network that cannot learn so.
     """
     check_private(config, [model])
     plan = plan_of(data.schema, model, config)
@@ -58,25 +69,32 @@ def contribute_privately(
     monitor("train").progress(1, 1)
     if expert is not None:
         state = copy_state(expert)
+    elif model == NO_MODEL:
+        state = without_model(_positive(counts))
     else:
         assert moments is not None
         with torch.random.fork_rng(devices=[]):
             state = closed_form_state(model, data.schema, moments.moments)
+    told = of_moments(moments, work.vectors.schema) if moments is not None and plan.beside else None
     generator = moments if moments is not None else work.decoder(counts, expert)
+    generator = None if told is not None else generator
     monitor("generator").progress(1, 1)
     statement = plan.statement(config)
+    note = f"noise for {statement.summary}"
+    sends = generator is not None or told is not None
     return Contribution(
         client=client,
         schema=data.schema,
-        architecture=NETWORK_NAME if expert is None else plan.architecture,
+        architecture=NETWORK_NAME if is_closed_form(model) else plan.architecture,
         expert=state,
         class_counts=_positive(counts),
         prototypes=no_prototypes(),
         validation={"samples": 0},
         generator_spec=None if generator is None else generator.spec,
         generator=None if generator is None else copy_state(generator),
-        generator_note="generator.family is none" if generator is None else f"noise for {statement.summary}",
+        generator_note=note if sends else "generator.family is none",
         privacy=statement,
+        moments=told,
     )
 
 
@@ -92,6 +110,11 @@ class _Work:
     source: Bytes
     device: torch.device
 
+    @cached_property
+    def vectors(self) -> Dataset:
+        """The vectors of which moments tell."""
+        return released(self.data, self.config, self.device)
+
     def counts(self) -> Tensor:
         """Noisy class counts, int64 (C,)."""
         assert self.plan.counts is not None
@@ -99,10 +122,11 @@ class _Work:
 
     def moments(self) -> NoisyClassMoments | None:
         """Noisy class moments; None where the plan has none."""
-        schema = self.data.schema
         if self.plan.moments is None:
             return None
-        noisy = release(self.data.samples.only, self.data.labels, schema.num_classes, self.plan.moments, self.source)
+        vectors = self.vectors
+        schema = vectors.schema
+        noisy = release(vectors.samples.only, vectors.labels, schema.num_classes, self.plan.moments, self.source)
         generator = NoisyClassMoments(noisy_spec(schema.shape[0]), schema)
         generator.tell_noisy(noisy, self.plan.moments.clip)
         generator.eval()

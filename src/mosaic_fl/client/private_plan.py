@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from mosaic_fl.config import Config
-from mosaic_fl.config.model_names import without_batch_norm
+from mosaic_fl.config.model_names import NO_MODEL, without_batch_norm
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.encoders.clipping import clip_of
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.feature_moments import moments_encoder, vector_schema
 from mosaic_fl.exchange.privacy import Part, Statement
 from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.private_training import check_private_network, steps_for_rate
@@ -32,7 +33,8 @@ class Plan:
 
     `counts` are class counts by themselves; where the generator is of `moments` these have them. `expert` are the steps
     of the client's network `architecture`; None for a closed form. `network` are those of a `cvae`, and `latents` the
-    moments of its latents.
+    moments of its latents. With `beside` the moments are of the vectors of `moments.encoder`, and no generator; `size`
+    is how many numbers a vector has.
     """
 
     architecture: str
@@ -42,6 +44,8 @@ class Plan:
     expert: Release | None = None
     network: Release | None = None
     latents: Mechanism | None = None
+    beside: bool = False
+    size: int = 0
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -92,21 +96,25 @@ def plan_of(schema: Schema, model: str, config: Config) -> Plan:
     if schema.joins:
         raise UsageError("privacy.epsilon covers samples of one field: leave all fields but one out of the data")
     privacy = config.privacy
-    family = MOMENTS if is_closed_form(model) else family_of(config, schema)
-    if is_closed_form(model):
-        require_kind(MOMENTS, schema)
+    follows = is_closed_form(model) or model == NO_MODEL
+    encoder = moments_encoder(config, schema)
+    family = MOMENTS if follows or encoder is not None else family_of(config, schema)
     if family == MOMENTS:
-        noisy_spec(schema.shape[0])
-        clip = clip_of(schema.kind, privacy.clip)
-        if is_closed_form(model):
+        vectors = schema if encoder is None else vector_schema(encoder, schema)
+        require_kind(MOMENTS, vectors)
+        noisy_spec(vectors.shape[0])
+        clip = clip_of(vectors.kind, privacy.clip)
+        if follows:
             multiplier = noise_multiplier(privacy.epsilon, privacy.delta)
-            return Plan(model, family, moments=Mechanism(clip, privacy.shares, multiplier))
+            mechanism = Mechanism(clip, privacy.shares, multiplier)
+            return Plan(model, family, moments=mechanism, beside=encoder is not None, size=vectors.shape[0])
     rate = privacy.rate
     steps = steps_for_rate(rate, config.train)
     name = without_batch_norm(model)
     if family == MOMENTS:
         moments, expert = _calibrated(config, Wish(1 - privacy.expert), Wish(privacy.expert, rate, steps))
-        return Plan(name, family, moments=Mechanism(clip, privacy.shares, moments.noise), expert=expert)
+        mechanism = Mechanism(clip, privacy.shares, moments.noise)
+        return Plan(name, family, None, mechanism, expert, beside=encoder is not None, size=vectors.shape[0])
     rest = 1 - privacy.counts
     if family == NONE:
         counts, expert = _calibrated(config, Wish(privacy.counts), Wish(rest, rate, steps))
@@ -148,14 +156,9 @@ def samples_needed(plan: Plan, schema: Schema) -> dict[str, int]:
     needed = dict[str, int]()
     if plan.counts is not None:
         needed["class counts"] = math.ceil(classes * plan.counts.noise)
-    for name, mechanism, size in (
-        ("moments", plan.moments, math.prod(schema.shape) if plan.moments else 0),
-        ("latents", plan.latents, 0),
-    ):
-        if mechanism is not None:
-            count, total, _ = mechanism.noise
-            length = total * math.sqrt(size) / mechanism.clip if size else 0.0
-            needed[name] = math.ceil(classes * (max(count, length) if name == "moments" else total / mechanism.clip))
+    if plan.moments is not None:
+        count, total, _ = plan.moments.noise
+        needed["moments"] = math.ceil(classes * max(count, total * math.sqrt(plan.size) / plan.moments.clip))
     if plan.expert is not None:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             weights = sum(p.numel() for p in build(plan.architecture, schema).parameters())

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from mosaic_fl.config import Config
-from mosaic_fl.config.model_names import CLOSED_FORMS, JOINING, is_network
+from mosaic_fl.config.model_names import CLOSED_FORMS, JOINING, NO_MODEL, is_network
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.errors import UsageError, excerpt
 
@@ -21,22 +21,22 @@ def check_private(config: Config, models: Sequence[str] = ()) -> None:
         return
     head = f"privacy.epsilon = {privacy.epsilon:g} covers networks and class moments"
     names = (*models, *config.models.clients)
-    foreign = next((name for name in names if not (name in CLOSED_FORMS or _learns_privately(name))), None)
-    closed = next((name for name in names if name in CLOSED_FORMS), None)
+    beside = bool(config.moments.encoder)
+    formed = (NO_MODEL,) if beside else (*CLOSED_FORMS, NO_MODEL)
+    foreign = next((name for name in names if not (name in formed or _learns_privately(name))), None)
+    closed = None if beside else next((name for name in names if name in formed), None)
     family = config.generator.family
+    way = f"{NO_MODEL}, beside --moments, or a network" if beside else "a network, or discriminant or ridge of vectors"
     reasons = {
         f"method {config.run.method} sends more: take mosaic": config.run.method != "mosaic",
+        f"generator {family} has no noise: say --generator none beside --moments": beside and family != "none",
         f"generator {family} has no noise: say --generator cvae (images), moments (vectors) or none": family
         not in PRIVATE_GENERATORS,
-        f"model {excerpt(foreign)} has no noise: name a network, as cnn:16, or discriminant or ridge of vectors "
-        "(--preset encoder)": foreign is not None,
+        f"model {excerpt(foreign)} has no noise: say {way}": foreign is not None,
         f"model {closed} follows from class moments, not from generator {family}: say --generator moments": (
             closed is not None and family not in ("auto", "moments")
         ),
         "prototypes have no noise: set prototypes.per_class = 0": config.prototypes.per_class > 0,
-        f"moments beside a model (--moments {config.moments.encoder}) have no noise: leave them out": bool(
-            config.moments.encoder
-        ),
         "rounds of averaging send weights without noise: set rounds.warm_up and rounds.fine_tune to 0": bool(
             config.rounds.warm_up or config.rounds.fine_tune
         ),

@@ -50,6 +50,7 @@ def check_data(site: SiteFile) -> None:
     """Raise UsageError if the data, model or generator of the site cannot be loaded, or do not fit its privacy."""
     from mosaic_fl.client.private_plan import check_plan
     from mosaic_fl.config import Config
+    from mosaic_fl.config.model_names import NO_MODEL
     from mosaic_fl.config.privacy_checks import check_private
     from mosaic_fl.encoders.reading import load_own
     from mosaic_fl.experts.answers.kind import require_held
@@ -68,7 +69,8 @@ def check_data(site: SiteFile) -> None:
     if site.epsilon:
         private = Config(privacy=site.privacy)
         check_private(private, [site.model])
-        check_plan(samples.schema, site.model, private)
+        if site.model != NO_MODEL or samples.schema.of_vectors:  # else the server names the encoder
+            check_plan(samples.schema, site.model, private)
     find_device(site.device)
 
 

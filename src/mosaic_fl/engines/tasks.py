@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.client.answering import answer_at, hold
+from mosaic_fl.client.audit_gate import pass_gate, trainer
 from mosaic_fl.client.boosting import Margins, gradient_sums, grow
 from mosaic_fl.client.contribute import Site, contribute, split
 from mosaic_fl.client.fusion import train_aggregator
@@ -93,6 +94,8 @@ class ContributeTask:
             state = self.start.state
         config = place.config.with_values(dict(BARE)) if self.bare else place.config
         contribution = contribute(site, config, place.device, monitor, state, self.trained)
+        if not self.bare:
+            contribution, _ = pass_gate(site, contribution, config, trainer(place.device), "off")
         metrics = [
             {"client": self.client, "part": stage, **figures}
             for stage, recorder in recorders.items()

@@ -104,6 +104,13 @@ CONTENTS = (
         "the teachers moments and product",
         "counts, means and one scatter of the vectors of ten samples of a class and more",
     ),
+    Content(
+        "audit",
+        "what the site's own audit found",
+        Purpose.REPORT,
+        "the report, where the site's gate is on, or it took a risk; else it stays",
+        "one figure of how well members are told, of samples that were held back",
+    ),
 )
 """Every field of a contribution, in the order of its class."""
 

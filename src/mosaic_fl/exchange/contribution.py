@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.exchange.feature_moments import FeatureMoments, from_parts
 from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.exchange.trial import Trial
@@ -59,7 +60,7 @@ class Contribution:
     `moments` are the client's class moments in the space of a public encoder; None where it tells none.
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split. An
     empty split has `samples` alone, and it is empty where they stayed at the site. `contents` says of each field who
-    reads it. `privacy` says which differential privacy all of it has; None: none.
+    reads it. `privacy` says which differential privacy all of it has; None: none. `audit` is what the site's own found.
     """
 
     client: int
@@ -75,6 +76,7 @@ class Contribution:
     field_counts: Tensor | None = None
     privacy: Statement | None = None
     moments: FeatureMoments | None = None
+    audit: Audited | None = None
 
     def __repr__(self) -> str:
         samples = f"{int(self.class_counts.sum()):,} samples"
@@ -160,6 +162,7 @@ class Contribution:
             "generator_note": self.generator_note,
             **({} if self.privacy is None else {"privacy": self.privacy.to_json()}),
             **({} if self.moments is None else {"moments": self.moments.to_json()}),
+            **({} if self.audit is None else {"audit": self.audit.to_json()}),
         }
         tensors = {
             "class_counts": self.class_counts,
@@ -207,10 +210,10 @@ def _probe(contribution: Contribution) -> None:
     trial = Trial.of(schema, contribution.architecture, spec, contribution.inputs)
     expert = contribution.build_expert()
     generator = contribution.build_generator()
+    own = contribution.moments
+    told = None if own is None else own.check(schema, contribution.class_counts, contribution._name)
     if contribution.privacy is not None:
-        contribution.privacy.check(generator)
-    if contribution.moments is not None:
-        contribution.moments.check(schema, contribution.class_counts, contribution._name)
+        contribution.privacy.check([part for part in (generator, told) if part is not None])
     rows = contribution.prototypes.features
     if len(rows) and rows.shape[1] != trial.features:
         raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {trial.features}")
@@ -251,6 +254,7 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
         field_counts=_field_counts(tensors, class_counts, schema),
         privacy=Statement.from_json(manifest["privacy"]) if "privacy" in manifest else None,
         moments=from_parts(manifest["moments"], under("moments/", tensors), schema) if "moments" in manifest else None,
+        audit=Audited.from_json(manifest["audit"]) if "audit" in manifest else None,
     )
 
 

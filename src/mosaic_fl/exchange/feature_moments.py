@@ -1,6 +1,6 @@
 """Class moments in the space of a public encoder, told beside a client's own model: as a value and in its file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.model_names import NO_MODEL
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
 from mosaic_fl.encoders.encoder import Encoder
 from mosaic_fl.encoders.naming import make_encoder
 from mosaic_fl.errors import UsageError, excerpt
+from mosaic_fl.experts.no_model import has_model
 from mosaic_fl.generators.base import GeneratorSpec, build
 from mosaic_fl.generators.moments import ClassMoments, NoisyClassMoments
 from mosaic_fl.models.loading import load_into
@@ -47,18 +49,20 @@ class FeatureMoments:
         assert isinstance(built, ClassMoments)
         return built
 
-    def check(self, of: Schema, class_counts: Tensor, source: str) -> None:
-        """Raise UsageError for moments that no data have, or not the data whose classes are `class_counts` (C,)."""
+    def check(self, of: Schema, class_counts: Tensor, source: str) -> ClassMoments:
+        """The moments of samples of the schema `of`, whose classes are `class_counts` (C,).
+
+        Raises UsageError for moments that no data have, or not these data. Noisy counts may differ from what they are.
+        """
         built = self.build(of, source)
         built.check()
-        if isinstance(built, NoisyClassMoments):
-            return
-        if bool((built.counts > class_counts).any()):
+        if not isinstance(built, NoisyClassMoments) and bool((built.counts > class_counts).any()):
             label = int((built.counts > class_counts).nonzero()[0])
             raise UsageError(
                 f"its moments are of {int(built.counts[label])} samples of class {of.classes[label]!r}, and its class "
                 f"counts say {int(class_counts[label])}"
             )
+        return built
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, without the state."""
@@ -103,5 +107,24 @@ def moments_encoder(config: Config, schema: Schema) -> Encoder | None:
     if len(schema.shape) != LAYOUT:
         raise UsageError(f"--moments {name} is for pictures, and these are {schema.summary}: say --encoder instead")
     encoder = make_encoder(name, schema.kind)
-    GENERATORS[FAMILY].check(config.generator, 0, Schema({Vector.name: encoder.kind}, schema.classes), None)
+    GENERATORS[FAMILY].check(config.generator, 0, vector_schema(encoder, schema), None)
     return encoder
+
+
+def vector_schema(encoder: Encoder, schema: Schema) -> Schema:
+    """The schema of the encoder's vectors of samples of `schema`."""
+    return Schema({Vector.name: encoder.kind}, schema.classes)
+
+
+def require_something(config: Config, models: Iterable[str]) -> None:
+    """Raise UsageError for a site that would send nothing to learn from: no model, no generator and no moments."""
+    if config.generator.family == "none" and not config.moments.encoder and not all(map(has_model, models)):
+        raise UsageError(
+            f"model {NO_MODEL} and generator none: such a site tells nothing; say --moments NAME, or name one of both"
+        )
+
+
+def decodes(config: Config, schema: Schema) -> bool:
+    """Whether `moments.encoder` names an encoder that can decode, so that samples are drawn of moments alone."""
+    encoder = moments_encoder(config, schema)
+    return encoder is not None and encoder.decode is not None

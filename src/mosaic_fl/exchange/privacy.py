@@ -1,5 +1,6 @@
 """What a contribution says of its differential privacy, and whether its noise bears that out."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -90,21 +91,22 @@ class Statement:
                     return cls(float(epsilon), float(delta), tuple(map(Part.from_json, parts)))
         raise UsageError("its statement of privacy has no ε and δ in range")
 
-    def check(self, generator: Generator | None) -> None:
-        """Raise UsageError unless all that is sent can have noise, and moments have noise enough for ε and δ.
+    def check(self, generators: Sequence[Generator]) -> None:
+        """Raise UsageError unless all `generators` can have noise, and moments among them have enough for ε and δ.
 
         The parts of the squared sensitivity that counts, sums and squares use follow from their noise. Together they
         may be 1. That a network learnt by noisy steps cannot be seen; there the statement is the site's word.
         """
-        if not isinstance(generator, NoisyClassMoments):
-            if not self.parts:
-                raise UsageError(f"it says {self.summary}, and has no class moments with noise")
-            if generator is not None and generator.spec.family != PRIVATE_FAMILY:
-                raise UsageError(f"it says {self.summary}, and its generator {generator.spec.family} has no noise")
-            return
-        generator.check()
-        clip = float(generator.clip)
-        deviations = zip((1.0, clip, clip**2), generator.noise.double().tolist(), strict=True)
+        noisy = [generator for generator in generators if isinstance(generator, NoisyClassMoments)]
+        learnt = [one for one in generators if self.parts and one.spec.family == PRIVATE_FAMILY]
+        if not (noisy or self.parts) or len(noisy) + len(learnt) < len(generators):
+            raise UsageError(f"it says {self.summary}, and has no class moments with noise, or others without")
         multiplier = noise_multiplier(self.epsilon, self.delta)
-        if sum((multiplier * unit / deviation) ** 2 for unit, deviation in deviations) > 1 + SLACK:
+        used = 0.0
+        for part in noisy:
+            part.check()
+            clip = float(part.clip)
+            deviations = zip((1.0, clip, clip**2), part.noise.double().tolist(), strict=True)
+            used += sum((multiplier * unit / deviation) ** 2 for unit, deviation in deviations)
+        if used > 1 + SLACK:
             raise UsageError(f"it says {self.summary}, for which its noise is too small")

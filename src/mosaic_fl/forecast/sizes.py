@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mosaic_fl.config import Config, GeneratorConfig, PrototypesConfig
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.exchange.feature_moments import FAMILY, moments_encoder
+from mosaic_fl.exchange.feature_moments import FAMILY, moments_encoder, vector_schema
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.generators.base import GeneratorSpec
@@ -136,7 +136,7 @@ def contribution_bytes(
             f"generator/{name}": (dtype, shape) for name, dtype, shape in generator_outline(spec, schema, tuple(counts))
         }
     if (encoder := moments_encoder(config, schema)) is not None:
-        vectors = Schema({encoder.kind.name: encoder.kind}, schema.classes)
+        vectors = vector_schema(encoder, schema)
         outline = generator_outline(generator_spec(FAMILY, config.generator, vectors), vectors)
         shapes |= {f"moments/{name}": (dtype, shape) for name, dtype, shape in outline}
     return packed_bytes(shapes, _schema_length(schema) + 350)

@@ -16,7 +16,7 @@ import torch
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.feature_moments import moments_encoder
+from mosaic_fl.exchange.feature_moments import moments_encoder, require_something
 from mosaic_fl.exchange.federation import Federation, Start
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.capability import Capability
@@ -193,6 +193,7 @@ def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student:
         architectures = [narrow(full, ratio) for ratio in ratios.values()]
     check_settings(config, models)
     beside = moments_encoder(config, schema)
+    require_something(config, models)
     named = {MOMENTS, PRODUCT} & {config.distill.teacher, *config.distill.candidates}
     if named and beside is None and not schema.of_vectors:
         raise UsageError(f"distill.teacher is {named.pop()}, and no client tells class moments: say --moments NAME")

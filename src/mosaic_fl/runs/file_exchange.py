@@ -26,6 +26,7 @@ from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.answer_files import AnswerFiles
+from mosaic_fl.runs.audits import contributed_audits
 from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
@@ -196,6 +197,7 @@ def run_distillation(
             scores = figures(outcome, test, None, [], device)
         scores["taking_part"] = taking_part(scores)
     scores |= encoder_figures(distillation.schema) | contributed_privacy(contributions)
+    scores |= contributed_audits(contributions)
     result = Result(
         "files",
         config,

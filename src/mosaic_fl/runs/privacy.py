@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mosaic_fl.client.contribute import Site
+from mosaic_fl.client.private import released
 from mosaic_fl.client.private_plan import plan_of, samples_needed
 from mosaic_fl.config import Config
 from mosaic_fl.config.model_names import without_batch_norm
@@ -37,7 +38,7 @@ def run_privacy(config: Config, sites: Sequence[Site]) -> dict[str, Any]:
     mechanism = next((plan.moments for plan in plans if plan.moments is not None), None)
     if mechanism is not None:
         samples = sum(len(site.data) for site in sites)
-        shortened = sum(clipped_share(site.data.samples.only, mechanism.clip) * len(site.data) for site in sites)
+        shortened = sum(_clipped(site, config, mechanism.clip) * len(site.data) for site in sites)
         clipped = {"clip": mechanism.clip, "clipped": round(shortened / samples, 6), "noise": list(mechanism.noise)}
         about |= clipped
     return _figure(config.privacy.epsilon, config.privacy.delta, len(sites), len(sites), about)
@@ -86,13 +87,17 @@ def site_line(site: Site, config: Config) -> str:
     plan = plan_of(site.data.schema, site.architecture, config)
     clipped = ""
     if plan.moments is not None:
-        share = clipped_share(site.data.samples.only, plan.moments.clip)
+        share = _clipped(site, config, plan.moments.clip)
         clipped = f"; {100 * share:.1f} % of the vectors clipped to the length {plan.moments.clip:.4g}"
     how = "; ".join([_mechanism(plan.parts), *(part.summary for part in plan.parts)])
     return (
         f"Privacy: ε = {config.privacy.epsilon:g}, δ = {config.privacy.delta:g} for {UNIT}; {how}{clipped}. "
         f"Not covered: {'; '.join(NOT_COVERED)}"
     )
+
+
+def _clipped(site: Site, config: Config, clip: float) -> float:
+    return clipped_share(released(site.data, config).samples.only, clip)
 
 
 def _mechanism(parts: Sequence[Part] | Mapping[Part, None]) -> str:

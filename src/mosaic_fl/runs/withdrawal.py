@@ -21,6 +21,8 @@ from mosaic_fl.runs.result import final_result
 from mosaic_fl.runs.runner import fingerprint
 from mosaic_fl.runs.shelf import SHELF
 from mosaic_fl.runs.sources import Source, file_digest, read_sources
+from mosaic_fl.server.feature_space import feature_space
+from mosaic_fl.server.recipes import with_moments_prior
 from mosaic_fl.server.transfer import has_prior
 from mosaic_fl.storage.files import require_path
 from mosaic_fl.storage.journal import Journal
@@ -202,7 +204,11 @@ def _distillation(
 
 def _require_samples(contributions: list[Contribution], config: Config) -> None:
     """Raise UsageError where the contributions leave nothing to distil on."""
-    if all(c.generator is None for c in contributions) and not has_prior(config.distill, contributions[0].schema):
+    space = feature_space(contributions, config.moments.encoder)
+    if space is not None:
+        config = with_moments_prior(config, contributions[0].schema)
+    drawn = has_prior(config.distill, contributions[0].schema) or (space is not None and space.encoder.decode)
+    if all(c.generator is None for c in contributions) and not drawn:
         raise UsageError("no other client has a generator: without this one nothing is left to distil on")
 
 

@@ -15,7 +15,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.server.recipes import Recipe, best_teacher, candidates, is_in_doubt, needs_meta, tried_teachers
 from mosaic_fl.server.recognition import Recognition
 from mosaic_fl.server.row_recipes import row_candidates, row_recipe, row_teacher, tried_row_teachers
-from mosaic_fl.server.teachers import MOMENTS, PRODUCT
+from mosaic_fl.server.teachers import MOMENTS
 
 HALF = 0.5
 
@@ -25,7 +25,8 @@ class Choices:
     """What decides: settings, schema, the `measure` of the generators, and the clients' class `weights` (K, C).
 
     `gate` says whether there can be a gate on sources, `judged` whether clients can be asked, `moments` whether
-    clients told class moments of vectors, `features` whether they did of pictures in the space of a public encoder.
+    clients told class moments of vectors, `features` names
+    the teacher of those that clients told of pictures in the space of a public encoder, empty where they told none.
     """
 
     settings: DistillConfig
@@ -35,7 +36,7 @@ class Choices:
     gate: bool
     judged: bool
     moments: bool = False
-    features: bool = False
+    features: str = ""
 
     @property
     def asked(self) -> bool:
@@ -67,7 +68,7 @@ class Choices:
         """The teacher that `distill.teacher = auto` means; `meta` says whether there is a meta model."""
         if self.schema.of_rows:
             return MOMENTS if self.moments else row_teacher(self.weights, gate=self.gate)
-        return PRODUCT if self.features else self._usual(meta=meta)
+        return self.features or self._usual(meta=meta)
 
     def _usual(self, *, meta: bool) -> str:
         """The teacher of samples with a layout, without moments."""
@@ -78,7 +79,7 @@ class Choices:
         if self.schema.of_rows:
             return tried_row_teachers(self.settings, best, gate=self.gate, meta=meta)
         if self.features and self._open:
-            return [best, MOMENTS, self._usual(meta=meta)]
+            return [best] if best == MOMENTS else [best, MOMENTS, self._usual(meta=meta)]
         return tried_teachers(self.settings, best)
 
     def default(self, best: str, measured: Recipe) -> Recipe:
@@ -98,6 +99,8 @@ class Choices:
 
 def feature_candidates(default: Recipe, tried: Sequence[str]) -> list[Recipe]:
     """The `default`, the same with labels that count half; the others of `tried` alone, the last with labels, too."""
-    *others, usual = [teacher for teacher in tried if teacher != default.teacher]
-    recipes = [default, Recipe(default.teacher, HALF), *(Recipe(teacher, 0.0) for teacher in others)]
-    return [*recipes, Recipe(usual, HALF)]
+    own = [default, Recipe(default.teacher, HALF)]
+    others = [teacher for teacher in tried if teacher != default.teacher]
+    if not others:
+        return own
+    return [*own, *(Recipe(teacher, 0.0) for teacher in others[:-1]), Recipe(others[-1], HALF)]

@@ -22,7 +22,7 @@ from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.class_moments import tells
 from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
-from mosaic_fl.server.feature_space import feature_space, with_moments
+from mosaic_fl.server.feature_space import FeatureSpace, feature_space, space_teacher, with_moments
 from mosaic_fl.server.gate import Gate, gate_state, load_gate
 from mosaic_fl.server.growth import AGREEMENT, FOLLOWS, goes_on
 from mosaic_fl.server.joining import sampler_of
@@ -32,7 +32,16 @@ from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.private import require_private
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.server.recipes import ENSEMBLES, TEACHABLE, Recipe, choose, is_in_doubt, label_shares, with_prior
+from mosaic_fl.server.recipes import (
+    ENSEMBLES,
+    TEACHABLE,
+    Recipe,
+    choose,
+    is_in_doubt,
+    label_shares,
+    with_moments_prior,
+    with_prior,
+)
 from mosaic_fl.server.recognition import Recognition, is_measured, recognition
 from mosaic_fl.server.standing import STUDENT, TEACHERS, Tally, sample_accuracies, teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT, Teachers
@@ -91,11 +100,15 @@ def distill(
     sampler = cache(lambda: sampler_of(contributions, device, clients.experts))
     measure = _measure(contributions, clients, sampler, config, device, journal)
     config = with_prior(config, schema, measure)
+    if space is not None and all(c.generator is None for c in contributions):
+        config = with_moments_prior(config, schema)
     settings = config.distill
     has_moments = any(map(tells, contributions))
     has_gate = not (averaging or schema.joins or has_moments) and any(c.generator is not None for c in contributions)
     judged = judge is not None and not is_closed_form(config.models.student)
-    choices = Choices(settings, schema, measure, clients.weights, has_gate, judged, has_moments, space is not None)
+    choices = Choices(
+        settings, schema, measure, clients.weights, has_gate, judged, has_moments, space_teacher(space, contributions)
+    )
     jury = judge if choices.asked else None
     meta = _meta_model(contributions, mixture, sampler, config, device, journal) if choices.needs_meta else None
     best = choices.best(meta=meta is not None)
@@ -106,10 +119,10 @@ def distill(
         teachers = replace(teachers, gate=_gate(contributions, sampler, config, device, journal))
     if {MOMENTS, PRODUCT} & names:
         teachers = with_moments(teachers, contributions, space)
-    pool = journal.stage("pool", lambda _: _pool(contributions, teachers, names, sampler, config, device))
+    pool = journal.stage("pool", lambda _: _pool(contributions, teachers, names, sampler, config, device, space))
     teachers = replace(teachers, bias=pool.tensors["bias"])
     shares = label_shares(settings, measure, clients.weights, [c.client for c in contributions])
-    classroom = Classroom(config, contributions, teachers, pool.tensors, shares, sampler, device, start or {})
+    classroom = Classroom(config, contributions, teachers, pool.tensors, shares, sampler, device, start or {}, space)
     recipe = choices.default(best, classroom.default_recipe(best))
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     recipes = list[Recipe]()
@@ -213,9 +226,10 @@ def _pool(
     sampler: Callable[[], Sampler],
     config: Config,
     device: torch.device,
+    space: FeatureSpace | None,
 ) -> Product:
     """The transfer set, and on it the log-probabilities of each teacher of `names`."""
-    transfer = transfer_set(contributions, config.distill, config.run.seed, device, sampler)
+    transfer = transfer_set(contributions, config.distill, config.run.seed, device, sampler, space)
     evened, answers = teachers.over(names, transfer.samples, device)
     tensors = {f"teacher/{name}": answer for name, answer in answers.items()}
     assert evened.bias is not None

@@ -4,7 +4,7 @@ Moments add up, so this expert is that of the pooled data, whatever the split (F
 samples as they are: the encoder stands before a linear discriminant in closed form.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,15 +12,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.encoders.encoder import Encoder
 from mosaic_fl.encoders.naming import encoder_of
+from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.generators.moments import pool
+from mosaic_fl.exchange.feature_moments import FAMILY
+from mosaic_fl.experts.no_model import has_model
+from mosaic_fl.generators.base import GeneratorSpec
+from mosaic_fl.generators.moments import ClassMoments, pool
+from mosaic_fl.generators.moments.generator import DIAGONAL, FULL
 from mosaic_fl.notes import note
+from mosaic_fl.numerics.devices import AT_ONCE
 from mosaic_fl.numerics.moments import ABSENT, Moments, discriminant
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.class_moments import moments_teacher
-from mosaic_fl.server.teachers import Teachers
+from mosaic_fl.server.teachers import MOMENTS, PRODUCT, Teachers
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +52,12 @@ class EncoderExpert:
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
-    """The merged `moments` of the clients `tellers` in the space of `encoder`; `silent` clients told none."""
+    """The merged `moments` of the clients `tellers` in the space of `encoder`, whose vectors are of
+    `schema`; `silent` clients told none.
+    """
 
     encoder: Encoder
+    schema: Schema
     moments: Moments
     tellers: tuple[int, ...]
     silent: tuple[int, ...]
@@ -54,6 +66,23 @@ class FeatureSpace:
     def expert(self) -> EncoderExpert:
         """The discriminant of the merged moments, behind the encoder."""
         return EncoderExpert(self.encoder, *discriminant(self.moments), self.moments.counts > 0)
+
+    def decoded(self, n: int, kinds: Mapping[str, Kind], stream: Stream) -> Samples:
+        """n pictures of one field: vectors drawn from the Gaussians of the moments, classes evenly, and decoded.
+
+        None of them has a label: what a decoded picture shows is a teacher's word. Raises UsageError without a decoder.
+        """
+        decode = self.encoder.decode
+        if decode is None:
+            raise UsageError(f"encoder {self.encoder.name} decodes nothing")
+        rng = stream.torch()
+        spec = GeneratorSpec(FAMILY, self.encoder.size, DIAGONAL if self.moments.is_diagonal else FULL)
+        gaussians = ClassMoments(spec, self.schema)
+        gaussians.draw_from(self.moments)
+        known = (self.moments.counts > 0).nonzero().flatten()
+        labels = known[torch.randperm(n, generator=rng) % len(known)]
+        parts = [decode(gaussians.sample(part, rng)) for part in labels.split(AT_ONCE)]
+        return Samples(kinds, {next(iter(kinds)): torch.cat(parts)})
 
     @property
     def report(self) -> dict[str, Any]:
@@ -70,6 +99,8 @@ def feature_space(contributions: Sequence[Contribution], own: str = "") -> Featu
     """
     told = [(c, c.moments) for c in contributions if c.moments is not None]
     if not told:
+        if own:
+            note(f"moments.encoder = {own}, and no client told class moments: all is as without them")
         return None
     schema = told[0][1].schema(contributions[0].schema)
     kind: Any = schema.kind
@@ -81,7 +112,17 @@ def feature_space(contributions: Sequence[Contribution], own: str = "") -> Featu
     silent = tuple(c.client for c in contributions if c.moments is None)
     if silent:
         note(f"{_clients(silent)} told no class moments; those of encoder {kind.encoder} are of {_clients(tellers)}")
-    return FeatureSpace(encoder_of(kind, own), moments, tellers, silent)
+    return FeatureSpace(encoder_of(kind, own), schema, moments, tellers, silent)
+
+
+def space_teacher(space: FeatureSpace | None, contributions: Sequence[Contribution]) -> str:
+    """The teacher where the settings leave it open: the product with the experts, or alone where no client has one.
+
+    Empty without moments.
+    """
+    if space is None:
+        return ""
+    return PRODUCT if any(has_model(c.architecture) for c in contributions) else MOMENTS
 
 
 def with_moments(teachers: Teachers, contributions: Sequence[Contribution], space: FeatureSpace | None) -> Teachers:

@@ -10,11 +10,16 @@ from torch import Tensor
 
 from mosaic_fl.domains.dataset import Dataset, pool
 from mosaic_fl.domains.samples import Samples, from_network
+from mosaic_fl.domains.vector import Vector
+from mosaic_fl.encoders.encoding import encode
+from mosaic_fl.encoders.naming import encoder_of, is_made
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.trial import generator_work
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.generators.base import Generator
+from mosaic_fl.generators.mixtures import Mixtures
+from mosaic_fl.generators.moments import ClassMoments
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.privacy.audit.figures import LEAST
@@ -48,6 +53,15 @@ class Nearest:
     first: Tensor
     second: Tensor
     place: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """`moments` of vectors, and members and strangers as such vectors."""
+
+    moments: ClassMoments | Mixtures
+    members: Dataset
+    strangers: Dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +117,22 @@ class Case:
     def rows(self) -> Tensor:
         """Everyone as the rows that distances are measured between: float32 (m + n, d)."""
         return flat(self.everyone.samples, self.fields)
+
+    @cached_property
+    def told(self) -> "Told | None":
+        """The moments that the contribution tells, with members and strangers as the vectors that they are of."""
+        moments = self.contribution.moments
+        if moments is None:
+            generator = self.generator
+            if not isinstance(generator, ClassMoments | Mixtures):
+                return None
+            return Told(generator, self.members, self.strangers)
+        schema = self.contribution.schema
+        kind = moments.schema(schema).kind
+        assert isinstance(kind, Vector)
+        encoder = encoder_of(kind, moments.encoder if is_made(moments.digest) else "")
+        members, strangers = (encode(data, encoder) for data in (self.members, self.strangers))
+        return Told(moments.build(schema, "the contribution"), members, strangers)
 
     @cached_property
     def drawn(self) -> "Draws":

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
+from mosaic_fl.domains.dataset import pool
 from mosaic_fl.generators.mixtures import Mixtures
 from mosaic_fl.generators.moments import ClassMoments
 from mosaic_fl.numerics.moments import Moments, covariance
@@ -18,14 +19,15 @@ def density(case: Case) -> Pair | str:
 
     Of a mixture it is the logarithm of its density. Samples of a class that is not told are left out.
     """
-    generator = case.generator
-    data = case.everyone
-    if isinstance(generator, ClassMoments):
-        scores = -_squared_distances(data.samples.only.double(), data.labels, generator.moments)
-    elif isinstance(generator, Mixtures):
-        scores = _log_densities(data.samples.only.double(), data.labels, generator)
-    else:
+    told = case.told
+    if told is None:
         return NO_MOMENTS
+    data = pool([told.members, told.strangers])
+    vectors = data.samples.only.double()
+    if isinstance(told.moments, ClassMoments):
+        scores = -_squared_distances(vectors, data.labels, told.moments.moments)
+    else:
+        scores = _log_densities(vectors, data.labels, told.moments)
     members, strangers = case.parted(scores)
     return members[~members.isnan()], strangers[~strangers.isnan()]
 

@@ -16,15 +16,15 @@ def tracing(case: Case) -> Pair | str:
     A stranger is left out of its own r, and for each member one stranger is left out, so that both are treated alike.
     Classes with fewer than two strangers, or without moments, are left out.
     """
-    generator = case.generator
-    if not isinstance(generator, ClassMoments):
-        return NO_MOMENTS
-    moments = generator.moments
+    told = case.told
+    if told is None or not isinstance(told.moments, ClassMoments):
+        return NO_MOMENTS if told is None else "it tells mixtures, which have no one mean of a class"
+    moments = told.moments.moments
     members = list[Tensor]()
     strangers = list[Tensor]()
     for label in range(case.contribution.schema.num_classes):
-        ours = case.members.samples.only[case.members.labels == label].double()
-        others = case.strangers.samples.only[case.strangers.labels == label].double()
+        ours = told.members.samples.only[told.members.labels == label].double()
+        others = told.strangers.samples.only[told.strangers.labels == label].double()
         if len(others) < LEAST or not int(moments.counts[label]):
             continue
         left_out = (others.sum(0) - others) / (len(others) - 1)  # row i: the mean without stranger i
