@@ -58,7 +58,10 @@ def check_data(site: SiteFile) -> None:
     from mosaic_fl.models import trust, trust_own
     from mosaic_fl.numerics.devices import find_device
     from mosaic_fl.registries import name_generator
+    from mosaic_fl.storage.keys import read_key
 
+    if site.sign:
+        read_key(site.sign)
     for spec in site.trust:
         trust_own(spec)
     if site.generator:

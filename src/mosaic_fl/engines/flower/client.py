@@ -22,6 +22,7 @@ from mosaic_fl.config.privacy_checks import of_site
 from mosaic_fl.encoders.naming import AUTO, require_built_in
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
 from mosaic_fl.engines.flower.memory import Memory
+from mosaic_fl.engines.flower.signing import sign
 from mosaic_fl.engines.flower.turn import alone
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import (
@@ -42,6 +43,7 @@ from mosaic_fl.experts.answers.form import NoAnswersError
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.release import release
 from mosaic_fl.storage.files import sha256, write_atomic
+from mosaic_fl.storage.keys import PrivateKey
 from mosaic_fl.training.monitor import deaf
 
 HELLO = "hello"
@@ -62,7 +64,7 @@ class Desk:
     """Where a client works: its data, its device, and the folder of its memory (None: no memory).
 
     `privacy` is what the site itself demands, with ε = 0 nothing. With an ε nothing but noisy contributions leaves it,
-    whatever a server asks for.
+    whatever a server asks for. `signer` signs each answer, with None nobody does.
     """
 
     client: int
@@ -70,9 +72,13 @@ class Desk:
     device: torch.device
     folder: Path | None = None
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    signer: PrivateKey | None = None
 
     def answer(self, request: Request) -> Answer:
-        """The answer to a request. Never raises, since Flower waits forever for a client without an answer."""
+        """The answer to a request, signed. Never raises, since Flower waits forever for a client without an answer."""
+        return sign(self._unsigned(request), self.signer)
+
+    def _unsigned(self, request: Request) -> Answer:
         draft = Answer(request.run, request.digest, self.client)
         try:
             if request.task == HELLO:  # also during other work

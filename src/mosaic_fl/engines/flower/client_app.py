@@ -15,6 +15,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.models import trust, trust_own
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.storage.keys import read_key
 
 
 def site_desk(node_config: Any) -> Desk:
@@ -24,7 +25,8 @@ def site_desk(node_config: Any) -> Desk:
         raise UsageError("this node was started without a site file: use mosaic deploy client")
     site = load_site(Path(path))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
-    return Desk(site.client, lambda: open_site(site), find_device(site.device), site.folder, site.privacy)
+    signer = None if site.sign is None else read_key(site.sign)
+    return Desk(site.client, lambda: open_site(site), find_device(site.device), site.folder, site.privacy, signer)
 
 
 @lru_cache(maxsize=1)

@@ -61,6 +61,7 @@ class SiteFile(ReadingConfig):
     epsilon: float = Field(0.0, ge=0, le=100, description="the largest ε of what leaves this site; 0: no privacy")
     delta: float = Field(1e-5, gt=0, le=0.01, description="the largest δ of it")
     clip: float = Field(0.0, ge=0, description="longest vector that counts, public; 0: that of the encoder")
+    sign: Path | None = Field(None, description="private key of mosaic keys new, which signs what leaves this site")
     server: ServerPart
 
     @property
@@ -99,7 +100,7 @@ def _resolve_paths(path: Path, tree: dict[str, Any]) -> None:
     tree.setdefault("folder", f"{real.stem}-client")
     server = tree.get("server")
     for table, keys in (
-        (tree, ("data", "folder", "classes_file", "schema_file")),
+        (tree, ("data", "folder", "classes_file", "schema_file", "sign")),
         (server if isinstance(server, dict) else {}, ("certificate", "key")),
     ):
         for key in keys:
@@ -133,7 +134,7 @@ def _require_valid(path: Path, site: SiteFile) -> None:
     encoder = Path(site.encoder) if is_onnx_file(site.encoder) else None
     for key, source in (
         ("data", site.data), ("model", model), ("encoder", encoder), ("classes_file", site.classes_file),
-        ("schema_file", site.schema_file),
+        ("schema_file", site.schema_file), ("sign", site.sign),
         ("server.certificate", site.server.certificate), ("server.key", site.server.key),
     ):  # fmt: skip
         if source is None:
