@@ -120,7 +120,10 @@ def contribute(
 
 
 def _prototypes(site: Site, train: Dataset, expert: Classifier | None, config: Config) -> Prototypes:
-    if expert is None:
+    """Of vectors their centres, whatever the expert is, so that all sites' prototypes lie in one space."""
+    if train.schema.is_space and config.prototypes.per_class:
+        expert = None
+    elif expert is None:
         return no_prototypes()
     return prototypes(expert, train, config.prototypes, Stream(config.run.seed, "prototypes", site.client))
 

@@ -13,6 +13,7 @@ from mosaic_fl.client.private_plan import generator_steps as private_generator_s
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.experts.answers.kind import is_black_box
+from mosaic_fl.experts.closed_form import NETWORK_NAME
 from mosaic_fl.experts.private_training import steps_for_rate
 from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.foreign import is_network
@@ -91,8 +92,9 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
             jobs += _fit(family, share, config)
         if others:
             jobs.append(Job("generator", Unit("fixed"), COMPARISON * (1 + len(others))))
-    if config.prototypes.per_class and is_network(share.architecture):
-        jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
+    if config.prototypes.per_class and (schema.is_space or is_network(share.architecture)):
+        name = NETWORK_NAME if schema.is_space else share.architecture
+        jobs.append(Job("generator", Unit("prototypes", name), share.samples))
     if config.moments.encoder:
         jobs.append(Job("generator", Unit("encode", config.moments.encoder), share.samples))
     size = contribution_bytes(share.architecture, schema, share.counts, config, spec)
