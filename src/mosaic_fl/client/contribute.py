@@ -65,12 +65,12 @@ def contribute(
     A validation split is held out first, and neither network learns from it. `monitor(stage)` gives the listener for
     the stages "train" and "generator". All randomness comes from (config.run.seed, stage, client). Raises UsageError,
     before any training, where the generator of the settings cannot be trained here, or nothing reads its prototypes.
-    With ε in the settings it is one noisy release instead: see `private`.
+    With ε in the settings all of it is noisy instead: see `private`.
     """
     if config.privacy.epsilon:
         if start is not None or trained is not None:
             raise UsageError("a private contribution begins from nothing that was trained: set rounds.warm_up = 0")
-        return contribute_privately(site.client, site.data, site.architecture, config, monitor)
+        return contribute_privately(site.client, site.data, site.architecture, config, monitor, device=device)
     check_prototypes(config)
     train, validation = split(site, config)
     if train.schema.joins:
@@ -120,7 +120,10 @@ def contribute(
 
 
 def _prototypes(site: Site, train: Dataset, expert: Classifier | None, config: Config) -> Prototypes:
-    if expert is None:
+    """Of vectors their centres, whatever the expert is, so that all sites' prototypes lie in one space."""
+    if train.schema.is_space and config.prototypes.per_class:
+        expert = None
+    elif expert is None:
         return no_prototypes()
     return prototypes(expert, train, config.prototypes, Stream(config.run.seed, "prototypes", site.client))
 
