@@ -16,7 +16,10 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
 from test_private_contribution import clouds
 
-OTHERS = {"delta": 1e-6, "clip": 4.0, "counts": 0.1, "squares": 0.2}
+OTHERS = {
+    "delta": 1e-6, "clip": 4.0, "counts": 0.1, "squares": 0.2, "expert": 0.4, "latents": 0.2, "rate": 0.1,
+    "gradient": 2.0, "lr": 0.02,
+}  # fmt: skip
 
 
 def test_every_setting_is_tested_here() -> None:
@@ -68,9 +71,7 @@ def test_the_commands_refuse_it_before_they_read_anything(tmp_path: Path, capsys
         line = fails(capsys, "run", "--method", "fedcgs", "--engine", engine, *own)
         assert "method fedcgs sends more" in line
     contributing = ["contribute", "--client", "0", "--classes", "3", *own]
-    assert "model 'mlp:8' has no noise" in fails(capsys, *contributing, "--model", "mlp:8")
-    assert "generator cvae has no noise" in fails(
-        capsys, *contributing, "--model", "discriminant", "--generator", "cvae"
-    )
+    assert "model 'random_forest' has no noise" in fails(capsys, *contributing, "--model", "random_forest")
+    assert "not from generator cvae" in fails(capsys, *contributing, "--model", "discriminant", "--generator", "cvae")
     assert not (tmp_path / "r").exists()
     assert not (tmp_path / "d.npz.site-log.jsonl").exists()

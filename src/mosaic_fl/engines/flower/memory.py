@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
-from mosaic_fl.client.private import with_expert
+from mosaic_fl.client.private import with_model
+from mosaic_fl.config.model_names import CLOSED_FORMS, NO_MODEL
 from mosaic_fl.engines.flower import answer_file
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import TaskResult
@@ -99,7 +100,10 @@ class Memory:
         if path is None:
             return None
         contribution = Contribution.from_bytes(container.read_bytes(path), str(path))
-        return with_expert(replace(contribution, client=self.site.client), self.site.architecture).to_bytes()
+        contribution = replace(contribution, client=self.site.client)
+        if self._follows:
+            contribution = with_model(contribution, self.site.architecture)
+        return contribution.to_bytes()
 
     def release_digest(self) -> str:
         """The SHA-256 of that contribution as it was first made, by which the ledger knows its noise; "" for none."""
@@ -132,11 +136,19 @@ class Memory:
                 _forget(list(path.parent.glob("*.outputs")))
                 container.write(path, "outputs", {}, {"outputs": outputs, "labels": labels})
 
+    @property
+    def _follows(self) -> bool:
+        """Whether the site's model follows from noisy sums of its data, whichever it is."""
+        return self.site.architecture in (*CLOSED_FORMS, NO_MODEL)
+
     def _releases(self) -> list[Path]:
-        """Its file: of the site's data and privacy, and of no run or model; then that of version 0.10, of a model."""
+        """Its file: of the site's data and privacy, and of no run; then that of version 0.10, also of a model.
+
+        A network has learnt by noise of its own, so its release is of the model, too.
+        """
         if self.folder is None:
             return []
-        digests = (self.site.data_digest, self.site.digest)
+        digests = (self.site.data_digest, self.site.digest) if self._follows else (self.site.digest,)
         names = [sha256(digest.encode(), self.demand.encode())[:32] for digest in digests]
         return [self.folder / "released" / f"{name}.contribution" for name in names]
 
