@@ -174,13 +174,16 @@ def test_a_statement_out_of_range_is_refused(value: float) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"generator.family": "cvae"}, "generator cvae has no noise"),
+        ({"generator.family": "flow"}, "generator flow has no noise"),
         ({"prototypes.per_class": 5}, "prototypes have no noise"),
         ({"rounds.warm_up": 1}, "rounds of averaging"),
         ({"rounds.fine_tune": 1}, "rounds of averaging"),
         ({"distill.choose": True}, "exact scores"),
         ({"experts.kind": "class_average"}, "class_average"),
-        ({"models.clients": ["mlp:8"]}, "model 'mlp:8' has no noise"),
+        ({"models.clients": ["random_forest"]}, "model 'random_forest' has no noise"),
+        ({"models.clients": ["fusion:8"]}, "model 'fusion:8' has no noise"),
+        ({"generator.family": "cvae"}, "model discriminant follows from class moments, not from generator cvae"),
+        ({"train.proximal": 0.1}, "no proximal term"),
         ({"run.method": "fedavg"}, "method fedavg sends more"),
     ],
 )
@@ -247,8 +250,8 @@ def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pyt
     assert json.loads((tmp_path / "global" / "result.json").read_text())["privacy"]["epsilon"] == 60
     line = fails(capsys, "distill", *files, "--set", "privacy.epsilon=1", "--out", str(tmp_path / "g2"))
     assert "this run asks for ε = 1" in line
-    line = fails(capsys, "run", "--epsilon", "1", "--models", "cnn:8", "--out", str(tmp_path / "r2"))
-    assert "model 'cnn:8' has no noise" in line
+    line = fails(capsys, "run", "--epsilon", "1", "--models", "xgboost", "--out", str(tmp_path / "r2"))
+    assert "model 'xgboost' has no noise" in line
     np.savez(tmp_path / "own.npz", features=clouds().samples.only.numpy(), labels=clouds().labels.numpy())
     own = ("--preset", "encoder", "--data", str(tmp_path / "own.npz"), "--encoder", "", "--epsilon", "1")
     assert "set privacy.clip" in fails(capsys, "run", *own, "--out", str(tmp_path / "r3"))
@@ -258,7 +261,11 @@ def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     "words",
-    [("--set", "privacy.delta=1e-6"), ("--set", "privacy.clip=6"), ("--epsilon", "0", "--set", "privacy.delta=0.01")],
+    [
+        ("--set", "privacy.delta=1e-6"),
+        ("--set", "privacy.clip=6"),
+        ("--set", "privacy.epsilon=0", "--set", "privacy.delta=0.01"),
+    ],
 )
 def test_privacy_without_an_epsilon_is_told_and_nothing_is_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]

@@ -104,6 +104,7 @@ def contribute(
     from mosaic_fl.client.audit_gate import pass_gate, trainer
     from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make_contribution
+    from mosaic_fl.client.private_plan import check_plan
     from mosaic_fl.encoders.reading import load_own
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.experts.reading import check_fields
@@ -114,6 +115,7 @@ def contribute(
     from mosaic_fl.report.benefit import own_figure
     from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
+    from mosaic_fl.runs.privacy import note_weak_signal, private_architecture
     from mosaic_fl.storage.stopwatch import CLIENTS, Stopwatch
     from mosaic_fl.training.monitor import Recorder
 
@@ -122,9 +124,12 @@ def contribute(
     with waiting(console, f"reading {data}"):
         place = find_device(config.run.device)
         samples = load_own(data, config.data, federation, schema, place)
-    spec = trust(model)
+    spec = private_architecture(trust(model), config)
     check_fields(spec, samples.schema, samples.samples.fields)
     site = Site(client, samples, spec)
+    if config.privacy.epsilon:
+        check_plan(samples.schema, spec, config)
+        note_weak_signal(site, config)
     if limit is not None:
         usual = config
         config = fit(usual, limit, lambda: foresee_contribution(site, usual, place), CONTRIBUTION)

@@ -65,12 +65,12 @@ def contribute(
     A validation split is held out first, and neither network learns from it. `monitor(stage)` gives the listener for
     the stages "train" and "generator". All randomness comes from (config.run.seed, stage, client). Raises UsageError,
     before any training, where the generator of the settings cannot be trained here, or nothing reads its prototypes.
-    With ε in the settings it is one noisy release instead: see `private`.
+    With ε in the settings all of it is noisy instead: see `private`.
     """
     if config.privacy.epsilon:
         if start is not None or trained is not None:
             raise UsageError("a private contribution begins from nothing that was trained: set rounds.warm_up = 0")
-        return contribute_privately(site.client, site.data, site.architecture, config, monitor)
+        return contribute_privately(site.client, site.data, site.architecture, config, monitor, device=device)
     check_prototypes(config)
     train, validation = split(site, config)
     if train.schema.joins:
