@@ -69,7 +69,7 @@ class Place:
         path = folder / "site.toml"
         signs = f'sign = "{values["sign"]}"\n' if "sign" in values else ""
         own = f'data = "data.parquet"\nmodel = "{values["model"]}"\nclasses = 10\n'
-        path.write_text(f"client = {k}\n{signs}{own}\n[server]\n{server}")
+        path.write_text(f"client = {k}\n{signs}{own}\n[limits]\nfigures = true\n\n[server]\n{server}")
         return path
 
     def server(self, *words: str, clients: int = 2, out: str = "run") -> "subprocess.Popen[str]":

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,9 +45,16 @@ class Site:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what its answers depend on: its architecture, and its data with their schema."""
+        return self._digest([self.architecture, self.data.schema.to_json()])
+
+    @cached_property
+    def data_digest(self) -> str:
+        """SHA-256 of its data with their schema, whatever its model: by it the site's ledger knows the data."""
+        return self._digest(self.data.schema.to_json())
+
+    def _digest(self, about: Any) -> str:
         tensors = (*to_tensors(self.data.samples, "").values(), self.data.labels)
-        about = json.dumps([self.architecture, self.data.schema.to_json()])
-        return sha256(about.encode(), *(tensor.contiguous().reshape(-1).numpy().data for tensor in tensors))
+        return sha256(json.dumps(about).encode(), *(part.contiguous().reshape(-1).numpy().data for part in tensors))
 
 
 def contribute(

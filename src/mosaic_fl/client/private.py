@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -14,6 +14,7 @@ from mosaic_fl.config.model_names import NO_MODEL
 from mosaic_fl.config.privacy_checks import check_private
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.encoders.encoding import encode
+from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, no_prototypes
 from mosaic_fl.exchange.feature_moments import moments_encoder, of_moments
 from mosaic_fl.experts.closed_form import NETWORK_NAME, closed_form_state, is_closed_form
@@ -96,6 +97,21 @@ def contribute_privately(
         privacy=statement,
         moments=told,
     )
+
+
+def with_model(sent: Contribution, model: str) -> Contribution:
+    """A private contribution of noisy sums with the closed form `model` of these, or none, which costs no further ε.
+
+    So a site that changes its model makes no second release. Raises UsageError for one without noisy sums.
+    """
+    if model == NO_MODEL:
+        return replace(sent, architecture=NO_MODEL, expert=without_model(sent.class_counts))
+    generator = sent.build_generator()
+    if not isinstance(generator, NoisyClassMoments):
+        raise UsageError("the private contribution of these data has no noisy class moments: no model follows from it")
+    with torch.random.fork_rng(devices=[]):
+        expert = closed_form_state(model, sent.schema, generator.moments)
+    return replace(sent, architecture=NETWORK_NAME, expert=expert)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,16 @@ class PrivacyConfig(ReadSection):
             )
         return self
 
+    @model_validator(mode="after")
+    def _noise_or_no_setting_of_it(self) -> Self:
+        """Without an ε no setting of noise does anything, and all would leave as it is."""
+        fields = type(self).model_fields
+        idle = [name for name, value in self if name != "epsilon" and value != fields[name].default]
+        if idle and not self.epsilon:
+            names = ", ".join(f"privacy.{name}" for name in idle)
+            raise ValueError(f"{names} without an epsilon above 0 adds no noise: set privacy.epsilon, too")
+        return self
+
     @property
     def shares(self) -> tuple[float, float, float]:
         """Of counts, sums and squares, which sum to 1."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from mosaic_fl.config import Config
 from mosaic_fl.config.model_names import CLOSED_FORMS, JOINING, NO_MODEL, is_network
 from mosaic_fl.config.privacy import PrivacyConfig
-from mosaic_fl.errors import UsageError, excerpt
+from mosaic_fl.errors import RefusalError, UsageError, excerpt
 
 PRIVATE_GENERATORS = ("auto", "moments", "cvae", "none")
 """The settings of `generator.family` whose generators learn from noisy sums, or by noisy steps."""
@@ -75,12 +75,12 @@ def of_site(wish: PrivacyConfig, own: PrivacyConfig) -> PrivacyConfig:
     """The privacy of a deployed site with `own` settings in its file, where a server has those of `wish`.
 
     The site's own stand as they are, shares included: so no server gets a second release of the same data by other
-    settings. Raises UsageError where the server wants privacy and the site has none, or wants a smaller ε or δ.
+    settings. Raises RefusalError where the server wants privacy and the site has none, or wants a smaller ε or δ.
     """
     if wish.epsilon and not own.epsilon:
-        raise UsageError("the server asks for differential privacy: set epsilon and delta in this site's own file")
+        raise RefusalError("the server asks for differential privacy: set epsilon and delta in this site's own file")
     if wish.epsilon and (wish.epsilon < own.epsilon or wish.delta < own.delta):
-        raise UsageError(
+        raise RefusalError(
             f"the server asks for ε = {wish.epsilon:g}, δ = {wish.delta:g}, and this site's file says "
             f"{own.epsilon:g}, {own.delta:g}: lower epsilon or delta there"
         )

@@ -8,6 +8,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.generators.moments import NoisyClassMoments
 from mosaic_fl.numerics.gaussian_mechanism import noise_multiplier
+from mosaic_fl.storage import container
 
 SLACK = 1e-5  # of the float32 in which a contribution tells its noise
 MOST_EPSILON = 100.0
@@ -56,6 +57,12 @@ class Part:
             ):
                 return cls(of, float(noise), float(rate), steps)
         raise UsageError("its statement of privacy has a part that is none")
+
+
+def stated(content: bytes) -> "Statement | None":
+    """What the bytes of a site's own contribution say of their privacy."""
+    manifest, _ = container.unpack(content, "contribution", "its own contribution")
+    return Statement.from_json(manifest["privacy"]) if "privacy" in manifest else None
 
 
 @dataclass(frozen=True)
