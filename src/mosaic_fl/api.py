@@ -21,6 +21,7 @@ from mosaic_fl.arguments import (
     idle_settings,
     names,
     numbers,
+    own_custody,
     require_contributions,
     require_data,
     settings_of,
@@ -30,6 +31,7 @@ from mosaic_fl.arguments import (
 from mosaic_fl.client.audit_gate import pass_gate, trainer
 from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.client.contribute import contribute as contribute_site
+from mosaic_fl.client.sending import admit, record
 from mosaic_fl.comparison.grid import Grid
 from mosaic_fl.comparison.plan import make_plan
 from mosaic_fl.comparison.run_grid import run_grid
@@ -84,6 +86,8 @@ def contribute(
     settings: dict[str, Any] | None = None,
     seed: int | None = None,
     device: str | torch.device | None = None,
+    limits: str | Path | None = None,
+    log: str | Path | None = None,
 ) -> Contribution:
     """At a client: train on private data. Only the returned contribution leaves the client.
 
@@ -92,10 +96,13 @@ def contribute(
     `classes` is the number of classes in the whole federation, or their names. Each site has its own number `client`.
     `settings` are those of `mosaic config`, as {"generator.steps": 500}; of the section `[data]` only `validation` has
     an effect, because the rest says what a simulation reads. `seed` (0) and `device` (auto) are short for run.seed and
-    run.device. Raises UsageError for data, models or settings that cannot be used, MosaicError where training diverges.
+    run.device. `limits` is a file with the site's table [limits], and `log` the file of all that leaves, by which they
+    count: what is returned is in it. Without `limits` there are none. Raises UsageError for data, models or settings
+    that cannot be used or that the limits forbid, MosaicError where training diverges or the audit's gate refuses.
     """
     number = client_number(client)
-    config = _config(settings, seed, device)
+    custody = own_custody(limits, log)
+    config = custody.with_gate(_config(settings, seed, device))
     if isinstance(images, Dataset):
         if any(argument is not None for argument in (labels, classes, value_range)):
             raise UsageError("a Dataset has labels, classes and values of its own: give them where it is made")
@@ -115,10 +122,12 @@ def contribute(
         site = Site(number, data, architecture)
         start = common_start(config, architecture, data.schema)
         place = find_device(config.run.device)
+        admit(custody, site, config, place)
         made = contribute_site(site, config, place, lambda stage: Recorder(stage, number), start)
         made, found = pass_gate(site, made, config, trainer(place), "off")
     if found is not None and not found.passes:
         note(f"the contribution {found.summary}")
+    record(custody, site, made, made.to_bytes())
     return made
 
 

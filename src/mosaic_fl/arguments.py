@@ -9,12 +9,14 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from mosaic_fl.client.custody import Custody
+from mosaic_fl.config.site_limits import read_limits
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.exchange.contribution import MAX_CLIENT, Contribution
 from mosaic_fl.experts.answers.function import BlackBox, FunctionExpert
 from mosaic_fl.experts.kind import Expert
-from mosaic_fl.storage.files import require_path
+from mosaic_fl.storage.files import require_path, require_writable
 
 DATA_SECTION = "data."
 """Settings that begin so say which data a command reads."""
@@ -50,6 +52,19 @@ def client_number(client: object) -> int:
     if number is None or not 0 <= number <= MAX_CLIENT:
         raise UsageError(f"client is {excerpt(client)}: give each site another whole number in 0..{MAX_CLIENT}")
     return number
+
+
+def own_custody(limits: object, log: object) -> Custody:
+    """The custody of `contribute`: a file with limits, and one for what leaves; raises UsageError for no such files."""
+    places = {"limits": limits, "log": log}
+    for name, value in places.items():
+        if value is not None and not isinstance(value, str | Path):
+            raise UsageError(f"{name}={excerpt(value)}: it is the path of a file")
+    if limits is not None and log is None:
+        raise UsageError("limits= counts what has left by a log: give log= as well, a file to write")
+    if log is not None:
+        require_writable(Path(str(log)))
+    return Custody(None if limits is None else read_limits(Path(str(limits))), None if log is None else Path(str(log)))
 
 
 def black_boxes(contributions: Sequence[Contribution], answer: object) -> dict[int, Expert]:

@@ -23,6 +23,10 @@ class RefusalError(UsageError):
     """A request beyond a site's own limits. Its text has names of settings and numbers alone, so the server sees it."""
 
 
+class GateError(MosaicError):
+    """What a site made, and its audit does not let leave."""
+
+
 class WaitingError(MosaicError):
     """Work that stops until something arrives, and then goes on: no fault (exit code 3)."""
 

@@ -82,5 +82,7 @@ def _words(values: Mapping[str, Any]) -> str:
         case {"event": "sent", "kind": kind, "to": to, "bytes": size, "content": content}:
             cost = f", ε = {values['epsilon']:g}, δ = {values['delta']:g}" if "epsilon" in values else ""
             fields = f" ({', '.join(values['fields'])})" if "fields" in values else ""
-            return f"sent a {kind}{fields} to {to}: {size} bytes{cost}, SHA-256 {str(content)[:SHORT]}"
+            article = "an" if str(kind)[:1] in "aeiou" else "a"
+            audit = f"; its audit: it {values['audit']}" if "audit" in values else ""
+            return f"sent {article} {kind}{fields} to {to}: {size} bytes{cost}, SHA-256 {str(content)[:SHORT]}{audit}"
     return json.dumps(dict(values))

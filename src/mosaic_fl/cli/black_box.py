@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
+from mosaic_fl.cli.custody import LimitsFile, answering, release_answer
 from mosaic_fl.cli.keys import KeyFile, key_in
 from mosaic_fl.cli.options import Force, words
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import require_file
 
+AnswerLog = Annotated[
+    Path | None, typer.Option("--log", metavar="FILE", help="of all that leaves; --limits counts by it")
+]
 FORMS = ("auto", "probabilities", "logits", "labels")
 
 
@@ -63,6 +67,8 @@ def answer(
     ] = None,
     key: KeyFile = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
+    limits: LimitsFile = None,
+    log: AnswerLog = None,
     force: Force = False,
 ) -> None:
     """At a site: answer a query of the server with a model that stays here."""
@@ -72,15 +78,19 @@ def answer(
     require_file(query)
     path = Path(model)
     require_free(out, force, query, *([path] if path.exists() else []))
+    custody, holder = answering(limits, log, model, query, out)
     from mosaic_fl.client.answering import answer_by_name
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.exchange.query import Query
     from mosaic_fl.numerics.devices import find_device
+    from mosaic_fl.storage.files import write_atomic
 
     place = find_device(device)
     asked = Query.load(query)
     with one_thread():
         made = answer_by_name(asked, model, classes=classes, form=form, device=place, key=key_in(key))
-    made.save(out)
-    size = f"{out.stat().st_size:,} bytes"
+    content = made.to_bytes()
+    release_answer(custody, holder, content, len(asked.samples), limits)
+    write_atomic(out, content)
+    size = f"{len(content):,} bytes"
     print(f"{out}: {size} · {made.answers.form} of {len(asked.samples):,} samples · {len(made.classes)} classes")

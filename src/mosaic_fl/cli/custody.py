@@ -13,14 +13,15 @@ from mosaic_fl.storage.files import require_place, require_writable
 
 if TYPE_CHECKING:
     from mosaic_fl.client.contribute import Site
-    from mosaic_fl.client.custody import Custody
+    from mosaic_fl.client.custody import Custody, Holder
     from mosaic_fl.exchange.contribution import Contribution
 
 LimitsFile = Annotated[
     Path | None, typer.Option("--limits", metavar="FILE", help="what may leave: its table [limits] (docs/privacy.md)")
 ]
 LogFile = Annotated[
-    Path | None, typer.Option("--log", metavar="FILE", help="of all that leaves [with --epsilon: beside --data]")
+    Path | None,
+    typer.Option("--log", metavar="FILE", help="of all that leaves [with --epsilon, --limits: beside --data]"),
 ]
 
 
@@ -32,42 +33,72 @@ def custody_of(
 
     own = SiteLimits() if limits is None else read_limits(limits)
     place = data.resolve()
-    if log is None and config.privacy.epsilon:
+    if log is None and (config.privacy.epsilon or limits is not None):
         log = place.with_name(f"{place.name}.site-log.jsonl")
     if log is not None:
-        if log.resolve() == out.resolve() or (log.exists() and reads(data, log)):
-            raise UsageError(f"{log} is --out, or what this command reads: choose another --log")
-        try:
-            (require_place if dry_run else require_writable)(log)
-        except UsageError as error:
-            raise UsageError(f"the log of what leaves: {error}".replace("--out", "--log")) from error
+        _require_log(log, out, data, dry_run=dry_run)
     return Custody(own, log, str(place), str(out))
+
+
+def answering(limits: Path | None, log: Path | None, model: str, query: Path, out: Path) -> tuple["Custody", "Holder"]:
+    """The custody of a site that answers a query, and the model that does.
+
+    Raises UsageError, before any work, where the limits forbid an answer, and where nothing could count them.
+    """
+    from mosaic_fl.client.custody import ANSWER, Custody, ModelAlone
+
+    if limits is not None and log is None:
+        raise UsageError(f"{limits}: limits.queries counts answers by a log: give --log FILE, too")
+    if log is not None:
+        _require_log(log, out, query, dry_run=False)
+    file = Path(model)
+    place = str(file.resolve()) if file.exists() else model
+    custody = Custody(SiteLimits() if limits is None else read_limits(limits), log, place, str(out))
+    holder = ModelAlone(place)
+    try:
+        custody.check_gate(ANSWER)
+        custody.foresee(holder, ANSWER, None)
+    except RefusalError as error:
+        raise _with_file(error, limits) from error
+    return custody, holder
+
+
+def release_answer(custody: "Custody", holder: "Holder", content: bytes, samples: int, file: Path | None) -> None:
+    """Log that an answer to a query of so many `samples` leaves; raises UsageError where so many have left."""
+    from mosaic_fl.client.custody import ANSWER
+
+    try:
+        custody.release(holder, ANSWER, content, None, samples=samples)
+    except RefusalError as error:
+        raise _with_file(error, file) from error
+
+
+def _require_log(log: Path, out: Path, data: Path, *, dry_run: bool) -> None:
+    if log.resolve() == out.resolve() or (log.exists() and reads(data, log)):
+        raise UsageError(f"{log} is --out, or what this command reads: choose another --log")
+    try:
+        (require_place if dry_run else require_writable)(log)
+    except UsageError as error:
+        raise UsageError(f"the log of what leaves: {error}".replace("--out", "--log")) from error
 
 
 def check(custody: "Custody", site: "Site", config: Config, file: Path | None) -> None:
     """Raise UsageError, before any work, for what the limits forbid, or a budget that is spent."""
-    from mosaic_fl.client.custody import CONTRIBUTION
-    from mosaic_fl.exchange.privacy import Statement
+    from mosaic_fl.client.sending import admit
     from mosaic_fl.numerics.devices import find_device
 
-    privacy = config.privacy
-    statement = Statement(privacy.epsilon, privacy.delta) if privacy.epsilon else None
     try:
-        custody.check(site, config, find_device(config.run.device), CONTRIBUTION)
-        custody.foresee(site, CONTRIBUTION, statement)
+        admit(custody, site, config, find_device(config.run.device))
     except RefusalError as error:
         raise _with_file(error, file) from error
-    custody.read(site)
 
 
 def release(custody: "Custody", site: "Site", contribution: "Contribution", content: bytes, file: Path | None) -> None:
     """Log that the contribution leaves; raises UsageError where a budget does not allow it."""
-    from mosaic_fl.client.custody import CONTRIBUTION
-    from mosaic_fl.exchange.contents import present
+    from mosaic_fl.client.sending import record
 
-    fields = [item.name for item in present(contribution) if item.name != "validation"]
     try:
-        custody.release(site, CONTRIBUTION, content, contribution.privacy, fields=fields)
+        record(custody, site, contribution, content)
     except RefusalError as error:
         raise _with_file(error, file) from error
 

@@ -102,6 +102,7 @@ def contribute(
     federation = number_or_names(classes, classes_file)
     existing(data)
     custody = custody_of(limits, log, data, out, config, dry_run=dry_run)
+    config = custody.with_gate(config)
     simulated = [name for name in parse_settings(settings) if name.startswith(("data.", "partition."))]
     if idle := [name for name in simulated if name not in SITE_SETTINGS]:
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")

@@ -11,7 +11,7 @@ from mosaic_fl.client.contribute import Site, common_start, contribute, split
 from mosaic_fl.config import Config
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.errors import MosaicError
+from mosaic_fl.errors import GateError
 from mosaic_fl.exchange.audited import Audited, not_audited
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.base import MERGED, PRODUCT
@@ -51,7 +51,7 @@ def pass_gate(
     """The contribution as it may leave, and what its audit found; None without one.
 
     `usual` is what `audit.gate = auto` means here. Where the settings name a gate, or `accepted` a reason to take the
-    risk, the contribution says what was found. Raises MosaicError where the gate refuses.
+    risk, the contribution says what was found. Raises GateError where the gate refuses.
     """
     gate = usual if config.audit.gate == "auto" else config.audit.gate
     if gate == "off" and not accepted:
@@ -64,7 +64,7 @@ def pass_gate(
     elif accepted:
         found = replace(found, accepted=accepted)
     elif gate == "refuse" and not found.passes:
-        raise MosaicError(f"nothing leaves: {refusal(found, contribution)}")
+        raise GateError(f"nothing leaves: {refusal(found, contribution)}")
     if config.audit.gate == "auto" and not accepted:
         return contribution, found
     return replace(contribution, audit=found), found
@@ -85,8 +85,8 @@ def refusal(found: Audited, contribution: Contribution) -> str:
     samples = int(contribution.class_counts.sum())
     ways = f"{WAYS[found.on]}; " if found.on in WAYS else ""
     return (
-        f"the contribution {found.summary}. What helps: {ways}more samples than {samples:,}; or take the risk, with "
-        "--accept-risk REASON, which the server is told"
+        f"the contribution {found.summary}. What helps: {ways}more samples than {samples:,}; or take the risk, which "
+        "the server is told: --accept-risk REASON (of a deployed site: gate = warn)"
     )
 
 

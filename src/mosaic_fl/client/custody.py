@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -39,6 +39,26 @@ BEHIND: Mapping[str, int] = {"moments": LEAST, "cart": 10, "marginals": 10, "exa
 """Least samples behind each number of a family. Networks are of all samples at once, and have no such number."""
 
 
+class Holder(Protocol):
+    """What something leaves of: the data of a site, or a model alone, whose data are elsewhere (no digest)."""
+
+    @property
+    def data_digest(self) -> str:
+        """Of the samples."""
+
+    @property
+    def architecture(self) -> str:
+        """Of the model."""
+
+
+@dataclass(frozen=True)
+class ModelAlone:
+    """A model by its name or place, which answers queries."""
+
+    architecture: str
+    data_digest: str = ""
+
+
 @dataclass(frozen=True)
 class Custody:
     """The `limits` of a site (None: a simulation, which has none), and its `log` (None: nothing is written).
@@ -58,6 +78,20 @@ class Custody:
         """Whether figures of validation and training may leave."""
         return self.limits is None or self.limits.figures
 
+    @property
+    def demand(self) -> str:
+        """What the site asks of every contribution's audit; empty without a gate. What was made for another is old."""
+        limits = self.limits
+        if limits is None or limits.gate == "off":
+            return ""
+        return f"{limits.gate} {limits.auc:g} {limits.small_auc:g}"
+
+    def with_gate(self, config: Config) -> Config:
+        """The settings with the site's own gate, where that is the stricter one."""
+        if self.limits is None:
+            return config
+        return config.model_copy(update={"audit": self.limits.audit(config.audit)})
+
     def check(self, site: Site, config: Config, device: torch.device, kind: str) -> None:
         """Raise RefusalError for what the site's limits forbid, before any work; `kind` is what would leave."""
         limits = self.limits
@@ -73,6 +107,8 @@ class Custody:
         black_box = is_black_box(site.architecture)
         if not limits.expert and not config.privacy.epsilon and not black_box and kind in (CONTRIBUTION, ROUND):
             raise RefusalError(f"limits.expert = false, and a {kind} has weights of the site's model")
+        if not config.privacy.epsilon:
+            self.check_gate(ANSWER if black_box and kind == CONTRIBUTION else kind)
         if kind in (CONTRIBUTION, ROUND):
             self._check_steps(limits, "train.max_steps", config.train.max_steps)
         if kind == CONTRIBUTION:
@@ -83,7 +119,7 @@ class Custody:
             if config.moments.encoder:
                 self._check_behind(limits, f"moments.encoder = {config.moments.encoder}", LEAST)
 
-    def foresee(self, site: Site, kind: str, statement: Statement | None) -> None:
+    def foresee(self, site: Holder, kind: str, statement: Statement | None) -> None:
         """Raise RefusalError, before any work, where the budgets do not allow that something new leaves."""
         if self.limits is not None:
             entries = self.entries()
@@ -94,6 +130,12 @@ class Custody:
         """Raise RefusalError for a job whose own `settings` of training ask for too many steps."""
         if self.limits is not None and isinstance(steps := settings.get("max_steps"), int):
             self._check_steps(self.limits, "max_steps", steps)
+
+    def check_gate(self, kind: str) -> None:
+        """Raise RefusalError for what no audit sees, where nothing else may leave; noise needs no audit."""
+        unseen = {ROUND: "a round sends", ANSWER: "a black box answers"}
+        if self.limits is not None and self.limits.gate == "refuse" and kind in unseen:
+            raise RefusalError(f"limits.gate = refuse, and no audit sees what {unseen[kind]}")
 
     def check_sums(self) -> None:
         """Raise RefusalError for sums over bins and nodes, of which some are of single rows."""
@@ -118,7 +160,7 @@ class Custody:
             self.logged.add(site.data_digest)
 
     def release(
-        self, site: Site, kind: str, content: bytes, statement: Statement | None, draw: str = "", **about: Any
+        self, site: Holder, kind: str, content: bytes, statement: Statement | None, draw: str = "", **about: Any
     ) -> None:
         """Log that `content` leaves now, with what its `statement` costs; returns when the disk has the line.
 
@@ -151,13 +193,13 @@ class Custody:
 
         append(log, make)
 
-    def released(self, site: Site, entries: Sequence[Entry]) -> list[Mapping[str, Any]]:
+    def released(self, site: Holder, entries: Sequence[Entry]) -> list[Mapping[str, Any]]:
         """What has left of these data, or of others at their place."""
-        own = (site.data_digest, self.place)
+        own = {"data": site.data_digest, "place": self.place}
         sent = [entry.values for entry in entries if entry.values.get("event") == SENT]
-        return [line for line in sent if line.get("data") == own[0] or (own[1] and line.get("place") == own[1])]
+        return [line for line in sent if any(value and line.get(name) == value for name, value in own.items())]
 
-    def _check_count(self, site: Site, kind: str, entries: Sequence[Entry], content: str = "") -> None:
+    def _check_count(self, site: Holder, kind: str, entries: Sequence[Entry], content: str = "") -> None:
         assert self.limits is not None
         name = BUDGETS[kind]
         most: int = getattr(self.limits, name)

@@ -1,13 +1,18 @@
 """What a site lets leave, whatever it is asked for: the table [limits] of its own file, which no server sets."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from mosaic_fl.config.audit import AuditConfig
 from mosaic_fl.config.names import GeneratorName
 from mosaic_fl.config.section import Section
 from mosaic_fl.config.toml import read_toml
 from mosaic_fl.errors import UsageError, excerpt, unknown
+
+GATES = ("off", "warn", "refuse")
+"""From the mildest to the strictest."""
 
 
 class SiteLimits(Section):
@@ -31,6 +36,24 @@ class SiteLimits(Section):
     rounds: int = Field(1000, ge=0, description="most answers with weights, sums or statistics about them")
     judged: int = Field(1000, ge=0, description="most models that are judged on the validation split, counts by class")
     queries: int = Field(1000, ge=0, description="most queries that a black box answers")
+    gate: Literal["off", "warn", "refuse"] = Field(
+        "off", description="refuse: no contribution leaves that its audit has not passed, and nothing that has no audit"
+    )
+    auc: float = Field(0.6, gt=0.5, le=1, description="largest AUC of the gate, upper end, from 200 samples on")
+    small_auc: float = Field(0.65, gt=0.5, le=1, description="the same below 200 samples")
+
+    def audit(self, wish: AuditConfig) -> AuditConfig:
+        """The settings of the audit here: of each the stricter, that of the request `wish` or the site's own."""
+        if self.gate == "off":
+            return wish
+        gate = max(self.gate, wish.gate if wish.gate in GATES else "off", key=GATES.index)
+        own = {
+            "gate": gate,
+            "limit": min(wish.limit, self.auc),
+            "small_limit": min(wish.small_limit, self.small_auc),
+            "seconds": max(wish.seconds, AuditConfig().seconds),  # a short audit finds less
+        }
+        return wish.model_copy(update=own)
 
 
 def read_limits(path: Path) -> SiteLimits:

@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.storage import container
 
 MOST_TEXT = 200
 MOST_COUNT = 2**40
@@ -65,6 +66,12 @@ class Audited:
         ):
             raise UsageError("its statement of an audit is none")
         return cls(**value)
+
+
+def audit_in(content: bytes) -> Audited | None:
+    """What the bytes of a site's own contribution say of their audit; None where they say nothing."""
+    manifest, _ = container.unpack(content, "contribution", "its own contribution")
+    return Audited.from_json(manifest["audit"]) if "audit" in manifest else None
 
 
 def not_audited(reason: str, limit: float) -> Audited:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.client.answering import hold
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.client.custody import CONTRIBUTION, Custody
 from mosaic_fl.config import Config
@@ -22,6 +21,7 @@ from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.privacy_checks import check_private, of_site
 from mosaic_fl.encoders.naming import AUTO, require_built_in
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
+from mosaic_fl.engines.flower.contributing import answer_query, contribute
 from mosaic_fl.engines.flower.leaving import KINDS
 from mosaic_fl.engines.flower.memory import Memory
 from mosaic_fl.engines.flower.signing import sign
@@ -39,7 +39,8 @@ from mosaic_fl.engines.tasks import (
     Workplace,
 )
 from mosaic_fl.engines.workers import one_thread
-from mosaic_fl.errors import MosaicError, RefusalError, UsageError
+from mosaic_fl.errors import GateError, MosaicError, RefusalError, UsageError
+from mosaic_fl.exchange.audited import audit_in
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.feature_moments import moments_encoder
 from mosaic_fl.exchange.federation import SumJob
@@ -106,6 +107,10 @@ class Desk:
         except UsageError as error:
             log.error("client %s: %s: %s", self.client, request.task, error)
             return replace(draft, reason="it refuses the request, or its own data or model is wrong: see its log")
+        except GateError as error:  # its figures stay here: they are of what does not leave
+            log.error("client %s: %s: %s", self.client, request.task, error)
+            self._log_refusal(request, error)
+            return replace(draft, reason="its own audit does not let its contribution leave: see its log")
         except MosaicError as error:
             log.error("client %s: %s: %s", self.client, request.task, error)
             return replace(draft, reason="its work failed: see its log")
@@ -122,11 +127,11 @@ class Desk:
         if request.client != self.client:
             raise UsageError(f"the request is for client {request.client}")
         site = self.site()
-        demand = self.privacy.model_dump_json() if self.privacy.epsilon else ""
+        demand = self.privacy.model_dump_json() if self.privacy.epsilon else self.custody.demand
         memory = Memory(self.folder, request, site, VERSION, demand)
         self.custody.read(site)
         work, config = decode(request.task, request.body, self.client)
-        config = _with_encoder(self._private(site, work, config), site)
+        config = self.custody.with_gate(_with_encoder(self._private(site, work, config), site))
         self._check(site, work, config)
         recalled = memory.answer()
         if recalled is not None:
@@ -159,12 +164,15 @@ class Desk:
         """Log that the answer leaves; raises RefusalError where a budget does not allow it, and nothing leaves then."""
         statement = stated(answer.body) if isinstance(work, ContributeTask) else None
         about: dict[str, Any] = {"task": NAMES[type(work)], "run": answer.run}
+        if isinstance(work, ContributeTask) and (found := audit_in(answer.body)) is not None:
+            log.info("client %s: the contribution %s", self.client, found.summary)
+            about["audit"] = found.summary
         if self.privacy.epsilon and statement is None:
             about["empty"] = True  # a private site judges on no sample
         draw = "" if statement is None else memory.release_digest()
         self.custody.release(site, KINDS[type(work)], answer.body, statement, draw, **about)
 
-    def _log_refusal(self, request: Request, error: RefusalError) -> None:
+    def _log_refusal(self, request: Request, error: MosaicError) -> None:
         try:
             self.custody.write(
                 "refused", to=self.custody.to, task=request.task[:40], run=request.run, reason=str(error)
@@ -189,11 +197,11 @@ class Desk:
         with one_thread():
             match work:
                 case ContributeTask():
-                    result = _contribute(replace(work, figures=self.custody.figures), place, memory)
+                    result = contribute(replace(work, figures=self.custody.figures), place, memory)
                     metrics = result.metrics if self.custody.figures else []
                     return replace(draft, body=result.value, seconds=result.seconds, metrics=metrics)
                 case AnswerTask():
-                    result = _answer_query(work, place, memory)
+                    result = answer_query(work, place, memory)
                     return replace(draft, body=result.value, seconds=result.seconds, metrics=result.metrics)
                 case FitFusion():
                     fusion = self._fuse(work, extra, place, memory)
@@ -258,42 +266,3 @@ def _with_encoder(config: Config, site: Site) -> Config:
         log.warning("client %s tells no class moments: %s", site.client, error)
         return config.with_values({"moments.encoder": ""})
     return config
-
-
-def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> TaskResult:
-    """A contribution in two steps, so that a kill during the second does not lose the classifier of the first."""
-    config: Config = place.config
-    if config.privacy.epsilon:
-        return _release(work, place, memory)
-    if config.generator.family == "none" and not config.prototypes.per_class:
-        return work(place)
-    bare = memory.classifier()
-    if bare is None:
-        bare = replace(work, bare=True, figures=True)(place)  # it stays here
-        memory.keep_classifier(bare)
-    trained = Contribution.from_bytes(bare.value, "the stored classifier")
-    full = replace(work, trained=trained)(place)
-    return TaskResult(full.value, bare.seconds + full.seconds, [*bare.metrics, *full.metrics])
-
-
-def _release(work: ContributeTask, place: Workplace, memory: Memory) -> TaskResult:
-    """The one private contribution of these data, in every run: a second release would cost ε again."""
-    content = memory.release()
-    if content is not None:
-        return TaskResult(content, 0.0)
-    result = work(place)
-    memory.keep_release(result.value)
-    return result
-
-
-def _answer_query(work: AnswerTask, place: Workplace, memory: Memory) -> TaskResult:
-    """The answer of a black box. The model that it trains for the first query answers the later ones, too."""
-    start = time.perf_counter()
-    held = memory.held()
-    if held is None:
-        (site,) = place.sites.values()
-        held = hold(site, place.config, place.device)
-        if held is not None:
-            memory.keep_held(held)
-    result = replace(work, held=held)(place)
-    return replace(result, seconds=time.perf_counter() - start)

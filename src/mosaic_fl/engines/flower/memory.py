@@ -31,9 +31,9 @@ RUNS = 4  # runs whose work stays
 class Memory:
     """A client's memory of one request, whose work is done at `site` by this `version` of the code.
 
-    `demand` are the site's own settings of privacy, empty without any. Without a `folder` there is no memory, and the
-    site's data are not hashed. A damaged file counts as absent. A failure to write, as on a full disk, is only logged,
-    since the work itself is done. Both are otherwise for a private release (`release`, `keep_release`).
+    `demand` are the site's own settings of privacy or of its gate, empty without any. Without a `folder` there is no
+    memory, and the site's data are not hashed. A damaged file counts as absent. A failure to write, as on a full disk,
+    is only logged, since the work itself is done. Both are otherwise for a private release (`release`, `keep_release`).
     """
 
     folder: Path | None
