@@ -12,7 +12,7 @@ from mosaic_fl.encoders.clipping import clip_of
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, no_prototypes
 from mosaic_fl.exchange.privacy import Statement
-from mosaic_fl.experts.closed_form import NETWORK_NAME, closed_form_state
+from mosaic_fl.experts.closed_form import closed_form_state, network_of
 from mosaic_fl.generators.base import require_kind
 from mosaic_fl.generators.moments import NoisyClassMoments, noisy_spec
 from mosaic_fl.numerics.gaussian_mechanism import Bytes, noise_multiplier
@@ -30,7 +30,7 @@ def mechanism_of(data: Dataset, config: Config) -> Mechanism:
         raise UsageError("privacy.epsilon covers vectors of one field: leave all fields but one out of the data")
     require_kind(FAMILY, schema)
     privacy = config.privacy
-    noisy_spec(schema.shape[0])
+    noisy_spec(schema.shape[0], schema.num_classes)
     multiplier = noise_multiplier(privacy.epsilon, privacy.delta)
     return Mechanism(clip_of(schema.kind, privacy.clip), privacy.shares, multiplier)
 
@@ -53,8 +53,9 @@ def contribute_privately(
     check_private(config, [model])
     mechanism = mechanism_of(data, config)
     schema = data.schema
-    noisy = release(data.samples.only, data.labels, schema.num_classes, mechanism, source)
-    generator = NoisyClassMoments(noisy_spec(schema.shape[0]), schema)
+    generator = NoisyClassMoments(noisy_spec(schema.shape[0], schema.num_classes), schema)
+    by_class = generator.is_by_class
+    noisy = release(data.samples.only, data.labels, schema.num_classes, mechanism, source, by_class=by_class)
     generator.tell_noisy(noisy, mechanism.clip)
     generator.eval()
     monitor("train").progress(1, 1)
@@ -68,7 +69,7 @@ def contribute_privately(
     return Contribution(
         client=client,
         schema=schema,
-        architecture=NETWORK_NAME,
+        architecture=network_of(model),
         expert=expert,
         class_counts=counts,
         prototypes=no_prototypes(),

@@ -16,7 +16,7 @@ class PrivacyConfig(ReadSection):
     delta: float = Field(1e-5, gt=0, le=0.01, description="δ of it; less than one in the number of samples")
     clip: float = Field(0.0, ge=0, description="longest vector, public; 0: that of the encoder (gabor, strokes)")
     counts: float = Field(0.02, gt=0, lt=1, description="share of the budget for the class counts")
-    squares: float = Field(0.3, gt=0, lt=1, description="share for the squares of all classes; sums have the rest")
+    squares: float = Field(0.5, gt=0, lt=1, description="share for the squares; sums have the rest")
 
     @model_validator(mode="after")
     def _sums_have_a_share(self) -> Self:
