@@ -21,7 +21,7 @@ FEW = {
 @pytest.fixture(scope="module")
 def pair(digits: Dataset) -> list[Contribution]:
     halves = [digits.subset(range(100)), digits.subset(range(100, 200))]
-    settings = {**FEW, "prototypes.per_class": 3}
+    settings = {**FEW, "prototypes.per_class": 3, "meta.source": "prototypes"}
     return [mosaic_fl.contribute(half, model="mlp:8", client=k, settings=settings) for k, half in enumerate(halves)]
 
 

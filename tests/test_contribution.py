@@ -25,6 +25,7 @@ QUICK = {
     "generator.latent": 4,
     "generator.width": 4,
     "prototypes.per_class": 4,
+    "meta.source": "prototypes",
 }
 
 
@@ -235,7 +236,7 @@ def test_a_client_of_few_classes_sends_a_density_of_these_alone() -> None:
         density.append(sum(t.nbytes for t in under("density.", sent.generator).values()))
         counts = tuple(sent.class_counts.tolist())
         assert sent.generator_spec is not None
-        foreseen = contribution_bytes("mlp:4", schema, counts, config.prototypes, sent.generator_spec)
+        foreseen = contribution_bytes("mlp:4", schema, counts, config, sent.generator_spec)
         assert len(sent.to_bytes()) == pytest.approx(foreseen, rel=0.02)
     a_gaussian = 4 * (1 + 16 + 16 * 17 // 2)
     assert density == [43 + 5 * a_gaussian, 43 + 44 * a_gaussian]

@@ -19,6 +19,9 @@ from mosaic_fl.deploy.proxy import FLEET
 from mosaic_fl.deploy.reach import UnreachableError, ask
 from mosaic_fl.deploy.server import _wait, commands
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.storage.container import read_bytes
+from mosaic_fl.storage.encryption import is_encrypted
+from mosaic_fl.storage.keys import make_key
 from proxy_bench import sign
 
 pytest.importorskip("flwr")
@@ -148,9 +151,16 @@ def test_a_deployed_run_gives_the_bytes_of_the_local_engine(running: Place, monk
     for path in left:  # as after a power cut between the result and the end
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    again = running.server(*TINY, "--test", "test.parquet", "--trust", "ward_nets:net", "--resume")
-    assert ended(again, 60)[0] == 0
+    server = make_key(running.folder / "server.key").line
+    words = ("--test", "test.parquet", "--trust", "ward_nets:net", "--resume", "--encrypt-for", server)
+    assert ended(running.server(*TINY, *words), 60)[0] == 0
     assert not any(path.exists() for path in left)
+    sent = sorted((deployed / "contributions").iterdir())
+    assert all(is_encrypted(path.read_bytes()) for path in sent)
+    private = running.folder / "server.key"
+    assert [read_bytes(path, private) for path in sent] == [
+        (local / "contributions" / path.name).read_bytes() for path in sent
+    ]
 
 
 @pytest.mark.parametrize(("code", "kind"), [(1, MosaicError), (2, UsageError)])

@@ -48,7 +48,7 @@ NEVER = -20.0  # a log-probability below this is of a class that the model does 
 def contribute(data: Dataset, model: Any, **more: Any) -> Contribution:
     """What arrives at a server."""
     sent = mosaic_fl.contribute(data, model=model, client=0, settings=NO_GENERATOR, **more)
-    return Contribution.from_bytes(sent.to_bytes())
+    return Contribution.from_bytes(sent.to_bytes(figures=True))
 
 
 def of_classes(digits: Dataset, *classes: int) -> Dataset:

@@ -94,6 +94,7 @@ LACKING = [
     ("deploy server --clients 2", "mosaic deploy needs flwr, which", "flower"),
     ("deploy keys client", "mosaic deploy needs flwr, which", "flower"),
     ("deploy keys server --host localhost", "mosaic deploy needs flwr, which", "flower"),
+    ("keys new a.key", "a key needs pyrage, which", "keys"),
     ("deploy client site.toml", "mosaic deploy needs flwr, which", "flower"),
 ]
 
@@ -148,7 +149,7 @@ def test_development_needs_nothing_for_graphics_cards() -> None:
     extras = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    assert "mosaic-fl[hub,report,flower,trees-cpu,encoders]" in extras["dev"]
+    assert "mosaic-fl[hub,report,flower,trees-cpu,encoders,keys]" in extras["dev"]
     on_linux = [package for package in extras["trees-cpu"] if "!= 'Linux'" not in package]
     others = {package for package in extras["trees"] if not package.startswith("xgboost")}
     assert {package for package in on_linux if not package.startswith("xgboost")} == others

@@ -25,7 +25,7 @@ from rounds import CPU, QUICK
 from table_cases import patients, rows
 from vector_cases import clouds
 
-TINY = {**QUICK, "meta.steps": 3, "prototypes.per_class": 1, "partition.clients": 3}
+TINY = {**QUICK, "meta.steps": 3, "partition.clients": 3}
 
 
 def as_received(data: Dataset) -> Dataset:

@@ -120,7 +120,7 @@ def test_what_patience_may_end_early_is_said() -> None:
 @pytest.mark.parametrize(("model", "family"), [("mlp:8", "cvae"), ("cnn:8", "none"), ("resnet8", "dcgan")])
 def test_a_contribution_has_the_bytes_foreseen(digits: Dataset, model: str, family: str) -> None:
     values = {"train.max_steps": 1, "generator.steps": 1, "generator.family": family}
-    sent = {"prototypes.per_class": 10, "prototypes.min_cluster": 2}
+    sent = {"prototypes.per_class": 10, "prototypes.min_cluster": 2, "meta.source": "prototypes"}
     config, cpu = Config().with_values(values | sent), torch.device("cpu")
     site = Site(3, digits, model)  # some 160 samples a class: ten clusters of many more than two
     real = len(contribute(site, config, cpu, lambda stage: Recorder()).to_bytes())

@@ -10,7 +10,7 @@ from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.distill import compatible
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.pool import Pool, Sampler, sheet
 from mosaic_fl.training.monitor import Recorder
 from table_cases import SCHEMA

@@ -16,7 +16,7 @@ INK = tuple(
 KINDS = {"left": Image((1, 8, 4)), "right": Image((1, 8, 4)), "table": Table(INK)}
 FEW = {
     "train.max_steps": 5, "train.min_steps": 5, "generator.steps": 5, "generator.width": 4, "meta.steps": 3,
-    "meta.samples": 60, "distill.steps": 5, "distill.pool": 60, "distill.terms": 1, "prototypes.per_class": 1,
+    "meta.samples": 60, "distill.steps": 5, "distill.pool": 60, "distill.terms": 1,
 }  # fmt: skip
 
 

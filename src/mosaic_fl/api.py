@@ -27,6 +27,7 @@ from mosaic_fl.arguments import (
     whole_number,
     whole_numbers,
 )
+from mosaic_fl.client.audit_gate import pass_gate, trainer
 from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.client.contribute import contribute as contribute_site
 from mosaic_fl.comparison.grid import Grid
@@ -53,9 +54,9 @@ from mosaic_fl.registries import name_kinds
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.runner import prepare
 from mosaic_fl.runs.runner import run as run_setup
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.black_boxes import settle
 from mosaic_fl.server.checks import check_distillation, check_student
-from mosaic_fl.server.distill import compatible
 from mosaic_fl.server.distill import distill as distill_contributions
 from mosaic_fl.storage.folder_lock import vacate
 from mosaic_fl.storage.journal import Journal
@@ -114,7 +115,11 @@ def contribute(
         site = Site(number, data, architecture)
         start = common_start(config, architecture, data.schema)
         place = find_device(config.run.device)
-        return contribute_site(site, config, place, lambda stage: Recorder(stage, number), start)
+        made = contribute_site(site, config, place, lambda stage: Recorder(stage, number), start)
+        made, found = pass_gate(site, made, config, trainer(place), "off")
+    if found is not None and not found.passes:
+        note(f"the contribution {found.summary}")
+    return made
 
 
 def distill(

@@ -9,7 +9,8 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.notes import note
 
 EXTRAS = {
-    "cryptography": "flower",
+    "cryptography": "keys",
+    "pyrage": "keys",
     "flwr": "flower",
     "prometheus_client": "flower",
     "ray": "flower",

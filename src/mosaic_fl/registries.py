@@ -72,6 +72,7 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
     {
         "network": "mosaic_fl.experts.network:NETWORK",
         "answers": "mosaic_fl.experts.answers.kind:ANSWERS_KIND",
+        "none": "mosaic_fl.experts.no_model:NONE",
         "onnx": "mosaic_fl.experts.onnx.expert:ONNX",
         "random_forest": "mosaic_fl.experts.estimator:ESTIMATOR",
         "xgboost": "mosaic_fl.experts.estimator:ESTIMATOR",
@@ -136,6 +137,7 @@ TEACHERS: "Registry[Teacher]" = Registry(
         "class_weighted": "mosaic_fl.server.teachers:weighted",
         "gate": "mosaic_fl.server.teachers:gate",
         "moments": "mosaic_fl.server.teachers:moments",
+        "product": "mosaic_fl.server.teachers:product",
         "mean_probabilities": "mosaic_fl.server.teachers:probabilities",
         "mean_logits": "mosaic_fl.server.teachers:logits",
     },

@@ -15,8 +15,8 @@ from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models import build
-from mosaic_fl.storage.container import FORMAT
 from mosaic_fl.storage.files import sha256
+from mosaic_fl.storage.header import FORMAT
 
 TYPES = {
     "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64, "U8": torch.uint8,

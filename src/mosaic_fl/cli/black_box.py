@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from mosaic_fl.cli.files import require_free
+from mosaic_fl.cli.keys import KeyFile, key_in
 from mosaic_fl.cli.options import Force, words
+from mosaic_fl.cli.places import require_free
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import require_file
 
@@ -60,6 +61,7 @@ def answer(
     known: Annotated[
         str | None, typer.Option(metavar="NAME,…", help="the classes that it knows, in its order [all]")
     ] = None,
+    key: KeyFile = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
     force: Force = False,
 ) -> None:
@@ -78,7 +80,7 @@ def answer(
     place = find_device(device)
     asked = Query.load(query)
     with one_thread():
-        made = answer_by_name(asked, model, classes=classes, form=form, device=place)
+        made = answer_by_name(asked, model, classes=classes, form=form, device=place, key=key_in(key))
     made.save(out)
     size = f"{out.stat().st_size:,} bytes"
     print(f"{out}: {size} · {made.answers.form} of {len(asked.samples):,} samples · {len(made.classes)} classes")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
+from mosaic_fl.cli.keys import EncryptFor, readers_of
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.data.places import existing
@@ -78,6 +79,7 @@ def server(
     max_answer: Annotated[int, typer.Option(min=1, metavar="MB", help="larger answers are refused")] = MAX_ANSWER // MB,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="one JSON object a line")] = False,
     metrics_port: Annotated[int | None, typer.Option(metavar="P", help="Prometheus figures on loopback")] = None,
+    encrypt_for: EncryptFor = None,
     insecure: Insecure = False,
     no_proxy: Annotated[bool, typer.Option("--no-proxy", hidden=True)] = False,
     show: Show = False,
@@ -94,6 +96,7 @@ def server(
     if test:
         existing(test)
     tell_idle(reading, test)
+    readers = readers_of(encrypt_for)
     if not show:
         require_open(out, resume=resume, force=force)
     _need_flower()
@@ -119,22 +122,28 @@ def server(
         metrics_port=metrics_port,
         insecure=insecure,
         trusted=tuple(trusted or ()),
+        readers=readers,
     )
     if show:
         print(command_lines(plan))
         return
     console = Console(stderr=True)
     heartbeat = Heartbeat(console, lambda: brief(read_status(plan.out), time.time()))
-    result = serve(plan, resume=resume, force=force, beat=heartbeat.beat)
+    _print(serve(plan, resume=resume, force=force, beat=heartbeat.beat), out)
+
+
+def _print(result: dict[str, Any], out: Path) -> None:
+    """Print the figures of the run in the folder `out`."""
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import accuracy_table
+    from mosaic_fl.runs.audits import audit_lines
     from mosaic_fl.runs.privacy import privacy_lines
 
     Console().print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in privacy_lines(result):
+    for line in (*privacy_lines(result), *audit_lines(result)):
         print(line)
     print(f"Results: {out}/result.json")
 

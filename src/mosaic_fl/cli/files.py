@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
+from mosaic_fl.cli.keys import EncryptFor, KeyFile, RunId, Sign, SignersFolder, key_in, seal_of, signers_of
 from mosaic_fl.cli.limits import fit, fit_run
 from mosaic_fl.cli.options import (
     ConfigFile,
@@ -17,23 +18,26 @@ from mosaic_fl.cli.options import (
     Epsilon,
     Force,
     KeepStages,
+    Moments,
     Resume,
     Seed,
     Settings,
     configure,
     parse_settings,
 )
+from mosaic_fl.cli.places import regional, regional_seal, require_free
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.config.model_names import is_onnx_file, require_form
 from mosaic_fl.config.privacy_checks import check_private
-from mosaic_fl.data.places import existing, reads
+from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.audited import require_reason
 from mosaic_fl.notes import note
 from mosaic_fl.runs.folder import claim, require_open
 from mosaic_fl.runs.result import final_result
-from mosaic_fl.storage.files import require_file, require_place, require_writable, write_atomic
+from mosaic_fl.storage.files import require_file, write_atomic
 
 # The settings of a simulation's data that also apply to the data of one site.
 SITE_SETTINGS = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
@@ -64,8 +68,15 @@ def contribute(
         str | None,
         typer.Option(help="auto, cvae, flow, cart, moments, …, none"),
     ] = None,
+    moments: Moments = None,
     epsilon: Epsilon = None,
     delta: Delta = None,
+    sign: Sign = None,
+    run_id: RunId = None,
+    encrypt_for: EncryptFor = None,
+    accept_risk: Annotated[
+        str | None, typer.Option(metavar="REASON", help="write what the audit's gate refuses; the server is told why")
+    ] = None,
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
@@ -75,17 +86,22 @@ def contribute(
 ) -> None:
     """At a client: train on private data and write the one file that leaves the site."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
-    options |= reading | {"privacy.epsilon": epsilon, "privacy.delta": delta}
+    options |= reading | {"moments.encoder": moments, "privacy.epsilon": epsilon, "privacy.delta": delta}
     config = configure(file, options, settings)
     limit = positive(minutes)
     require_form(model)
     check_private(config, [model])
+    reason = "" if accept_risk is None else require_reason(accept_risk)
     require_free(out, force, data, *([Path(model)] if is_onnx_file(model) else []), dry_run=dry_run)
+    seal = seal_of(encrypt_for, sign, run_id)
+    if run_id is not None and sign is None:
+        raise UsageError("--run-id is for --sign FILE: give that, too")
     federation = number_or_names(classes, classes_file)
     existing(data)
     simulated = [name for name in parse_settings(settings) if name.startswith(("data.", "partition."))]
     if idle := [name for name in simulated if name not in SITE_SETTINGS]:
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
+    from mosaic_fl.client.audit_gate import pass_gate, trainer
     from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make_contribution
     from mosaic_fl.encoders.reading import load_own
@@ -127,17 +143,21 @@ def contribute(
         with stopwatch.stage(CLIENTS):
             contribution = make_contribution(site, config, place, recorder, start)
         display.hear(CLIENTS, -1, 1, 1)
-    content = contribution.to_bytes()
+    with waiting(console, "attacking the contribution"), one_thread():
+        contribution, found = pass_gate(site, contribution, config, trainer(place), "warn", reason)
+    content = seal.close(contribution.to_bytes(), client)
     write_atomic(out, content)
     size = f"{len(content):,} bytes"
     private = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
-    print(f"{out}: {size} · model {spec} · generator {contribution.generator_line} · {private}")
+    print(f"{out}: {size} · model {spec} · generator {contribution.generator_line} · {private}{seal.words}")
     if contribution.privacy is not None:
         from mosaic_fl.runs.privacy import site_line
 
         print(site_line(site, config))
         return
     print(ANSWERS_HERE if contribution.is_black_box else own_figure(contribution.validation))
+    if found is not None:
+        print(f"Audit: the contribution {found.summary} (mosaic audit says more, docs/audit.md)")
 
 
 @reads_images()
@@ -154,6 +174,11 @@ def distill(
     ] = None,
     client: Annotated[int | None, typer.Option(min=0, max=9999, help="its number in the larger federation")] = None,
     trusted: Trust = None,
+    key: KeyFile = None,
+    signers: SignersFolder = None,
+    run_id: RunId = None,
+    sign: Sign = None,
+    encrypt_for: EncryptFor = None,
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
@@ -176,6 +201,11 @@ def distill(
         existing(test)
     tell_idle(reading, test)
     region = regional(as_contribution, client, contributions, again=force or resume, dry_run=dry_run)
+    private_key = key_in(key)
+    seal = regional_seal(region, encrypt_for, sign, run_id)
+    known = signers_of(signers, run_id)
+    if run_id is not None and known is None and seal.signer is None:
+        raise UsageError("--run-id is for --signers FOLDER, or --sign FILE: give one of them, too")
     require_open(out, resume=resume, force=force)
     trust_models(trusted)
     from mosaic_fl.encoders.statement import encoder_lines
@@ -187,6 +217,7 @@ def distill(
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import percent, seconds_line
+    from mosaic_fl.runs.audits import audit_lines
     from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation, write_regional
     from mosaic_fl.runs.privacy import privacy_lines
     from mosaic_fl.storage.stopwatch import Stopwatch
@@ -196,7 +227,7 @@ def distill(
     stopwatch = Stopwatch()
     count = f"{len(contributions)} contribution{'s' * (len(contributions) > 1)}"
     with stopwatch.stage("load"), waiting(console, f"reading {count}"):
-        usual = prepare_distillation(contributions, config, test)
+        usual = prepare_distillation(contributions, config, test, private_key, known)
     foresee = partial(foresee_distillation, usual)
     settled, limits = fit_run(usual.config, limit, out, foresee, DISTILLATION, resume=resume)
     prepared = replace(usual, config=settled)
@@ -215,12 +246,12 @@ def distill(
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*encoder_lines(result), *privacy_lines(result), seconds_line(result["seconds"])):
+    for line in (*encoder_lines(result), *privacy_lines(result), *audit_lines(result), seconds_line(result["seconds"])):
         print(line)
     print(f"Results: {out}/global_model.safetensors, result.json")
     if region is not None:
-        size = write_regional(prepared, out, *region)
-        print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {count}")
+        size = write_regional(prepared, out, *region, seal)
+        print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {count}{seal.words}")
 
 
 def number_or_names(text: str | None, file: Path | None = None) -> int | list[str] | None:
@@ -240,36 +271,9 @@ def number_or_names(text: str | None, file: Path | None = None) -> int | list[st
     return names if number is None else number
 
 
-def regional(
-    place: Path | None, client: int | None, contributions: list[Path], *, again: bool, dry_run: bool
-) -> tuple[Path, int] | None:
-    """The values of --as-contribution and --client, None without them; raises UsageError for one alone."""
-    if place is None and client is None:
-        return None
-    if place is None or client is None:
-        raise UsageError("--as-contribution FILE and --client N belong together: give both, or none")
-    require_free(place, again, *contributions, dry_run=dry_run)
-    return place, client
-
-
 def trust_models(trusted: list[str] | None) -> None:
     """Register the models and libraries that --trust names."""
     from mosaic_fl.models import trust_own
 
     for spec in trusted or []:
         trust_own(spec)
-
-
-def require_free(path: Path, force: bool, *sources: Path, dry_run: bool = False) -> None:
-    """Raise UsageError if `path` cannot be written, or if writing it would destroy something.
-
-    A file in one of `sources`, which the command reads, is not overwritten even with `force`.
-    """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: --out names a file")
-    for source in sources:
-        if path.exists() and reads(source, path):
-            raise UsageError(f"{path} is what this command reads: choose another --out")
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists: add --force to overwrite it, or choose another file")
-    (require_place if dry_run else require_writable)(path)

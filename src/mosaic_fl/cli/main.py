@@ -11,11 +11,14 @@ import typer
 from click import ClickException
 
 from mosaic_fl.cli import (
+    audit,
     black_box,
+    check,
     compare,
     data,
     deploy,
     files,
+    keys,
     methods,
     predict,
     run,
@@ -44,11 +47,14 @@ app.command("summary")(summary.summary)
 app.command("data")(data.data)
 app.command("schema")(schema.schema)
 app.command("contribute")(files.contribute)
+app.command("audit")(audit.audit)
+app.command("check")(check.check)
 app.command("distill")(files.distill)
 app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)
 app.command("answer")(black_box.answer)
 app.command("predict")(predict.predict)
+app.add_typer(keys.app, name="keys")
 app.add_typer(deploy.app, name="deploy")
 app.command("methods")(methods.methods)
 app.command("config")(run.config)

@@ -9,8 +9,9 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from mosaic_fl.cli.files import Trust, require_free, trust_models
+from mosaic_fl.cli.files import Trust, trust_models
 from mosaic_fl.cli.options import Force, configure
+from mosaic_fl.cli.places import require_free
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import MosaicError

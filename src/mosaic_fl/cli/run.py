@@ -13,6 +13,7 @@ from mosaic_fl.cli.options import (
     Epsilon,
     Force,
     KeepStages,
+    Moments,
     Preset,
     Resume,
     Seed,
@@ -63,11 +64,12 @@ def run(
         str | None,
         typer.Option(help="auto, cvae, flow, cart, moments, …, none"),
     ] = None,
+    moments: Moments = None,
     prior: Annotated[str | None, typer.Option(help="photos, procedural, none, a folder [auto]")] = None,
     rounds: Annotated[
-        str | None, typer.Option(metavar="N", help="rounds before; other methods: all of them [0]")
+        str | None, typer.Option(metavar="N", help="before, of others all; --finetune-rounds N: after")
     ] = None,
-    finetune_rounds: Annotated[str | None, typer.Option(metavar="N", help="rounds of averaging after [0]")] = None,
+    finetune_rounds: Annotated[str | None, typer.Option(hidden=True)] = None,
     epsilon: Epsilon = None,
     seed: Seed = None,
     device: Device = None,
@@ -94,6 +96,7 @@ def run(
         "models.clients": names(models),
         "models.student": student,
         "generator.family": generator,
+        "moments.encoder": moments,
         "distill.prior": prior,
         "distill.choose": choose,
         "rounds.warm_up": rounds,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mosaic_fl.cli.files import require_free
 from mosaic_fl.cli.options import Force, configure, words
+from mosaic_fl.cli.places import require_free
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.cli.statistics import (
     SCHEMA,

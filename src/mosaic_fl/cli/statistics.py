@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosaic_fl.cli.files import require_free
+from mosaic_fl.cli.places import require_free
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.errors import UsageError
 

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from mosaic_fl.cli.files import require_free
 from mosaic_fl.cli.options import Force
+from mosaic_fl.cli.places import require_free
 from mosaic_fl.errors import UsageError, excerpt
 
 NAMES = {".md": "summary.md", ".json": "summary.json"}

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from mosaic_fl.cli.files import Trust, trust_models
 from mosaic_fl.cli.forecasting import announce
+from mosaic_fl.cli.keys import KeyFile, key_in
 from mosaic_fl.cli.options import KeepStages
 from mosaic_fl.errors import UsageError
 from mosaic_fl.runs.folder import MARKER
@@ -20,11 +21,13 @@ def withdraw(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a run or distillation, its --out")],
     client: Annotated[int, typer.Argument(metavar="CLIENT", min=0, help="the number of the client that leaves")],
     trusted: Trust = None,
+    key: KeyFile = None,
     keep_stages: KeepStages = False,
     force: Annotated[bool, typer.Option("--force", help="remove the files; without it nothing is done")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be removed, and end")] = False,
 ) -> None:
     """Remove a client's contribution from a run, distil the others again, and write a record of it."""
+    private_key = key_in(key)
     trust_models(trusted)
     from mosaic_fl.forecast.foresee import foresee_distillation
     from mosaic_fl.report.benefit import benefit_lines
@@ -39,7 +42,7 @@ def withdraw(
     stopwatch = Stopwatch()
     occupy(run)
     with stopwatch.stage("load"), waiting(console, f"reading {run}"):
-        withdrawal = prepare_withdrawal(run, client)
+        withdrawal = prepare_withdrawal(run, client, private_key)
     if dry_run:
         print(*(f"would remove {name}  sha256 {digest}" for name, digest in withdrawal.removed.items()), sep="\n")
         print("Dry run: nothing was removed.")
@@ -52,7 +55,8 @@ def withdraw(
     require_writable(run / MARKER)
     announce(lambda: foresee_distillation(withdrawal.distillation, first=True))
     trust = [word for name in trusted or [] for word in ("--trust", name)]
-    command = shlex.join(["mosaic", "withdraw", str(run), str(client), *trust, *(["--force"] if force else [])])
+    keys = [] if key is None else ["--key", str(key)]
+    command = shlex.join(["mosaic", "withdraw", str(run), str(client), *trust, *keys, *(["--force"] if force else [])])
     with Display([("meta", 1.0), ("pool", 0.5), ("student", 2.0)], console, stopwatch=stopwatch) as display:
         display.say(f"client {client} leaves: distilling {len(withdrawal.distillation.contributions)} others")
         result = work(withdrawal, command, display.hear, keep_stages=keep_stages, stopwatch=stopwatch)

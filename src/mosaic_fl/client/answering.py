@@ -28,6 +28,7 @@ from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.models import trust
 from mosaic_fl.models.own import import_factory, own_model
+from mosaic_fl.storage import container
 from mosaic_fl.storage.files import read_bytes
 from mosaic_fl.training.monitor import Recorder
 
@@ -69,11 +70,18 @@ def answer(
 
 
 def answer_by_name(
-    query: Query, name: str, *, classes: Sequence[str] | None, form: str, device: torch.device
+    query: Query,
+    name: str,
+    *,
+    classes: Sequence[str] | None,
+    form: str,
+    device: torch.device,
+    key: container.Key = None,
 ) -> Answer:
     """The answer by a model of this machine: a file (of ours, ONNX, CSV), a run's folder or MODULE:FUNCTION.
 
-    This may import what the name says: never call it with a name from received bytes. Raises UsageError.
+    An encrypted file is read by `key`. This may import what the name says: never call it with a name from received
+    bytes. Raises UsageError.
     """
     path = Path(name)
     suffix = path.suffix.lower()
@@ -85,7 +93,7 @@ def answer_by_name(
         values = _onnx(path, query.schema).log_probabilities(query.samples, device)
         return Answer.to(query, answers_of(values, len(query.samples), query.schema.classes, form=LOGITS))
     if path.exists():
-        return answer(query, _model_of(path), device=device)
+        return answer(query, _model_of(path, key), device=device)
     if ":" not in name:
         raise UsageError(
             f"{excerpt(name)} is no file here: --model is a global model, a contribution, an .onnx file, a CSV of "
@@ -121,14 +129,14 @@ def answer_at(site: Site, query: Query, held: Contribution | None, device: torch
     return answer(query, own_model(site.architecture) if held is None else held, device=device)
 
 
-def _model_of(path: Path) -> GlobalModel | Contribution:
+def _model_of(path: Path, key: container.Key) -> GlobalModel | Contribution:
     if path.is_dir():
         return GlobalModel.load(model_file(path))
     try:
         return GlobalModel.load(path)
     except UsageError as no_model:
         try:
-            return Contribution.load(path)
+            return Contribution.load(path, key)
         except UsageError as no_contribution:
             error = no_contribution if "contribution" in str(no_model) else no_model
             raise error from no_contribution

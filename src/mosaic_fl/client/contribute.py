@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.client.generators import check_generators, train_generator
+from mosaic_fl.client.moments import feature_moments
 from mosaic_fl.client.private import contribute_privately
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.config import Config
+from mosaic_fl.config.checks import check_prototypes
 from mosaic_fl.data.validation import hold_out
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes, no_prototypes
+from mosaic_fl.exchange.feature_moments import moments_encoder, require_something
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of
@@ -54,20 +57,21 @@ def contribute(
     start: Mapping[str, Tensor] | None = None,
     trained: Contribution | None = None,
 ) -> Contribution:
-    """Train the site's classifier and generator, and collect the contribution that leaves the site.
+    """Train the site's classifier and generator, take its moments, and collect the contribution that leaves the site.
 
     The classifier starts from the weights `start`, if there are any. With `trained`, an earlier contribution of this
     very training, its classifier is taken over and not trained again.
 
     A validation split is held out first, and neither network learns from it. `monitor(stage)` gives the listener for
     the stages "train" and "generator". All randomness comes from (config.run.seed, stage, client). Raises UsageError,
-    before any training, where the generator of the settings cannot be trained here. With ε in the settings it is one
-    noisy release instead: see `private`.
+    before any training, where the generator of the settings cannot be trained here, or nothing reads its prototypes.
+    With ε in the settings it is one noisy release instead: see `private`.
     """
     if config.privacy.epsilon:
         if start is not None or trained is not None:
             raise UsageError("a private contribution begins from nothing that was trained: set rounds.warm_up = 0")
         return contribute_privately(site.client, site.data, site.architecture, config, monitor)
+    check_prototypes(config)
     train, validation = split(site, config)
     if train.schema.joins:
         check_fields(site.architecture, train.schema, train.samples.fields)
@@ -82,6 +86,8 @@ def contribute(
         expert = kind.make(site.architecture, inputs)
     network = expert if isinstance(expert, Classifier) else None
     check_generators(train, network, config.generator, device)
+    moments_encoder(config, train.schema)
+    require_something(config, [site.architecture])
     weights = start if trained is None else trained.expert
     if weights is not None and network is not None:
         network.load_state_dict(dict(weights))
@@ -109,6 +115,7 @@ def contribute(
         generator=copy_state(generator) if generator else None,
         generator_note=note,
         field_counts=train.field_counts() if train.schema.joins else None,
+        moments=feature_moments(train, config, device),
     )
 
 

@@ -28,10 +28,11 @@ AXES = {
 }
 """Settings that are axes of the grid, with their options on the command line."""
 METHOD_SETTINGS = (
-    "train.", "generator.", "prototypes.", "experts.", "meta.", "distill.", "synthesis.", "rounds.", "models.ratios"
+    "train.", "generator.", "prototypes.", "moments.", "experts.", "meta.", "distill.", "synthesis.", "rounds.",
+    "models.ratios",
 )  # fmt: skip
 """Prefixes of settings that one method may have for itself: they change the method, never its data."""
-CLIENT_SETTINGS = ("train.", "generator.", "prototypes.", "privacy.", "rounds.")
+CLIENT_SETTINGS = ("train.", "generator.", "prototypes.", "moments.", "privacy.", "rounds.")
 """Those of `METHOD_SETTINGS` that change the clients' work: a method's own values of them are a caveat of its row."""
 BUDGETS = (*CLIENT, *SERVER, *METHOD_BUDGETS)
 """The budgets of all methods. They shrink by one share, so that methods stay as comparable as they were."""

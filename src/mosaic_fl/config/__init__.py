@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mosaic_fl.config.audit import AuditConfig
 from mosaic_fl.config.boosting import BoostingConfig
-from mosaic_fl.config.client import GeneratorConfig, PrototypesConfig, TrainConfig
+from mosaic_fl.config.client import GeneratorConfig, MomentsConfig, PrototypesConfig, TrainConfig
 from mosaic_fl.config.experiment import DataConfig, ModelsConfig, PartitionConfig, ReadingConfig, RunConfig
 from mosaic_fl.config.names import UNKNOWN
 from mosaic_fl.config.privacy import PrivacyConfig
@@ -24,6 +25,7 @@ from mosaic_fl.config.server import (
 from mosaic_fl.errors import UsageError, excerpt, unknown
 
 __all__ = [
+    "AuditConfig",
     "BoostingConfig",
     "Config",
     "DataConfig",
@@ -32,6 +34,7 @@ __all__ = [
     "GeneratorConfig",
     "MetaConfig",
     "ModelsConfig",
+    "MomentsConfig",
     "PartitionConfig",
     "PrivacyConfig",
     "PrototypesConfig",
@@ -67,6 +70,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     generator: GeneratorConfig = GeneratorConfig()
     prototypes: PrototypesConfig = PrototypesConfig()
+    moments: MomentsConfig = MomentsConfig()
     experts: ExpertsConfig = ExpertsConfig()
     meta: MetaConfig = MetaConfig()
     distill: DistillConfig = DistillConfig()
@@ -74,6 +78,7 @@ class Config(Section):
     rounds: RoundsConfig = RoundsConfig()
     boosting: BoostingConfig = BoostingConfig()
     privacy: PrivacyConfig = PrivacyConfig()
+    audit: AuditConfig = AuditConfig()
 
     def site_settings(self, readers: frozenset[Reader] = SITE) -> dict[str, dict[str, Any]]:
         """The settings that these readers at a site need, by section, as JSON values. Only these travel to a site."""

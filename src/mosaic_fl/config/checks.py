@@ -18,6 +18,33 @@ def check_one_exchange(config: Config) -> None:
         )
 
 
+def check_audit(config: Config) -> None:
+    """Raise UsageError for a gate that the method does not have: something would leave that no audit has seen."""
+    gate = config.audit.gate
+    if gate in ("auto", "off"):
+        return
+    if config.run.method != "mosaic":
+        raise UsageError(
+            f"audit.gate = {gate} audits contributions of mosaic, and {config.run.method} has no gate: set it to off"
+        )
+    if gate == "refuse" and (config.rounds.warm_up or config.rounds.fine_tune):
+        raise UsageError(
+            "audit.gate = refuse: rounds of averaging send weights that no audit has seen: set rounds.warm_up and "
+            "rounds.fine_tune to 0, or the gate to warn"
+        )
+
+
+def check_prototypes(config: Config) -> None:
+    """Raise UsageError for prototypes that would leave the sites and that nothing reads."""
+    if not config.prototypes.per_class or (config.meta.kind != "none" and config.meta.source == "prototypes"):
+        return
+    meta = f"meta.kind = {config.meta.kind} and meta.source = {config.meta.source}"
+    raise UsageError(
+        f"prototypes.per_class is {config.prototypes.per_class}, and with {meta} nothing reads prototypes: set it "
+        "to 0, or meta.source to prototypes"
+    )
+
+
 def check_teacher(config: Config) -> None:
     """Raise UsageError for a teacher that cannot be: switched off, or without samples to learn from."""
     settings = config.distill

@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mosaic_fl.config.names import GeneratorName
+from mosaic_fl.config.names import EncoderName, GeneratorName
 from mosaic_fl.config.section import Reader, ReadSection
 from mosaic_fl.numerics.devices import Precision
 
-BARE: Mapping[str, Any] = {"generator.family": "none", "prototypes.per_class": 0}
+BARE: Mapping[str, Any] = {"generator.family": "none", "prototypes.per_class": 0, "moments.encoder": ""}
 """Settings with which a client sends its classifier alone. The rest of their sections has no effect then."""
 
 
@@ -88,3 +88,11 @@ class PrototypesConfig(ReadSection):
         0, ge=0, le=1000, description="centres a class at most, for meta.source = prototypes; 0: send none"
     )
     min_cluster: int = Field(5, ge=1, description="least samples behind a centre: a cluster of one is that sample")
+
+
+class MomentsConfig(ReadSection):
+    """Class moments of pictures in the space of a public encoder, beside the client's model: docs/encoders.md."""
+
+    readers = frozenset({Reader.TRAINING, Reader.SERVER})
+
+    encoder: EncoderName = Field("", description="public encoder in whose space clients tell them; empty: none told")

@@ -14,6 +14,7 @@ from mosaic_fl.storage.files import require_file
 MAX_SPEC = 200  # characters of a name that may come from outside
 TIMM = "timm:"  # begins the names of timm's models
 ANSWERS = "answers"  # a black box: its model stays at its site
+NO_MODEL = "none"  # a site that sends no model
 HELD = f"{ANSWERS}:"  # begins the name of a black box whose model the site names too
 IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 Bounds = tuple[tuple[str, int, int, int], ...]

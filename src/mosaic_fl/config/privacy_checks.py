@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from mosaic_fl.config import Config
-from mosaic_fl.config.model_names import CLOSED_FORMS
+from mosaic_fl.config.model_names import CLOSED_FORMS, NO_MODEL
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.errors import UsageError, excerpt
 
@@ -17,12 +17,16 @@ def check_private(config: Config, models: Sequence[str] = ()) -> None:
     if not privacy.epsilon:
         return
     head = f"privacy.epsilon = {privacy.epsilon:g} covers class moments alone"
-    foreign = next((name for name in (*models, *config.models.clients) if name not in CLOSED_FORMS), None)
+    beside = bool(config.moments.encoder)
+    allowed = (NO_MODEL,) if beside else (*CLOSED_FORMS, NO_MODEL)
+    foreign = next((name for name in (*models, *config.models.clients) if name not in allowed), None)
+    way = f"{NO_MODEL}, beside --moments" if beside else "discriminant or ridge (--preset encoder)"
     reasons = {
         f"method {config.run.method} sends more: take mosaic": config.run.method != "mosaic",
-        f"generator {config.generator.family} has no noise: say --generator moments": config.generator.family
-        not in ("auto", "moments"),
-        f"model {excerpt(foreign)} has no noise: say discriminant or ridge (--preset encoder)": foreign is not None,
+        f"generator {config.generator.family} has no noise: say --generator {'none' if beside else 'moments'}": (
+            config.generator.family not in (("none",) if beside else ("auto", "moments"))
+        ),
+        f"model {excerpt(foreign)} has no noise: say {way}": foreign is not None,
         "prototypes have no noise: set prototypes.per_class = 0": config.prototypes.per_class > 0,
         "rounds of averaging send weights without noise: set rounds.warm_up and rounds.fine_tune to 0": bool(
             config.rounds.warm_up or config.rounds.fine_tune

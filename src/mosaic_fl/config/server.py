@@ -77,7 +77,8 @@ class DistillConfig(ReadSection):
     )
     teacher: TeacherOrAuto = Field(
         "auto",
-        description="auto, meta, class_balanced, class_evened, class_weighted, gate, mean_probabilities, mean_logits",
+        description="auto, meta, class_balanced, class_evened, class_weighted, gate, moments, product, "
+        "mean_probabilities, mean_logits",
     )
     candidates: tuple[TeacherName, ...] = Field(
         (), description="teachers that choose tries; empty: the given one, or for auto the best and three ensembles"

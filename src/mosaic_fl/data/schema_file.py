@@ -53,10 +53,15 @@ def load_own(
     schema = read_schema(schema_file)
     if classes is not None:
         raise UsageError(f"the classes are those of {schema_file}: leave out the other ones")
+    labelled = labelled_by(reading, schema_file) if has_fields(schema) else reading
+    return load_as(path, schema, labelled, str(schema_file))
+
+
+def load_as(path: Path, schema: Schema, reading: ReadingConfig, source: str) -> Dataset:
+    """A client's labelled samples, of exactly the `schema` that `source` has; raises UsageError for a difference."""
     if has_fields(schema):
-        labelled = labelled_by(reading, schema_file)
-        return load_file(path, reading_as_fields(schema, labelled, str(schema_file)), schema)
-    return load_file(path, reading_as(schema, reading, str(schema_file)), schema)
+        return load_file(path, reading_as_fields(schema, reading, source), schema)
+    return load_file(path, reading_as(schema, reading, source), schema)
 
 
 def reading_as(schema: Schema, reading: ReadingConfig, source: str) -> ReadingConfig:

@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import ipaddress
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.storage.files import read_bytes, write_atomic
+from mosaic_fl.storage.files import read_bytes, write_atomic, write_secret
 
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 730
@@ -53,11 +52,11 @@ def make_server_keys(hosts: Sequence[str], folder: Path, *, force: bool = False,
         authority_key = _private_key(folder / CA_KEY)
     else:
         authority, authority_key = _authority()
-        _write_secret(folder / CA_KEY, _pem(authority_key))
+        write_secret(folder / CA_KEY, _pem(authority_key))
         write_atomic(folder / CA, authority.public_bytes(serialization.Encoding.PEM))
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _certificate(names[0], alternatives, key, authority, authority_key, days)
-    _write_secret(folder / KEY, _pem(key))
+    write_secret(folder / KEY, _pem(key))
     write_atomic(folder / CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM))
 
 
@@ -70,7 +69,7 @@ def make_client_keys(folder: Path, *, force: bool = False) -> Path:
     key = ec.generate_private_key(ec.SECP384R1())
     encoding = serialization.Encoding.PEM
     form = serialization.PrivateFormat.OpenSSH
-    _write_secret(private, key.private_bytes(encoding, form, serialization.NoEncryption()))
+    write_secret(private, key.private_bytes(encoding, form, serialization.NoEncryption()))
     line = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     write_atomic(public, line + b" mosaic-fl\n")
     return public
@@ -176,12 +175,3 @@ def _require_free(path: Path, force: bool) -> None:
     """Raise UsageError if `path` exists and `force` is false."""
     if path.exists() and not force:
         raise UsageError(f"{path} exists: add --force to make another one, or choose another --out")
-
-
-def _write_secret(path: Path, content: bytes) -> None:
-    """Write a file that only this user can read, completely or not at all."""
-    mask = os.umask(0o077)
-    try:
-        write_atomic(path, content)
-    finally:
-        os.umask(mask)

@@ -18,6 +18,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.models import check_name, trust, trust_own
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.storage.keys import PublicKey
 from mosaic_fl.watch import require_metrics
 
 
@@ -40,6 +41,7 @@ class ServerPlan:
     max_answer: int = MAX_ANSWER
     insecure: bool = False
     trusted: tuple[str, ...] = ()
+    readers: tuple[PublicKey, ...] = ()  # for whom the contributions that stay are encrypted at the end
 
     @property
     def flower(self) -> Path:

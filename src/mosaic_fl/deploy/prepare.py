@@ -50,6 +50,7 @@ def check_data(site: SiteFile) -> None:
     """Raise UsageError if the data, model or generator of the site cannot be loaded, or do not fit its privacy."""
     from mosaic_fl.client.private import mechanism_of
     from mosaic_fl.config import Config
+    from mosaic_fl.config.model_names import NO_MODEL
     from mosaic_fl.config.privacy_checks import check_private
     from mosaic_fl.encoders.reading import load_own
     from mosaic_fl.experts.answers.kind import require_held
@@ -68,7 +69,8 @@ def check_data(site: SiteFile) -> None:
     if site.epsilon:
         private = Config(privacy=site.privacy)
         check_private(private, [site.model])
-        mechanism_of(samples, private)
+        if site.model != NO_MODEL or samples.schema.of_vectors:  # else the server names the encoder
+            mechanism_of(samples, private)
     find_device(site.device)
 
 

@@ -17,6 +17,7 @@ from mosaic_fl.deploy import flower, proxy
 from mosaic_fl.deploy.bundle import NAME, write_bundle
 from mosaic_fl.deploy.certificates import CA, CA_KEY, CERTIFICATE, KEY, make_server_keys
 from mosaic_fl.deploy.gate import LOG, write_gate
+from mosaic_fl.deploy.leftovers import clear, remove_database
 from mosaic_fl.deploy.logs import Tail
 from mosaic_fl.deploy.plan import ServerPlan, check_plan, check_port
 from mosaic_fl.deploy.processes import Child, Command, Processes, call, free_port, interrupt_on_sigterm, last_line
@@ -28,7 +29,6 @@ from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.result import FILE, final_result
 from mosaic_fl.storage.files import read_bytes, sha256
 from mosaic_fl.storage.folder_lock import occupy
-from mosaic_fl.storage.journal import Journal
 
 START_TIMEOUT = 60.0  # seconds for a process to listen
 POLL = 0.3  # seconds between checks of the run's folder
@@ -93,16 +93,19 @@ def serve(plan: ServerPlan, *, resume: bool, force: bool, beat: Callable[[], Non
     sources = [path for path in (plan.test, plan.keys, plan.clients_keys) if path]
     claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
     if (previous := earlier_result(plan.out)) is not None:
-        _remove_messages(plan)  # the run may have been killed between its result and its end
+        clear(plan)  # the run may have been killed between its result and its end
         return previous
     hub_port = _hub_port(plan)
     _write(plan, client_keys, hub_port)
     earlier_stamp = _stamp(plan.out / FILE)
     steps = commands(plan, client_keys, hub_port)
-    with interrupt_on_sigterm(), Processes() as processes:
-        _start(plan, steps, processes, hub_port)
-        result = _wait(plan, steps, processes, earlier_stamp, beat)
-    _remove_messages(plan)
+    try:
+        with interrupt_on_sigterm(), Processes() as processes:
+            _start(plan, steps, processes, hub_port)
+            result = _wait(plan, steps, processes, earlier_stamp, beat)
+    finally:
+        remove_database(plan)  # however it ended: what was received is in the run's stages
+    clear(plan)
     return result
 
 
@@ -115,7 +118,7 @@ def _write(plan: ServerPlan, client_keys: dict[str, Path], hub_port: int) -> Non
     home = plan.flower
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
-    _remove_database(plan)
+    remove_database(plan)
     (plan.out / "failure.json").unlink(missing_ok=True)
     limits = Limits.of(dict(plan.limits), plan.min_clients)
     settings = (plan.test, plan.json_logs, plan.metrics_port, plan.max_answer, plan.trusted)
@@ -140,18 +143,6 @@ def _write_face(plan: ServerPlan, client_keys: dict[str, Path], hub_port: int) -
     clients = {mark: proxy.public_pem(path) for mark, path in client_keys.items()}
     own = (str(keys / CERTIFICATE), str(keys / KEY))
     proxy.Face(plan.host, plan.port, *own, hub_port, str(loopback / CA), clients).write(plan.flower / "proxy.json")
-
-
-def _remove_messages(plan: ServerPlan) -> None:
-    """Remove the messages of clients after the end of a run: they are in Flower's database and in the stages."""
-    _remove_database(plan)
-    Journal(plan.out).clear()
-
-
-def _remove_database(plan: ServerPlan) -> None:
-    """Remove Flower's database: Flower cannot resume a run, and nodes and keys of an earlier start must not stay."""
-    for path in plan.flower.glob("state.db*"):
-        path.unlink(missing_ok=True)
 
 
 def _start(plan: ServerPlan, steps: Commands, processes: Processes, hub_port: int) -> None:

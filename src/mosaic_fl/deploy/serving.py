@@ -31,6 +31,7 @@ from mosaic_fl.models import default_student, trust, trust_own
 from mosaic_fl.notes import print_notes
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
@@ -141,7 +142,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     metrics = _measure(outcome, test, list(confusions.values()), device)
     metrics |= benefit(metrics, federation.alone, confusions, len(federation.architectures))
     metrics |= encoder_figures(federation.schema)
-    metrics |= asked_privacy(config, len(federation.architectures))
+    metrics |= asked_privacy(config, len(federation.architectures)) | stated_audits(federation.audits)
     federation.close()
     conclude(_result(config, federation, outcome, metrics, watch), journal)
 

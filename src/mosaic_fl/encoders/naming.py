@@ -11,6 +11,7 @@ from mosaic_fl.encoders.family import NOT_TOLD
 from mosaic_fl.errors import UsageError, excerpt, unknown
 from mosaic_fl.registries import ENCODERS
 
+AUTO = "auto"
 GREY = "gabor"
 COLOUR = "efficientnet-lite0"
 TABLE = "encoding"
@@ -28,7 +29,7 @@ def make_encoder(name: str, kind: Kind) -> Encoder:
     if kind.name == Vector.name:
         raise UsageError(f"the data are {kind.summary} already: leave out the encoder {name}")
     frozen: Any = kind  # as every kind is
-    return _made(choose_encoder(kind) if name == "auto" else name, frozen)
+    return _made(choose_encoder(kind) if name == AUTO else name, frozen)
 
 
 def choose_encoder(kind: Kind) -> str:
@@ -48,16 +49,26 @@ def encoder_of(kind: Vector, own: str = "") -> Encoder:
     if not kind.encoder or kind.of is None:
         raise UsageError(f"these are {kind.summary} that no public encoder made: give vectors")
     if not own:
-        family = ENCODERS.received(kind.encoder.partition(":")[0]) if _is_registered(kind.encoder) else None
-        if family is None or not family.received:
-            raise UsageError(
-                f"encoder {excerpt(kind.encoder)} is not built in: name the same one here, by --encoder, or encode the "
-                "samples first (mosaic_fl.encode)"
-            )
+        require_built_in(kind.encoder)
     encoder = make_encoder(own or kind.encoder, kind.of)
     if encoder.kind != kind:
         raise UsageError(f"the encoder here gives {encoder.kind.difference(kind)}: use the same one")
     return encoder
+
+
+def require_built_in(name: str) -> None:
+    """Raise UsageError for a name, which may be received, by which no encoder is made unless a user here says so."""
+    family = ENCODERS.received(name.partition(":")[0]) if _is_registered(name) else None
+    if family is None or not family.received:
+        raise UsageError(
+            f"encoder {excerpt(name)} is not built in: name the same one here, by --encoder, or encode the samples "
+            "first (mosaic_fl.encode)"
+        )
+
+
+def is_made(digest: str) -> bool:
+    """Whether the encoder with this digest was made in this process, since its user named it."""
+    return digest in _statements
 
 
 def trained_on(kind: Vector) -> str:

@@ -44,8 +44,21 @@ def load_own(
         return encode_by_name(own_data.load_own(path, reading, classes, schema_file), reading.encoder, device)
     if classes is not None:
         raise UsageError(f"the classes are those of {schema_file}: leave out the other ones")
+    return load_as(path, schema, reading, str(schema_file), device)
+
+
+def load_as(
+    path: Path, schema: Schema, reading: ReadingConfig, source: str, device: torch.device | str = "cpu"
+) -> Dataset:
+    """The samples of `load_own`, in its order, with a `schema` that `source` has.
+
+    Raises UsageError for another one.
+    """
+    of = encoded_kind(schema)
+    if of is None or is_vector_source(path, reading):
+        return own_data.load_as(path, schema, reading, source)
     raw = raw_schema(schema, of)
-    data = sources.load_file(path, own_data.reading_as(raw, reading, str(schema_file)), raw)
+    data = sources.load_file(path, own_data.reading_as(raw, reading, source), raw)
     return encode(data, encoder_of(_vector(schema), reading.encoder), device)
 
 

@@ -19,6 +19,11 @@ def encoder_figures(schema: Schema) -> dict[str, Any]:
 
 
 def encoder_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    """The line of a result, the content of `result.json`, that names its public encoder."""
+    """The lines of a result, the content of `result.json`, that name its public encoder."""
+    if (moments := (result.get("choice") or {}).get("moments")) is not None:
+        encoder = moments["encoder"]
+        clients = len(moments["clients"])
+        told = f"{clients} of {clients + len(moments['without'])} clients"
+        yield f"Public encoder: {encoder['name']} (trained on {encoder['trained_on']}), class moments of {told}"
     if (encoder := result.get("encoder")) is not None:
         yield f"Public encoder: {encoder['name']} (trained on {encoder['trained_on']})"

@@ -32,6 +32,7 @@ from mosaic_fl.engines.tasks import (
 )
 from mosaic_fl.engines.workers import InProcess, Workers
 from mosaic_fl.errors import MosaicError, in_one_line
+from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.exchange.query import Answer, Query, answer_from
@@ -57,7 +58,8 @@ class LocalFederation:
 
     The result is the same for any number of workers. Contributions are stored in `journal` and, where that has a
     folder, as files in `contributions/`; a resumed run recalls them. `seconds` counts each client's work so far, also
-    that of recalled contributions. `alone` has each contribution's figures on its client's validation data.
+    that of recalled contributions. `alone` has each contribution's figures on its client's validation data, `audits`
+    what the clients' own audits have found, where they say it.
     """
 
     def __init__(self, sites: Sequence[Site], config: Config, device: torch.device, journal: Journal) -> None:
@@ -65,6 +67,7 @@ class LocalFederation:
         self.config = config
         self.journal = journal
         self.alone = dict[int, Mapping[str, float]]()
+        self.audits = dict[int, Audited]()
         self.seconds = dict.fromkeys(range(len(self.sites)), 0.0)
         self.place = Workplace(dict(enumerate(self.sites)), config, device, journal.listen)
         self._ceiling: tuple[Task, Future[TaskResult] | None] | None = None
@@ -252,7 +255,7 @@ class LocalFederation:
         contribution = Contribution.from_bytes(result.value, f"contribution of client {client}")
         self.seconds[client] += result.seconds
         store.keep(client, result)
-        self.alone[client] = contribution.validation
+        self._note(contribution)
         return contribution
 
     def _recall(self, client: int, store: ContributionStore) -> Contribution | None:
@@ -260,8 +263,13 @@ class LocalFederation:
         if entry is None:
             return None
         self.seconds[client] += entry.seconds
-        self.alone[client] = entry.contribution.validation
+        self._note(entry.contribution)
         return entry.contribution
+
+    def _note(self, contribution: Contribution) -> None:
+        self.alone[contribution.client] = contribution.validation
+        if contribution.audit is not None:
+            self.audits[contribution.client] = contribution.audit
 
     @staticmethod
     def _result(future: "Future[TaskResult]") -> TaskResult:

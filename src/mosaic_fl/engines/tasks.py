@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.client.answering import answer_at, hold
+from mosaic_fl.client.audit_gate import pass_gate, trainer
 from mosaic_fl.client.boosting import Margins, gradient_sums, grow
 from mosaic_fl.client.contribute import Site, contribute, split
 from mosaic_fl.client.fusion import train_aggregator
@@ -93,12 +94,14 @@ class ContributeTask:
             state = self.start.state
         config = place.config.with_values(dict(BARE)) if self.bare else place.config
         contribution = contribute(site, config, place.device, monitor, state, self.trained)
+        if not self.bare:
+            contribution, _ = pass_gate(site, contribution, config, trainer(place.device), "off")
         metrics = [
             {"client": self.client, "part": stage, **figures}
             for stage, recorder in recorders.items()
             for figures in recorder.metrics
         ]
-        return TaskResult(contribution.to_bytes(), time.perf_counter() - start, metrics)
+        return TaskResult(contribution.to_bytes(figures=True), time.perf_counter() - start, metrics)
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,9 @@ class FitTask:
         stream = Stream(config.run.seed, "fit", job.client, self.round)
         recorder = Recorder(round_name(self.round), job.client, place.listen)
         settings = config.train.model_copy(update=dict(job.settings))
-        trained = train_classifier(model, train, validation, settings, stream, place.device, recorder, job.latent)
-        fitted = Fitted(job.client, copy_state(model), len(train), trained.validation, train.class_counts())
+        train_classifier(model, train, validation, settings, stream, place.device, recorder, job.latent)
+        # No method reads figures of a round at one client, so none leave it.
+        fitted = Fitted(job.client, copy_state(model), len(train), {}, train.class_counts())
         return TaskResult(fitted, time.perf_counter() - start)
 
 

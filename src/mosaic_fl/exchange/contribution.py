@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.exchange.audited import Audited
+from mosaic_fl.exchange.feature_moments import FeatureMoments, from_parts
 from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.exchange.trial import Trial
 from mosaic_fl.experts.answers.kind import is_black_box
@@ -55,8 +57,10 @@ class Contribution:
     those of each class that have each field, in the order of the schema; None means that all samples have all fields.
     `generator` is the state of `generator_spec`; both are None where the client sends no generator. `generator_note` is
     the reason for its family, or for its absence.
+    `moments` are the client's class moments in the space of a public encoder; None where it tells none.
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split. An
-    empty split has `samples` alone. `privacy` says which differential privacy all of it has; None: none.
+    empty split has `samples` alone, and it is empty where they stayed at the site. `contents` says of each field who
+    reads it. `privacy` says which differential privacy all of it has; None: none. `audit` is what the site's own found.
     """
 
     client: int
@@ -71,6 +75,8 @@ class Contribution:
     generator_note: str = ""
     field_counts: Tensor | None = None
     privacy: Statement | None = None
+    moments: FeatureMoments | None = None
+    audit: Audited | None = None
 
     def __repr__(self) -> str:
         samples = f"{int(self.class_counts.sum()):,} samples"
@@ -108,11 +114,13 @@ class Contribution:
 
     def build_expert(self) -> Expert:
         """The client's expert, for inference; raises UsageError where its state does not fit the architecture."""
-        inputs = self.inputs
-        expert = kind_of(self.architecture).load(self.architecture, inputs, self.expert, self._name)
+        return self.reading(kind_of(self.architecture).load(self.architecture, self.inputs, self.expert, self._name))
+
+    def reading(self, expert: Expert) -> Expert:
+        """A model that takes samples of `inputs`, for samples of the whole schema."""
         if not self.schema.joins:
             return expert
-        return FieldReader(expert, self.fields, tuple(inputs.fields), joins_fields(self.architecture))
+        return FieldReader(expert, self.fields, tuple(self.inputs.fields), joins_fields(self.architecture))
 
     def build_network(self) -> Classifier:
         """The client's expert as a network; raises UsageError where it is something else."""
@@ -133,23 +141,28 @@ class Contribution:
             )
 
     def without_generator(self) -> "Contribution":
-        """A copy without the generator, for a method that does not use it."""
-        return replace(self, generator_spec=None, generator=None, generator_note="", privacy=None)
+        """A copy without the generator and the moments, for a method that does not use them."""
+        return replace(self, generator_spec=None, generator=None, generator_note="", privacy=None, moments=None)
 
     @property
     def _name(self) -> str:
         return f"contribution of client {self.client}"
 
-    def to_bytes(self) -> bytes:
-        """The file format: see `container`."""
+    def to_bytes(self, *, figures: bool = False) -> bytes:
+        """The file format: see `container`.
+
+        With `figures` it has those of the validation split, which the report of a run reads; else they stay here.
+        """
         manifest = {
             "client": self.client,
             "schema": self.schema.to_json(),
             "architecture": self.architecture,
-            "validation": self.validation,
+            "validation": self.validation if figures else {},
             "generator": self.generator_spec.to_json() if self.generator_spec else None,
             "generator_note": self.generator_note,
             **({} if self.privacy is None else {"privacy": self.privacy.to_json()}),
+            **({} if self.moments is None else {"moments": self.moments.to_json()}),
+            **({} if self.audit is None else {"audit": self.audit.to_json()}),
         }
         tensors = {
             "class_counts": self.class_counts,
@@ -159,6 +172,7 @@ class Contribution:
             **({} if self.field_counts is None else {"field_counts": self.field_counts}),
             **{f"expert/{name}": tensor for name, tensor in self.expert.items()},
             **{f"generator/{name}": tensor for name, tensor in (self.generator or {}).items()},
+            **{f"moments/{name}": tensor for name, tensor in (self.moments.state if self.moments else {}).items()},
         }
         return container.pack(KIND, manifest, tensors)
 
@@ -180,9 +194,9 @@ class Contribution:
         return contribution
 
     @classmethod
-    def load(cls, path: str | Path) -> "Contribution":
-        """`from_bytes` of a file."""
-        return cls.from_bytes(container.read_bytes(Path(path)), str(path))
+    def load(cls, path: str | Path, key: container.Key = None) -> "Contribution":
+        """`from_bytes` of a file; an encrypted one is read by the private `key` that it is for, a value or its file."""
+        return cls.from_bytes(container.read_bytes(Path(path), key), str(path))
 
 
 def _probe(contribution: Contribution) -> None:
@@ -196,8 +210,10 @@ def _probe(contribution: Contribution) -> None:
     trial = Trial.of(schema, contribution.architecture, spec, contribution.inputs)
     expert = contribution.build_expert()
     generator = contribution.build_generator()
+    own = contribution.moments
+    told = None if own is None else own.check(schema, contribution.class_counts, contribution._name)
     if contribution.privacy is not None:
-        contribution.privacy.check(generator)
+        contribution.privacy.check([part for part in (generator, told) if part is not None])
     rows = contribution.prototypes.features
     if len(rows) and rows.shape[1] != trial.features:
         raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {trial.features}")
@@ -237,6 +253,8 @@ def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:
         generator_note="".join(c for c in generator_note[:MAX_REASON] if c.isprintable()),
         field_counts=_field_counts(tensors, class_counts, schema),
         privacy=Statement.from_json(manifest["privacy"]) if "privacy" in manifest else None,
+        moments=from_parts(manifest["moments"], under("moments/", tensors), schema) if "moments" in manifest else None,
+        audit=Audited.from_json(manifest["audit"]) if "audit" in manifest else None,
     )
 
 

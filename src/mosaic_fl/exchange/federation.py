@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.query import Answer, Query
 from mosaic_fl.generators.latent import Latent
@@ -48,7 +49,7 @@ class FitJob:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A client's answer to `fit`: its new weights, its training samples, its validation figures.
+    """A client's answer to `fit`: its new weights, its training samples, and figures where a method reads them.
 
     `class_counts` int64 (C,) counts the training samples of each class; it is empty where the call did not ask for it.
     """
@@ -173,6 +174,10 @@ class Engine(Federation, Protocol):
     @property
     def alone(self) -> Mapping[int, Mapping[str, float]]:
         """By client, the figures on its own validation data that came with its contribution."""
+
+    @property
+    def audits(self) -> Mapping[int, Audited]:
+        """By client, what its own audit of its contribution found, where it says that."""
 
     def judge(self, architecture: str, state: State) -> dict[int, Tensor]:
         """As `evaluate`, by the number of each client that answered."""

@@ -1,5 +1,6 @@
 """What a contribution says of its differential privacy, and whether its noise bears that out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,17 +40,21 @@ class Statement:
                 return cls(float(epsilon), float(delta))
         raise UsageError("its statement of privacy has no ε and δ in range")
 
-    def check(self, generator: Generator | None) -> None:
-        """Raise UsageError unless the generator is of noisy moments, with noise enough for ε and δ.
+    def check(self, parts: Sequence[Generator]) -> None:
+        """Raise UsageError unless all `parts`, one at least, are noisy moments, with noise enough for ε and δ.
 
         The parts of the squared sensitivity that counts, sums and squares use follow from their noise. Together they
         may be 1.
         """
-        if not isinstance(generator, NoisyClassMoments):
-            raise UsageError(f"it says {self.summary}, and has no class moments with noise")
-        generator.check()
-        clip = float(generator.clip)
-        deviations = zip((1.0, clip, clip**2), generator.noise.double().tolist(), strict=True)
+        noisy = [part for part in parts if isinstance(part, NoisyClassMoments)]
+        if not noisy or len(noisy) < len(parts):
+            raise UsageError(f"it says {self.summary}, and has no class moments with noise, or others without")
         multiplier = noise_multiplier(self.epsilon, self.delta)
-        if sum((multiplier * unit / deviation) ** 2 for unit, deviation in deviations) > 1 + SLACK:
+        used = 0.0
+        for part in noisy:
+            part.check()
+            clip = float(part.clip)
+            deviations = zip((1.0, clip, clip**2), part.noise.double().tolist(), strict=True)
+            used += sum((multiplier * unit / deviation) ** 2 for unit, deviation in deviations)
+        if used > 1 + SLACK:
             raise UsageError(f"it says {self.summary}, for which its noise is too small")

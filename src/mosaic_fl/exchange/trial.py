@@ -40,7 +40,7 @@ class Trial:
 
         `inputs` is the schema of the samples that the expert takes, if that is not the whole one.
         """
-        generator = Work(0, 0, 0, 0) if spec is None else _work(spec, schema)
+        generator = Work(0, 0, 0, 0) if spec is None else generator_work(spec, schema)
         expert = kind_of(architecture).outline(architecture, schema if inputs is None else inputs)
         return cls(schema, expert.work, generator, expert.features)
 
@@ -88,10 +88,12 @@ def _tensors(values: Inputs) -> list[Tensor]:
 
 
 @lru_cache(maxsize=64)
-def _work(spec: GeneratorSpec, schema: Schema) -> Work:
+def generator_work(spec: GeneratorSpec, schema: Schema) -> Work:
     """The work for one sample of the generator `spec`; raises UsageError where its maps are too large."""
     if spec.family == PRODUCT:
-        works = [_work(member, schema.part([name])) for name, member in zip(spec.fields, spec.members, strict=True)]
+        works = [
+            generator_work(member, schema.part([name])) for name, member in zip(spec.fields, spec.members, strict=True)
+        ]
         return Work(
             max(work.largest for work in works),
             sum(work.values for work in works),

@@ -83,7 +83,9 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
             jobs.append(Job("generator", Unit("fixed"), COMPARISON * (1 + len(others))))
     if config.prototypes.per_class and is_network(share.architecture):
         jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
-    size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
+    if config.moments.encoder:
+        jobs.append(Job("generator", Unit("encode", config.moments.encoder), share.samples))
+    size = contribution_bytes(share.architecture, schema, share.counts, config, spec)
     return [*jobs, Job("generator", Unit("packing"), PASSES * size), Job("generator", Unit("fixed"), TASK)]
 
 

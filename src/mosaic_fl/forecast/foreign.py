@@ -8,6 +8,7 @@ from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.kind import no_outline
 from mosaic_fl.experts.naming import kind_of
+from mosaic_fl.experts.no_model import has_model
 from mosaic_fl.forecast.bench import Bench
 from mosaic_fl.forecast.work import Unit
 from mosaic_fl.numerics.randomness import Stream
@@ -30,7 +31,7 @@ def not_counted(experts: Iterable[str], student: str = "") -> list[str]:
     """What a forecast does not include, in words."""
     reasons = list[str]()
     names = set(experts)
-    foreign = sorted(name for name in names if not is_network(name) and not is_black_box(name))
+    foreign = sorted(name for name in names if not is_network(name) and not is_black_box(name) and has_model(name))
     if foreign:
         reasons.append(f"the bytes of clients' models that are no networks ({', '.join(foreign)})")
     if any(map(is_black_box, names)):

@@ -78,7 +78,7 @@ def _contribute(setup: Setup, total: Workload) -> None:
     sizes = 0
     for share in setup.shares:
         spec = spec_of(share, config, schema, setup.device)
-        sizes += contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
+        sizes += contribution_bytes(share.architecture, schema, share.counts, config, spec)
     total.phases.append(Phase(clients=jobs))
     total.up += sizes
     total.disk += sizes

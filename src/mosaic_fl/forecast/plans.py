@@ -66,7 +66,7 @@ def plan_contribution(site: Site, config: Config, device: torch.device) -> Plan:
     share = share_of(site, config)
     schema = site.data.schema
     spec = spec_of(share, config, schema, device)
-    size = contribution_bytes(share.architecture, schema, share.counts, config.prototypes, spec)
+    size = contribution_bytes(share.architecture, schema, share.counts, config, spec)
     phases = [Phase({site.client: contribution(share, config, schema, device)})]
     return Plan(
         images=len(site.data),
@@ -92,6 +92,8 @@ def plan_distillation(
     contributors = [
         Contributor(c.architecture, _drawing(c.generator_spec), int(c.class_counts.sum())) for c in contributions
     ]
+    told = next((c.moments.encoder for c in contributions if c.moments is not None), "")
+    config = config.with_values({"moments.encoder": config.moments.encoder or told})
     work = distillation(config, schema, contributors, student, can_score=False)
     jobs = list(work.jobs)
     if test:

@@ -8,6 +8,7 @@ import torch
 
 from mosaic_fl.client.fusion import train_aggregator
 from mosaic_fl.client.prototypes import prototypes
+from mosaic_fl.encoders.naming import make_encoder
 from mosaic_fl.experts.training import train_classifier
 from mosaic_fl.forecast.bench import STEPS, Bench, step_seconds
 from mosaic_fl.forecast.foreign import boost_probe, fit_probe, is_network
@@ -106,6 +107,13 @@ def density_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     )
 
 
+def encode_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
+    """An image through a public encoder."""
+    encoder = make_encoder(unit.name, bench.schema.kind)
+    images = bench.data(n).samples.only
+    return _image_seconds(lambda m: encoder.vectors(images[:m], bench.device), n)
+
+
 def meta_probe(unit: Unit, bench: Bench, batch: int, seconds: float) -> float:
     """A step of the meta model."""
     experts = int(dict(unit.changes)["experts"])
@@ -133,7 +141,8 @@ def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
         return _image_seconds(lambda m: teachers.evened_over(balanced[:m]), n)
 
     def answer(m: int) -> object:
-        return replace(teachers, log_shares=torch.zeros(m, unit.batch)).log_probabilities(unit.name, outputs[:m])
+        told = replace(teachers, log_shares=torch.zeros(m, unit.batch), closed_outputs=torch.zeros(m, classes))
+        return told.log_probabilities(unit.name, outputs[:m])
 
     return _image_seconds(answer, n)
 
@@ -190,9 +199,10 @@ PROBES: dict[Kind, Probe] = {
     "fusion": fusion_probe,
     "fit": fit_probe,
     "boost": boost_probe,
+    "encode": encode_probe,
 }
 AT_ONCE: dict[Kind, int] = {
     "forward": 128, "sample": 128, "prior": 64, "prototypes": 128, "density": 128, "teachers": 2048,
-    "fit": MANY, "boost": MANY,
+    "fit": MANY, "boost": MANY, "encode": 64,
 }  # fmt: skip
 """Images measured at once, by kind of work without steps."""

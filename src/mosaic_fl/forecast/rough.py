@@ -32,7 +32,7 @@ def per_image(unit: Unit, bench: Bench) -> float:
         return LEAST_IMAGE
     if unit.kind in FITS:
         return SECONDS
-    if unit.kind == "forward" and not is_network(unit.name):
+    if unit.kind == "encode" or (unit.kind == "forward" and not is_network(unit.name)):
         return ANSWER
     passes = 1 if unit.kind in AT_ONCE else BACKWARD
     side = min(bench.schema.shape[1:], default=1)  # of an image; a row of a table has none
@@ -43,7 +43,7 @@ def numbers(unit: Unit, bench: Bench) -> int:
     """The number of parameters in the unit's networks; for prior images, the number of values in an image."""
     settings = bench.config.generator
     schema = bench.schema
-    if unit.kind in FITS or (unit.kind == "forward" and not is_network(unit.name)):
+    if unit.kind in (*FITS, "encode") or (unit.kind == "forward" and not is_network(unit.name)):
         return 0
     if unit.kind in ("generator", "sample"):
         return spec_numbers(generator_spec(unit.name, settings, schema), schema)

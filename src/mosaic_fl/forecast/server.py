@@ -9,8 +9,10 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.feature_moments import decodes
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.closed_form import is_closed_form
+from mosaic_fl.experts.no_model import has_model
 from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.sizes import model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Unit
@@ -22,11 +24,11 @@ from mosaic_fl.server.experts import at_once
 from mosaic_fl.server.gate import HOLDOUT, gate_samples, network_settings, uses_trees
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
-from mosaic_fl.server.recipes import Recipe
+from mosaic_fl.server.recipes import Recipe, with_moments_prior
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.students import global_name, is_network
-from mosaic_fl.server.teachers import GATE
-from mosaic_fl.server.transfer import has_prior, pool_samples
+from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT
+from mosaic_fl.server.transfer import DECODED, has_prior, pool_samples
 
 DRAWS = 3.0  # samples that an unconditional generator draws for one sample of a class
 COPIES = 3.0  # of the transfer set in memory while it is written: the set, its packed form, the file's bytes
@@ -65,12 +67,16 @@ def distillation(
     config: Config, schema: Schema, contributors: Sequence[Contributor], student: str, *, can_score: bool
 ) -> ServerWork:
     """The work of `server.distill`. Where clients `can_score` candidates, `distill.choose` adds candidate students."""
+    if config.moments.encoder and not any(c.family for c in contributors):
+        config = with_moments_prior(config, schema)
     settings = config.distill
     classes = schema.num_classes
     experts = len(contributors)
     has_gate = config.experts.kind == "clients" and any(c.family for c in contributors)
     even = torch.full((experts, classes), 1 / experts)
-    choices = Choices(settings, schema, None, even, gate=has_gate, judged=can_score)
+    encoder = config.moments.encoder
+    features = _space_teacher(config, contributors)
+    choices = Choices(settings, schema, None, even, gate=has_gate, judged=can_score, features=features)
     jobs, disk = meta_model(config, schema, contributors) if choices.needs_meta else ([], 0)
     images = transfer(config, schema, contributors)
     total = images.total
@@ -82,13 +88,16 @@ def distillation(
     # As the kind of samples says: nobody has looked at the generators yet.
     weak = has_prior(settings, schema) and measurable and not settings.fresh
     asks = can_score and (weak and bool(settings.both) if settings.choose == "auto" else settings.choose)
-    asks = choices.asked if schema.of_rows else asks
+    asks = choices.asked if schema.of_rows or encoder else asks
     tried = choices.tried(best, meta=meta) if asks else []
     teachers = sorted({teacher, *tried})
     steps = sorted({*teachers, "class_balanced"})
     if GATE in teachers:
         jobs += gate(config, schema, contributors, total)
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*steps, "evened"]]
+    encodes = bool({MOMENTS, PRODUCT} & set(teachers)) and bool(encoder)
+    encoding = [Job("pool", Unit("encode", encoder), total)] if encodes else []
+    jobs += encoding
     stage = pool_bytes(schema, total, len(teachers))
     jobs.append(Job("pool", Unit("packing"), PASSES * stage))
     labelled = images.generated > 0 and (settings.plain or not has_prior(settings, schema))
@@ -103,7 +112,7 @@ def distillation(
     answer = Job("pool", Unit("teachers", teacher, experts), total)
     for term in range(2, terms + 1):
         name = f"student-{term}"
-        drawn = [*images.jobs, *outputs(name, contributors, total), answer]
+        drawn = [*images.jobs, *outputs(name, contributors, total), answer, *encoding]
         jobs += [replace(job, stage=name) for job in drawn]
         jobs += student_steps(name, config, student, total, settings.steps)
     if settings.fresh:
@@ -117,6 +126,13 @@ def distillation(
     size = model_bytes(student, schema)
     judged = len(recipes) + (terms if settings.terms > 1 and not settings.fresh else 0) if asks else 0
     return ServerWork(jobs, disk + stage + (1 + terms) * size, round(COPIES * stage) + output_bytes, judged)
+
+
+def _space_teacher(config: Config, contributors: Sequence[Contributor]) -> str:
+    """The teacher of class moments beside pictures, empty without them."""
+    if not config.moments.encoder:
+        return ""
+    return PRODUCT if any(has_model(c.architecture) for c in contributors) else MOMENTS
 
 
 def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributor]) -> tuple[list[Job], int]:
@@ -176,7 +192,8 @@ def transfer(config: Config, schema: Schema, contributors: Sequence[Contributor]
     jobs = sampling("pool", contributors, generated, balanced=bool(settings.balanced))
     if prior:
         jobs.append(Job("pool", Unit("prior"), prior))
-    plain = generated if settings.plain or not prior else 0
+    decoded = (settings.pool or DECODED) if decodes(config, schema) else 0
+    plain = generated + decoded if settings.plain or not prior else 0
     return TransferImages(generated, plain + prior, jobs)
 
 

@@ -8,8 +8,9 @@ from math import prod
 import torch
 from torch import Tensor
 
-from mosaic_fl.config import GeneratorConfig, PrototypesConfig
+from mosaic_fl.config import Config, GeneratorConfig, PrototypesConfig
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.feature_moments import FAMILY, moments_encoder, vector_schema
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.generators.base import GeneratorSpec
@@ -117,13 +118,13 @@ def prototypes(count: int, config: PrototypesConfig) -> float:
 
 
 def contribution_bytes(
-    architecture: str, schema: Schema, counts: Sequence[int], config: PrototypesConfig, spec: GeneratorSpec | None
+    architecture: str, schema: Schema, counts: Sequence[int], config: Config, spec: GeneratorSpec | None
 ) -> int:
     """Bytes of the contribution of a client with `counts` training samples a class, without a model of no network."""
     network = kind_of(architecture) is NETWORK
     shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"class_counts": (torch.int64, (schema.num_classes,))}
     shapes |= model_shapes(architecture, schema, "expert/") if network else {}
-    rows = round(sum(prototypes(count, config) for count in counts)) if network else 0
+    rows = round(sum(prototypes(count, config.prototypes) for count in counts)) if network else 0
     features = feature_size(architecture, schema) if network else 0
     shapes |= {
         "prototypes/features": (torch.float32, (rows, features)),
@@ -134,6 +135,10 @@ def contribution_bytes(
         shapes |= {
             f"generator/{name}": (dtype, shape) for name, dtype, shape in generator_outline(spec, schema, tuple(counts))
         }
+    if (encoder := moments_encoder(config, schema)) is not None:
+        vectors = vector_schema(encoder, schema)
+        outline = generator_outline(generator_spec(FAMILY, config.generator, vectors), vectors)
+        shapes |= {f"moments/{name}": (dtype, shape) for name, dtype, shape in outline}
     return packed_bytes(shapes, _schema_length(schema) + 350)
 
 

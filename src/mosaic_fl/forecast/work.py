@@ -8,6 +8,7 @@ from typing import Literal
 Kind = Literal[
     "train", "generator", "forward", "sample", "prior", "meta", "teachers", "student",
     "synthesis", "lesson", "features", "fusion", "prototypes", "density", "packing", "fixed", "fit", "boost",
+    "encode",
 ]  # fmt: skip
 STEPS: tuple[Kind, ...] = ("train", "generator", "meta", "student", "synthesis", "lesson", "features", "fusion")
 """Kinds that are counted by steps of training. The others are counted by image, byte or second."""
@@ -17,8 +18,8 @@ STEPS: tuple[Kind, ...] = ("train", "generator", "meta", "student", "synthesis",
 class Unit:
     """One kind of work that is measured once: a step, an image, a byte or (kind "fixed") a second.
 
-    `name` is an architecture or a family of generators, `batch` the number of samples a step. `changes` are the
-    differences from the run's `[train]`, or other conditions of the measurement.
+    `name` is an architecture, a family of generators or a public encoder, `batch` the number of samples a step.
+    `changes` are the differences from the run's `[train]`, or other conditions of the measurement.
     """
 
     kind: Kind

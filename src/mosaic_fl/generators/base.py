@@ -98,15 +98,26 @@ class GeneratorSpec:
 class Generator(nn.Module):
     """z float32 (n, latent) standard normal, labels int64 (n,) -> images (n, channels, height, width) in −1..1.
 
-    A `conditional` generator draws samples of the classes `labels`; an unconditional one ignores them.
+    A `conditional` generator draws samples of the classes `labels`; an unconditional one ignores them. One that `opens`
+    has a `decode` with gradients, through which an audit looks for a sample in its latents.
     """
 
     conditional: bool
+    opens: bool = False
     spec: GeneratorSpec
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Images for latents `z` and `labels`."""
         raise NotImplementedError
+
+    def place(self, z: Tensor, labels: Tensor) -> Tensor:
+        """The latents (n, latent) of the network, from the standard normal `z`."""
+        return z
+
+    def decode(self, place: Tensor, labels: Tensor) -> Tensor:
+        """What it draws at a `place`: `forward(z, labels)` is `decode(place(z, labels), labels)`."""
+        drawn: Tensor = self(place, labels)
+        return drawn
 
     def outputs(self, z: Tensor, labels: Tensor) -> Inputs:
         """As `forward`, in the form of a network's inputs."""

@@ -57,6 +57,7 @@ class Decoder(Generator):
     """
 
     conditional = True
+    opens = True
 
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         super().__init__()
@@ -92,8 +93,15 @@ class Decoder(Generator):
     def check(self) -> None:
         self.density.check()
 
+    def place(self, z: Tensor, labels: Tensor) -> Tensor:
+        latents: Tensor = self.density(z, labels)
+        return latents
+
+    def decode(self, place: Tensor, labels: Tensor) -> Tensor:
+        return self.pixel_logits(place, labels).sigmoid() * 2 - 1
+
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        return self.pixel_logits(self.density(z, labels), labels).sigmoid() * 2 - 1
+        return self.decode(self.place(z, labels), labels)
 
 
 class Encoder(nn.Module):

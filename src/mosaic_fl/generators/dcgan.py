@@ -67,6 +67,8 @@ class DCGANGenerator(Generator):
     conditional one joins an embedding of the label, of the latent's size, to z.
     """
 
+    opens = True
+
     def __init__(self, spec: GeneratorSpec, schema: Schema) -> None:
         super().__init__()
         self.spec = spec

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.checks import check_audit
 from mosaic_fl.config.privacy_checks import check_private
 from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.capability import Capability
@@ -93,6 +94,12 @@ class Card:
     def check_settings(self, config: Config) -> None:
         """Raise UsageError, without any data, for settings that the method cannot use or that break privacy."""
         check_private(config)
+        check_audit(config)
+        if config.moments.encoder and not self.fuses:
+            raise UsageError(
+                f"{self.title} has no use for class moments: leave --moments out (in a comparison: --set "
+                f"mosaic:moments.encoder={config.moments.encoder})"
+            )
         self.settings(config)
 
     def check(self, config: Config, schema: "Schema", models: Sequence[str], student: str) -> None:

@@ -28,7 +28,7 @@ from mosaic_fl.methods.linear_head import linear_outcome
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.distill import compatible
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.lessons import FIELD, label_settings, learn_labels
 from mosaic_fl.server.transfer import LARGEST_POOL
 from mosaic_fl.storage.journal import Journal

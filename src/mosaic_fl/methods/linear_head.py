@@ -13,8 +13,8 @@ from mosaic_fl.methods.sending import by_client, upload_size
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.moments import Moments
 from mosaic_fl.numerics.states import State
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.class_moments import parts_of
-from mosaic_fl.server.distill import compatible
 from mosaic_fl.storage.journal import Journal
 
 Head = Callable[[Sequence[Moments]], tuple[Tensor, Tensor]]

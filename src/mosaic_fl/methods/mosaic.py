@@ -15,6 +15,8 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.feature_moments import moments_encoder, require_something
 from mosaic_fl.exchange.federation import Federation, Start
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.capability import Capability
@@ -40,6 +42,7 @@ from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.black_boxes import check_settings, settle
 from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.distill import distill
+from mosaic_fl.server.teachers import MOMENTS, PRODUCT
 from mosaic_fl.storage.journal import Journal
 
 BY_GROUP = "say rounds.kind = fedavg, which averages within each architecture"
@@ -81,7 +84,7 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     model, up, down = _fine_tune(federation, config, distilled.model, fine_tune, journal)
     size = len(distilled.model.to_bytes())
     clients = len(federation.architectures)
-    contribution_bytes = by_client({c.client: len(c.to_bytes()) for c in contributions}, clients)
+    contribution_bytes = by_client({c.client: len(c.to_bytes(figures=True)) for c in contributions}, clients)
     candidate_bytes = size * distilled.candidates
     answer_bytes = by_client(asked.up, clients)
     query_bytes = by_client(asked.down, clients)
@@ -189,6 +192,11 @@ def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student:
         ratios = assign(full, config.models.ratios, config.partition.clients)
         architectures = [narrow(full, ratio) for ratio in ratios.values()]
     check_settings(config, models)
+    beside = moments_encoder(config, schema)
+    require_something(config, models)
+    named = {MOMENTS, PRODUCT} & {config.distill.teacher, *config.distill.candidates}
+    if named and beside is None and not schema.of_vectors:
+        raise UsageError(f"distill.teacher is {named.pop()}, and no client tells class moments: say --moments NAME")
     check_distillation(config, schema, architectures)
     check_transfer(config, schema)
     if config.rounds.kind != "fedavg" and config.rounds.fine_tune:

@@ -15,7 +15,7 @@ from mosaic_fl.exchange.federation import Federation
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import by_client
-from mosaic_fl.server.distill import compatible
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.training.monitor import Monitor
 
@@ -47,7 +47,7 @@ def one_shot(
     stage = journal.parts(name, len(parts), compute)
     model = GlobalModel(stage.info["architecture"], federation.schema, stage.tensors)
     clients = len(federation.architectures)
-    bytes_up = by_client({c.client: len(c.to_bytes()) for c in contributions}, clients)
+    bytes_up = by_client({c.client: len(c.to_bytes(figures=True)) for c in contributions}, clients)
     return Outcome(model, bytes_up, [len(model.to_bytes())] * clients)
 
 

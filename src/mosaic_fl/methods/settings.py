@@ -1,13 +1,14 @@
 """Checks of settings that contradict a method for any data. They run before anything is loaded."""
 
 from mosaic_fl.config import Config
-from mosaic_fl.config.checks import check_teacher
+from mosaic_fl.config.checks import check_prototypes, check_teacher
 from mosaic_fl.errors import UsageError
 
 
 def check_mosaic(config: Config) -> None:
     """Raise UsageError where the server would need prototypes or validation splits that no client has."""
     check_teacher(config)
+    check_prototypes(config)
     if config.meta.kind != "none" and config.meta.source == "prototypes" and not config.prototypes.per_class:
         raise UsageError("meta.source is prototypes, but prototypes.per_class is 0: set it to 5, say, or say synthetic")
     if config.distill.choose is True and not config.data.validation:

@@ -17,6 +17,8 @@ from mosaic_fl.encoders.reading import load_test
 from mosaic_fl.encoders.statement import encoder_figures
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.exchange.seal import Seal
+from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.experts.answers.book import UnansweredError
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import default_student, trust
@@ -24,19 +26,24 @@ from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.answer_files import AnswerFiles
+from mosaic_fl.runs.audits import contributed_audits
 from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.privacy import contributed_privacy
+from mosaic_fl.runs.received import read_contributions
 from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.runs.sources import write_sources
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.black_boxes import questions, settle
 from mosaic_fl.server.checks import check_distillation, check_student
-from mosaic_fl.server.distill import Distilled, compatible, distill
+from mosaic_fl.server.distill import Distilled, distill
+from mosaic_fl.server.feature_space import feature_space
 from mosaic_fl.server.private import require_private
 from mosaic_fl.server.region import as_contribution
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal, Stage
+from mosaic_fl.storage.keys import PrivateKey
 from mosaic_fl.storage.stopwatch import Stopwatch
 from mosaic_fl.training.monitor import Listener, deaf
 
@@ -68,18 +75,28 @@ class Distillation:
         return self.contributions[0].schema
 
 
-def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | None = None) -> Distillation:
+def prepare_distillation(
+    paths: Sequence[Path],
+    config: Config,
+    test: Path | None = None,
+    key: PrivateKey | None = None,
+    signers: Signers | None = None,
+    *,
+    again: bool = False,
+) -> Distillation:
     """Read and check the contributions in `paths`, and labelled `test` data for the final figure alone.
 
-    Raises UsageError for a file that is not a contribution, for contributions that do not fit together, and for
-    settings that need another exchange with the clients.
+    Encrypted contributions are read by `key`, and with `signers` each must be signed; `again` is for files that were
+    read before. Raises UsageError for a file that is not a contribution, for contributions that do not fit together,
+    and for settings that need another exchange with the clients.
     """
     if config.models.student:
         trust(config.models.student)  # before contributions of the same architecture are built
     name_generator(config.generator.family)
-    received = [Contribution.load(path) for path in paths]
+    received = read_contributions(paths, key, signers, again=again)
     contributions = compatible(received)
     require_private(contributions, config)
+    feature_space(contributions, config.moments.encoder)  # whether their encoder is here is told before any work
     schema = contributions[0].schema
     device = find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
@@ -93,13 +110,13 @@ def prepare_distillation(paths: Sequence[Path], config: Config, test: Path | Non
     return Distillation(contributions, config, device, student, test_data, files, test, inputs)
 
 
-def write_regional(distillation: Distillation, out: Path, place: Path, client: int) -> int:
+def write_regional(distillation: Distillation, out: Path, place: Path, client: int, seal: Seal) -> int:
     """Write the contribution of `client` that stands for the whole distillation in `out`; returns its bytes.
 
     `sources.json` names it, since it holds what the clients' contributions hold.
     """
     model = GlobalModel.load(out)
-    content = as_contribution(model, distillation.contributions, client).to_bytes()
+    content = seal.close(as_contribution(model, distillation.contributions, client).to_bytes(), client)
     write_atomic(place, content)
     write_sources(out, distillation.files, distillation.test_file, place)
     return len(content)
@@ -180,6 +197,7 @@ def run_distillation(
             scores = figures(outcome, test, None, [], device)
         scores["taking_part"] = taking_part(scores)
     scores |= encoder_figures(distillation.schema) | contributed_privacy(contributions)
+    scores |= contributed_audits(contributions)
     result = Result(
         "files",
         config,

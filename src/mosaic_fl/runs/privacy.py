@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mosaic_fl.client.contribute import Site
-from mosaic_fl.client.private import mechanism_of
+from mosaic_fl.client.private import mechanism_of, released
 from mosaic_fl.config import Config
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.noisy_sums import clipped_share
@@ -28,7 +28,7 @@ def run_privacy(config: Config, sites: Sequence[Site]) -> dict[str, Any]:
         return {}
     mechanism = mechanism_of(sites[0].data, config)
     samples = sum(len(site.data) for site in sites)
-    shortened = sum(clipped_share(site.data.samples.only, mechanism.clip) * len(site.data) for site in sites)
+    shortened = sum(_clipped(site, config, mechanism.clip) * len(site.data) for site in sites)
     about = {"clip": mechanism.clip, "clipped": round(shortened / samples, 6), "noise": list(mechanism.noise)}
     return _figure(config.privacy.epsilon, config.privacy.delta, len(sites), len(sites), about)
 
@@ -51,12 +51,16 @@ def contributed_privacy(contributions: Sequence[Contribution]) -> dict[str, Any]
 def site_line(site: Site, config: Config) -> str:
     """What a site's own screen says of its private contribution; the share of clipped vectors stays there."""
     mechanism = mechanism_of(site.data, config)
-    share = clipped_share(site.data.samples.only, mechanism.clip)
+    share = _clipped(site, config, mechanism.clip)
     return (
         f"Privacy: ε = {config.privacy.epsilon:g}, δ = {config.privacy.delta:g} for {UNIT}; {MECHANISM}; "
         f"{100 * share:.1f} % of the vectors clipped to the length {mechanism.clip:.4g}. Not covered: "
         f"{'; '.join(NOT_COVERED)}"
     )
+
+
+def _clipped(site: Site, config: Config, clip: float) -> float:
+    return clipped_share(released(site.data, config).samples.only, clip)
 
 
 def _figure(epsilon: float, delta: float, private: int, clients: int, about: dict[str, Any]) -> dict[str, Any]:

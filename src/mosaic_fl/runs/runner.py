@@ -19,6 +19,7 @@ from mosaic_fl.encoders.statement import encoder_figures
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.exchange.federation import Engine
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.answers.kind import require_held
@@ -29,6 +30,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import default_models, default_student, trust
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
@@ -115,27 +117,28 @@ def run(
         torch.set_num_threads(config.run.threads)  # here, because the number is that of the calling thread
         outcome = METHODS[config.run.method].run(federation, config, device, journal)
         if outcome.model is None:
-            return outcome, {}, federation.alone
+            return outcome, {}, federation.alone, federation.audits
         write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
-        return outcome, federation.judge(outcome.model.architecture, outcome.model.state), federation.alone
+        confusions = federation.judge(outcome.model.architecture, outcome.model.state)
+        return outcome, confusions, federation.alone, federation.audits
 
-    outcome, confusions, alone, ceiling = _on_engine(setup, journal, work)
+    outcome, confusions, alone, audits, ceiling = _on_engine(setup, journal, work)
     with journal.clock.stage("measure"):
         clients = len(setup.sites)
         scores = figures(outcome, setup.splits.test, ceiling, list(confusions.values()), device, clients)
         scores |= benefit(scores, alone, confusions, clients) | encoder_figures(setup.splits.train.schema)
-        scores |= run_privacy(config, setup.sites)
+        scores |= run_privacy(config, setup.sites) | stated_audits(audits)
     result = simulation_result(config, setup.sites, outcome, scores, journal.clock.report())
     return conclude(result, journal, keep_stages=keep_stages)
 
 
-EngineResult = tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]]]
-"""A method's outcome, the confusions of its global model by client, and the figures of the clients' own models."""
+EngineResult = tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]], Mapping[int, Audited]]
+"""A method's outcome; by client the confusions of its global model, the figures of their own models, their audits."""
 
 
 def _on_engine(
     setup: RunSetup, journal: Journal, work: Callable[[Engine, Journal], EngineResult]
-) -> tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]], GlobalModel | None]:
+) -> tuple[Outcome, Mapping[int, Tensor], Mapping[int, Mapping[str, float]], Mapping[int, Audited], GlobalModel | None]:
     """The result of `work` on the engine of the configuration, and the centralised model or None."""
     config = setup.config
     engine_result = None

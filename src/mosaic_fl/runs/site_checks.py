@@ -14,6 +14,7 @@ from mosaic_fl.experts.reading import check_fields
 from mosaic_fl.generators.base import require_kind
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import SAMPLES_OR_PRIOR
+from mosaic_fl.server.checks import has_samples
 from mosaic_fl.server.transfer import has_prior
 
 
@@ -42,7 +43,8 @@ def check_generators(config: Config, sites: Sequence[Site], device: torch.device
     transfer = card.transfer
     prior = transfer == SAMPLES_OR_PRIOR
     meta = card.fuses and asks_meta(config)
-    if not transfer or (prior and has_prior(config.distill, schema) and not meta):
+    drawn = has_samples(config, schema) if card.fuses else has_prior(config.distill, schema)
+    if not transfer or (prior and drawn and not meta):
         return
     most = 0
     for site in sorted(sites, key=lambda site: -len(site.data)):  # the largest client first: it mostly decides

@@ -21,9 +21,12 @@ from mosaic_fl.runs.result import final_result
 from mosaic_fl.runs.runner import fingerprint
 from mosaic_fl.runs.shelf import SHELF
 from mosaic_fl.runs.sources import Source, file_digest, read_sources
+from mosaic_fl.server.feature_space import feature_space
+from mosaic_fl.server.recipes import with_moments_prior
 from mosaic_fl.server.transfer import has_prior
 from mosaic_fl.storage.files import require_path
 from mosaic_fl.storage.journal import Journal
+from mosaic_fl.storage.keys import PrivateKey
 
 COMMAND = "withdraw"
 """The command in the marker of a folder in which a withdrawal has begun and not ended."""
@@ -50,8 +53,8 @@ class Withdrawal:
     begun: Mapping[str, Any] | None = None
 
 
-def prepare_withdrawal(folder: Path, client: int) -> Withdrawal:
-    """All that the withdrawal of `client` needs, after its checks.
+def prepare_withdrawal(folder: Path, client: int, key: PrivateKey | None = None) -> Withdrawal:
+    """All that the withdrawal of `client` needs, after its checks; encrypted contributions are read by `key`.
 
     Raises UsageError where `folder` holds no finished run of the method mosaic, simulated or by files; where the client
     takes no part in it, or its weights are in the other contributions too; where others' contributions are missing or
@@ -62,7 +65,7 @@ def prepare_withdrawal(folder: Path, client: int) -> Withdrawal:
     if marker is None:
         raise UsageError(f"{folder} is not the folder of a run: name what --out was")
     if marker.get("command") == COMMAND:
-        return _again(folder, client, marker)
+        return _again(folder, client, marker, key)
     config, sources, regional = _contributions(folder, marker)
     if client not in sources:
         numbers = ", ".join(map(str, sorted(sources)))
@@ -88,7 +91,7 @@ def prepare_withdrawal(folder: Path, client: int) -> Withdrawal:
             )
     simulation = marker.get("inputs" if marker["command"] == "run" else SIMULATION)
     config = _by_files(config, simulated=simulation is not None)
-    distillation = _distillation(folder, others, config, simulation)
+    distillation = _distillation(folder, others, config, simulation, key)
     if strangers := foreign(folder):
         names = ", ".join(strangers[:5])
         note(f"{folder} holds files that no run wrote ({names}): look yourself whether they are of the client")
@@ -98,7 +101,7 @@ def prepare_withdrawal(folder: Path, client: int) -> Withdrawal:
     return Withdrawal(folder, client, distillation, before, removed, outside)
 
 
-def _again(folder: Path, client: int, marker: Mapping[str, Any]) -> Withdrawal:
+def _again(folder: Path, client: int, marker: Mapping[str, Any], key: PrivateKey | None) -> Withdrawal:
     """The withdrawal that has begun in `folder`."""
     try:
         begun = marker["withdrawal"]
@@ -115,7 +118,7 @@ def _again(folder: Path, client: int, marker: Mapping[str, Any]) -> Withdrawal:
         raise UsageError(f"the withdrawal of client {before} from {folder} has not ended: give that number first")
     _require_others(folder, client, others)
     config = _by_files(from_toml(folder / SETTINGS), simulated=simulation is not None)
-    distillation = _distillation(folder, others, config, simulation)
+    distillation = _distillation(folder, others, config, simulation, key)
     return Withdrawal(folder, client, distillation, first, removed, outside, begun)
 
 
@@ -173,7 +176,9 @@ def _by_files(config: Config, *, simulated: bool) -> Config:
     return config.with_values(values)
 
 
-def _distillation(folder: Path, others: Mapping[int, Source], config: Config, simulation: str | None) -> Distillation:
+def _distillation(
+    folder: Path, others: Mapping[int, Source], config: Config, simulation: str | None, key: PrivateKey | None
+) -> Distillation:
     """The distillation of the `others`, checked, with the run's own test data where these are still there.
 
     `simulation` is the hash of a simulation's data, None where contributions came as files.
@@ -182,7 +187,7 @@ def _distillation(folder: Path, others: Mapping[int, Source], config: Config, si
     if place is not None and not at_home(place).exists():
         note(f"{place} is not there any more: the new global model is not tested")
         place = None
-    prepared = prepare_distillation([source.path for source in others.values()], config, place)
+    prepared = prepare_distillation([source.path for source in others.values()], config, place, key, again=True)
     _require_samples(prepared.contributions, config)
     if simulation is None:
         return prepared
@@ -199,7 +204,11 @@ def _distillation(folder: Path, others: Mapping[int, Source], config: Config, si
 
 def _require_samples(contributions: list[Contribution], config: Config) -> None:
     """Raise UsageError where the contributions leave nothing to distil on."""
-    if all(c.generator is None for c in contributions) and not has_prior(config.distill, contributions[0].schema):
+    space = feature_space(contributions, config.moments.encoder)
+    if space is not None:
+        config = with_moments_prior(config, contributions[0].schema)
+    drawn = has_prior(config.distill, contributions[0].schema) or (space is not None and space.encoder.decode)
+    if all(c.generator is None for c in contributions) and not drawn:
         raise UsageError("no other client has a generator: without this one nothing is left to distil on")
 
 

@@ -17,10 +17,11 @@ from mosaic_fl.notes import Note, note
 from mosaic_fl.server import recognition, standing
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.feature_space import feature_space, space_teacher
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
 from mosaic_fl.server.pool import Sampler
-from mosaic_fl.server.recipes import with_prior
+from mosaic_fl.server.recipes import with_moments_prior, with_prior
 from mosaic_fl.server.recognition import Recognition, is_measured
 from mosaic_fl.server.transfer import transfer_set
 
@@ -104,11 +105,21 @@ def _draws(
         if not (schema.of_rows or judged):
             shared.append(standing.draw(sampler(), seed).samples)
     config = with_prior(config, schema, measure)
-    has_gate = any(c.generator is not None for c in contributions)
-    choices = Choices(config.distill, schema, measure, mixture.weights, gate=has_gate, judged=judged)
+    space = feature_space(contributions, config.moments.encoder)
+    if space is not None and all(c.generator is None for c in contributions):
+        config = with_moments_prior(config, schema)
+    choices = Choices(
+        config.distill,
+        schema,
+        measure,
+        mixture.weights,
+        gate=any(c.generator is not None for c in contributions),
+        judged=judged,
+        features=space_teacher(space, contributions),
+    )
     if choices.needs_meta and learns_on_samples(contributions, config):
         shared.append(draw_for_meta(sampler(), mixture, config, schema).samples)
-    shared.append(transfer_set(contributions, config.distill, seed, device, sampler).samples)
+    shared.append(transfer_set(contributions, config.distill, seed, device, sampler, space).samples)
     return {client: concatenate([*([own[client]] if client in own else []), *shared]) for client in books}
 
 

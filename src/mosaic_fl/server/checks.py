@@ -6,6 +6,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_teacher
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.feature_moments import decodes
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.experts.naming import kind_of, require
@@ -15,6 +16,7 @@ from mosaic_fl.models.registry import check, is_foreign
 from mosaic_fl.registries import GENERATORS, NO_FAMILY
 from mosaic_fl.server.boosting import check_boosted, is_boosted
 from mosaic_fl.server.class_moments import check_closed_form
+from mosaic_fl.server.recipes import with_moments_prior
 from mosaic_fl.server.students import is_network
 from mosaic_fl.server.teachers import GATE
 from mosaic_fl.server.transfer import has_prior, prior_source
@@ -94,8 +96,15 @@ def check_transfer(config: Config, schema: Schema) -> None:
     if config.generator.family not in NO_FAMILY:
         for name in fields_drawn(config.generator.family, schema) if schema.joins else schema.fields:
             GENERATORS[config.generator.family].check(config.generator, 0, schema.part([name]), None)
-    if config.generator.family == "none" and not has_prior(config.distill, schema):
+    if config.generator.family == "none" and not has_samples(config, schema):
         raise UsageError(
             "generator.family is none and there are no prior samples: add --prior photos (of tables: uniform), "
-            "or a generator"
+            "a generator, or --moments with an encoder that decodes, as strokes"
         )
+
+
+def has_samples(config: Config, schema: Schema) -> bool:
+    """Whether there is something to distil on where no client has a generator: prior samples, or decoded ones."""
+    if config.moments.encoder:
+        config = with_moments_prior(config, schema)
+    return has_prior(config.distill, schema) or decodes(config, schema)

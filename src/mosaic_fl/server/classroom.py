@@ -19,6 +19,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.boosting import boost, is_boosted
 from mosaic_fl.server.class_moments import closed_form
+from mosaic_fl.server.feature_space import FeatureSpace
 from mosaic_fl.server.growth import Term, goes_on
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.recipes import Recipe, Shares
@@ -64,6 +65,7 @@ class Classroom:
     sampler: Callable[[], Sampler]
     device: torch.device
     start: Mapping[str, Mapping[str, Tensor]]
+    space: FeatureSpace | None = None
 
     @property
     def schema(self) -> Schema:
@@ -154,7 +156,7 @@ class Classroom:
         mixed_alone = {"plain": False} if recipe.prior_alone else {}
         settings = self.config.distill.model_copy(update=mixed_alone)
         drawn = Stream(seed, "term", round=number).integer()
-        transfer = transfer_set(self.contributions, settings, drawn, self.device, self.sampler)
+        transfer = transfer_set(self.contributions, settings, drawn, self.device, self.sampler, self.space)
         answers = self.teachers.ask({recipe.teacher}, transfer.samples, self.device)
         lesson = self._taught(recipe, transfer, answers[recipe.teacher])
         _, holdout = self._lesson(recipe).divided(settings.holdout, Stream(seed, "student").torch())

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -12,18 +11,18 @@ from torch import Tensor, nn
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.samples import to_tensors
-from mosaic_fl.domains.schema import Schema
-from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.states import copy_state
+from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.asking import tell_of_asking
 from mosaic_fl.server.choices import Choices
-from mosaic_fl.server.class_moments import moments_teacher, tells
+from mosaic_fl.server.class_moments import tells
 from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.feature_space import FeatureSpace, feature_space, space_teacher, with_moments
 from mosaic_fl.server.gate import Gate, gate_state, load_gate
 from mosaic_fl.server.growth import AGREEMENT, FOLLOWS, goes_on
 from mosaic_fl.server.joining import sampler_of
@@ -33,10 +32,19 @@ from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.private import require_private
 from mosaic_fl.server.prototypes import prototype_outputs
-from mosaic_fl.server.recipes import ENSEMBLES, TEACHABLE, Recipe, choose, is_in_doubt, label_shares, with_prior
+from mosaic_fl.server.recipes import (
+    ENSEMBLES,
+    TEACHABLE,
+    Recipe,
+    choose,
+    is_in_doubt,
+    label_shares,
+    with_moments_prior,
+    with_prior,
+)
 from mosaic_fl.server.recognition import Recognition, is_measured, recognition
 from mosaic_fl.server.standing import STUDENT, TEACHERS, Tally, sample_accuracies, teacher_accuracies, tell_if_behind
-from mosaic_fl.server.teachers import GATE, MOMENTS, Teachers
+from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT, Teachers
 from mosaic_fl.server.transfer import UNLABELLED, transfer_set
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
@@ -84,6 +92,7 @@ def distill(
     """
     contributions = compatible(contributions)
     require_private(contributions, config)
+    space = feature_space(contributions, config.moments.encoder)
     schema = contributions[0].schema
     clients = MixtureOfExperts.of(contributions, boxes)
     averaging = config.experts.kind == "class_average"
@@ -91,11 +100,15 @@ def distill(
     sampler = cache(lambda: sampler_of(contributions, device, clients.experts))
     measure = _measure(contributions, clients, sampler, config, device, journal)
     config = with_prior(config, schema, measure)
+    if space is not None and all(c.generator is None for c in contributions):
+        config = with_moments_prior(config, schema)
     settings = config.distill
     has_moments = any(map(tells, contributions))
     has_gate = not (averaging or schema.joins or has_moments) and any(c.generator is not None for c in contributions)
     judged = judge is not None and not is_closed_form(config.models.student)
-    choices = Choices(settings, schema, measure, clients.weights, has_gate, judged, has_moments)
+    choices = Choices(
+        settings, schema, measure, clients.weights, has_gate, judged, has_moments, space_teacher(space, contributions)
+    )
     jury = judge if choices.asked else None
     meta = _meta_model(contributions, mixture, sampler, config, device, journal) if choices.needs_meta else None
     best = choices.best(meta=meta is not None)
@@ -104,12 +117,12 @@ def distill(
     names = {best if settings.teacher == "auto" else settings.teacher, *tried}
     if GATE in names:
         teachers = replace(teachers, gate=_gate(contributions, sampler, config, device, journal))
-    if MOMENTS in names:
-        teachers = replace(teachers, closed=moments_teacher(contributions))
-    pool = journal.stage("pool", lambda _: _pool(contributions, teachers, names, sampler, config, device))
+    if {MOMENTS, PRODUCT} & names:
+        teachers = with_moments(teachers, contributions, space)
+    pool = journal.stage("pool", lambda _: _pool(contributions, teachers, names, sampler, config, device, space))
     teachers = replace(teachers, bias=pool.tensors["bias"])
     shares = label_shares(settings, measure, clients.weights, [c.client for c in contributions])
-    classroom = Classroom(config, contributions, teachers, pool.tensors, shares, sampler, device, start or {})
+    classroom = Classroom(config, contributions, teachers, pool.tensors, shares, sampler, device, start or {}, space)
     recipe = choices.default(best, classroom.default_recipe(best))
     choice: dict[str, Any] = {"teacher": recipe.teacher, "label": recipe.label}
     recipes = list[Recipe]()
@@ -131,8 +144,10 @@ def distill(
             tell_if_behind(course.best.score, standing, gains=goes_on(course.terms))
     elif judge is None and measure is not None and not schema.of_rows:
         choice |= _on_samples(classroom, course, recipe.teacher, measure, journal)
-        if is_in_doubt(settings, measure):
+        if space is None and is_in_doubt(settings, measure):
             choice |= {"asking": asdict(tell_of_asking(measure.mean))}
+    if space is not None:
+        choice |= {"moments": space.report}
     generators = [c.generator_line for c in contributions]
     return Distilled(
         classroom.model(course.state),
@@ -211,9 +226,10 @@ def _pool(
     sampler: Callable[[], Sampler],
     config: Config,
     device: torch.device,
+    space: FeatureSpace | None,
 ) -> Product:
     """The transfer set, and on it the log-probabilities of each teacher of `names`."""
-    transfer = transfer_set(contributions, config.distill, config.run.seed, device, sampler)
+    transfer = transfer_set(contributions, config.distill, config.run.seed, device, sampler, space)
     evened, answers = teachers.over(names, transfer.samples, device)
     tensors = {f"teacher/{name}": answer for name, answer in answers.items()}
     assert evened.bias is not None
@@ -268,28 +284,3 @@ def _meta_model(
         meta = MetaTransformer(mixture.weights, config.meta)
     meta.load_state_dict(journal.stage("meta", learn).tensors)
     return meta.eval()
-
-
-def compatible(contributions: Sequence[Contribution]) -> list[Contribution]:
-    """The contributions in the order of their clients; raises UsageError unless they can be fused."""
-    if not contributions:
-        raise UsageError("there is no contribution to distil")
-    ordered = sorted(contributions, key=lambda c: c.client)
-    for before, after in pairwise(ordered):
-        if before.client == after.client:
-            raise UsageError(f"two contributions come from client {after.client}: give every client its own --client")
-        if before.schema != after.schema:
-            way = _way_to_agree((before.schema, after.schema))
-            raise UsageError(
-                f"client {after.client} has {after.schema.difference(before.schema)} as client {before.client}: {way}"
-            )
-    return ordered
-
-
-def _way_to_agree(schemas: Sequence[Schema]) -> str:
-    """What sites of different schemas do."""
-    if any(schema.of_vectors for schema in schemas):
-        return "every site must give the same --encoder, classes and image size"
-    if all(kind.name == "image" for schema in schemas for kind in schema.fields.values()):
-        return "every site must give the same --classes (by name where they are folders) and image size"
-    return "all sites need the same schema file (--schema)"

@@ -13,6 +13,7 @@ from torch import Tensor
 from mosaic_fl.config import Config
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
+from mosaic_fl.experts.no_model import NoModel
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.pool import Pool, Sampler
 
@@ -62,7 +63,8 @@ def recognition(
 ) -> Recognition | None:
     """What the experts recognise of `SAMPLES` samples, whose classes are drawn evenly; None where no client can tell.
 
-    `experts` are in the order of the sampler's contributions; one that is None is not asked, and says nothing. Raises
+    `experts` are in the order of the sampler's contributions; one that is None, or no
+    model, is not asked, and says nothing. Raises
     UsageError where nothing can be drawn.
     """
     pool = draw(sampler, seed)
@@ -70,7 +72,7 @@ def recognition(
     drawn = torch.zeros(sampler.counts.shape)
     for k, (client, expert) in enumerate(zip(sampler.clients.tolist(), experts, strict=True)):
         own = pool.sources == client
-        if expert is not None and bool(own.any()):
+        if expert is not None and not isinstance(expert, NoModel) and bool(own.any()):
             labels = pool.labels[own]
             classes = expert.log_probabilities(pool.samples[own], device).argmax(1)
             right[k].index_add_(0, labels, (classes == labels).float())

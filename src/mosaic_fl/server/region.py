@@ -6,8 +6,10 @@ import torch
 
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution, no_prototypes
+from mosaic_fl.exchange.feature_moments import FeatureMoments, of_moments
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.merged import Member, merge
+from mosaic_fl.generators.moments import NoisyClassMoments, pool
 from mosaic_fl.generators.product import members_of, product
 from mosaic_fl.notes import note
 
@@ -15,10 +17,11 @@ from mosaic_fl.notes import note
 def as_contribution(model: GlobalModel, contributions: Sequence[Contribution], client: int) -> Contribution:
     """The contribution of `client` that stands for `contributions`, from which `model` was distilled.
 
-    The model is its expert, the clients' generators are merged, and their class counts summed. It has no prototypes and
-    no figures of a validation split, since the server has no data. A client without a generator that draws samples of a
-    given class is not among the merged ones, which a note says. Raises UsageError where the samples are of another
-    schema than the model, where such clients alone hold a class, or hold too many samples, and where none has one.
+    The model is its expert, the clients' generators and moments are merged, and their class counts summed. It has no
+    prototypes and no figures of a validation split, since the server has no data. A client without a generator that
+    draws samples of a given class is not among the merged ones, which a note says. Raises UsageError where the samples
+    are of another schema than the model, where such clients alone hold a class, or hold too many samples, and where
+    none has one.
     """
     counts = torch.stack([c.class_counts for c in contributions]).sum(0)
     if int(counts.max()) > MAX_COUNT:
@@ -58,7 +61,25 @@ def as_contribution(model: GlobalModel, contributions: Sequence[Contribution], c
         generator_spec=spec,
         generator=state,
         generator_note=f"merged of clients {owners}",
+        moments=_moments(contributions),
     )
+
+
+def _moments(contributions: Sequence[Contribution]) -> FeatureMoments | None:
+    """The clients' class moments together, as one client's; None where nobody told some.
+
+    Raises UsageError for moments with noise: as merged ones they would have to be told without it.
+    """
+    told = [(c.moments, c.moments.build(c.schema, f"client {c.client}")) for c in contributions if c.moments]
+    if not told:
+        return None
+    if any(isinstance(moments, NoisyClassMoments) for _, moments in told):
+        raise UsageError(
+            "moments with noise for differential privacy are not merged: send the contributions themselves"
+        )
+    first, built = told[0]
+    built.tell(pool([moments for _, moments in told]))
+    return of_moments(built, first.schema(contributions[0].schema))
 
 
 def _of_fields(model: GlobalModel, contributions: Sequence[Contribution], client: int) -> Contribution:

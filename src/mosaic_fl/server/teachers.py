@@ -24,11 +24,12 @@ from mosaic_fl.server.meta_training import meta_log_probabilities
 HALF = 0.5
 GATE = "gate"
 MOMENTS = "moments"
+PRODUCT = "product"
 WITHOUT_BIAS = frozenset(
-    {"meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits", GATE, MOMENTS}
+    {"meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits", GATE, MOMENTS, PRODUCT}
 )
 """Teachers that do not read `Teachers.bias`."""
-READ_SAMPLES = frozenset({GATE, MOMENTS})
+READ_SAMPLES = frozenset({GATE, MOMENTS, PRODUCT})
 """Teachers that read samples, and not the experts' outputs alone."""
 
 
@@ -38,7 +39,8 @@ class Teachers:
 
     `bias` (C,) is what "class_evened" adds to the class-balanced ensemble; None is 0. `gate` is there where the teacher
     of this name may teach, and `log_shares` (n, K) is then its word on the samples at hand: see `at`. So are `closed`,
-    the classifier of all clients' class moments, and `closed_outputs` (n, C).
+    the classifier of all clients' class moments, and `closed_outputs` (n, C). `closed_classes` bool (C,) are those that
+    it knows; None: all that anybody knows.
     """
 
     mixture: MixtureOfExperts
@@ -48,6 +50,7 @@ class Teachers:
     log_shares: Tensor | None = None
     closed: Expert | None = None
     closed_outputs: Tensor | None = None
+    closed_classes: Tensor | None = None
 
     def evened_over(self, balanced: Tensor) -> "Teachers":
         """The same, with the bias that half evens the class-balanced ensemble over images of which it says `balanced`.
@@ -135,10 +138,27 @@ def gate(teachers: Teachers, outputs: Tensor) -> Tensor:
 
 
 def moments(teachers: Teachers, outputs: Tensor) -> Tensor:
-    """The discriminant of all clients' class moments; raises UsageError where nobody sent moments."""
+    """The discriminant of all clients' class moments; raises UsageError where nobody sent moments.
+
+    Of classes that it does not know the class-balanced ensemble has the say: how likely it is one of them, and which.
+    """
     if teachers.closed_outputs is None:
-        raise UsageError("distill.teacher is moments, but no client sent class moments: say --generator moments")
-    return teachers.closed_outputs.log_softmax(1)
+        raise UsageError(
+            f"distill.teacher is {MOMENTS} or {PRODUCT}, but no client sent class moments: say --generator moments of "
+            "vectors, or --moments NAME of pictures"
+        )
+    own = teachers.closed_outputs.log_softmax(1)
+    known = teachers.closed_classes
+    if known is None or bool(known.all()):
+        return own
+    others = balanced(teachers, outputs)
+    within = own.masked_fill(~known, -torch.inf).log_softmax(1)
+    return torch.where(known, within + others[:, known].logsumexp(1, keepdim=True), others)
+
+
+def product(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """The geometric mean of the class-balanced ensemble and of `moments`, in equal parts (Hinton 2002, experts)."""
+    return (HALF * balanced(teachers, outputs) + HALF * moments(teachers, outputs)).log_softmax(1)
 
 
 def probabilities(teachers: Teachers, outputs: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.server.feature_space import FeatureSpace
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.pool import Pool, Sampler
 
@@ -19,6 +20,7 @@ FALLBACK = "photos"  # prior images where the configuration leaves them open and
 # samples
 STRONG_POOL = 40_000
 WEAK_POOL = 16_000
+DECODED = 16_000  # of class moments, by an encoder that can decode
 # bytes of samples and of the experts' outputs on them, which cost time, beyond which a strong pool does not grow
 LARGEST_POOL = 2**30
 
@@ -27,17 +29,20 @@ LARGEST_POOL = 2**30
 class TransferSet:
     """n `samples` at rest, `labels` (n,) of the generators or `UNLABELLED`, `sources`, clients or −1.
 
-    Sources are (n,), or (n, F) where samples have several fields. A prior sample has no label.
+    Sources are (n,), or (n, F) where samples have several fields. A prior sample has no label, nor has one of the
+    `decoded`, which a public encoder decoded from clients' class moments.
     """
 
     samples: Samples
     labels: Tensor
     sources: Tensor
+    decoded: int = 0
 
     def counts(self) -> dict[str, int]:
         """How many samples came from where."""
         prior = int((self.labels == UNLABELLED).sum())
-        return {"generators": len(self.labels) - prior, "prior": prior}
+        counts = {"generators": len(self.labels) - prior, "prior": prior - self.decoded}
+        return counts | ({"decoded": self.decoded} if self.decoded else {})
 
 
 def prior_source(config: DistillConfig, schema: Schema) -> str:
@@ -86,32 +91,51 @@ def transfer_set(
     seed: int,
     device: torch.device,
     sampler: Callable[[], Sampler] | None = None,
+    space: FeatureSpace | None = None,
 ) -> TransferSet:
     """`pool_size` generator samples and `config.prior_pool` prior images, the latter mixed with the former.
 
     A share `config.hybrid` of the prior images are hybrids, a share `config.cutmix` of the others hold a patch of a
     sample; with `config.plain` the samples are there unmixed as well. A mixed image has no label. Where no client has a
     generator the prior images stand alone; where there are none either, that is a UsageError. `sampler` gives the
-    contributions' sampler, where there is one.
+    contributions' sampler, where there is one. Where the encoder of `space` can decode, `config.pool` pictures join
+    them, or `DECODED`, and prior images are mixed with these as with samples.
     """
     schema = contributions[0].schema
     source = prior_source(config, schema)
     count = config.prior_pool if source != "none" else 0
-    nowhere = torch.full((count,), UNLABELLED)
-    if count and all(c.generator is None for c in contributions):
-        return TransferSet(_prior(schema, source, count, seed), nowhere, nowhere)
-    generators = sampler() if sampler else sampler_of(contributions, device)
-    draw = drawing(generators, config, schema)
-    pool = draw(pool_size(contributions, config), Stream(seed, "pool"))
-    if not count:
-        return TransferSet(pool.samples, pool.labels, pool.sources)
-    name = next(iter(schema.fields))
-    mixed = schema.kind.mixed(_prior(schema, source, count, seed).only, pool.samples.only, config, seed)
-    prior = Samples(schema.fields, {name: mixed})
-    if not config.plain:
-        return TransferSet(prior, nowhere, nowhere)
+    parts = list[TransferSet]()
+    decodes = space is not None and space.encoder.decode is not None
+    if any(c.generator is not None for c in contributions) or not (count or decodes):
+        generators = sampler() if sampler else sampler_of(contributions, device)
+        pool = drawing(generators, config, schema)(pool_size(contributions, config), Stream(seed, "pool"))
+        parts.append(TransferSet(pool.samples, pool.labels, pool.sources))
+    if space is not None and decodes:
+        decoded = space.decoded(config.pool or DECODED, schema.fields, Stream(seed, "decoded"))
+        parts.append(_unlabelled(decoded, len(decoded)))
+    if count:
+        prior = _prior(schema, source, count, seed)
+        if parts:
+            values = torch.cat([part.samples.only for part in parts])
+            mixed = schema.kind.mixed(prior.only, values, config, seed)
+            prior = Samples(schema.fields, {next(iter(schema.fields)): mixed})
+        parts = [*(parts if config.plain else []), _unlabelled(prior)]
+    return _together(parts)
+
+
+def _unlabelled(samples: Samples, decoded: int = 0) -> TransferSet:
+    nowhere = torch.full((len(samples),), UNLABELLED)
+    return TransferSet(samples, nowhere, nowhere, decoded)
+
+
+def _together(parts: Sequence[TransferSet]) -> TransferSet:
+    if len(parts) == 1:
+        return parts[0]
     return TransferSet(
-        concatenate([pool.samples, prior]), torch.cat([pool.labels, nowhere]), torch.cat([pool.sources, nowhere])
+        concatenate([part.samples for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.sources for part in parts]),
+        sum(part.decoded for part in parts),
     )
 
 

@@ -15,14 +15,17 @@ from torch import Tensor
 
 from mosaic_fl.errors import MosaicError, UsageError, excerpt
 from mosaic_fl.storage import received_json
+from mosaic_fl.storage.encryption import decrypt
 from mosaic_fl.storage.files import read_bytes as read_file
 from mosaic_fl.storage.files import sha256, write_atomic
+from mosaic_fl.storage.header import FORMAT, read_header
+from mosaic_fl.storage.keys import PrivateKey, read_key
 
-FORMAT = "mosaic-fl"
 VERSION = 1
-MAX_HEADER = 16 * 2**20
 MAX_FILE = 8 * 2**30
 MAX_DIMENSIONS = 16  # of a tensor: a network's have five at most, and numpy takes 64
+Key = PrivateKey | str | Path | None
+"""A private key, its file, or none: what an encrypted file is read by."""
 TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 
 
@@ -54,9 +57,9 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
     """
     if len(data) > MAX_FILE:
         raise UsageError(f"{source}: {len(data)} bytes; at most {MAX_FILE} are read")
-    envelope = _envelope(data, source)
-    text = envelope["content"]
-    digest = envelope["sha256"]
+    header = read_header(data, source)
+    text = header.content
+    digest = header.digest
     try:
         content = received_json.loads(text)
     except ValueError as error:
@@ -96,35 +99,13 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return unpack(read_bytes(path), kind, str(path))
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file of at most `MAX_FILE` bytes; raises UsageError that names the file."""
-    return read_file(path, MAX_FILE)
+def read_bytes(path: Path, key: Key = None) -> bytes:
+    """The content of a file of at most `MAX_FILE` bytes, decrypted by `key` where it is encrypted.
 
-
-def _envelope(data: bytes, source: str) -> dict[str, str]:
-    """The manifest's text (`content`) and its hash (`sha256`), from the file's header."""
-    size = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or size > MAX_HEADER:
-        raise UsageError(f"{source}: not a {FORMAT} file")
-    if 8 + size > len(data):
-        raise UsageError(f"{source}: truncated, or not a {FORMAT} file")
-    try:
-        header = json.loads(data[8 : 8 + size], object_pairs_hook=_unique)
-        match json.loads(header["__metadata__"][FORMAT], object_pairs_hook=_unique):
-            case {"content": str(content), "sha256": str(digest)}:
-                content.encode()  # JSON may hold half a character, which has no bytes to hash
-                return {"content": content, "sha256": digest}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise UsageError(f"{source}: not a {FORMAT} file")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; raises ValueError where a name occurs twice, of which two readers may take different values."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError
-    return values
+    Raises UsageError that names the file, or the file of the key.
+    """
+    whole = read_key(Path(key)) if isinstance(key, str | Path) else key
+    return decrypt(read_file(path, MAX_FILE), whole, str(path))
 
 
 def _digest(text: str, tensors: dict[str, Tensor]) -> str:

@@ -144,6 +144,15 @@ def write_atomic(path: Path, data: bytes | str, *, lasting: bool = True) -> None
         file.write(content)
 
 
+def write_secret(path: Path, content: bytes) -> None:
+    """As `write_atomic`, and this user alone can read the file."""
+    mask = os.umask(0o077)
+    try:
+        write_atomic(path, content)
+    finally:
+        os.umask(mask)
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
     """A file to write within the block. It appears at `path` when the block ends, and is deleted if the block fails.

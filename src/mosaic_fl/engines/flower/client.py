@@ -19,6 +19,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.model_names import ANSWERS
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.privacy_checks import of_site
+from mosaic_fl.encoders.naming import AUTO, require_built_in
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
 from mosaic_fl.engines.flower.memory import Memory
 from mosaic_fl.engines.flower.turn import alone
@@ -35,6 +36,7 @@ from mosaic_fl.engines.tasks import (
 from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.feature_moments import moments_encoder
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.answers.form import NoAnswersError
 from mosaic_fl.experts.answers.kind import is_black_box
@@ -108,7 +110,7 @@ class Desk:
             log.info("client %s: %s was finished before", self.client, request.task)
             return recalled
         work, config = decode(request.task, request.body, self.client)
-        config = self._private(work, config)
+        config = _with_encoder(self._private(work, config), site)
         log.info("client %s: %s begins", self.client, request.task)
         start = time.perf_counter()
         place = Workplace({self.client: site}, config, self.device, deaf)
@@ -180,6 +182,24 @@ class Desk:
             "samples": 0 if self.privacy.epsilon else len(site.data),  # 0: not told
             "time": datetime.now(UTC).timestamp(),
         }
+
+
+def _with_encoder(config: Config, site: Site) -> Config:
+    """The configuration, without class moments where their encoder is not here: then the site takes part as ever.
+
+    A name from a server makes built-in encoders alone: none is imported, read from a file or fetched for it.
+    """
+    name = config.moments.encoder
+    if not name:
+        return config
+    try:
+        if name != AUTO:
+            require_built_in(name)
+        moments_encoder(config, site.data.schema)
+    except UsageError as error:
+        log.warning("client %s tells no class moments: %s", site.client, error)
+        return config.with_values({"moments.encoder": ""})
+    return config
 
 
 def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> TaskResult:

@@ -26,6 +26,7 @@ from mosaic_fl.engines.tasks import (
     TaskResult,
 )
 from mosaic_fl.errors import MosaicError
+from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.exchange.global_model import GlobalModel
@@ -51,6 +52,7 @@ class FlowerFederation(Stages):
     def __init__(self, exchange: Exchange, config: Config, journal: Journal) -> None:
         super().__init__(exchange, config, journal)
         self.alone = dict[int, Mapping[str, float]]()
+        self.audits = dict[int, Audited]()
         self._members: tuple[Schema, list[str]] | None = None
         self._experts_at: dict[int, str] = {}  # by client: the digest of the experts that it has
         self._round = ""  # the suffix of stages between rounds: the number of the round before them
@@ -102,6 +104,7 @@ class FlowerFederation(Stages):
         entries = {k: entry for k in range(len(self.architectures)) if (entry := store.recall(k)) is not None}
         contributions = self._request_contributions(store, entries, start or {})
         self.alone |= {contribution.client: contribution.validation for contribution in contributions}
+        self.audits |= {one.client: one.audit for one in contributions if one.audit is not None}
         return contributions
 
     def _request_contributions(

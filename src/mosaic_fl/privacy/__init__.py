@@ -1,0 +1,1 @@
+"""What a contribution tells of the samples behind it."""

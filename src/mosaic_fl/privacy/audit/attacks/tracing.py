@@ -1,0 +1,37 @@
+"""Tracing by means (Homer et al. 2008; Dwork, Smith, Steinke, Ullman & Vadhan 2015): which way a mean leans."""
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.generators.moments import ClassMoments
+from mosaic_fl.privacy.audit.attacks.density import NO_MOMENTS, whitened
+from mosaic_fl.privacy.audit.case import Case, Pair
+
+LEAST = 2  # strangers of a class: one is left out
+
+
+def tracing(case: Case) -> Pair | str:
+    """(x − r)ᵀ Σ⁻¹ (m_y − r), with the told mean m_y and the mean r of strangers of the class.
+
+    A stranger is left out of its own r, and for each member one stranger is left out, so that both are treated alike.
+    Classes with fewer than two strangers, or without moments, are left out.
+    """
+    told = case.told
+    if told is None or not isinstance(told.moments, ClassMoments):
+        return NO_MOMENTS if told is None else "it tells mixtures, which have no one mean of a class"
+    moments = told.moments.moments
+    members = list[Tensor]()
+    strangers = list[Tensor]()
+    for label in range(case.contribution.schema.num_classes):
+        ours = told.members.samples.only[told.members.labels == label].double()
+        others = told.strangers.samples.only[told.strangers.labels == label].double()
+        if len(others) < LEAST or not int(moments.counts[label]):
+            continue
+        left_out = (others.sum(0) - others) / (len(others) - 1)  # row i: the mean without stranger i
+        of_members = left_out[torch.arange(len(ours)) % len(others)]
+        for vectors, reference, scores in ((ours, of_members, members), (others, left_out, strangers)):
+            lean = whitened(moments.means[label] - reference, moments)
+            scores.append(((vectors - reference) * lean).sum(1))
+    if not strangers:
+        return "no class has two strangers"
+    return torch.cat(members), torch.cat(strangers)

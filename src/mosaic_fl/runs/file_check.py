@@ -1,0 +1,93 @@
+"""Contribution files by themselves, without a run: what each is, who signed it, and what is odd beside the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.signers import Signers
+from mosaic_fl.server.plausibility import Doubt, doubts
+from mosaic_fl.storage.container import MAX_FILE
+from mosaic_fl.storage.encryption import decrypt, is_encrypted
+from mosaic_fl.storage.files import read_bytes
+from mosaic_fl.storage.keys import PrivateKey
+from mosaic_fl.storage.signature import signature_of
+
+UNSIGNED = "no"
+UNCHECKED = "unchecked"
+GENUINE = "yes"
+WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One file: whether it is encrypted (None: it cannot be read), whether it is `signed`, and what it holds.
+
+    `defect` is why it is no contribution that counts, empty where it is one.
+    """
+
+    path: Path
+    encrypted: bool | None
+    signed: str
+    contribution: Contribution | None
+    defect: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        c = self.contribution
+        return {
+            "file": str(self.path),
+            "encrypted": self.encrypted,
+            "signed": self.signed,
+            "defect": self.defect or None,
+            "client": None if c is None else c.client,
+            "samples": None if c is None else int(c.class_counts.sum()),
+            "model": None if c is None else c.architecture,
+            "generator": None if c is None or c.generator_spec is None else c.generator_spec.family,
+            "schema": None if c is None else c.schema.summary,
+        }
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All files, and the doubts about those that are contributions."""
+
+    files: list[FileReport]
+    doubts: list[Doubt]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every file counts, and nothing is odd."""
+        return not self.doubts and not any(file.defect for file in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        rows = [{"rule": d.rule, "clients": list(d.clients), "text": d.text} for d in self.doubts]
+        return {"clean": self.is_clean, "files": [file.to_json() for file in self.files], "doubts": rows}
+
+
+def check_files(paths: Sequence[Path], key: PrivateKey | None = None, signers: Signers | None = None) -> CheckReport:
+    """The report of these files; encrypted ones are read by `key`. One bad file hides no other."""
+    files = [_check(path, key, signers) for path in paths]
+    return CheckReport(files, doubts([file.contribution for file in files if file.contribution is not None]))
+
+
+def _check(path: Path, key: PrivateKey | None, signers: Signers | None) -> FileReport:
+    encrypted = None
+    signed = UNSIGNED
+    try:
+        sent = read_bytes(path, MAX_FILE)
+        encrypted = is_encrypted(sent)
+        content = decrypt(sent, key, str(path))
+        signed = WRONG if signature_of(content, str(path))[0] else UNSIGNED
+        signer = None if signers is None else signers.require(content, str(path))
+        contribution = Contribution.from_bytes(content, str(path))
+        if signer is not None and signer != contribution.client:
+            raise UsageError(f"{path} is of client {contribution.client}, and signed as client {signer}")
+    except MosaicError as error:
+        return FileReport(path, encrypted, signed, None, str(error))
+    if signed == WRONG:  # nothing was wrong with it
+        signed = UNCHECKED if signers is None else GENUINE
+    return FileReport(path, encrypted, signed, contribution, "")

@@ -1,0 +1,46 @@
+"""The header of a file of this package, which says what it holds; it is read without the tensors, and without torch."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from mosaic_fl.errors import UsageError
+
+FORMAT = "mosaic-fl"
+MAX_HEADER = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Header:
+    """A file's header: its JSON `tree`, the manifest's text (`content`), the SHA-256 that it says, and its `end`."""
+
+    tree: dict[str, Any]
+    content: str
+    digest: str
+    end: int
+
+
+def read_header(data: bytes, source: str) -> Header:
+    """The header of a file of this format, of which nothing else is checked; raises UsageError that names `source`."""
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > MAX_HEADER:
+        raise UsageError(f"{source}: not a {FORMAT} file")
+    if 8 + size > len(data):
+        raise UsageError(f"{source}: truncated, or not a {FORMAT} file")
+    try:
+        header = json.loads(data[8 : 8 + size], object_pairs_hook=_unique)
+        match json.loads(header["__metadata__"][FORMAT], object_pairs_hook=_unique):
+            case {"content": str(content), "sha256": str(digest)}:
+                content.encode()  # JSON may hold half a character, which has no bytes to hash
+                return Header(header, content, digest, 8 + size)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise UsageError(f"{source}: not a {FORMAT} file")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises ValueError where a name occurs twice, of which two readers may take different values."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError
+    return values
