@@ -4,10 +4,10 @@
                                  [--set KEY=VALUE ...] [--gate] [--out benchmarks/out/privacy]
 
 A cell is one contribution: `n` samples of a data set by a seed, `--model`, default settings and those of `--set`. Its
-strangers are up to 1,000 other samples of the set, which the site never sees. It is a JSON file in `--out`; a cell that
-is there is not made again, so a run that is stopped goes on. `--gate` also asks the site's own gate, which has no
-strangers but its own samples, whether the contribution would leave: two trainings more. `--purpose` overfits on purpose
-(all steps on few samples), which has to be caught.
+strangers are up to 1,000 other samples of the set, classes as often as at the site, which never sees them. It is a JSON
+file in `--out`; a cell that is there is not made again, so a run that is stopped goes on. `--gate` also asks the site's
+own gate, which has no strangers but its own samples, whether the contribution would leave: two trainings more.
+`--purpose` overfits on purpose, with 3,000 steps of the generator: that has to be caught.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from mosaic_fl.domains.dataset import Dataset, pool
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.privacy.audit.audit import audit
 from mosaic_fl.privacy.audit.finding import Audit
+from mosaic_fl.privacy.audit.matching import matched
 
 CPU = torch.device("cpu")
 STRANGERS = 1000
@@ -107,7 +108,8 @@ def cell(out: Path, about: dict[str, Any], data: Dataset, *, gate: bool) -> dict
     trained = time.perf_counter()
     if not row:
         members, _ = split(site, config)
-        found = audit(sent, members, data.subset(strangers), about["seed"], basis="samples that the site never saw")
+        others = matched(members, data.subset(strangers), Stream(about["seed"], "benchmark/matched"))
+        found = audit(sent, members, others, about["seed"], basis="samples that the site never saw")
         answers = sent.build_expert().log_probabilities(data.subset(test).samples)
         row = about | {"audit": found.to_json(), "bytes": len(sent.to_bytes()), "seconds_training": trained - start}
         row["accuracy"] = float((answers.argmax(1) == data.subset(test).labels).float().mean())

@@ -13,6 +13,7 @@ from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.federation import FlowerFederation
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.roll import Roll
+from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.models import build
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
@@ -45,10 +46,11 @@ class Bench:
         self.nodes = [Node(s.client, s, folder and folder / f"site-{s.client}") for s in sites]
         self.grid, self.folder, self.limits = InProcessGrid(self.nodes), folder, limits
         self.told: list[Any] = []
+        self.signers: Signers | None = None
 
     def open(self) -> FlowerFederation:
         tell = settled(self.told)
-        roll = Roll(self.grid, "a run", len(self.nodes), tell, self.grid.now)
+        roll = Roll(self.grid, "a run", len(self.nodes), tell, self.grid.now, signers=self.signers)
         exchange = Exchange(self.grid, roll, self.limits, tell, self.grid.now, self.grid.sleep, max_answer=2**20)
         journal = Journal(self.folder and self.folder / "server")
         federation = FlowerFederation(exchange, Config().with_values(QUICK), journal)

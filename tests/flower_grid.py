@@ -15,6 +15,7 @@ from mosaic_fl.client.contribute import Site
 from mosaic_fl.engines.flower.app import make_app
 from mosaic_fl.engines.flower.client import HELLO, Desk
 from mosaic_fl.engines.flower.wire import unpack_request
+from mosaic_fl.storage.keys import PrivateKey
 
 Fault = Callable[["Node", Message, Message], Message | Error | float | None]
 """(node, request, reply) -> another reply, an error, seconds until the reply, or None for no reply at all."""
@@ -33,6 +34,7 @@ class Node:
     dies: dict[str, float] = field(default_factory=dict)  # task -> seconds until it is back, once
     away_until: float = 0.0
     public_key: bytes = b""
+    signer: PrivateKey | None = None
     asked: list[str] = field(default_factory=list)
 
 
@@ -81,7 +83,9 @@ class InProcessGrid:
             node.away_until = self.time + node.dies.pop(request.task)
             self._ready[name] = (self.time + 1, Message(Error(5), reply_to=message))
             return
-        app = make_app(lambda _: Desk(node.client, lambda: node.site, torch.device("cpu"), node.folder))
+        app = make_app(
+            lambda _: Desk(node.client, lambda: node.site, torch.device("cpu"), node.folder, signer=node.signer)
+        )
         context = Context(1, node.node_id, {}, RecordDict(), {})
         fault = node.faults.get(request.task)
         reply: Any = app(message, context) if fault is None or request.task == HELLO else None

@@ -67,9 +67,9 @@ class Place:
         } | changes
         server = "".join(f'{key} = "{values[key]}"\n' for key in ("address", "certificate", "key"))
         path = folder / "site.toml"
-        path.write_text(
-            f'client = {k}\ndata = "data.parquet"\nmodel = "{values["model"]}"\nclasses = 10\n\n[server]\n{server}'
-        )
+        signs = f'sign = "{values["sign"]}"\n' if "sign" in values else ""
+        own = f'data = "data.parquet"\nmodel = "{values["model"]}"\nclasses = 10\n'
+        path.write_text(f"client = {k}\n{signs}{own}\n[limits]\nfigures = true\n\n[server]\n{server}")
         return path
 
     def server(self, *words: str, clients: int = 2, out: str = "run") -> "subprocess.Popen[str]":

@@ -17,6 +17,7 @@ from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.privacy.audit.audit import audit
 from mosaic_fl.privacy.audit.figures import area, caught, newcombe, risk
 from mosaic_fl.privacy.audit.finding import Audit, Finding
+from mosaic_fl.privacy.audit.matching import matched
 from mosaic_fl.privacy.audit.overlap import require_apart, without_twins
 
 FINDING = Finding("nearest", "generator", 0.7, 0.6, 0.8, 0.2, None, 0.1, -0.1, 0.3, 100, 50, 1.5)
@@ -133,3 +134,15 @@ def test_another_schema(digits: Dataset, schema: Schema) -> None:
     other = image_dataset(torch.zeros(30, 1, 8, 8, dtype=torch.uint8), torch.zeros(30, dtype=torch.int64), schema)
     with pytest.raises(UsageError, match="the strangers have 3 classes"):
         audit(sent(digits), digits.subset(range(60)), other, 0)
+
+
+def test_strangers_have_the_members_shares_of_classes(digits: Dataset, schema: Schema) -> None:
+    """Of 20 and 10 members and 30 and 40 strangers: t = min(30/20, 40/10) = 1.5, so 30 and 15 stay."""
+
+    def of(*counts: int) -> Dataset:
+        labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
+        return image_dataset(torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8), labels, schema)
+
+    assert matched(of(20, 10), of(30, 40, 5), Stream(0, "test")).class_counts().tolist() == [30, 15, 0]
+    with pytest.warns(Note, match="other shares of classes"):
+        assert len(matched(of(20, 10), of(2, 40), Stream(0, "test"))) == 42

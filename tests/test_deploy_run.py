@@ -25,6 +25,7 @@ from mosaic_fl.storage.keys import make_key
 from proxy_bench import sign
 
 pytest.importorskip("flwr")
+WORDS = ("--test", "test.parquet", "--trust", "ward_nets:net", "--signers", "signers")
 OWN = "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
 
 
@@ -33,14 +34,18 @@ def running(tmp_path_factory: pytest.TempPathFactory):
     """A server that waits for two clients, after one that was killed."""
     with place(tmp_path_factory.mktemp("deploy")) as made:
         (made.folder / "ward_nets.py").write_text(OWN)
-        killed = made.server(*TINY, "--test", "test.parquet", "--trust", "ward_nets:net")
+        (made.folder / "signers").mkdir()
+        for k in range(2):
+            public = make_key(made.folder / f"site-{k}" / "sign.key")
+            (made.folder / "signers" / f"{k}.pub").write_text(public.line)
+        killed = made.server(*TINY, *WORDS)
         wait_for(lambda: _answers(made), 180, "the server answers")
         assert len(made.left()) > 2
         killed.send_signal(signal.SIGKILL)
         wait_for(lambda: not made.left(), 30, "no process is left")
         killed.communicate()
         made.started.clear()
-        made.server(*TINY, "--test", "test.parquet", "--trust", "ward_nets:net", "--resume")
+        made.server(*TINY, *WORDS, "--resume")
         wait_for(lambda: _answers(made), 180, "the server answers again")
         yield made
     wait_for(lambda: not made.left(), 30, "no process is left")
@@ -103,7 +108,7 @@ def test_what_cannot_work_ends_in_one_line(running: Place) -> None:
     with running.guests():
         wrong_authority, unknown_key = running.client(0), running.client(2)
         port_in_use = running.server(out="other-run")
-        same_folder = running.server(*TINY, "--test", "test.parquet", "--resume")
+        same_folder = running.server(*TINY, *WORDS, "--resume")
         code, said = ended(wrong_authority)
         assert (code, said.count("\n")) == (2, 1)
         assert "was not signed by" in said
@@ -122,10 +127,10 @@ def test_what_cannot_work_ends_in_one_line(running: Place) -> None:
 def test_a_deployed_run_gives_the_bytes_of_the_local_engine(running: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a server that was killed, and beside clients that were refused: the same seed, the same result.
 
-    One site has a model of its own, which the server's operator has let in.
+    One site has a model of its own, which the server's operator has let in. Both sign what they say.
     """
-    running.write_site(0)
-    running.write_site(1, model="ward_nets:net")
+    running.write_site(0, sign="sign.key")
+    running.write_site(1, sign="sign.key", model="ward_nets:net")
     monkeypatch.syspath_prepend(running.folder)
     clients = [running.client(k, "--once") for k in range(2)]
     code, said = ended(running.started[0], 400)
@@ -152,8 +157,7 @@ def test_a_deployed_run_gives_the_bytes_of_the_local_engine(running: Place, monk
         path.parent.mkdir(exist_ok=True)
         path.touch()
     server = make_key(running.folder / "server.key").line
-    words = ("--test", "test.parquet", "--trust", "ward_nets:net", "--resume", "--encrypt-for", server)
-    assert ended(running.server(*TINY, *words), 60)[0] == 0
+    assert ended(running.server(*TINY, *WORDS, "--resume", "--encrypt-for", server), 60)[0] == 0
     assert not any(path.exists() for path in left)
     sent = sorted((deployed / "contributions").iterdir())
     assert all(is_encrypted(path.read_bytes()) for path in sent)

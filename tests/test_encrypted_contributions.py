@@ -120,3 +120,13 @@ def test_a_black_box_answers_by_its_encrypted_contribution(
     assert "1.age is encrypted" in fails(capsys, *base)
     mosaic(*base, "--key", "own.key", cwd=sites)
     assert (sites / "2.answer").is_file()
+
+
+def test_a_site_audits_what_it_encrypted_for_itself_too(
+    sites: Path, digits: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sites)
+    save_parquet(digits.subset(range(300, 360)), sites / "others.parquet")
+    words = ["audit", "0.age", "--data", "0.parquet", "--holdout", "others.parquet", *FEW]
+    assert "0.age is encrypted" in fails(capsys, *words)
+    assert "0.age: Contribution(client 0" in mosaic(*words, "--key", "own.key", cwd=sites)

@@ -149,7 +149,7 @@ def test_development_needs_nothing_for_graphics_cards() -> None:
     extras = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    assert "mosaic-fl[hub,report,flower,trees-cpu,encoders,keys]" in extras["dev"]
+    assert "mosaic-fl[hub,report,flower,trees-cpu,encoders,privacy,keys]" in extras["dev"]
     on_linux = [package for package in extras["trees-cpu"] if "!= 'Linux'" not in package]
     others = {package for package in extras["trees"] if not package.startswith("xgboost")}
     assert {package for package in on_linux if not package.startswith("xgboost")} == others

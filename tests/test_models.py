@@ -190,8 +190,8 @@ def test_numbers_have_bounds(spec: str) -> None:
 
 
 def test_too_many_numbers_are_answered_with_the_form() -> None:
-    with pytest.raises(UsageError, match="cnn:WIDTH:DEPTH"):
-        check("cnn:1:2:3", schema(DIGITS))
+    with pytest.raises(UsageError, match="cnn:WIDTH:DEPTH:GROUPS"):
+        check("cnn:1:2:3:4", schema(DIGITS))
 
 
 @pytest.mark.parametrize(

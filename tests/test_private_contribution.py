@@ -17,12 +17,13 @@ from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.client.private import contribute_privately
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.vector import Vector
 from mosaic_fl.encoders.clipping import clip_of
 from mosaic_fl.engines.tasks import EvaluateTask, Workplace
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.privacy import Statement
-from mosaic_fl.generators.moments import NoisyClassMoments
+from mosaic_fl.generators.moments import NoisyClassMoments, noisy_spec
 from mosaic_fl.server.class_moments import pooled
 from mosaic_fl.server.distill import distill
 from mosaic_fl.storage.journal import Journal
@@ -174,13 +175,16 @@ def test_a_statement_out_of_range_is_refused(value: float) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"generator.family": "cvae"}, "generator cvae has no noise"),
+        ({"generator.family": "flow"}, "generator flow has no noise"),
         ({"prototypes.per_class": 5}, "prototypes have no noise"),
         ({"rounds.warm_up": 1}, "rounds of averaging"),
         ({"rounds.fine_tune": 1}, "rounds of averaging"),
         ({"distill.choose": True}, "exact scores"),
         ({"experts.kind": "class_average"}, "class_average"),
-        ({"models.clients": ["mlp:8"]}, "model 'mlp:8' has no noise"),
+        ({"models.clients": ["random_forest"]}, "model 'random_forest' has no noise"),
+        ({"models.clients": ["fusion:8"]}, "model 'fusion:8' has no noise"),
+        ({"generator.family": "cvae"}, "model discriminant follows from class moments, not from generator cvae"),
+        ({"train.proximal": 0.1}, "no proximal term"),
         ({"run.method": "fedavg"}, "method fedavg sends more"),
     ],
 )
@@ -230,6 +234,15 @@ def test_the_length_of_vectors_is_that_of_the_encoder_and_no_data() -> None:
     kind = mosaic_fl.encode(images, "gabor:64").schema.kind
     assert clip_of(kind, 0.0) == pytest.approx(0.8 * 8)
     assert clip_of(kind, 3.0) == 3.0
+    photographs = Vector(928, "efficientnet-lite0:160", "", kind.of)
+    assert clip_of(photographs, 0.0) == pytest.approx(0.8 * 1180 / 160**0.5)
+
+
+def test_classes_have_squares_of_their_own_in_the_space_of_grey_pictures_alone() -> None:
+    """Width 4 says that each class has them, 3 that all classes share one."""
+    grey = mosaic_fl.from_arrays(torch.zeros(40, 8, 8).byte().numpy(), (torch.arange(40) % 2).numpy())
+    assert noisy_spec(mosaic_fl.encode(grey, "gabor:64").schema).width == 4
+    assert noisy_spec(clouds().schema).width == 3
 
 
 def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,8 +260,8 @@ def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pyt
     assert json.loads((tmp_path / "global" / "result.json").read_text())["privacy"]["epsilon"] == 60
     line = fails(capsys, "distill", *files, "--set", "privacy.epsilon=1", "--out", str(tmp_path / "g2"))
     assert "this run asks for ε = 1" in line
-    line = fails(capsys, "run", "--epsilon", "1", "--models", "cnn:8", "--out", str(tmp_path / "r2"))
-    assert "model 'cnn:8' has no noise" in line
+    line = fails(capsys, "run", "--epsilon", "1", "--models", "xgboost", "--out", str(tmp_path / "r2"))
+    assert "model 'xgboost' has no noise" in line
     np.savez(tmp_path / "own.npz", features=clouds().samples.only.numpy(), labels=clouds().labels.numpy())
     own = ("--preset", "encoder", "--data", str(tmp_path / "own.npz"), "--encoder", "", "--epsilon", "1")
     assert "set privacy.clip" in fails(capsys, "run", *own, "--out", str(tmp_path / "r3"))
@@ -258,7 +271,11 @@ def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     "words",
-    [("--set", "privacy.delta=1e-6"), ("--set", "privacy.clip=6"), ("--epsilon", "0", "--set", "privacy.delta=0.01")],
+    [
+        ("--set", "privacy.delta=1e-6"),
+        ("--set", "privacy.clip=6"),
+        ("--set", "privacy.epsilon=0", "--set", "privacy.delta=0.01"),
+    ],
 )
 def test_privacy_without_an_epsilon_is_told_and_nothing_is_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]

@@ -126,7 +126,7 @@ def test_a_site_that_could_not_be_private_is_told_before_it_joins(tmp_path: Path
     data = clouds(60)
     np.savez(tmp_path / "d.npz", features=data.samples.only.numpy(), labels=data.labels.numpy())
     for lines, words in (
-        (['model = "mlp:8"', "epsilon = 1.0", "clip = 6.0"], "model 'mlp:8' has no noise"),
+        (['model = "random_forest"', "epsilon = 1.0", "clip = 6.0"], "model 'random_forest' has no noise"),
         (['model = "discriminant"', "epsilon = 1.0"], "set privacy.clip"),
         (['model = "discriminant"', "delta = 1e-6"], "delta without an epsilon above 0 adds no noise"),
         (['model = "discriminant"', "clip = 6.0", "epsilon = 0"], "clip without an epsilon above 0 adds no noise"),

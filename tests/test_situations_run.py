@@ -53,7 +53,7 @@ WORDS = [
     ("run --models cnn:16,,mlp", 2, "empty part"),
     ("run --student cnn:0", 2, "'0' is not a number in 1..1024"),
     ("run --student cnn:abc", 2, "'abc' is not a number in 1..1024"),
-    ("run --student mlp:8:2:3", 2, "mlp:WIDTH:DEPTH"),
+    ("run --student mlp:8:2:3:4", 2, "mlp:WIDTH:DEPTH:GROUPS"),
     ("run --device tpu", 2, "device 'tpu'"),
     ("run --data digit", 2, "unknown data set 'digit'"),
     ("run --data no/such/file.parquet", 2, "no/such/file.parquet does not exist"),

@@ -19,6 +19,10 @@ class UsageError(MosaicError):
     exit_code = 2
 
 
+class RefusalError(UsageError):
+    """A request beyond a site's own limits. Its text has names of settings and numbers alone, so the server sees it."""
+
+
 class WaitingError(MosaicError):
     """Work that stops until something arrives, and then goes on: no fault (exit code 3)."""
 

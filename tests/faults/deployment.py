@@ -75,6 +75,7 @@ class Deployment:
             f"client = {client if number is None else number}\n"
             f'data = "{self.folder}/data/client-{client:03d}.parquet"\n'
             f'model = "{self.models[client % len(self.models)]}"\nclasses = 10\nfolder = "work"\n\n'
+            f"[limits]\nfigures = true\n\n"
             f'[server]\naddress = "127.0.0.1:{self.via or self.port}"\ncertificate = "{self.folder}/keys/ca.crt"\n'
             f'key = "{public.with_suffix("")}"\n'
         )

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from mosaic_fl.cli.files import Trust, trust_models
+from mosaic_fl.cli.keys import KeyFile, key_in
 from mosaic_fl.cli.options import ConfigFile, Device, Seed, Settings, configure
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
@@ -24,6 +25,7 @@ def audit(
     holdout: Annotated[
         Path | None, typer.Option(metavar="FILE", help="labelled data alike that it was not made of [held-back ones]")
     ] = None,
+    key: KeyFile = None,
     trusted: Trust = None,
     seed: Seed = None,
     device: Device = None,
@@ -39,6 +41,7 @@ def audit(
     existing(data)
     if holdout is not None:
         existing(holdout)
+    private_key = key_in(key)
     trust_models(trusted)
     from mosaic_fl.client.audited import audit_file
     from mosaic_fl.encoders.reading import load_as
@@ -49,7 +52,7 @@ def audit(
     from mosaic_fl.report.heartbeat import waiting
 
     console = Console(stderr=True)
-    sent = Contribution.load(contribution)
+    sent = Contribution.load(contribution, private_key)
     place = find_device(config.run.device)
     with waiting(console, f"reading {data}"):
         samples = load_as(data, sent.schema, config.data, str(contribution), place)

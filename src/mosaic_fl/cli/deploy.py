@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
-from mosaic_fl.cli.keys import EncryptFor, readers_of
+from mosaic_fl.cli.keys import EncryptFor, SignersFolder, readers_of
 from mosaic_fl.cli.options import ConfigFile, Force, Preset, Resume, Settings, configure
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.data.places import existing
@@ -79,6 +79,7 @@ def server(
     max_answer: Annotated[int, typer.Option(min=1, metavar="MB", help="larger answers are refused")] = MAX_ANSWER // MB,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="one JSON object a line")] = False,
     metrics_port: Annotated[int | None, typer.Option(metavar="P", help="Prometheus figures on loopback")] = None,
+    signers: SignersFolder = None,
     encrypt_for: EncryptFor = None,
     insecure: Insecure = False,
     no_proxy: Annotated[bool, typer.Option("--no-proxy", hidden=True)] = False,
@@ -122,6 +123,7 @@ def server(
         metrics_port=metrics_port,
         insecure=insecure,
         trusted=tuple(trusted or ()),
+        signers=signers.resolve() if signers else None,
         readers=readers,
     )
     if show:

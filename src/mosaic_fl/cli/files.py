@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from mosaic_fl.cli.custody import LimitsFile, LogFile, budget_line, check, custody_of, release
 from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
 from mosaic_fl.cli.keys import EncryptFor, KeyFile, RunId, Sign, SignersFolder, key_in, seal_of, signers_of
 from mosaic_fl.cli.limits import fit, fit_run
@@ -81,6 +82,8 @@ def contribute(
     device: Device = None,
     settings: Settings = None,
     minutes: Minutes = None,
+    limits: LimitsFile = None,
+    log: LogFile = None,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -98,12 +101,14 @@ def contribute(
         raise UsageError("--run-id is for --sign FILE: give that, too")
     federation = number_or_names(classes, classes_file)
     existing(data)
+    custody = custody_of(limits, log, data, out, config, dry_run=dry_run)
     simulated = [name for name in parse_settings(settings) if name.startswith(("data.", "partition."))]
     if idle := [name for name in simulated if name not in SITE_SETTINGS]:
         note(f"contribute reads all of --data: it has no use for {', '.join(idle)}")
     from mosaic_fl.client.audit_gate import pass_gate, trainer
     from mosaic_fl.client.contribute import Site, common_start
     from mosaic_fl.client.contribute import contribute as make_contribution
+    from mosaic_fl.client.private_plan import check_plan
     from mosaic_fl.encoders.reading import load_own
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.experts.reading import check_fields
@@ -114,6 +119,7 @@ def contribute(
     from mosaic_fl.report.benefit import own_figure
     from mosaic_fl.report.heartbeat import waiting
     from mosaic_fl.report.progress import Display
+    from mosaic_fl.runs.privacy import note_weak_signal, private_architecture
     from mosaic_fl.storage.stopwatch import CLIENTS, Stopwatch
     from mosaic_fl.training.monitor import Recorder
 
@@ -122,9 +128,14 @@ def contribute(
     with waiting(console, f"reading {data}"):
         place = find_device(config.run.device)
         samples = load_own(data, config.data, federation, schema, place)
-    spec = trust(model)
+    spec = private_architecture(trust(model), config)
     check_fields(spec, samples.schema, samples.samples.fields)
     site = Site(client, samples, spec)
+    if config.privacy.epsilon:
+        check_plan(samples.schema, spec, config)
+        note_weak_signal(site, config)
+    if not dry_run:
+        check(custody, site, config, limits)
     if limit is not None:
         usual = config
         config = fit(usual, limit, lambda: foresee_contribution(site, usual, place), CONTRIBUTION)
@@ -146,6 +157,7 @@ def contribute(
     with waiting(console, "attacking the contribution"), one_thread():
         contribution, found = pass_gate(site, contribution, config, trainer(place), "warn", reason)
     content = seal.close(contribution.to_bytes(), client)
+    release(custody, site, contribution, content, limits)
     write_atomic(out, content)
     size = f"{len(content):,} bytes"
     private = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
@@ -153,7 +165,7 @@ def contribute(
     if contribution.privacy is not None:
         from mosaic_fl.runs.privacy import site_line
 
-        print(site_line(site, config))
+        print(site_line(site, config), budget_line(custody, site), sep="\n")
         return
     print(ANSWERS_HERE if contribution.is_black_box else own_figure(contribution.validation))
     if found is not None:

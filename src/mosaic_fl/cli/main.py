@@ -12,12 +12,14 @@ from click import ClickException
 
 from mosaic_fl.cli import (
     audit,
+    audit_log,
     black_box,
     check,
     compare,
     data,
     deploy,
     files,
+    inspection,
     keys,
     methods,
     predict,
@@ -50,12 +52,14 @@ app.command("contribute")(files.contribute)
 app.command("audit")(audit.audit)
 app.command("check")(check.check)
 app.command("distill")(files.distill)
+app.command("inspect")(inspection.inspect)
 app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)
 app.command("answer")(black_box.answer)
 app.command("predict")(predict.predict)
 app.add_typer(keys.app, name="keys")
 app.add_typer(deploy.app, name="deploy")
+app.add_typer(audit_log.app, name="audit-log")
 app.command("methods")(methods.methods)
 app.command("config")(run.config)
 app.command("status")(status.status)

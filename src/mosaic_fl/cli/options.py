@@ -10,7 +10,8 @@ import typer
 from mosaic_fl.config import Config
 from mosaic_fl.config.model_names import require_form
 from mosaic_fl.config.presets import preset_config
-from mosaic_fl.config.privacy_checks import require_epsilon
+from mosaic_fl.config.privacy import without_limit
+from mosaic_fl.config.privacy_checks import require_epsilon, require_positive
 from mosaic_fl.config.toml import from_toml, read_toml
 from mosaic_fl.errors import UsageError
 from mosaic_fl.methods import METHODS
@@ -22,7 +23,7 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE"
 # Numbers are texts here. They are parsed with the settings of a TOML file, so that both have the same error messages.
 Seed = Annotated[str | None, typer.Option(metavar="N", help="all randomness comes from it [0]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
-Epsilon = Annotated[str | None, typer.Option(metavar="X", help="differential privacy of class moments [none]")]
+Epsilon = Annotated[str | None, typer.Option(metavar="X", help="differential privacy of all that leaves a site [none]")]
 Delta = Annotated[str | None, typer.Option(metavar="X", help="δ beside --epsilon [1e-5]")]
 Moments = Annotated[str | None, typer.Option(metavar="NAME", help="public encoder beside pictures, as gabor [none]")]
 Preset = Annotated[str | None, typer.Option(help="default, natural (photographs), encoder or paper")]
@@ -43,13 +44,15 @@ def configure(
         raise UsageError(f"{file} and --preset {preset}: give one of them, mosaic config --preset prints a whole file")
     values = {name: value for name, value in options.items() if value is not None}
     values |= parse_settings(settings)
+    require_positive(epsilon := options.get("privacy.epsilon"))
     if file:
         config = _from_file(file, values)
     else:
         paper = _paper_settings(values.get("run.method"))
         config = preset_config(preset or "default", paper).with_values(values)
     require_words(config)
-    require_epsilon({name for name in values if name.startswith("privacy.")} - {"privacy.epsilon"}, config.privacy)
+    if without_limit(epsilon) == epsilon:  # ε = inf may stand beside any δ
+        require_epsilon({name for name in values if name.startswith("privacy.")} - {"privacy.epsilon"}, config.privacy)
     return config
 
 

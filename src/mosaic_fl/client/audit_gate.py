@@ -29,8 +29,8 @@ FEWEST = 2  # samples of a generator: a half has one where the whole has
 VALIDATION = "the validation split"
 HALVES = "the other half, for a contribution of each half"
 WAYS = {
-    "generator": "fewer generator.steps, --generator none, or class moments of a public encoder (--preset encoder)",
-    "moments": "more samples a class, or noise (--epsilon)",
+    "generator": "fewer generator.steps, --generator none, or class moments with noise (--preset encoder --epsilon)",
+    "moments": "noise (--epsilon), or an encoder of fewer numbers",
     "expert": "a smaller model, or fewer train.epochs and train.max_steps",
     "prototypes": "a larger prototypes.min_cluster, or prototypes.per_class = 0",
 }

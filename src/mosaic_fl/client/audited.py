@@ -5,10 +5,12 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.privacy.audit.audit import audit
 from mosaic_fl.privacy.audit.figures import LEAST
 from mosaic_fl.privacy.audit.finding import Audit
-from mosaic_fl.privacy.audit.overlap import without_twins
+from mosaic_fl.privacy.audit.matching import matched
+from mosaic_fl.privacy.audit.overlap import require_apart, without_twins
 
 VALIDATION = "the validation split"
 HOLD_OUT = "the hold-out"
@@ -37,7 +39,9 @@ def audit_file(contribution: Contribution, data: Dataset, config: Config, holdou
     """The audit of a contribution by the `data` of its site; strangers are the validation split, or `holdout`."""
     members, strangers = sides(contribution, data, config)
     if holdout is not None:
-        return run_audit(contribution, members, holdout, config, HOLD_OUT)
+        require_apart(members, holdout)
+        stream = Stream(config.run.seed, "audit/matched", contribution.client)
+        return run_audit(contribution, members, matched(members, holdout, stream), config, HOLD_OUT)
     if len(strangers) < LEAST:
         raise UsageError(
             f"of these data {len(strangers)} are held back, and an interval needs {LEAST} strangers: give some, by "

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,9 +45,16 @@ class Site:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what its answers depend on: its architecture, and its data with their schema."""
+        return self._digest([self.architecture, self.data.schema.to_json()])
+
+    @cached_property
+    def data_digest(self) -> str:
+        """SHA-256 of its data with their schema, whatever its model: by it the site's ledger knows the data."""
+        return self._digest(self.data.schema.to_json())
+
+    def _digest(self, about: Any) -> str:
         tensors = (*to_tensors(self.data.samples, "").values(), self.data.labels)
-        about = json.dumps([self.architecture, self.data.schema.to_json()])
-        return sha256(about.encode(), *(tensor.contiguous().reshape(-1).numpy().data for tensor in tensors))
+        return sha256(json.dumps(about).encode(), *(part.contiguous().reshape(-1).numpy().data for part in tensors))
 
 
 def contribute(
@@ -65,12 +73,12 @@ def contribute(
     A validation split is held out first, and neither network learns from it. `monitor(stage)` gives the listener for
     the stages "train" and "generator". All randomness comes from (config.run.seed, stage, client). Raises UsageError,
     before any training, where the generator of the settings cannot be trained here, or nothing reads its prototypes.
-    With ε in the settings it is one noisy release instead: see `private`.
+    With ε in the settings all of it is noisy instead: see `private`.
     """
     if config.privacy.epsilon:
         if start is not None or trained is not None:
             raise UsageError("a private contribution begins from nothing that was trained: set rounds.warm_up = 0")
-        return contribute_privately(site.client, site.data, site.architecture, config, monitor)
+        return contribute_privately(site.client, site.data, site.architecture, config, monitor, device=device)
     check_prototypes(config)
     train, validation = split(site, config)
     if train.schema.joins:
@@ -120,7 +128,10 @@ def contribute(
 
 
 def _prototypes(site: Site, train: Dataset, expert: Classifier | None, config: Config) -> Prototypes:
-    if expert is None:
+    """Of vectors their centres, whatever the expert is, so that all sites' prototypes lie in one space."""
+    if train.schema.is_space and config.prototypes.per_class:
+        expert = None
+    elif expert is None:
         return no_prototypes()
     return prototypes(expert, train, config.prototypes, Stream(config.run.seed, "prototypes", site.client))
 

@@ -1,4 +1,4 @@
-"""k-means centres of penultimate features, per class (docs/method.md, step 4)."""
+"""k-means centres of penultimate features, or of vectors, per class (docs/method.md, step 4)."""
 
 import numpy as np
 import torch
@@ -12,14 +12,18 @@ from mosaic_fl.numerics.randomness import Stream
 
 
 @torch.no_grad()
-def prototypes(model: Classifier, data: Dataset, config: PrototypesConfig, stream: Stream) -> Prototypes:
+def prototypes(model: Classifier | None, data: Dataset, config: PrototypesConfig, stream: Stream) -> Prototypes:
     """At most `per_class` centres a class, each the mean of at least `min_cluster` samples.
 
     `min_cluster` protects privacy: the centre of a cluster of one sample is that sample. Smaller clusters are dropped,
-    and a class gets only as many clusters as it can fill. Features are those of `model` in eval mode on the CPU.
+    and a class gets only as many clusters as it can fill. Features are those of `model` in eval mode on the CPU. Where
+    it is None they are the samples themselves, vectors of one space.
     """
     samples = data.samples if config.per_class else data.samples[:1]  # one sample shows the number of features
-    rows = torch.cat([model.features(part.inputs()) for part in samples.split(images_at_once("cpu"))])
+    if model is None:
+        rows = samples.only
+    else:
+        rows = torch.cat([model.features(part.inputs()) for part in samples.split(images_at_once("cpu"))])
     centres = [rows.new_zeros(0, rows.shape[1])]
     labels = []
     sizes = []

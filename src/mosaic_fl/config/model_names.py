@@ -21,16 +21,19 @@ Bounds = tuple[tuple[str, int, int, int], ...]
 """(name, least, greatest, default) of each number behind a family's name."""
 
 WIDTH = ("width", 1, 256, 16)
+WIDE = ("width", 1, 256, 64)
+GROUPS = ("groups", 0, 64, 0)  # of group norm; 0: batch norm
+PRIVATE_GROUPS = 4  # in place of batch norm, which tells of a sample by all others of its batch
 FORMS: dict[str, Bounds] = {
-    "cnn": (("width", 1, 1024, 16), ("depth", 1, 6, 2)),
+    "cnn": (("width", 1, 1024, 16), ("depth", 1, 6, 2), GROUPS),
     "lenet": (),
-    "mlp": (("width", 1, 8192, 64), ("depth", 1, 8, 2)),
-    "resnet8": (WIDTH,),
-    "resnet20": (WIDTH,),
-    "resnet18": (("width", 1, 256, 64),),
-    "resnet34": (("width", 1, 256, 64),),
-    "resnet50": (("width", 1, 256, 64),),
-    "tokens": (("width", 1, 8192, 128), ("depth", 1, 8, 2)),
+    "mlp": (("width", 1, 8192, 64), ("depth", 1, 8, 2), GROUPS),
+    "resnet8": (WIDTH, GROUPS),
+    "resnet20": (WIDTH, GROUPS),
+    "resnet18": (WIDE, GROUPS),
+    "resnet34": (WIDE, GROUPS),
+    "resnet50": (WIDE, GROUPS),
+    "tokens": (("width", 1, 8192, 128), ("depth", 1, 8, 2), GROUPS),
     "vit": (("width", 1, 1024, 64), ("depth", 1, 24, 4)),
     "fusion": (("width", 1, 1024, 64),),
     "linear": (),
@@ -130,3 +133,21 @@ def _numbers(spec: str, texts: list[str], bounds: Bounds) -> list[int]:
             raise UsageError(f"model {spec!r}: {name} {text!r} is not a number in {least}..{greatest}")
         values[i] = int(text)
     return values
+
+
+def is_network(spec: str) -> bool:
+    """Whether the name is a network's: of a built-in family, of timm, or a factory of the user's own."""
+    head = spec.split(":")[0]
+    return head in FORMS or spec.startswith(TIMM) or (bool(IMPORT_PATH.match(spec)) and head not in EXPERTS)
+
+
+def without_batch_norm(spec: str) -> str:
+    """The name of the same network with group norm: `cnn:16:2:4` for `cnn:16`.
+
+    Names of networks that have no batch norm, or of which it is not known, come back as they are.
+    """
+    head = spec.split(":")[0]
+    if head not in FORMS or GROUPS not in FORMS[head]:
+        return spec
+    _, (*numbers, groups) = parse(spec)
+    return ":".join([head, *map(str, numbers), str(groups or PRIVATE_GROUPS)])

@@ -3,39 +3,53 @@
 from collections.abc import Collection, Sequence
 
 from mosaic_fl.config import Config
-from mosaic_fl.config.model_names import CLOSED_FORMS, NO_MODEL
+from mosaic_fl.config.model_names import CLOSED_FORMS, JOINING, NO_MODEL, is_network
 from mosaic_fl.config.privacy import PrivacyConfig
-from mosaic_fl.errors import UsageError, excerpt
+from mosaic_fl.errors import RefusalError, UsageError, excerpt
+
+PRIVATE_GENERATORS = ("auto", "moments", "cvae", "none")
+"""The settings of `generator.family` whose generators learn from noisy sums, or by noisy steps."""
 
 
 def check_private(config: Config, models: Sequence[str] = ()) -> None:
-    """Raise UsageError, with ε above 0, for the first setting by which more than noisy class moments would leave.
+    """Raise UsageError, with ε above 0, for the first setting by which something without noise would leave.
 
     `models` are the clients' architectures, where they are not those of the configuration.
     """
     privacy = config.privacy
     if not privacy.epsilon:
         return
-    head = f"privacy.epsilon = {privacy.epsilon:g} covers class moments alone"
+    head = f"privacy.epsilon = {privacy.epsilon:g} covers networks and class moments"
+    names = (*models, *config.models.clients)
     beside = bool(config.moments.encoder)
-    allowed = (NO_MODEL,) if beside else (*CLOSED_FORMS, NO_MODEL)
-    foreign = next((name for name in (*models, *config.models.clients) if name not in allowed), None)
-    way = f"{NO_MODEL}, beside --moments" if beside else "discriminant or ridge (--preset encoder)"
+    formed = (NO_MODEL,) if beside else (*CLOSED_FORMS, NO_MODEL)
+    foreign = next((name for name in names if not (name in formed or _learns_privately(name))), None)
+    closed = None if beside else next((name for name in names if name in formed), None)
+    family = config.generator.family
+    way = f"{NO_MODEL}, beside --moments, or a network" if beside else "a network, or discriminant or ridge of vectors"
     reasons = {
         f"method {config.run.method} sends more: take mosaic": config.run.method != "mosaic",
-        f"generator {config.generator.family} has no noise: say --generator {'none' if beside else 'moments'}": (
-            config.generator.family not in (("none",) if beside else ("auto", "moments"))
-        ),
+        f"generator {family} has no noise: say --generator none beside --moments": beside and family != "none",
+        f"generator {family} has no noise: say --generator cvae (images), moments (vectors) or none": family
+        not in PRIVATE_GENERATORS,
         f"model {excerpt(foreign)} has no noise: say {way}": foreign is not None,
+        f"model {closed} follows from class moments, not from generator {family}: say --generator moments": (
+            closed is not None and family not in ("auto", "moments")
+        ),
         "prototypes have no noise: set prototypes.per_class = 0": config.prototypes.per_class > 0,
         "rounds of averaging send weights without noise: set rounds.warm_up and rounds.fine_tune to 0": bool(
             config.rounds.warm_up or config.rounds.fine_tune
         ),
         "distill.choose sends exact scores of clients: set it to false": config.distill.choose is True,
         "experts.kind = class_average sends weights without noise: set it to clients": config.experts.kind != "clients",
+        "private steps have no proximal term: set train.proximal = 0": config.train.proximal > 0,
     }
     if (reason := next((text for text, wrong in reasons.items() if wrong), None)) is not None:
         raise UsageError(f"{head}, and {reason}")
+
+
+def _learns_privately(name: str) -> bool:
+    return is_network(name) and name.split(":")[0] != JOINING
 
 
 def require_epsilon(settings: Collection[str], privacy: PrivacyConfig) -> None:
@@ -44,16 +58,29 @@ def require_epsilon(settings: Collection[str], privacy: PrivacyConfig) -> None:
         raise UsageError(f"{', '.join(sorted(settings))} without an epsilon above 0 adds no noise: set epsilon, too")
 
 
+def require_positive(epsilon: object) -> None:
+    """Raise UsageError for an ε of 0 or less that a user asks for: there is no noise that strong."""
+    try:
+        value = float(epsilon)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return  # the check of all settings tells it
+    if value <= 0:
+        raise UsageError(
+            f"--epsilon {epsilon}: ε is above 0, and 0 would take endless noise; leave it out, or say inf, for a run "
+            "without privacy"
+        )
+
+
 def of_site(wish: PrivacyConfig, own: PrivacyConfig) -> PrivacyConfig:
     """The privacy of a deployed site with `own` settings in its file, where a server has those of `wish`.
 
     The site's own stand as they are, shares included: so no server gets a second release of the same data by other
-    settings. Raises UsageError where the server wants privacy and the site has none, or wants a smaller ε or δ.
+    settings. Raises RefusalError where the server wants privacy and the site has none, or wants a smaller ε or δ.
     """
     if wish.epsilon and not own.epsilon:
-        raise UsageError("the server asks for differential privacy: set epsilon and delta in this site's own file")
+        raise RefusalError("the server asks for differential privacy: set epsilon and delta in this site's own file")
     if wish.epsilon and (wish.epsilon < own.epsilon or wish.delta < own.delta):
-        raise UsageError(
+        raise RefusalError(
             f"the server asks for ε = {wish.epsilon:g}, δ = {wish.delta:g}, and this site's file says "
             f"{own.epsilon:g}, {own.delta:g}: lower epsilon or delta there"
         )

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY, MAX_KEY, read_certificate, read_private_key
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.storage.files import read_bytes
 
 NIST = ("secp256r1", "secp384r1", "secp521r1")  # the curves that Flower accepts
@@ -106,3 +107,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def check_signers(folder: Path, clients: int) -> None:
+    """Raise UsageError unless the folder has a public key of each client, 0 to `clients` − 1, that signs."""
+    keys = Signers.load(folder, "").keys
+    lacking = [client for client in range(clients) if client not in keys]
+    if lacking:
+        raise UsageError(f"--signers {folder} has no key of client {lacking[0]}: put it there, as {lacking[0]}.pub")

@@ -10,7 +10,7 @@ from pathlib import Path
 from mosaic_fl.config import Config
 from mosaic_fl.data.sources import check_test
 from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY
-from mosaic_fl.deploy.checks import check_server_keys, client_public_keys, is_loopback
+from mosaic_fl.deploy.checks import check_server_keys, check_signers, client_public_keys, is_loopback
 from mosaic_fl.deploy.flower import program
 from mosaic_fl.deploy.gate import require_app_module
 from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
@@ -41,6 +41,7 @@ class ServerPlan:
     max_answer: int = MAX_ANSWER
     insecure: bool = False
     trusted: tuple[str, ...] = ()
+    signers: Path | None = None  # a folder with a public key for each client's number: N.pub
     readers: tuple[PublicKey, ...] = ()  # for whom the contributions that stay are encrypted at the end
 
     @property
@@ -71,6 +72,8 @@ def check_plan(plan: ServerPlan) -> dict[str, Path]:
         )
     if plan.metrics_port == plan.port:
         raise UsageError(f"--metrics-port {plan.metrics_port}: clients reach --port there; choose another")
+    if plan.signers:
+        check_signers(plan.signers, plan.clients)
     for spec in plan.trusted:
         trust_own(spec)
     if plan.config.models.student:

@@ -48,7 +48,7 @@ def prepare_in_process(site: SiteFile) -> None:
 
 def check_data(site: SiteFile) -> None:
     """Raise UsageError if the data, model or generator of the site cannot be loaded, or do not fit its privacy."""
-    from mosaic_fl.client.private import mechanism_of
+    from mosaic_fl.client.private_plan import check_plan
     from mosaic_fl.config import Config
     from mosaic_fl.config.model_names import NO_MODEL
     from mosaic_fl.config.privacy_checks import check_private
@@ -58,7 +58,10 @@ def check_data(site: SiteFile) -> None:
     from mosaic_fl.models import trust, trust_own
     from mosaic_fl.numerics.devices import find_device
     from mosaic_fl.registries import name_generator
+    from mosaic_fl.storage.keys import read_key
 
+    if site.sign:
+        read_key(site.sign)
     for spec in site.trust:
         trust_own(spec)
     if site.generator:
@@ -70,7 +73,7 @@ def check_data(site: SiteFile) -> None:
         private = Config(privacy=site.privacy)
         check_private(private, [site.model])
         if site.model != NO_MODEL or samples.schema.of_vectors:  # else the server names the encoder
-            mechanism_of(samples, private)
+            check_plan(samples.schema, site.model, private)
     find_device(site.device)
 
 

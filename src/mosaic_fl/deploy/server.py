@@ -90,7 +90,9 @@ def serve(plan: ServerPlan, *, resume: bool, force: bool, beat: Callable[[], Non
     occupy(plan.out)  # before the check of the port, which another server of this folder would hold
     client_keys = check_plan(plan)
     options = {"clients": str(plan.clients), "test": str(plan.test) if plan.test else ""}
-    sources = [path for path in (plan.test, plan.keys, plan.clients_keys) if path]
+    if plan.signers:  # what came without signatures stays out of a run that asks for them
+        options["signed"] = "yes"
+    sources = [path for path in (plan.test, plan.keys, plan.clients_keys, plan.signers) if path]
     claim(plan.out, "deploy", sha256(b"deploy"), plan.config, sources, options, resume=resume, force=force)
     if (previous := earlier_result(plan.out)) is not None:
         clear(plan)  # the run may have been killed between its result and its end
@@ -121,7 +123,7 @@ def _write(plan: ServerPlan, client_keys: dict[str, Path], hub_port: int) -> Non
     remove_database(plan)
     (plan.out / "failure.json").unlink(missing_ok=True)
     limits = Limits.of(dict(plan.limits), plan.min_clients)
-    settings = (plan.test, plan.json_logs, plan.metrics_port, plan.max_answer, plan.trusted)
+    settings = (plan.test, plan.json_logs, plan.metrics_port, plan.max_answer, plan.trusted, plan.signers)
     Deployment(plan.clients, limits, *settings).save(plan.out)
     if not plan.insecure:
         _write_face(plan, client_keys, hub_port)

@@ -24,6 +24,7 @@ from mosaic_fl.engines.flower.hub import Grid
 from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
 from mosaic_fl.engines.flower.roll import Roll
 from mosaic_fl.errors import MosaicError, UsageError, in_one_line
+from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.averaging import shared_architecture, validation_accuracy
 from mosaic_fl.methods.outcome import Outcome
@@ -55,7 +56,7 @@ class Deployment:
     """The settings of a deployed run: its number of `clients`, `limits`, a labelled `test` set for the final figure.
 
     An answer of more than `max_answer` bytes is refused. `trusted` names the operator's own models that clients may
-    use, as module:factory.
+    use, as module:factory. `signers` is the folder of the public keys by which clients sign.
     """
 
     clients: int
@@ -65,6 +66,7 @@ class Deployment:
     metrics_port: int | None = None
     max_answer: int = MAX_ANSWER
     trusted: tuple[str, ...] = ()
+    signers: Path | None = None
 
     def save(self, folder: Path) -> None:
         """Write it into the run's folder, as `deployment.json`."""
@@ -73,6 +75,7 @@ class Deployment:
             "min_clients": limits.pop("clients"),
             "limits": limits,
             "test": str(self.test) if self.test else None,
+            "signers": str(self.signers) if self.signers else None,
         }
         write_atomic(folder / SETTINGS, json.dumps(values, indent=2) + "\n")
 
@@ -86,7 +89,8 @@ class Deployment:
             logs = bool(values["json_logs"])
             port = values["metrics_port"]
             trusted = tuple(map(str, values["trusted"]))
-            return cls(int(values["clients"]), limits, test, logs, port, int(values["max_answer"]), trusted)
+            signers = Path(values["signers"]) if values.get("signers") else None
+            return cls(int(values["clients"]), limits, test, logs, port, int(values["max_answer"]), trusted, signers)
         except (UsageError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UsageError(f"{folder} is not the folder of a deployed run: use mosaic deploy server") from error
 
@@ -127,7 +131,9 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
         trust(config.models.student)  # before clients of the same architecture join
     name_generator(config.generator.family)
     journal = Journal(folder, watch.listen)
-    roll = Roll(grid, _identity(folder), deployment.clients, watch.tell, time.monotonic)
+    run = _identity(folder)
+    signers = None if deployment.signers is None else Signers.load(deployment.signers, run)
+    roll = Roll(grid, run, deployment.clients, watch.tell, time.monotonic, signers=signers)
     exchange = Exchange(grid, roll, deployment.limits, watch.tell, max_answer=deployment.max_answer)
     federation = FlowerFederation(exchange, config, journal)
     federation.open()

@@ -111,6 +111,11 @@ class Schema:
         """Whether a field is of vectors, rows whose numbers have no meaning alone: trees suit them badly."""
         return any(kind.name == "vector" for kind in self.fields.values())
 
+    @property
+    def is_space(self) -> bool:
+        """Whether samples are vectors of one space that all sites share, as of one public encoder."""
+        return not self.joins and self.of_vectors
+
     def difference(self, other: "Schema") -> str:
         """The difference from another schema in words: of the fields, or of the classes where the fields agree."""
         if self.fields.keys() != other.fields.keys():

@@ -72,13 +72,14 @@ class ContributeTask:
     """The bytes of a contribution of client `client`, whose training begins from `start` where there is one.
 
     With `bare` it has a classifier, but no generator and no prototypes. `trained` is such a bare contribution, whose
-    classifier the task takes instead of training one.
+    classifier the task takes instead of training one. With `figures` it has those of its validation split.
     """
 
     client: int
     start: Start | None = None
     bare: bool = False
     trained: Contribution | None = None
+    figures: bool = True
 
     def __call__(self, place: Workplace) -> TaskResult:
         start = time.perf_counter()
@@ -101,7 +102,7 @@ class ContributeTask:
             for stage, recorder in recorders.items()
             for figures in recorder.metrics
         ]
-        return TaskResult(contribution.to_bytes(figures=True), time.perf_counter() - start, metrics)
+        return TaskResult(contribution.to_bytes(figures=self.figures), time.perf_counter() - start, metrics)
 
 
 @dataclass(frozen=True)

@@ -215,8 +215,8 @@ def _probe(contribution: Contribution) -> None:
     if contribution.privacy is not None:
         contribution.privacy.check([part for part in (generator, told) if part is not None])
     rows = contribution.prototypes.features
-    if len(rows) and rows.shape[1] != trial.features:
-        raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {trial.features}")
+    if len(rows) and rows.shape[1] != (features := schema.size if schema.is_space else trial.features):
+        raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {features}")
     states = (contribution.expert, contribution.generator or {})
     trial.run(
         None if contribution.is_black_box else expert,

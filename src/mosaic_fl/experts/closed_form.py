@@ -15,8 +15,8 @@ from mosaic_fl.experts.kind import ExpertKind
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.experts.training import score
 from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.gaussian import has_covariances
 from mosaic_fl.models.registry import build, outline
-from mosaic_fl.numerics.class_covariances import LARGEST as LARGEST_OWN
 from mosaic_fl.numerics.class_covariances import with_own
 from mosaic_fl.numerics.moments import LEAST, Moments, discriminant, moments_of, ridge
 from mosaic_fl.numerics.quadratic import quadratic
@@ -43,9 +43,9 @@ def network_of(name: str) -> str:
 def closed_form_state(name: str, schema: Schema, moments: Moments) -> State:
     """The state of the network `network_of(name)` that the name means for these moments.
 
-    Of vectors with more than `LARGEST_OWN` numbers `quadratic` is the discriminant, as its network says.
+    Where classes share one covariance `quadratic` is the discriminant: see `has_covariances`.
     """
-    if name == QUADRATIC and prod(schema.shape) <= LARGEST_OWN:
+    if name == QUADRATIC and has_covariances(schema):
         return dict(zip(("factors", "shifts", "head.offsets"), quadratic(moments), strict=True))
     return linear_state(schema, *(ridge(moments, STRENGTH) if name == "ridge" else discriminant(moments)))
 
@@ -93,13 +93,13 @@ def _fit(
 def moments_of_data(data: Dataset, least: int = 1, *, own: bool = False) -> Moments:
     """The moments of samples of one field as networks take them, flattened; see `moments_of`.
 
-    With `own` each class of samples enough has a covariance, where these have no more than `LARGEST_OWN` numbers.
+    With `own` each class of samples enough has a covariance, where classes share none: see `has_covariances`.
     """
     inputs = data.samples.inputs()
     assert isinstance(inputs, Tensor)
     vectors = inputs.flatten(1)
     moments = moments_of(vectors, data.labels, data.schema.num_classes, least=least)
-    return with_own(moments, vectors, data.labels) if own and vectors.shape[1] <= LARGEST_OWN else moments
+    return with_own(moments, vectors, data.labels) if own and has_covariances(data.schema) else moments
 
 
 def _kind(name: str) -> ExpertKind:

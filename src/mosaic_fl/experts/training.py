@@ -69,7 +69,7 @@ def train_classifier(
     settle(model.train(), device)
     term = LatentTerm(latent, model, Stream(stream.seed, "latent", stream.client, stream.round)) if latent else None
     objective = Objective(model, train.class_counts(), config, term)
-    optimiser = _optimiser(model, config)
+    optimiser = optimiser_of(model, config)
     best = BestWeights(model, config.patience)
 
     planned = samples.can_draw_changes(config.augment)
@@ -119,7 +119,8 @@ def score(
     }
 
 
-def _optimiser(model: Classifier, config: TrainConfig) -> torch.optim.Optimizer:
+def optimiser_of(model: Classifier, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser of the settings, on the parameters of `model` that learn."""
     if config.optimiser == "adamw":
         return adamw(trainable(model), config)
     return torch.optim.SGD(

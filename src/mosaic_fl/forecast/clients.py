@@ -9,9 +9,12 @@ import torch
 
 from mosaic_fl.client.choice import generator_steps, pick_family, rivals
 from mosaic_fl.client.contribute import Site, split
+from mosaic_fl.client.private_plan import generator_steps as private_generator_steps
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.experts.answers.kind import is_black_box
+from mosaic_fl.experts.closed_form import NETWORK_NAME
+from mosaic_fl.experts.private_training import steps_for_rate
 from mosaic_fl.experts.training import steps_for
 from mosaic_fl.forecast.foreign import is_network
 from mosaic_fl.forecast.sizes import contribution_bytes, generator_spec
@@ -23,6 +26,7 @@ FIT = "fit"
 """The stage in which clients fit models that are no networks."""
 TASK = 0.02  # seconds to send a task and its answer, and to build its network
 COMPARISON = 1.0  # seconds to see what a generator's samples teach
+PRIVATE = 3.0  # times what a step costs whose gradients are not those of single samples
 PASSES = 2.0  # how often a contribution's bytes are written or read in all
 
 
@@ -67,7 +71,14 @@ def training(
         sorted((key, value) for key, value in changes.items() if key not in ("min_steps", "max_steps"))
     )
     step = Unit("train", architecture, rung(share.samples, settings.batch_size), unit_changes)
+    if config.privacy.epsilon:
+        return [Job(stage, step, steps_for_rate(config.privacy.rate, settings) * _private_batches(share, step, config))]
     return [Job(stage, step, steps), Job(stage, Unit("forward", architecture), images)]
+
+
+def _private_batches(share: Share, step: Unit, config: Config) -> float:
+    """A private step in steps of the measured batch: of a share of all samples, with gradients of single ones."""
+    return PRIVATE * max(1.0, config.privacy.rate * share.samples / step.batch)
 
 
 def contribution(share: Share, config: Config, schema: Schema, device: torch.device) -> list[Job]:
@@ -81,8 +92,9 @@ def contribution(share: Share, config: Config, schema: Schema, device: torch.dev
             jobs += _fit(family, share, config)
         if others:
             jobs.append(Job("generator", Unit("fixed"), COMPARISON * (1 + len(others))))
-    if config.prototypes.per_class and is_network(share.architecture):
-        jobs.append(Job("generator", Unit("prototypes", share.architecture), share.samples))
+    if config.prototypes.per_class and (schema.is_space or is_network(share.architecture)):
+        name = NETWORK_NAME if schema.is_space else share.architecture
+        jobs.append(Job("generator", Unit("prototypes", name), share.samples))
     if config.moments.encoder:
         jobs.append(Job("generator", Unit("encode", config.moments.encoder), share.samples))
     size = contribution_bytes(share.architecture, schema, share.counts, config, spec)
@@ -95,7 +107,10 @@ def _fit(name: str, share: Share, config: Config) -> list[Job]:
     jobs = list[Job]()
     if family.has_steps:
         unit = Unit("generator", name, rung(share.samples, config.generator.batch_size))
-        jobs.append(Job("generator", unit, generator_steps(config.generator, share.samples)))
+        steps: float = generator_steps(config.generator, share.samples)
+        if config.privacy.epsilon:
+            steps = private_generator_steps(config) * _private_batches(share, unit, config)
+        jobs.append(Job("generator", unit, steps))
     if family.fits_density or not family.has_steps:
         jobs.append(Job("generator", Unit("density", name), share.samples))
     return jobs

@@ -89,7 +89,7 @@ def prior_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
 
 def prototypes_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     """A client's image in the making of prototypes."""
-    model = bench.model(unit.name).eval()
+    model = None if bench.schema.is_space else bench.model(unit.name).eval()
     data = bench.data(n)
     every = torch.arange(n)
     return _image_seconds(lambda m: prototypes(model, data.subset(every[:m]), bench.config.prototypes, bench.stream), n)

@@ -124,8 +124,9 @@ def contribution_bytes(
     network = kind_of(architecture) is NETWORK
     shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"class_counts": (torch.int64, (schema.num_classes,))}
     shapes |= model_shapes(architecture, schema, "expert/") if network else {}
-    rows = round(sum(prototypes(count, config.prototypes) for count in counts)) if network else 0
-    features = feature_size(architecture, schema) if network else 0
+    space = schema.is_space and bool(config.prototypes.per_class)
+    rows = round(sum(prototypes(count, config.prototypes) for count in counts)) if network or space else 0
+    features = schema.size if space else feature_size(architecture, schema) if network else 0
     shapes |= {
         "prototypes/features": (torch.float32, (rows, features)),
         "prototypes/labels": (torch.int64, (rows,)),

@@ -191,12 +191,12 @@ def train_vae(
         descend_on(device, draw, loss, update, config.steps, hooks, precision=config.precision, capturable=capturable)
     bring_back(decoder.eval())
     bring_back(encoder.eval())
-    decoder.density.fit(*_posteriors(encoder, data), data.labels, stream.integer())
+    decoder.density.fit(*posteriors(encoder, data), data.labels, stream.integer())
     return decoder
 
 
 @torch.no_grad()
-def _posteriors(encoder: Encoder, data: Dataset) -> tuple[Tensor, Tensor]:
+def posteriors(encoder: Encoder, data: Dataset) -> tuple[Tensor, Tensor]:
     """Means and log-variances of q(z | x, y), each (n, latent), of all samples."""
     few = images_at_once("cpu")
     parts = zip(data.samples.split(few), data.labels.split(few), strict=True)

@@ -62,6 +62,16 @@ class LayerOutputs:
         ]
         return torch.stack(terms).mean() if terms else inputs.new_zeros(())
 
+    def distances(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """As `distance`, of each sample alone, (n,): the sums are over its own outputs, so no sample sees another."""
+        with torch.no_grad():
+            goals = self.of(target)
+        terms = [
+            (output - goal).flatten(1).square().sum(1) / goal.flatten(1).square().sum(1).clamp(min=LEAST_ENERGY)
+            for output, goal in zip(self.of(inputs), goals, strict=True)
+        ]
+        return torch.stack(terms).mean(0) if terms else inputs.new_zeros(len(inputs))
+
     def _record(self, _: nn.Module, inputs: Any, output: Tensor) -> None:
         self.outputs.append(output)
 

@@ -1,4 +1,4 @@
-"""`cnn:WIDTH:DEPTH`, a plain convolutional network for small images."""
+"""`cnn:WIDTH:DEPTH:GROUPS`, a plain convolutional network for small images."""
 
 import math
 
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.norms import norm
 from mosaic_fl.models.registry import family
 
 SMALLEST_MAP = 4  # pixels a side: smaller maps are not pooled, and the head gets maps of at most this size
@@ -15,16 +16,16 @@ SMALLEST_MAP = 4  # pixels a side: smaller maps are not pooled, and the head get
 class CNN(Classifier):
     """`depth` blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling; block i has width·2ⁱ channels.
 
-    The last maps are averaged to at most 4×4 before the head.
+    With `groups` above 0 it has group norm. The last maps are averaged to at most 4×4 before the head.
     """
 
-    def __init__(self, schema: Schema, width: int = 16, depth: int = 2) -> None:
+    def __init__(self, schema: Schema, width: int = 16, depth: int = 2, groups: int = 0) -> None:
         super().__init__()
         channels, height, side = schema.shape
         layers: list[nn.Module] = []
         for i in range(depth):
             out = width * 2**i
-            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), norm(out, groups), nn.ReLU()]
             if min(height, side) > SMALLEST_MAP:
                 layers.append(nn.MaxPool2d(2))
                 height = height // 2

@@ -11,14 +11,18 @@ from torch import Tensor, nn
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.norms import norm
 from mosaic_fl.models.registry import family
 
 
-def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
-    """A size×size convolution and batch norm; stride s halves sides to ⌈side / s⌉."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False), nn.BatchNorm2d(outputs)
-    )
+def convolution(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 0) -> nn.Sequential:
+    """A size×size convolution and its norm (`norms.norm`); stride s halves sides to ⌈side / s⌉."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False), norm(outputs, groups))
+
+
+def relu(groups: int) -> nn.ReLU:
+    """In place, which saves memory; not behind a group norm, of which the gradients of each sample need the outputs."""
+    return nn.ReLU(inplace=not groups)
 
 
 class ZeroPadShortcut(nn.Module):
@@ -36,24 +40,24 @@ class ZeroPadShortcut(nn.Module):
 class ResidualBlock(nn.Module):
     """x -> ReLU(branch(x) + shortcut(x)), the shortcut being x where shapes agree (equations 1 and 2).
 
-    Subclasses say what the branch is; it ends in a batch norm and has `expansion` × `width` output channels.
+    Subclasses say what the branch is; it ends in a norm and has `expansion` × `width` output channels.
     """
 
     expansion: ClassVar[int] = 1
 
-    def __init__(self, inputs: int, width: int, stride: int, project: bool) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, project: bool, groups: int = 0) -> None:
         super().__init__()
         outputs = width * self.expansion
-        self.branch = self.make_branch(inputs, width, stride)
+        self.branch = self.make_branch(inputs, width, stride, groups)
         self.shortcut: nn.Module
         if stride == 1 and inputs == outputs:
             self.shortcut = nn.Identity()
         elif project:
-            self.shortcut = convolution(inputs, outputs, 1, stride)
+            self.shortcut = convolution(inputs, outputs, 1, stride, groups)
         else:
             self.shortcut = ZeroPadShortcut(inputs, outputs, stride)
 
-    def make_branch(self, inputs: int, width: int, stride: int) -> nn.Sequential:
+    def make_branch(self, inputs: int, width: int, stride: int, groups: int) -> nn.Sequential:
         """The residual function's layers."""
         raise NotImplementedError
 
@@ -64,9 +68,9 @@ class ResidualBlock(nn.Module):
 class BasicBlock(ResidualBlock):
     """Two 3×3 convolutions (figure 5, left)."""
 
-    def make_branch(self, inputs: int, width: int, stride: int) -> nn.Sequential:
+    def make_branch(self, inputs: int, width: int, stride: int, groups: int) -> nn.Sequential:
         return nn.Sequential(
-            *convolution(inputs, width, 3, stride), nn.ReLU(inplace=True), *convolution(width, width, 3)
+            *convolution(inputs, width, 3, stride, groups), relu(groups), *convolution(width, width, 3, 1, groups)
         )
 
 
@@ -75,13 +79,13 @@ class Bottleneck(ResidualBlock):
 
     expansion: ClassVar[int] = 4
 
-    def make_branch(self, inputs: int, width: int, stride: int) -> nn.Sequential:
+    def make_branch(self, inputs: int, width: int, stride: int, groups: int) -> nn.Sequential:
         return nn.Sequential(
-            *convolution(inputs, width, 1),
-            nn.ReLU(inplace=True),
-            *convolution(width, width, 3, stride),
-            nn.ReLU(inplace=True),
-            *convolution(width, width * self.expansion, 1),
+            *convolution(inputs, width, 1, 1, groups),
+            relu(groups),
+            *convolution(width, width, 3, stride, groups),
+            relu(groups),
+            *convolution(width, width * self.expansion, 1, 1, groups),
         )
 
 
@@ -99,16 +103,17 @@ class ResNet(Classifier):
         block: type[ResidualBlock],
         depths: Sequence[int],
         width: int,
+        groups: int = 0,
         *,
         project: bool = True,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [*convolution(schema.shape[0], width, 3), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [*convolution(schema.shape[0], width, 3, 1, groups), relu(groups)]
         channels = width
         for stage, depth in enumerate(depths):
             for i in range(depth):
                 stride = 2 if stage and i == 0 else 1
-                layers.append(block(channels, width * 2**stage, stride, project))
+                layers.append(block(channels, width * 2**stage, stride, project, groups))
                 channels = width * 2**stage * block.expansion
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(channels, schema.num_classes)
@@ -122,30 +127,30 @@ class ResNet(Classifier):
 
 
 @family("resnet8")
-def resnet8(schema: Schema, width: int = 16) -> ResNet:
+def resnet8(schema: Schema, width: int = 16, groups: int = 0) -> ResNet:
     """ResNet-8: 6n + 2 layers with n = 1 (section 4.2), widths 16, 32, 64."""
-    return ResNet(schema, BasicBlock, (1, 1, 1), width, project=False)
+    return ResNet(schema, BasicBlock, (1, 1, 1), width, groups, project=False)
 
 
 @family("resnet20")
-def resnet20(schema: Schema, width: int = 16) -> ResNet:
+def resnet20(schema: Schema, width: int = 16, groups: int = 0) -> ResNet:
     """ResNet-20: 6n + 2 layers with n = 3 (section 4.2), widths 16, 32, 64."""
-    return ResNet(schema, BasicBlock, (3, 3, 3), width, project=False)
+    return ResNet(schema, BasicBlock, (3, 3, 3), width, groups, project=False)
 
 
 @family("resnet18")
-def resnet18(schema: Schema, width: int = 64) -> ResNet:
+def resnet18(schema: Schema, width: int = 64, groups: int = 0) -> ResNet:
     """ResNet-18 (table 1), widths 64 to 512."""
-    return ResNet(schema, BasicBlock, (2, 2, 2, 2), width)
+    return ResNet(schema, BasicBlock, (2, 2, 2, 2), width, groups)
 
 
 @family("resnet34")
-def resnet34(schema: Schema, width: int = 64) -> ResNet:
+def resnet34(schema: Schema, width: int = 64, groups: int = 0) -> ResNet:
     """ResNet-34 (table 1), widths 64 to 512."""
-    return ResNet(schema, BasicBlock, (3, 4, 6, 3), width)
+    return ResNet(schema, BasicBlock, (3, 4, 6, 3), width, groups)
 
 
 @family("resnet50")
-def resnet50(schema: Schema, width: int = 64) -> ResNet:
+def resnet50(schema: Schema, width: int = 64, groups: int = 0) -> ResNet:
     """ResNet-50 (table 1), widths 256 to 2048."""
-    return ResNet(schema, Bottleneck, (3, 4, 6, 3), width)
+    return ResNet(schema, Bottleneck, (3, 4, 6, 3), width, groups)

@@ -152,7 +152,7 @@ class _Walk:
                 self.windows[f"{name}.weight"] = (channels.index, inputs.positions(read), *kernel_index)
                 self.windows[f"{name}.bias"] = (channels.index,)
                 return channels
-            case ((nn.BatchNorm1d() | nn.BatchNorm2d()), _):
+            case ((nn.BatchNorm1d() | nn.BatchNorm2d() | nn.GroupNorm()), _):
                 for key, tensor in full.state_dict().items():  # one number a channel, or the count of batches
                     self.windows[f"{name}.{key}"] = (inputs.index,) if tensor.ndim else ()
         return inputs  # pooling, ReLU, flattening and identity keep the channels

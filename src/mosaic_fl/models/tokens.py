@@ -1,4 +1,4 @@
-"""`tokens:WIDTH:DEPTH`, a multilayer perceptron on tokens of a table's columns.
+"""`tokens:WIDTH:DEPTH:GROUPS`, a multilayer perceptron on tokens of a table's columns.
 
 A number comes as piecewise-linear pieces of its quantile position, so a unit can bend at quantiles; a category as a
 learnt vector (Gorishniy, Rubachev & Babenko 2022, sections 3.2 and 3.4).
@@ -14,6 +14,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Table
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.norms import norm
 from mosaic_fl.models.registry import family
 
 PIECES = 8  # of a number's positions −1..1
@@ -45,10 +46,10 @@ def pieces(positions: Tensor) -> Tensor:
 class Tokens(Classifier):
     """A token a column, then `depth` fully connected hidden layers of `width` units with batch norm and ReLU.
 
-    Truth values and indicators of what is missing come as they are.
+    With `groups` above 0 it has group norm. Truth values and indicators of what is missing come as they are.
     """
 
-    def __init__(self, schema: Schema, width: int = 128, depth: int = 2) -> None:
+    def __init__(self, schema: Schema, width: int = 128, depth: int = 2, groups: int = 0) -> None:
         """Raises UsageError for samples that are no rows of a table."""
         super().__init__()
         table = schema.kind
@@ -64,7 +65,7 @@ class Tokens(Classifier):
         sizes = [TOKEN * (count + len(self.blocks)) + len(self.plain_at), *[width] * depth]
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
-            layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU()]
+            layers += [nn.Linear(before, after, bias=False), norm(after, groups, 1), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(width, schema.num_classes)
 

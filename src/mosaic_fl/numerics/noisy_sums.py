@@ -143,6 +143,14 @@ def release(
     )
 
 
+def release_counts(labels: Tensor, classes: int, noise: float, source: Bytes = secrets.token_bytes) -> Tensor:
+    """The counts of `labels` (n,), int64 (C,), with rounded Gaussian noise of the standard deviation `noise`.
+
+    A sample changes them by 1. They may be negative.
+    """
+    return torch.bincount(labels, minlength=classes) + (secure_normal(classes, source) * noise).round().long()
+
+
 def sums_of(moments: Moments) -> NoisySums:
     """The sums that class moments stand for, without noise."""
     counts = moments.counts.double()

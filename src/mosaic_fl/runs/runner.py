@@ -34,7 +34,7 @@ from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
-from mosaic_fl.runs.privacy import run_privacy
+from mosaic_fl.runs.privacy import private_architecture, run_privacy
 from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.site_checks import check_sites
 from mosaic_fl.server.checks import check_student
@@ -85,7 +85,8 @@ def prepare(config: Config, splits: Splits | None = None) -> RunSetup:
 
 def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
     """(architectures of the clients in turn, that of the student), checked on `schema`; raises UsageError."""
-    models = [trust(spec) for spec in config.models.clients] or list(default_models(schema))
+    named = [trust(spec) for spec in config.models.clients] or list(default_models(schema))
+    models = [private_architecture(spec, config) for spec in named]
     student = trust(config.models.student or default_student(schema))
     require_held(models)
     for spec in set(models):

@@ -6,7 +6,7 @@ import torch
 
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.client.generators import trainees
-from mosaic_fl.client.private import mechanism_of
+from mosaic_fl.client.private_plan import check_plan
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import asks_meta
 from mosaic_fl.errors import UsageError
@@ -14,6 +14,7 @@ from mosaic_fl.experts.reading import check_fields
 from mosaic_fl.generators.base import require_kind
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import SAMPLES_OR_PRIOR
+from mosaic_fl.runs.privacy import note_weak_signal
 from mosaic_fl.server.checks import has_samples
 from mosaic_fl.server.transfer import has_prior
 
@@ -27,7 +28,10 @@ def check_sites(config: Config, sites: Sequence[Site], device: torch.device) -> 
             except UsageError as error:
                 raise UsageError(f"client {site.client}: {error}") from error
     if config.privacy.epsilon:
-        mechanism_of(sites[0].data, config)
+        for model in sorted({site.architecture for site in sites}):
+            check_plan(sites[0].data.schema, model, config)
+        for site in sites:
+            note_weak_signal(site, config)
     check_generators(config, sites, device)
     check_validation(config, sites)
 

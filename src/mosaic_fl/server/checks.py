@@ -42,7 +42,7 @@ def check_distillation(config: Config, schema: Schema, architectures: Sequence[s
     if config.experts.kind == "class_average":
         require(kinds, {Capability.WEIGHTS}, "experts.kind = class_average")
     headless = len(kinds) > 1 or is_foreign(kinds[0]) or Capability.FEATURES not in kind_of(kinds[0]).capabilities
-    if headless and config.meta.kind != "none" and config.meta.source == "prototypes":
+    if headless and not schema.is_space and config.meta.kind != "none" and config.meta.source == "prototypes":
         raise UsageError(
             f"meta.source = prototypes needs one built-in architecture at all clients, not {', '.join(kinds)}: "
             "use meta.source = synthetic"

@@ -48,9 +48,12 @@ def closed_form(student: str, contributions: Sequence[Contribution]) -> State:
 
 
 def moments_teacher(contributions: Sequence[Contribution]) -> Classifier:
-    """The discriminant of all clients' moments, as a teacher: quadratic where they tell covariances of classes."""
-    schema = contributions[0].schema
-    moments = pooled(contributions)
+    """The discriminant of all clients' moments, as a teacher."""
+    return discriminant_of(contributions[0].schema, pooled(contributions))
+
+
+def discriminant_of(schema: Schema, moments: Moments) -> Classifier:
+    """The discriminant of moments of samples of a schema: quadratic where these tell covariances of classes."""
     name = "discriminant" if moments.own is None else QUADRATIC
     with torch.random.fork_rng(devices=[]):
         network = build(network_of(name), schema)

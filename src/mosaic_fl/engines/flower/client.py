@@ -15,33 +15,41 @@ import torch
 
 from mosaic_fl.client.answering import hold
 from mosaic_fl.client.contribute import Site
+from mosaic_fl.client.custody import CONTRIBUTION, Custody
 from mosaic_fl.config import Config
-from mosaic_fl.config.model_names import ANSWERS
+from mosaic_fl.config.model_names import ANSWERS, CLOSED_FORMS, NO_MODEL
 from mosaic_fl.config.privacy import PrivacyConfig
-from mosaic_fl.config.privacy_checks import of_site
+from mosaic_fl.config.privacy_checks import check_private, of_site
 from mosaic_fl.encoders.naming import AUTO, require_built_in
 from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
+from mosaic_fl.engines.flower.leaving import KINDS
 from mosaic_fl.engines.flower.memory import Memory
+from mosaic_fl.engines.flower.signing import sign
 from mosaic_fl.engines.flower.turn import alone
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import (
     AnswerTask,
+    BoostTask,
     ContributeTask,
     EvaluateTask,
+    FitTask,
     FusionTask,
     OutputsTask,
     TaskResult,
     Workplace,
 )
 from mosaic_fl.engines.workers import one_thread
-from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.errors import MosaicError, RefusalError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.feature_moments import moments_encoder
+from mosaic_fl.exchange.federation import SumJob
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.exchange.privacy import Statement, stated
 from mosaic_fl.experts.answers.form import NoAnswersError
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.release import release
 from mosaic_fl.storage.files import sha256, write_atomic
+from mosaic_fl.storage.keys import PrivateKey
 from mosaic_fl.training.monitor import deaf
 
 HELLO = "hello"
@@ -62,7 +70,7 @@ class Desk:
     """Where a client works: its data, its device, and the folder of its memory (None: no memory).
 
     `privacy` is what the site itself demands, with ε = 0 nothing. With an ε nothing but noisy contributions leaves it,
-    whatever a server asks for.
+    whatever a server asks for. `signer` signs each answer, with None nobody does. `custody` has its limits and log.
     """
 
     client: int
@@ -70,13 +78,20 @@ class Desk:
     device: torch.device
     folder: Path | None = None
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    signer: PrivateKey | None = None
+    custody: Custody = field(default_factory=Custody)
 
     def answer(self, request: Request) -> Answer:
-        """The answer to a request. Never raises, since Flower waits forever for a client without an answer."""
+        """The answer to a request, signed. Never raises, since Flower waits forever for a client without an answer."""
+        return sign(self._unsigned(request), self.signer)
+
+    def _unsigned(self, request: Request) -> Answer:
         draft = Answer(request.run, request.digest, self.client)
         try:
             if request.task == HELLO:  # also during other work
-                return replace(draft, facts=self._facts())
+                facts = self._facts()
+                self.custody.write("greeting", to=self.custody.to, samples=facts["samples"])
+                return replace(draft, facts=facts)
             with alone(self.folder, request.serial) as obstacle:
                 if obstacle:
                     return replace(draft, reason=obstacle, facts={LATER: True})
@@ -84,6 +99,10 @@ class Desk:
         except NoAnswersError as error:  # its text has numbers alone
             log.error("client %s: %s: %s", self.client, request.task, error)
             return replace(draft, reason=f"its black box gave no answers: {error}")
+        except RefusalError as error:
+            log.error("client %s: %s refused: %s", self.client, request.task, error)
+            self._log_refusal(request, error)
+            return replace(draft, reason=f"it refuses the request: {error}")
         except UsageError as error:
             log.error("client %s: %s: %s", self.client, request.task, error)
             return replace(draft, reason="it refuses the request, or its own data or model is wrong: see its log")
@@ -105,35 +124,74 @@ class Desk:
         site = self.site()
         demand = self.privacy.model_dump_json() if self.privacy.epsilon else ""
         memory = Memory(self.folder, request, site, VERSION, demand)
+        self.custody.read(site)
+        work, config = decode(request.task, request.body, self.client)
+        config = _with_encoder(self._private(site, work, config), site)
+        self._check(site, work, config)
         recalled = memory.answer()
         if recalled is not None:
             log.info("client %s: %s was finished before", self.client, request.task)
+            self._release(site, work, recalled, memory)
             return recalled
-        work, config = decode(request.task, request.body, self.client)
-        config = _with_encoder(self._private(work, config), site)
+        if not config.privacy.epsilon:
+            self.custody.foresee(site, KINDS[type(work)], None)
+        elif isinstance(work, ContributeTask) and memory.release() is None:
+            self.custody.foresee(site, CONTRIBUTION, Statement(config.privacy.epsilon, config.privacy.delta))
         log.info("client %s: %s begins", self.client, request.task)
         start = time.perf_counter()
         place = Workplace({self.client: site}, config, self.device, deaf)
         answer = self._work(work, request.extra, place, memory, draft)
         log.info("client %s: %s done in %.1f s", self.client, request.task, time.perf_counter() - start)
         if not answer.facts.get(MISSING):
+            self._release(site, work, answer, memory)
             memory.keep(answer)
         return answer
 
-    def _private(self, work: Work, config: Config) -> Config:
-        """The configuration with the site's own privacy; raises UsageError where it forbids the work."""
+    def _check(self, site: Site, work: Work, config: Config) -> None:
+        """Raise RefusalError for work beyond the site's limits."""
+        self.custody.check(site, config, self.device, KINDS[type(work)])
+        if isinstance(work, FitTask):
+            self.custody.check_steps(work.job.settings)
+        if isinstance(work, BoostTask) and isinstance(work.job, SumJob):
+            self.custody.check_sums()
+
+    def _release(self, site: Site, work: Work, answer: Answer, memory: Memory) -> None:
+        """Log that the answer leaves; raises RefusalError where a budget does not allow it, and nothing leaves then."""
+        statement = stated(answer.body) if isinstance(work, ContributeTask) else None
+        about: dict[str, Any] = {"task": NAMES[type(work)], "run": answer.run}
+        if self.privacy.epsilon and statement is None:
+            about["empty"] = True  # a private site judges on no sample
+        draw = "" if statement is None else memory.release_digest()
+        self.custody.release(site, KINDS[type(work)], answer.body, statement, draw, **about)
+
+    def _log_refusal(self, request: Request, error: RefusalError) -> None:
+        try:
+            self.custody.write(
+                "refused", to=self.custody.to, task=request.task[:40], run=request.run, reason=str(error)
+            )
+        except MosaicError as fault:  # nothing leaves anyway
+            log.error("client %s: %s", self.client, fault)
+
+    def _private(self, site: Site, work: Work, config: Config) -> Config:
+        """The configuration with the site's own privacy; raises RefusalError where it forbids the work."""
         config = config.model_copy(update={"privacy": of_site(config.privacy, self.privacy)})
         # No validation split is held back here, so the answers to the other two are empty.
         if config.privacy.epsilon and not isinstance(work, ContributeTask | EvaluateTask | Deliver):
-            raise UsageError(f"epsilon = {self.privacy.epsilon:g}: {NAMES[type(work)]} would leave without noise")
+            raise RefusalError(f"epsilon = {self.privacy.epsilon:g}: {NAMES[type(work)]} would leave without noise")
+        if site.architecture in (*CLOSED_FORMS, NO_MODEL):  # another name might say more than the server knows
+            try:
+                check_private(config, [site.architecture])
+            except UsageError as error:
+                raise RefusalError(str(error)) from error
         return config
 
     def _work(self, work: Work, extra: bytes, place: Workplace, memory: Memory, draft: Answer) -> Answer:
         with one_thread():
             match work:
                 case ContributeTask():
-                    result = _contribute(work, place, memory)
-                    return replace(draft, body=result.value, seconds=result.seconds, metrics=result.metrics)
+                    result = _contribute(replace(work, figures=self.custody.figures), place, memory)
+                    metrics = result.metrics if self.custody.figures else []
+                    return replace(draft, body=result.value, seconds=result.seconds, metrics=metrics)
                 case AnswerTask():
                     result = _answer_query(work, place, memory)
                     return replace(draft, body=result.value, seconds=result.seconds, metrics=result.metrics)
@@ -211,7 +269,7 @@ def _contribute(work: ContributeTask, place: Workplace, memory: Memory) -> TaskR
         return work(place)
     bare = memory.classifier()
     if bare is None:
-        bare = replace(work, bare=True)(place)
+        bare = replace(work, bare=True, figures=True)(place)  # it stays here
         memory.keep_classifier(bare)
     trained = Contribution.from_bytes(bare.value, "the stored classifier")
     full = replace(work, trained=trained)(place)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.client.contribute import Site
+from mosaic_fl.client.custody import Custody
 from mosaic_fl.encoders.reading import load_own
 from mosaic_fl.engines.flower.app import make_app
 from mosaic_fl.engines.flower.client import Desk
@@ -15,6 +16,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.models import trust, trust_own
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.storage.keys import read_key
 
 
 def site_desk(node_config: Any) -> Desk:
@@ -24,7 +26,10 @@ def site_desk(node_config: Any) -> Desk:
         raise UsageError("this node was started without a site file: use mosaic deploy client")
     site = load_site(Path(path))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
-    return Desk(site.client, lambda: open_site(site), find_device(site.device), site.folder, site.privacy)
+    signer = None if site.sign is None else read_key(site.sign)
+    custody = Custody(site.limits, site.log, str(site.data), site.server.address)
+    device = find_device(site.device)
+    return Desk(site.client, lambda: open_site(site), device, site.folder, site.privacy, signer, custody)
 
 
 @lru_cache(maxsize=1)

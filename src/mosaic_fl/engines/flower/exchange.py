@@ -13,6 +13,7 @@ from mosaic_fl.engines.flower.dispatch import Dispatch
 from mosaic_fl.engines.flower.hub import Grid
 from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
 from mosaic_fl.engines.flower.roll import Roll, Tell, answer_of
+from mosaic_fl.engines.flower.signing import require_signature
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.errors import MosaicError, UsageError
 
@@ -160,5 +161,7 @@ class Exchange:
             raise UsageError("it is of another run")
         if answer.request != request.digest or answer.client != request.client:
             raise UsageError("it answers another request")
+        if not answer.reason or answer.facts:  # a reason alone brings nothing: its sender may have no key at hand
+            require_signature(answer, request.client, self.roll.signers)
         if len(answer.body) > self.max_answer:
             raise UsageError(f"it has {len(answer.body):,} bytes: at most {self.max_answer:,} are read")

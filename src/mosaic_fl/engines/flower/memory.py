@@ -10,6 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from mosaic_fl.client.contribute import Site
+from mosaic_fl.client.private import with_model
+from mosaic_fl.config.model_names import CLOSED_FORMS, NO_MODEL
 from mosaic_fl.engines.flower import answer_file
 from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import TaskResult
@@ -91,17 +93,26 @@ class Memory:
     def release(self) -> bytes | None:
         """The private contribution that these data made before, in whichever run, or None.
 
-        Raises UsageError where it is damaged: to make another one would cost ε again.
+        The site's model of today follows from its noisy sums. Raises UsageError where it is damaged: to make another
+        one would cost ε again.
         """
-        path = self._release()
-        if path is None or not path.exists():
+        path = next((path for path in self._releases() if path.exists()), None)
+        if path is None:
             return None
         contribution = Contribution.from_bytes(container.read_bytes(path), str(path))
-        return replace(contribution, client=self.site.client).to_bytes()
+        contribution = replace(contribution, client=self.site.client)
+        if self._follows:
+            contribution = with_model(contribution, self.site.architecture)
+        return contribution.to_bytes()
+
+    def release_digest(self) -> str:
+        """The SHA-256 of that contribution as it was first made, by which the ledger knows its noise; "" for none."""
+        path = next((path for path in self._releases() if path.exists()), None)
+        return "" if path is None else sha256(container.read_bytes(path))
 
     def keep_release(self, content: bytes) -> None:
         """Store it before it is sent; raises MosaicError where that fails, since then it would be made again."""
-        path = self._release()
+        path = next(iter(self._releases()), None)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, content)
@@ -125,11 +136,21 @@ class Memory:
                 _forget(list(path.parent.glob("*.outputs")))
                 container.write(path, "outputs", {}, {"outputs": outputs, "labels": labels})
 
-    def _release(self) -> Path | None:
-        """Its file: of the site's data, model and privacy, and of no run."""
+    @property
+    def _follows(self) -> bool:
+        """Whether the site's model follows from noisy sums of its data, whichever it is."""
+        return self.site.architecture in (*CLOSED_FORMS, NO_MODEL)
+
+    def _releases(self) -> list[Path]:
+        """Its file: of the site's data and privacy, and of no run; then that of version 0.10, also of a model.
+
+        A network has learnt by noise of its own, so its release is of the model, too.
+        """
         if self.folder is None:
-            return None
-        return self.folder / "released" / f"{sha256(self.site.digest.encode(), self.demand.encode())[:32]}.contribution"
+            return []
+        digests = (self.site.data_digest, self.site.digest) if self._follows else (self.site.digest,)
+        names = [sha256(digest.encode(), self.demand.encode())[:32] for digest in digests]
+        return [self.folder / "released" / f"{name}.contribution" for name in names]
 
     def _held(self) -> Path | None:
         """Its file: of the run, whose settings stay the same, and of the site's model and data."""

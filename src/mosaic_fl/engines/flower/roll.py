@@ -10,9 +10,11 @@ from flwr.app import Message, MessageType
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.flower.client import HELLO
 from mosaic_fl.engines.flower.hub import Grid, nodes, pull, push
+from mosaic_fl.engines.flower.signing import require_signature
 from mosaic_fl.engines.flower.wire import Answer, Request, is_figure, pack_request, unpack_answer
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT
+from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.experts.reading import check_any_field
 from mosaic_fl.release import release
 
@@ -50,7 +52,7 @@ class Roll:
     """The members of the run `run`, at most `expected` clients, as they come and go.
 
     `keys` binds each client's number to the public key of its first node (empty without authentication); a resumed run
-    passes those of its earlier start. `now` gives seconds.
+    passes those of its earlier start. With `signers` each answer must be signed by its client. `now` gives seconds.
     """
 
     grid: Grid
@@ -60,6 +62,7 @@ class Roll:
     now: Callable[[], float]
     keys: dict[int, str] = field(default_factory=dict)
     schema: Schema | None = None
+    signers: Signers | None = None
     members: dict[int, Member] = field(default_factory=dict)
     _greetings: dict[str, tuple[int, str, float]] = field(default_factory=dict)  # message -> node, key, time
     _refusals: dict[int, float] = field(default_factory=dict)  # node -> time until which it gets no greeting
@@ -116,6 +119,7 @@ class Roll:
                 schema = Schema.from_json(schema_json)
             case _:
                 raise UsageError("its answer does not say who it is")
+        require_signature(answer, client, self.signers)
         ours = release()
         skew = time - datetime.now(UTC).timestamp()
         if theirs != ours:

@@ -13,10 +13,12 @@ from mosaic_fl.config.names import UNKNOWN, GeneratorName
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.privacy_checks import require_epsilon
 from mosaic_fl.config.section import Section
+from mosaic_fl.config.site_limits import SiteLimits
 from mosaic_fl.config.toml import read_toml
 from mosaic_fl.errors import UsageError, excerpt, unknown
 from mosaic_fl.storage.files import require_path
 
+LOG = "site-log.jsonl"
 ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):([0-9]{1,5})$")
 
 
@@ -61,11 +63,20 @@ class SiteFile(ReadingConfig):
     epsilon: float = Field(0.0, ge=0, le=100, description="the largest ε of what leaves this site; 0: no privacy")
     delta: float = Field(1e-5, gt=0, le=0.01, description="the largest δ of it")
     clip: float = Field(0.0, ge=0, description="longest vector that counts, public; 0: that of the encoder")
+    sign: Path | None = Field(None, description="private key of mosaic keys new, which signs what leaves this site")
+    limits: SiteLimits = Field(SiteLimits(), description="what may leave, and budgets: docs/privacy.md")
     server: ServerPart
+
+    @property
+    def log(self) -> Path:
+        """The site's own log of what was read and what left."""
+        return self.folder / LOG
 
     @property
     def privacy(self) -> PrivacyConfig:
         """What the site demands of every contribution."""
+        if not self.epsilon:
+            return PrivacyConfig()
         return PrivacyConfig(epsilon=self.epsilon, delta=self.delta, clip=self.clip)
 
     def federation(self) -> int | tuple[str, ...] | None:
@@ -99,7 +110,7 @@ def _resolve_paths(path: Path, tree: dict[str, Any]) -> None:
     tree.setdefault("folder", f"{real.stem}-client")
     server = tree.get("server")
     for table, keys in (
-        (tree, ("data", "folder", "classes_file", "schema_file")),
+        (tree, ("data", "folder", "classes_file", "schema_file", "sign")),
         (server if isinstance(server, dict) else {}, ("certificate", "key")),
     ):
         for key in keys:
@@ -127,13 +138,15 @@ def _require_valid(path: Path, site: SiteFile) -> None:
         require_epsilon({"delta", "clip"} & site.model_fields_set, site.privacy)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+    if site.limits.epsilon is not None and not site.epsilon:
+        raise UsageError(f"{path}: limits.epsilon is a budget of releases with noise: set epsilon, too")
     _require_path(path, "folder", site.folder)
     plain = held_by(site.model) or site.model
     model = Path(plain) if is_onnx_file(plain) else None
     encoder = Path(site.encoder) if is_onnx_file(site.encoder) else None
     for key, source in (
         ("data", site.data), ("model", model), ("encoder", encoder), ("classes_file", site.classes_file),
-        ("schema_file", site.schema_file),
+        ("schema_file", site.schema_file), ("sign", site.sign),
         ("server.certificate", site.server.certificate), ("server.key", site.server.key),
     ):  # fmt: skip
         if source is None:
@@ -178,7 +191,11 @@ def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        names = [*SiteFile.model_fields, *(f"server.{key}" for key in ServerPart.model_fields)]
+        parts: dict[str, type[Section]] = {"server": ServerPart, "limits": SiteLimits}
+        names = [
+            *SiteFile.model_fields,
+            *(f"{name}.{key}" for name, part in parts.items() for key in part.model_fields),
+        ]
         return str(unknown("setting", where, names))
     if first["type"] == "missing":
         if where == "server":
@@ -190,6 +207,8 @@ def _explain(error: ValidationError, tree: dict[str, Any]) -> str:
             f"classes is {excerpt(tree['classes'])}, but it should be how many there are, two or more, or all their "
             "names"
         )
+    if where.startswith("limits.generator"):  # a union, too
+        return f"limits.generator is {excerpt(tree['limits']['generator'])}, but it should be true, false or families"
     if first["type"] == UNKNOWN:
         return str(unknown(where, str(first["input"]), first["ctx"]["names"]))
     if first["type"].startswith("path_"):

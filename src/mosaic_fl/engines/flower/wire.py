@@ -59,7 +59,8 @@ class Answer:
     """A client's answer to the request with the digest `request`: a `body`, or the `reason` for its absence.
 
     `reason` is a fixed sentence, never an exception's text, which may contain file names or data. `seconds` is the time
-    of the work, `metrics` its logged figures. `facts` describe the client in the answer to a greeting.
+    of the work, `metrics` its logged figures. `facts` describe the client in the answer to a greeting. `signature`, in
+    hexadecimal, is empty at a site that signs nothing.
     """
 
     run: str
@@ -70,6 +71,7 @@ class Answer:
     facts: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
     body: bytes = b""
+    signature: str = ""
 
     @cached_property
     def body_digest(self) -> str:
@@ -120,7 +122,10 @@ def unpack_answer(content: RecordDict) -> Answer:
             "sha256": str(digest),
         } if is_figure(seconds) and seconds >= 0 and all(_is_line(line) for line in metrics):
             printable = "".join(letter for letter in reason[:MAX_REASON] if letter.isprintable())
-            answer = Answer(run, request, client, float(seconds), metrics, facts, printable, body)
+            signature = head.get("signature", "")
+            if not isinstance(signature, str) or len(signature) > MAX_TEXT:
+                raise UsageError("its signature is of a wrong kind")
+            answer = Answer(run, request, client, float(seconds), metrics, facts, printable, body, signature)
             if answer.body_digest != digest:
                 raise UsageError("truncated or altered on the way: its SHA-256 does not match")
             return answer

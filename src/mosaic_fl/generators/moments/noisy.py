@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.domains.vector import Vector
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.moments.generator import (
@@ -118,16 +119,20 @@ def build(spec: GeneratorSpec, schema: Schema) -> ClassMoments:
     return NoisyClassMoments(spec, schema) if spec.width in NoisyClassMoments.widths else ClassMoments(spec, schema)
 
 
-def noisy_spec(size: int, classes: int) -> GeneratorSpec:
-    """The specification of noisy moments of vectors of `size` numbers; raises UsageError for too many.
+def noisy_spec(schema: Schema) -> GeneratorSpec:
+    """The specification of noisy moments of vectors of a schema; raises UsageError for too many numbers.
 
-    Each class has squares of its own up to `LARGEST` numbers, where they are not too many in all.
+    Each class has squares of its own where the vectors are nearly normal (`Vector.is_nearly_normal`), have no more than
+    `LARGEST` numbers, and all squares are not too many.
     """
+    kind = schema.kind
+    size = kind.shape[0]
     if size > LARGEST_FULL:
         raise UsageError(
             f"private moments of vectors of {size:,} numbers: at most {LARGEST_FULL:,}; name another encoder"
         )
-    by_class = size <= LARGEST and classes * size * (size + 1) // 2 <= MOST_NUMBERS
+    numbers = schema.num_classes * size * (size + 1) // 2
+    by_class = isinstance(kind, Vector) and kind.is_nearly_normal and size <= LARGEST and numbers <= MOST_NUMBERS
     return GeneratorSpec("moments", size, NOISY_BY_CLASS if by_class else NOISY)
 
 

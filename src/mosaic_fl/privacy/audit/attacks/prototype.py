@@ -15,10 +15,13 @@ def prototype(case: Case) -> Pair | str:
     if not len(centres.labels):
         return "it sends no prototypes"
     expert = case.expert
-    if not isinstance(expert, Classifier):
-        return "its features are not those of one network"
     data = case.everyone
-    features = torch.cat([_features(expert, part) for part in data.samples.split(images_at_once("cpu"))])
+    if data.schema.is_space:
+        features = data.samples.only
+    elif isinstance(expert, Classifier):
+        features = torch.cat([_features(expert, part) for part in data.samples.split(images_at_once("cpu"))])
+    else:
+        return "its features are not those of one network"
     scores = torch.full((len(data),), torch.nan, dtype=torch.float64)
     for label in centres.labels.unique().tolist():
         own = data.labels == label

@@ -33,5 +33,5 @@ def tracing(case: Case) -> Pair | str:
             lean = whitened(moments.means[label] - reference, moments)
             scores.append(((vectors - reference) * lean).sum(1))
     if not strangers:
-        return "no class has two strangers"
+        return "no class that it tells has two strangers"
     return torch.cat(members), torch.cat(strangers)
