@@ -57,6 +57,7 @@ def check(limits: SiteLimits, wish: dict[str, Any], kind: str = CONTRIBUTION, pl
         (MANY, {"moments.encoder": "gabor", **NO_GENERATOR}, "moments.encoder = gabor tells of 10 samples and more"),
         ({"least_samples": 61}, {}, "fewer samples than its limits.least_samples = 61"),
         ({"expert": False}, {}, "limits.expert = false, and a contribution has weights"),
+        ({"generator": False}, {"privacy.epsilon": 1.0}, "generator.family = auto, and limits.generator = false"),
         ({"steps": 100}, {}, "train.max_steps = 2000 is above limits.steps = 100"),
         ({"epsilon": 3.0}, {}, "limits.epsilon = 3 is a budget, and this contribution has no differential privacy"),
     ],

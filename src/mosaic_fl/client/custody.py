@@ -77,8 +77,7 @@ class Custody:
             self._check_steps(limits, "train.max_steps", config.train.max_steps)
         if kind == CONTRIBUTION:
             self._check_prototypes(limits, config)
-            if not config.privacy.epsilon:
-                self._check_generator(limits, site, config, device)
+            self._check_generator(limits, site, config, device)
             if config.moments.encoder and not limits.moments:
                 raise RefusalError(f"moments.encoder = {config.moments.encoder}, and limits.moments = false")
             if config.moments.encoder:
@@ -204,7 +203,8 @@ class Custody:
             if limits.generator is not True and family not in limits.generator:
                 allowed = ", ".join(limits.generator) or "none"
                 raise RefusalError(f"generator {family} is not of limits.generator ({allowed})")
-            self._check_behind(limits, f"generator {family}", BEHIND.get(family))
+            if not config.privacy.epsilon:  # noise hides how many samples are behind a number
+                self._check_behind(limits, f"generator {family}", BEHIND.get(family))
 
     def _check_behind(self, limits: SiteLimits, what: str, least: int | None) -> None:
         if least is not None and least < limits.min_cluster:
