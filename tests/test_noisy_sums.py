@@ -101,6 +101,21 @@ def test_the_noise_of_each_part_is_the_multiplier_by_the_root_of_its_share() -> 
     assert MECHANISM.noise == pytest.approx((3 / math.sqrt(0.1), 2 * 3 / math.sqrt(0.5), 4 * 3 / math.sqrt(0.4)))
 
 
+def test_a_release_by_class_has_the_same_noise_on_each_square_and_the_right_vectors_in_it() -> None:
+    """One vector is in the squares of one class alone, so each matrix has the noise of one of all together."""
+    vectors = torch.zeros(4000, 3)
+    labels = torch.arange(4000) % 100
+    generator = np.random.default_rng(0)
+    told = release(vectors, labels, 100, MECHANISM, generator.bytes, by_class=True)
+    assert told.squares.shape == (100, 3, 3)
+    diagonal = told.squares.diagonal(dim1=1, dim2=2)
+    assert float(diagonal.std()) == pytest.approx(MECHANISM.noise[2], rel=0.15)
+    assert float(told.squares[:, 1, 0].std()) == pytest.approx(MECHANISM.noise[2] / math.sqrt(2), rel=0.25)
+    assert torch.equal(told.squares, told.squares.mT)
+    quiet = release(torch.tensor([[1.2, 1.6], [0.0, 1.0]]), torch.tensor([0, 1]), 2, MECHANISM, silent, by_class=True)
+    assert torch.allclose(quiet.squares[1], torch.tensor([[0.0, 0.0], [0.0, 1.0]]).double(), atol=0.01)
+
+
 def test_without_noise_a_release_is_the_sums_of_the_clipped_vectors() -> None:
     vectors = torch.randn(40, 3, generator=torch.Generator().manual_seed(4)) / 4
     labels = torch.arange(40) % 2

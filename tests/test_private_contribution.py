@@ -17,12 +17,13 @@ from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.client.private import contribute_privately
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.vector import Vector
 from mosaic_fl.encoders.clipping import clip_of
 from mosaic_fl.engines.tasks import EvaluateTask, Workplace
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.privacy import Statement
-from mosaic_fl.generators.moments import NoisyClassMoments
+from mosaic_fl.generators.moments import NoisyClassMoments, noisy_spec
 from mosaic_fl.server.class_moments import pooled
 from mosaic_fl.server.distill import distill
 from mosaic_fl.storage.journal import Journal
@@ -233,6 +234,15 @@ def test_the_length_of_vectors_is_that_of_the_encoder_and_no_data() -> None:
     kind = mosaic_fl.encode(images, "gabor:64").schema.kind
     assert clip_of(kind, 0.0) == pytest.approx(0.8 * 8)
     assert clip_of(kind, 3.0) == 3.0
+    photographs = Vector(928, "efficientnet-lite0:160", "", kind.of)
+    assert clip_of(photographs, 0.0) == pytest.approx(0.8 * 1180 / 160**0.5)
+
+
+def test_classes_have_squares_of_their_own_in_the_space_of_grey_pictures_alone() -> None:
+    """Width 4 says that each class has them, 3 that all classes share one."""
+    grey = mosaic_fl.from_arrays(torch.zeros(40, 8, 8).byte().numpy(), (torch.arange(40) % 2).numpy())
+    assert noisy_spec(mosaic_fl.encode(grey, "gabor:64").schema).width == 4
+    assert noisy_spec(clouds().schema).width == 3
 
 
 def test_a_private_run_and_files_say_what_is_covered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

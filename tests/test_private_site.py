@@ -20,6 +20,7 @@ from mosaic_fl.engines.flower.wire import Answer, Request
 from mosaic_fl.engines.tasks import ContributeTask, EvaluateTask, StatisticsTask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.notes import Note
 from mosaic_fl.storage import container
 from test_private_contribution import CPU, PRIVATE, clouds
 
@@ -135,3 +136,23 @@ def test_a_site_that_could_not_be_private_is_told_before_it_joins(tmp_path: Path
         (tmp_path / "site.toml").write_text("\n".join([*head, "[server]", 'address = "localhost:9"']))
         with pytest.raises(UsageError, match=words):
             check_data(load_site(tmp_path / "site.toml"))
+
+
+def test_a_site_with_a_network_is_told_of_group_norm_and_of_too_few_samples_before_it_joins(tmp_path: Path) -> None:
+    pytest.importorskip("opacus", reason="the privacy extra is not installed")
+    data = clouds(60)
+    np.savez(tmp_path / "d.npz", features=data.samples.only.numpy(), labels=data.labels.numpy())
+    lines = ["client = 0", 'data = "d.npz"', "classes = 3", 'model = "mlp:8"', "epsilon = 0.5", "clip = 6.0"]
+    (tmp_path / "site.toml").write_text("\n".join([*lines, "[server]", 'address = "localhost:9"']))
+    with pytest.warns(Note) as notes:
+        check_data(load_site(tmp_path / "site.toml"))
+    told = " ".join(str(note.message) for note in notes)
+    assert "mlp:8 is trained as mlp:8:2:4, with group norm" in told
+    assert "client 0: noise for ε = 0.5 is larger than the signal of 60 samples" in told
+
+
+def test_an_epsilon_without_limit_in_a_site_s_file_is_no_privacy(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", features=clouds(60).samples.only.numpy(), labels=clouds(60).labels.numpy())
+    lines = ["client = 0", 'data = "d.npz"', "classes = 3", 'model = "mlp:8"', "epsilon = inf"]
+    (tmp_path / "site.toml").write_text("\n".join([*lines, "[server]", 'address = "localhost:9"']))
+    assert load_site(tmp_path / "site.toml").epsilon == 0

@@ -17,7 +17,7 @@ from mosaic_fl.encoders.encoding import encode
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, no_prototypes
 from mosaic_fl.exchange.feature_moments import moments_encoder, of_moments
-from mosaic_fl.experts.closed_form import NETWORK_NAME, closed_form_state, is_closed_form
+from mosaic_fl.experts.closed_form import closed_form_state, is_closed_form, network_of
 from mosaic_fl.experts.no_model import without_model
 from mosaic_fl.experts.private_training import check_private_network, train_privately
 from mosaic_fl.generators.base import Generator
@@ -86,7 +86,7 @@ def contribute_privately(
     return Contribution(
         client=client,
         schema=data.schema,
-        architecture=NETWORK_NAME if is_closed_form(model) else plan.architecture,
+        architecture=network_of(model) if is_closed_form(model) else plan.architecture,
         expert=state,
         class_counts=_positive(counts),
         prototypes=no_prototypes(),
@@ -111,7 +111,7 @@ def with_model(sent: Contribution, model: str) -> Contribution:
         raise UsageError("the private contribution of these data has no noisy class moments: no model follows from it")
     with torch.random.fork_rng(devices=[]):
         expert = closed_form_state(model, sent.schema, generator.moments)
-    return replace(sent, architecture=NETWORK_NAME, expert=expert)
+    return replace(sent, architecture=network_of(model), expert=expert)
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,12 @@ class _Work:
             return None
         vectors = self.vectors
         schema = vectors.schema
-        noisy = release(vectors.samples.only, vectors.labels, schema.num_classes, self.plan.moments, self.source)
-        generator = NoisyClassMoments(noisy_spec(schema.shape[0]), schema)
-        generator.tell_noisy(noisy, self.plan.moments.clip)
+        mechanism = self.plan.moments
+        generator = NoisyClassMoments(noisy_spec(schema), schema)
+        by_class = generator.is_by_class
+        samples = vectors.samples.only
+        noisy = release(samples, vectors.labels, schema.num_classes, mechanism, self.source, by_class=by_class)
+        generator.tell_noisy(noisy, mechanism.clip)
         generator.eval()
         return generator
 

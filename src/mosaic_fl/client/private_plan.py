@@ -102,7 +102,7 @@ def plan_of(schema: Schema, model: str, config: Config) -> Plan:
     if family == MOMENTS:
         vectors = schema if encoder is None else vector_schema(encoder, schema)
         require_kind(MOMENTS, vectors)
-        noisy_spec(vectors.shape[0])
+        noisy_spec(vectors)
         clip = clip_of(vectors.kind, privacy.clip)
         if follows:
             multiplier = noise_multiplier(privacy.epsilon, privacy.delta)

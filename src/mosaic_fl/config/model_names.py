@@ -37,13 +37,14 @@ FORMS: dict[str, Bounds] = {
     "vit": (("width", 1, 1024, 64), ("depth", 1, 24, 4)),
     "fusion": (("width", 1, 1024, 64),),
     "linear": (),
+    "gaussian": (),
 }
 """The built-in families by name, each with the numbers that may follow it."""
 
 JOINING = "fusion"  # the family that takes samples of several fields
 
-CLOSED_FORMS = ("discriminant", "ridge")
-"""Linear classifiers that follow from class moments; they travel as `linear`."""
+CLOSED_FORMS = ("discriminant", "quadratic", "ridge")
+"""Classifiers that follow from class moments; they travel as `linear`, the quadratic one as `gaussian`."""
 
 TREES = ("trees", 1, 2000, 100)
 ESTIMATOR_FORMS: dict[str, Bounds] = {

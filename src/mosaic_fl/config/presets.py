@@ -33,7 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "encoder": {
         "data.encoder": "auto",
         "models.clients": ["discriminant"],
-        "models.student": "discriminant",
+        "models.student": "quadratic",
         "generator.family": "moments",
     },
     # The reference recipe of arXiv 2505.19699. It does not give the number of fine-tuning rounds: that is ours.

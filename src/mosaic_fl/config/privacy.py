@@ -31,7 +31,7 @@ class PrivacyConfig(ReadSection):
     delta: float = Field(1e-5, gt=0, le=0.01, description="δ of it; less than one in the number of samples")
     clip: float = Field(0.0, ge=0, description="moments: longest vector, public; 0: the encoder's (gabor, strokes)")
     counts: float = Field(0.02, gt=0, lt=1, description="share of the budget for the class counts")
-    squares: float = Field(0.3, gt=0, lt=1, description="moments: share for all classes' squares; sums have the rest")
+    squares: float = Field(0.5, gt=0, lt=1, description="moments: share for the squares; sums have the rest")
     expert: float = Field(0.5, gt=0, lt=1, description="share of a network as the client's model, beside a generator")
     latents: float = Field(0.1, gt=0, lt=1, description="cvae: of the generator's share, that of its latents' moments")
     rate: float = Field(0.05, gt=0, le=0.5, description="networks: the chance of a sample to be in a step")

@@ -48,9 +48,10 @@ def prepare_in_process(site: SiteFile) -> None:
 
 def check_data(site: SiteFile) -> None:
     """Raise UsageError if the data, model or generator of the site cannot be loaded, or do not fit its privacy."""
+    from mosaic_fl.client.contribute import Site
     from mosaic_fl.client.private_plan import check_plan
     from mosaic_fl.config import Config
-    from mosaic_fl.config.model_names import NO_MODEL
+    from mosaic_fl.config.model_names import NO_MODEL, is_network
     from mosaic_fl.config.privacy_checks import check_private
     from mosaic_fl.encoders.reading import load_own
     from mosaic_fl.experts.answers.kind import require_held
@@ -58,6 +59,7 @@ def check_data(site: SiteFile) -> None:
     from mosaic_fl.models import trust, trust_own
     from mosaic_fl.numerics.devices import find_device
     from mosaic_fl.registries import name_generator
+    from mosaic_fl.runs.privacy import note_weak_signal, private_architecture
     from mosaic_fl.storage.keys import read_key
 
     if site.sign:
@@ -73,7 +75,12 @@ def check_data(site: SiteFile) -> None:
         private = Config(privacy=site.privacy)
         check_private(private, [site.model])
         if site.model != NO_MODEL or samples.schema.of_vectors:  # else the server names the encoder
+            # Of rows no generator is private: with a network the server has to ask for none.
+            rows = not samples.schema.joins and samples.schema.kind.name == "table" and is_network(site.model)
+            private = private.with_values({"generator.family": "none"}) if rows else private
             check_plan(samples.schema, site.model, private)
+            private_architecture(site.model, private)
+            note_weak_signal(Site(site.client, samples, site.model), private)
     find_device(site.device)
 
 

@@ -15,6 +15,7 @@ from mosaic_fl.numerics.randomness import Stream
 
 MAX_SIZE = 65_536  # bound on a received schema, so that it cannot make a reader allocate without limit
 DIGEST = re.compile("[0-9a-f]{64}|")
+NEARLY_NORMAL = ("gabor", "strokes")  # encoders
 SHORT = 12  # characters of a digest in a message
 
 
@@ -98,6 +99,15 @@ class Vector:
     def mixed(self, prior: Tensor, samples: Tensor, config: DistillConfig, seed: int) -> Tensor:
         """The public vectors as they are."""
         return prior
+
+    @property
+    def is_nearly_normal(self) -> bool:
+        """Whether classes are nearly Gaussians in these vectors, so that each has a covariance worth telling.
+
+        It was measured of grey pictures' encoders. Of photographs' features and rows a shared one is better
+        (docs/notes/encoders.md).
+        """
+        return all(part.partition(":")[0] in NEARLY_NORMAL for part in self.encoder.split("+"))
 
     def default_models(self) -> tuple[str, ...]:
         """Two perceptrons."""

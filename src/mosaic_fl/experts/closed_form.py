@@ -1,4 +1,4 @@
-"""`discriminant` and `ridge`: linear classifiers in closed form, of class moments. They travel as `linear`."""
+"""`discriminant`, `quadratic`, `ridge`: classifiers in closed form, of class moments. They travel as networks."""
 
 from functools import partial
 from math import prod
@@ -15,13 +15,17 @@ from mosaic_fl.experts.kind import ExpertKind
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.experts.training import score
 from mosaic_fl.models.classifier import Classifier
+from mosaic_fl.models.gaussian import has_covariances
 from mosaic_fl.models.registry import build, outline
+from mosaic_fl.numerics.class_covariances import with_own
 from mosaic_fl.numerics.moments import LEAST, Moments, discriminant, moments_of, ridge
+from mosaic_fl.numerics.quadratic import quadratic
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.training.monitor import Monitor
 
 NETWORK_NAME = "linear"
+QUADRATIC = "quadratic"
 LARGEST = 4096  # numbers of a sample: the scatter is their square
 STRENGTH = 0.1  # of the penalty of ridge, as a share of the mean variance
 
@@ -31,9 +35,19 @@ def is_closed_form(name: str) -> bool:
     return name in CLOSED_FORMS
 
 
+def network_of(name: str) -> str:
+    """The network as which the closed form of this name travels."""
+    return "gaussian" if name == QUADRATIC else NETWORK_NAME
+
+
 def closed_form_state(name: str, schema: Schema, moments: Moments) -> State:
-    """The state of the network `linear` that `name` means for these moments."""
-    return linear_state(schema, *(discriminant(moments) if name == "discriminant" else ridge(moments, STRENGTH)))
+    """The state of the network `network_of(name)` that the name means for these moments.
+
+    Where classes share one covariance `quadratic` is the discriminant: see `has_covariances`.
+    """
+    if name == QUADRATIC and has_covariances(schema):
+        return dict(zip(("factors", "shifts", "head.offsets"), quadratic(moments), strict=True))
+    return linear_state(schema, *(ridge(moments, STRENGTH) if name == "ridge" else discriminant(moments)))
 
 
 def linear_state(schema: Schema, weight: Tensor, bias: Tensor) -> State:
@@ -48,7 +62,7 @@ def check(name: str, schema: Schema) -> None:
     """Raise UsageError for samples that are too large, or no samples of one shape."""
     if name not in CLOSED_FORMS:
         raise UsageError(f"model {name!r} takes no numbers: say {name.split(':')[0]}")
-    outline(NETWORK_NAME, schema)
+    outline(network_of(name), schema)
     size = prod(schema.shape)
     if size > LARGEST:
         raise UsageError(f"model {name} of samples of {size:,} numbers: at most {LARGEST:,}; name a network, as mlp:64")
@@ -69,30 +83,38 @@ def _fit(
     A class of fewer than `LEAST` samples is as one without any: its weights would tell its mean, which of one sample
     is that sample.
     """
-    expert.load_state_dict(dict(closed_form_state(name, train.schema, moments_of_data(train, LEAST))))
+    moments = moments_of_data(train, LEAST, own=name == QUADRATIC)
+    expert.load_state_dict(dict(closed_form_state(name, train.schema, moments)))
     expert.eval()
     monitor.progress(1, 1)
     return score(expert, validation, device)
 
 
-def moments_of_data(data: Dataset, least: int = 1) -> Moments:
-    """The moments of samples of one field as networks take them, flattened; see `moments_of`."""
+def moments_of_data(data: Dataset, least: int = 1, *, own: bool = False) -> Moments:
+    """The moments of samples of one field as networks take them, flattened; see `moments_of`.
+
+    With `own` each class of samples enough has a covariance, where classes share none: see `has_covariances`.
+    """
     inputs = data.samples.inputs()
     assert isinstance(inputs, Tensor)
-    return moments_of(inputs.flatten(1), data.labels, data.schema.num_classes, least=least)
+    vectors = inputs.flatten(1)
+    moments = moments_of(vectors, data.labels, data.schema.num_classes, least=least)
+    return with_own(moments, vectors, data.labels) if own and has_covariances(data.schema) else moments
 
 
 def _kind(name: str) -> ExpertKind:
+    network = network_of(name)
     return ExpertKind(
-        make=lambda _, schema: build(NETWORK_NAME, schema),
+        make=lambda _, schema: build(network, schema),
         fit=partial(_fit, name),
         state=copy_state,
-        load=lambda _, schema, state, source: NETWORK.load(NETWORK_NAME, schema, state, source),
+        load=lambda _, schema, state, source: NETWORK.load(network, schema, state, source),
         check=check,
-        outline=lambda _, schema: outline(NETWORK_NAME, schema),
-        sent=lambda _: NETWORK_NAME,
+        outline=lambda _, schema: outline(network, schema),
+        sent=lambda _: network,
     )
 
 
 DISCRIMINANT = _kind("discriminant")
+QUADRATIC_KIND = _kind(QUADRATIC)
 RIDGE = _kind("ridge")

@@ -2,6 +2,7 @@
 
 from mosaic_fl.models import (  # noqa: F401  (they register)
     convolutional,
+    gaussian,
     late_fusion,
     lenet,
     linear,

@@ -23,12 +23,14 @@ class Moments:
     """Of n vectors of d numbers and C classes, in float64.
 
     `counts` int64 (C,); `means` (C, d), 0 of a class without vectors; `scatter` (d, d) = Σ (x − m_y)(x − m_y)ᵀ over all
-    vectors, or its diagonal (d,).
+    vectors, or its diagonal (d,). `own` (C, d, d) are positive covariances of each class, estimated, where they are
+    known.
     """
 
     counts: Tensor
     means: Tensor
     scatter: Tensor
+    own: Tensor | None = None
 
     @property
     def total(self) -> int:

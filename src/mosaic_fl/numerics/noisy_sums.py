@@ -8,13 +8,14 @@ there it is smallest. See docs/encoders.md.
 import math
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from mosaic_fl.numerics.class_covariances import LEAST_OWN, class_covariances
 from mosaic_fl.numerics.gaussian_mechanism import Bytes, secure_normal
-from mosaic_fl.numerics.moments import Moments
+from mosaic_fl.numerics.moments import Moments, covariance
 
 GRID = 2**12  # parts of the clip in which a vector's numbers are whole
 PRESENT = 3.0  # standard deviations of the noise above which a class's count says that there are vectors
@@ -48,15 +49,29 @@ class Mechanism:
 
 @dataclass(frozen=True, eq=False)
 class NoisySums:
-    """In float64: `counts` (C,), `sums` (C, d) and `squares` (d, d) = Σ x xᵀ, each with noise of `variances` (3,).
+    """In float64: `counts` (C,), `sums` (C, d) and `squares` Σ x xᵀ, each with noise of `variances` (3,).
 
-    The squares' variance is that of the diagonal; the others have half of it. Variances are 0 without noise.
+    `squares` are (d, d), of all classes together, or (C, d, d), those of each. Their variance is that of the diagonal;
+    the others have half of it. Variances are 0 without noise.
     """
 
     counts: Tensor
     sums: Tensor
     squares: Tensor
     variances: Tensor
+
+    @property
+    def is_by_class(self) -> bool:
+        """Whether each class has squares of its own."""
+        return self.squares.ndim == 3
+
+    @property
+    def together(self) -> "NoisySums":
+        """The same with the squares of all classes together."""
+        if not self.is_by_class:
+            return self
+        variances = self.variances * torch.tensor([1.0, 1.0, len(self.squares)], dtype=torch.float64)
+        return NoisySums(self.counts, self.sums, self.squares.sum(0), variances)
 
 
 def whole_vectors(vectors: Tensor, clip: float) -> Tensor:
@@ -78,40 +93,52 @@ def clipped_share(vectors: Tensor, clip: float) -> float:
     return float((vectors.double().norm(dim=1) > clip).double().mean()) if len(vectors) else 0.0
 
 
-def exact_sums(vectors: Tensor, labels: Tensor, classes: int) -> NoisySums:
-    """The sums over `vectors` (n, d) with `labels` (n,), without noise."""
+def exact_sums(vectors: Tensor, labels: Tensor, classes: int, *, by_class: bool = False) -> NoisySums:
+    """The sums over `vectors` (n, d) with `labels` (n,), without noise; squares of each class, if `by_class`."""
     values = vectors.double()
     sums = torch.zeros(classes, values.shape[1], dtype=torch.float64).index_add_(0, labels, values)
     counts = torch.bincount(labels, minlength=classes).double()
-    return NoisySums(counts, sums, values.T @ values, torch.zeros(3, dtype=torch.float64))
+    parts = [values[labels == label] for label in range(classes)] if by_class else []
+    squares = torch.stack([part.T @ part for part in parts]) if by_class else values.T @ values
+    return NoisySums(counts, sums, squares, torch.zeros(3, dtype=torch.float64))
 
 
 def release(
-    vectors: Tensor, labels: Tensor, classes: int, mechanism: Mechanism, source: Bytes = secrets.token_bytes
+    vectors: Tensor,
+    labels: Tensor,
+    classes: int,
+    mechanism: Mechanism,
+    source: Bytes = secrets.token_bytes,
+    *,
+    by_class: bool = False,
 ) -> NoisySums:
     """The sums over vectors of any length with noise: one release by the Gaussian mechanism.
 
-    The sums are of whole numbers, and the noise is rounded to whole numbers before it is added: so no bit of a
-    floating-point number tells of the sums themselves (Mironov 2012), and rounding costs no privacy.
+    With `by_class` each class has squares of its own. A vector is in those of one class alone, so each has as much
+    noise as one of all together. The sums are of whole numbers, and the noise is rounded to whole numbers before it is
+    added: so no bit of a floating-point number tells of the sums themselves (Mironov 2012), and rounding costs no
+    privacy.
     """
     whole = whole_vectors(vectors, mechanism.clip)
     size = whole.shape[1]
-    exact = exact_sums(whole, labels, classes)
+    exact = exact_sums(whole, labels, classes, by_class=by_class)
     unit = mechanism.clip / GRID
     deviations = torch.tensor(mechanism.noise, dtype=torch.float64)
     scaled = deviations / torch.tensor([1.0, unit, unit**2], dtype=torch.float64)
     rows, columns = torch.tril_indices(size, size)
-    noise = secure_normal(classes + classes * size + len(rows), source)
-    on_counts, on_sums, on_squares = noise.split([classes, classes * size, len(rows)])
+    matrices = classes if by_class else 1
+    noise = secure_normal(classes + classes * size + matrices * len(rows), source)
+    on_counts, on_sums, on_squares = noise.split([classes, classes * size, matrices * len(rows)])
     # A number off the diagonal stands for two of the matrix: with half of the variance it counts as much.
     spread = torch.where(rows == columns, 1.0, math.sqrt(0.5)) * scaled[2]
-    squares = torch.zeros(size, size, dtype=torch.float64)
-    squares[rows, columns] = exact.squares[rows, columns] + (on_squares * spread).round()
-    squares[columns, rows] = squares[rows, columns]
+    lower = exact.squares.view(matrices, size, size)[:, rows, columns]
+    squares = torch.zeros(matrices, size, size, dtype=torch.float64)
+    squares[:, rows, columns] = lower + (on_squares.view(matrices, -1) * spread).round()
+    squares[:, columns, rows] = squares[:, rows, columns]
     return NoisySums(
         exact.counts + (on_counts * scaled[0]).round(),
         (exact.sums + (on_sums.view(classes, size) * scaled[1]).round()) * unit,
-        squares * unit**2,
+        squares.view_as(exact.squares) * unit**2,
         deviations.square(),
     )
 
@@ -133,7 +160,12 @@ def sums_of(moments: Moments) -> NoisySums:
 
 
 def add(parts: Sequence[NoisySums]) -> NoisySums:
-    """The sums over all vectors of the `parts`; their variances add up."""
+    """The sums over all vectors of the `parts`; their variances add up.
+
+    Squares are those of each class where all parts have these, and of all classes together where one has not.
+    """
+    if not all(part.is_by_class for part in parts):
+        parts = [part.together for part in parts]
     return NoisySums(
         torch.stack([part.counts for part in parts]).sum(0),
         torch.stack([part.sums for part in parts]).sum(0),
@@ -148,8 +180,23 @@ def repaired(noisy: NoisySums) -> Moments:
     A class whose count does not stand out of the noise is left out. The scatter within classes gets what noise on the
     means took from it. Its eigenvalues are then cleaned of noise: of all matrices with the same eigenvectors it is the
     one nearest to that without noise (`cleaned`), and no variance is below `FLOOR` times the mean one. Means are drawn
-    towards the mean of all where noise is large against the variance (`_shrunk`).
+    towards the mean of all where noise is large against the variance (`_shrunk`). Where each class has squares of its
+    own the moments have its covariance, drawn towards the shared one (`class_covariances`).
     """
+    moments = _repaired(noisy.together)
+    return replace(moments, own=_own(noisy, moments)) if noisy.is_by_class else moments
+
+
+def _own(noisy: NoisySums, moments: Moments) -> Tensor:
+    """The covariances (C, d, d) of classes: m_y m_yᵀ taken from the mean square, and the result cleaned of noise."""
+    counts = moments.counts.clamp(min=1).double()
+    raw = noisy.squares / counts[:, None, None] - moments.means[:, :, None] * moments.means[:, None, :]
+    samples = torch.where(moments.counts >= LEAST_OWN, moments.counts, 0)
+    return class_covariances(raw, samples, covariance(moments), noisy.variances[2] / counts.square())
+
+
+def _repaired(noisy: NoisySums) -> Moments:
+    """`repaired` of squares of all classes together."""
     deviations = noisy.variances.sqrt()
     least = max(1.0, PRESENT * float(deviations[0]))
     present = noisy.counts >= min(least, float(noisy.counts.max()))

@@ -8,7 +8,7 @@ from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.experts.closed_form import NETWORK_NAME, check, closed_form_state
+from mosaic_fl.experts.closed_form import QUADRATIC, check, closed_form_state, network_of
 from mosaic_fl.generators.moments import ClassMoments, pool
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
@@ -49,10 +49,15 @@ def closed_form(student: str, contributions: Sequence[Contribution]) -> State:
 
 def moments_teacher(contributions: Sequence[Contribution]) -> Classifier:
     """The discriminant of all clients' moments, as a teacher."""
-    schema = contributions[0].schema
+    return discriminant_of(contributions[0].schema, pooled(contributions))
+
+
+def discriminant_of(schema: Schema, moments: Moments) -> Classifier:
+    """The discriminant of moments of samples of a schema: quadratic where these tell covariances of classes."""
+    name = "discriminant" if moments.own is None else QUADRATIC
     with torch.random.fork_rng(devices=[]):
-        network = build(NETWORK_NAME, schema)
-    network.load_state_dict(dict(closed_form("discriminant", contributions)))
+        network = build(network_of(name), schema)
+    network.load_state_dict(dict(closed_form_state(name, schema, moments)))
     return network.eval()
 
 

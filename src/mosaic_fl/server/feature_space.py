@@ -1,7 +1,7 @@
 """The space of a public encoder at the server: all clients' class moments there, and the expert that follows.
 
 Moments add up, so this expert is that of the pooled data, whatever the split (FedCGS, Guan et al. 2025). It takes
-samples as they are: the encoder stands before a linear discriminant in closed form.
+samples as they are: the encoder stands before a discriminant in closed form.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,30 +24,32 @@ from mosaic_fl.experts.no_model import has_model
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.moments import ClassMoments, pool
 from mosaic_fl.generators.moments.generator import DIAGONAL, FULL
+from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import AT_ONCE
-from mosaic_fl.numerics.moments import ABSENT, Moments, discriminant
+from mosaic_fl.numerics.moments import ABSENT, Moments
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.class_moments import moments_teacher
+from mosaic_fl.server.class_moments import discriminant_of, moments_teacher
 from mosaic_fl.server.teachers import MOMENTS, PRODUCT, Teachers
 
 
 @dataclass(frozen=True, eq=False)
 class EncoderExpert:
-    """An expert on samples of the kind that `encoder` takes: `weight` (C, d) and `bias` (C,) on their vectors.
+    """An expert on samples of the kind that `encoder` takes: the classifier `head` on their vectors.
 
     `classes` bool (C,) are those that it knows. Of any other it says next to nothing.
     """
 
     encoder: Encoder
-    weight: Tensor
-    bias: Tensor
+    head: Classifier
     classes: Tensor
 
     def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
         """float32 (n, C) on the CPU; raises UsageError for a vector that is not finite."""
-        logits = self.encoder.vectors(samples.only, device) @ self.weight.T + self.bias
-        return logits.masked_fill(~self.classes, -torch.inf).log_softmax(1).masked_fill(~self.classes, ABSENT)
+        with torch.inference_mode():
+            logits: Tensor = self.head(self.encoder.vectors(samples.only, device))
+        known = logits.masked_fill(~self.classes, -torch.inf).log_softmax(1)
+        return known.masked_fill(~self.classes, ABSENT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ class FeatureSpace:
     @cached_property
     def expert(self) -> EncoderExpert:
         """The discriminant of the merged moments, behind the encoder."""
-        return EncoderExpert(self.encoder, *discriminant(self.moments), self.moments.counts > 0)
+        return EncoderExpert(self.encoder, discriminant_of(self.schema, self.moments), self.moments.counts > 0)
 
     def decoded(self, n: int, kinds: Mapping[str, Kind], stream: Stream) -> Samples:
         """n pictures of one field: vectors drawn from the Gaussians of the moments, classes evenly, and decoded.

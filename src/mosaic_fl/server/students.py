@@ -3,7 +3,7 @@
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.experts.boosted import HEAD
-from mosaic_fl.experts.closed_form import NETWORK_NAME, closed_form_state, is_closed_form, moments_of_data
+from mosaic_fl.experts.closed_form import QUADRATIC, closed_form_state, is_closed_form, moments_of_data, network_of
 from mosaic_fl.numerics.states import State
 from mosaic_fl.server.boosting import NAME, boost_pooled, is_boosted
 
@@ -17,11 +17,11 @@ def global_name(student: str) -> str:
     """The architecture of a student's global model: its own name, or that of what a student without steps becomes."""
     if is_boosted(student):
         return f"{HEAD}{student.removeprefix(NAME)}"
-    return NETWORK_NAME if is_closed_form(student) else student
+    return network_of(student) if is_closed_form(student) else student
 
 
 def pooled_state(student: str, data: Dataset, config: Config) -> State:
     """The state of such a student that learns from real samples and their labels: the reference on pooled data."""
     if is_closed_form(student):
-        return closed_form_state(student, data.schema, moments_of_data(data))
+        return closed_form_state(student, data.schema, moments_of_data(data, own=student == QUADRATIC))
     return boost_pooled(student, data, config)

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from mosaic_fl.config.experiment import ReadingConfig
 from mosaic_fl.config.model_names import held_by, is_onnx_file
 from mosaic_fl.config.names import UNKNOWN, GeneratorName
-from mosaic_fl.config.privacy import PrivacyConfig
+from mosaic_fl.config.privacy import Epsilon, PrivacyConfig
 from mosaic_fl.config.privacy_checks import require_epsilon
 from mosaic_fl.config.section import Section
 from mosaic_fl.config.site_limits import SiteLimits
@@ -60,7 +60,7 @@ class SiteFile(ReadingConfig):
     device: str = Field("auto", description="auto, cpu, cuda")
     trust: tuple[str, ...] = Field((), description="what the global model may be of: timm, or module:factory of yours")
     generator: GeneratorName | None = Field(None, description="one of another package that the server may ask for")
-    epsilon: float = Field(0.0, ge=0, le=100, description="the largest ε of what leaves this site; 0: no privacy")
+    epsilon: Epsilon = Field(0.0, description="the largest ε of what leaves this site; 0 or inf: no privacy")
     delta: float = Field(1e-5, gt=0, le=0.01, description="the largest δ of it")
     clip: float = Field(0.0, ge=0, description="longest vector that counts, public; 0: that of the encoder")
     sign: Path | None = Field(None, description="private key of mosaic keys new, which signs what leaves this site")

@@ -19,6 +19,7 @@ MOST_COUNT = 2**40
 DIAGONAL = 1
 FULL = 2
 NOISY = 3  # sums with noise for differential privacy: see `noisy`
+NOISY_BY_CLASS = 4  # the same with squares of each class
 
 
 class ClassMoments(Generator):
@@ -43,7 +44,8 @@ class ClassMoments(Generator):
         if spec.latent != size or spec.width not in self.widths or (spec.width != DIAGONAL and size > LARGEST_FULL):
             raise UsageError(
                 f"a moments generator of {spec.latent} numbers, form {spec.width}, where vectors have {size}, and the "
-                f"form is {DIAGONAL}, a diagonal, or up to {LARGEST_FULL} numbers {FULL}, or {NOISY} with noise"
+                f"form is {DIAGONAL}, a diagonal, or up to {LARGEST_FULL} numbers {FULL}, or with noise "
+                f"{NOISY} or {NOISY_BY_CLASS}"
             )
         if size * schema.num_classes > MOST_NUMBERS:
             raise UsageError(
@@ -79,7 +81,7 @@ class ClassMoments(Generator):
 
     def draw_from(self, moments: Moments) -> None:
         """From now on draw from these moments, in place of its own."""
-        shrunk = covariance(moments)
+        shrunk = covariance(moments) if moments.own is None else moments.own
         root = shrunk.sqrt() if moments.is_diagonal else torch.linalg.cholesky(shrunk)
         weights = moments.counts.double() / max(moments.total, 1)
         absent = (moments.counts == 0)[:, None]
@@ -110,8 +112,7 @@ class ClassMoments(Generator):
             self.draw_from(self.moments)
         assert self.law is not None
         means, root = (tensor.to(z.device) for tensor in self.law)
-        spread = z * root if root.ndim == 1 else z @ root.T
-        drawn: Tensor = means[labels] + spread
+        drawn: Tensor = means[labels] + _spread(z, labels, root)
         return drawn
 
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
@@ -119,6 +120,19 @@ class ClassMoments(Generator):
         width = 1 if self.spec.width == DIAGONAL else self.spec.latent
         layer = nn.Linear(self.spec.latent, width, bias=False, device=self.device)
         return layer, (torch.zeros(2, self.spec.latent, device=self.device),), 1
+
+
+def _spread(z: Tensor, labels: Tensor, root: Tensor) -> Tensor:
+    """Normal draws z (n, d) spread by the root of a covariance: a diagonal (d,), (d, d), or one a class (C, d, d)."""
+    if root.ndim == 1:
+        return z * root
+    if root.ndim == 2:
+        return z @ root.T
+    spread = torch.empty_like(z)
+    for label in labels.unique().tolist():
+        rows = labels == label
+        spread[rows] = z[rows] @ root[label].T
+    return spread
 
 
 def train(
@@ -150,11 +164,12 @@ def check(config: GeneratorConfig, samples: int, schema: Schema, expert: nn.Modu
 
 
 def symmetric(lower: Tensor, size: int) -> Tensor:
-    """The symmetric matrix (size, size) whose lower triangle is `lower` (size·(size+1)/2,)."""
-    square = torch.zeros(size, size, dtype=lower.dtype)
+    """The symmetric matrix (…, size, size) whose lower triangle is `lower` (…, size·(size+1)/2)."""
+    square = torch.zeros(*lower.shape[:-1], size, size, dtype=lower.dtype)
     rows, columns = torch.tril_indices(size, size)
-    square[rows, columns] = lower
-    return square + square.T - torch.diag(square.diagonal())
+    square[..., rows, columns] = lower
+    square[..., columns, rows] = lower
+    return square
 
 
 def _size(schema: Schema) -> int:

@@ -6,9 +6,19 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.domains.vector import Vector
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
-from mosaic_fl.generators.moments.generator import LARGEST_FULL, MOST_COUNT, NOISY, ClassMoments, symmetric
+from mosaic_fl.generators.moments.generator import (
+    LARGEST_FULL,
+    MOST_COUNT,
+    MOST_NUMBERS,
+    NOISY,
+    NOISY_BY_CLASS,
+    ClassMoments,
+    symmetric,
+)
+from mosaic_fl.numerics.class_covariances import LARGEST
 from mosaic_fl.numerics.moments import Moments, merge
 from mosaic_fl.numerics.noisy_sums import NoisySums, add, repaired, sums_of
 
@@ -22,12 +32,13 @@ class NoisyClassMoments(ClassMoments):
     """As `ClassMoments`, of noisy sums.
 
     `counts` int64 (C,) may be negative; `sums` float32 (C, d); `squares` float32 is the lower triangle (d·(d+1)/2,) of
-    Σ x xᵀ over all classes; `noise` float32 (3,) are the standard deviations of the noise on each, that of the squares
-    on the diagonal (off it, divided by √2); `clip` float32 (1,) is the length of the longest vector. All of it is free
-    to use: the noise is part of the release. `width` in the specification is `NOISY`.
+    Σ x xᵀ over all classes, or (C, d·(d+1)/2), that of each; `noise` float32 (3,) are the standard deviations of the
+    noise on each, that of the squares on the diagonal (off it, divided by √2); `clip` float32 (1,) is the length of the
+    longest vector. All of it is free to use: the noise is part of the release. `width` in the specification is `NOISY`,
+    or `NOISY_BY_CLASS`.
     """
 
-    widths = (NOISY,)
+    widths = (NOISY, NOISY_BY_CLASS)
     sums: Tensor
     squares: Tensor
     noise: Tensor
@@ -37,9 +48,20 @@ class NoisyClassMoments(ClassMoments):
         """As in `ClassMoments`."""
         self.register_buffer("counts", torch.zeros(classes, dtype=torch.int64))
         self.register_buffer("sums", torch.zeros(classes, size))
-        self.register_buffer("squares", torch.zeros(size * (size + 1) // 2))
+        length = size * (size + 1) // 2
+        if self.is_by_class and (size > LARGEST or classes * length > MOST_NUMBERS):
+            raise UsageError(
+                f"noisy squares of each of {classes:,} classes of {size:,} numbers: of up to {LARGEST} numbers, and "
+                f"{MOST_NUMBERS:,} in all"
+            )
+        self.register_buffer("squares", torch.zeros((classes, length) if self.is_by_class else (length,)))
         self.register_buffer("noise", torch.ones(PARTS))
         self.register_buffer("clip", torch.ones(1))
+
+    @property
+    def is_by_class(self) -> bool:
+        """Whether each class has squares of its own."""
+        return self.spec.width == NOISY_BY_CLASS
 
     @property
     def noisy(self) -> NoisySums:
@@ -61,7 +83,7 @@ class NoisyClassMoments(ClassMoments):
         rows, columns = torch.tril_indices(self.spec.latent, self.spec.latent)
         self.counts = noisy.counts.round().long()
         self.sums = noisy.sums.float()
-        self.squares = noisy.squares[rows, columns].float()
+        self.squares = noisy.squares[..., rows, columns].float()
         self.noise = noisy.variances.sqrt().float()
         self.clip = torch.tensor([clip], dtype=torch.float32)
         self.law = None
@@ -84,24 +106,34 @@ class NoisyClassMoments(ClassMoments):
         if bool((self.sums.double().norm(dim=1) > clip * most + on_sum * size**0.5).any()):
             raise UsageError("noisy moments have a sum longer than all vectors of its class and its noise")
         squares = self.squares.double()
-        if bool((squares.abs() > clip**2 * float(most.sum()) + on_square).any()):
+        behind = most[:, None] if self.is_by_class else most.sum()
+        if bool((squares.abs() > clip**2 * behind + on_square).any()):
             raise UsageError("noisy moments have squares larger than those of all vectors and their noise")
-        if bool((symmetric(self.squares.cpu().double(), self.spec.latent).diagonal() < -on_square).any()):
+        diagonal = symmetric(self.squares.cpu().double(), self.spec.latent).diagonal(dim1=-2, dim2=-1)
+        if bool((diagonal < -on_square).any()):
             raise UsageError("noisy moments have a negative square that their noise does not explain")
 
 
 def build(spec: GeneratorSpec, schema: Schema) -> ClassMoments:
     """The generator of exact or of noisy moments, by the form that `spec` names."""
-    return NoisyClassMoments(spec, schema) if spec.width == NOISY else ClassMoments(spec, schema)
+    return NoisyClassMoments(spec, schema) if spec.width in NoisyClassMoments.widths else ClassMoments(spec, schema)
 
 
-def noisy_spec(size: int) -> GeneratorSpec:
-    """The specification of noisy moments of vectors of `size` numbers; raises UsageError for too many."""
+def noisy_spec(schema: Schema) -> GeneratorSpec:
+    """The specification of noisy moments of vectors of a schema; raises UsageError for too many numbers.
+
+    Each class has squares of its own where the vectors are nearly normal (`Vector.is_nearly_normal`), have no more than
+    `LARGEST` numbers, and all squares are not too many.
+    """
+    kind = schema.kind
+    size = kind.shape[0]
     if size > LARGEST_FULL:
         raise UsageError(
             f"private moments of vectors of {size:,} numbers: at most {LARGEST_FULL:,}; name another encoder"
         )
-    return GeneratorSpec("moments", size, NOISY)
+    numbers = schema.num_classes * size * (size + 1) // 2
+    by_class = isinstance(kind, Vector) and kind.is_nearly_normal and size <= LARGEST and numbers <= MOST_NUMBERS
+    return GeneratorSpec("moments", size, NOISY_BY_CLASS if by_class else NOISY)
 
 
 def pool(members: Sequence[ClassMoments]) -> Moments:
