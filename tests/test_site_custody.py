@@ -176,6 +176,7 @@ def test_spending_by_hand() -> None:
     ]
     spent = spending(lines)
     assert (spent.epsilon, spent.delta, spent.releases, spent.open) == (1.5, pytest.approx(1.1e-5), 2, 1)
+    assert spending(lines[3:]).summary == "1 release without differential privacy"
     assert spent.summary == "ε = 1.5, δ = 1.1e-05 in 2 releases, and 1 without differential privacy"
 
 

@@ -27,6 +27,8 @@ class Spending:
     @property
     def summary(self) -> str:
         """As "ε = 3, δ = 2e-05 in 2 releases"."""
+        if self.open and not self.releases:
+            return f"{self.open} release{'s' * (self.open != 1)} without differential privacy"
         text = f"ε = {self.epsilon:g}, δ = {self.delta:g} in {self.releases} release{'s' * (self.releases != 1)}"
         return f"{text}, and {self.open} without differential privacy" if self.open else text
 
