@@ -137,11 +137,11 @@ def test_a_site_that_changes_its_model_makes_no_second_release(tmp_path: Path) -
 
 
 def test_the_ledger_follows_the_data_and_their_place_and_refuses_beyond_the_budget(tmp_path: Path) -> None:
-    budget = SiteLimits(epsilon=3.0)
+    budget = SiteLimits(epsilon=2.5)
     moments = {"generator__family": "moments"}
     for seed, reason in (
         (0, ""),
-        (1, "limits.epsilon = 3: 2 is spent in 1 release, 1 is left, and this one has ε = 2"),
+        (1, "limits.epsilon = 2.5: 2 is spent in 1 release, and with this one of ε = 2 it would be 2.835"),
     ):
         place = desk(tmp_path, budget, "discriminant", seed, privacy=OWN)
         answer = ask(place, ContributeTask(0), f"run {seed}", **moments)
@@ -176,6 +176,7 @@ def test_spending_by_hand() -> None:
     ]
     spent = spending(lines)
     assert (spent.epsilon, spent.delta, spent.releases, spent.open) == (1.5, pytest.approx(1.1e-5), 2, 1)
+    assert spending(lines[3:]).summary == "1 release without differential privacy"
     assert spent.summary == "ε = 1.5, δ = 1.1e-05 in 2 releases, and 1 without differential privacy"
 
 

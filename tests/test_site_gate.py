@@ -107,7 +107,7 @@ def test_the_command_keeps_to_the_gate_of_its_limits(tmp_path: Path, capsys: pyt
     assert not (tmp_path / "a.contribution").exists()
     log = tmp_path / "log.jsonl"
     mosaic(*command, "--accept-risk", "a test", "--log", str(log), cwd=tmp_path)
-    assert "its audit: it was not audited" in mosaic("audit-log", "show", str(log), cwd=tmp_path)
+    assert "; it was not audited" in mosaic("audit-log", "show", str(log), cwd=tmp_path)
     assert mosaic_fl.Contribution.load(tmp_path / "a.contribution").audit is not None
 
 

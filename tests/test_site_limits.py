@@ -185,14 +185,15 @@ def test_the_command_adds_up_and_refuses_what_is_beyond_the_budget(
 ) -> None:
     """Also with --force, into another file, and for another model."""
     private = ["--model", "discriminant", "--epsilon", "1.25", "--set", "privacy.clip=6", "--generator", "moments"]
-    own = ["--limits", str(tmp_path / "own.toml")]
+    (tmp_path / "two.toml").write_text("[limits]\nepsilon = 2.0\n")
+    own = ["--limits", str(tmp_path / "two.toml")]
     mosaic(*command(*private, *own), cwd=tmp_path)
     printed = mosaic(*command(*private, *own, "--force"), cwd=tmp_path)
-    assert "ε = 2.5, δ = 2e-05 in 2 releases (the budget is ε = 3;" in printed
+    assert "ε = 1.75622, δ = 2e-05 in 2 releases (the budget is ε = 2;" in printed
     third = command("--model", "ridge", *private[2:], *own)
     third[third.index("--out") + 1] = str(tmp_path / "b.contribution")
     line = fails(capsys, *third)
-    assert "limits.epsilon = 3: 2.5 is spent in 2 releases, 0.5 is left, and this one has ε = 1.25" in line
+    assert "limits.epsilon = 2: 1.756 is spent in 2 releases, and with this one of ε = 1.25 it would be 2.148" in line
     assert not (tmp_path / "b.contribution").exists()
     log = tmp_path / "d.npz.site-log.jsonl"
     assert log.exists()

@@ -83,6 +83,6 @@ def _words(values: Mapping[str, Any]) -> str:
             cost = f", ε = {values['epsilon']:g}, δ = {values['delta']:g}" if "epsilon" in values else ""
             fields = f" ({', '.join(values['fields'])})" if "fields" in values else ""
             article = "an" if str(kind)[:1] in "aeiou" else "a"
-            audit = f"; its audit: it {values['audit']}" if "audit" in values else ""
+            audit = f"; it {values['audit']}" if "audit" in values else ""
             return f"sent {article} {kind}{fields} to {to}: {size} bytes{cost}, SHA-256 {str(content)[:SHORT]}{audit}"
     return json.dumps(dict(values))

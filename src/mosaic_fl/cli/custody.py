@@ -107,8 +107,9 @@ def budget_line(custody: "Custody", site: "Site") -> str:
     """What all that left of the data has cost, and the budget."""
     from mosaic_fl.client.budget import spending
 
-    spent = spending(custody.released(site, custody.entries()))
     limits = custody.limits
+    delta = None if limits is None or limits.epsilon is None else limits.delta
+    spent = spending(custody.released(site, custody.entries()), delta)
     most = "no budget is set: limits.epsilon of --limits"
     if limits is not None and limits.epsilon is not None:
         most = f"the budget is ε = {limits.epsilon:g}"

@@ -124,7 +124,7 @@ class Custody:
         if self.limits is not None:
             entries = self.entries()
             self._check_count(site, kind, entries)
-            spend(statement, self.released(site, entries), "", self.limits)
+            spend(statement, self.released(site, entries), "", self.limits, kind)
 
     def check_steps(self, settings: Mapping[str, Any]) -> None:
         """Raise RefusalError for a job whose own `settings` of training ask for too many steps."""
@@ -188,7 +188,7 @@ class Custody:
         def make(entries: Sequence[Entry]) -> Mapping[str, Any]:
             if self.limits is not None:
                 self._check_count(site, kind, entries, line["content"])
-                spend(statement, self.released(site, entries), line["draw"], self.limits)
+                spend(statement, self.released(site, entries), line["draw"], self.limits, kind)
             return line
 
         append(log, make)

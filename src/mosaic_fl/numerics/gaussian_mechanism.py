@@ -17,6 +17,7 @@ Bytes = Callable[[int], bytes]
 
 BITS = 53  # of a uniform number
 HALVINGS = 200
+LARGEST_EPSILON = 700.0  # e^709 is the largest floating-point number
 
 
 def delta_of(epsilon: float, multiplier: float) -> float:
@@ -44,6 +45,31 @@ def noise_multiplier(epsilon: float, delta: float) -> float:
         if middle in (low, high):
             break
         if delta_of(epsilon, middle) > delta:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def epsilon_of(delta: float, multiplier: float) -> float:
+    """The least ε of one release with such noise, for δ > 0: the inverse of `delta_of`, never too small.
+
+    Infinite where it is above `LARGEST_EPSILON`.
+    """
+    if delta_of(0.0, multiplier) <= delta:
+        return 0.0
+    low = 0.0
+    high = 1.0
+    while delta_of(high, multiplier) > delta:
+        if high >= LARGEST_EPSILON:
+            return math.inf
+        low = high
+        high = min(2 * high, LARGEST_EPSILON)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        if delta_of(middle, multiplier) > delta:
             low = middle
         else:
             high = middle

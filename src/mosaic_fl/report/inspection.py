@@ -26,7 +26,8 @@ def inspection_lines(inspection: Inspection) -> Iterator[str]:
     yield f"Not in it: {', '.join(content.name for content in inspection.absent) or 'nothing is left out'}"
     audit = contribution.audit
     if audit is not None:
-        yield f"Audit by the site: it {audit.summary} (0.50 tells nothing; {audit.basis})"
+        basis = f" (0.50 tells nothing; {audit.basis})" if audit.attack else ""
+        yield f"Audit by the site: it {audit.summary}{basis}"
     for warning in inspection.warnings:
         yield f"Look at this: {warning}"
 

@@ -106,7 +106,12 @@ def _draw_counts(axes: "Axes", counts: Tensor, frame: tuple[float, float, float,
 
 
 def samples_picture(
-    samples: Sequence[tuple[str, Tensor | None]], class_presence: Tensor, names: Sequence[str], path: Path
+    samples: Sequence[tuple[str, Tensor | None]],
+    class_presence: Tensor,
+    names: Sequence[str],
+    path: Path,
+    title: str = "What the generators draw",
+    remark: str = "grey: a class the client does not hold",
 ) -> None:
     """Write a PNG of generated samples: a row of blocks for each client, a block for each class.
 
@@ -143,9 +148,9 @@ def samples_picture(
     tall = canvas.shape[0] / DPI
     wide = canvas.shape[1] / DPI
     hidden = [(len(samples) - clients, "clients"), (len(names) - classes, "classes")]
-    about = "; ".join(["grey: a class the client does not hold", *(f"{n} more {w}" for n, w in hidden if n)])
+    about = "; ".join([remark, *(f"{n} more {w}" for n, w in hidden if n)])
     size = (left + wide + MARGIN, HEAD + tall + columns.depth + MARGIN)
-    axes = blank_sheet(*size, "What the generators draw", about)
+    axes = blank_sheet(*size, title, about)
     frame = (left, left + wide, HEAD + tall, HEAD)
     axes.imshow(canvas.numpy(), extent=frame, aspect="auto", interpolation="nearest")
     rows.draw_left(axes, left - 0.08, HEAD + block_h / 2 / DPI)

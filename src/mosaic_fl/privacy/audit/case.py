@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.domains.dataset import Dataset, pool
-from mosaic_fl.domains.samples import Samples, from_network
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.vector import Vector
 from mosaic_fl.encoders.encoding import encode
 from mosaic_fl.encoders.naming import encoder_of, is_made
@@ -20,18 +20,16 @@ from mosaic_fl.experts.kind import Expert
 from mosaic_fl.generators.base import Generator
 from mosaic_fl.generators.mixtures import Mixtures
 from mosaic_fl.generators.moments import ClassMoments
-from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.privacy.audit.drawing import plan
 from mosaic_fl.privacy.audit.figures import LEAST
 from mosaic_fl.privacy.audit.search import PASSES, STEPS, search
 
 MOST_DRAWS = 10_000  # synthetic samples
-LEAST_DRAWS = 300
 DRAWING = 0.1  # of the seconds
 SEARCHING = 0.4
 MOST_SEARCHED = 500  # members, and as many strangers
 AT_ONCE = 2**24  # distances that exist at once
-TINY = 1e-7  # seconds of a sample, at least
 
 Pair = tuple[Tensor, Tensor]
 """Scores of members (m,) and of strangers (n,); higher: more like a member."""
@@ -138,26 +136,15 @@ class Case:
     def drawn(self) -> "Draws":
         """Synthetic samples, classes as often as the client has them."""
         generator = self.generator
-        spec = self.contribution.generator_spec
         assert generator is not None
-        assert spec is not None
-        schema = self.contribution.schema
-        each = generator_work(spec, schema).seconds
-        count = min(MOST_DRAWS, max(LEAST_DRAWS, int(DRAWING * self.seconds / max(each, TINY))))
-        rng = Stream(self.stream.seed, f"{self.stream.stage}/draw", self.stream.client).torch()
-        labels = torch.multinomial(self.contribution.class_counts.double(), count, replacement=True, generator=rng)
-        labels = labels.sort().values
-        latents = torch.randn(count, spec.latent, generator=rng)
-        few = images_at_once("cpu")
-        parts = list[Tensor]()
-        with torch.no_grad():
-            for z, y in zip(latents.split(few), labels.split(few), strict=True):
-                samples = from_network(schema.fields, generator.outputs(z, y))
-                parts.append(flat(samples, self.fields))
-        rows = torch.cat(parts)
+        stream = Stream(self.stream.seed, f"{self.stream.stage}/draw", self.stream.client)
+        draws = plan(self.contribution, DRAWING * self.seconds, MOST_DRAWS, stream)
+        rows = torch.cat([flat(part, self.fields) for part in draws.parts(generator, self.contribution.schema)])
         if not bool(rows.isfinite().all()):
-            raise UsageError(f"its generator ({spec.family}) gives non-finite samples: it cannot be audited, or used")
-        return Draws(rows, labels, latents)
+            family = self.contribution.generator_spec
+            assert family is not None
+            raise UsageError(f"its generator ({family.family}) gives non-finite samples: it cannot be audited, or used")
+        return Draws(rows, draws.labels, draws.latents)
 
     @cached_property
     def nearest(self) -> "Nearest":
