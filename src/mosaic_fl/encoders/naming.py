@@ -100,7 +100,8 @@ def _is_registered(name: str) -> bool:
 def _made(name: str, kind: Kind) -> Encoder:
     parts = parts_of(name)
     if len(parts) > 1:
-        encoder = join([_made(part, kind) for part in parts])
+        frozen: Any = kind
+        encoder = join([_made(part, frozen) for part in parts])
         _statements[encoder.digest] = encoder.trained_on
         return encoder
     head, _, argument = name.partition(":")
