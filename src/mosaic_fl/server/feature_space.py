@@ -17,6 +17,7 @@ from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.encoders.encoder import Encoder
 from mosaic_fl.encoders.naming import encoder_of
+from mosaic_fl.encoders.variation import varied
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.feature_moments import FAMILY
@@ -70,7 +71,7 @@ class FeatureSpace:
         return EncoderExpert(self.encoder, discriminant_of(self.schema, self.moments), self.moments.counts > 0)
 
     def decoded(self, n: int, kinds: Mapping[str, Kind], stream: Stream) -> Samples:
-        """n pictures of one field: vectors drawn from the Gaussians of the moments, classes evenly, and decoded.
+        """n pictures of one field: vectors drawn from the Gaussians of the moments, classes evenly, decoded and varied.
 
         None of them has a label: what a decoded picture shows is a teacher's word. Raises UsageError without a decoder.
         """
@@ -84,7 +85,7 @@ class FeatureSpace:
         known = (self.moments.counts > 0).nonzero().flatten()
         labels = known[torch.randperm(n, generator=rng) % len(known)]
         parts = [decode(gaussians.sample(part, rng)) for part in labels.split(AT_ONCE)]
-        return Samples(kinds, {next(iter(kinds)): torch.cat(parts)})
+        return Samples(kinds, {next(iter(kinds)): varied(torch.cat(parts), rng)})
 
     @property
     def report(self) -> dict[str, Any]:
