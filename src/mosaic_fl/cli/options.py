@@ -25,7 +25,7 @@ Seed = Annotated[str | None, typer.Option(metavar="N", help="all randomness come
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
 Epsilon = Annotated[str | None, typer.Option(metavar="X", help="differential privacy of all that leaves [none]")]
 Delta = Annotated[str | None, typer.Option(metavar="X", help="δ beside --epsilon [1e-5]")]
-Moments = Annotated[str | None, typer.Option(metavar="NAME", help="public encoder beside pictures, as gabor [none]")]
+Moments = Annotated[str | None, typer.Option(metavar="NAME", help="encoder beside pictures, as gabor+strokes [none]")]
 Preset = Annotated[str | None, typer.Option(help="default, natural (photographs), encoder or paper")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
 KeepStages = Annotated[bool, typer.Option("--keep-stages", help="leave stages/ there")]

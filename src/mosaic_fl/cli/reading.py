@@ -27,7 +27,7 @@ OPTIONS: dict[str, Any] = {
         list[str] | None, typer.Option(metavar="NAME", help="column of images [image, img]; several: fields")
     ],
     "label_column": Annotated[str | None, typer.Option(metavar="NAME", help="column of labels [label, labels]")],
-    "encoder": Annotated[str | None, typer.Option(metavar="NAME", help="public: auto, gabor, FILE.onnx, … [none]")],
+    "encoder": Annotated[str | None, typer.Option(metavar="NAME", help="auto, gabor, A+B, FILE.onnx, … [none]")],
     "skip_broken": Annotated[bool | None, typer.Option("--skip-broken", help="leave out what cannot be read")],
 }
 

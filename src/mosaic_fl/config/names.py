@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from mosaic_fl.config.encoder_names import parts_of
 from mosaic_fl.config.model_names import IMPORT_PATH, is_onnx_file
 from mosaic_fl.registries import ENCODERS, GENERATORS, METHODS, NO_FAMILY, PARTITIONS, TEACHERS
 from mosaic_fl.registry import Registry
@@ -25,10 +26,11 @@ def _name_in(registry: Registry[Any], *more: str) -> AfterValidator:
 
 
 def _encoder(name: str) -> str:
-    head = name.partition(":")[0]
-    if name in ("", "auto") or head in ENCODERS or is_onnx_file(name) or IMPORT_PATH.fullmatch(name):
-        return name
-    raise PydanticCustomError(UNKNOWN, "should be a known name", {"names": ["auto", *ENCODERS]})
+    for part in parts_of(name):
+        head = part.partition(":")[0]
+        if not (name in ("", "auto") or head in ENCODERS or is_onnx_file(part) or IMPORT_PATH.fullmatch(part)):
+            raise PydanticCustomError(UNKNOWN, "should be a known name", {"names": ["auto", *ENCODERS]})
+    return name
 
 
 EncoderName = Annotated[str, AfterValidator(_encoder)]

@@ -2,9 +2,11 @@
 
 import math
 
+from mosaic_fl.config.encoder_names import parts_of
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.vector import Vector
 from mosaic_fl.encoders import efficientnet, gabor, strokes
+from mosaic_fl.encoders.pictures import number_after
 from mosaic_fl.errors import UsageError, excerpt
 
 # Vectors of procedural drawings have the length √size by the making of `gabor`; digits held out from training data of
@@ -24,15 +26,30 @@ def clip_of(kind: Kind, setting: float) -> float:
     """
     if setting:
         return setting
-    name, _, pixels = kind.encoder.partition(":") if isinstance(kind, Vector) else ("", "", "")
-    if isinstance(kind, Vector) and name == gabor.NAME:
-        return GABOR_SHARE * math.sqrt(kind.size)
-    if name == strokes.NAME:
-        return STROKES_LENGTH
-    if name == efficientnet.NAME:
-        return PHOTOGRAPH_SHARE * PHOTOGRAPH_LENGTH / math.sqrt(int(pixels or efficientnet.PIXELS))
-    of = f"encoder {excerpt(kind.encoder)}" if isinstance(kind, Vector) and kind.encoder else "vectors of no encoder"
+    name = kind.encoder if isinstance(kind, Vector) else ""
+    if (length := length_of(name)) is not None:
+        return length
+    of = f"encoder {excerpt(name)}" if name else "vectors of no encoder"
     raise UsageError(
         f"privacy.epsilon: no length is known to which {of} can be shortened: set privacy.clip to one that public data "
         "tell, not yours, or take the encoder gabor or efficientnet-lite0"
     )
+
+
+def length_of(name: str) -> float | None:
+    """The public length of vectors of the encoder `name`; None where none is known.
+
+    Vectors of n joined encoders have √n times that of the first: the others are scaled to it (`joined`).
+    """
+    parts = parts_of(name)
+    if len(parts) > 1:
+        lengths = [length_of(part) for part in parts]
+        return None if lengths[0] is None or None in lengths else lengths[0] * math.sqrt(len(parts))
+    head, _, argument = name.partition(":")
+    if head == gabor.NAME:
+        return GABOR_SHARE * math.sqrt(number_after(argument, gabor.NAME, gabor.SIZE, (1, gabor.MOST)))
+    if head == strokes.NAME:
+        return STROKES_LENGTH
+    if head == efficientnet.NAME:
+        return PHOTOGRAPH_SHARE * PHOTOGRAPH_LENGTH / math.sqrt(int(argument or efficientnet.PIXELS))
+    return None

@@ -1,13 +1,15 @@
-"""A public encoder by its name: `gabor`, `efficientnet-lite0:160`, `FILE.onnx`, `package.module:factory`, `auto`."""
+"""A public encoder by its name: `gabor`, `gabor+strokes`, `FILE.onnx`, `package.module:factory`, `auto` …"""
 
 from functools import lru_cache
 from typing import Any
 
+from mosaic_fl.config.encoder_names import parts_of
 from mosaic_fl.config.model_names import IMPORT_PATH, is_onnx_file
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.vector import Vector
 from mosaic_fl.encoders.encoder import Encoder
 from mosaic_fl.encoders.family import NOT_TOLD
+from mosaic_fl.encoders.joined import join
 from mosaic_fl.errors import UsageError, excerpt, unknown
 from mosaic_fl.registries import ENCODERS
 
@@ -58,8 +60,7 @@ def encoder_of(kind: Vector, own: str = "") -> Encoder:
 
 def require_built_in(name: str) -> None:
     """Raise UsageError for a name, which may be received, by which no encoder is made unless a user here says so."""
-    family = ENCODERS.received(name.partition(":")[0]) if _is_registered(name) else None
-    if family is None or not family.received:
+    if not all(_is_built_in(part) for part in parts_of(name)):
         raise UsageError(
             f"encoder {excerpt(name)} is not built in: name the same one here, by --encoder, or encode the samples "
             "first (mosaic_fl.encode)"
@@ -78,7 +79,17 @@ def trained_on(kind: Vector) -> str:
     """
     if kind.digest in _statements:
         return _statements[kind.digest]
-    return ENCODERS.received(kind.encoder.partition(":")[0]).trained_on if _is_registered(kind.encoder) else NOT_TOLD
+    told = [(part, _statement_of(part)) for part in parts_of(kind.encoder)]
+    return told[0][1] if len(told) == 1 else "; ".join(f"{part}: {statement}" for part, statement in told)
+
+
+def _is_built_in(name: str) -> bool:
+    """Whether the name of one encoder, which may be received, may make it."""
+    return _is_registered(name) and ENCODERS.received(name.partition(":")[0]).received
+
+
+def _statement_of(name: str) -> str:
+    return ENCODERS.received(name.partition(":")[0]).trained_on if _is_registered(name) else NOT_TOLD
 
 
 def _is_registered(name: str) -> bool:
@@ -87,6 +98,12 @@ def _is_registered(name: str) -> bool:
 
 @lru_cache(maxsize=AT_ONCE)
 def _made(name: str, kind: Kind) -> Encoder:
+    parts = parts_of(name)
+    if len(parts) > 1:
+        frozen: Any = kind
+        encoder = join([_made(part, frozen) for part in parts])
+        _statements[encoder.digest] = encoder.trained_on
+        return encoder
     head, _, argument = name.partition(":")
     if is_onnx_file(name):
         head, argument = "onnx", name
