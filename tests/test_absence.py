@@ -181,7 +181,7 @@ def test_mosaic_without_a_client_is_the_distillation_of_the_others(digits: Datas
     alone = distill([last, first], federation.config, CPU, Journal())
     assert same(state(outcome), alone.model.state)
     assert not same(state(outcome), distill(made, federation.config, CPU, Journal()).model.state)
-    assert outcome.bytes_up == [len(first.to_bytes()), 0, len(last.to_bytes())]
+    assert outcome.bytes_up == [len(first.to_bytes(figures=True)), 0, len(last.to_bytes(figures=True))]
     assert outcome.bytes_down == [len(outcome.model.to_bytes())] * 3
     assert outcome.distilled is not None
     assert outcome.distilled.clients.owners == (0, 2)
@@ -218,7 +218,7 @@ def test_dense_without_a_client_learns_from_the_others(digits: Dataset) -> None:
     first, _, last = (c.without_generator() for c in contributions(digits, generator_family="none"))
     epochs = range(federation.config.synthesis.epochs)
     assert same(state(outcome), dense_distil([first, last], federation.config, CPU, epochs, Stage(), Recorder())[0])
-    assert outcome.bytes_up == [len(first.to_bytes()), 0, len(last.to_bytes())]
+    assert outcome.bytes_up == [len(first.to_bytes(figures=True)), 0, len(last.to_bytes(figures=True))]
 
 
 def test_fens_asks_clients_whose_models_never_came(digits: Dataset) -> None:

@@ -64,7 +64,7 @@ def test_show_tells_each_line_in_words_and_the_sum(log: Path, tmp_path: Path) ->
     assert "refused server:1: limits.rounds = 0" in lines[2]
     assert "sent a contribution (expert) to a.contribution: 9 bytes, ε = 1.5, δ = 1e-05" in lines[3]
     assert '"later"' in lines[4]
-    assert lines[5].endswith("(/data/ward): ε = 1.5, δ = 1e-05 in 1 release")
+    assert lines[5].endswith("Of /data/ward in all: ε = 1.5, δ = 1e-05 in 1 release")
     parsed = [json.loads(line) for line in mosaic("audit-log", "show", log, "--json", cwd=tmp_path).splitlines()]
     assert [line["event"] for line in parsed] == [line["event"] for line in LINES]
 

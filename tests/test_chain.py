@@ -129,3 +129,11 @@ def test_two_processes_write_one_chain(tmp_path: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert len(read_chain(path).entries) == 40
+
+
+def test_a_number_that_is_too_large_is_an_alteration(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    append(path, lambda _: {"bytes": 12})
+    path.write_bytes(path.read_bytes().replace(b'"bytes":12', b'"bytes":1e999'))
+    with pytest.raises(UsageError, match="line 1: it was altered"):
+        read_chain(path)

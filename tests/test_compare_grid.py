@@ -166,7 +166,7 @@ def test_mixed_architectures_are_at_least_two() -> None:
 
 def test_what_a_site_trains_by_is_the_clients_work() -> None:
     trained_by = {name for name, section in Config.sections().items() if Reader.TRAINING in section.readers}
-    assert {f"{name}." for name in trained_by - {"run", "data"}} == set(CLIENT_SETTINGS) - {"rounds."}
+    assert {f"{name}." for name in trained_by - {"run", "data", "audit"}} == set(CLIENT_SETTINGS) - {"rounds."}
 
 
 def test_seconds_left_are_those_of_the_nearest_cells() -> None:

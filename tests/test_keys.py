@@ -153,6 +153,13 @@ def test_what_was_altered_or_cut_off_is_noticed(key: PrivateKey) -> None:
             decrypt(damaged, key, "a")
 
 
+def test_a_damaged_header_is_told_in_one_line(key: PrivateKey) -> None:
+    """The library's own words for this one have two."""
+    with pytest.raises(UsageError, match="damaged or incomplete") as told:
+        decrypt(MAGIC + b"no stanza\n--- \n", key, "a")
+    assert "\n" not in str(told.value)
+
+
 def test_as_many_readers_as_may_be(key: PrivateKey) -> None:
     assert decrypt(encrypt(b"abc", [key.public] * MAX_READERS), key, "a") == b"abc"
 

@@ -156,3 +156,16 @@ def test_an_answer_by_a_file_is_counted_and_logged(tmp_path: Path, capsys: pytes
     own.write_text('[limits]\ngate = "refuse"\n')
     assert "no audit sees what a black box answers" in fails(capsys, *words(2, *log))
     assert "sent an answer to" in mosaic("audit-log", "show", log[1], cwd=tmp_path)
+
+
+def test_a_site_s_file_takes_the_gate(tmp_path: Path) -> None:
+    pytest.importorskip("flwr", reason="the flower extra is not installed")
+    from mosaic_fl.engines.flower.site import load_site
+
+    (tmp_path / "d.parquet").write_bytes(b"")
+    text = 'client = 0\ndata = "d.parquet"\nmodel = "mlp:4"\n[server]\naddress = "localhost:9"\n[limits]\n'
+    (tmp_path / "site.toml").write_text(text + 'gate = "refuse"\nauc = 0.55\n')
+    assert load_site(tmp_path / "site.toml").limits.audit(AuditConfig()).limit == 0.55
+    (tmp_path / "site.toml").write_text(text + 'gate = "no"\n')
+    with pytest.raises(UsageError, match=r"limits\.gate is 'no', but it should be 'off', 'warn' or 'refuse'"):
+        load_site(tmp_path / "site.toml")

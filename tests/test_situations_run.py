@@ -213,7 +213,7 @@ def test_the_file_exchange_says_the_same(told: tuple[Path, str, list[str]], tmp_
     out, err = said(*site, "--out", "0.contribution", cwd=tmp_path)
     assert "of its own data (" in out.splitlines()[1]
     assert [re.sub(r"[0-9.]+ s$", "", line) for line in err.splitlines()] == [
-        "reading sites/client-000.parquet", "train · ", "generator · ",
+        "reading sites/client-000.parquet", "train · ", "generator · ", "attacking the contribution",
     ]  # fmt: skip
     sent = sorted(map(str, (told[0] / "contributions").iterdir()))
     distil = ("distill", *sent, *TINY, "--student", "mlp:8", "--out", "global")

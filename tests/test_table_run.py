@@ -215,7 +215,7 @@ def test_every_type_of_value_is_exported(tmp_path: Path) -> None:
         (("--generator", "cvae"), "generator cvae draws samples of the kind image, not table: set generator.family"),
         (
             ("--generator", "none"),
-            "no prior samples: add --prior photos (of tables: uniform), or a generator",
+            "no prior samples: add --prior photos (of tables: uniform), a generator",
         ),
         (("--prior", "photos", "--generator", "none"), "unknown prior of a table 'photos'"),
         (("--models", "cnn:16"), "model 'cnn:16' cannot take rows of 30 columns: "),

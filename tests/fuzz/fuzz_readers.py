@@ -14,6 +14,7 @@ import torch
 from fuzz_answers import ANSWERS
 from fuzz_deployment import DEPLOYMENT
 from fuzz_fields import FIELDS
+from fuzz_keys import KEYS
 from fuzz_mutation import dumps, mutate_bytes, mutate_text
 from fuzz_reader import Reader, parsed, read_any, written
 from fuzz_run_folder import RUN_FOLDER
@@ -184,6 +185,7 @@ READERS: dict[str, Reader] = {
     "parquet-inputs": Reader(_parquets, mutate_bytes, _read_inputs),
     "schema": Reader(_schemas, _mutate_json_text, _read_schema),
     **ANSWERS,
+    **KEYS,
     "onnx": Reader(_onnx_models, mutate_bytes, lambda data, _: OnnxExpert(data, SCHEMA, "x")),
     **DEPLOYMENT,
     **RUN_FOLDER,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("flwr", reason="the flower extra is not installed")
+pytest.importorskip("pyrage", reason="the keys extra is not installed")
 pytest.importorskip("skl2onnx", reason="the trees extra is not installed")
 
 from fuzz_mutation import mutate_bytes

@@ -52,12 +52,13 @@ def show(
         print(f"{entry.number:>5}  {entry.time}  {_words(entry.values)}")
     from mosaic_fl.client.budget import spending
 
-    by_data = dict[str, list[Mapping[str, Any]]]()
+    groups = dict[str, list[Mapping[str, Any]]]()
     for entry in chain.entries:
         if entry.values.get("event") == "sent":
-            by_data.setdefault(str(entry.values.get("data")), []).append(entry.values)
-    for data, lines in by_data.items():
-        print(f"Of the data {data[:SHORT]} ({lines[-1].get('place')}): {spending(lines).summary}")
+            data = str(entry.values.get("data"))[:SHORT]
+            groups.setdefault(str(entry.values.get("place") or f"the data {data}"), []).append(entry.values)
+    for place, lines in groups.items():
+        print(f"Of {place} in all: {spending(lines).summary}")
 
 
 def _chain(file: Path) -> Chain:
@@ -82,7 +83,7 @@ def _words(values: Mapping[str, Any]) -> str:
         case {"event": "sent", "kind": kind, "to": to, "bytes": size, "content": content}:
             cost = f", ε = {values['epsilon']:g}, δ = {values['delta']:g}" if "epsilon" in values else ""
             fields = f" ({', '.join(values['fields'])})" if "fields" in values else ""
-            article = "an" if str(kind)[:1] in "aeiou" else "a"
+            article = "" if kind == "statistics" else "an " if str(kind)[:1] in "aeiou" else "a "
             audit = f"; it {values['audit']}" if "audit" in values else ""
-            return f"sent {article} {kind}{fields} to {to}: {size} bytes{cost}, SHA-256 {str(content)[:SHORT]}{audit}"
+            return f"sent {article}{kind}{fields} to {to}: {size} bytes{cost}, SHA-256 {str(content)[:SHORT]}{audit}"
     return json.dumps(dict(values))

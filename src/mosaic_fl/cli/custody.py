@@ -32,12 +32,17 @@ def custody_of(
     from mosaic_fl.client.custody import Custody
 
     own = SiteLimits() if limits is None else read_limits(limits)
-    place = data.resolve()
-    if log is None and (config.privacy.epsilon or limits is not None):
-        log = place.with_name(f"{place.name}.site-log.jsonl")
-    if log is not None:
-        _require_log(log, out, data, dry_run=dry_run)
-    return Custody(own, log, str(place), str(out))
+    log = _log_of(log, data, out, always=bool(config.privacy.epsilon) or limits is not None, dry_run=dry_run)
+    return Custody(own, log, str(data.resolve()), str(out))
+
+
+def custody_of_table(limits: Path | None, log: Path | None, data: Path, out: Path, *, private: bool) -> "Custody":
+    """The same of a site that writes statistics of a table; without a file of limits it has none."""
+    from mosaic_fl.client.custody import Custody
+
+    own = None if limits is None else read_limits(limits)
+    log = _log_of(log, data, out, always=private or limits is not None, dry_run=False)
+    return Custody(own, log, str(data.resolve()), str(out))
 
 
 def answering(limits: Path | None, log: Path | None, model: str, query: Path, out: Path) -> tuple["Custody", "Holder"]:
@@ -45,7 +50,7 @@ def answering(limits: Path | None, log: Path | None, model: str, query: Path, ou
 
     Raises UsageError, before any work, where the limits forbid an answer, and where nothing could count them.
     """
-    from mosaic_fl.client.custody import ANSWER, Custody, ModelAlone
+    from mosaic_fl.client.custody import ANSWER, Custody, Thing
 
     if limits is not None and log is None:
         raise UsageError(f"{limits}: limits.queries counts answers by a log: give --log FILE, too")
@@ -54,12 +59,12 @@ def answering(limits: Path | None, log: Path | None, model: str, query: Path, ou
     file = Path(model)
     place = str(file.resolve()) if file.exists() else model
     custody = Custody(SiteLimits() if limits is None else read_limits(limits), log, place, str(out))
-    holder = ModelAlone(place)
+    holder = Thing(place)
     try:
         custody.check_gate(ANSWER)
         custody.foresee(holder, ANSWER, None)
     except RefusalError as error:
-        raise _with_file(error, limits) from error
+        raise with_file(error, limits) from error
     return custody, holder
 
 
@@ -70,7 +75,17 @@ def release_answer(custody: "Custody", holder: "Holder", content: bytes, samples
     try:
         custody.release(holder, ANSWER, content, None, samples=samples)
     except RefusalError as error:
-        raise _with_file(error, file) from error
+        raise with_file(error, file) from error
+
+
+def _log_of(log: Path | None, data: Path, out: Path, *, always: bool, dry_run: bool) -> Path | None:
+    """The file of the log, beside the data where none is named and there is `always` one."""
+    if log is None and always:
+        place = data.resolve()
+        log = place.with_name(f"{place.name}.site-log.jsonl")
+    if log is not None:
+        _require_log(log, out, data, dry_run=dry_run)
+    return log
 
 
 def _require_log(log: Path, out: Path, data: Path, *, dry_run: bool) -> None:
@@ -90,7 +105,7 @@ def check(custody: "Custody", site: "Site", config: Config, file: Path | None) -
     try:
         admit(custody, site, config, find_device(config.run.device))
     except RefusalError as error:
-        raise _with_file(error, file) from error
+        raise with_file(error, file) from error
 
 
 def release(custody: "Custody", site: "Site", contribution: "Contribution", content: bytes, file: Path | None) -> None:
@@ -100,10 +115,10 @@ def release(custody: "Custody", site: "Site", contribution: "Contribution", cont
     try:
         record(custody, site, contribution, content)
     except RefusalError as error:
-        raise _with_file(error, file) from error
+        raise with_file(error, file) from error
 
 
-def budget_line(custody: "Custody", site: "Site") -> str:
+def budget_line(custody: "Custody", site: "Holder") -> str:
     """What all that left of the data has cost, and the budget."""
     from mosaic_fl.client.budget import spending
 
@@ -116,7 +131,8 @@ def budget_line(custody: "Custody", site: "Site") -> str:
     return f"Left of these data so far: {spent.summary} ({most}; {custody.log})"
 
 
-def _with_file(error: RefusalError, file: Path | None) -> UsageError:
+def with_file(error: RefusalError, file: Path | None) -> UsageError:
+    """The refusal with the file of limits that it comes from."""
     if file is None:
         return UsageError(f"{error} (the default: --limits FILE has limits of your own)")
     return UsageError(f"{file}: {error}")

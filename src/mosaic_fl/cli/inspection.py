@@ -30,7 +30,7 @@ def inspect(
     *,
     pictures: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="at the site: a PNG of what it draws beside the nearest of --data; stays"),
+        typer.Option(metavar="FILE", help="write a PNG of what it draws beside the nearest of --data: private"),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="the site's own labelled data, for --pictures")] = None,
     reading: dict[str, Any],

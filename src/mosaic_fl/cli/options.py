@@ -23,7 +23,7 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE"
 # Numbers are texts here. They are parsed with the settings of a TOML file, so that both have the same error messages.
 Seed = Annotated[str | None, typer.Option(metavar="N", help="all randomness comes from it [0]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
-Epsilon = Annotated[str | None, typer.Option(metavar="X", help="differential privacy of all that leaves a site [none]")]
+Epsilon = Annotated[str | None, typer.Option(metavar="X", help="differential privacy of all that leaves [none]")]
 Delta = Annotated[str | None, typer.Option(metavar="X", help="δ beside --epsilon [1e-5]")]
 Moments = Annotated[str | None, typer.Option(metavar="NAME", help="encoder beside pictures, as gabor+strokes [none]")]
 Preset = Annotated[str | None, typer.Option(help="default, natural (photographs), encoder or paper")]

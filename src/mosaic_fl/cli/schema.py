@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mosaic_fl.cli.custody import LimitsFile, LogFile, custody_of_table
 from mosaic_fl.cli.options import Force, configure, words
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.cli.reading import reads_images
@@ -58,6 +59,8 @@ def schema(
         typer.Option("--public", metavar="NAME=LOW:HIGH", help="of --statistics: a public range, or NAME=WORD,…"),
     ] = None,
     sums: Annotated[bool, typer.Option("--sums", help="of --statistics: sums of numbers, for means")] = False,
+    limits: LimitsFile = None,
+    log: LogFile = None,
     merge: Annotated[bool, typer.Option("--merge", help="make the schema of all sites' statistics")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="write here instead of the screen")] = None,
     force: Force = False,
@@ -69,7 +72,8 @@ def schema(
     """
     for file in files:
         existing(file)
-    site = {"--client": client, "--epsilon": epsilon, "--public": public, "--sums": sums}
+    site = {"--client": client, "--epsilon": epsilon, "--public": public, "--sums": sums, "--limits": limits}
+    site["--log"] = log
     if merge:
         own = {f"--{name.removeprefix('data.').replace('_', '-')}": value for name, value in reading.items()}
         own |= {"--ignore": ignore, "--missing": missing, "--check": check, "--least-rows": least_rows}
@@ -103,7 +107,8 @@ def schema(
         if settings.image_columns:
             raise UsageError("statistics are of tables: leave out --image-column, and add the images to the schema")
         options = SiteOptions(settings.label_column, client, least, ignored, empty, public or [], epsilon, sums)
-        write_statistics(data, settings, options, out)
+        custody = custody_of_table(limits, log, data, out, private=epsilon is not None)
+        write_statistics(data, settings, options, out, custody, limits)
         return
     if out:
         require_toml(out)

@@ -1,13 +1,19 @@
 """`mosaic schema --statistics` at a site, and `mosaic schema --merge` of the files of all."""
 
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mosaic_fl.cli.custody import budget_line, with_file
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import RefusalError, UsageError
+
+if TYPE_CHECKING:
+    from mosaic_fl.client.custody import Custody
 
 SCHEMA = ".toml"  # the suffix of a schema of tables
 MOST = 30  # columns that are listed
@@ -31,24 +37,44 @@ class SiteOptions:
     sums: bool
 
 
-def write_statistics(data: Path, reading: ReadingConfig, options: SiteOptions, out: Path) -> None:
-    """Write the statistics of one site's table, and print what they tell."""
+def write_statistics(
+    data: Path, reading: ReadingConfig, options: SiteOptions, out: Path, custody: "Custody", limits: Path | None
+) -> None:
+    """Write the statistics of one site's table, and print what they tell; its `limits` may refuse them."""
+    from mosaic_fl.client.custody import STATISTICS, Thing
+    from mosaic_fl.data.table.noise import DELTA
     from mosaic_fl.data.table.public import public_of_options
     from mosaic_fl.data.table.reading import read_frames
     from mosaic_fl.data.table.survey import Survey, survey
     from mosaic_fl.data.tables import tell_idle
+    from mosaic_fl.exchange.privacy import Statement
+    from mosaic_fl.storage.files import write_atomic
 
     tell_idle(reading, str(data))
     public = public_of_options(options.public)
     how = Survey(options.client, options.least, options.ignore, options.missing, public, options.epsilon, options.sums)
-    told = survey(read_frames([data], str(data)), options.label, how)
-    told.save(out)
+    frame = read_frames([data], str(data))
+    private = options.epsilon is not None
+    statement = None if options.epsilon is None else Statement(options.epsilon, DELTA)
+    digest = ""
+    if data.is_file():
+        with data.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    table = Thing(data_digest=digest)
+    try:
+        custody.check_statistics(len(frame), options.least, private=private)
+        told = survey(frame, options.label, how)
+        content = told.to_bytes()
+        custody.release(table, STATISTICS, content, statement)
+    except RefusalError as error:
+        raise with_file(error, limits) from error
+    write_atomic(out, content)
     for line in told.lines(MOST):
         print(line, file=sys.stderr)
     if told.epsilon is not None:
         print(
             f"ε = {told.epsilon:g} and δ = {told.delta:g} in all: every count has noise. Each further file of these "
-            f"rows spends as much again\n{UNPROTECTED}",
+            f"rows spends as much again\n{budget_line(custody, table)}\n{UNPROTECTED}",
             file=sys.stderr,
         )
     print(f"{out}: {out.stat().st_size:,} bytes · client {told.client}")

@@ -108,7 +108,12 @@ def examine(site: Site, contribution: Contribution, config: Config, train: Train
     if how == "validation":
         if min(len(members), len(strangers)) < LEAST:
             return not_audited(f"fewer than {LEAST} samples are held back, or trained on", limit)
-        found = run_audit(contribution, members, without_twins(members, strangers), config, VALIDATION)
+        others = without_twins(members, strangers)
+        if len(others) < LEAST:
+            return not_audited(
+                f"of {len(strangers)} samples held back only {len(others)} are like none trained on", limit
+            )
+        found = run_audit(contribution, members, others, config, VALIDATION)
     else:
         parts = hold_out(site.data, 0.5, Stream(config.run.seed, "audit/halves", site.client))
         recipe = _recipe(contribution, config)

@@ -28,11 +28,13 @@ CONTRIBUTION = "contribution"
 ROUND = "round"
 JUDGEMENT = "judgement"
 ANSWER = "answer"
+STATISTICS = "statistics"
 BUDGETS: Mapping[str, str] = {
     CONTRIBUTION: "contributions",
     ROUND: "rounds",
     JUDGEMENT: "judged",
     ANSWER: "queries",
+    STATISTICS: "rounds",
 }
 SENT = "sent"
 BEHIND: Mapping[str, int] = {"moments": LEAST, "cart": 10, "marginals": 10, "exact_moments": 1, "mixtures": 1}
@@ -52,10 +54,10 @@ class Holder(Protocol):
 
 
 @dataclass(frozen=True)
-class ModelAlone:
-    """A model by its name or place, which answers queries."""
+class Thing:
+    """A model that answers queries, by its name or place, or a table that statistics are told of, by its digest."""
 
-    architecture: str
+    architecture: str = ""
     data_digest: str = ""
 
 
@@ -133,9 +135,29 @@ class Custody:
 
     def check_gate(self, kind: str) -> None:
         """Raise RefusalError for what no audit sees, where nothing else may leave; noise needs no audit."""
-        unseen = {ROUND: "a round sends", ANSWER: "a black box answers"}
+        unseen = {ROUND: "a round sends", ANSWER: "a black box answers", STATISTICS: "statistics tell"}
         if self.limits is not None and self.limits.gate == "refuse" and kind in unseen:
             raise RefusalError(f"limits.gate = refuse, and no audit sees what {unseen[kind]}")
+
+    def check_statistics(self, rows: int, least: int, *, private: bool) -> None:
+        """Raise RefusalError for statistics of a table of so many `rows` that the limits forbid.
+
+        `least` rows stand behind each value that is told, but where they are `private`: noise hides them.
+        """
+        limits = self.limits
+        if limits is None:
+            return
+        if rows < limits.least_samples:
+            raise RefusalError(f"the site has fewer samples than its limits.least_samples = {limits.least_samples}")
+        if private:
+            return
+        if limits.epsilon is not None:
+            raise RefusalError(
+                f"limits.epsilon = {limits.epsilon:g} is a budget, and these statistics have no noise: give --epsilon"
+            )
+        self.check_gate(STATISTICS)
+        if least < limits.min_cluster:
+            raise RefusalError(f"--least-rows {least} is below limits.min_cluster = {limits.min_cluster}")
 
     def check_sums(self) -> None:
         """Raise RefusalError for sums over bins and nodes, of which some are of single rows."""

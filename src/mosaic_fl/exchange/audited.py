@@ -5,7 +5,6 @@ from math import isfinite
 from typing import Any
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.storage import container
 
 MOST_TEXT = 200
 MOST_COUNT = 2**40
@@ -70,6 +69,8 @@ class Audited:
 
 def audit_in(content: bytes) -> Audited | None:
     """What the bytes of a site's own contribution say of their audit; None where they say nothing."""
+    from mosaic_fl.storage import container  # it imports torch, and the command reads this file first
+
     manifest, _ = container.unpack(content, "contribution", "its own contribution")
     return Audited.from_json(manifest["audit"]) if "audit" in manifest else None
 

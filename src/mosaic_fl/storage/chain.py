@@ -110,12 +110,11 @@ def _fault(content: Mapping[str, Any], before: Sequence[Entry]) -> str | None:
 def _content(line: bytes) -> dict[str, Any] | None:
     """The content of a line whose own hash is right; None for anything else."""
     try:
-        content = received_json.loads(line.decode())
-    except ValueError:
-        return None
-    match content:
-        case {"number": int(), "time": str(), "previous": str(), "hash": str(own)}:
-            return content if _hash(content) == own and _bytes(content) == line else None
+        match content := received_json.loads(line.decode()):
+            case {"number": int(), "time": str(), "previous": str(), "hash": str(own)}:
+                return content if _hash(content) == own and _bytes(content) == line else None
+    except ValueError:  # also for a number that JSON reads and does not write, as 1e999
+        pass
     return None
 
 

@@ -44,13 +44,15 @@ def decrypt(data: bytes, key: PrivateKey | None, source: str) -> bytes:
     import pyrage
 
     if data.find(_END_OF_HEADER, 0, MAX_HEADER) < 0:
-        raise UsageError(f"{source} is encrypted, but damaged or incomplete: ask its sender for it again")
+        raise UsageError(f"{source} is encrypted, but damaged or incomplete: ask its sender again")
     try:
         content: bytes = pyrage.decrypt(data, [pyrage.ssh.Identity.from_buffer(key.content)])
     except pyrage.DecryptError as error:
         if str(error) == STRANGER:
             mine = f"{key.source} ({key.public.fingerprint})"
             raise UsageError(f"{source} is encrypted for another key than {mine}") from error
-        message = f"{source} is encrypted, but damaged or incomplete ({error}): ask its sender for it again"
-        raise UsageError(message) from error
+        reason = " ".join(str(error).split())  # some of the library's words have two lines
+        raise UsageError(
+            f"{source} is encrypted, but damaged or incomplete ({reason}): ask its sender again"
+        ) from error
     return content
