@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mosaic_fl.client.choice import generator_steps
 from mosaic_fl.client.contribute import Site, common_start
 from mosaic_fl.config import Config
 from mosaic_fl.config.presets import PRESETS, preset_config
@@ -15,7 +14,6 @@ from mosaic_fl.domains.samples import Samples
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution, Prototypes
-from mosaic_fl.experts.training import steps_for
 from mosaic_fl.methods.mosaic import _warm_up
 from mosaic_fl.models import build
 from mosaic_fl.numerics.randomness import Stream
@@ -113,9 +111,3 @@ def test_clients_whose_weights_will_be_averaged_begin_from_one_model_by_files_as
         starts = _warm_up(clients, averaged, range(0), Journal()).starts
     for begin in starts.values():
         assert all(torch.equal(begin.state[name], tensor) for name, tensor in start.items())
-
-
-def test_the_guarded_preset_passes_over_few_samples_few_times():
-    config = preset_config("guarded")
-    assert steps_for(180, config.train) == 30  # three batches of 64 a pass, ten passes
-    assert generator_steps(config.generator, 180) == 75  # 25 passes

@@ -36,13 +36,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "models.student": "quadratic",
         "generator.family": "moments",
     },
-    # Grey images: few passes over the samples, so that audits tell less of them (docs/audit.md says what that costs).
-    "guarded": {
-        "train.augment": "shift",
-        "train.epochs": 10,
-        "train.min_steps": 20,
-        "generator.epochs": 25,
-    },
     # The reference recipe of arXiv 2505.19699. It does not give the number of fine-tuning rounds: that is ours.
     "paper": {
         "models.clients": ["resnet18"],
