@@ -109,7 +109,8 @@ def cell(out: Path, about: dict[str, Any], data: Dataset, *, gate: bool) -> dict
     if not row:
         members, _ = split(site, config)
         others = matched(members, data.subset(strangers), Stream(about["seed"], "benchmark/matched"))
-        found = audit(sent, members, others, about["seed"], basis="samples that the site never saw")
+        basis = "samples that the site never saw"
+        found = audit(sent, members, others, about["seed"], basis=basis, train=config.train)
         answers = sent.build_expert().log_probabilities(data.subset(test).samples)
         row = about | {"audit": found.to_json(), "bytes": len(sent.to_bytes()), "seconds_training": trained - start}
         row["accuracy"] = float((answers.argmax(1) == data.subset(test).labels).float().mean())

@@ -51,8 +51,9 @@ def audit_file(contribution: Contribution, data: Dataset, config: Config, holdou
 
 
 def run_audit(contribution: Contribution, members: Dataset, strangers: Dataset, config: Config, basis: str) -> Audit:
-    """The audit with the seed and the seconds of the settings."""
-    return audit(contribution, members, strangers, config.run.seed, seconds=config.audit.seconds, basis=basis)
+    """The audit with the seed, the seconds and the training of the settings."""
+    seconds = config.audit.seconds
+    return audit(contribution, members, strangers, config.run.seed, seconds=seconds, basis=basis, train=config.train)
 
 
 def _words(counts: list[int]) -> str:

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mosaic_fl.config import TrainConfig
 from mosaic_fl.domains.dataset import Dataset, pool
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.vector import Vector
@@ -30,6 +31,7 @@ DRAWING = 0.1  # of the seconds
 SEARCHING = 0.4
 MOST_SEARCHED = 500  # members, and as many strangers
 AT_ONCE = 2**24  # distances that exist at once
+DEFAULT = TrainConfig()
 
 Pair = tuple[Tensor, Tensor]
 """Scores of members (m,) and of strangers (n,); higher: more like a member."""
@@ -75,7 +77,8 @@ class Case:
     """A contribution, `members` that it was trained on, and `strangers` of the same distribution that it was not.
 
     `seconds` is roughly what one core may take for all attacks together. They turn it into numbers of draws and steps
-    by the estimated work of the networks, never by the clock, so findings do not depend on the machine.
+    by the estimated work of the networks, never by the clock, so findings do not depend on the machine. `train` are the
+    settings by which the expert was trained, as far as the attacker knows them.
     """
 
     contribution: Contribution
@@ -83,6 +86,7 @@ class Case:
     strangers: Dataset
     stream: Stream
     seconds: float
+    train: TrainConfig = DEFAULT
 
     @cached_property
     def everyone(self) -> Dataset:

@@ -2,7 +2,6 @@
 
 import torch
 
-from mosaic_fl.config import TrainConfig
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.experts.reading import rows_for
@@ -21,9 +20,9 @@ PASSES = 1.5  # of the estimated work that a step of training takes: the estimat
 def lira(case: Case) -> Pair | str:
     """The margin of the expert, less the mean margin of shadow models that were trained without the sample.
 
-    Shadow models learn in pairs, each of one half of all members and strangers. So each sample is left out by as many
-    of them, and members and strangers are calibrated alike. With so few of them one variance serves all samples, as
-    the paper advises, and a common one changes no rank.
+    Shadow models learn by the expert's own settings, up to `MOST_STEPS`, in pairs, each of one half of all members and
+    strangers. So each sample is left out by as many of them, and members and strangers are calibrated alike. With so
+    few of them one variance serves all samples, as the paper advises, and a common one changes no rank.
     """
     contribution = case.contribution
     name = contribution.architecture
@@ -33,7 +32,7 @@ def lira(case: Case) -> Pair | str:
         return f"models of the kind {name.split(':')[0]} are not trained anew here"
     inputs = contribution.inputs
     data = case.everyone
-    sizes = TrainConfig()
+    sizes = case.train
     steps = min(MOST_STEPS, steps_for(max(1, len(data) // 2), sizes))
     batch = min(sizes.batch_size, max(1, len(data) // 2))
     work = kind_of(name).outline(name, inputs).work
