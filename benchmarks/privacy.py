@@ -11,7 +11,6 @@ own gate, which has no strangers but its own samples, whether the contribution w
 """
 
 import argparse
-import ast
 import hashlib
 import json
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from mosaic_fl.cli.options import parse_settings
 from mosaic_fl.client.audit_gate import examine, trainer
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.config import Config
@@ -42,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(1)
     out = Path(words.out)
     out.mkdir(parents=True, exist_ok=True)
-    settings = dict(map(setting, words.set)) | (PURPOSE if words.purpose else {})
+    settings = parse_settings(words.set) | (PURPOSE if words.purpose else {})
     rows = list[dict[str, Any]]()
     for name, data in data_sets(words.sets.split(","), words.mnist):
         for samples in map(int, words.samples.split(",")):
@@ -65,15 +65,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--purpose", action="store_true", help="overfit on purpose")
     parser.add_argument("--out", default="benchmarks/out/privacy")
     return parser.parse_args()
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """`generator.steps=100` -> ("generator.steps", 100)."""
-    name, _, value = text.partition("=")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, {"true": True, "false": False}.get(value, value)
 
 
 def data_sets(names: list[str], mnist: str) -> list[tuple[str, Dataset]]:

@@ -6,13 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from mosaic_fl.client.contribute import Site, contribute
+from mosaic_fl.config import Config
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
+from mosaic_fl.experts.closed_form import moments_of_data
 from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.class_covariances import LEAST_RATIO, class_covariances, with_own
 from mosaic_fl.numerics.moments import Moments, discriminant, moments_of
 from mosaic_fl.numerics.noisy_sums import NoisySums, exact_sums, repaired
 from mosaic_fl.numerics.quadratic import quadratic
+from mosaic_fl.training.monitor import Recorder
 
 SHARED = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
 MANY = torch.tensor([10**9, 10**9])
@@ -111,3 +117,39 @@ def test_noisy_squares_of_classes_give_covariances_near_to_those_without_noise()
     assert own is not None
     assert own[1].diagonal().tolist() == pytest.approx([1.96, 1.0, 0.64], rel=0.15)
     assert own[0].diagonal().tolist() == pytest.approx([1.0, 1.0, 1.0], rel=0.15)
+
+
+def test_moments_of_no_vector_give_a_classifier_that_says_nothing() -> None:
+    moments = moments_of(torch.zeros(0, 5), torch.zeros(0, dtype=torch.int64), 3)
+    answers = logits(moments, torch.randn(4, 5, generator=torch.Generator().manual_seed(3)))
+    assert bool(answers.isfinite().all())
+    assert torch.allclose(answers, answers[:, :1].expand(-1, 3))
+
+
+def test_the_covariance_of_a_class_of_few_samples_does_not_leave_a_site() -> None:
+    rng = torch.Generator().manual_seed(4)
+    labels = torch.tensor([0] * 10 + [1] * 30)
+    vectors = torch.randn(40, 20, generator=rng) * torch.where(labels == 0, 0.5, 1.5)[:, None]
+    data = Dataset(
+        Samples({"vector": Vector(20)}, {"vector": vectors}), labels, Schema({"vector": Vector(20)}, ("a", "b"))
+    )
+    few = moments_of_data(data, 10, own=True, least_own=40).own
+    assert few is not None
+    assert torch.equal(few[0], few[1])
+    many = moments_of_data(data, 10, own=True, least_own=20).own
+    assert many is not None
+    assert torch.equal(many[0], few[0])
+    assert not torch.equal(many[1], few[1])
+
+
+def test_a_site_s_quadratic_model_shares_the_covariance_of_classes_of_few_samples() -> None:
+    """Of 20 numbers it takes 40 samples of a class: with 30 of each both classes have the same factors."""
+    rng = torch.Generator().manual_seed(5)
+    labels = torch.arange(60) % 2
+    vectors = torch.randn(60, 20, generator=rng) * torch.where(labels == 0, 0.5, 1.5)[:, None]
+    schema = Schema({"vector": Vector(20)}, ("a", "b"))
+    data = Dataset(Samples(schema.fields, {"vector": vectors}), labels, schema)
+    settings = Config().with_values({"data.validation": 0.0, "generator.family": "none"})
+    sent = contribute(Site(0, data, "quadratic"), settings, torch.device("cpu"), lambda stage: Recorder(stage, 0))
+    assert sent.architecture == "gaussian"
+    assert torch.equal(sent.expert["factors"][0].abs(), sent.expert["factors"][1].abs())

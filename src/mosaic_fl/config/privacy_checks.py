@@ -61,10 +61,10 @@ def require_epsilon(settings: Collection[str], privacy: PrivacyConfig) -> None:
 def require_positive(epsilon: object) -> None:
     """Raise UsageError for an ε of 0 or less that a user asks for: there is no noise that strong."""
     try:
-        value = float(epsilon)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        is_positive = not isinstance(epsilon, int | float | str) or float(epsilon) > 0
+    except ValueError:
         return  # the check of all settings tells it
-    if value <= 0:
+    if not is_positive:
         raise UsageError(
             f"--epsilon {epsilon}: ε is above 0, and 0 would take endless noise; leave it out, or say inf, for a run "
             "without privacy"

@@ -17,7 +17,7 @@ from mosaic_fl.experts.training import score
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.gaussian import has_covariances
 from mosaic_fl.models.registry import build, outline
-from mosaic_fl.numerics.class_covariances import with_own
+from mosaic_fl.numerics.class_covariances import LEAST_OWN, with_own
 from mosaic_fl.numerics.moments import LEAST, Moments, discriminant, moments_of, ridge
 from mosaic_fl.numerics.quadratic import quadratic
 from mosaic_fl.numerics.randomness import Stream
@@ -27,6 +27,7 @@ from mosaic_fl.training.monitor import Monitor
 NETWORK_NAME = "linear"
 QUADRATIC = "quadratic"
 LARGEST = 4096  # numbers of a sample: the scatter is their square
+SAMPLES_A_NUMBER = 2  # of a class whose covariance leaves a site
 STRENGTH = 0.1  # of the penalty of ridge, as a share of the mean variance
 
 
@@ -81,25 +82,27 @@ def _fit(
     """As `Fit`, in one pass: nothing of it is random.
 
     A class of fewer than `LEAST` samples is as one without any: its weights would tell its mean, which of one sample
-    is that sample.
+    is that sample. One of fewer than `SAMPLES_A_NUMBER` for each number of a sample has no covariance of its own: that
+    of few samples tells in which directions each of them lies.
     """
-    moments = moments_of_data(train, LEAST, own=name == QUADRATIC)
+    least_own = SAMPLES_A_NUMBER * prod(train.schema.shape)
+    moments = moments_of_data(train, LEAST, own=name == QUADRATIC, least_own=max(least_own, LEAST))
     expert.load_state_dict(dict(closed_form_state(name, train.schema, moments)))
     expert.eval()
     monitor.progress(1, 1)
     return score(expert, validation, device)
 
 
-def moments_of_data(data: Dataset, least: int = 1, *, own: bool = False) -> Moments:
+def moments_of_data(data: Dataset, least: int = 1, *, own: bool = False, least_own: int = LEAST_OWN) -> Moments:
     """The moments of samples of one field as networks take them, flattened; see `moments_of`.
 
-    With `own` each class of samples enough has a covariance, where classes share none: see `has_covariances`.
+    With `own` each class of `least_own` samples and more has a covariance, where `has_covariances` says so.
     """
     inputs = data.samples.inputs()
     assert isinstance(inputs, Tensor)
     vectors = inputs.flatten(1)
     moments = moments_of(vectors, data.labels, data.schema.num_classes, least=least)
-    return with_own(moments, vectors, data.labels) if own and has_covariances(data.schema) else moments
+    return with_own(moments, vectors, data.labels, least_own) if own and has_covariances(data.schema) else moments
 
 
 def _kind(name: str) -> ExpertKind:

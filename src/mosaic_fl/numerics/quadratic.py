@@ -29,5 +29,6 @@ def quadratic(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
     factors = vectors / values.sqrt()[:, None, :]
     shifts = torch.einsum("cd,cde->ce", means, factors)
     offsets = moments.counts.clamp(min=1).double().log() - values.log().sum(1) / 2
-    offsets = offsets - offsets[~absent].max()
-    return factors.float(), shifts.float(), torch.where(absent, FAR_BELOW, offsets).float()
+    offsets = torch.where(absent, -torch.inf, offsets)
+    offsets = offsets - offsets.max().clamp(min=FAR_BELOW)  # where no class has a vector all are as far below
+    return factors.float(), shifts.float(), offsets.clamp(min=FAR_BELOW).float()
