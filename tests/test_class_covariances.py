@@ -2,17 +2,21 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+import mosaic_fl
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
+from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.closed_form import moments_of_data
+from mosaic_fl.generators.moments import NoisyClassMoments, noisy_spec
 from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.class_covariances import LEAST_RATIO, class_covariances, with_own
 from mosaic_fl.numerics.moments import Moments, discriminant, moments_of
@@ -153,3 +157,21 @@ def test_a_site_s_quadratic_model_shares_the_covariance_of_classes_of_few_sample
     sent = contribute(Site(0, data, "quadratic"), settings, torch.device("cpu"), lambda stage: Recorder(stage, 0))
     assert sent.architecture == "gaussian"
     assert torch.equal(sent.expert["factors"][0].abs(), sent.expert["factors"][1].abs())
+
+
+@pytest.mark.parametrize(("label", "is_right"), [(1, True), (0, False)])
+def test_squares_of_one_class_may_be_no_larger_than_its_own_vectors(label: int, is_right: bool) -> None:
+    """Class 0 has 40 vectors of the length 1 at most, class 1 a million: a square of 500 is too large for the first."""
+    images = mosaic_fl.from_arrays(np.zeros((4, 8, 8), np.uint8), np.arange(4) % 2)
+    schema = Schema({"vector": Vector(3, "gabor:3", "", images.schema.kind)}, ("a", "b"))
+    generator = NoisyClassMoments(noisy_spec(schema), schema)
+    squares = torch.zeros(2, 3, 3, dtype=torch.float64)
+    squares[label, 0, 0] = 500.0
+    counts = torch.tensor([40.0, 1e6], dtype=torch.float64)
+    ones = torch.ones(3, dtype=torch.float64)
+    generator.tell_noisy(NoisySums(counts, torch.zeros(2, 3, dtype=torch.float64), squares, ones), 1.0)
+    if is_right:
+        generator.check()
+    else:
+        with pytest.raises(UsageError, match="squares larger"):
+            generator.check()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import mosaic_fl
 from command import fails, mosaic
+from hostile_states import changed
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.client.private import contribute_privately
 from mosaic_fl.config import Config
@@ -120,15 +121,6 @@ def test_a_run_with_epsilon_refuses_contributions_that_say_less() -> None:
         distill([open_one], config(), CPU, Journal())
     with pytest.raises(UsageError, match="ε = 2, δ = 1e-05, and this run asks for ε = 1"):
         distill([private(clouds())], config(privacy__epsilon=1.0), CPU, Journal())
-
-
-def changed(place: int, value: float) -> Callable[[Tensor], Tensor]:
-    def change(tensor: Tensor) -> Tensor:
-        copy = tensor.clone().flatten()
-        copy[place] = value
-        return copy.view(tensor.shape)
-
-    return change
 
 
 @pytest.mark.parametrize(
