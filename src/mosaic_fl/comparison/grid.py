@@ -201,8 +201,8 @@ class Grid:
         The preset has precedence over the method's own defaults, and the user's values over the preset. In a single
         round a client trains as in a one-shot method: to the end, and as `[train]` says if `rounds.optimiser` is auto.
         A method whose rounds are its own, of a small aggregator (FENS) or of boosting, keeps its number of rounds. One
-        that uses no client's model keeps the one that its card names. A quadratic student of a method that fuses follows
-        from moments alone: its clients have the linear form, since the quadratic one is many times as large.
+        that uses no client's model keeps the one that its card names. A quadratic student of a method that fuses
+        follows from moments alone: its clients have the linear form, since the quadratic one is many times as large.
         """
         mixed = cell.setting.architectures == "mixed"
         card = METHODS.get(cell.method)
