@@ -18,13 +18,16 @@ from mosaic_fl.cli.options import (
     Device,
     Epsilon,
     Force,
+    Keep,
     KeepStages,
     Moments,
     Resume,
     Seed,
     Settings,
+    Strict,
     configure,
     parse_settings,
+    trust_options,
 )
 from mosaic_fl.cli.places import regional, regional_seal, require_free
 from mosaic_fl.cli.reading import reads_images, tell_idle
@@ -194,6 +197,8 @@ def distill(
     encrypt_for: EncryptFor = None,
     seed: Seed = None,
     device: Device = None,
+    keep: Keep = None,
+    strict: Strict = None,
     settings: Settings = None,
     minutes: Minutes = None,
     keep_stages: KeepStages = False,
@@ -204,7 +209,7 @@ def distill(
 ) -> None:
     """At the server: contributions in, one global model out; no data is seen."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
-    options |= reading
+    options |= reading | trust_options(keep, strict)
     config = configure(config_file, options, settings)
     limit = positive(minutes)
     check_one_exchange(config)
@@ -230,6 +235,7 @@ def distill(
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import percent, seconds_line
+    from mosaic_fl.report.trust import trust_lines
     from mosaic_fl.runs.audits import audit_lines
     from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation, write_regional
     from mosaic_fl.runs.privacy import privacy_lines
@@ -259,8 +265,9 @@ def distill(
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*encoder_lines(result), *privacy_lines(result), *audit_lines(result), seconds_line(result["seconds"])):
+    for line in (*trust_lines(result), *encoder_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
+    print(seconds_line(result["seconds"]))
     print(f"Results: {out}/global_model.safetensors, result.json")
     if region is not None:
         size = write_regional(prepared, out, *region, seal)

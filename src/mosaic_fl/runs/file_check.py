@@ -8,7 +8,7 @@ from typing import Any
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.signers import Signers
-from mosaic_fl.server.plausibility import Doubt, doubts
+from mosaic_fl.server.trust.plausibility import Doubt, doubts
 from mosaic_fl.storage.container import MAX_FILE
 from mosaic_fl.storage.encryption import decrypt, is_encrypted
 from mosaic_fl.storage.files import read_bytes
