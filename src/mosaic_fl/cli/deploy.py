@@ -10,7 +10,18 @@ from rich.console import Console
 from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.keys import EncryptFor, SignersFolder, readers_of
-from mosaic_fl.cli.options import ConfigFile, Force, Keep, Preset, Resume, Settings, Strict, configure, trust_options
+from mosaic_fl.cli.options import (
+    Bundle,
+    ConfigFile,
+    Force,
+    Keep,
+    Preset,
+    Resume,
+    Settings,
+    Strict,
+    configure,
+    trust_options,
+)
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.data.places import existing
 from mosaic_fl.engines.flower.limits import MAX_ANSWER
@@ -66,6 +77,7 @@ def server(
     min_clients: Annotated[int | None, typer.Option(metavar="M", help="go on with these [more than half]")] = None,
     method: Annotated[str | None, typer.Option(help="mosaic, fedavg, …: see mosaic methods")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
+    bundle: Bundle = None,
     preset: Preset = None,
     keep: Keep = None,
     strict: Strict = None,
@@ -92,7 +104,7 @@ def server(
 ) -> None:
     """At the server: wait for the clients, run the method, write the one global model."""
     options = {"run.method": method, "models.student": student, "partition.clients": clients, **reading}
-    options |= trust_options(keep, strict)
+    options |= {"models.bundle": bundle} | trust_options(keep, strict)
     config = configure(file, options, settings, preset)
     if no_proxy:
         note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")

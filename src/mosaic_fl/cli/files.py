@@ -13,6 +13,7 @@ from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
 from mosaic_fl.cli.keys import EncryptFor, KeyFile, RunId, Sign, SignersFolder, key_in, seal_of, signers_of
 from mosaic_fl.cli.limits import fit, fit_run
 from mosaic_fl.cli.options import (
+    Bundle,
     ConfigFile,
     Delta,
     Device,
@@ -30,7 +31,7 @@ from mosaic_fl.cli.options import (
     trust_options,
 )
 from mosaic_fl.cli.places import regional, regional_seal, require_free
-from mosaic_fl.cli.reading import reads_images, tell_idle
+from mosaic_fl.cli.reading import number_or_names, reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.config.model_names import is_onnx_file, require_form
@@ -183,6 +184,7 @@ def distill(
     out: Annotated[Path, typer.Option(help="folder of the result")] = Path("global"),
     config_file: Annotated[Path | None, typer.Option("--config", help="settings as a TOML file")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
+    bundle: Bundle = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
     reading: dict[str, Any],
     as_contribution: Annotated[
@@ -209,7 +211,7 @@ def distill(
 ) -> None:
     """At the server: contributions in, one global model out; no data is seen."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
-    options |= reading | trust_options(keep, strict)
+    options |= reading | {"models.bundle": bundle} | trust_options(keep, strict)
     config = configure(config_file, options, settings)
     limit = positive(minutes)
     check_one_exchange(config)
@@ -272,23 +274,6 @@ def distill(
     if region is not None:
         size = write_regional(prepared, out, *region, seal)
         print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {count}{seal.words}")
-
-
-def number_or_names(text: str | None, file: Path | None = None) -> int | list[str] | None:
-    """`10` -> 10, `cat,dog` -> ["cat", "dog"], or the names in `file`; raises UsageError for fewer than two classes."""
-    if text is not None and file is not None:
-        raise UsageError(f"--classes {text} and --classes-file {file}: give one of them")
-    if file is not None:
-        from mosaic_fl.data.names import read_names
-
-        return read_names(file)
-    if text is None:
-        return None
-    number = int(text) if text.isdecimal() else None
-    names = [name.strip() for name in text.split(",")]
-    if (len(names) if number is None else number) < 2 or not all(names):
-        raise UsageError(f"--classes {text!r}: give the number of classes, two or more, or their names, as cat,dog,owl")
-    return names if number is None else number
 
 
 def trust_models(trusted: list[str] | None) -> None:
