@@ -11,7 +11,7 @@ QUARANTINED = "quarantined"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What follows for one client. `credit` by class is the part of its claimed samples that counts, 1.0 each or less.
+    """What follows for one client. `credit` is the part of its claimed samples that counts, by class, or one for all.
 
     `generator` says whether its generator is used. `model` and `samples` are the medians of how its model agrees with
     the others' samples, and their models with its samples, beyond chance, −1..1; None where nobody can tell.

@@ -89,7 +89,7 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
     return Verdict(
         client=contribution.client,
         state=state,
-        credit=tuple(round(float(part), 6) for part in (credit * 0 if state == QUARANTINED else credit)),
+        credit=_parts(credit * 0 if state == QUARANTINED else credit),
         generator=generator and state != QUARANTINED,
         model=None if agreement is None else _rounded(float(agreement.by_model[k])),
         samples=None if agreement is None else _rounded(float(agreement.by_samples[k])),
@@ -162,6 +162,12 @@ def _disputes(evidence: Evidence, judgement: Judgement, k: int) -> list[str]:
 def _alone(counts: Tensor, k: int) -> Tensor:
     """The classes (C,) that this client alone claims."""
     return (counts[k] > 0) & (counts.sum(0) == counts[k])
+
+
+def _parts(credit: Tensor) -> tuple[float, ...]:
+    """One number where all classes have the same."""
+    parts = [round(part, 6) for part in credit.tolist()]
+    return tuple(parts if len(set(parts)) > 1 else parts[:1])
 
 
 def _percent(value: float) -> str:
