@@ -151,6 +151,7 @@ def server(
 
 def _print(result: dict[str, Any], out: Path) -> None:
     """Print the figures of the run in the folder `out`."""
+    from mosaic_fl.encoders.statement import encoder_lines
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.quality import quality_lines
