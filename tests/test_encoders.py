@@ -167,6 +167,7 @@ def test_auto_suits_the_samples() -> None:
         ("gabor:0", DIGITS, r"after the colon is a number, 1\.\.256"),
         ("gabor:1e2", DIGITS, "after the colon is a number"),
         ("gabor:٣", DIGITS, "after the colon is a number"),
+        ("efficientnet-lite0:x+gabor", DIGITS, r"after the colon is a number, 32\.\.512"),
         ("efficientnet-lite0:9999", DIGITS, r"after the colon is a number, 32\.\.512"),
         ("encoding", DIGITS, "takes samples of the kind table, and these are 1×8×8 images"),
         ("gabor", SCHEMA.kind, "takes samples of the kind image, and these are rows of 4 columns"),
@@ -278,6 +279,14 @@ class TestEfficientNet:
         monkeypatch.setattr(efficientnet, "FILE", "ab" * 32)
         with pytest.raises(MosaicError, match="is not the file of weights that efficientnet-lite0 is made of"):
             make_encoder(LITE0, DIGITS)
+
+    def test_the_network_is_that_of_its_authors_package(self) -> None:
+        """Numbers of `efficientnet-lite-pytorch` 0.1.0, by which earlier versions of mosaic-fl made vectors."""
+        values = (torch.arange(1200) % 251).to(torch.uint8).view(1, 3, 20, 20)
+        (vector,) = make_encoder("efficientnet-lite0:33", Image((3, 20, 20))).vectors(values)  # an odd side
+        assert torch.allclose(vector[:3], torch.tensor([4.7434978, 3.4402180, 2.4097133]), atol=1e-4)
+        assert torch.allclose(vector[-2:], torch.tensor([1.6500300, -4.6352158]), atol=1e-4)
+        assert float(vector.norm()) == pytest.approx(141.28136, abs=1e-3)
 
     def test_a_picture_and_its_mirror_image_have_one_vector(self) -> None:
         values = pictures(3, DIGITS)

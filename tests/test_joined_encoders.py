@@ -71,6 +71,11 @@ def test_the_public_length_is_that_of_all_parts_together() -> None:
     assert torch.equal(own.vectors(pictures(3))[:, :64], make_encoder("gabor:64", DIGITS).vectors(pictures(3)))
 
 
+def test_the_public_length_of_a_received_name_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"after the colon is a number, 32\.\.512"):
+        clip_of(Vector(928, "efficientnet-lite0:x", "ab" * 32, DIGITS), 0.0)
+
+
 def test_it_decodes_as_the_part_that_can() -> None:
     values = pictures(20)
     alone = make_encoder("strokes", DIGITS)

@@ -7,13 +7,13 @@ from math import exp, log
 import numpy as np
 import pytest
 
-from mosaic_fl.data.federated_statistics import statistics
 from mosaic_fl.data.table import noise as noise_file
 from mosaic_fl.data.table.merging import merge
 from mosaic_fl.data.table.noise import DELTA, Noise
 from mosaic_fl.data.table.pooled import pool
 from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.errors import UsageError
+from mosaic_fl.table_statistics import statistics
 
 ROWS = {
     "age": [20 + i % 60 for i in range(2000)],

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import mosaic_fl
-from mosaic_fl.data.federated_statistics import merge_statistics, statistics
 from mosaic_fl.data.memory import from_table
 from mosaic_fl.data.table.draft import Draft, draft
 from mosaic_fl.data.table.merging import merge
@@ -20,6 +19,7 @@ from mosaic_fl.data.table.site_statistics import ColumnStatistics, Statistics
 from mosaic_fl.data.table.sketch import most_error
 from mosaic_fl.domains.table import Column
 from mosaic_fl.errors import UsageError
+from mosaic_fl.table_statistics import merge_statistics, statistics
 
 Columns = dict[str, list[Any]]
 LEAST = 5

@@ -1,13 +1,18 @@
 """Statistics of a table are a release, too: in the site's log, against its limits and its budget."""
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import mosaic_fl
 from command import fails, mosaic
+from mosaic_fl.errors import RefusalError, UsageError
 from mosaic_fl.storage.chain import read_chain
 from test_table_reading import write
 from test_table_statistics_files import ROWS, STATISTICS
+from vector_cases import clouds
 
 PUBLIC = [word for name in ("age=0:120", "weight=0:200", "stage=1:2", "outcome=no,yes") for word in ("--public", name)]
 
@@ -84,3 +89,30 @@ def test_without_noise_and_limits_there_is_a_log_where_one_is_named(
     assert "epsilon" not in read_chain(place / "log.jsonl").entries[0].values
     drafting = ["schema", str(place / "a.csv"), "--label-column", "outcome", "--log", str(place / "log.jsonl")]
     assert "a command without --statistics has no use for --log" in fails(capsys, *drafting)
+
+
+def test_statistics_and_contributions_of_python_share_one_budget(place: Path) -> None:
+    """ε of 1, then another 1 of other rows, as the log stands for the place; the third would be 3, above 2.5."""
+    rows = {"age": [31.0, 54.0] * 40, "stage": [1, 2] * 40}
+    labels = ["no", "yes"] * 40
+    own = {"limits": place / "own.toml", "log": place / "log.jsonl"}
+    noisy: dict[str, Any] = {"client": 0, "epsilon": 1, "public": {"age": (0, 120), "stage": (1, 2)}}
+    told = mosaic_fl.statistics(rows, labels, **noisy, **own)
+    (sent,) = read_chain(place / "log.jsonl").entries
+    assert (sent.values["kind"], sent.values["epsilon"]) == ("statistics", 1.0)
+    assert sent.values["content"] == hashlib.sha256(told.to_bytes()).hexdigest()
+    settings = {"privacy.epsilon": 1.0, "privacy.clip": 6.0}
+    mosaic_fl.contribute(clouds(), model="discriminant", client=0, settings=settings, **own)
+    with pytest.raises(RefusalError, match=r"limits\.epsilon = 2\.5"):
+        mosaic_fl.statistics({**rows, "age": [32.0, 54.0] * 40}, labels, **noisy, **own)
+    with pytest.raises(RefusalError, match=r"these statistics have no noise: give --epsilon"):
+        mosaic_fl.statistics(rows, labels, client=0, **own)
+    assert [entry.values["event"] for entry in read_chain(place / "log.jsonl").entries] == ["sent", "read", "sent"]
+    with pytest.raises(UsageError, match="give log= as well"):
+        mosaic_fl.statistics(rows, labels, client=0, limits=place / "own.toml")
+
+
+def test_without_limits_nothing_is_refused_and_the_log_is_written(place: Path) -> None:
+    mosaic_fl.statistics({"age": [31.0, 54.0] * 40}, ["no", "yes"] * 40, client=0, log=str(place / "log.jsonl"))
+    (sent,) = read_chain(place / "log.jsonl").entries
+    assert "epsilon" not in sent.values

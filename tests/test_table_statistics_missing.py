@@ -2,11 +2,11 @@
 
 import pytest
 
-from mosaic_fl.data.federated_statistics import statistics
 from mosaic_fl.data.table.merging import merge
 from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.data.table.site_statistics import Statistics
 from mosaic_fl.errors import UsageError
+from mosaic_fl.table_statistics import statistics
 
 CLASSES = ["ill", "well"] * 100
 

@@ -7,7 +7,6 @@ if TYPE_CHECKING:
     from mosaic_fl.api import Run, compare, contribute, distill, run
     from mosaic_fl.client.answering import answer
     from mosaic_fl.data.arrays import from_arrays, from_dataset
-    from mosaic_fl.data.federated_statistics import merge_statistics, statistics
     from mosaic_fl.data.memory import from_table
     from mosaic_fl.data.table.site_statistics import Statistics
     from mosaic_fl.domains.dataset import Dataset
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from mosaic_fl.experts.answers.function import BlackBox
     from mosaic_fl.models import trust
     from mosaic_fl.notes import Note
+    from mosaic_fl.table_statistics import merge_statistics, statistics
 
     __version__: str
 
@@ -75,8 +75,8 @@ _HOMES = {
     "from_arrays": "data.arrays",
     "from_dataset": "data.arrays",
     "from_table": "data.memory",
-    "merge_statistics": "data.federated_statistics",
-    "statistics": "data.federated_statistics",
+    "merge_statistics": "table_statistics",
+    "statistics": "table_statistics",
     "run": "api",
     "trust": "models",
 }

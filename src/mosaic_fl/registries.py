@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mosaic_fl.registry import Registry
 
 if TYPE_CHECKING:
+    from mosaic_fl.attacks.attack import Attack
     from mosaic_fl.data.partition import Partition
     from mosaic_fl.domains.kind import Kind
     from mosaic_fl.domains.schema import Schema
@@ -175,3 +176,43 @@ METHODS: "Registry[Card]" = Registry(
     },
 )
 """Methods, by the name that `run.method` takes, in the order of tables."""
+
+ATTACKS: "Registry[Attack]" = Registry(
+    "attack",
+    "mosaic_fl.attacks",
+    {
+        name: f"mosaic_fl.attacks.named:{name.upper()}"
+        for name in (
+            "label_flip",
+            "label_flip_inflated",
+            "label_flip_ninefold",
+            "label_flip_under",
+            "label_flip_claims",
+            "label_flip_pair",
+            "label_flip_rare",
+            "class_numbering",
+            "inflated",
+            "ninefold",
+            "constant",
+            "loud",
+            "expert_flip",
+            "generator_flip",
+            "generator_swap",
+            "generator_none",
+            "generator_blank",
+            "generator_noise",
+            "generator_collapsed",
+            "collusion",
+            "collusion_target",
+            "backdoor",
+            "copied",
+            "sybils",
+            "sybils_hidden",
+            "moments_scaled",
+            "moments_flip",
+            "model_replacement",
+            "reversed_update",
+        )
+    },
+)
+"""Attacks by clients in simulations, by the name before the colon in `label_flip:2`."""

@@ -10,7 +10,6 @@ from fuzz_reader import Reader, read_any, written
 from fuzz_sealed import mutate_file
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.federated_statistics import statistics
 from mosaic_fl.data.fields.schema_toml import schema_toml
 from mosaic_fl.data.schema_file import read_schema
 from mosaic_fl.data.sources import load_test
@@ -21,6 +20,7 @@ from mosaic_fl.data.table.reading import read_frame
 from mosaic_fl.data.table.site_statistics import Statistics
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Column, Table
+from mosaic_fl.table_statistics import statistics
 
 AGE = Column("age", "whole", low=0, high=100, knots=(0, 50, 100))
 DOSE = Column("dose", "numeric", low=0.5, high=2.5, knots=(0.5, 1, 2.5), missing=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.keys import EncryptFor, SignersFolder, readers_of
-from mosaic_fl.cli.options import Aggregate, ConfigFile, Force, Preset, Resume, Settings, configure
+from mosaic_fl.cli.options import Aggregate, Bundle, ConfigFile, Force, Preset, Resume, Settings, configure
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.data.places import existing
 from mosaic_fl.engines.flower.limits import MAX_ANSWER
@@ -67,6 +67,7 @@ def server(
     method: Annotated[str | None, typer.Option(help="mosaic, fedavg, …: see mosaic methods")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
     aggregate: Aggregate = None,
+    bundle: Bundle = None,
     preset: Preset = None,
     settings: Settings = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
@@ -90,13 +91,8 @@ def server(
     force: Force = False,
 ) -> None:
     """At the server: wait for the clients, run the method, write the one global model."""
-    options = {
-        "run.method": method,
-        "models.student": student,
-        "partition.clients": clients,
-        "rounds.aggregate": aggregate,
-    }
-    options |= reading
+    options = {"run.method": method, "models.student": student, "partition.clients": clients, **reading}
+    options |= {"models.bundle": bundle, "rounds.aggregate": aggregate}
     config = configure(file, options, settings, preset)
     if no_proxy:
         note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")

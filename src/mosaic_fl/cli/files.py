@@ -13,6 +13,7 @@ from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
 from mosaic_fl.cli.keys import EncryptFor, KeyFile, RunId, Sign, SignersFolder, key_in, seal_of, signers_of
 from mosaic_fl.cli.limits import fit, fit_run
 from mosaic_fl.cli.options import (
+    Bundle,
     ConfigFile,
     Delta,
     Device,
@@ -180,6 +181,7 @@ def distill(
     out: Annotated[Path, typer.Option(help="folder of the result")] = Path("global"),
     config_file: Annotated[Path | None, typer.Option("--config", help="settings as a TOML file")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
+    bundle: Bundle = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
     reading: dict[str, Any],
     as_contribution: Annotated[
@@ -204,7 +206,7 @@ def distill(
 ) -> None:
     """At the server: contributions in, one global model out; no data is seen."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
-    options |= reading
+    options |= reading | {"models.bundle": bundle}
     config = configure(config_file, options, settings)
     limit = positive(minutes)
     check_one_exchange(config)

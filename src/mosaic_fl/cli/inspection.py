@@ -1,4 +1,4 @@
-"""`mosaic inspect`: what a contribution's file holds, in words, before it leaves or after it has come."""
+"""`mosaic inspect`: what the file of a contribution or a global model holds, in words."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ PRIVATE = "PRIVATE: real samples are in this picture. It must not leave the site
 
 @reads_images()
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a contribution, as of mosaic contribute")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a contribution; or a global model, or a run's folder")],
     *,
     pictures: Annotated[
         Path | None,
@@ -38,21 +38,29 @@ def inspect(
     key: KeyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
 ) -> None:
-    """What is in a contribution, of how many samples, with which protection, and what it could reveal."""
-    require_file(file)
+    """What is in a contribution, how it is protected, and what it could reveal; or what is in a global model."""
+    if not file.is_dir():
+        require_file(file)
     config = _reading(file, pictures, data, reading)
     private_key = key_in(key)
     trust_models(trusted)
-    from mosaic_fl.report.inspection import inspection_lines
+    from mosaic_fl.report.inspection import inspection_lines, model_lines
     from mosaic_fl.runs.inspection import inspect as inspect_file
+    from mosaic_fl.runs.model_inspection import ModelInspection
 
     inspection = inspect_file(file, private_key)
-    if pictures is not None and data is not None:
-        _draw(inspection.contribution, file, data, config, pictures)
+    if isinstance(inspection, ModelInspection):
+        if pictures is not None:
+            raise UsageError(f"{inspection.file} is a global model, which draws nothing: leave out --pictures")
+        lines = model_lines(inspection)
+    else:
+        if pictures is not None and data is not None:
+            _draw(inspection.contribution, file, data, config, pictures)
+        lines = inspection_lines(inspection)
     if as_json:
         print(json.dumps(inspection.to_json(), indent=2))
         return
-    print(*inspection_lines(inspection), sep="\n")
+    print(*lines, sep="\n")
 
 
 def _reading(file: Path, pictures: Path | None, data: Path | None, reading: dict[str, Any]) -> Config:

@@ -30,6 +30,7 @@ Aggregate = Annotated[
     str | None,
     typer.Option(metavar="RULE", help="of rounds: median, trimmed, krum, geometric_median stand liars [mean]"),
 ]
+Bundle = Annotated[bool | None, typer.Option("--bundle", help="the model's file holds its public encoder, too")]
 Preset = Annotated[str | None, typer.Option(help="default, natural (photographs), encoder or paper")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
 KeepStages = Annotated[bool, typer.Option("--keep-stages", help="leave stages/ there")]

@@ -40,7 +40,8 @@ def predict(
     if not model.is_dir():
         require_file(model)
     existing(data)
-    from mosaic_fl.exchange.global_model import GlobalModel, model_file
+    from mosaic_fl.exchange.global_model import GlobalModel
+    from mosaic_fl.exchange.model_file import model_file
     from mosaic_fl.numerics.devices import find_device
     from mosaic_fl.runs.any_predicting import predict_any
     from mosaic_fl.runs.prediction_files import WRITERS, Table, choose_format

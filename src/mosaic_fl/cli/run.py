@@ -9,6 +9,7 @@ from rich.console import Console
 from mosaic_fl.cli.forecasting import DryRun, Minutes, positive
 from mosaic_fl.cli.options import (
     Aggregate,
+    Bundle,
     ConfigFile,
     Device,
     Epsilon,
@@ -61,6 +62,7 @@ def run(
     ignore: Ignore = None,
     models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,random_forest")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
+    bundle: Bundle = None,
     generator: Annotated[
         str | None,
         typer.Option(help="auto, cvae, flow, cart, moments, …, none"),
@@ -97,6 +99,7 @@ def run(
         **table_options(split_column, schema, ignore),
         "models.clients": names(models),
         "models.student": student,
+        "models.bundle": bundle,
         "generator.family": generator,
         "moments.encoder": moments,
         "distill.prior": prior,

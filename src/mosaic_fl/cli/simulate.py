@@ -110,6 +110,7 @@ def _without_effect(config: Config) -> dict[str, str]:
     # name: (value, whether the method uses it)
     settings = {
         "models.student": (config.models.student, student_effective),
+        "models.bundle": (config.models.bundle, card.serves == ONE_MODEL),
         "generator.family": (generator, bool(card.transfer) or card.vectors),
         "distill.prior": (prior, card.transfer == SAMPLES_OR_PRIOR),
         "rounds.warm_up": (config.rounds.warm_up, card.fuses or card.rounds or "rounds.warm_up" in card.defaults),

@@ -41,31 +41,25 @@ def write_statistics(
     data: Path, reading: ReadingConfig, options: SiteOptions, out: Path, custody: "Custody", limits: Path | None
 ) -> None:
     """Write the statistics of one site's table, and print what they tell; its `limits` may refuse them."""
-    from mosaic_fl.client.custody import STATISTICS, Thing
-    from mosaic_fl.data.table.noise import DELTA
+    from mosaic_fl.client.custody import Thing
+    from mosaic_fl.client.survey import told_of
     from mosaic_fl.data.table.public import public_of_options
     from mosaic_fl.data.table.reading import read_frames
-    from mosaic_fl.data.table.survey import Survey, survey
+    from mosaic_fl.data.table.survey import Survey
     from mosaic_fl.data.tables import tell_idle
-    from mosaic_fl.exchange.privacy import Statement
     from mosaic_fl.storage.files import write_atomic
 
     tell_idle(reading, str(data))
     public = public_of_options(options.public)
     how = Survey(options.client, options.least, options.ignore, options.missing, public, options.epsilon, options.sums)
     frame = read_frames([data], str(data))
-    private = options.epsilon is not None
-    statement = None if options.epsilon is None else Statement(options.epsilon, DELTA)
     digest = ""
     if data.is_file():
         with data.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     table = Thing(data_digest=digest)
     try:
-        custody.check_statistics(len(frame), options.least, private=private)
-        told = survey(frame, options.label, how)
-        content = told.to_bytes()
-        custody.release(table, STATISTICS, content, statement)
+        told, content = told_of(frame, options.label, how, custody, table)
     except RefusalError as error:
         raise with_file(error, limits) from error
     write_atomic(out, content)

@@ -19,7 +19,8 @@ from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.exchange.global_model import GlobalModel, model_file
+from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.exchange.model_file import model_file
 from mosaic_fl.exchange.query import Answer, Query
 from mosaic_fl.experts.answers.form import AUTO, LABELS, LOGITS, Answers, answers_of
 from mosaic_fl.experts.answers.function import BlackBox

@@ -18,6 +18,8 @@ CENTRALISED = "centralised"
 """The student trained on the pooled data: a reference line, not a federated method."""
 ROUNDS = ("rounds.warm_up", "rounds.steps")
 CLIENT_MODELS = "models.clients"
+LINEAR = "discriminant"
+QUADRATIC = "quadratic"
 Architectures = Literal["equal", "mixed"]
 AXES = {
     "run.method": "methods",
@@ -199,12 +201,14 @@ class Grid:
         The preset has precedence over the method's own defaults, and the user's values over the preset. In a single
         round a client trains as in a one-shot method: to the end, and as `[train]` says if `rounds.optimiser` is auto.
         A method whose rounds are its own, of a small aggregator (FENS) or of boosting, keeps its number of rounds. One
-        that uses no client's model keeps the one that its card names.
+        that uses no client's model keeps the one that its card names. A quadratic student of a method that fuses
+        follows from moments alone: its clients have the linear form, since the quadratic one is many times as large.
         """
         mixed = cell.setting.architectures == "mixed"
         card = METHODS.get(cell.method)
         own = card.defaults.get(CLIENT_MODELS) if card else None
-        names = {CLIENT_MODELS: own or (list(models) if mixed else [student]), "models.student": student}
+        equal = LINEAR if card and card.fuses and student == QUADRATIC else student
+        names = {CLIENT_MODELS: own or (list(models) if mixed else [equal]), "models.student": student}
         return self._config(cell.setting, cell.method, cell.rounds).with_values(names)
 
     def _scaled(self, config: Config) -> Config:

@@ -92,6 +92,7 @@ class ModelsConfig(ReadSection):
 
     clients: tuple[str, ...] = Field((), description="given to clients in turn; empty: a mix that suits the data")
     student: str = Field("", description="the global model; empty: one that suits the data")
+    bundle: bool = Field(False, description="the global model's file holds its public encoder: docs/encoders.md")
     ratios: tuple[float, ...] = Field(
         (1.0, 0.5, 0.25, 0.125, 0.0625), description="width of each client's sub-model in turn (heterofl, fedrolex)"
     )

@@ -16,6 +16,7 @@ from torch import Tensor
 from mosaic_fl.config import Config
 from mosaic_fl.config.toml import from_toml
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.encoders.bundle import Bundle
 from mosaic_fl.encoders.reading import load_test
 from mosaic_fl.encoders.statement import encoder_figures
 from mosaic_fl.engines.flower.exchange import Exchange
@@ -34,6 +35,7 @@ from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
+from mosaic_fl.runs.bundling import as_filed, check_bundle
 from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.privacy import asked_privacy
@@ -138,16 +140,20 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     federation = FlowerFederation(exchange, config, journal)
     federation.open()
     config = _with_architectures(config, federation)
+    check_bundle(config, federation.schema)
     test = load_test(deployment.test, federation.schema, config.data, device) if deployment.test else None
     torch.set_num_threads(config.run.threads)
     outcome = METHODS[config.run.method].run(federation, config, device, journal)
     confusions = dict[int, Tensor]()
+    bundle: Bundle = {}
     if outcome.model is not None:
-        write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
-        confusions = federation.deliver(outcome.model)
+        filed = as_filed(outcome.model, config)
+        bundle = filed.bundle
+        write_atomic(folder / "global_model.safetensors", filed.to_bytes())
+        confusions = federation.deliver(outcome.model)  # sites have the encoder
     metrics = _measure(outcome, test, list(confusions.values()), device)
     metrics |= benefit(metrics, federation.alone, confusions, len(federation.architectures))
-    metrics |= encoder_figures(federation.schema)
+    metrics |= encoder_figures(federation.schema, bundle)
     metrics |= asked_privacy(config, len(federation.architectures)) | stated_audits(federation.audits)
     federation.close()
     conclude(_result(config, federation, outcome, metrics, watch), journal)

@@ -51,5 +51,6 @@ def length_of(name: str) -> float | None:
     if head == strokes.NAME:
         return STROKES_LENGTH
     if head == efficientnet.NAME:
-        return PHOTOGRAPH_SHARE * PHOTOGRAPH_LENGTH / math.sqrt(int(argument or efficientnet.PIXELS))
+        pixels = number_after(argument, efficientnet.NAME, efficientnet.PIXELS, efficientnet.SIDES)
+        return PHOTOGRAPH_SHARE * PHOTOGRAPH_LENGTH / math.sqrt(pixels)
     return None

@@ -14,3 +14,9 @@ def encoded_kind(schema: Schema) -> Kind | None:
 def raw_schema(schema: Schema, of: Kind) -> Schema:
     """The schema of the values that are encoded."""
     return Schema({of.name: of}, schema.classes)
+
+
+def space_of(schema: Schema) -> Vector | None:
+    """The kind of the vectors that samples of a schema are; None for samples of other or of several fields."""
+    kind = next(iter(schema.fields.values()))
+    return kind if len(schema.fields) == 1 and isinstance(kind, Vector) else None

@@ -1,6 +1,6 @@
 """What a public encoder is: a name, a digest, and a frozen map from values at rest to vectors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from mosaic_fl.errors import UsageError
 
 Encode = Callable[[Tensor, torch.device], Tensor]
 Decode = Callable[[Tensor], Tensor]
+Contents = Callable[[], Mapping[str, bytes]]
 
 
 def deaf(count: int) -> None:
@@ -25,6 +26,7 @@ class Encoder:
     `network` maps `batch` values at rest (batch, …) to float32 (batch, `size`), on the device that it is given.
     `digest` is a SHA-256 in hexadecimal of all that decides the vectors: weights, version and settings. `trained_on`
     says in words what it has learnt from. `decode`, where there is one, maps float32 (n, `size`) to values at rest.
+    `contents`, where there is one, gives the bytes by which each of its parts is made elsewhere, by the part's name.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Encoder:
     network: Encode
     batch: int = 64
     decode: Decode | None = None
+    contents: Contents | None = None
 
     @property
     def kind(self) -> Vector:

@@ -13,11 +13,11 @@ from functools import lru_cache, partial
 from importlib.resources import files
 
 import torch
-from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional as F
 
 from mosaic_fl.domains.kind import Kind
+from mosaic_fl.encoders.carried import Carried, tensors_in
 from mosaic_fl.encoders.digests import digest_of
 from mosaic_fl.encoders.encoder import Encoder
 from mosaic_fl.encoders.family import EncoderFamily
@@ -35,6 +35,8 @@ POOL = 0.5  # spread of a pool, in distances between places
 POWER = 0.3
 FLOOR = 0.02  # added to the energy that a picture is divided by, so that noise stays small
 BATCH = 64
+ENERGIES = 768
+SHAPES = {"centre": (ENERGIES,), "basis": (ENERGIES, MOST)}  # of the tensors in its file
 TRAINED_ON = "nothing: fixed filters, and the principal components of procedural drawings"
 
 
@@ -52,10 +54,25 @@ SCALES = (Scale(5.0, 1.9, 9), Scale(10.0, 3.5, 15))
 
 def make(argument: str, kind: Kind) -> Encoder:
     """The encoder of images of a kind by `argument` components; raises UsageError for another number."""
-    size = number_after(argument, NAME, SIZE, (1, MOST))
+    return _of_content(argument, kind, _content())
+
+
+def _of_content(argument: str, kind: Kind, content: bytes) -> Encoder:
+    size = _size(argument)
     require_pictures(NAME, kind)
     name = NAME if size == SIZE else f"{NAME}:{size}"
-    return Encoder(name, digest_of(name, VERSION, _content()), size, kind, TRAINED_ON, partial(_encode, size), BATCH)
+    digest = _digest(argument, kind, content)
+    encode = partial(_encode, size, content)
+    return Encoder(name, digest, size, kind, TRAINED_ON, encode, BATCH, contents=lambda: {name: content})
+
+
+def _size(argument: str) -> int:
+    return number_after(argument, NAME, SIZE, (1, MOST))
+
+
+def _digest(argument: str, kind: Kind, content: bytes) -> str:
+    size = _size(argument)
+    return digest_of(NAME if size == SIZE else f"{NAME}:{size}", VERSION, content)
 
 
 def energies(values: Tensor) -> Tensor:
@@ -72,8 +89,8 @@ def energies(values: Tensor) -> Tensor:
     return torch.cat(parts, 1).pow(POWER)
 
 
-def _encode(size: int, values: Tensor, device: torch.device) -> Tensor:
-    centre, basis = _components()
+def _encode(size: int, content: bytes, values: Tensor, device: torch.device) -> Tensor:
+    centre, basis = _components(content)
     return (energies(values.to(device)) - centre.to(device)) @ basis[:, :size].to(device)
 
 
@@ -108,11 +125,11 @@ def _content() -> bytes:
     return (files("mosaic_fl.encoders") / FILE).read_bytes()
 
 
-@lru_cache(maxsize=1)
-def _components() -> tuple[Tensor, Tensor]:
-    """The centre (768,) and the components (768, MOST)."""
-    tensors = load(_content())
-    return tensors["centre"].float(), tensors["basis"].float()
+@lru_cache(maxsize=2)
+def _components(content: bytes) -> tuple[Tensor, Tensor]:
+    """The centre (768,) and the components (768, MOST); raises UsageError for anything else, which may be received."""
+    tensors = tensors_in(NAME, content, SHAPES)
+    return tensors["centre"], tensors["basis"]
 
 
-GABOR = EncoderFamily(make, frozenset({"image"}), TRAINED_ON)
+GABOR = EncoderFamily(make, frozenset({"image"}), TRAINED_ON, carried=Carried(_digest, _of_content))

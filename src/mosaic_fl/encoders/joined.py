@@ -12,7 +12,7 @@ from torch import Tensor
 from mosaic_fl.config.encoder_names import AND
 from mosaic_fl.encoders.clipping import length_of
 from mosaic_fl.encoders.digests import digest_of
-from mosaic_fl.encoders.encoder import Decode, Encode, Encoder
+from mosaic_fl.encoders.encoder import Contents, Decode, Encode, Encoder
 from mosaic_fl.errors import UsageError
 
 NAME = "joined"
@@ -31,12 +31,26 @@ def join(parts: Sequence[Encoder]) -> Encoder:
     if twice := next((part for part in names if names.count(part) > 1), ""):
         raise UsageError(f"encoder {name} has {twice} twice: leave one out")
     scales = _scales(names)
-    digest = digest_of(NAME, VERSION, *(part.digest for part in parts), *map(repr, scales))
+    digest = joined_digest(names, [part.digest for part in parts])
     told = "; ".join(f"{part.name}: {part.trained_on}" for part in parts)
     size = sum(part.size for part in parts)
     # Of these many values each part makes batches of its own size.
     batch = math.lcm(*(part.batch for part in parts))
-    return Encoder(name, digest, size, parts[0].of, told, _encode(parts, scales), batch, _decode(parts, scales))
+    encode = _encode(parts, scales)
+    return Encoder(name, digest, size, parts[0].of, told, encode, batch, _decode(parts, scales), _contents(parts))
+
+
+def joined_digest(names: Sequence[str], digests: Sequence[str]) -> str:
+    """The digest of the encoder that joins those of these names and digests."""
+    return digest_of(NAME, VERSION, *digests, *map(repr, _scales(names)))
+
+
+def _contents(parts: Sequence[Encoder]) -> Contents | None:
+    """The contents of all parts; None where a part has none."""
+    every = [part.contents for part in parts if part.contents is not None]
+    if len(every) < len(parts):
+        return None
+    return lambda: {name: content for contents in every for name, content in contents().items()}
 
 
 def _scales(names: Sequence[str]) -> list[float]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.encoders.carried import Carried
 from mosaic_fl.encoders.digests import digest_of
 from mosaic_fl.encoders.encoder import Encode, Encoder
 from mosaic_fl.encoders.family import NOT_TOLD, EncoderFamily
@@ -26,8 +27,10 @@ SHORT = 12  # characters of the hash in its name
 
 def make(path: str, kind: Kind) -> Encoder:
     """The encoder of a file. Raises UsageError where the model is refused, or gives no vectors of these values."""
-    content = read_bytes(Path(path), MAX_BYTES)
-    source = f"encoder {path}"
+    return _of_content(f"encoder {path}", kind, read_bytes(Path(path), MAX_BYTES))
+
+
+def _of_content(source: str, kind: Kind, content: bytes) -> Encoder:
     schema = Schema({kind.name: kind}, CLASSES)
     try:
         model = model_of(content)
@@ -38,9 +41,19 @@ def make(path: str, kind: Kind) -> Encoder:
     if outputs.ndim != 2 or outputs.dtype != np.float32:
         raise UsageError(f"{source} gives {outputs.dtype} {outputs.shape} for {BATCH} samples, not float32 (n, size)")
     name = f"onnx:{sha256(content)[:SHORT]}"
-    digest = digest_of("onnx", content)
+    digest = _digest("", kind, content)
     encode = _encode(model, layout, kind, source)
-    return Encoder(name, digest, outputs.shape[1], kind, NOT_TOLD, encode, BATCH)
+    size = outputs.shape[1]
+    return Encoder(name, digest, size, kind, NOT_TOLD, encode, BATCH, contents=lambda: {name: content})
+
+
+def _digest(argument: str, kind: Kind, content: bytes) -> str:
+    return digest_of("onnx", content)
+
+
+def _carried(argument: str, kind: Kind, content: bytes) -> Encoder:
+    """The encoder of a model in a global model's file; the model runs in its own process, as a received expert does."""
+    return _of_content("the model's encoder", kind, content)
 
 
 def _encode(model: Model, layout: Layout, kind: Kind, source: str) -> Encode:
@@ -57,4 +70,4 @@ def _outputs(model: Model, layout: Layout, kind: Kind, values: Tensor) -> Any:
     return model.run(layout.batch(Samples({kind.name: kind}, {kind.name: values})))
 
 
-ONNX_FILE = EncoderFamily(make, frozenset({"image", "table"}), received=False)
+ONNX_FILE = EncoderFamily(make, frozenset({"image", "table"}), received=False, carried=Carried(_digest, _carried))

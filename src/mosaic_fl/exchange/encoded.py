@@ -9,6 +9,7 @@ from torch import Tensor
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
+from mosaic_fl.encoders.bundle import encoder_in
 from mosaic_fl.encoders.encoded import encoded_kind, raw_schema
 from mosaic_fl.encoders.encoder import Encoder
 from mosaic_fl.encoders.encoding import encode_samples
@@ -48,11 +49,13 @@ class EncodedExpert:
 def encoded(model: "GlobalModel", own: str = "") -> EncodedModel | None:
     """The model behind the encoder of its vectors; None for a model of other samples, or of vectors of no encoder.
 
-    `own` is the encoder that this machine's user names. Raises UsageError where it must be named, or differs.
+    `own` is the encoder that this machine's user names; without one it is that in the model's file, where one is, else
+    the one that is built in. Raises UsageError where it must be named, or differs.
     """
     of = encoded_kind(model.schema)
     if of is None:
         return None
     kind = model.schema.kind
     assert isinstance(kind, Vector)
-    return EncodedModel(model, encoder_of(kind, own), raw_schema(model.schema, of))
+    encoder = encoder_in(kind, model.bundle) if model.bundle and not own else encoder_of(kind, own)
+    return EncodedModel(model, encoder, raw_schema(model.schema, of))

@@ -1,8 +1,7 @@
 """The global model: its weights as a value and as a file, its predictions, and their evaluation."""
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,13 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.encoders.encoded import encoded_kind
+from mosaic_fl.encoders.bundle import Bundle, bundle_of, require_bundle
+from mosaic_fl.encoders.encoded import encoded_kind, space_of
 from mosaic_fl.encoders.encoding import encode_samples
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.bundled import BUNDLE, packed, unpacked
 from mosaic_fl.exchange.encoded import encoded
+from mosaic_fl.exchange.model_file import FILE, model_file
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
@@ -32,10 +34,9 @@ from mosaic_fl.models.network import load_network
 from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.storage import container
-from mosaic_fl.storage.files import read_bytes, require_path, write_atomic
+from mosaic_fl.storage.files import write_atomic
 
 KIND = "global model"
-FILE = "global_model.safetensors"  # its name in the folder of a run
 
 ROWS: dict[str, Callable[[Any, Schema], Tensor]] = {"table": values_of, "vector": vectors_of}
 """How a user's arrays become values at rest, by the kind of samples that are no images."""
@@ -69,7 +70,7 @@ class Evaluation:
 
 @dataclass(frozen=True, repr=False)
 class GlobalModel:
-    """A classifier's architecture, schema and weights.
+    """A classifier's architecture, schema and weights, and where it is bundled those of its public encoder.
 
     `images` in its methods are as in `contribute`: arrays or tensors (n, h, w), (n, channels, h, w) or
     (n, h, w, channels), uint8 or numbers in `value_range`, the (black, white) values; or one image without n; or rows
@@ -81,11 +82,22 @@ class GlobalModel:
     architecture: str
     schema: Schema
     state: dict[str, Tensor]
+    bundle: Bundle = field(default_factory=dict)
 
     def __repr__(self) -> str:
         weights = sum(tensor.numel() for tensor in self.state.values() if tensor.is_floating_point())
         size = f"{weights:,} weights" if weights else f"{sum(t.nbytes for t in self.state.values()):,} bytes"
-        return f"GlobalModel({self.architecture!r}, {self.schema.summary}, {size})"
+        beside = ", with its encoder" if self.bundle else ""
+        return f"GlobalModel({self.architecture!r}, {self.schema.summary}, {size}{beside})"
+
+    def bundled(self, encoder: str = "") -> "GlobalModel":
+        """This model with its public encoder, so that its file alone predicts from what the encoder takes.
+
+        `encoder` is the one that this machine's user names, where a received name makes none. A model of other samples
+        is returned as it is. Raises UsageError for vectors of no encoder, and for an encoder that is code.
+        """
+        kind = space_of(self.schema)
+        return self if kind is None else replace(self, bundle=bundle_of(kind, encoder))
 
     def module(self) -> Classifier:
         """The classifier in eval mode on the CPU: float32 (n, channels, height, width) in −1..1 -> logits (n, C).
@@ -192,7 +204,9 @@ class GlobalModel:
 
     def to_bytes(self) -> bytes:
         """The file format: see `container`."""
-        return container.pack(KIND, {"architecture": self.architecture, "schema": self.schema.to_json()}, self.state)
+        contents, tensors = packed(self.bundle)
+        about = {"architecture": self.architecture, "schema": self.schema.to_json(), **contents}
+        return container.pack(KIND, about, self.state | tensors)
 
     def save(self, path: Path | str, *, overwrite: bool = False) -> None:
         """Write `to_bytes` to the file `path`, whole or not at all.
@@ -218,11 +232,14 @@ class GlobalModel:
 
         Raises UsageError where they are not a global model, or its weights do not fit.
         """
-        manifest, state = container.unpack(data, KIND, source)
+        manifest, tensors = container.unpack(data, KIND, source)
         match manifest:
             case {"architecture": str(architecture), "schema": schema}:
                 try:
-                    model = cls(architecture, Schema.from_json(schema), state)
+                    bundle, state = unpacked(manifest, tensors)
+                    model = cls(architecture, Schema.from_json(schema), state, bundle)
+                    if BUNDLE in manifest:
+                        require_bundle(space_of(model.schema), bundle)
                     if kind_of(architecture) is NETWORK:
                         require_fit(lambda: build(architecture, model.schema), state, "global model")
                     else:
@@ -246,32 +263,6 @@ def _require_fields(samples: Mapping[str, Kind], inputs: Mapping[str, Kind]) -> 
             raise UsageError(f"samples are {own.summary}, but the model takes {kind.summary}")
         if own != kind and kind.name != "image":
             raise UsageError(f"samples have {own.difference(kind)} as the model takes them: read them by its schema")
-
-
-def model_file(path: Path) -> Path:
-    """The file `path`, or the global model in the run's folder `path`; raises UsageError where a folder has none."""
-    require_path(path)
-    if not path.is_dir():
-        return path
-    if (path / FILE).exists():
-        return path / FILE
-    raise UsageError(f"{path} {_absence(path)}")
-
-
-def _absence(folder: Path) -> str:
-    """The reason why a folder has no global model, from the files of a run in it."""
-    try:
-        result = json.loads(read_bytes(folder / "result.json"))
-    except (UsageError, ValueError, RecursionError):
-        result = None
-    if isinstance(result, dict) and isinstance(result.get("method"), str) and result.get("student") is None:
-        method = str(result.get("title") or result["method"])[:80]
-        return f"holds a run of {method}, which serves its clients' models as an ensemble: there is no one global model"
-    if (folder / "table.json").exists() or (folder / "cells").is_dir():
-        return "holds a comparison, which keeps no models: mosaic run makes one"
-    if (folder / "inputs.json").exists():
-        return f"holds a run that has no {FILE} yet: mosaic status says how far it is"
-    return f"is a folder without a {FILE}: give the folder of a run, or such a file"
 
 
 def _numbers(data: Dataset, classes: tuple[str, ...]) -> Tensor:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from mosaic_fl.encoders.statement import encoder_lines
 from mosaic_fl.runs.inspection import Inspection
+from mosaic_fl.runs.model_inspection import ModelInspection, bundle_words
 
 MOST_CLASSES = 12  # in one line
 
@@ -30,6 +32,16 @@ def inspection_lines(inspection: Inspection) -> Iterator[str]:
         yield f"Audit by the site: it {audit.summary}{basis}"
     for warning in inspection.warnings:
         yield f"Look at this: {warning}"
+
+
+def model_lines(inspection: ModelInspection) -> Iterator[str]:
+    """The lines of `mosaic inspect` for a global model."""
+    values = inspection.to_json()
+    yield f"{inspection.file}: a global model, {inspection.size:,} bytes"
+    yield f"SHA-256: {inspection.digest}"
+    yield f"Model: {values['model']} of {values['schema']}"
+    yield from encoder_lines(values)
+    yield f"The file {bundle_words(values)}"
 
 
 def _tells(inspection: Inspection, name: str, tells: str) -> str:

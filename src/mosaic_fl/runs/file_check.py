@@ -7,9 +7,11 @@ from typing import Any
 
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import KIND as MODEL
 from mosaic_fl.exchange.signers import Signers
+from mosaic_fl.runs.model_inspection import bundle_words, inspect_model
 from mosaic_fl.server.plausibility import Doubt, doubts
-from mosaic_fl.storage.container import MAX_FILE
+from mosaic_fl.storage.container import MAX_FILE, kind_of
 from mosaic_fl.storage.encryption import decrypt, is_encrypted
 from mosaic_fl.storage.files import read_bytes
 from mosaic_fl.storage.keys import PrivateKey
@@ -83,6 +85,9 @@ def _check(path: Path, key: PrivateKey | None, signers: Signers | None) -> FileR
         content = decrypt(sent, key, str(path))
         signed = WRONG if signature_of(content, str(path))[0] else UNSIGNED
         signer = None if signers is None else signers.require(content, str(path))
+        if kind_of(content) == MODEL:
+            about = bundle_words(inspect_model(content, str(path)).to_json())
+            raise UsageError(f"{path} is a global model, no contribution; it {about}")
         contribution = Contribution.from_bytes(content, str(path))
         if signer is not None and signer != contribution.client:
             raise UsageError(f"{path} is of client {contribution.client}, and signed as client {signer}")

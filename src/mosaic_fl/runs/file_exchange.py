@@ -28,6 +28,7 @@ from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.answer_files import AnswerFiles
 from mosaic_fl.runs.audits import contributed_audits
 from mosaic_fl.runs.benefit import taking_part
+from mosaic_fl.runs.bundling import as_filed, check_bundle
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.privacy import contributed_privacy
@@ -101,6 +102,7 @@ def prepare_distillation(
     device = find_device(config.run.device)
     student = trust(config.models.student or default_student(schema))
     check_student(config, schema, student)
+    check_bundle(config, schema)
     test_data = load_test(test, schema, config.data, device) if test else None
     check_one_exchange(config)
     config = settle(contributions, config.with_values({"models.student": student}))
@@ -185,7 +187,8 @@ def run_distillation(
             "leaves them for another --test"
         )
     distilled = _with_answers(distillation, journal, answers)
-    content = distilled.model.to_bytes()
+    filed = as_filed(distilled.model, config)
+    content = filed.to_bytes()
     write_atomic(out / "global_model.safetensors", content)
     outcome = Outcome(
         distilled.model, [len(c.to_bytes()) for c in contributions], [len(content)] * len(contributions), distilled
@@ -196,7 +199,7 @@ def run_distillation(
         with stopwatch.stage("measure"):
             scores = figures(outcome, test, None, [], device)
         scores["taking_part"] = taking_part(scores)
-    scores |= encoder_figures(distillation.schema) | contributed_privacy(contributions)
+    scores |= encoder_figures(distillation.schema, filed.bundle) | contributed_privacy(contributions)
     scores |= contributed_audits(contributions)
     result = Result(
         "files",

@@ -9,6 +9,9 @@ from typing import Any
 
 from mosaic_fl.exchange.contents import CONTENTS, GENERATORS, Content, present
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import KIND as MODEL
+from mosaic_fl.exchange.model_file import model_file
+from mosaic_fl.runs.model_inspection import ModelInspection, inspect_model
 from mosaic_fl.storage import container
 
 FEW = 10  # samples of a class below which what is learnt of it is nearly these samples
@@ -107,8 +110,14 @@ class Inspection:
         }
 
 
-def inspect(path: Path, key: container.Key = None) -> Inspection:
-    """The inspection of a contribution's file, read as a server reads it; raises UsageError for anything else."""
-    data = container.read_bytes(path, key)
-    contribution = Contribution.from_bytes(data, str(path))
-    return Inspection(str(path), len(data), hashlib.sha256(data).hexdigest(), contribution)
+def inspect(path: Path, key: container.Key = None) -> Inspection | ModelInspection:
+    """The inspection of a contribution's or a global model's file, read as a server reads it.
+
+    A run's folder stands for its model. Raises UsageError for anything else.
+    """
+    file = model_file(path) if path.is_dir() else path
+    data = container.read_bytes(file, key)
+    if container.kind_of(data) == MODEL:
+        return inspect_model(data, str(file))
+    contribution = Contribution.from_bytes(data, str(file))
+    return Inspection(str(file), len(data), hashlib.sha256(data).hexdigest(), contribution)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.exchange.global_model import FILE as MODEL
+from mosaic_fl.exchange.model_file import FILE as MODEL
 from mosaic_fl.runs.folder import MARKER, OURS
 from mosaic_fl.runs.result import FILE as RESULT
 from mosaic_fl.runs.sources import FILE as SOURCES

@@ -32,6 +32,7 @@ from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
+from mosaic_fl.runs.bundling import as_filed, check_bundle
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.privacy import private_architecture, run_privacy
@@ -79,6 +80,7 @@ def prepare(config: Config, splits: Splits | None = None) -> RunSetup:
     card.check(config, splits.train.schema, models, student)
     sites = spread(config, splits, models)
     check_sites(config, sites, device)
+    check_bundle(config, splits.train.schema)
     full = config.with_values({"models.clients": [s.architecture for s in sites], "models.student": student})
     return RunSetup(full, splits, sites, student, device, fingerprint(splits))
 
@@ -119,7 +121,7 @@ def run(
         outcome = METHODS[config.run.method].run(federation, config, device, journal)
         if outcome.model is None:
             return outcome, {}, federation.alone, federation.audits
-        write_atomic(folder / "global_model.safetensors", outcome.model.to_bytes())
+        write_atomic(folder / "global_model.safetensors", as_filed(outcome.model, config).to_bytes())
         confusions = federation.judge(outcome.model.architecture, outcome.model.state)
         return outcome, confusions, federation.alone, federation.audits
 
@@ -127,7 +129,9 @@ def run(
     with journal.clock.stage("measure"):
         clients = len(setup.sites)
         scores = figures(outcome, setup.splits.test, ceiling, list(confusions.values()), device, clients)
-        scores |= benefit(scores, alone, confusions, clients) | encoder_figures(setup.splits.train.schema)
+        bundle = as_filed(outcome.model, config).bundle if outcome.model is not None else {}
+        scores |= benefit(scores, alone, confusions, clients)
+        scores |= encoder_figures(setup.splits.train.schema, bundle)
         scores |= run_privacy(config, setup.sites) | stated_audits(audits)
     result = simulation_result(config, setup.sites, outcome, scores, journal.clock.report())
     return conclude(result, journal, keep_stages=keep_stages)

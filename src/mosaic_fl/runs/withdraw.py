@@ -11,7 +11,7 @@ from typing import Any
 
 from mosaic_fl.config.toml import to_toml
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.global_model import FILE as MODEL
+from mosaic_fl.exchange.model_file import FILE as MODEL
 from mosaic_fl.release import release
 from mosaic_fl.runs.file_exchange import run_distillation
 from mosaic_fl.runs.folder import marker_of, write_marker

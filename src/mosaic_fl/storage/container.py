@@ -87,6 +87,16 @@ def unpack(data: bytes, kind: str, source: str) -> tuple[dict[str, Any], dict[st
     return manifest, tensors
 
 
+def kind_of(data: bytes) -> str:
+    """What bytes from any source say that they hold, unchecked; empty where they are not of this format."""
+    try:
+        content = received_json.loads(read_header(data, "file").content)
+    except (UsageError, ValueError):
+        return ""
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
 def write(path: Path, kind: str, manifest: dict[str, Any], tensors: dict[str, Tensor]) -> int:
     """Write the file atomically; returns its size in bytes."""
     data = pack(kind, manifest, tensors)

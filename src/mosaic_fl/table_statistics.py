@@ -1,20 +1,24 @@
-"""What sites tell of tables that users have in memory, and the one schema of all sites."""
+"""The functions of the library for sites' tables: what a site tells of its own, and the one schema of all sites."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mosaic_fl.arguments import own_custody
+from mosaic_fl.client.custody import Thing
+from mosaic_fl.client.survey import told_of
 from mosaic_fl.config import DataConfig
 from mosaic_fl.data.fields.schema_toml import schema_toml
 from mosaic_fl.data.memory import with_labels
 from mosaic_fl.data.table.draft import tell
+from mosaic_fl.data.table.frame import Frame
 from mosaic_fl.data.table.merging import merge
 from mosaic_fl.data.table.public import public_of
 from mosaic_fl.data.table.reading import frame_of
 from mosaic_fl.data.table.site_statistics import Statistics
-from mosaic_fl.data.table.survey import Survey, survey
+from mosaic_fl.data.table.survey import Survey
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.storage.files import write_atomic
+from mosaic_fl.storage.files import sha256, write_atomic
 
 
 def statistics(
@@ -29,21 +33,25 @@ def statistics(
     public: Mapping[str, Any] | None = None,
     epsilon: float | None = None,
     sums: bool = False,
+    limits: str | Path | None = None,
+    log: str | Path | None = None,
 ) -> Statistics:
     """What one site tells of its rows, so that `merge_statistics` can make one schema for all: docs/tables.md.
 
     `rows`, `labels`, `names` and `ignore` are as in `from_table`. `client` is another number at each site. `least_rows`
     stand behind each value. `public` has what everyone may know by column: (low, high), or a list of categories. With
-    `epsilon` every count has noise; columns of numbers need a public range then. `sums` tells their sums, too. Raises
-    UsageError.
+    `epsilon` every count has noise; columns of numbers need a public range then. `sums` tells their sums, too.
+    `limits` and `log` are the files of `contribute`: what is returned is in the log, and counts against the same
+    budget. Raises UsageError, also for what the limits forbid.
 
     >>> site = statistics({"age": [31, 54] * 20}, ["no", "yes"] * 20, client=0)
     >>> site.rows, site.classes
     (40, {'no': 20, 'yes': 20})
     """
+    custody = own_custody(limits, log)
     frame, label = with_labels(frame_of(rows, names), labels)
     how = Survey(client, least_rows, tuple(ignore), tuple(missing), public_of(public or {}), epsilon, sums)
-    return survey(frame, label, how)
+    return told_of(frame, label, how, custody, Thing(data_digest=_digest(frame)))[0]
 
 
 def merge_statistics(sites: Iterable[Statistics | str | Path], out: str | Path | None = None) -> Schema:
@@ -57,3 +65,9 @@ def merge_statistics(sites: Iterable[Statistics | str | Path], out: str | Path |
     if out is not None:
         write_atomic(Path(out), schema_toml(merged.schema, list(merged.left_out)))
     return merged.schema
+
+
+def _digest(frame: Frame) -> str:
+    """SHA-256 of all cells."""
+    parts = [repr((name, cells.dtype.str, cells.tolist())).encode() for name, cells in frame.columns.items()]
+    return sha256(*parts)

@@ -1,0 +1,1 @@
+"""Attacks by clients, as small functions: what a federation has to stand, in simulations alone."""
