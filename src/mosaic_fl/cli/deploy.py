@@ -10,7 +10,19 @@ from rich.console import Console
 from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.keys import EncryptFor, SignersFolder, readers_of
-from mosaic_fl.cli.options import Aggregate, Bundle, ConfigFile, Force, Preset, Resume, Settings, configure
+from mosaic_fl.cli.options import (
+    Aggregate,
+    Bundle,
+    ConfigFile,
+    Force,
+    Keep,
+    Preset,
+    Resume,
+    Settings,
+    Strict,
+    configure,
+    trust_options,
+)
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.data.places import existing
 from mosaic_fl.engines.flower.limits import MAX_ANSWER
@@ -69,6 +81,8 @@ def server(
     aggregate: Aggregate = None,
     bundle: Bundle = None,
     preset: Preset = None,
+    keep: Keep = None,
+    strict: Strict = None,
     settings: Settings = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
     reading: dict[str, Any],
@@ -92,7 +106,7 @@ def server(
 ) -> None:
     """At the server: wait for the clients, run the method, write the one global model."""
     options = {"run.method": method, "models.student": student, "partition.clients": clients, **reading}
-    options |= {"models.bundle": bundle, "rounds.aggregate": aggregate}
+    options |= {"models.bundle": bundle, "rounds.aggregate": aggregate} | trust_options(keep, strict)
     config = configure(file, options, settings, preset)
     if no_proxy:
         note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")
@@ -143,12 +157,13 @@ def _print(result: dict[str, Any], out: Path) -> None:
     from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import accuracy_table
+    from mosaic_fl.report.trust import trust_lines
     from mosaic_fl.runs.audits import audit_lines
     from mosaic_fl.runs.privacy import privacy_lines
 
     Console().print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*privacy_lines(result), *audit_lines(result)):
+    for line in (*trust_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
     print(f"Results: {out}/result.json")
 

@@ -34,6 +34,8 @@ Bundle = Annotated[bool | None, typer.Option("--bundle", help="the model's file 
 Preset = Annotated[str | None, typer.Option(help="default, natural (photographs), encoder or paper")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
 KeepStages = Annotated[bool, typer.Option("--keep-stages", help="leave stages/ there")]
+Keep = Annotated[list[int] | None, typer.Option("--keep", metavar="CLIENT", help="counts in full, whatever others say")]
+Strict = Annotated[bool | None, typer.Option("--strict", help="leave out who would count in part")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]
 
 
@@ -59,6 +61,11 @@ def configure(
     if without_limit(epsilon) == epsilon:  # ε = inf may stand beside any δ
         require_epsilon({name for name in values if name.startswith("privacy.")} - {"privacy.epsilon"}, config.privacy)
     return config
+
+
+def trust_options(keep: list[int] | None, strict: bool | None) -> dict[str, Any]:
+    """The settings of --keep and --strict, as options of `configure`."""
+    return {"trust.keep": keep or None, "trust.strict": strict}
 
 
 def require_words(config: Config) -> None:

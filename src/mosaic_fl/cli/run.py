@@ -14,15 +14,18 @@ from mosaic_fl.cli.options import (
     Device,
     Epsilon,
     Force,
+    Keep,
     KeepStages,
     Moments,
     Preset,
     Resume,
     Seed,
     Settings,
+    Strict,
     configure,
     names,
     parse_settings,
+    trust_options,
 )
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.cli.tables import (
@@ -81,6 +84,8 @@ def run(
     engine: Annotated[str | None, typer.Option(help="local, or flower: its simulation on Ray [local]")] = None,
     centralised: Annotated[bool | None, typer.Option("--centralised", help="train the ceiling too")] = None,
     choose: Annotated[bool | None, typer.Option("--choose", help="clients choose how to teach the student")] = None,
+    keep: Keep = None,
+    strict: Strict = None,
     settings: Settings = None,
     minutes: Minutes = None,
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/latest"),
@@ -113,6 +118,7 @@ def run(
         "run.engine": engine,
         "run.workers": 0 if workers == "auto" else workers,
         "run.centralised": centralised,
+        **trust_options(keep, strict),
         **reading,
         **field_options(reading, with_table, client_fields),
     }

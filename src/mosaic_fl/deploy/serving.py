@@ -192,7 +192,8 @@ def _result(
 def _measure(outcome: Outcome, test: Dataset | None, confusions: list[Tensor], device: torch.device) -> dict[str, Any]:
     if test is not None:
         return figures(outcome, test, None, confusions, device, len(outcome.bytes_up))
-    return {"accuracy": None, "validation_accuracy": validation_accuracy(confusions)}
+    trust = {} if outcome.distilled is None else {"choice": outcome.distilled.choice}
+    return {"accuracy": None, "validation_accuracy": validation_accuracy(confusions)} | trust
 
 
 def _identity(folder: Path) -> str:
