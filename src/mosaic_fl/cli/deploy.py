@@ -11,6 +11,7 @@ from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.keys import EncryptFor, SignersFolder, readers_of
 from mosaic_fl.cli.options import (
+    Aggregate,
     Bundle,
     ConfigFile,
     Force,
@@ -77,6 +78,7 @@ def server(
     min_clients: Annotated[int | None, typer.Option(metavar="M", help="go on with these [more than half]")] = None,
     method: Annotated[str | None, typer.Option(help="mosaic, fedavg, …: see mosaic methods")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
+    aggregate: Aggregate = None,
     bundle: Bundle = None,
     preset: Preset = None,
     keep: Keep = None,
@@ -104,7 +106,7 @@ def server(
 ) -> None:
     """At the server: wait for the clients, run the method, write the one global model."""
     options = {"run.method": method, "models.student": student, "partition.clients": clients, **reading}
-    options |= {"models.bundle": bundle} | trust_options(keep, strict)
+    options |= {"models.bundle": bundle, "rounds.aggregate": aggregate} | trust_options(keep, strict)
     config = configure(file, options, settings, preset)
     if no_proxy:
         note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")

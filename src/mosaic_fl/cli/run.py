@@ -8,6 +8,7 @@ from rich.console import Console
 
 from mosaic_fl.cli.forecasting import DryRun, Minutes, positive
 from mosaic_fl.cli.options import (
+    Aggregate,
     Bundle,
     ConfigFile,
     Device,
@@ -74,6 +75,7 @@ def run(
     rounds: Annotated[
         str | None, typer.Option(metavar="N", help="before, of others all; --finetune-rounds N: after")
     ] = None,
+    aggregate: Aggregate = None,
     finetune_rounds: Annotated[str | None, typer.Option(hidden=True)] = None,
     epsilon: Epsilon = None,
     seed: Seed = None,
@@ -109,6 +111,7 @@ def run(
         "distill.choose": choose,
         "rounds.warm_up": rounds,
         "rounds.fine_tune": finetune_rounds,
+        "rounds.aggregate": aggregate,
         "privacy.epsilon": epsilon,
         "run.seed": seed,
         "run.device": device,

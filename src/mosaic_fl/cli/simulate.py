@@ -107,6 +107,7 @@ def _without_effect(config: Config) -> dict[str, str]:
         student_effective = config.models.student in (config.models.clients or [config.models.student])
     generator = "" if config.generator.family == "none" else config.generator.family
     prior = "" if config.distill.prior == "none" else config.distill.prior
+    aggregate = "" if config.rounds.aggregate == "mean" else config.rounds.aggregate
     # name: (value, whether the method uses it)
     settings = {
         "models.student": (config.models.student, student_effective),
@@ -115,6 +116,7 @@ def _without_effect(config: Config) -> dict[str, str]:
         "distill.prior": (prior, card.transfer == SAMPLES_OR_PRIOR),
         "rounds.warm_up": (config.rounds.warm_up, card.fuses or card.rounds or "rounds.warm_up" in card.defaults),
         "rounds.fine_tune": (config.rounds.fine_tune, card.fuses),
+        "rounds.aggregate": (aggregate, not card.fuses or config.rounds.warm_up + config.rounds.fine_tune > 0),
         "distill.choose": (config.distill.choose is True, card.fuses),
     }
     return {
