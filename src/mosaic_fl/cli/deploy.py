@@ -164,7 +164,7 @@ def _print(result: dict[str, Any], out: Path) -> None:
 
     Console().print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*trust_lines(result), *privacy_lines(result), *audit_lines(result)):
+    for line in (*encoder_lines(result), *trust_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
     print(f"Results: {out}/result.json")
 
