@@ -5,6 +5,7 @@ their pixels mends that (feature inversion: Mahendran and Vedaldi 2015; for dist
 2020). No data are asked: what comes in is vectors, as those drawn from class moments. Figures: docs/notes/encoders.md.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -38,6 +39,8 @@ def inverted(
     """
     if encoder.smooth is None:
         raise UsageError(f"encoder {encoder.name} has no gradients: say distill.inversion = 0")
+    if not len(pictures):
+        return pictures.clone()
     parts = list[Tensor]()
     place = torch.device(device)
     for rows in torch.arange(len(pictures)).split(AT_ONCE):
@@ -55,11 +58,11 @@ def inverted(
             optimiser.step()
         parts.append(at_rest(torch.sigmoid(logits.detach()) * 255).cpu())
         tell(int(rows[-1]) + 1)
-    return torch.cat(parts) if parts else pictures.clone()
+    return torch.cat(parts)
 
 
 def roughness(pixels: Tensor) -> Tensor:
     """The squared differences of neighbours along rows and columns over the pixels, (n,), of (n, channels, h, w)."""
     along = (pixels[..., 1:] - pixels[..., :-1]).square().sum((1, 2, 3))
     down = (pixels[..., 1:, :] - pixels[..., :-1, :]).square().sum((1, 2, 3))
-    return (along + down) / pixels[0].numel()
+    return (along + down) / math.prod(pixels.shape[1:])

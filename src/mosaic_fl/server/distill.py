@@ -129,9 +129,8 @@ def distill(
         teachers = replace(teachers, gate=_gate(contributions, sampler, config, device, journal))
     if {MOMENTS, PRODUCT} & names:
         teachers = with_moments(teachers, contributions, space)
-    pool = journal.stage(
-        "pool", lambda monitor: _pool(contributions, teachers, names, sampler, config, device, space, monitor)
-    )
+    make_pool = partial(_pool, contributions, teachers, names, sampler, config, device, space)
+    pool = journal.stage("pool", make_pool)
     teachers = replace(teachers, bias=pool.tensors["bias"])
     shares = label_shares(settings, measure, clients.weights, [c.client for c in contributions])
     classroom = Classroom(config, contributions, teachers, pool.tensors, shares, sampler, device, start or {}, space)

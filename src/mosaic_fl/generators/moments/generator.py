@@ -15,7 +15,6 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Monitor
 
 TINY = 1e-12  # least spread of a number that is divided by it
-
 LARGEST_FULL = 2048  # numbers of a vector up to which all of the scatter is sent, and not its diagonal alone
 MOST_NUMBERS = 2**26  # of the means of a received state
 MOST_COUNT = 2**40
