@@ -15,7 +15,8 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.seal import Seal
-from mosaic_fl.server.plausibility import distance, doubts
+from mosaic_fl.server.trust.copies import distance
+from mosaic_fl.server.trust.plausibility import doubts
 from mosaic_fl.storage.keys import make_key, read_key
 
 FEW = {"train.max_steps": 5, "train.min_steps": 5, "generator.steps": 5, "generator.width": 4}

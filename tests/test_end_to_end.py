@@ -225,7 +225,9 @@ def test_the_papers_preset_runs(tmp_path: Path) -> None:
     words = ["run", "--preset", "paper", "--clients", "3", "--alpha", "1", "--models", "mlp:16", "--student", "mlp:16"]
     mosaic(*words, *settings, "--workers", "2", "--out", "paper", cwd=tmp_path)
     figures = result(tmp_path / "paper")
+    trust = figures["choice"].pop("trust")
     assert figures["choice"] == {"teacher": "meta", "label": 0.0, "terms": 1, "recognised": None}
+    assert trust["quarantined"] == trust["down_weighted"] == []
     assert figures["transfer_samples"] == {"generators": 100, "prior": 0}
 
 

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mosaic_fl.cli.files import number_or_names
 from mosaic_fl.cli.options import ConfigFile, Seed, Settings, configure
 from mosaic_fl.cli.places import require_free
-from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.reading import number_or_names, reads_images
 from mosaic_fl.cli.tables import (
     ClientFields,
     Ignore,

@@ -10,7 +10,19 @@ from rich.console import Console
 from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.keys import EncryptFor, SignersFolder, readers_of
-from mosaic_fl.cli.options import Bundle, ConfigFile, Force, Preset, Resume, Settings, configure
+from mosaic_fl.cli.options import (
+    Aggregate,
+    Bundle,
+    ConfigFile,
+    Force,
+    Keep,
+    Preset,
+    Resume,
+    Settings,
+    Strict,
+    configure,
+    trust_options,
+)
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.data.places import existing
 from mosaic_fl.engines.flower.limits import MAX_ANSWER
@@ -66,8 +78,11 @@ def server(
     min_clients: Annotated[int | None, typer.Option(metavar="M", help="go on with these [more than half]")] = None,
     method: Annotated[str | None, typer.Option(help="mosaic, fedavg, …: see mosaic methods")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
+    aggregate: Aggregate = None,
     bundle: Bundle = None,
     preset: Preset = None,
+    keep: Keep = None,
+    strict: Strict = None,
     settings: Settings = None,
     test: Annotated[Path | None, typer.Option(help="labelled data for a final accuracy")] = None,
     reading: dict[str, Any],
@@ -91,7 +106,7 @@ def server(
 ) -> None:
     """At the server: wait for the clients, run the method, write the one global model."""
     options = {"run.method": method, "models.student": student, "partition.clients": clients, **reading}
-    options |= {"models.bundle": bundle}
+    options |= {"models.bundle": bundle, "rounds.aggregate": aggregate} | trust_options(keep, strict)
     config = configure(file, options, settings, preset)
     if no_proxy:
         note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")
@@ -138,16 +153,18 @@ def server(
 
 def _print(result: dict[str, Any], out: Path) -> None:
     """Print the figures of the run in the folder `out`."""
+    from mosaic_fl.encoders.statement import encoder_lines
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import accuracy_table
+    from mosaic_fl.report.trust import trust_lines
     from mosaic_fl.runs.audits import audit_lines
     from mosaic_fl.runs.privacy import privacy_lines
 
     Console().print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*privacy_lines(result), *audit_lines(result)):
+    for line in (*encoder_lines(result), *trust_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
     print(f"Results: {out}/result.json")
 

@@ -19,16 +19,19 @@ from mosaic_fl.cli.options import (
     Device,
     Epsilon,
     Force,
+    Keep,
     KeepStages,
     Moments,
     Resume,
     Seed,
     Settings,
+    Strict,
     configure,
     parse_settings,
+    trust_options,
 )
 from mosaic_fl.cli.places import regional, regional_seal, require_free
-from mosaic_fl.cli.reading import reads_images, tell_idle
+from mosaic_fl.cli.reading import number_or_names, reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.config.model_names import is_onnx_file, require_form
@@ -169,7 +172,7 @@ def contribute(
 
         print(site_line(site, config), budget_line(custody, site), sep="\n")
         return
-    print(ANSWERS_HERE if contribution.is_black_box else own_figure(contribution.validation))
+    print(ANSWERS_HERE if contribution.is_black_box else own_figure(spec, contribution.validation))
     if found is not None:
         print(f"Audit: the contribution {found.summary} (mosaic audit says more, docs/audit.md)")
 
@@ -196,6 +199,8 @@ def distill(
     encrypt_for: EncryptFor = None,
     seed: Seed = None,
     device: Device = None,
+    keep: Keep = None,
+    strict: Strict = None,
     settings: Settings = None,
     minutes: Minutes = None,
     keep_stages: KeepStages = False,
@@ -206,7 +211,7 @@ def distill(
 ) -> None:
     """At the server: contributions in, one global model out; no data is seen."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
-    options |= reading | {"models.bundle": bundle}
+    options |= reading | {"models.bundle": bundle} | trust_options(keep, strict)
     config = configure(config_file, options, settings)
     limit = positive(minutes)
     check_one_exchange(config)
@@ -232,6 +237,7 @@ def distill(
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import percent, seconds_line
+    from mosaic_fl.report.trust import trust_lines
     from mosaic_fl.runs.audits import audit_lines
     from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation, write_regional
     from mosaic_fl.runs.privacy import privacy_lines
@@ -261,29 +267,13 @@ def distill(
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*encoder_lines(result), *privacy_lines(result), *audit_lines(result), seconds_line(result["seconds"])):
+    for line in (*trust_lines(result), *encoder_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
+    print(seconds_line(result["seconds"]))
     print(f"Results: {out}/global_model.safetensors, result.json")
     if region is not None:
         size = write_regional(prepared, out, *region, seal)
         print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {count}{seal.words}")
-
-
-def number_or_names(text: str | None, file: Path | None = None) -> int | list[str] | None:
-    """`10` -> 10, `cat,dog` -> ["cat", "dog"], or the names in `file`; raises UsageError for fewer than two classes."""
-    if text is not None and file is not None:
-        raise UsageError(f"--classes {text} and --classes-file {file}: give one of them")
-    if file is not None:
-        from mosaic_fl.data.names import read_names
-
-        return read_names(file)
-    if text is None:
-        return None
-    number = int(text) if text.isdecimal() else None
-    names = [name.strip() for name in text.split(",")]
-    if (len(names) if number is None else number) < 2 or not all(names):
-        raise UsageError(f"--classes {text!r}: give the number of classes, two or more, or their names, as cat,dog,owl")
-    return names if number is None else number
 
 
 def trust_models(trusted: list[str] | None) -> None:

@@ -26,10 +26,16 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda [auto]")]
 Epsilon = Annotated[str | None, typer.Option(metavar="X", help="differential privacy of all that leaves [none]")]
 Delta = Annotated[str | None, typer.Option(metavar="X", help="δ beside --epsilon [1e-5]")]
 Moments = Annotated[str | None, typer.Option(metavar="NAME", help="encoder beside pictures, as gabor+strokes [none]")]
+Aggregate = Annotated[
+    str | None,
+    typer.Option(metavar="RULE", help="of rounds: median, trimmed, krum, geometric_median stand liars [mean]"),
+]
 Bundle = Annotated[bool | None, typer.Option("--bundle", help="the model's file holds its public encoder, too")]
 Preset = Annotated[str | None, typer.Option(help="default, natural (photographs), encoder or paper")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
 KeepStages = Annotated[bool, typer.Option("--keep-stages", help="leave stages/ there")]
+Keep = Annotated[list[int] | None, typer.Option("--keep", metavar="CLIENT", help="counts in full, whatever others say")]
+Strict = Annotated[bool | None, typer.Option("--strict", help="leave out who would count in part")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]
 
 
@@ -55,6 +61,11 @@ def configure(
     if without_limit(epsilon) == epsilon:  # ε = inf may stand beside any δ
         require_epsilon({name for name in values if name.startswith("privacy.")} - {"privacy.epsilon"}, config.privacy)
     return config
+
+
+def trust_options(keep: list[int] | None, strict: bool | None) -> dict[str, Any]:
+    """The settings of --keep and --strict, as options of `configure`."""
+    return {"trust.keep": keep or None, "trust.strict": strict}
 
 
 def require_words(config: Config) -> None:

@@ -7,6 +7,7 @@ the user leaves out has the value None.
 import inspect
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -77,3 +78,20 @@ def tell_idle(reading: dict[str, Any], test: object) -> None:
     idle = [f"--{name.removeprefix('data.').replace('_', '-')}" for name, value in reading.items() if value]
     if idle and not test:
         note(f"{', '.join(idle)} without --test: no image is read")
+
+
+def number_or_names(text: str | None, file: Path | None = None) -> int | list[str] | None:
+    """`10` -> 10, `cat,dog` -> ["cat", "dog"], or the names in `file`; raises UsageError for fewer than two classes."""
+    if text is not None and file is not None:
+        raise UsageError(f"--classes {text} and --classes-file {file}: give one of them")
+    if file is not None:
+        from mosaic_fl.data.names import read_names
+
+        return read_names(file)
+    if text is None:
+        return None
+    number = int(text) if text.isdecimal() else None
+    names = [name.strip() for name in text.split(",")]
+    if (len(names) if number is None else number) < 2 or not all(names):
+        raise UsageError(f"--classes {text!r}: give the number of classes, two or more, or their names, as cat,dog,owl")
+    return names if number is None else number

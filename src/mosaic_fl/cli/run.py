@@ -8,20 +8,24 @@ from rich.console import Console
 
 from mosaic_fl.cli.forecasting import DryRun, Minutes, positive
 from mosaic_fl.cli.options import (
+    Aggregate,
     Bundle,
     ConfigFile,
     Device,
     Epsilon,
     Force,
+    Keep,
     KeepStages,
     Moments,
     Preset,
     Resume,
     Seed,
     Settings,
+    Strict,
     configure,
     names,
     parse_settings,
+    trust_options,
 )
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.cli.tables import (
@@ -71,6 +75,7 @@ def run(
     rounds: Annotated[
         str | None, typer.Option(metavar="N", help="before, of others all; --finetune-rounds N: after")
     ] = None,
+    aggregate: Aggregate = None,
     finetune_rounds: Annotated[str | None, typer.Option(hidden=True)] = None,
     epsilon: Epsilon = None,
     seed: Seed = None,
@@ -79,6 +84,8 @@ def run(
     engine: Annotated[str | None, typer.Option(help="local, or flower: its simulation on Ray [local]")] = None,
     centralised: Annotated[bool | None, typer.Option("--centralised", help="train the ceiling too")] = None,
     choose: Annotated[bool | None, typer.Option("--choose", help="clients choose how to teach the student")] = None,
+    keep: Keep = None,
+    strict: Strict = None,
     settings: Settings = None,
     minutes: Minutes = None,
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/latest"),
@@ -104,12 +111,14 @@ def run(
         "distill.choose": choose,
         "rounds.warm_up": rounds,
         "rounds.fine_tune": finetune_rounds,
+        "rounds.aggregate": aggregate,
         "privacy.epsilon": epsilon,
         "run.seed": seed,
         "run.device": device,
         "run.engine": engine,
         "run.workers": 0 if workers == "auto" else workers,
         "run.centralised": centralised,
+        **trust_options(keep, strict),
         **reading,
         **field_options(reading, with_table, client_fields),
     }

@@ -22,6 +22,7 @@ from mosaic_fl.config.server import (
     RoundsConfig,
     SynthesisConfig,
 )
+from mosaic_fl.config.trust import TrustConfig
 from mosaic_fl.errors import UsageError, excerpt, unknown
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Section",
     "SynthesisConfig",
     "TrainConfig",
+    "TrustConfig",
     "validate",
 ]
 
@@ -79,6 +81,7 @@ class Config(Section):
     boosting: BoostingConfig = BoostingConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     audit: AuditConfig = AuditConfig()
+    trust: TrustConfig = TrustConfig()
 
     def site_settings(self, readers: frozenset[Reader] = SITE) -> dict[str, dict[str, Any]]:
         """The settings that these readers at a site need, by section, as JSON values. Only these travel to a site."""

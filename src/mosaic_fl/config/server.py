@@ -187,4 +187,9 @@ class RoundsConfig(ReadSection):
     )
     lr: float = Field(0.01, gt=0, description="its peak learning rate, where it is not that of [train]")
     fine_tune_lr: float = Field(1e-4, gt=0, description="of the fine-tuning rounds, by the optimiser of [train]")
+    aggregate: Literal["mean", "median", "trimmed", "krum", "geometric_median"] = Field(
+        "mean", description="mean, or what a few lying clients move little: median, trimmed, krum, geometric_median"
+    )
+    liars: float = Field(0.2, gt=0, lt=0.5, description="share of a round's clients that aggregate stands, rounded up")
+    mix: bool = Field(False, description="before aggregate each model becomes the mean of its nearest neighbours")
     masked: bool = Field(True, description="heterofl, fedrolex: local softmax over the classes a client holds")

@@ -152,7 +152,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
         write_atomic(folder / "global_model.safetensors", filed.to_bytes())
         confusions = federation.deliver(outcome.model)  # sites have the encoder
     metrics = _measure(outcome, test, list(confusions.values()), device)
-    metrics |= benefit(metrics, federation.alone, confusions, len(federation.architectures))
+    metrics |= benefit(metrics, federation.alone, confusions, list(federation.architectures))
     metrics |= encoder_figures(federation.schema, bundle)
     metrics |= asked_privacy(config, len(federation.architectures)) | stated_audits(federation.audits)
     federation.close()
@@ -192,7 +192,8 @@ def _result(
 def _measure(outcome: Outcome, test: Dataset | None, confusions: list[Tensor], device: torch.device) -> dict[str, Any]:
     if test is not None:
         return figures(outcome, test, None, confusions, device, len(outcome.bytes_up))
-    return {"accuracy": None, "validation_accuracy": validation_accuracy(confusions)}
+    trust = {} if outcome.distilled is None else {"choice": outcome.distilled.choice}
+    return {"accuracy": None, "validation_accuracy": validation_accuracy(confusions)} | trust
 
 
 def _identity(folder: Path) -> str:

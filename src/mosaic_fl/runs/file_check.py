@@ -10,7 +10,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import KIND as MODEL
 from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.runs.model_inspection import bundle_words, inspect_model
-from mosaic_fl.server.plausibility import Doubt, doubts
+from mosaic_fl.server.trust.plausibility import Doubt, doubts
 from mosaic_fl.storage.container import MAX_FILE, kind_of
 from mosaic_fl.storage.encryption import decrypt, is_encrypted
 from mosaic_fl.storage.files import read_bytes

@@ -42,6 +42,8 @@ from mosaic_fl.server.distill import Distilled, distill
 from mosaic_fl.server.feature_space import feature_space
 from mosaic_fl.server.private import require_private
 from mosaic_fl.server.region import as_contribution
+from mosaic_fl.server.trust.credit import credited
+from mosaic_fl.server.trust.report import TrustReport
 from mosaic_fl.storage.files import sha256, write_atomic
 from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.storage.keys import PrivateKey
@@ -118,10 +120,19 @@ def write_regional(distillation: Distillation, out: Path, place: Path, client: i
     `sources.json` names it, since it holds what the clients' contributions hold.
     """
     model = GlobalModel.load(out)
-    content = seal.close(as_contribution(model, distillation.contributions, client).to_bytes(), client)
+    content = seal.close(as_contribution(model, _counted(distillation, out), client).to_bytes(), client)
     write_atomic(place, content)
     write_sources(out, distillation.files, distillation.test_file, place)
     return len(content)
+
+
+def _counted(distillation: Distillation, out: Path) -> list[Contribution]:
+    """The contributions that count in the result in `out`, as they count."""
+    result = final_result(out) or {}
+    report = (result.get("choice") or {}).get("trust")
+    if report is None:
+        return distillation.contributions
+    return credited(distillation.contributions, TrustReport.from_json(report))
 
 
 def _with_answers(distillation: Distillation, journal: Journal, answers: Sequence[Path]) -> Distilled:

@@ -25,6 +25,7 @@ OURS = (
     "cells",
     "shared",
     "pictures",
+    "quarantine",
     "result.json",
     "table.md",
     "table.csv",

@@ -130,7 +130,7 @@ def run(
         clients = len(setup.sites)
         scores = figures(outcome, setup.splits.test, ceiling, list(confusions.values()), device, clients)
         bundle = as_filed(outcome.model, config).bundle if outcome.model is not None else {}
-        scores |= benefit(scores, alone, confusions, clients)
+        scores |= benefit(scores, alone, confusions, [site.architecture for site in setup.sites])
         scores |= encoder_figures(setup.splits.train.schema, bundle)
         scores |= run_privacy(config, setup.sites) | stated_audits(audits)
     result = simulation_result(config, setup.sites, outcome, scores, journal.clock.report())

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
 import torch
 
@@ -24,6 +24,8 @@ from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.recipes import with_moments_prior, with_prior
 from mosaic_fl.server.recognition import Recognition, is_measured
 from mosaic_fl.server.transfer import transfer_set
+from mosaic_fl.server.trust.credit import credited
+from mosaic_fl.server.trust.vet import examine
 
 
 def check_settings(config: Config, architectures: Sequence[str]) -> None:
@@ -78,7 +80,7 @@ def questions(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Note)  # the distillation itself says them
         asked = _draws(contributions, books, config, device, judged=judged)
-    missing = {client: book.missing(asked[client]) for client, book in books.items()}
+    missing = {client: books[client].missing(samples) for client, samples in asked.items()}
     return {client: samples for client, samples in missing.items() if len(samples)}
 
 
@@ -90,10 +92,19 @@ def _draws(
     *,
     judged: bool,
 ) -> dict[int, Samples]:
-    """All samples about which each black box is asked."""
+    """All samples about which each black box is asked that is not in quarantine."""
     schema = contributions[0].schema
     mixture = MixtureOfExperts.of(contributions, books)
-    sampler = cache(lambda: sampler_of(contributions, device, mixture.experts))
+    sampler = cache(partial(sampler_of, contributions, device, mixture.experts))
+    if config.trust.defence:
+        report = examine(contributions, mixture.experts, sampler, config, device)
+        if not report.changes_nothing:
+            contributions = credited(contributions, report)
+            books = {c.client: books[c.client] for c in contributions if c.client in books}
+            if not books:
+                return {}
+            mixture = mixture.credited(contributions)
+            sampler = cache(partial(sampler_of, contributions, device, mixture.experts))
     seed = config.run.seed
     own = dict[int, Samples]()
     shared = list[Samples]()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -46,13 +46,15 @@ from mosaic_fl.server.recognition import Recognition, is_measured, recognition
 from mosaic_fl.server.standing import STUDENT, TEACHERS, Tally, sample_accuracies, teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT, Teachers
 from mosaic_fl.server.transfer import UNLABELLED, transfer_set
+from mosaic_fl.server.trust.credit import credited
+from mosaic_fl.server.trust.vet import vet
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """The global model, the clients' own models, and the teachers over the mixture of experts.
+    """The global model, all clients' own models, and the teachers over the models of those that count (see `trust`).
 
     `holdout` holds the student's figures on part of the transfer set that it did not learn from, `choice` the teacher
     and the label's mean share that taught it, in how many terms, and the scores of candidates and teachers where
@@ -86,18 +88,26 @@ def distill(
     architecture, if any (the paper's pre-federated model). With a `judge`, short students decide how the real one is
     taught, and the real one is judged after each of its terms, as `config.distill.choose` says. Where generators are
     weak and it does not follow its teacher, a second one learns from prior samples alone, and the better of the two
-    serves. A note says where it stays behind: on the clients' validation splits, where `tally` counts, or without a
-    `judge` on new samples of the generators. The order of the contributions does not matter. Raises UsageError where
+    serves. Contributions that others contradict count in part or not at all, as `config.trust` says. A note says where
+    the student stays behind: on the clients' validation splits, where `tally` counts, or without a `judge` on new
+    samples of the generators. The order of the contributions does not matter. Raises UsageError where
     they are none, do not share one schema, two come from one client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
     require_private(contributions, config)
+    everyone = MixtureOfExperts.of(contributions, boxes)
+    lines = [c.generator_line for c in contributions]
+    sampler = cache(partial(sampler_of, contributions, device, everyone.experts))
+    trust = vet(contributions, everyone.experts, sampler, config, device, journal)
+    clients = everyone
+    if trust is not None and not trust.changes_nothing:
+        contributions = credited(contributions, trust)
+        clients = everyone.credited(contributions)
+        sampler = cache(partial(sampler_of, contributions, device, clients.experts))
     space = feature_space(contributions, config.moments.encoder)
     schema = contributions[0].schema
-    clients = MixtureOfExperts.of(contributions, boxes)
     averaging = config.experts.kind == "class_average"
     mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
-    sampler = cache(lambda: sampler_of(contributions, device, clients.experts))
     measure = _measure(contributions, clients, sampler, config, device, journal)
     config = with_prior(config, schema, measure)
     if space is not None and all(c.generator is None for c in contributions):
@@ -148,16 +158,17 @@ def distill(
             choice |= {"asking": asdict(tell_of_asking(measure.mean))}
     if space is not None:
         choice |= {"moments": space.report}
-    generators = [c.generator_line for c in contributions]
+    if trust is not None:
+        choice |= {"trust": trust.to_json()}
     return Distilled(
         classroom.model(course.state),
-        clients,
+        everyone,
         teachers,
         dict(course.best.figures),
         choice | {"terms": len(course.terms), "recognised": None if measure is None else round(measure.mean, 6)},
         pool.info,
         trials,
-        generators,
+        lines,
     )
 
 

@@ -79,6 +79,16 @@ class MixtureOfExperts:
         owners = tuple(c.client for c in contributions)
         return cls(experts, class_weights(counts), class_priors(counts), owners)
 
+    def credited(self, contributions: Sequence[Contribution]) -> "MixtureOfExperts":
+        """The mixture of those of `owners` that `contributions` are of, weighted by these. Nothing is built again.
+
+        What an expert saw how often, its prior, stays as it was.
+        """
+        places = [self.owners.index(c.client) for c in contributions]
+        weights = class_weights(torch.stack([c.class_counts for c in contributions]))
+        experts = tuple(self.experts[k] for k in places)
+        return MixtureOfExperts(experts, weights, self.priors[places], tuple(c.client for c in contributions))
+
     @classmethod
     def class_average(cls, contributions: Sequence[Contribution]) -> "MixtureOfExperts":
         """The paper's experts: expert c has the weights θ^c = Σ_k w[k, c]·θ_k, and answers for class c alone.

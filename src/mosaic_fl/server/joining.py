@@ -71,6 +71,11 @@ class FieldSampler(Sampler):
         sources = torch.where(has, owners[:, None], ABSENT)
         return Pool(self._values(labels, sources, rng), labels, self.clients[owners])
 
+    def draw_alone(self, k: int, labels: Tensor, rng: torch.Generator) -> Samples:
+        """As `Sampler.draw_alone`: each sample has the fields that the client has of its class."""
+        has = self.field_counts[:, k, labels].T > 0
+        return self._values(labels, torch.where(has, k, ABSENT), rng)
+
     def _joined(self, labels: Tensor, rng: torch.Generator) -> Pool:
         """Samples of these classes, whose fields come from whoever draws them; some fields are left out."""
         sources = torch.full((len(labels), len(self.kinds)), ABSENT)

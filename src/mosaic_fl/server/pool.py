@@ -11,7 +11,9 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.generators.base import join
+from mosaic_fl.generators.family import no_join
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.experts import class_weights
 
 DRAWS = 20  # rounds of rejection sampling for an unconditional generator
@@ -44,6 +46,8 @@ class Sampler:
         if not int(self.counts.sum()):
             reasons = "; ".join(f"client {c.client}: {c.generator_note}" for c in contributions)
             raise UsageError(f"no contribution has a generator, so there is nothing to distil on ({reasons})")
+        self.contributions = contributions
+        self.device = device
         self.kinds = contributions[0].schema.fields
         self.clients = torch.tensor([c.client for c in contributions])
         self.generators = [c.build_generator() for c in contributions]
@@ -82,6 +86,19 @@ class Sampler:
     def draw_apart(self, n: int, stream: Stream) -> Pool:
         """As `draw`, each sample from one client alone, also where samples have several fields."""
         return self.draw(n, stream)
+
+    def draw_alone(self, k: int, labels: Tensor, rng: torch.Generator) -> Samples:
+        """Samples for `labels` (n,) of the generator at place k by itself, to which no other has told anything.
+
+        An unconditional one ignores the labels. Raises UsageError where what is drawn is not finite.
+        """
+        generator = self.generators[k]
+        assert generator is not None
+        if GENERATORS.received(generator.spec.family).join is not no_join:
+            generator = self.contributions[k].build_generator()
+            assert generator is not None
+            generator.to(self.device)
+        return generator.samples(self.kinds, labels, rng)
 
     def draw_as_they_come(self, n: int, stream: Stream) -> Pool:
         """n samples, from each generator as many, or one more, classes as they fall (the paper's batches).

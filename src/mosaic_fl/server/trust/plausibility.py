@@ -5,21 +5,16 @@ A doubt is no proof: it is for a person who looks at files. None of it reads wha
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from math import inf, sqrt
 from statistics import median
-
-import torch
 
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.numerics.states import State
 from mosaic_fl.server.agreement import require_one_space
+from mosaic_fl.server.trust.copies import copied_parts
 
 LARGEST = 10
 """Times the median number of samples beyond which a client's is doubted: honest clients have 1.5, liars 800."""
 FEWEST = 3  # clients of which a median says something
-COPY = 1e-3  # relative distance of two models' weights below which one is a copy
 
 
 @dataclass(frozen=True)
@@ -76,30 +71,6 @@ def _counts(contributions: Sequence[Contribution]) -> Iterator[Doubt]:
 
 
 def _copies(contributions: Sequence[Contribution]) -> Iterator[Doubt]:
-    for first, second in combinations(contributions, 2):
-        if first.client == second.client:  # one file twice, which the numbers tell
-            continue
-        parts = {
-            "model": first.architecture == second.architecture and distance(first.expert, second.expert) < COPY,
-            "generator": first.generator_spec == second.generator_spec
-            and distance(first.generator or {}, second.generator or {}) < COPY,
-        }
-        if same := " and ".join(name for name, copied in parts.items() if copied):
-            clients = (first.client, second.client)
-            yield Doubt("copy", clients, f"client {second.client} has the {same} of client {first.client}")
-
-
-def distance(first: State, second: State) -> float:
-    """‖first − second‖ / ‖first‖ over all weights; infinite where names or shapes differ, and without any weight.
-
-    Whole numbers, as the bytes of an ONNX model, must be equal.
-    """
-    names = first.keys()
-    if not names or names != second.keys() or any(first[n].shape != second[n].shape for n in names):
-        return inf
-    weights = [n for n in names if first[n].is_floating_point() and second[n].is_floating_point()]
-    if not weights:
-        return 0.0 if all(torch.equal(first[n], second[n]) for n in names) else inf
-    gap = sum(float((first[n].double() - second[n].double()).square().sum()) for n in weights)
-    size = sum(float(first[n].double().square().sum()) for n in weights)
-    return sqrt(gap / size) if size else (inf if gap else 0.0)
+    for i, j, parts in copied_parts(contributions):
+        clients = (contributions[i].client, contributions[j].client)
+        yield Doubt("copy", clients, f"client {clients[1]} has the {' and '.join(parts)} of client {clients[0]}")

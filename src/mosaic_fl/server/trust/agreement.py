@@ -1,0 +1,121 @@
+"""How clients agree: what a client's expert calls the others' samples, and what the others' experts call its own.
+
+An expert has a say in a class as far as its client claims samples of it. A say is n / (n + `HALFWAY`): large claims
+bring no more, so inflated ones bring nothing. All shares are beyond chance, as Cohen's kappa (1960): 0 for guessing
+among all classes, 1 where all are called what they were drawn as.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.server.trust.survey import Survey
+
+HALFWAY = 10.0  # claimed samples of a class with which a client has half a say
+VOICE = 0.2  # a say from which a client is a witness: 3 samples
+SHARED = 0.2  # of two clients' says in the classes that they share: from it on, one is a full witness of the other
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The agreement of K clients by class, where each counts with `trust` (K, C) in 0..1 as a witness.
+
+    `model_by_class` and `samples_by_class` double (K, C) are NaN where nobody else can tell. `witnesses` int64 (K, C)
+    are how many others hold the class, and were asked or drew samples of it.
+    """
+
+    survey: Survey
+    trust: Tensor
+
+    @cached_property
+    def say(self) -> Tensor:
+        """What each client's claim of a class counts for, double (K, C)."""
+        counts = self.survey.counts.double()
+        return counts / (counts + HALFWAY)
+
+    @cached_property
+    def model_by_class(self) -> Tensor:
+        """How far each client's expert calls the others' samples of a class what they were drawn as: the median."""
+        return self._by_class(self.survey.hits, self.has_generator)
+
+    @cached_property
+    def samples_by_class(self) -> Tensor:
+        """How far the others' experts call each client's samples of a class what they were drawn as: the median."""
+        return self._by_class(self.survey.hits.transpose(0, 1), self.has_expert)
+
+    @cached_property
+    def has_generator(self) -> Tensor:
+        """Whether there are samples of each client and class, bool (K, C)."""
+        return self.survey.drawn > 0
+
+    @cached_property
+    def has_expert(self) -> Tensor:
+        """Whether each client's expert was asked, and the client claims the class, bool (K, C)."""
+        asked = (self.survey.readings[:, :, 0] >= 0).any(0)
+        return asked[:, None] & (self.survey.counts > 0)
+
+    @cached_property
+    def witnesses(self) -> Tensor:
+        """How many others have a voice in each client's class."""
+        voices = (self.trust * self.say >= VOICE) & (self.has_generator | self.has_expert)
+        return voices.sum(0) - voices.long()
+
+    @cached_property
+    def witness(self) -> Tensor:
+        """How far client j (column) can tell of client k (row), double (K, K) in 0..1, by the classes that they share.
+
+        More samples bring no more than a full voice: several witnesses count, and not one that claims much.
+        """
+        able = self.say * (self.has_generator | self.has_expert)
+        shared = (able @ (self.trust * able).T / SHARED).clamp(max=1)
+        return shared.fill_diagonal_(0)
+
+    @cached_property
+    def by_model(self) -> Tensor:
+        """The median over witnesses of how far a client's expert calls their samples what they were drawn as, (K,)."""
+        return self._median(self._pairs(self.survey.hits, self.has_generator))
+
+    @cached_property
+    def by_samples(self) -> Tensor:
+        """The median over witnesses of how far they call a client's samples what they were drawn as, (K,)."""
+        return self._median(self._pairs(self.survey.hits.transpose(0, 1), self.has_expert))
+
+    @cached_property
+    def counterparts(self) -> Tensor:
+        """How many full witnesses each client has, rounded down, int64 (K,)."""
+        return (self.witness.sum(1) + 1e-9).long()
+
+    @cached_property
+    def conflict(self) -> Tensor:
+        """How many witnesses contradict each client, as shares of their samples, double (K,)."""
+        model = self._pairs(self.survey.hits, self.has_generator)
+        samples = self._pairs(self.survey.hits.transpose(0, 1), self.has_expert)
+        pairs = torch.fmin(model, samples)
+        return ((1 - pairs).nan_to_num() * self.witness).sum(1)
+
+    def _pairs(self, shares: Tensor, able: Tensor) -> Tensor:
+        """The agreement (K, J) beyond chance of each pair over the classes that they share; NaN without any."""
+        weight = self.say[:, None] * (self.trust * self.say * able)[None]
+        weight = torch.where(shares.isnan(), 0.0, weight)
+        mean = (shares.nan_to_num() * weight).sum(2) / weight.sum(2)
+        classes = shares.shape[2]
+        return (mean * classes - 1) / (classes - 1)
+
+    def _median(self, pairs: Tensor) -> Tensor:
+        """The median over witnesses, by their weight, of `pairs` (K, J): NaN for a client without any."""
+        weight = torch.where(pairs.isnan(), 0.0, self.witness)
+        order = pairs.nan_to_num(nan=torch.inf).argsort(1)
+        ranked = weight.gather(1, order).cumsum(1)
+        place = (ranked >= ranked[:, -1:] / 2).long().argmax(1)
+        middle = pairs.gather(1, order).gather(1, place[:, None])[:, 0]
+        return torch.where(ranked[:, -1] > 0, middle, torch.nan)
+
+    def _by_class(self, shares: Tensor, able: Tensor) -> Tensor:
+        """The median (K, C) of `shares` (K, J, C), beyond chance, over the others who have a voice in the class."""
+        clients, _, classes = shares.shape
+        voices = (self.trust * self.say >= VOICE) & able
+        told = torch.where(voices[None], shares, torch.nan)
+        told[torch.arange(clients), torch.arange(clients)] = torch.nan
+        return (told.nanquantile(0.5, 1) * classes - 1) / (classes - 1)

@@ -1,0 +1,67 @@
+"""Weights that are those of another client: one model counts once, however many clients send it (Sybils)."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from math import inf, sqrt
+
+import torch
+
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.experts.no_model import has_model
+from mosaic_fl.numerics.states import State
+
+COPY = 1e-3  # relative distance of two models' weights below which one is a copy
+GLANCE = 256  # weights of each tensor that a first look compares: most pairs differ there
+
+
+def distance(first: State, second: State) -> float:
+    """‖first − second‖ / ‖first‖ over all weights; infinite where names or shapes differ, and without any weight.
+
+    Whole numbers, as the bytes of an ONNX model, must be equal.
+    """
+    names = first.keys()
+    if not names or names != second.keys() or any(first[n].shape != second[n].shape for n in names):
+        return inf
+    weights = [n for n in names if first[n].is_floating_point() and second[n].is_floating_point()]
+    if not weights:
+        return 0.0 if all(torch.equal(first[n], second[n]) for n in names) else inf
+    gap = sum(float((first[n].double() - second[n].double()).square().sum()) for n in weights)
+    size = sum(float(first[n].double().square().sum()) for n in weights)
+    return sqrt(gap / size) if size else (inf if gap else 0.0)
+
+
+def copied_parts(contributions: Sequence[Contribution]) -> Iterator[tuple[int, int, list[str]]]:
+    """Pairs of places in `contributions`, in order, whose "model" or "generator" is the same, and which of the two.
+
+    Two files of one client are no copies: the numbers tell that.
+    """
+    for i, j in combinations(range(len(contributions)), 2):
+        first = contributions[i]
+        second = contributions[j]
+        if first.client == second.client:
+            continue
+        models = first.architecture == second.architecture and has_model(first.architecture)
+        generators = first.generator_spec is not None and first.generator_spec == second.generator_spec
+        parts = {
+            "model": models and _is_copy(first.expert, second.expert),
+            "generator": generators and _is_copy(first.generator or {}, second.generator or {}),
+        }
+        if same := [name for name, copied in parts.items() if copied]:
+            yield i, j, same
+
+
+def sharers(contributions: Sequence[Contribution]) -> list[int]:
+    """How many contributions share each one's model or generator, itself among them: 1 where it is nobody's copy."""
+    groups = list(range(len(contributions)))
+    for i, j, _ in copied_parts(contributions):
+        low = min(groups[i], groups[j])
+        high = max(groups[i], groups[j])
+        groups = [low if group == high else group for group in groups]
+    return [groups.count(group) for group in groups]
+
+
+def _is_copy(first: State, second: State) -> bool:
+    near = distance(
+        {n: t.flatten()[:GLANCE] for n, t in first.items()}, {n: t.flatten()[:GLANCE] for n, t in second.items()}
+    )
+    return near < inf and near < 1 and distance(first, second) < COPY

@@ -1,0 +1,41 @@
+"""The contributions that count: without those in quarantine, and with as many samples of each class as are credited.
+
+Weights of experts, draws of generators and the gate all follow from class counts. A credited count is never 0 where
+something is credited. What an expert saw how often (its prior) stays as its client said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, Verdict
+
+
+def credited(contributions: Sequence[Contribution], report: TrustReport) -> list[Contribution]:
+    """The contributions that count; one that counts in full is the same object."""
+    pairs = [(c, report.of(c.client)) for c in contributions]
+    return [_credited(c, verdict) for c, verdict in pairs if verdict.state != QUARANTINED]
+
+
+def _credited(contribution: Contribution, verdict: Verdict) -> Contribution:
+    if verdict.in_full:
+        return contribution
+    credit = torch.tensor(verdict.credit, dtype=torch.float64)
+    fields = contribution.field_counts
+    result = replace(
+        contribution,
+        class_counts=_part(contribution.class_counts, credit),
+        field_counts=None if fields is None else _part(fields, credit),
+    )
+    if verdict.generator or contribution.generator is None:
+        return result
+    note = "left out: the others contradict its samples"
+    return replace(result, generator=None, generator_spec=None, generator_note=note)
+
+
+def _part(counts: Tensor, credit: Tensor) -> Tensor:
+    """Credited counts (…, C): rounded up, so that those of fields still cover those of classes."""
+    return (counts.double() * credit - 1e-6).ceil().clamp(min=0).long()

@@ -1,0 +1,165 @@
+"""Who is doubted beyond measure, one after the other: the worst goes first, and all others are looked at again.
+
+So colluders who confirm each other lose their say before they can turn others into liars. Whoever went too early comes
+back. A single class is given up in the same way where a client lies in it alone.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.server.trust.agreement import Agreement
+from mosaic_fl.server.trust.survey import Survey
+
+GAP = 0.5  # below the usual agreement: beyond doubt
+NOTHING = 0.05  # an agreement that is beyond doubt where the usual one is `CLEAR` above chance, as of blurred samples
+CLEAR = 0.3
+WEAK = 0.35  # a usual agreement below which models or generators are so poor that nobody can tell
+SOFT = 0.4  # of the way from what is beyond doubt to what is usual: below it a client counts in part
+WITNESSES = 2  # others who must contradict: one against one proves nothing
+SAMPLES = 10  # claimed samples of a class from which a lie in it alone is looked for
+ERRORS = 2.0  # standard errors by which a client must be below
+
+
+@dataclass
+class Judgement:
+    """What was seen of K clients, by place. `trust` (K, C) is what each counts for as a witness: 0 where it is doubted.
+
+    `expelled` are doubted as a whole; `generators` are those of whom the generator alone is doubted; `cells` are
+    doubted pairs of client and class; `disputed` those where one other client holds the class, and says otherwise.
+    `factors` (K,) are 1 for those whose agreement is usual. `usual` is the median agreement; NaN: nobody can tell.
+    """
+
+    trust: Tensor
+    agreement: Agreement
+    scores: Tensor
+    usual: float
+    expelled: set[int] = field(default_factory=set)
+    generators: set[int] = field(default_factory=set)
+    cells: set[tuple[int, int]] = field(default_factory=set)
+    disputed: set[tuple[int, int]] = field(default_factory=set)
+    factors: Tensor = field(default_factory=lambda: torch.ones(0))
+
+    @property
+    def limit(self) -> float:
+        """The agreement below which a client is doubted beyond measure."""
+        return limit(self.usual)
+
+    @property
+    def soft(self) -> float:
+        """How far above the limit a client counts in part."""
+        return SOFT * (self.usual - self.limit)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether clients agree enough for a judgement."""
+        return self.usual >= WEAK  # not where it is NaN
+
+
+def limit(usual: float) -> float:
+    """The agreement below which a client is doubted beyond measure, where the `usual` one is this."""
+    return max(usual - GAP, min(NOTHING, usual - CLEAR))
+
+
+def judge(survey: Survey, trust: Tensor) -> Judgement:
+    """The judgement of a survey; `trust` (K, C) is what each client counts for as a witness at the start."""
+    start = trust
+    now = _look(survey, trust)
+    expelled = set[int]()
+    returned = set[int]()
+    cells = set[tuple[int, int]]()
+    while True:
+        if (worst := _worst(now, expelled | returned)) is not None:
+            expelled.add(worst)
+        elif (innocent := _innocent(now, expelled)) is not None:
+            expelled.remove(innocent)
+            returned.add(innocent)
+        elif (cell := _worst_cell(now, expelled, cells)) is not None:
+            cells.add(cell)
+        else:
+            break
+        trust = start.clone()
+        trust[sorted(expelled)] = 0
+        for k, label in cells:
+            trust[k, label] = 0
+        now = _look(survey, trust)
+    now.generators = {k for k in expelled if _model_serves(now, k)}
+    now.expelled = expelled - now.generators
+    now.cells = {(k, label) for k, label in cells if k not in expelled}
+    now.disputed = _disputed(now, expelled)
+    now.factors = ((now.scores - now.limit) / now.soft).clamp(0, 1).nan_to_num(nan=1.0)
+    now.factors[now.agreement.counterparts < WITNESSES] = 1.0
+    if not now.is_clear:
+        now.factors[:] = 1.0
+    return now
+
+
+def _look(survey: Survey, trust: Tensor) -> Judgement:
+    agreement = Agreement(survey, trust)
+    scores = torch.fmin(agreement.by_model, agreement.by_samples)
+    active = (trust > 0).any(1) & ~scores.isnan()
+    usual = float(scores[active].median()) if bool(active.any()) else float("nan")
+    return Judgement(trust, agreement, scores, usual)
+
+
+def _error(now: Judgement) -> Tensor:
+    """`ERRORS` standard errors (K,) of a share of as many samples as were drawn of the classes of each client."""
+    survey = now.agreement.survey
+    drawn = survey.drawn
+    usual = float(drawn[drawn > 0].double().mean()) if bool((drawn > 0).any()) else 1.0
+    classes = (survey.counts > 0).sum(1).clamp(min=1)
+    return ERRORS * (0.25 / (usual * classes)).sqrt()
+
+
+def _is_below(now: Judgement) -> Tensor:
+    below = now.scores + _error(now) < now.limit  # False where nothing was measured
+    return below & (now.agreement.counterparts >= WITNESSES) & now.is_clear
+
+
+def _worst(now: Judgement, spared: set[int]) -> int | None:
+    """The client below the limit whom most of the others' say contradicts."""
+    conflict = torch.where(_is_below(now), now.agreement.conflict, -1.0)
+    conflict[sorted(spared)] = -1.0
+    k = int(conflict.argmax())
+    return k if conflict[k] >= 0 else None
+
+
+def _innocent(now: Judgement, expelled: set[int]) -> int | None:
+    """The first of those expelled whom the clients that are left do not contradict."""
+    below = _is_below(now)
+    return next((k for k in sorted(expelled) if not below[k]), None)
+
+
+def _worst_cell(now: Judgement, expelled: set[int], cells: set[tuple[int, int]]) -> tuple[int, int] | None:
+    """The class of a client in which several others contradict its samples, and its expert theirs, the most so.
+
+    An expert that is weak in a class is no lie, and neither is a generator.
+    """
+    agreement = now.agreement
+    scores = torch.maximum(agreement.model_by_class, agreement.samples_by_class).nan_to_num(nan=torch.inf)
+    able = now.is_clear & (agreement.witnesses >= WITNESSES) & (agreement.survey.counts >= SAMPLES)
+    error = ERRORS * (0.25 / agreement.survey.drawn.clamp(min=1).double()).sqrt()
+    scores = torch.where(able & (scores + error < now.limit), scores, torch.inf)
+    scores[sorted(expelled)] = torch.inf
+    for k, label in cells:
+        scores[k, label] = torch.inf
+    if not bool(scores.isfinite().any()):
+        return None
+    k, label = divmod(int(scores.argmin()), scores.shape[1])
+    return k, label
+
+
+def _disputed(now: Judgement, expelled: set[int]) -> set[tuple[int, int]]:
+    """Classes in which one other client contradicts: nobody knows who is right."""
+    agreement = now.agreement
+    scores = torch.maximum(agreement.model_by_class, agreement.samples_by_class)
+    contradicted = now.is_clear & (agreement.witnesses == 1) & (scores < now.limit) & (agreement.survey.counts > 0)
+    rows = contradicted.nonzero().tolist()
+    return {(k, label) for k, label in rows if k not in expelled}
+
+
+def _model_serves(now: Judgement, k: int) -> bool:
+    """Whether the client's expert agrees as usual, so that its generator alone is doubted."""
+    own = float(now.agreement.by_model[k])
+    return own >= now.limit + now.soft

@@ -1,0 +1,155 @@
+"""Every expert names the samples of every generator: what all judgements of agreement rest on.
+
+The samples are few, from a stream of their own, and each generator draws each class that its client claims. So nothing
+else in a distillation depends on whether they were drawn.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.domains.samples import Samples, concatenate
+from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.answers.book import AnswerBook
+from mosaic_fl.experts.kind import Expert
+from mosaic_fl.experts.no_model import NoModel
+from mosaic_fl.experts.reading import FieldReader, answers_of
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.server.experts import class_priors
+from mosaic_fl.server.pool import Sampler
+
+EACH = 20  # samples of a client's class
+MOST = 3000  # of all clients, where `EACH` would be more; at least `LEAST` of a class are drawn
+LEAST = 4
+FEW_CLASSES = 3  # up to which an expert has one reading
+HALF = 0.5
+UNREAD = -1
+FLAT = 1e-6  # a spread of log-probabilities, in nats, below which an expert says the same of every sample
+LOUD = 1e6  # a spread above which outputs have exploded
+
+
+@dataclass(frozen=True)
+class Survey:
+    """n samples: `labels` and `sources` (n,), the class asked for and the place of the client that drew each.
+
+    `readings` int64 (n, K, R) are the classes that each of K experts calls a sample, in R readings; −1 where it cannot
+    read it, or is not asked. `counts` (K, C) are what clients claim. `faults` says of a place what is wrong with its
+    outputs or samples beyond any comparison; `remarks` what could not be looked at.
+    """
+
+    labels: Tensor
+    sources: Tensor
+    readings: Tensor
+    counts: Tensor
+    faults: dict[int, str]
+    remarks: dict[int, str]
+
+    @cached_property
+    def drawn(self) -> Tensor:
+        """How many samples there are of each client and class, int64 (K, C)."""
+        clients, classes = self.counts.shape
+        cells = torch.bincount(self.sources * classes + self.labels, minlength=clients * classes)
+        return cells.view(clients, classes)
+
+    @cached_property
+    def hits(self) -> Tensor:
+        """The share of samples that expert k calls what generator j was asked for, double (K, J, C); NaN: none read."""
+        clients, classes = self.counts.shape
+        right = (self.readings == self.labels[:, None, None]).any(2).double()
+        read = (self.readings[:, :, 0] != UNREAD).double()
+        cells = self.sources * classes + self.labels
+        empty = torch.zeros(clients * classes, clients, dtype=torch.float64)
+        shares = empty.index_add(0, cells, right) / empty.index_add(0, cells, read)
+        return shares.T.reshape(clients, clients, classes)
+
+
+def survey(sampler: Sampler, experts: Sequence[Expert], counts: Tensor, seed: int, device: torch.device) -> Survey:
+    """The survey of a `sampler` and the `experts` of its contributions, which claim `counts` (K, C)."""
+    faults = dict[int, str]()
+    remarks = dict[int, str]()
+    samples, labels, sources = _draw(sampler, experts, seed, faults, remarks)
+    readings = []
+    for k, expert in enumerate(experts):
+        outputs = None if samples is None else _ask(k, expert, samples, device, faults, remarks)
+        readings.append(_unread(len(labels), counts) if outputs is None else _read(outputs, counts[k]))
+    return Survey(labels, sources, torch.stack(readings, 1), counts, faults, remarks)
+
+
+def samples_of_a_class(cells: int) -> int:
+    """How many samples each of `cells` pairs of client and class gets."""
+    return max(LEAST, min(EACH, MOST // max(cells, 1)))
+
+
+def _draw(
+    sampler: Sampler, experts: Sequence[Expert], seed: int, faults: dict[int, str], remarks: dict[int, str]
+) -> tuple[Samples | None, Tensor, Tensor]:
+    each = samples_of_a_class(int((sampler.counts > 0).sum()))
+    parts = list[Samples]()
+    labels = list[Tensor]()
+    owners = list[Tensor]()
+    for k, generator in enumerate(sampler.generators):
+        if generator is None:
+            remarks[k] = "it has no generator"
+            continue
+        asked = (sampler.counts[k] > 0).nonzero().flatten().repeat_interleave(each)
+        if k in sampler.judges and isinstance(experts[k], AnswerBook):
+            remarks[k] = "its generator takes no class, and its model is a black box"
+            continue
+        try:
+            drawn = sampler.draw_alone(k, asked, Stream(seed, "trust", int(sampler.clients[k])).torch())
+            if k in sampler.judges:  # what an unconditional generator shows is its own expert's word
+                asked = sampler.judges[k].log_probabilities(drawn, generator.device).argmax(1)
+        except UsageError as error:
+            faults[k] = str(error)
+            continue
+        parts.append(drawn)
+        labels.append(asked)
+        owners.append(torch.full((len(asked),), k))
+    if not parts:
+        return None, torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+    return concatenate(parts), torch.cat(labels), torch.cat(owners)
+
+
+def _ask(
+    k: int, expert: Expert, samples: Samples, device: torch.device, faults: dict[int, str], remarks: dict[int, str]
+) -> Tensor | None:
+    """The log-probabilities (n, C) of an expert; None where it is not asked, or what it says is no answer."""
+    if isinstance(expert, AnswerBook):
+        remarks[k] = "its model is a black box, which is not asked for this"
+        return None
+    if isinstance(expert.expert if isinstance(expert, FieldReader) else expert, NoModel):
+        remarks[k] = "it has no model"
+        return None
+    outputs = answers_of(expert, samples, device)
+    read = expert.can_read(samples) if isinstance(expert, FieldReader) else torch.ones(len(samples), dtype=torch.bool)
+    told = outputs[read]
+    if not bool(told.isfinite().all()):
+        faults[k] = "its model gives outputs that are not finite"
+        return None
+    if len(told) > 1 and float((told - told[:1]).abs().max()) < FLAT:  # honest ones of a single class do so, too
+        remarks[k] = "its model says the same of every sample"
+    if len(told) and float((told.amax(1) - told.amin(1)).median()) > LOUD:
+        faults[k] = "the outputs of its model have exploded"
+        return None
+    return outputs
+
+
+def _read(outputs: Tensor, counts: Tensor) -> Tensor:
+    """The classes (n, R) that log-probabilities (n, C) of a client with `counts` (C,) may mean.
+
+    A client that saw many of one class is biased to it. Its bias is taken off in one reading, and not in the other:
+    an honest expert is right by one of them, and a liar by neither. Of very few classes two readings would be most of
+    them, so half of the bias is taken off.
+    """
+    prior = class_priors(counts[None])[0].log()
+    told = outputs.log_softmax(1)
+    few = len(counts) <= FEW_CLASSES
+    classes = torch.stack([(told - share * prior).argmax(1) for share in ((HALF, HALF) if few else (0.0, 1.0))], 1)
+    return classes.masked_fill(outputs[:, :1].isnan(), UNREAD)
+
+
+def _unread(n: int, counts: Tensor) -> Tensor:
+    return torch.full((n, 2), UNREAD)

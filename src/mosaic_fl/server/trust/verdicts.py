@@ -1,0 +1,178 @@
+"""From what was seen to what follows: a verdict for each client.
+
+In quarantine is only who is beyond doubt, and nobody whom others merely contradict while it alone holds a class.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.config.trust import TrustConfig
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.server.trust.counts import LARGEST, bound, cap
+from mosaic_fl.server.trust.judgement import Judgement
+from mosaic_fl.server.trust.likeness import lookalikes, words
+from mosaic_fl.server.trust.report import ACCEPTED, QUARANTINED, WEIGHTED, TrustReport, Verdict
+
+DIGITS = 4  # of what is written down
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What verdicts rest on, by place: `shared` says how many clients send each one's weights."""
+
+    contributions: Sequence[Contribution]
+    shared: Sequence[int]
+    judgement: Judgement | None
+    faults: dict[int, str]
+    remarks: dict[int, str]
+
+    @property
+    def counts(self) -> Tensor:
+        """The claimed samples (K, C)."""
+        return torch.stack([c.class_counts for c in self.contributions])
+
+
+def verdicts(evidence: Evidence, settings: TrustConfig) -> TrustReport:
+    """The report on all clients, in the order of the contributions."""
+    sizes = cap(evidence.counts)
+    rows = tuple(_verdict(evidence, k, float(sizes[k]), settings) for k in range(len(evidence.contributions)))
+    judgement = evidence.judgement
+    usual = None if judgement is None else _rounded(judgement.usual)
+    present = {c.client for c in evidence.contributions}
+    return TrustReport(rows, usual, tuple(sorted(set(settings.keep) & present)))
+
+
+def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> Verdict:
+    contribution = evidence.contributions[k]
+    judgement = evidence.judgement
+    credit = torch.full((len(contribution.class_counts),), size / evidence.shared[k], dtype=torch.float64)
+    reasons = _plain_reasons(evidence, k, size)
+    doubts = list[str]()
+    state = ACCEPTED
+    generator = True
+    contradicted = False
+    if k in evidence.faults:
+        state = QUARANTINED
+        reasons.append(evidence.faults[k])
+    elif judgement is not None:
+        alone = _alone(evidence.counts, k)
+        out = k in judgement.expelled
+        if why := _contradiction(evidence, judgement, k):
+            contradicted = True
+            reasons.append(why)
+        if (out or k in judgement.generators) and bool(alone.any()):
+            credit *= alone  # of what others hold nothing counts
+            doubts.append("it alone holds a class, which still counts")
+        elif out:
+            state = QUARANTINED
+        elif k in judgement.generators:
+            generator = False
+        else:
+            credit *= _credit(evidence, judgement, k)
+            doubts += _disputes(evidence, judgement, k)
+        if contradicted and settings.strict and not bool(alone.any()):
+            state = QUARANTINED
+    changed = bool((credit < 1).any()) or not generator
+    if state == ACCEPTED and changed:
+        state = WEIGHTED if bool((contribution.class_counts * credit).sum() > 0) else QUARANTINED
+    if contribution.client in settings.keep and state != ACCEPTED:
+        doubts = [*(f"kept although {reason}" for reason in reasons), *doubts]
+        state = ACCEPTED
+    if state == ACCEPTED:
+        credit = torch.ones_like(credit)
+        generator = True
+        reasons = []
+    agreement = None if judgement is None else judgement.agreement
+    return Verdict(
+        client=contribution.client,
+        state=state,
+        credit=_parts(credit * 0 if state == QUARANTINED else credit),
+        generator=generator and state != QUARANTINED,
+        model=None if agreement is None else _rounded(float(agreement.by_model[k])),
+        samples=None if agreement is None else _rounded(float(agreement.by_samples[k])),
+        witnesses=0 if agreement is None else int(agreement.counterparts[k]),
+        reasons=tuple(reasons),
+        doubts=tuple(doubts),
+        unmeasured=evidence.remarks.get(k, ""),
+    )
+
+
+def _plain_reasons(evidence: Evidence, k: int, size: float) -> list[str]:
+    """What needs no comparison of answers: its size, and that its weights are another client's."""
+    reasons = []
+    if size < 1:
+        total = int(evidence.contributions[k].class_counts.sum())
+        reasons.append(
+            f"it says that it has {total:,} samples, more than {LARGEST} times the median: the rest is not counted"
+        )
+    if evidence.shared[k] > 1:
+        reasons.append(f"its model or generator is one that {evidence.shared[k]} clients sent: it counts once for all")
+    return reasons
+
+
+def _contradiction(evidence: Evidence, judgement: Judgement, k: int) -> str:
+    """Why the others' word is held against a client; empty where it is not."""
+    names = evidence.contributions[k].schema.classes
+    usual = f"{judgement.usual:.0%} is usual"
+    agreement = judgement.agreement
+    model = _percent(float(agreement.by_model[k]))
+    samples = _percent(float(agreement.by_samples[k]))
+    both = f"its model agrees with the others to {model}, its generator to {samples}; {usual}"
+    alike = words(lookalikes(agreement, k), names)
+    if k in judgement.expelled:
+        return f"the others contradict it ({both})" + (f"; {alike}" if alike else "")
+    if k in judgement.generators:
+        return f"the others contradict its generator, which is left out ({both})" + (f"; {alike}" if alike else "")
+    if float(judgement.factors[k]) < 1:
+        return f"the others contradict it in part ({both})" + (f"; {alike}" if alike else "")
+    if cells := [names[label] for place, label in sorted(judgement.cells) if place == k]:
+        classes = ", ".join(map(repr, cells))
+        return f"the others contradict what it says of {classes}, which does not count" + (
+            f"; {alike}" if alike else ""
+        )
+    return ""
+
+
+def _credit(evidence: Evidence, judgement: Judgement, k: int) -> Tensor:
+    """The part (C,) of a client's claims that is left to it after what the others say of it."""
+    counts = evidence.counts.double()
+    credit = torch.full((counts.shape[1],), float(judgement.factors[k]), dtype=torch.float64)
+    for place, label in judgement.cells:
+        if place == k:
+            credit[label] = 0
+    for place, label in judgement.disputed:
+        others = counts[:, label] * (judgement.trust[:, label] > 0)
+        others[k] = 0
+        if place == k:
+            credit[label] *= bound(float(counts[k, label]), float(others.max().clamp(min=1)))
+    return credit
+
+
+def _disputes(evidence: Evidence, judgement: Judgement, k: int) -> list[str]:
+    names = evidence.contributions[k].schema.classes
+    rows = [names[label] for place, label in sorted(judgement.disputed) if place == k]
+    if not rows:
+        return []
+    return [f"the one other client that holds {', '.join(map(repr, rows))} says otherwise: nobody knows who is right"]
+
+
+def _alone(counts: Tensor, k: int) -> Tensor:
+    """The classes (C,) that this client alone claims."""
+    return (counts[k] > 0) & (counts.sum(0) == counts[k])
+
+
+def _parts(credit: Tensor) -> tuple[float, ...]:
+    """One number where all classes have the same."""
+    parts = [round(part, 6) for part in credit.tolist()]
+    return tuple(parts if len(set(parts)) > 1 else parts[:1])
+
+
+def _percent(value: float) -> str:
+    return "(not measured)" if value != value else f"{max(0.0, value):.0%}"
+
+
+def _rounded(value: float) -> float | None:
+    return None if value != value else round(value, DIGITS)

@@ -1,0 +1,86 @@
+"""The stage `trust` of a distillation: which contributions count, and how much, before anything is made of them."""
+
+import json
+from collections.abc import Callable, Sequence
+
+import torch
+
+from mosaic_fl.config import Config
+from mosaic_fl.errors import MosaicError
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.experts.kind import Expert
+from mosaic_fl.notes import note
+from mosaic_fl.server.pool import Sampler
+from mosaic_fl.server.trust.copies import sharers
+from mosaic_fl.server.trust.judgement import judge
+from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, verdict_lines
+from mosaic_fl.server.trust.survey import survey
+from mosaic_fl.server.trust.verdicts import Evidence, verdicts
+from mosaic_fl.storage.files import write_atomic
+from mosaic_fl.storage.journal import Journal
+
+STAGE = "trust"
+QUARANTINE = "quarantine"  # a folder in that of a run
+
+
+def examine(
+    contributions: Sequence[Contribution],
+    experts: Sequence[Expert],
+    sampler: Callable[[], Sampler],
+    config: Config,
+    device: torch.device,
+) -> TrustReport:
+    """The report on `contributions`, which agree in their schema and are in the order of their clients.
+
+    `experts` are theirs, and `sampler` gives the sampler of their generators, which is not asked where there are none.
+    """
+    shared = sharers(contributions)
+    if len(contributions) < 2 or all(c.generator is None for c in contributions):
+        return verdicts(Evidence(contributions, shared, None, {}, {}), config.trust)
+    counts = torch.stack([c.class_counts for c in contributions])
+    seen = survey(sampler(), experts, counts, config.run.seed, device)
+    trust = (1 / torch.tensor(shared, dtype=torch.float64))[:, None].expand(counts.shape).clone()
+    trust[sorted(seen.faults)] = 0
+    return verdicts(Evidence(contributions, shared, judge(seen, trust), seen.faults, seen.remarks), config.trust)
+
+
+def vet(
+    contributions: Sequence[Contribution],
+    experts: Sequence[Expert],
+    sampler: Callable[[], Sampler],
+    config: Config,
+    device: torch.device,
+    journal: Journal,
+) -> TrustReport | None:
+    """The report of a run's stage, with a note for all that it holds against a client; None without the defence.
+
+    Raises MosaicError where no contribution is left: the stages stay.
+    """
+    if not config.trust.defence:
+        return None
+    stage = journal.stage(STAGE, lambda _: ({}, examine(contributions, experts, sampler, config, device).to_json()))
+    report = TrustReport.from_json(stage.info)
+    _write_quarantine(journal, report)
+    for line in verdict_lines(report):
+        note(line)
+    if absent := sorted(set(config.trust.keep) - {c.client for c in contributions}):
+        note(f"trust.keep names client {absent[0]}, who sent nothing")
+    if len(report.in_state(QUARANTINED)) == len(contributions):
+        raise MosaicError(
+            f"all {len(contributions)} contributions are in quarantine, so nothing is left to distil: "
+            f"{'; '.join(verdict_lines(report))}; --keep CLIENT counts one nevertheless"
+        )
+    return report
+
+
+def _write_quarantine(journal: Journal, report: TrustReport) -> None:
+    """A file with the reasons for each contribution that does not count, in the run's folder; itself it stays there."""
+    for verdict in report.in_state(QUARANTINED) if journal.folder is not None else ():
+        assert journal.folder is not None
+        content = {
+            "client": verdict.client,
+            "reasons": list(verdict.reasons),
+            "way_out": f"--keep {verdict.client} counts it nevertheless",
+        }
+        place = journal.folder / QUARANTINE / f"client-{verdict.client:03d}.json"
+        write_atomic(place, json.dumps(content, indent=2) + "\n")
