@@ -121,8 +121,8 @@ def covariance() -> bytes:
 
 
 def endless_network() -> bytes:
-    """1 MB of weights that need 170 billion operations, and 20 maps of 64 MiB, for one picture."""
-    return sealed(image_schema((1, 1024, 1024), ("a", "b")), "resnet20:16")
+    """4 MB of weights that need 700 billion operations, and 20 maps of 128 MiB, for one picture."""
+    return sealed(image_schema((1, 1024, 1024), ("a", "b")), "resnet20:32")
 
 
 def slow_generator() -> bytes:
@@ -223,8 +223,8 @@ def test_a_costly_network_that_stays_within_the_limits_is_tried(monkeypatch: pyt
 def test_a_global_model_has_the_same_limits() -> None:
     schema = image_schema((1, 1024, 1024), ("a", "b"))
     with torch.device("meta"):
-        state = zeros(build("resnet20:16", schema).state_dict())
-    content = GlobalModel("resnet20:16", schema, state).to_bytes()
+        state = zeros(build("resnet20:32", schema).state_dict())
+    content = GlobalModel("resnet20:32", schema, state).to_bytes()
     with pytest.raises(UsageError, match=f"^from 7: {TIME}"):
         GlobalModel.from_bytes(content, "from 7")
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
+from flwr.app import Array
 from flwr.common.constant import FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE as PIECE
 from flwr.supercore.inflatable.inflatable_object import (
     get_object_body,
@@ -44,7 +45,7 @@ class Meter:
         if kind == "Array":
             if len(content) > MAX_NAMES:
                 raise self._excess(f"an array with {len(content):,} bytes of names of pieces")
-            body: Any = json.loads(get_object_body(content, _Array))
+            body: Any = json.loads(get_object_body(content, Array))
             named = len(body["arraychunk_ids"])
         with self._lock:
             self.bytes += len(content)
@@ -56,12 +57,6 @@ class Meter:
 
     def _excess(self, what: str) -> UsageError:
         return UsageError(f"it has {what}: at most {self.most:,} bytes are read; {WAY_OUT}")
-
-
-class _Array:
-    """The name of Flower's class in the head of an object: reading its body needs no more of it."""
-
-    __qualname__ = "Array"
 
 
 @contextmanager
