@@ -121,7 +121,7 @@ def covariance() -> bytes:
 
 
 def endless_network() -> bytes:
-    """4 MB of weights that need 700 billion operations, and 20 maps of 128 MiB, for one picture."""
+    """4 MB of weights that need 330 billion operations, and 20 maps of 128 MiB, for one picture."""
     return sealed(image_schema((1, 1024, 1024), ("a", "b")), "resnet20:32")
 
 
