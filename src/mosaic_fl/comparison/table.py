@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import product
 from statistics import fmean, stdev
+from types import MappingProxyType
 from typing import Any
 
 from mosaic_fl.comparison.cells import CellResult, Results
@@ -121,13 +122,13 @@ def to_csv(tables: Sequence[Block]) -> str:
     return out.getvalue()
 
 
-def to_json(tables: Sequence[Block], results: Results) -> str:
-    """The tables, and the result of every cell."""
+def to_json(tables: Sequence[Block], results: Results, about: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The tables, the result of every cell, and what is said `about` all of them."""
     cells = [
         {**asdict(cell.setting), "method": cell.method, "rounds": cell.rounds, **asdict(result)}
         for cell, result in results.items()
     ]
-    content = {"tables": [_flat(block, row) for block in tables for row in block.rows], "cells": cells}
+    content = {"tables": [_flat(block, row) for block in tables for row in block.rows], "cells": cells, **about}
     return json.dumps(content, indent=1) + "\n"
 
 
