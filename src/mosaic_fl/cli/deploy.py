@@ -24,6 +24,7 @@ from mosaic_fl.cli.options import (
     trust_options,
 )
 from mosaic_fl.cli.reading import reads_images, tell_idle
+from mosaic_fl.config.checks import check_real
 from mosaic_fl.data.places import existing
 from mosaic_fl.engines.flower.limits import MAX_ANSWER
 from mosaic_fl.methods import METHODS
@@ -111,6 +112,7 @@ def server(
     if no_proxy:
         note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")
     METHODS[config.run.method].check_settings(config)
+    check_real(config)
     if test:
         existing(test)
     tell_idle(reading, test)
@@ -153,6 +155,7 @@ def server(
 
 def _print(result: dict[str, Any], out: Path) -> None:
     """Print the figures of the run in the folder `out`."""
+    from mosaic_fl.encoders.statement import encoder_lines
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.quality import quality_lines
@@ -163,7 +166,7 @@ def _print(result: dict[str, Any], out: Path) -> None:
 
     Console().print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*trust_lines(result), *privacy_lines(result), *audit_lines(result)):
+    for line in (*encoder_lines(result), *trust_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
     print(f"Results: {out}/result.json")
 

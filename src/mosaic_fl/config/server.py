@@ -67,6 +67,12 @@ class DistillConfig(ReadSection):
     prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: as needed")
     prior_pool: int = Field(16_000, ge=0, description="prior images; where prior is auto the most of them")
     cutmix: float = Field(0.5, ge=0, le=1, description="share of the prior images mixed with synthetic samples")
+    inversion: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="steps by which pictures decoded of class moments are moved to the vectors they were drawn from",
+    )
     plain: bool = Field(True, description="beside prior images, learn from the synthetic samples as they are, too")
     hybrid: float = Field(
         0.0, ge=0, le=1, description="share of the prior images whose layout is a synthetic sample's, not mixed further"
