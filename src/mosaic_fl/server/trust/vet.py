@@ -12,6 +12,7 @@ from mosaic_fl.experts.kind import Expert
 from mosaic_fl.notes import note
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.trust.copies import sharers
+from mosaic_fl.server.trust.counts import cap
 from mosaic_fl.server.trust.judgement import judge
 from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, verdict_lines
 from mosaic_fl.server.trust.survey import survey
@@ -39,9 +40,13 @@ def examine(
         return verdicts(Evidence(contributions, shared, None, {}, {}), config.trust)
     counts = torch.stack([c.class_counts for c in contributions])
     seen = survey(sampler(), experts, counts, config.run.seed, device)
-    trust = (1 / torch.tensor(shared, dtype=torch.float64))[:, None].expand(counts.shape).clone()
+    # Who claims too much, or sends what another one sends, is less of a witness, too.
+    sizes = cap(counts)
+    trust = (sizes / torch.tensor(shared, dtype=torch.float64))[:, None].expand(counts.shape).clone()
     trust[sorted(seen.faults)] = 0
-    return verdicts(Evidence(contributions, shared, judge(seen, trust), seen.faults, seen.remarks), config.trust)
+    return verdicts(
+        Evidence(contributions, shared, judge(seen, trust, sizes < 1), seen.faults, seen.remarks), config.trust
+    )
 
 
 def vet(
