@@ -32,6 +32,7 @@ from mosaic_fl.training.monitor import Recorder
 CPU = torch.device("cpu")
 ALPHAS = (0.05, 0.1, 0.3, 1.0)
 CLIENTS = (5, 10, 50)
+MANY = 20  # clients beyond which the usual split finds no shares in which each has samples
 # Short trainings: the models are worse than usual, which makes it harder to agree.
 VECTORS = {"generator.family": "moments", "models.clients": ("mlp:64",), "train.max_steps": 150, "train.min_steps": 50}
 PICTURES = {"generator.steps": 600, "train.max_steps": 200, "train.min_steps": 50}
@@ -42,6 +43,7 @@ def settings(arguments: argparse.Namespace, clients: int, alpha: float, seed: in
     """The settings of one split."""
     own = PICTURES if arguments.pictures else VECTORS | {"data.encoder": arguments.encoder}
     split = {"partition.clients": clients, "partition.alpha": alpha, "run.seed": seed, "data.name": arguments.data}
+    split |= {"partition.split": "equal_size_prior"} if clients > MANY else {}
     images = {"data.max_train": arguments.images} if arguments.images else {}
     return Config().with_values(split | own | SHORT | images)
 

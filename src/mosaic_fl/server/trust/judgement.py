@@ -15,6 +15,7 @@ from mosaic_fl.server.trust.survey import Survey
 GAP = 0.5  # below the usual agreement: beyond doubt
 NOTHING = 0.05  # an agreement that is beyond doubt where the usual one is `CLEAR` above chance, as of blurred samples
 CLEAR = 0.3
+NEAR = 0.25  # below the usual agreement: not as usual
 WEAK = 0.35  # a usual agreement below which models or generators are so poor that nobody can tell
 UPPER = 2 / 3  # the quantile of clients' agreement that is usual: liars who are fewer than a third do not move it far
 SOFT = 0.4  # of the way from what is beyond doubt to what is usual: below it a client counts in part
@@ -32,7 +33,8 @@ class Judgement:
     `expelled` are doubted as a whole; `generators` are those of whom the generator alone is doubted; `cells` are
     doubted pairs of client and class; `disputed` those where one other client holds the class, and says otherwise.
     `factors` (K,) are 1 for those whose agreement is usual. `usual` is the agreement of most; NaN: nobody can tell. Of
-    those who are `is_seen` (K,) enough others can tell. The models of `incoherent` ones do not know their own samples.
+    those who are `is_seen` (K,) enough others can tell; `is_odd` (K,) are those with other signs against them. The
+    models of `incoherent` ones do not know their own samples.
     """
 
     trust: Tensor
@@ -40,6 +42,7 @@ class Judgement:
     scores: Tensor
     usual: float
     is_seen: Tensor
+    is_odd: Tensor
     incoherent: set[int] = field(default_factory=set)
     expelled: set[int] = field(default_factory=set)
     generators: set[int] = field(default_factory=set)
@@ -74,10 +77,8 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
     Of those who are `odd` (K,) by other signs, as inflated claims, one witness is enough.
     """
     start = trust
-    needed = torch.full((len(trust),), float(WITNESSES))
-    if odd is not None:
-        needed[odd] = PART
-    now = _look(survey, trust, needed)
+    odd = torch.zeros(len(trust), dtype=torch.bool) if odd is None else odd
+    now = _look(survey, trust, odd)
     returned = set[int]()
     cells = set[tuple[int, int]]()
     incoherent = _incoherent(now)
@@ -87,7 +88,7 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
         trust[sorted(expelled)] = 0
         for k, label in cells:
             trust[k, label] = 0
-        now = _look(survey, trust, needed)
+        now = _look(survey, trust, odd)
         if (worst := _worst(now, expelled | returned)) is not None:
             expelled.add(worst)
         elif (innocent := _innocent(now, expelled - incoherent)) is not None:
@@ -103,18 +104,19 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
     now.cells = {(k, label) for k, label in cells if k not in expelled}
     now.disputed = _disputed(now, expelled)
     if now.is_clear:
-        factors = ((now.scores - now.limit) / now.soft).clamp(LEAST, 1).nan_to_num(nan=1.0)
+        better = torch.fmax(now.agreement.by_model, now.agreement.by_samples)  # one of both is weak at honest ones, too
+        factors = ((better - now.limit) / now.soft).clamp(LEAST, 1).nan_to_num(nan=1.0)
         now.factors = torch.where(now.is_seen, factors, 1.0)
     return now
 
 
-def _look(survey: Survey, trust: Tensor, needed: Tensor) -> Judgement:
+def _look(survey: Survey, trust: Tensor, odd: Tensor) -> Judgement:
     agreement = Agreement(survey, trust)
     scores = torch.fmin(agreement.by_model, agreement.by_samples)
     active = (trust > 0).any(1) & ~scores.isnan()
     usual = float(scores[active].quantile(UPPER)) if bool(active.any()) else float("nan")
-    seen = agreement.witness.sum(1) >= needed - 1e-9
-    return Judgement(trust, agreement, scores, usual, seen, factors=torch.ones(len(trust), dtype=torch.float64))
+    seen = agreement.witness.sum(1) >= torch.where(odd, PART, WITNESSES - 1e-9)
+    return Judgement(trust, agreement, scores, usual, seen, odd, factors=torch.ones(len(trust), dtype=torch.float64))
 
 
 def _incoherent(now: Judgement) -> set[int]:
@@ -134,8 +136,17 @@ def _error(now: Judgement) -> Tensor:
 
 
 def _is_below(now: Judgement) -> Tensor:
-    below = now.scores + _error(now) < now.limit  # False where nothing was measured
-    return below & now.is_seen & now.is_clear
+    """Who is below the limit, bool (K,): by its samples; by its model where its samples are not as usual, either.
+
+    A model alone may be weak without a lie: by itself it must do no better than guessing.
+    """
+    agreement = now.agreement
+    error = torch.where(now.is_odd, 0.0, _error(now))
+    model = agreement.by_model + error  # what was not measured is NaN, and below nothing
+    samples = agreement.by_samples + error
+    low = (samples < now.limit) | (model < min(now.limit, NOTHING))
+    low |= (model < now.limit) & (agreement.by_samples < now.usual - NEAR)
+    return low & now.is_seen & now.is_clear
 
 
 def _worst(now: Judgement, spared: set[int]) -> int | None:
@@ -172,9 +183,9 @@ def _worst_cell(now: Judgement, expelled: set[int], cells: set[tuple[int, int]])
 
 
 def _disputed(now: Judgement, expelled: set[int]) -> set[tuple[int, int]]:
-    """Classes in which one other client contradicts: nobody knows who is right."""
+    """Classes in which one other client contradicts model and samples: nobody knows who is right."""
     agreement = now.agreement
-    scores = torch.fmin(agreement.model_by_class, agreement.samples_by_class)
+    scores = torch.fmax(agreement.model_by_class, agreement.samples_by_class)
     contradicted = now.is_clear & (agreement.witnesses == 1) & (scores < now.limit) & (agreement.say >= VOICE)
     return {(k, label) for k, label in contradicted.nonzero().tolist() if k not in expelled}
 

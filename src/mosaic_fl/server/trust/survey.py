@@ -95,7 +95,10 @@ def _draw(
         if generator is None:
             remarks[k] = "it has no generator"
             continue
-        held = (sampler.counts[k] > 0).nonzero().flatten()
+        held = sampler.classes_alone(k).nonzero().flatten()
+        if not len(held):
+            remarks[k] = "its generator draws nothing by itself"
+            continue
         asked = held.repeat_interleave(max(each, OF_CLIENT // len(held)))
         if k in sampler.judges and isinstance(experts[k], AnswerBook):
             remarks[k] = "its generator takes no class, and its model is a black box"

@@ -74,7 +74,8 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
                 state = QUARANTINED
         else:
             credit *= _credit(evidence, judgement, k)
-            doubts += _disputes(evidence, judgement, k)
+            disputes = _disputes(evidence, judgement, k)
+            (reasons if bool((credit < size / evidence.shared[k]).any()) else doubts).extend(disputes)
         if contradicted and settings.strict and not bool(alone.any()):
             state = QUARANTINED
     changed = bool((credit < 1).any()) or not generator
