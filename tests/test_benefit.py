@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mosaic_fl.report.benefit import benefit_lines, own_figure
-from mosaic_fl.runs.benefit import own_data, taking_part
+from mosaic_fl.runs.benefit import benefit, own_data, taking_part
 
 
 def confusion(right: int, wrong: int) -> torch.Tensor:
@@ -103,8 +103,18 @@ def test_a_figure_in_single_precision_is_no_loss() -> None:
 
 
 def test_a_sites_own_figure_says_on_what_data() -> None:
-    line = own_figure({"samples": 36, "accuracy": 0.879, "loss": 0.4})
+    line = own_figure("cnn:16", {"samples": 36, "accuracy": 0.879, "loss": 0.4})
     assert "87.9 % of its own data (36 samples held back)" in line
     assert "other sites'" in line
-    assert "(1 sample held back)" in own_figure({"samples": 1, "accuracy": 1.0})
-    assert "Nothing was held back" in own_figure({"samples": 0})
+    assert "(1 sample held back)" in own_figure("cnn:16", {"samples": 1, "accuracy": 1.0})
+    assert "Nothing was held back" in own_figure("cnn:16", {"samples": 0})
+
+
+def test_a_site_without_a_model_has_nothing_to_compare_with() -> None:
+    """Its answers are its classes' shares: whoever is better than these has gained nothing by taking part."""
+    alone = {0: {"samples": 10, "accuracy": 0.5}, 1: {"samples": 10, "accuracy": 0.1}}
+    right = {client: torch.diag(torch.tensor([5, 5])) for client in (0, 1)}
+    found = benefit({"local_accuracy": [0.5, None], "accuracy": 1.0}, alone, right, ["cnn:16", "none"])
+    assert [site["alone"] for site in found["own_data"]] == [0.5, None]
+    assert [view["unknown"] for view in found["taking_part"].values()] == [1, 1]
+    assert "No model leaves the site" in own_figure("none", alone[1])

@@ -164,7 +164,7 @@ def test_weights_of_other_shapes_are_refused_though_the_digest_agrees(name: str)
     first = min(tensors)
     for other in (torch.zeros(7), torch.full(tensors[first].shape, torch.nan), tensors[first].int()):
         content = save({**tensors, first: other})
-        digest = bundles._carried(name).digest(bundles._argument(name), DIGITS, content)
+        digest = bundles._carried(name, DIGITS).digest(bundles._argument(name), DIGITS, content)
         schema = Schema({"vector": replace(kind, digest=digest)}, whole.schema.classes)
         crafted = GlobalModel.from_bytes(replace(whole, schema=schema, bundle={name: content}).to_bytes())
         with pytest.raises(UsageError, match="is not the one that the model was made with"):
@@ -196,6 +196,14 @@ def test_a_manifest_that_contradicts_the_file_is_refused(value: Any, message: st
     manifest, tensors = container.unpack(model_of("gabor:16").bundled().to_bytes(), KIND, "x")
     with pytest.raises(UsageError, match=message):
         GlobalModel.from_bytes(container.pack(KIND, {**manifest, "bundle": value}, tensors))
+
+
+@pytest.mark.parametrize(("name", "of"), [("encoding", DIGITS), ("gabor", SCHEMA.kind), ("strokes", SCHEMA.kind)])
+def test_an_encoder_of_other_values_is_refused(name: str, of: Kind) -> None:
+    schema = Schema({"vector": Vector(4, name, "ab" * 32, of)}, ("a", "b"))
+    crafted = GlobalModel("mlp:8", schema, build("mlp:8", schema).state_dict(), {name: b""})
+    with pytest.raises(UsageError, match=f"holds the encoder '{name}', which takes no"):
+        GlobalModel.from_bytes(crafted.to_bytes())
 
 
 def test_a_bundle_of_a_model_without_encoder_is_refused() -> None:

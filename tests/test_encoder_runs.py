@@ -11,6 +11,7 @@ import torch
 import mosaic_fl
 from command import QUICK, fails, mosaic
 from image_files import png
+from mosaic_fl.cli import deploy
 from mosaic_fl.config import Config, ReadingConfig
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.domains.dataset import Dataset, Splits
@@ -42,6 +43,11 @@ def test_a_run_on_vectors_says_what_its_encoder_was_trained_on(folder: Path, dig
     encoder = make_encoder("gabor", digits.schema.kind)
     assert result["encoder"] == {"name": "gabor", "digest": encoder.digest, "trained_on": encoder.trained_on}
     assert result["accuracy"] > 0.9
+
+
+def test_a_deployed_server_says_it_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deploy._print(json.loads((folder / "run" / "result.json").read_text()), folder)
+    assert "Public encoder: gabor (trained on nothing: fixed filters" in capsys.readouterr().out
 
 
 def test_data_are_encoded_once_after_they_are_read(digits: Dataset) -> None:

@@ -14,9 +14,9 @@ from mosaic_fl.methods.averaging import (
     participants,
     shared_architecture,
     validation_accuracy,
-    weighted_average,
 )
 from mosaic_fl.methods.fedavg import fedavg
+from mosaic_fl.methods.merging import weighted_average
 from mosaic_fl.storage.journal import Journal
 
 

@@ -18,7 +18,7 @@ from mosaic_fl.exchange.federation import FitJob, Fitted
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.fedavg import fedavg
-from mosaic_fl.methods.fedbn import fedbn, mean_normalisation, normalisation_entries
+from mosaic_fl.methods.fedbn import fedbn, merged_normalisation, normalisation_entries
 from mosaic_fl.methods.fedprox import fedprox
 from mosaic_fl.methods.fedrs import fedrs
 from mosaic_fl.methods.outcome import Method, Outcome
@@ -197,7 +197,7 @@ def test_a_client_that_never_took_part_has_no_say_in_what_is_served() -> None:
     (one,) = federation.asked[0]
     assert torch.equal(end["body.1.bias"], torch.tensor([one + 1.0]))
     own = {0: {"w": torch.tensor([1.0])}, 1: {"w": torch.tensor([4.0])}, 2: {"w": torch.tensor([99.0])}}
-    assert mean_normalisation(own, {0: 10, 1: 20, 2: 0})["w"].item() == 3.0
+    assert merged_normalisation(own, {0: 10, 1: 20, 2: 0}, Config().rounds)["w"].item() == 3.0
 
 
 def test_fedbn_goes_on_where_it_was(digits: Dataset, tmp_path: Path) -> None:

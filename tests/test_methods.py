@@ -68,6 +68,7 @@ def test_the_command_lists_them_as_json(tmp_path: Path) -> None:
         "fuses": False,
         "chooses": False,
         "aggregates": True,
+        "robust": True,
         "boosts": False,
         "widths": "",
         "defaults": dict(METHODS["fens"].defaults),

@@ -15,9 +15,11 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.no_model import NoModel
+from mosaic_fl.notes import Note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.feature_space import feature_space, space_teacher
 from mosaic_fl.server.transfer import UNLABELLED, transfer_set
+from vector_cases import clouds
 
 CPU = torch.device("cpu")
 
@@ -94,3 +96,21 @@ def test_a_site_that_would_tell_nothing_is_told(digits: Dataset, capsys: pytest.
     assert "such a site tells nothing" in fails(capsys, *run, "--prior", "procedural")
     assert "--moments with an encoder that decodes" in fails(capsys, *run, "--moments", "gabor", "--prior", "none")
     assert "model 'none' is no network" in fails(capsys, "run", "--data", "digits", "--student", "none")
+
+
+def test_a_class_of_too_few_samples_is_told_where_it_is_left_out() -> None:
+    """80 vectors of class 0, 4 of class 2 and none of class 1."""
+    data = clouds()
+    rows = [*range(0, 240, 3), *range(2, 14, 3)]
+    sent = mosaic_fl.contribute(data.subset(rows), model="discriminant", client=0, settings={"data.validation": 0.0})
+    assert sent.generator_note.endswith("; without 1 class of fewer than 10 samples")
+    all_of_them = mosaic_fl.contribute(data, model="discriminant", client=0)
+    assert "without" not in all_of_them.generator_note
+
+
+def test_beside_pictures_it_is_a_note(digits: Dataset) -> None:
+    zeros, ones = ((digits.labels == label).nonzero()[:count, 0].tolist() for label, count in ((0, 40), (1, 5)))
+    few = digits.subset([*zeros, *ones])
+    settings = {"moments.encoder": "gabor:8", "generator.family": "none", "data.validation": 0.0}
+    with pytest.warns(Note, match="the class moments of gabor:8 are without 1 class of fewer than 10 samples"):
+        mosaic_fl.contribute(few, model="none", client=0, settings=settings)

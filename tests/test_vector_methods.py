@@ -212,12 +212,16 @@ def test_clients_of_a_quadratic_student_send_no_quadratic_form() -> None:
 def test_the_command_compares_them_with_mosaic(tmp_path: Path) -> None:
     words = ["--methods", "mosaic,fedcgs,fedpft,afl", "--encoder", "gabor:16", "--preset", "encoder", "--seeds", "0"]
     more = ["--architectures", "equal", "--alpha", "0.05", "--set", "fedpft:generator.width=2", "--workers", "1"]
-    mosaic("compare", *words, *more, "--set", "distill.steps=200", "--out", "c", cwd=tmp_path)
-    cells = {cell["method"]: cell for cell in json.loads((tmp_path / "c" / "table.json").read_text())["cells"]}
+    printed = mosaic("compare", *words, *more, "--set", "distill.steps=200", "--out", "c", cwd=tmp_path)
+    content = json.loads((tmp_path / "c" / "table.json").read_text())
+    cells = {cell["method"]: cell for cell in content["cells"]}
+    assert content["encoder"]["name"] == "gabor:16"
     assert list(cells) == ["mosaic", "fedcgs", "fedpft", "afl"]
     assert min(cell["accuracy"] for cell in cells.values()) > 0.6
     text = (tmp_path / "c" / "table.md").read_text()
     assert all(f"| {name} (public encoder" in text for name in cells)
+    for place in (printed, text):
+        assert "Public encoder: gabor:16 (trained on nothing: fixed filters" in place
 
 
 @pytest.mark.parametrize("name", PEERS)

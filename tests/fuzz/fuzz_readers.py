@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from fuzz_answers import ANSWERS
+from fuzz_bundle import BUNDLES
 from fuzz_deployment import DEPLOYMENT
 from fuzz_fields import FIELDS
 from fuzz_keys import KEYS
@@ -193,4 +194,5 @@ READERS: dict[str, Reader] = {
     **FIELDS,
     **VECTORS,
     **TREES,
+    **BUNDLES,
 }

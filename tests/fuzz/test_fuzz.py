@@ -20,7 +20,7 @@ from mosaic_fl.errors import UsageError
 # Files of the one format have networks in them that must be built: some 10 ms each; an ONNX model has a process.
 COUNTS = {
     "onnx": 40, "contribution": 150, "global-model": 150, "parquet": 200, "picture": 200, "cart": 100, "merged": 60,
-    "boosted-trees": 200,
+    "boosted-trees": 200, "bundled-model": 100,
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
 from mosaic_fl.cli.limits import fit_grid
-from mosaic_fl.cli.options import Force, Preset, Resume, Settings, names, parse_settings, require_words, words
+from mosaic_fl.cli.options import Attack, Force, Preset, Resume, Settings, names, parse_settings, require_words, words
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
@@ -49,6 +49,7 @@ def compare(
     seeds: Annotated[str, typer.Option(metavar="N,…", help="one run each")] = "0,1,2",
     models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, where mixed: cnn:16,mlp:64")] = None,
     student: Annotated[str | None, typer.Option(help="global model; every client's where equal")] = None,
+    attack: Attack = None,
     preset: Preset = None,
     settings: Settings = None,
     workers: Annotated[str | None, typer.Option(metavar="N", help="processes, or auto: one a core")] = None,
@@ -81,6 +82,7 @@ def compare(
         metric=metric,
         values=_values(texts, workers or ("1" if job_count != 1 else None))
         | {name: value for name, value in reading.items() if value is not None}
+        | ({} if attack is None else {"run.attack": attack})
         | parse_settings(settings),
     )
     base = grid.base()
@@ -120,6 +122,7 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     from mosaic_fl.comparison.grid import Cell
     from mosaic_fl.comparison.run_grid import run_grid
     from mosaic_fl.comparison.table import blocks
+    from mosaic_fl.encoders.statement import encoder_figures, encoder_lines
     from mosaic_fl.report.comparison import comparison_picture, comparison_tables
     from mosaic_fl.report.sheet import can_draw
 
@@ -174,6 +177,8 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     console = Console(file=sys.stdout)
     for table in comparison_tables(tables):
         console.print(table)
+    for line in encoder_lines(encoder_figures(plan.schema)):
+        print(line)
     print(f"Results: {out}/table.md, table.csv, table.json, cells/{', pictures/compare.png' if picture else ''}")
     failures = {cell: result for cell, result in results.items() if result.status == "failed"}
     if failures:
@@ -185,11 +190,14 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
 def _write(plan: Any, out: Path, results: Any) -> None:
     """Write the tables of all results so far."""
     from mosaic_fl.comparison.table import blocks, to_csv, to_json
+    from mosaic_fl.encoders.statement import encoder_figures, encoder_lines
     from mosaic_fl.report.comparison import to_markdown
     from mosaic_fl.storage.files import write_atomic
 
     tables = blocks(plan.grid, results)
-    for name, content in (("md", to_markdown(tables)), ("csv", to_csv(tables)), ("json", to_json(tables, results))):
+    encoder = encoder_figures(plan.schema)
+    text = "".join([to_markdown(tables), *(f"\n{line}\n" for line in encoder_lines(encoder))])
+    for name, content in (("md", text), ("csv", to_csv(tables)), ("json", to_json(tables, results, encoder))):
         write_atomic(out / f"table.{name}", content)
 
 

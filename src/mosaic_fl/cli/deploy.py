@@ -11,6 +11,7 @@ from mosaic_fl.cli.app import App
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.keys import EncryptFor, SignersFolder, readers_of
 from mosaic_fl.cli.options import (
+    Aggregate,
     Bundle,
     ConfigFile,
     Force,
@@ -23,6 +24,7 @@ from mosaic_fl.cli.options import (
     trust_options,
 )
 from mosaic_fl.cli.reading import reads_images, tell_idle
+from mosaic_fl.config.checks import check_real
 from mosaic_fl.data.places import existing
 from mosaic_fl.engines.flower.limits import MAX_ANSWER
 from mosaic_fl.methods import METHODS
@@ -77,6 +79,7 @@ def server(
     min_clients: Annotated[int | None, typer.Option(metavar="M", help="go on with these [more than half]")] = None,
     method: Annotated[str | None, typer.Option(help="mosaic, fedavg, …: see mosaic methods")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
+    aggregate: Aggregate = None,
     bundle: Bundle = None,
     preset: Preset = None,
     keep: Keep = None,
@@ -104,11 +107,12 @@ def server(
 ) -> None:
     """At the server: wait for the clients, run the method, write the one global model."""
     options = {"run.method": method, "models.student": student, "partition.clients": clients, **reading}
-    options |= {"models.bundle": bundle} | trust_options(keep, strict)
+    options |= {"models.bundle": bundle, "rounds.aggregate": aggregate} | trust_options(keep, strict)
     config = configure(file, options, settings, preset)
     if no_proxy:
         note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")
     METHODS[config.run.method].check_settings(config)
+    check_real(config)
     if test:
         existing(test)
     tell_idle(reading, test)
@@ -151,6 +155,7 @@ def server(
 
 def _print(result: dict[str, Any], out: Path) -> None:
     """Print the figures of the run in the folder `out`."""
+    from mosaic_fl.encoders.statement import encoder_lines
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.quality import quality_lines
@@ -161,7 +166,7 @@ def _print(result: dict[str, Any], out: Path) -> None:
 
     Console().print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*trust_lines(result), *privacy_lines(result), *audit_lines(result)):
+    for line in (*encoder_lines(result), *trust_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
     print(f"Results: {out}/result.json")
 

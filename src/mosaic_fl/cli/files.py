@@ -172,7 +172,7 @@ def contribute(
 
         print(site_line(site, config), budget_line(custody, site), sep="\n")
         return
-    print(ANSWERS_HERE if contribution.is_black_box else own_figure(contribution.validation))
+    print(ANSWERS_HERE if contribution.is_black_box else own_figure(spec, contribution.validation))
     if found is not None:
         print(f"Audit: the contribution {found.summary} (mosaic audit says more, docs/audit.md)")
 

@@ -8,6 +8,8 @@ from rich.console import Console
 
 from mosaic_fl.cli.forecasting import DryRun, Minutes, positive
 from mosaic_fl.cli.options import (
+    Aggregate,
+    Attack,
     Bundle,
     ConfigFile,
     Device,
@@ -74,8 +76,10 @@ def run(
     rounds: Annotated[
         str | None, typer.Option(metavar="N", help="before, of others all; --finetune-rounds N: after")
     ] = None,
+    aggregate: Aggregate = None,
     finetune_rounds: Annotated[str | None, typer.Option(hidden=True)] = None,
     epsilon: Epsilon = None,
+    attack: Attack = None,
     seed: Seed = None,
     device: Device = None,
     workers: Annotated[str | None, typer.Option(metavar="N", help="processes, or auto: one a core")] = None,
@@ -109,7 +113,9 @@ def run(
         "distill.choose": choose,
         "rounds.warm_up": rounds,
         "rounds.fine_tune": finetune_rounds,
+        "rounds.aggregate": aggregate,
         "privacy.epsilon": epsilon,
+        "run.attack": attack,
         "run.seed": seed,
         "run.device": device,
         "run.engine": engine,

@@ -30,6 +30,7 @@ from mosaic_fl.report.quality import quality_lines
 from mosaic_fl.report.sheet import can_draw
 from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
 from mosaic_fl.report.trust import trust_lines
+from mosaic_fl.runs.attacks import attack_lines
 from mosaic_fl.runs.audits import audit_lines
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.privacy import privacy_lines
@@ -81,7 +82,13 @@ def simulate(
         _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*trust_lines(result), *encoder_lines(result), *privacy_lines(result), *audit_lines(result)):
+    for line in (
+        *attack_lines(result),
+        *trust_lines(result),
+        *encoder_lines(result),
+        *privacy_lines(result),
+        *audit_lines(result),
+    ):
         print(line)
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
@@ -107,6 +114,7 @@ def _without_effect(config: Config) -> dict[str, str]:
         student_effective = config.models.student in (config.models.clients or [config.models.student])
     generator = "" if config.generator.family == "none" else config.generator.family
     prior = "" if config.distill.prior == "none" else config.distill.prior
+    aggregate = "" if config.rounds.aggregate == "mean" else config.rounds.aggregate
     # name: (value, whether the method uses it)
     settings = {
         "models.student": (config.models.student, student_effective),
@@ -115,6 +123,7 @@ def _without_effect(config: Config) -> dict[str, str]:
         "distill.prior": (prior, card.transfer == SAMPLES_OR_PRIOR),
         "rounds.warm_up": (config.rounds.warm_up, card.fuses or card.rounds or "rounds.warm_up" in card.defaults),
         "rounds.fine_tune": (config.rounds.fine_tune, card.fuses),
+        "rounds.aggregate": (aggregate, not card.fuses or config.rounds.warm_up + config.rounds.fine_tune > 0),
         "distill.choose": (config.distill.choose is True, card.fuses),
     }
     return {

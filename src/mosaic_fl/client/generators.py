@@ -12,6 +12,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
 from mosaic_fl.experts.capability import Capability
 from mosaic_fl.generators.base import Generator, require_kind
+from mosaic_fl.generators.moments import ClassMoments
 from mosaic_fl.generators.product import product_of
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.late_fusion import LateFusion
@@ -92,7 +93,9 @@ def train_generator(
         notes[field] = trainee.reason
         if trainee.family != "none":
             held = validation.part([field])
-            members[field], notes[field] = _train_best(trainee, held, config, seed, client, device, monitor)
+            members[field], reason = _train_best(trainee, held, config, seed, client, device, monitor)
+            lacks = left_out(members[field], trainee.data)
+            notes[field] = f"{reason}; {lacks}" if lacks else reason
     if not data.schema.joins:
         return next(iter(members.values()), None), next(iter(notes.values()))
     note = "; ".join(
@@ -100,6 +103,14 @@ def train_generator(
         for field, reason in notes.items()
     )
     return (product_of(members, data.schema) if members else None), note
+
+
+def left_out(generator: Generator, data: Dataset) -> str:
+    """How many classes of `data` are too small for class moments, in words; empty where none is."""
+    if not isinstance(generator, ClassMoments):
+        return ""
+    small = int(((data.class_counts() > 0) & (generator.counts.cpu() == 0)).sum())
+    return f"without {small} class{'es' * (small != 1)} of fewer than {generator.least} samples" if small else ""
 
 
 def _train_best(

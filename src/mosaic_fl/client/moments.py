@@ -2,11 +2,13 @@
 
 import torch
 
+from mosaic_fl.client.generators import left_out
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.encoders.encoding import encode
 from mosaic_fl.exchange.feature_moments import FAMILY, FeatureMoments, moments_encoder, of_moments
 from mosaic_fl.generators.moments import ClassMoments
+from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.training.monitor import Recorder
@@ -25,4 +27,6 @@ def feature_moments(data: Dataset, config: Config, device: torch.device) -> Feat
     stream = Stream(config.run.seed, "moments")  # of which nothing is drawn
     built = GENERATORS[FAMILY].train(vectors, None, config.generator, stream, device, Recorder())
     assert isinstance(built, ClassMoments)
+    if lacks := left_out(built, data):
+        note(f"the class moments of {encoder.name} are {lacks}")
     return of_moments(built, vectors.schema)

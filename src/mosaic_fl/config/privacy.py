@@ -29,7 +29,7 @@ class PrivacyConfig(ReadSection):
 
     epsilon: Epsilon = Field(0.0, description="ε of all that a contribution has; 0 or inf: no noise")
     delta: float = Field(1e-5, gt=0, le=0.01, description="δ of it; less than one in the number of samples")
-    clip: float = Field(0.0, ge=0, description="moments: longest vector, public; 0: the encoder's (gabor, strokes)")
+    clip: float = Field(0.0, ge=0, description="moments: longest vector, public; 0: that of the encoder")
     counts: float = Field(0.02, gt=0, lt=1, description="share of the budget for the class counts")
     squares: float = Field(0.5, gt=0, lt=1, description="moments: share for the squares; sums have the rest")
     expert: float = Field(0.5, gt=0, lt=1, description="share of a network as the client's model, beside a generator")

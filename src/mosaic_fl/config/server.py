@@ -67,6 +67,12 @@ class DistillConfig(ReadSection):
     prior: str = Field("auto", description="images beside them: photos, procedural, none, a folder; auto: as needed")
     prior_pool: int = Field(16_000, ge=0, description="prior images; where prior is auto the most of them")
     cutmix: float = Field(0.5, ge=0, le=1, description="share of the prior images mixed with synthetic samples")
+    inversion: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="steps by which pictures decoded of class moments are moved to the vectors they were drawn from",
+    )
     plain: bool = Field(True, description="beside prior images, learn from the synthetic samples as they are, too")
     hybrid: float = Field(
         0.0, ge=0, le=1, description="share of the prior images whose layout is a synthetic sample's, not mixed further"
@@ -187,4 +193,9 @@ class RoundsConfig(ReadSection):
     )
     lr: float = Field(0.01, gt=0, description="its peak learning rate, where it is not that of [train]")
     fine_tune_lr: float = Field(1e-4, gt=0, description="of the fine-tuning rounds, by the optimiser of [train]")
+    aggregate: Literal["mean", "median", "trimmed", "krum", "geometric_median"] = Field(
+        "mean", description="mean, or what a few lying clients move little: median, trimmed, krum, geometric_median"
+    )
+    liars: float = Field(0.2, gt=0, lt=0.5, description="share of a round's clients that aggregate stands, rounded up")
+    mix: bool = Field(False, description="before aggregate each model becomes the mean of its nearest neighbours")
     masked: bool = Field(True, description="heterofl, fedrolex: local softmax over the classes a client holds")

@@ -152,7 +152,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
         write_atomic(folder / "global_model.safetensors", filed.to_bytes())
         confusions = federation.deliver(outcome.model)  # sites have the encoder
     metrics = _measure(outcome, test, list(confusions.values()), device)
-    metrics |= benefit(metrics, federation.alone, confusions, len(federation.architectures))
+    metrics |= benefit(metrics, federation.alone, confusions, list(federation.architectures))
     metrics |= encoder_figures(federation.schema, bundle)
     metrics |= asked_privacy(config, len(federation.architectures)) | stated_audits(federation.audits)
     federation.close()

@@ -58,7 +58,7 @@ def require_bundle(kind: Kind | None, bundle: Bundle) -> None:
     names = parts_of(kind.encoder)
     if list(bundle) != names:
         raise UsageError(f"holds the encoders {excerpt(', '.join(bundle))}, and needs {excerpt(kind.encoder)}")
-    digests = [_carried(name).digest(_argument(name), kind.of, bundle[name]) for name in names]
+    digests = [_carried(name, kind.of).digest(_argument(name), kind.of, bundle[name]) for name in names]
     if kind.digest != (digests[0] if len(digests) == 1 else joined_digest(names, digests)):
         raise altered(kind.encoder)
 
@@ -78,15 +78,20 @@ def encoder_in(kind: Vector, bundle: Bundle) -> Encoder:
 @lru_cache(maxsize=AT_ONCE)
 def _made(kind: Vector, contents: tuple[tuple[str, bytes], ...]) -> Encoder:
     of: Any = kind.of
-    parts = [_carried(name).make(_argument(name), of, content) for name, content in contents]
+    parts = [_carried(name, of).make(_argument(name), of, content) for name, content in contents]
     return parts[0] if len(parts) == 1 else join(parts)
 
 
-def _carried(name: str) -> Carried:
-    """How encoders of a part's family are made; raises UsageError where none is, since that would run code."""
+def _carried(name: str, of: Kind) -> Carried:
+    """How encoders of a part's family are made of such values.
+
+    Raises UsageError for a family that would run code, and for one of other values.
+    """
     family = ENCODERS.received(name.partition(":")[0])
     if family.carried is None:
         raise UsageError(f"holds the encoder {excerpt(name)}, which would be code: it is not read")
+    if of.name not in family.kinds:
+        raise UsageError(f"holds the encoder {excerpt(name)}, which takes no {of.summary}")
     return family.carried
 
 

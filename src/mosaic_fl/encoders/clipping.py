@@ -4,8 +4,9 @@ import math
 
 from mosaic_fl.config.encoder_names import parts_of
 from mosaic_fl.domains.kind import Kind
+from mosaic_fl.domains.table import Table
 from mosaic_fl.domains.vector import Vector
-from mosaic_fl.encoders import efficientnet, gabor, strokes
+from mosaic_fl.encoders import columns, efficientnet, gabor, strokes
 from mosaic_fl.encoders.pictures import number_after
 from mosaic_fl.errors import UsageError, excerpt
 
@@ -27,13 +28,24 @@ def clip_of(kind: Kind, setting: float) -> float:
     if setting:
         return setting
     name = kind.encoder if isinstance(kind, Vector) else ""
+    if name == columns.NAME and isinstance(kind, Vector) and isinstance(kind.of, Table):
+        return longest_row(kind.of)
     if (length := length_of(name)) is not None:
         return length
     of = f"encoder {excerpt(name)}" if name else "vectors of no encoder"
     raise UsageError(
         f"privacy.epsilon: no length is known to which {of} can be shortened: set privacy.clip to one that public data "
-        "tell, not yours, or take the encoder gabor or efficientnet-lite0"
+        "tell, not yours, or take the encoder gabor, efficientnet-lite0 or encoding"
     )
+
+
+def longest_row(table: Table) -> float:
+    """The length that no encoded row of a table exceeds, by its columns alone: the root of their number.
+
+    The numbers of a column have the length 1 at most: a position in −1..1, a truth value of ±1, or a 1 among zeros
+    where its category is, or where the value is missing. So no row is shortened.
+    """
+    return math.sqrt(len(table.columns))
 
 
 def length_of(name: str) -> float | None:

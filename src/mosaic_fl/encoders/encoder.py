@@ -27,6 +27,7 @@ class Encoder:
     `digest` is a SHA-256 in hexadecimal of all that decides the vectors: weights, version and settings. `trained_on`
     says in words what it has learnt from. `decode`, where there is one, maps float32 (n, `size`) to values at rest.
     `contents`, where there is one, gives the bytes by which each of its parts is made elsewhere, by the part's name.
+    `smooth`, where there is one, is `network` of pictures in floats 0..1, through which gradients pass.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Encoder:
     batch: int = 64
     decode: Decode | None = None
     contents: Contents | None = None
+    smooth: Encode | None = None
 
     @property
     def kind(self) -> Vector:

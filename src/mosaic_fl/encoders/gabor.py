@@ -21,7 +21,7 @@ from mosaic_fl.encoders.carried import Carried, tensors_in
 from mosaic_fl.encoders.digests import digest_of
 from mosaic_fl.encoders.encoder import Encoder
 from mosaic_fl.encoders.family import EncoderFamily
-from mosaic_fl.encoders.pictures import grey, number_after, require_pictures, resized
+from mosaic_fl.encoders.pictures import fitted, grey, number_after, require_pictures
 
 NAME = "gabor"
 VERSION = "1"
@@ -34,6 +34,7 @@ GRID = 4  # places a side
 POOL = 0.5  # spread of a pool, in distances between places
 POWER = 0.3
 FLOOR = 0.02  # added to the energy that a picture is divided by, so that noise stays small
+LEAST = 1e-5  # energy at which a slope is told in place of that at zero
 BATCH = 64
 ENERGIES = 768
 SHAPES = {"centre": (ENERGIES,), "basis": (ENERGIES, MOST)}  # of the tensors in its file
@@ -63,7 +64,8 @@ def _of_content(argument: str, kind: Kind, content: bytes) -> Encoder:
     name = NAME if size == SIZE else f"{NAME}:{size}"
     digest = _digest(argument, kind, content)
     encode = partial(_encode, size, content)
-    return Encoder(name, digest, size, kind, TRAINED_ON, encode, BATCH, contents=lambda: {name: content})
+    smooth = partial(_smooth, size, content)
+    return Encoder(name, digest, size, kind, TRAINED_ON, encode, BATCH, None, lambda: {name: content}, smooth)
 
 
 def _size(argument: str) -> int:
@@ -75,23 +77,34 @@ def _digest(argument: str, kind: Kind, content: bytes) -> str:
     return digest_of(NAME if size == SIZE else f"{NAME}:{size}", VERSION, content)
 
 
-def energies(values: Tensor) -> Tensor:
-    """Images uint8 (n, 1 or 3, h, w) -> pooled energies float32 (n, 768), none negative."""
-    pictures = grey(resized(values, SIDE))
-    pooling = _pooling().to(values.device)
+def energies(pixels: Tensor, least: float = 0.0) -> Tensor:
+    """Pictures float32 (n, 1 or 3, h, w) in 0..1 -> pooled energies float32 (n, 768), none negative.
+
+    `least` is added before the power, whose slope at zero is endless.
+    """
+    pictures = grey(fitted(pixels, SIDE))
+    pooling = _pooling().to(pixels.device)
     parts = list[Tensor]()
     for scale in SCALES:
-        responses = F.conv2d(pictures, _filters(scale).to(values.device), padding=scale.side // 2)
+        responses = F.conv2d(pictures, _filters(scale).to(pixels.device), padding=scale.side // 2)
         maps = torch.cat([responses.relu(), responses.neg().relu_()], 1)
         pooled = torch.einsum("gi,ncij,hj->ncgh", pooling, maps, pooling).flatten(1)
         energy = pooled.square().mean(1, keepdim=True).sqrt()
         parts.append(pooled / (energy + FLOOR))
-    return torch.cat(parts, 1).pow(POWER)
+    return torch.cat(parts, 1).add(least).pow(POWER)
 
 
 def _encode(size: int, content: bytes, values: Tensor, device: torch.device) -> Tensor:
+    return _projected(energies(values.to(device, torch.float32).div_(255)), size, content)
+
+
+def _smooth(size: int, content: bytes, pixels: Tensor, device: torch.device) -> Tensor:
+    return _projected(energies(pixels.to(device), LEAST), size, content)
+
+
+def _projected(energy: Tensor, size: int, content: bytes) -> Tensor:
     centre, basis = _components(content)
-    return (energies(values.to(device)) - centre.to(device)) @ basis[:, :size].to(device)
+    return (energy - centre.to(energy.device)) @ basis[:, :size].to(energy.device)
 
 
 @lru_cache(maxsize=len(SCALES))

@@ -37,7 +37,9 @@ def join(parts: Sequence[Encoder]) -> Encoder:
     # Of these many values each part makes batches of its own size.
     batch = math.lcm(*(part.batch for part in parts))
     encode = _encode(parts, scales)
-    return Encoder(name, digest, size, parts[0].of, told, encode, batch, _decode(parts, scales), _contents(parts))
+    decode = _decode(parts, scales)
+    smooth = _smooth(parts, scales)
+    return Encoder(name, digest, size, parts[0].of, told, encode, batch, decode, _contents(parts), smooth)
 
 
 def joined_digest(names: Sequence[str], digests: Sequence[str]) -> str:
@@ -69,6 +71,18 @@ def _encode(parts: Sequence[Encoder], scales: Sequence[float]) -> Encode:
         return torch.cat(vectors, 1)
 
     return encode
+
+
+def _smooth(parts: Sequence[Encoder], scales: Sequence[float]) -> Encode | None:
+    """The map of all parts with gradients; None where a part has none."""
+    every = [part.smooth for part in parts if part.smooth is not None]
+    if len(every) < len(parts):
+        return None
+
+    def smooth(pixels: Tensor, device: torch.device) -> Tensor:
+        return torch.cat([part(pixels, device) * scale for part, scale in zip(every, scales, strict=True)], 1)
+
+    return smooth
 
 
 def _decode(parts: Sequence[Encoder], scales: Sequence[float]) -> Decode | None:

@@ -26,7 +26,7 @@ def gabor_file() -> bytes:
     torch.set_num_threads(1)  # more threads would sum in another order
     rng = Stream(0, "encoders-gabor").torch()
     shape = (1, gabor.SIDE, gabor.SIDE)
-    parts = [gabor.energies(drawings(AT_ONCE, shape, rng)) for _ in range(DRAWINGS // AT_ONCE)]
+    parts = [gabor.energies(drawings(AT_ONCE, shape, rng).float().div_(255)) for _ in range(DRAWINGS // AT_ONCE)]
     energies = torch.cat(parts).double()
     centre = energies.mean(0)
     variances, components = torch.linalg.eigh((energies - centre).T @ (energies - centre) / len(energies))

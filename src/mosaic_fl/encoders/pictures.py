@@ -18,7 +18,11 @@ def require_pictures(name: str, kind: Kind) -> None:
 
 def resized(values: Tensor, side: int) -> Tensor:
     """uint8 (n, channels, h, w) -> float32 (n, channels, side, side) in 0..1, smoothed where it becomes smaller."""
-    pixels = values.to(torch.float32).div_(255)
+    return fitted(values.to(torch.float32).div_(255), side)
+
+
+def fitted(pixels: Tensor, side: int) -> Tensor:
+    """Pictures float32 in 0..1 as `resized` gives them."""
     if tuple(pixels.shape[2:]) == (side, side):
         return pixels
     return F.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

@@ -16,7 +16,7 @@ from mosaic_fl.encoders.carried import Carried, tensors_in
 from mosaic_fl.encoders.digests import digest_of
 from mosaic_fl.encoders.encoder import Decode, Encoder
 from mosaic_fl.encoders.family import EncoderFamily
-from mosaic_fl.encoders.pictures import grey, require_pictures, resized
+from mosaic_fl.encoders.pictures import fitted, grey, require_pictures, resized
 from mosaic_fl.errors import UsageError
 
 NAME = "strokes"
@@ -54,7 +54,8 @@ def _of_content(argument: str, kind: Kind, content: bytes) -> Encoder:
     require_pictures(NAME, kind)
     encode = partial(_encode, content)
     decode = _decoder(kind, content)
-    return Encoder(NAME, digest, SIZE, kind, TRAINED_ON, encode, BATCH, decode, lambda: {NAME: content})
+    smooth = partial(_smooth, content)
+    return Encoder(NAME, digest, SIZE, kind, TRAINED_ON, encode, BATCH, decode, lambda: {NAME: content}, smooth)
 
 
 def _digest(argument: str, kind: Kind, content: bytes) -> str:
@@ -66,6 +67,11 @@ def _digest(argument: str, kind: Kind, content: bytes) -> str:
 def _encode(content: bytes, values: Tensor, device: torch.device) -> Tensor:
     network = _network(content).to(device)
     means, _ = network.codes(grey(resized(values.to(device), SIDE)).flatten(1))
+    return means
+
+
+def _smooth(content: bytes, pixels: Tensor, device: torch.device) -> Tensor:
+    means, _ = _network(content).to(device).codes(grey(fitted(pixels.to(device), SIDE)).flatten(1))
     return means
 
 

@@ -9,7 +9,7 @@ import torch
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.exchange.feature_moments import decodes
+from mosaic_fl.exchange.feature_moments import decodes, moments_encoder
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.no_model import has_model
@@ -21,6 +21,7 @@ from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.boosting import is_boosted
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import at_once
+from mosaic_fl.server.feature_space import INVERTED
 from mosaic_fl.server.gate import HOLDOUT, gate_samples, network_settings, uses_trees
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
@@ -31,6 +32,7 @@ from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT
 from mosaic_fl.server.transfer import DECODED, has_prior, pool_samples
 
 DRAWS = 3.0  # samples that an unconditional generator draws for one sample of a class
+GRADIENT = 3.0  # passes through an encoder that a step of its inversion takes
 COPIES = 3.0  # of the transfer set in memory while it is written: the set, its packed form, the file's bytes
 PARTS = 4  # of the experts' outputs at once in memory while teachers work on them
 TREE_SECONDS = 1e-4  # of the gate's trees, a sample and source
@@ -193,6 +195,10 @@ def transfer(config: Config, schema: Schema, contributors: Sequence[Contributor]
     if prior:
         jobs.append(Job("pool", Unit("prior"), prior))
     decoded = (settings.pool or DECODED) if decodes(config, schema) else 0
+    encoder = moments_encoder(config, schema)
+    if decoded and encoder is not None and encoder.smooth is not None:
+        passes = GRADIENT * settings.inversion * min(decoded, INVERTED)
+        jobs.append(Job("pool", Unit("encode", config.moments.encoder), passes))
     plain = generated + decoded if settings.plain or not prior else 0
     return TransferImages(generated, plain + prior, jobs)
 

@@ -14,10 +14,11 @@ from torch import Tensor
 from mosaic_fl.config import RoundsConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.federation import MILLINATS, Federation, FitJob, Fitted
+from mosaic_fl.exchange.federation import MILLINATS, Federation, FitJob
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.methods.merging import merged
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.numerics.states import State, weighted_sum
+from mosaic_fl.numerics.states import State
 from mosaic_fl.storage.journal import Journal, Stage, round_name
 from mosaic_fl.training.monitor import Monitor
 
@@ -35,7 +36,7 @@ def averaging_rounds(
     journal: Journal,
     settings: Mapping[str, Any] | None = None,
 ) -> States:
-    """In each of `rounds`, a share of the clients trains; each architecture becomes its clients' average by samples.
+    """In each of `rounds`, a share of the clients trains; each architecture is then merged of its clients' weights.
 
     `groups` gives the architecture of each client, `states` the first weights of each architecture. An architecture
     keeps its weights in a round in which none of its clients answers. Each round is a stage of `journal`; the stage
@@ -45,19 +46,19 @@ def averaging_rounds(
     local = local_settings(config) | dict(settings or {})
 
     def train_round(previous: Stage, round: int, monitor: Monitor) -> tuple[State, dict[str, Any]]:
-        merged = unflatten(previous.tensors)
+        weights = unflatten(previous.tensors)
         figures = dict[str, float]()
         cohort = participants(list(groups), config.participation, seed, round)
-        fitted = federation.fit([FitJob(k, groups[k], merged[groups[k]], local) for k in cohort], round)
+        fitted = federation.fit([FitJob(k, groups[k], weights[groups[k]], local) for k in cohort], round)
         for architecture in states:
             updates = [f for f in fitted if groups[f.client] == architecture]
             if updates:
-                merged[architecture] = weighted_average(updates)
+                weights[architecture] = merged(updates, weights[architecture], config)
             members = [client for client, group in groups.items() if group == architecture]
-            confusions = federation.evaluate(architecture, merged[architecture], members)
+            confusions = federation.evaluate(architecture, weights[architecture], members)
             figures |= validation_figures(confusions, f"validation_accuracy {architecture}")
         monitor.log(round, **figures)
-        return flatten(merged), {"participants": [f.client for f in fitted]}
+        return flatten(weights), {"participants": [f.client for f in fitted]}
 
     return unflatten(journal.rounds(rounds, Stage(flatten(states)), train_round).tensors)
 
@@ -120,12 +121,6 @@ def packed_sizes(groups: Mapping[int, str], states: States, schema: Schema) -> d
     """Bytes of the weights that each client trains, packed for transport."""
     sizes = {name: len(GlobalModel(name, schema, state).to_bytes()) for name, state in states.items()}
     return {client: sizes[name] for client, name in groups.items()}
-
-
-def weighted_average(fitted: Sequence[Fitted]) -> State:
-    """Σ_k n_k/n · θ_k, by the clients' training samples."""
-    total = sum(f.samples for f in fitted)
-    return weighted_sum([f.state for f in fitted], [f.samples / total for f in fitted])
 
 
 def validation_accuracy(confusions: Sequence[Tensor]) -> float | None:

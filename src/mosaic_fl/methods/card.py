@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.aggregation import check_aggregate
 from mosaic_fl.config.checks import check_audit
 from mosaic_fl.config.privacy_checks import check_private
 from mosaic_fl.errors import UsageError
@@ -49,6 +50,7 @@ class Card:
       `rounds.fine_tune`), and clients may choose (`distill.choose`).
     - `chooses`: clients always choose on their validation splits.
     - `aggregates`: its rounds train a small aggregator.
+    - `robust`: its rounds merge clients' weights by `rounds.aggregate`.
     - `boosts`: its global model is an ensemble of trees, whatever the architectures: clients' rows grow it in rounds.
     - `requires`: what every client's expert must offer beside log-probabilities.
     - `fields`: it takes samples of several fields.
@@ -75,6 +77,7 @@ class Card:
     fuses: bool = False
     chooses: bool = False
     aggregates: bool = False
+    robust: bool = False
     boosts: bool = False
     requires: frozenset[Capability] = frozenset()
     fields: bool = False
@@ -100,6 +103,8 @@ class Card:
                 f"{self.title} has no use for class moments: leave --moments out (in a comparison: --set "
                 f"mosaic:moments.encoder={config.moments.encoder})"
             )
+        parts = self.widths == "always" or (bool(self.widths) and config.rounds.kind != "fedavg")
+        check_aggregate(self.title, config.rounds, config.partition, follows=self.robust, parts=parts)
         self.settings(config)
 
     def check(self, config: Config, schema: "Schema", models: Sequence[str], student: str) -> None:
@@ -109,6 +114,7 @@ class Card:
         """
         from mosaic_fl.experts.answers.kind import is_black_box
         from mosaic_fl.experts.naming import require
+        from mosaic_fl.methods.attack_check import check_attack
         from mosaic_fl.server.students import is_network
 
         self.check_settings(config)
@@ -125,6 +131,7 @@ class Card:
             raise UsageError(
                 f"{self.title} trains a network, and student {student} is none: name one, as mlp:64, or take mosaic"
             )
+        check_attack(self, config, schema, models)
         if self.checks:
             _function(self.checks)(config, schema, models, student)
 

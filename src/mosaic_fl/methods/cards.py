@@ -23,6 +23,7 @@ MOSAIC = Card(
     asks=True,
     widths="if rounds.kind says so",
     fields=True,
+    robust=True,
 )
 FEDAVG = Card(
     code="mosaic_fl.methods.fedavg:fedavg",
@@ -33,6 +34,7 @@ FEDAVG = Card(
     equal_architectures=True,
     rounds=True,
     fields=True,
+    robust=True,
 )
 FEDPROX = Card(
     code="mosaic_fl.methods.fedprox:fedprox",
@@ -45,6 +47,7 @@ FEDPROX = Card(
     defaults={"train.proximal": 0.01},
     settings=settings.check_proximal,
     fields=True,
+    robust=True,
 )
 FEDBN = Card(
     code="mosaic_fl.methods.fedbn:fedbn",
@@ -55,6 +58,7 @@ FEDBN = Card(
     equal_architectures=True,
     rounds=True,
     fields=True,
+    robust=True,
 )
 FEDRS = Card(
     code="mosaic_fl.methods.fedrs:fedrs",
@@ -67,6 +71,7 @@ FEDRS = Card(
     defaults={"train.absent": 0.5},
     settings=settings.check_absent,
     fields=True,
+    robust=True,
 )
 FEDERATED_XGBOOST = Card(
     code="mosaic_fl.methods.federated_xgboost:federated_xgboost",
@@ -98,6 +103,7 @@ HETEROFL = Card(
     rounds=True,
     checks="mosaic_fl.methods.width:check_ratios",
     widths="always",
+    robust=True,
 )
 FEDROLEX = Card(
     code="mosaic_fl.methods.width:fedrolex",
@@ -109,6 +115,7 @@ FEDROLEX = Card(
     rounds=True,
     checks="mosaic_fl.methods.width:check_ratios",
     widths="always",
+    robust=True,
 )
 FEDGEN = Card(
     code="mosaic_fl.methods.fedgen:fedgen",
@@ -126,6 +133,7 @@ FEDGEN = Card(
         "synthesis.latent": 32,
         "synthesis.width": 256,
     },
+    robust=True,
 )
 FEDDF = Card(
     code="mosaic_fl.methods.feddf:feddf",
@@ -143,6 +151,7 @@ FEDDF = Card(
         "distill.ema": 0.0,
     },
     checks="mosaic_fl.methods.feddf:check_feddf",
+    robust=True,
 )
 FEDFTG = Card(
     code="mosaic_fl.methods.fedftg:fedftg",
@@ -161,6 +170,7 @@ FEDFTG = Card(
         "synthesis.student_lr": 1e-3,  # 0.1 without momentum, on a loss that the authors' code divides by C = 10
     },
     settings=settings.check_student_steps,
+    robust=True,
 )
 DFRD = Card(
     code="mosaic_fl.methods.dfrd:dfrd",
@@ -184,6 +194,7 @@ DFRD = Card(
     checks="mosaic_fl.methods.dfrd:check_dfrd",
     settings=settings.check_student_steps,
     widths="if rounds.kind says so",
+    robust=True,
 )
 DENSE = Card(
     code="mosaic_fl.methods.dense:dense",
@@ -252,6 +263,7 @@ FENS = Card(
     },
     settings=settings.check_fens,
     aggregates=True,
+    robust=True,
 )
 BEST_LOCAL = Card(
     code="mosaic_fl.methods.references:best_local",

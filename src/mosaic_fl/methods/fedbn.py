@@ -13,13 +13,15 @@ On a network they would stay at the client. So only the shared part counts as tr
 client's own entries once, for the mean.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from mosaic_fl.config import Config
-from mosaic_fl.exchange.federation import Federation, FitJob
+from mosaic_fl.config import Config, RoundsConfig
+from mosaic_fl.config.aggregation import fewest, liars_among
+from mosaic_fl.exchange.federation import Federation, FitJob, Fitted
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.methods.averaging import (
     local_settings,
@@ -28,13 +30,14 @@ from mosaic_fl.methods.averaging import (
     shared_architecture,
     traffic,
     validation_figures,
-    weighted_average,
 )
+from mosaic_fl.methods.merging import merged
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import with_result
 from mosaic_fl.models import build
+from mosaic_fl.numerics.aggregation import median
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.numerics.states import State, copy_state, under, weighted_sum
+from mosaic_fl.numerics.states import State, copy_state, under
 from mosaic_fl.storage import container
 from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.training.monitor import Monitor
@@ -68,17 +71,18 @@ def fedbn(federation: Federation, config: Config, device: torch.device, journal:
         cohort = participants(clients, config.rounds.participation, seed, round)
         local = local_settings(config.rounds)
         fitted = federation.fit([FitJob(k, architecture, shared | own[k], local) for k in cohort], round)
-        shared = split_state(weighted_average(fitted), own_names)[0]
+        answers = [replace(f, state=split_state(f.state, own_names)[0]) for f in fitted]
+        shared = merged(answers, shared, config.rounds)
         own |= {f.client: split_state(f.state, own_names)[1] for f in fitted}
         samples |= {f.client: f.samples for f in fitted}
-        confusions = federation.evaluate(architecture, shared | mean_normalisation(own, samples))
+        confusions = federation.evaluate(architecture, shared | merged_normalisation(own, samples, config.rounds))
         monitor.log(round, **validation_figures(confusions))
         stage = to_stage(shared, own, samples)
         return stage.tensors, {"participants": [f.client for f in fitted], **stage.info}
 
     start = to_stage(shared, dict.fromkeys(clients, first_own), dict.fromkeys(clients, 0))
     shared, own, samples = from_stage(journal.rounds(rounds, start, train_round))
-    state = shared | mean_normalisation(own, samples)
+    state = shared | merged_normalisation(own, samples, config.rounds)
     groups = dict.fromkeys(clients, architecture)
     round_bytes = traffic(packed_sizes(groups, {architecture: shared}, federation.schema), rounds, journal)
     own_bytes = len(container.pack("normalisation", {}, own[0]))  # in the end, from each client that has trained
@@ -100,11 +104,15 @@ def split_state(state: State, own_names: set[str]) -> tuple[State, State]:
     return shared, own
 
 
-def mean_normalisation(own: dict[int, State], samples: dict[int, int]) -> State:
-    """The mean of the clients' `own` entries, weighted by `samples`; a client with 0 samples has not answered yet."""
-    clients = [k for k in own if samples[k]]
-    total = sum(samples[k] for k in clients)
-    return weighted_sum([own[k] for k in clients], [samples[k] / total for k in clients])
+def merged_normalisation(own: dict[int, State], samples: dict[int, int], rounds: RoundsConfig) -> State:
+    """The mean of the clients' `own` entries by `samples`, or what the rule of `rounds` makes of them.
+
+    A client with 0 samples has not answered yet. Where too few have for the rule, it is the median of each entry.
+    """
+    answers = [Fitted(k, own[k], samples[k], {}) for k in own if samples[k]]
+    if rounds.aggregate != "mean" and len(answers) < fewest(rounds.aggregate, liars_among(len(answers), rounds.liars)):
+        return median([f.state for f in answers], (), 0)
+    return merged(answers, {}, rounds)
 
 
 def to_stage(shared: State, own: dict[int, State], samples: dict[int, int]) -> Stage:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from mosaic_fl.config import Config
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.federation import Federation
-from mosaic_fl.methods.averaging import participants, traffic, weighted_average
+from mosaic_fl.methods.averaging import participants, traffic
+from mosaic_fl.methods.merging import merged
 from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.methods.sending import by_client, upload_size
 from mosaic_fl.models.fusion import Aggregator, load_aggregator
@@ -55,7 +56,7 @@ def fens(federation: Federation, config: Config, device: torch.device, journal: 
         total = sum(f.samples for f in answers)
         means = {key: sum(f.samples / total * f.validation[key] for f in answers) for key in ("loss", "accuracy")}
         monitor.log(round, **{f"fitted_{key}": value for key, value in means.items()})
-        return weighted_average(answers), {"participants": [f.client for f in answers]}
+        return merged(answers, previous.tensors, config.rounds), {"participants": [f.client for f in answers]}
 
     state = journal.rounds(rounds, Stage(state), train_round).tensors
     aggregator_size = len(container.pack("aggregator", {}, state))

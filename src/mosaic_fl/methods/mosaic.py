@@ -8,12 +8,14 @@
 4. Optionally, rounds of averaging fine-tune that model.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.aggregation import check_number, clients_a_round
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.feature_moments import moments_encoder, require_something
@@ -182,11 +184,21 @@ def _fine_tune(
     return GlobalModel(name, model.schema, state), up, down
 
 
+def check_groups(config: Config, models: Sequence[str]) -> None:
+    """Raise UsageError where a group of equal `models` is too small for the rule of its warm-up rounds."""
+    if config.rounds.aggregate == "mean" or not config.rounds.warm_up:
+        return
+    groups = Counter(models[client % len(models)] for client in range(config.partition.clients))
+    name, size = min(groups.items(), key=lambda group: group[1])
+    check_number(config.rounds, clients_a_round(config.rounds, size), f" of {name}" if len(groups) > 1 else "")
+
+
 def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student: str) -> None:
     """Raise UsageError for settings that would fail only after the clients have trained."""
     architectures = models
     if config.rounds.warm_up or config.rounds.fine_tune:
         require(models, {Capability.WEIGHTS}, "averaging (rounds.warm_up, rounds.fine_tune)")
+        check_groups(config, models)
     if config.rounds.kind != "fedavg" and config.rounds.warm_up:
         full = shared_architecture(models, config.rounds.kind, BY_GROUP)
         ratios = assign(full, config.models.ratios, config.partition.clients)

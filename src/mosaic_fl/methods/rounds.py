@@ -22,8 +22,8 @@ from mosaic_fl.methods.averaging import (
     traffic,
     unflatten,
     validation_figures,
-    weighted_average,
 )
+from mosaic_fl.methods.merging import merged
 from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.methods.sending import with_result
 from mosaic_fl.models import build
@@ -81,10 +81,10 @@ def train_equal(
     config: Config,
     latent: Latent | None = None,
 ) -> Answers:
-    """A round of FedAvg: `clients` train `architecture` from `state`; the server averages the answers by samples."""
+    """A round of FedAvg: `clients` train `architecture` from `state`; the server merges the answers."""
     local = local_settings(config.rounds)
     fitted = federation.fit([FitJob(k, architecture, state, local, latent) for k in clients], round)
-    return Answers(fitted, [architecture] * len(fitted), weighted_average(fitted))
+    return Answers(fitted, [architecture] * len(fitted), merged(fitted, state, config.rounds))
 
 
 def serve_rounds(

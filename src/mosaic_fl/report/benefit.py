@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mosaic_fl.experts.no_model import has_model
+
 MOST_NAMES = 8  # of clients in one line
 NEAR = 0.005  # points; closer figures are printed as one
 
@@ -27,8 +29,10 @@ def benefit_lines(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def own_figure(validation: Mapping[str, float]) -> str:
-    """The accuracy in a site's own `validation` figures, with its limits, as one sentence."""
+def own_figure(model: str, validation: Mapping[str, float]) -> str:
+    """The accuracy of a site's `model` in its own `validation` figures, with its limits, as one sentence."""
+    if not has_model(model):
+        return "No model leaves the site, so there is none to measure on its own data"
     if not validation.get("samples"):
         return "Nothing was held back to measure the model on its own data"
     percent = f"{100 * validation['accuracy']:.1f} %"

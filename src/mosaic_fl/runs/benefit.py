@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from mosaic_fl.experts.no_model import has_model
+
 SAME = 1e-6  # fractions that differ by less are one figure in two precisions
 
 
@@ -37,10 +39,14 @@ def benefit(
     figures: Mapping[str, Any],
     alone: Mapping[int, Mapping[str, float]],
     confusions: Mapping[int, Tensor],
-    clients: int,
+    models: Sequence[str],
 ) -> dict[str, Any]:
-    """The figures `own_data` and `taking_part` of a run; `figures` are its other ones."""
-    own = {"own_data": own_data(alone, confusions, clients)}
+    """The figures `own_data` and `taking_part` of a run; `figures` are its other ones, `models` the sites' own.
+
+    A site without a model has nothing to compare with.
+    """
+    compared = {client: values for client, values in alone.items() if has_model(models[client])}
+    own = {"own_data": own_data(compared, confusions, len(models))}
     return own | {"taking_part": taking_part({**figures, **own})}
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.no_model import NoModel
 from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.models.inference import accuracy, recall
@@ -137,13 +138,17 @@ def _by_fields(
 
 
 def _clients(answers: Mapping[str, Tensor], mixture: MixtureOfExperts, labels: Tensor, clients: int) -> dict[str, Any]:
-    """Figures of the clients' own models from their `_answers`, alone and as ensembles."""
+    """Figures of the clients' own models from their `_answers`, alone and as ensembles.
+
+    A site without a model has none of its own: its answers are its classes' shares.
+    """
     own = [float((classes == labels).float().mean()) if len(labels) else 0.0 for classes in answers["local"].T]
+    measured = [None if isinstance(x, NoModel) else value for x, value in zip(mixture.experts, own, strict=True)]
     ensembles = ("ensemble", "mean_probability", "class_weighted")
     return {
         **_quality(answers, mixture, labels, clients),
         **{f"{name}_accuracy": accuracy(answers[name], labels) for name in ensembles},
-        "local_accuracy": _by_client(own, mixture.owners, clients, None),
+        "local_accuracy": _by_client(measured, mixture.owners, clients, None),
     }
 
 

@@ -129,7 +129,8 @@ def distill(
         teachers = replace(teachers, gate=_gate(contributions, sampler, config, device, journal))
     if {MOMENTS, PRODUCT} & names:
         teachers = with_moments(teachers, contributions, space)
-    pool = journal.stage("pool", lambda _: _pool(contributions, teachers, names, sampler, config, device, space))
+    make_pool = partial(_pool, contributions, teachers, names, sampler, config, device, space)
+    pool = journal.stage("pool", make_pool)
     teachers = replace(teachers, bias=pool.tensors["bias"])
     shares = label_shares(settings, measure, clients.weights, [c.client for c in contributions])
     classroom = Classroom(config, contributions, teachers, pool.tensors, shares, sampler, device, start or {}, space)
@@ -238,9 +239,10 @@ def _pool(
     config: Config,
     device: torch.device,
     space: FeatureSpace | None,
+    monitor: Monitor,
 ) -> Product:
     """The transfer set, and on it the log-probabilities of each teacher of `names`."""
-    transfer = transfer_set(contributions, config.distill, config.run.seed, device, sampler, space)
+    transfer = transfer_set(contributions, config.distill, config.run.seed, device, sampler, space, monitor)
     evened, answers = teachers.over(names, transfer.samples, device)
     tensors = {f"teacher/{name}": answer for name, answer in answers.items()}
     assert evened.bias is not None

@@ -4,7 +4,7 @@ Moments add up, so this expert is that of the pooled data, whatever the split (F
 samples as they are: the encoder stands before a discriminant in closed form.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,8 @@ from torch import Tensor
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
-from mosaic_fl.encoders.encoder import Encoder
+from mosaic_fl.encoders.encoder import Encoder, deaf
+from mosaic_fl.encoders.inversion import inverted
 from mosaic_fl.encoders.naming import encoder_of
 from mosaic_fl.encoders.variation import varied
 from mosaic_fl.errors import UsageError
@@ -32,6 +33,8 @@ from mosaic_fl.numerics.moments import ABSENT, Moments
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.class_moments import discriminant_of, moments_teacher
 from mosaic_fl.server.teachers import MOMENTS, PRODUCT, Teachers
+
+INVERTED = 8000  # pictures at most that are moved to their vectors, which takes about a millisecond a step
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +73,21 @@ class FeatureSpace:
         """The discriminant of the merged moments, behind the encoder."""
         return EncoderExpert(self.encoder, discriminant_of(self.schema, self.moments), self.moments.counts > 0)
 
-    def decoded(self, n: int, kinds: Mapping[str, Kind], stream: Stream) -> Samples:
+    def decoded(
+        self,
+        n: int,
+        kinds: Mapping[str, Kind],
+        stream: Stream,
+        inversion: int = 0,
+        device: torch.device | str = "cpu",
+        tell: Callable[[int], None] = deaf,
+    ) -> Samples:
         """n pictures of one field: vectors drawn from the Gaussians of the moments, classes evenly, decoded and varied.
 
-        None of them has a label: what a decoded picture shows is a teacher's word. Raises UsageError without a decoder.
+        With `inversion` steps they are first moved to where their vectors are those drawn, where the encoder has
+        gradients; `INVERTED` are, and each is there as often as n needs, varied each time. None of them has a label:
+        what a decoded picture shows is a teacher's word. `tell` hears how many are inverted. Raises UsageError without
+        a decoder.
         """
         decode = self.encoder.decode
         if decode is None:
@@ -83,9 +97,20 @@ class FeatureSpace:
         gaussians = ClassMoments(spec, self.schema)
         gaussians.draw_from(self.moments)
         known = (self.moments.counts > 0).nonzero().flatten()
-        labels = known[torch.randperm(n, generator=rng) % len(known)]
-        parts = [decode(gaussians.sample(part, rng)) for part in labels.split(AT_ONCE)]
-        return Samples(kinds, {next(iter(kinds)): varied(torch.cat(parts), rng)})
+        inverts = bool(inversion) and self.encoder.smooth is not None
+        drawn = min(n, INVERTED) if inverts else n
+        labels = known[torch.randperm(drawn, generator=rng) % len(known)]
+        vectors = torch.cat([gaussians.sample(part, rng) for part in labels.split(AT_ONCE)])
+        pictures = torch.cat([decode(part) for part in vectors.split(AT_ONCE)])
+        if inverts:
+            whitened = gaussians.whitener()
+
+            def distance(reached: Tensor, rows: Tensor) -> Tensor:
+                return whitened(reached - vectors[rows].to(reached), labels[rows].to(reached.device)).square().mean(1)
+
+            pictures = inverted(self.encoder, pictures, distance, inversion, device, tell)
+        views = pictures[torch.arange(n) % max(drawn, 1)]
+        return Samples(kinds, {next(iter(kinds)): varied(views, rng)})
 
     @property
     def report(self) -> dict[str, Any]:

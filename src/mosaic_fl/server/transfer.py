@@ -11,16 +11,17 @@ from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
-from mosaic_fl.server.feature_space import FeatureSpace
+from mosaic_fl.server.feature_space import INVERTED, FeatureSpace
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.pool import Pool, Sampler
+from mosaic_fl.training.monitor import Monitor
 
 UNLABELLED = -1
 FALLBACK = "photos"  # prior images where the configuration leaves them open and generators are weak
 # samples
 STRONG_POOL = 40_000
 WEAK_POOL = 16_000
-DECODED = 16_000  # of class moments, by an encoder that can decode
+DECODED = 24_000  # of class moments, by an encoder that can decode
 # bytes of samples and of the experts' outputs on them, which cost time, beyond which a strong pool does not grow
 LARGEST_POOL = 2**30
 
@@ -92,6 +93,7 @@ def transfer_set(
     device: torch.device,
     sampler: Callable[[], Sampler] | None = None,
     space: FeatureSpace | None = None,
+    monitor: Monitor | None = None,
 ) -> TransferSet:
     """`pool_size` generator samples and `config.prior_pool` prior images, the latter mixed with the former.
 
@@ -111,7 +113,14 @@ def transfer_set(
         pool = drawing(generators, config, schema)(pool_size(contributions, config), Stream(seed, "pool"))
         parts.append(TransferSet(pool.samples, pool.labels, pool.sources))
     if space is not None and decodes:
-        decoded = space.decoded(config.pool or DECODED, schema.fields, Stream(seed, "decoded"))
+        wanted = config.pool or DECODED
+
+        def tell(ready: int) -> None:
+            if monitor is not None:
+                monitor.progress(ready, min(wanted, INVERTED))
+
+        stream = Stream(seed, "decoded")
+        decoded = space.decoded(wanted, schema.fields, stream, config.inversion, device, tell)
         parts.append(_unlabelled(decoded, len(decoded)))
     if count:
         prior = _prior(schema, source, count, seed)

@@ -1,5 +1,7 @@
 """The generator of class moments: its state, its fit, its draws."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,7 @@ from mosaic_fl.numerics.moments import LEAST, Moments, covariance, moments_of
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Monitor
 
+TINY = 1e-12  # least spread of a number that is divided by it
 LARGEST_FULL = 2048  # numbers of a vector up to which all of the scatter is sent, and not its diagonal alone
 MOST_NUMBERS = 2**26  # of the means of a received state
 MOST_COUNT = 2**40
@@ -108,12 +111,28 @@ class ClassMoments(Generator):
             raise UsageError("the moments have a scatter that is not positive, which no data have")
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        means, root = (tensor.to(z.device) for tensor in self._drawn_from())
+        drawn: Tensor = means[labels] + _spread(z, labels, root)
+        return drawn
+
+    def _drawn_from(self) -> tuple[Tensor, Tensor]:
         if self.law is None:
             self.draw_from(self.moments)
         assert self.law is not None
-        means, root = (tensor.to(z.device) for tensor in self.law)
-        drawn: Tensor = means[labels] + _spread(z, labels, root)
-        return drawn
+        return self.law
+
+    def whitener(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """A map of differences (n, d) of vectors of classes (n,) to numbers of variance 1: the inverse of a draw."""
+        _, root = self._drawn_from()
+        if root.ndim == 1:
+            scale = 1 / root.clamp(min=TINY)
+            return lambda differences, labels: differences * scale.to(differences)
+        inverse = torch.linalg.solve_triangular(root, torch.eye(root.shape[-1]).expand_as(root), upper=False)
+
+        def whitened(differences: Tensor, labels: Tensor) -> Tensor:
+            return _spread(differences, labels, inverse.to(differences))
+
+        return whitened
 
     def one_pass(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
         """As `Generator.one_pass`: one product with a square matrix, or with a diagonal."""

@@ -1,0 +1,250 @@
+"""Attacks by clients on a distillation: accuracy, how often a backdoor opens, who is doubted, and what the checks cost.
+
+    python benchmarks/hostile.py [--data ../shared/data] [--sets digits,mnist] [--alphas 0.5,0.1] [--seeds 0,1,2,3,4]
+        [--attacks label_flip,backdoor] [--malicious 1,2,3] [--undefended] [--quick] [--out benchmarks/out/hostile]
+
+MNIST is read from mnist-train.parquet and mnist-test.parquet in the folder --data. Clients' contributions are cached in
+--out by what they were trained on, so an honest one is computed once a (set, α, seed). Each distillation is a line of
+--out/cells.jsonl, and is not run again. "missing" leaves the attackers out. The last clients lie, as in
+`mosaic run --attack`.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mosaic_fl.attacks import backdoor
+from mosaic_fl.attacks.attackers import Attackers, named
+from mosaic_fl.client.contribute import Site, contribute
+from mosaic_fl.config import Config
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.runs.runner import RunSetup, prepare
+from mosaic_fl.server.distill import distill
+from mosaic_fl.storage.files import sha256, write_atomic
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Recorder
+
+CPU = torch.device("cpu")
+CLIENTS = 10
+HONEST = "honest"
+MISSING = "missing"
+# Attacks that no single exchange of pictures has, and those of the moments that it does not tell.
+LEFT_OUT = ("model_replacement", "reversed_update", "moments_scaled", "moments_flip")
+SETS: dict[str, dict[str, Any]] = {
+    "digits": {},
+    "mnist": {"data.max_train": 5000, "models.clients": ["cnn:16:3", "cnn:24:3"], "models.student": "cnn:16:3"},
+}
+QUICK = {
+    "train.max_steps": 500,
+    "generator.steps": 500,
+    "distill.steps": 400,
+    "distill.terms": 1,
+    "distill.pool": 6000,
+    "meta.steps": 100,
+}
+TRUST_STAGE = "trust"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One distillation: data set, α, seed, attack ("honest" and "missing" are two), how many lie, the defence."""
+
+    data: str
+    alpha: float
+    seed: int
+    attack: str
+    liars: int
+    defended: bool
+
+    @property
+    def key(self) -> str:
+        """Its name in the file of cells."""
+        return f"{self.data} {self.alpha:g} {self.seed} {self.attack}:{self.liars} {'on' if self.defended else 'off'}"
+
+
+def setup_of(cell: Cell, arguments: argparse.Namespace) -> RunSetup:
+    """The clients of a cell, without any attack."""
+    values = {"run.seed": cell.seed, "partition.clients": CLIENTS, "partition.alpha": cell.alpha, **SETS[cell.data]}
+    values |= QUICK if arguments.quick else {}
+    if cell.data != "digits":
+        values["data.name"] = str(Path(arguments.data) / f"{cell.data}-train.parquet")
+    return prepare(Config().with_values(values))
+
+
+def contribution_of(site: Site, config: Config, folder: Path) -> Contribution:
+    """What the site sends: from its file in `folder`, or computed now."""
+    about = json.dumps([config.train.model_dump(), config.generator.model_dump()], default=str)
+    file = folder / f"client-{site.client:03d}-{sha256(site.digest.encode(), about.encode())[:12]}.safetensors"
+    if not file.exists():
+        made = contribute(site, config, CPU, partial(Recorder, client=site.client))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, made.to_bytes())
+    return Contribution.load(file)
+
+
+def received(cell: Cell, setup: RunSetup, folder: Path) -> tuple[list[Contribution], tuple[int, ...]]:
+    """(all that the server gets, who lies)."""
+    place = folder / "contributions" / f"{cell.data}-{cell.alpha:g}-{cell.seed}"
+    if cell.attack in (HONEST, MISSING):
+        liars = tuple(range(CLIENTS - cell.liars, CLIENTS))
+        sites = [site for site in setup.sites if cell.attack == HONEST or site.client not in liars]
+        return [contribution_of(site, setup.config, place) for site in sites], ()
+    attackers = Attackers.of(f"{cell.attack}:{cell.liars}", [site.data for site in setup.sites], cell.seed)
+    sites = [replace(site, data=attackers.poison(site.client, site.data)) for site in setup.sites]
+    return attackers.forge([contribution_of(site, setup.config, place) for site in sites]), attackers.liars
+
+
+def accuracy(model: GlobalModel, test: Dataset) -> float:
+    """The share of the test samples that the model names as they are."""
+    return float((model.logits(test.samples).argmax(1) == test.labels).double().mean())
+
+
+def opens(model: GlobalModel, test: Dataset) -> float:
+    """The share of the samples of other classes that a patch turns into the backdoor's."""
+    patched = backdoor.with_patch(test)
+    return float((model.logits(patched.samples).argmax(1) == backdoor.TARGET).double().mean())
+
+
+def run_cell(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures of a cell, as JSON values."""
+    started = time.perf_counter()
+    setup = setup_of(cell, arguments)
+    contributions, liars = received(cell, setup, Path(arguments.out))
+    config = setup.config.with_values({"trust.defence": cell.defended})
+    trained = time.perf_counter()
+    journal = Journal()
+    outcome = distill(contributions, config, CPU, journal)
+    ended = time.perf_counter()
+    trust = outcome.choice.get("trust", {})
+    checks = journal.done.get(TRUST_STAGE)
+    return {
+        "key": cell.key,
+        "data": cell.data,
+        "alpha": cell.alpha,
+        "seed": cell.seed,
+        "attack": cell.attack,
+        "liars": cell.liars,
+        "defended": cell.defended,
+        "accuracy": accuracy(outcome.model, setup.splits.test),
+        "opens": opens(outcome.model, setup.splits.test),
+        "quarantined": trust.get("quarantined", []),
+        "down_weighted": trust.get("down_weighted", []),
+        "liar_numbers": list(liars),
+        "check_seconds": 0.0 if checks is None else checks.seconds,
+        "distil_seconds": ended - trained,
+        "client_seconds": trained - started,
+    }
+
+
+def cells_of(arguments: argparse.Namespace) -> Iterator[Cell]:
+    """The cells, honest and missing ones first of each (set, α, seed)."""
+    attacks = arguments.attacks.split(",") if arguments.attacks else [n for n in named() if n not in LEFT_OUT]
+    for name in attacks:
+        if name not in named():
+            raise UsageError(f"unknown attack {name!r}: known are {', '.join(named())}")
+    many = [int(number) for number in arguments.malicious.split(",")]
+    for data in arguments.sets.split(","):
+        for alpha in map(float, arguments.alphas.split(",")):
+            for seed in map(int, arguments.seeds.split(",")):
+                at = partial(Cell, data, alpha, seed, defended=not arguments.undefended)
+                yield at(HONEST, 0)
+                yield from (at(MISSING, liars) for liars in many)
+                yield from (at(attack, liars) for attack in attacks for liars in many)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """A line an attack: means over seeds, points under the run without the attackers, and who is doubted."""
+    lines = [
+        "| set, α | attack | lie | accuracy | under missing (worst) | opens (worst) | liars caught | honest | checks |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    by_key = {row["key"]: row for row in rows}
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        name = (row["data"], row["alpha"], row["attack"], row["liars"], row["defended"])
+        groups.setdefault(name, []).append(row)
+    for (data, alpha, attack, liars, defended), group in groups.items():
+        opening = [100 * row["opens"] for row in group]
+        gaps = [gap for row in group if (gap := _gap(row, by_key)) is not None]
+        caught = [_caught(row) for row in group]
+        share = statistics.mean(row["check_seconds"] / row["distil_seconds"] for row in group)
+        lines.append(
+            f"| {data}, {alpha:g} | {attack}{'' if defended else ' (undefended)'} | {liars} "
+            f"| {100 * statistics.mean(row['accuracy'] for row in group):.1f} "
+            f"| {f'{statistics.mean(gaps):.1f} ({max(gaps):.1f})' if gaps else ''} "
+            f"| {statistics.mean(opening):.0f} ({max(opening):.0f}) "
+            f"| {sum(liar for liar, _ in caught)} of {liars * len(group) if attack not in (HONEST, MISSING) else 0} "
+            f"| {sum(honest for _, honest in caught)} | {100 * share:.0f} % |"
+        )
+    return "\n".join(lines)
+
+
+def _gap(row: dict[str, Any], by_key: dict[str, dict[str, Any]]) -> float | None:
+    """Points under the same run without the attackers."""
+    cell = Cell(row["data"], row["alpha"], row["seed"], MISSING, row["liars"], row["defended"])
+    missing = by_key.get(cell.key)
+    return None if missing is None or row["attack"] == HONEST else 100 * (missing["accuracy"] - row["accuracy"])
+
+
+def _caught(row: dict[str, Any]) -> tuple[int, int]:
+    """(liars, honest clients) that are in quarantine or count in part."""
+    doubted = {*row["quarantined"], *row["down_weighted"]}
+    return len(doubted & set(row["liar_numbers"])), len(doubted - set(row["liar_numbers"]))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words of the command."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--data", default="../shared/data", help="the folder of mnist-train.parquet")
+    words.add_argument("--sets", default="digits,mnist")
+    words.add_argument("--alphas", default="0.5,0.1")
+    words.add_argument("--seeds", default="0,1,2,3,4")
+    words.add_argument("--attacks", default="", help="names, with commas between; without it all of one exchange")
+    words.add_argument("--malicious", default="1,2,3", help="how many of ten lie")
+    words.add_argument("--undefended", action="store_true", help="without the server's defence")
+    words.add_argument("--quick", action="store_true", help="short training: cells of seconds")
+    words.add_argument("--clients-only", action="store_true", help="compute the contributions alone")
+    words.add_argument("--out", default="benchmarks/out/hostile")
+    return words
+
+
+def main() -> None:
+    """Run what is missing, then print the table of all cells that were asked for."""
+    arguments = parser().parse_args()
+    torch.set_num_threads(1)
+    file = Path(arguments.out) / "cells.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = file.read_text().splitlines() if file.exists() else []
+    done = {row["key"]: row for row in map(json.loads, lines)}
+    cells = list(cells_of(arguments))
+    for cell in cells:
+        if arguments.clients_only:
+            received(cell, setup_of(cell, arguments), Path(arguments.out))
+            continue
+        if cell.key in done:
+            continue
+        row = run_cell(cell, arguments)
+        done[cell.key] = row
+        with file.open("a") as out:
+            out.write(json.dumps(row) + "\n")
+        print(f"{cell.key}: {100 * row['accuracy']:.1f} %, opens {100 * row['opens']:.0f} %", file=sys.stderr)
+    print(table([done[cell.key] for cell in cells if cell.key in done]))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UsageError as error:
+        sys.exit(str(error))
