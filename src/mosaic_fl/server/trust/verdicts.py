@@ -81,9 +81,12 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
             state = QUARANTINED
         elif k in judgement.generators:
             generator = False
+            if size < 1:  # two signs are no mistake
+                state = QUARANTINED
         else:
             credit *= _credit(evidence, judgement, k)
-            doubts += _disputes(evidence, judgement, k)
+            disputes = _disputes(evidence, judgement, k)
+            (reasons if bool((credit < size / evidence.shared[k]).any()) else doubts).extend(disputes)
         if contradicted and settings.strict and not bool(alone.any()):
             state = QUARANTINED
     if (labels := evidence.moments.classes.get(k)) and state == ACCEPTED:
@@ -136,6 +139,8 @@ def _contradiction(evidence: Evidence, judgement: Judgement, k: int) -> str:
     model = _percent(float(agreement.by_model[k]))
     samples = _percent(float(agreement.by_samples[k]))
     both = f"its model agrees with the others to {model}, its generator to {samples}; {usual}"
+    if k in judgement.incoherent:
+        both += f"; its model knows {_percent(float(agreement.own[k]))} of its own generator's samples"
     alike = words(lookalikes(agreement, k), names)
     if k in judgement.expelled:
         return f"the others contradict it ({both})" + (f"; {alike}" if alike else "")

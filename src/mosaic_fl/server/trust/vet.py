@@ -16,6 +16,7 @@ from mosaic_fl.server.class_moments import tells
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.teachers import MOMENTS
 from mosaic_fl.server.trust.copies import sharers
+from mosaic_fl.server.trust.counts import cap
 from mosaic_fl.server.trust.judgement import judge
 from mosaic_fl.server.trust.moments import moment_doubts, told_by
 from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, verdict_lines
@@ -46,10 +47,12 @@ def examine(
         return verdicts(Evidence(contributions, shared, None, faults, {}, doubts), config.trust)
     counts = torch.stack([c.class_counts for c in contributions])
     seen = survey(sampler(), experts, counts, config.run.seed, device)
-    trust = (1 / torch.tensor(shared, dtype=torch.float64))[:, None].expand(counts.shape).clone()
     faults |= seen.faults
+    # Who claims too much, or sends what another one sends, is less of a witness, too.
+    sizes = cap(counts)
+    trust = (sizes / torch.tensor(shared, dtype=torch.float64))[:, None].expand(counts.shape).clone()
     trust[sorted(faults.keys() | doubts.liars.keys())] = 0
-    judgement = judge(seen, trust)
+    judgement = judge(seen, trust, sizes < 1)
     return verdicts(Evidence(contributions, shared, judgement, faults, seen.remarks, doubts), config.trust)
 
 
