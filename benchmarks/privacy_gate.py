@@ -32,10 +32,13 @@ RECIPES: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     ),
     "short": (
         1400,
-        {"generator.epochs": 30, "train.augment": "shift", "train.max_steps": 60, "train.min_steps": 20},
+        {
+            "generator.epochs": 30, "train.augment": "shift", "train.max_steps": 60, "train.min_steps": 20,
+            "audit.strangers": "halves",
+        },
     ),
     "default": (200, {}),
-}
+}  # fmt: skip
 """Samples and settings by name."""
 CPU = torch.device("cpu")
 

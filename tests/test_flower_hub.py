@@ -42,11 +42,11 @@ def test_what_a_busy_hub_does_is_no_answer(error: Exception) -> None:
     hub = Failing(error)
     assert nodes(hub) is None
     assert push(hub, MESSAGE) == ""
-    assert list(pull(hub, ["a", "b"])) == []
+    assert list(pull(hub, ["a", "b"], 9)) == []
 
 
 @pytest.mark.parametrize("error", LASTING, ids=repr)
-@pytest.mark.parametrize("ask", [nodes, lambda hub: push(hub, MESSAGE), lambda hub: list(pull(hub, ["a"]))])
+@pytest.mark.parametrize("ask", [nodes, lambda hub: push(hub, MESSAGE), lambda hub: list(pull(hub, ["a"], 9))])
 def test_a_refusal_of_the_hub_is_raised(ask: Callable[[Any], Any], error: Exception) -> None:
     with pytest.raises(HTTPStatusError):
         ask(Failing(error))
@@ -54,7 +54,7 @@ def test_a_refusal_of_the_hub_is_raised(ask: Callable[[Any], Any], error: Except
 
 def test_a_reply_that_cannot_be_put_together_is_its_nodes_fault() -> None:
     error = ValueError("no such record")
-    assert list(pull(Failing(error), ["a", "b"])) == [("a", error), ("b", error)]
+    assert list(pull(Failing(error), ["a", "b"], 9)) == [("a", error), ("b", error)]
     with pytest.raises(ValueError, match="no such record"):
         push(Failing(error), MESSAGE)
 

@@ -7,24 +7,13 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.attacks.attack import Attack, Scene
+from mosaic_fl.config import Config
+from mosaic_fl.config.attack_name import parse
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.errors import UsageError, excerpt
+from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.states import State
 from mosaic_fl.registries import ATTACKS
-
-
-def parse(text: str) -> tuple[Attack, int]:
-    """(the attack, how many clients lie) of "label_flip:2"; one client lies where no number is given.
-
-    Raises UsageError for a name that is no attack, and for a number that is not whole and at least 1.
-    """
-    name, colon, number = text.partition(":")
-    if name not in ATTACKS:
-        raise UsageError(f"unknown attack {excerpt(name)}: known are {', '.join(ATTACKS)}")
-    if colon and not (number.isascii() and number.isdigit() and int(number[:9]) >= 1):
-        raise UsageError(f"attack {excerpt(text)}: behind the colon stands how many clients lie, as in {name}:2")
-    return ATTACKS[name], int(number[:9]) if colon else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +34,11 @@ class Attackers:
 
         Raises UsageError as `parse` does, and where no client would be honest.
         """
-        attack, many = parse(text)
+        name, many = parse(text)
         if many >= len(datasets):
             raise UsageError(f"attack {text}: of {len(datasets)} clients at most {len(datasets) - 1} can lie")
         liars = tuple(range(len(datasets) - many, len(datasets)))
-        return cls(attack, liars, torch.stack([data.class_counts() for data in datasets]), seed)
+        return cls(ATTACKS[name], liars, torch.stack([data.class_counts() for data in datasets]), seed)
 
     def scene(self, client: int) -> Scene:
         """What this attacker knows."""
@@ -71,11 +60,26 @@ class Attackers:
             for own in contributions
         ]
 
+    @property
+    def line(self) -> str:
+        """As "clients 8, 9 lie (label_flip): labels y → C−1−y"."""
+        one = len(self.liars) == 1
+        who = f"client{'s' * (not one)} {', '.join(map(str, self.liars))}"
+        return f"{who} {'lies' if one else 'lie'} ({self.attack.name}): {self.attack.words}"
+
     def update(self, client: int, before: State, after: State) -> State:
         """The weights that a client sends in a round of averaging, which got `before` and has `after`."""
         if client not in self.liars or self.attack.update is None:
             return after
         return self.attack.update(before, after, self.scene(client))
+
+
+def attackers_of(config: Config, datasets: Sequence[Dataset]) -> "Attackers | None":
+    """The attackers of a configuration among clients with these data; None where all are honest.
+
+    Raises UsageError as `Attackers.of` does.
+    """
+    return Attackers.of(config.run.attack, datasets, config.run.seed) if config.run.attack else None
 
 
 def named() -> Mapping[str, str]:

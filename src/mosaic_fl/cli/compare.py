@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
 from mosaic_fl.cli.limits import fit_grid
-from mosaic_fl.cli.options import Force, Preset, Resume, Settings, names, parse_settings, require_words, words
+from mosaic_fl.cli.options import Attack, Force, Preset, Resume, Settings, names, parse_settings, require_words, words
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
@@ -49,6 +49,7 @@ def compare(
     seeds: Annotated[str, typer.Option(metavar="N,…", help="one run each")] = "0,1,2",
     models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, where mixed: cnn:16,mlp:64")] = None,
     student: Annotated[str | None, typer.Option(help="global model; every client's where equal")] = None,
+    attack: Attack = None,
     preset: Preset = None,
     settings: Settings = None,
     workers: Annotated[str | None, typer.Option(metavar="N", help="processes, or auto: one a core")] = None,
@@ -81,6 +82,7 @@ def compare(
         metric=metric,
         values=_values(texts, workers or ("1" if job_count != 1 else None))
         | {name: value for name, value in reading.items() if value is not None}
+        | ({} if attack is None else {"run.attack": attack})
         | parse_settings(settings),
     )
     base = grid.base()

@@ -24,6 +24,7 @@ from mosaic_fl.cli.options import (
     trust_options,
 )
 from mosaic_fl.cli.reading import reads_images, tell_idle
+from mosaic_fl.config.checks import check_real
 from mosaic_fl.data.places import existing
 from mosaic_fl.engines.flower.limits import MAX_ANSWER
 from mosaic_fl.methods import METHODS
@@ -111,6 +112,7 @@ def server(
     if no_proxy:
         note("--no-proxy: this option has no effect, the server always has its proxy; leave it out")
     METHODS[config.run.method].check_settings(config)
+    check_real(config)
     if test:
         existing(test)
     tell_idle(reading, test)

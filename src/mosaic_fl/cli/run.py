@@ -9,6 +9,7 @@ from rich.console import Console
 from mosaic_fl.cli.forecasting import DryRun, Minutes, positive
 from mosaic_fl.cli.options import (
     Aggregate,
+    Attack,
     Bundle,
     ConfigFile,
     Device,
@@ -78,6 +79,7 @@ def run(
     aggregate: Aggregate = None,
     finetune_rounds: Annotated[str | None, typer.Option(hidden=True)] = None,
     epsilon: Epsilon = None,
+    attack: Attack = None,
     seed: Seed = None,
     device: Device = None,
     workers: Annotated[str | None, typer.Option(metavar="N", help="processes, or auto: one a core")] = None,
@@ -113,6 +115,7 @@ def run(
         "rounds.fine_tune": finetune_rounds,
         "rounds.aggregate": aggregate,
         "privacy.epsilon": epsilon,
+        "run.attack": attack,
         "run.seed": seed,
         "run.device": device,
         "run.engine": engine,

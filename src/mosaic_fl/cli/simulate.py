@@ -30,6 +30,7 @@ from mosaic_fl.report.quality import quality_lines
 from mosaic_fl.report.sheet import can_draw
 from mosaic_fl.report.tables import accuracy_table, rows, seconds_line
 from mosaic_fl.report.trust import trust_lines
+from mosaic_fl.runs.attacks import attack_lines
 from mosaic_fl.runs.audits import audit_lines
 from mosaic_fl.runs.folder import claim
 from mosaic_fl.runs.privacy import privacy_lines
@@ -81,7 +82,13 @@ def simulate(
         _draw(prepared, out, result)
     Console(file=sys.stdout).print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
-    for line in (*trust_lines(result), *encoder_lines(result), *privacy_lines(result), *audit_lines(result)):
+    for line in (
+        *attack_lines(result),
+        *trust_lines(result),
+        *encoder_lines(result),
+        *privacy_lines(result),
+        *audit_lines(result),
+    ):
         print(line)
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")

@@ -17,6 +17,7 @@ import torch
 from mosaic_fl.comparison.cell_journal import CellJournal
 from mosaic_fl.comparison.grid import CENTRALISED, Cell, Setting
 from mosaic_fl.comparison.plan import Plan
+from mosaic_fl.engines.attacked import attacked
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.engines.shared import SharedFederation
 from mosaic_fl.errors import MosaicError, UsageError
@@ -89,7 +90,7 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
     begin = time.perf_counter()
     config = plan.config(cell)
     name_generator(config.generator.family)  # with several jobs this process has not registered the family yet
-    sites = plan.sites(cell)
+    sites, attackers = plan.clients(cell)
     with LocalFederation(sites, config, plan.device, Journal(None, listen)) as engine:
         if cell.method == CENTRALISED:
             outcome, server = _centralised(plan, engine)
@@ -97,7 +98,7 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
         else:
             federation = SharedFederation(engine, shared)
             journal = CellJournal(half, federation, listen)
-            outcome = METHODS[cell.method].run(federation, config, plan.device, journal)
+            outcome = METHODS[cell.method].run(attacked(federation, attackers), config, plan.device, journal)
             cost = journal.cost
             clients = fmean(cost.clients)
             server = cost.server

@@ -6,13 +6,14 @@ from functools import partial
 
 import torch
 
+from mosaic_fl.attacks.attackers import Attackers
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting, needs
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Splits
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.encoders.reading import load
-from mosaic_fl.engines.sites import spread
+from mosaic_fl.engines.sites import spread_with_attackers
 from mosaic_fl.errors import UsageError, in_one_line
 from mosaic_fl.methods import METHODS
 from mosaic_fl.numerics.devices import find_device
@@ -59,8 +60,12 @@ class Plan:
 
     def sites(self, cell: Cell) -> tuple[Site, ...]:
         """The cell's clients."""
+        return self.clients(cell)[0]
+
+    def clients(self, cell: Cell) -> tuple[tuple[Site, ...], Attackers | None]:
+        """The cell's clients, and who lies among them."""
         config = self.config(cell)
-        return spread(config, self.splits[cell.setting.seed], config.models.clients)
+        return spread_with_attackers(config, self.splits[cell.setting.seed], config.models.clients)
 
 
 def make_plan(grid: Grid, data: Splits | None = None) -> Plan:

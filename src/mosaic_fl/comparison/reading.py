@@ -22,7 +22,13 @@ FILES = (MARKER, SETTINGS, TABLE)
 MAX_NAME = 200  # characters of a method's name, a data set's or a reason
 DATA_SETTINGS = ("max_train", "max_test", "image_size", "channels", "fit", "pixel_range")
 """Settings that make other data of the same data set; the hash of all data shows them too."""
-SPLIT_SETTINGS = ("data.validation", "partition.min_samples", "partition.classes_per_client", "partition.noise")
+SPLIT_SETTINGS = (
+    "run.attack",
+    "data.validation",
+    "partition.min_samples",
+    "partition.classes_per_client",
+    "partition.noise",
+)
 """Settings that change what a client holds, beside the axes of a comparison. No hash shows them."""
 
 

@@ -71,7 +71,7 @@ class Block:
     """The table of one setting over all its seeds: rows from the best to the worst, reference lines last.
 
     `against` is the method with which the others are compared by the `metric`, or empty. `split` says how the data is
-    spread over clients, `share` is the part of the usual budgets that all methods have.
+    spread over clients, `share` is the part of the usual budgets that all methods have, `attack` what some clients do.
     """
 
     clients: int
@@ -83,6 +83,7 @@ class Block:
     split: str = USUAL_SPLIT
     share: float = 1.0
     metric: str = "accuracy"
+    attack: str = ""
 
     @property
     def has_quality(self) -> bool:
@@ -96,8 +97,9 @@ class Block:
         rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}"
         spread = [self.split] if self.split != USUAL_SPLIT else []
         spread += [f"α = {self.alpha:g}"] if PARTITIONS[self.split].uses_alpha else []
+        attack = f" · attack {self.attack}" if self.attack else ""
         steps = f" · {self.share:.0%} of the usual steps" if self.share < 1 else ""
-        return f"{self.clients} clients · {', '.join(spread)} · {kind} · {rounds}{steps}"
+        return f"{self.clients} clients · {', '.join(spread)} · {kind} · {rounds}{steps}{attack}"
 
 
 def blocks(grid: Grid, results: Results) -> list[Block]:
@@ -207,7 +209,9 @@ def _block(grid: Grid, results: Results, clients: int, alpha: float, kind: str, 
     rows = [replace(row, paired=differences.get(method)) for method, row in by_method.items()]
     # The sort is stable: rows without a figure stay in the grid's order.
     rows.sort(key=lambda row: (row.kind == "reference", -(row.score(metric)[0] or -1.0)))
-    return Block(clients, alpha, kind, rounds, against, tuple(rows), grid.base().partition.split, grid.share, metric)
+    base = grid.base()
+    split = base.partition.split
+    return Block(clients, alpha, kind, rounds, against, tuple(rows), split, grid.share, metric, base.run.attack)
 
 
 def _score(result: CellResult, metric: str) -> float | None:

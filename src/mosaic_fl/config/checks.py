@@ -4,8 +4,17 @@ from mosaic_fl.config import Config
 from mosaic_fl.errors import UsageError
 
 
+def check_real(config: Config) -> None:
+    """Raise UsageError for settings that only a simulation has, for work with real clients."""
+    if config.run.attack:
+        raise UsageError(
+            f"run.attack = {config.run.attack}: attacks are of a simulation alone, as mosaic run: leave it out"
+        )
+
+
 def check_one_exchange(config: Config) -> None:
     """Raise UsageError for settings that need a second exchange with the clients, for work on contributions alone."""
+    check_real(config)
     requests = {
         "distill.choose = true": config.distill.choose is True,
         f"rounds.warm_up = {config.rounds.warm_up}": config.rounds.warm_up,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mosaic_fl.config.names import EncoderName, MethodName, PartitionName
+from mosaic_fl.config.names import AttackName, EncoderName, MethodName, PartitionName
 from mosaic_fl.config.section import Reader, ReadSection, Section
 
 MISSING = ("NA", "NaN", "?", "null")
@@ -23,6 +23,7 @@ class RunConfig(ReadSection):
     engine: Literal["local", "flower"] = Field("local", description="local, or flower: Flower's simulation on Ray")
     workers: int = Field(0, ge=0, le=1024, description="processes for the clients' work; 0: one a core")
     threads: int = Field(1, ge=1, le=1024, description="threads of the server's work (small networks: 1 is fastest)")
+    attack: AttackName = Field("", description="clients that lie, as label_flip:2; empty: none (simulations alone)")
     centralised: bool = Field(False, description="also train the student on the pooled data: the ceiling")
 
 

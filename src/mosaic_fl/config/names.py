@@ -5,8 +5,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from mosaic_fl.config.attack_name import parse
 from mosaic_fl.config.encoder_names import parts_of
 from mosaic_fl.config.model_names import IMPORT_PATH, is_onnx_file
+from mosaic_fl.errors import UsageError
 from mosaic_fl.registries import ENCODERS, GENERATORS, METHODS, NO_FAMILY, PARTITIONS, TEACHERS
 from mosaic_fl.registry import Registry
 
@@ -33,6 +35,15 @@ def _encoder(name: str) -> str:
     return name
 
 
+def _attack(text: str) -> str:
+    try:
+        _ = parse(text) if text else None
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+AttackName = Annotated[str, AfterValidator(_attack)]
 EncoderName = Annotated[str, AfterValidator(_encoder)]
 GeneratorName = Annotated[str, _name_in(GENERATORS, *NO_FAMILY)]
 MethodName = Annotated[str, _name_in(METHODS)]

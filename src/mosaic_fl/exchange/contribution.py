@@ -13,11 +13,11 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.exchange.feature_moments import FeatureMoments, from_parts
 from mosaic_fl.exchange.privacy import Statement
-from mosaic_fl.exchange.trial import Trial
+from mosaic_fl.exchange.probing import probe
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.naming import kind_of
-from mosaic_fl.experts.reading import FieldReader, built_on, joins_fields, require_reader
+from mosaic_fl.experts.reading import FieldReader, built_on, joins_fields
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
@@ -114,7 +114,7 @@ class Contribution:
 
     def build_expert(self) -> Expert:
         """The client's expert, for inference; raises UsageError where its state does not fit the architecture."""
-        return self.reading(kind_of(self.architecture).load(self.architecture, self.inputs, self.expert, self._name))
+        return self.reading(kind_of(self.architecture).load(self.architecture, self.inputs, self.expert, self.name))
 
     def reading(self, expert: Expert) -> Expert:
         """A model that takes samples of `inputs`, for samples of the whole schema."""
@@ -126,7 +126,7 @@ class Contribution:
         """The client's expert as a network; raises UsageError where it is something else."""
         expert = self.build_expert()
         if not isinstance(expert, Classifier):
-            raise UsageError(f"{self._name} is {self.architecture!r}, where a network is needed")
+            raise UsageError(f"{self.name} is {self.architecture!r}, where a network is needed")
         return expert
 
     def build_generator(self) -> Generator | None:
@@ -136,16 +136,15 @@ class Contribution:
         if spec is None or state is None:
             return None
         with torch.random.fork_rng(devices=[]):
-            return load_into(
-                lambda: build_generator(spec, self.schema).fit_to(state), state, f"{self._name}, generator"
-            )
+            return load_into(lambda: build_generator(spec, self.schema).fit_to(state), state, f"{self.name}, generator")
 
     def without_generator(self) -> "Contribution":
         """A copy without the generator and the moments, for a method that does not use them."""
         return replace(self, generator_spec=None, generator=None, generator_note="", privacy=None, moments=None)
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """What errors call it."""
         return f"contribution of client {self.client}"
 
     def to_bytes(self, *, figures: bool = False) -> bytes:
@@ -188,7 +187,7 @@ class Contribution:
             contribution = _from_parts(manifest, tensors)
             if schema is not None and contribution.schema != schema:  # before a network of its size is built
                 raise UsageError(f"it has {contribution.schema.difference(schema)} as this federation")
-            _probe(contribution)
+            probe(contribution)
         except MosaicError as error:
             raise UsageError(f"{source}: {error}") from error
         return contribution
@@ -197,32 +196,6 @@ class Contribution:
     def load(cls, path: str | Path, key: container.Key = None) -> "Contribution":
         """`from_bytes` of a file; an encrypted one is read by the private `key` that it is for, a value or its file."""
         return cls.from_bytes(container.read_bytes(Path(path), key), str(path))
-
-
-def _probe(contribution: Contribution) -> None:
-    """Raise UsageError unless the weights fit their networks. Where a trial is cheap, outputs must be finite too."""
-    schema = contribution.schema
-    spec = contribution.generator_spec
-    if schema.joins:
-        require_reader(contribution.architecture, contribution.fields)
-    if spec is not None and not set(spec.fields) <= set(contribution.fields):
-        raise UsageError("its generator draws a field that the client does not have")
-    trial = Trial.of(schema, contribution.architecture, spec, contribution.inputs)
-    expert = contribution.build_expert()
-    generator = contribution.build_generator()
-    own = contribution.moments
-    told = None if own is None else own.check(schema, contribution.class_counts, contribution._name)
-    if contribution.privacy is not None:
-        contribution.privacy.check([part for part in (generator, told) if part is not None])
-    rows = contribution.prototypes.features
-    if len(rows) and rows.shape[1] != (features := schema.size if schema.is_space else trial.features):
-        raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {features}")
-    states = (contribution.expert, contribution.generator or {})
-    trial.run(
-        None if contribution.is_black_box else expert,
-        generator,
-        sum(tensor.nbytes for state in states for tensor in state.values()),
-    )
 
 
 def _from_parts(manifest: dict[str, Any], tensors: State) -> Contribution:

@@ -24,14 +24,13 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.bundled import BUNDLE, packed, unpacked
 from mosaic_fl.exchange.encoded import encoded
 from mosaic_fl.exchange.model_file import FILE, model_file
+from mosaic_fl.exchange.probing import probe_model
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.inference import accuracy, recall
-from mosaic_fl.models.loading import require_fit
 from mosaic_fl.models.network import load_network
-from mosaic_fl.models.registry import build
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.storage import container
 from mosaic_fl.storage.files import write_atomic
@@ -240,10 +239,7 @@ class GlobalModel:
                     model = cls(architecture, Schema.from_json(schema), state, bundle)
                     if BUNDLE in manifest:
                         require_bundle(space_of(model.schema), bundle)
-                    if kind_of(architecture) is NETWORK:
-                        require_fit(lambda: build(architecture, model.schema), state, "global model")
-                    else:
-                        model.expert()
+                    probe_model(model)
                 except UsageError as error:
                     raise UsageError(f"{source}: {error}") from error
                 return model

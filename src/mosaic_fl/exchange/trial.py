@@ -44,6 +44,10 @@ class Trial:
         expert = kind_of(architecture).outline(architecture, schema if inputs is None else inputs)
         return cls(schema, expert.work, generator, expert.features)
 
+    def skips(self, size: int) -> bool:
+        """Whether networks of `size` bytes of weights are too costly for a trial in this process."""
+        return not self.images(size)[0]
+
     def images(self, size: int) -> tuple[int, int]:
         """(images in the trial of networks with `size` bytes of weights, images in one batch of it).
 
@@ -59,15 +63,15 @@ class Trial:
         return min(count, self.schema.num_classes), at_once
 
     @torch.no_grad()
-    def run(self, expert: Expert | None, generator: Generator | None, size: int) -> None:
+    def run(self, expert: Expert | None, generator: Generator | None, size: int, least: int = 0) -> None:
         """Raise UsageError where the networks, of `size` bytes of weights, give outputs that are not finite.
 
-        `expert` is None where it is at its site.
-        Networks that are too costly for a trial are checked where they are used.
+        `expert` is None where it is at its site. At least `least` images are tried, whatever they cost.
         """
         if generator is not None:
             generator.check()
         count, at_once = self.images(size)
+        count = max(count, least)
         rng = torch.Generator().manual_seed(0)
         for start in range(0, count, at_once):
             labels = torch.arange(start, min(start + at_once, count))

@@ -114,6 +114,7 @@ class Card:
         """
         from mosaic_fl.experts.answers.kind import is_black_box
         from mosaic_fl.experts.naming import require
+        from mosaic_fl.methods.attack_check import check_attack
         from mosaic_fl.server.students import is_network
 
         self.check_settings(config)
@@ -130,6 +131,7 @@ class Card:
             raise UsageError(
                 f"{self.title} trains a network, and student {student} is none: name one, as mlp:64, or take mosaic"
             )
+        check_attack(self, config, schema, models)
         if self.checks:
             _function(self.checks)(config, schema, models, student)
 

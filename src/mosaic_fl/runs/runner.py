@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mosaic_fl.attacks.attackers import Attackers
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Splits
@@ -16,8 +17,9 @@ from mosaic_fl.domains.samples import to_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.encoders.reading import load
 from mosaic_fl.encoders.statement import encoder_figures
+from mosaic_fl.engines.attacked import attacked
 from mosaic_fl.engines.local import LocalFederation
-from mosaic_fl.engines.sites import spread
+from mosaic_fl.engines.sites import spread_with_attackers
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.exchange.federation import Engine
@@ -30,6 +32,7 @@ from mosaic_fl.methods.outcome import Outcome
 from mosaic_fl.models import default_models, default_student, trust
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
+from mosaic_fl.runs.attacks import attack_figures
 from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.bundling import as_filed, check_bundle
@@ -48,7 +51,7 @@ from mosaic_fl.training.monitor import Listener, deaf
 
 @dataclass(frozen=True)
 class RunSetup:
-    """All that a run needs, after its checks; `inputs` is the hash of its data."""
+    """All that a run needs, after its checks; `inputs` is the hash of its data, `attackers` who lies."""
 
     config: Config
     splits: Splits
@@ -56,6 +59,7 @@ class RunSetup:
     student: str
     device: torch.device
     inputs: str
+    attackers: Attackers | None = None
 
 
 def prepare(config: Config, splits: Splits | None = None) -> RunSetup:
@@ -78,11 +82,11 @@ def prepare(config: Config, splits: Splits | None = None) -> RunSetup:
         student = shared_architecture(models if config.models.clients else [student], card.title)
         models = [student]
     card.check(config, splits.train.schema, models, student)
-    sites = spread(config, splits, models)
+    sites, attackers = spread_with_attackers(config, splits, models)
     check_sites(config, sites, device)
     check_bundle(config, splits.train.schema)
     full = config.with_values({"models.clients": [s.architecture for s in sites], "models.student": student})
-    return RunSetup(full, splits, sites, student, device, fingerprint(splits))
+    return RunSetup(full, splits, sites, student, device, fingerprint(splits), attackers)
 
 
 def architectures(config: Config, schema: Schema) -> tuple[list[str], str]:
@@ -118,7 +122,7 @@ def run(
 
     def work(federation: Engine, journal: Journal) -> EngineResult:
         torch.set_num_threads(config.run.threads)  # here, because the number is that of the calling thread
-        outcome = METHODS[config.run.method].run(federation, config, device, journal)
+        outcome = METHODS[config.run.method].run(attacked(federation, setup.attackers), config, device, journal)
         if outcome.model is None:
             return outcome, {}, federation.alone, federation.audits
         write_atomic(folder / "global_model.safetensors", as_filed(outcome.model, config).to_bytes())
@@ -133,6 +137,7 @@ def run(
         scores |= benefit(scores, alone, confusions, [site.architecture for site in setup.sites])
         scores |= encoder_figures(setup.splits.train.schema, bundle)
         scores |= run_privacy(config, setup.sites) | stated_audits(audits)
+        scores |= attack_figures(setup.attackers, outcome.model, setup.splits.test)
     result = simulation_result(config, setup.sites, outcome, scores, journal.clock.report())
     return conclude(result, journal, keep_stages=keep_stages)
 

@@ -168,7 +168,7 @@ class Journal:
         path = self._path(name, suffix)
         data = container.read_bytes(path)
         try:
-            manifest, tensors = container.unpack(data, KIND, str(path))
+            manifest, tensors = container.unpack(data, KIND, str(path), None)
         except UsageError as error:
             advice = self._all_rounds() if name.startswith(ROUND) else "it, and --resume does that stage again"
             raise UsageError(f"{path} is damaged: delete {advice}") from error

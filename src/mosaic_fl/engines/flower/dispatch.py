@@ -64,12 +64,14 @@ class Dispatch:
 
         Replies to earlier stages are dropped as too late, but they end their clients' silence.
         """
-        for name, reply in pull(self.exchange.grid, list(self.exchange.old_messages)):
+        grid = self.exchange.grid
+        most = self.exchange.max_answer
+        for name, reply in pull(grid, list(self.exchange.old_messages), most):
             client = self.exchange.old_messages.pop(name)
             if isinstance(reply, Message) and not reply.has_error():
                 self.exchange.silences.pop(client, None)
                 reply.content.clear()  # it may be large
-        for name, reply in pull(self.exchange.grid, sorted(self.messages, key=lambda name: self.messages[name])):
+        for name, reply in pull(grid, sorted(self.messages, key=lambda name: self.messages[name]), most):
             client = self.messages.pop(name)
             if client in self.open:
                 yield client, reply

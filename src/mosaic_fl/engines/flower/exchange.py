@@ -12,6 +12,7 @@ from mosaic_fl.engines.flower.client import LATER
 from mosaic_fl.engines.flower.dispatch import Dispatch
 from mosaic_fl.engines.flower.hub import Grid
 from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
+from mosaic_fl.engines.flower.metering import WAY_OUT
 from mosaic_fl.engines.flower.roll import Roll, Tell, answer_of
 from mosaic_fl.engines.flower.signing import require_signature
 from mosaic_fl.engines.flower.wire import Answer, Request
@@ -164,4 +165,4 @@ class Exchange:
         if not answer.reason or answer.facts:  # a reason alone brings nothing: its sender may have no key at hand
             require_signature(answer, request.client, self.roll.signers)
         if len(answer.body) > self.max_answer:
-            raise UsageError(f"it has {len(answer.body):,} bytes: at most {self.max_answer:,} are read")
+            raise UsageError(f"it has {len(answer.body):,} bytes: at most {self.max_answer:,} are read; {WAY_OUT}")

@@ -7,6 +7,8 @@ from flwr.app import Message
 from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 from httpx import HTTPStatusError, TransportError
 
+from mosaic_fl.engines.flower.metering import metered
+
 PASSING = (ConnectionError, TimeoutError, TransportError, ObjectPushError)
 """Errors that may pass with time. Flower raises them after several attempts at a request."""
 
@@ -47,14 +49,16 @@ def push(grid: Grid, message: Message) -> str:
         raise
 
 
-def pull(grid: Grid, message_ids: Sequence[str]) -> Iterator[tuple[str, Message | Exception]]:
+def pull(grid: Grid, message_ids: Sequence[str], most: int) -> Iterator[tuple[str, Message | Exception]]:
     """(message id, its new reply, or the error with which the reply cannot be read).
 
-    Pulls one reply at a time: a reply may be large, and the error of a malformed one concerns its node alone.
+    Pulls one reply at a time: a reply may be large, and the error of a malformed one, or of one of more than `most`
+    bytes, concerns its node alone.
     """
     for name in message_ids:
         try:
-            replies: list[Message | Exception] = list(grid.pull_messages([name]))
+            with metered(grid, most):
+                replies: list[Message | Exception] = list(grid.pull_messages([name]))
         except Exception as error:
             if is_passing(error):
                 continue

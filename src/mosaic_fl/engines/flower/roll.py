@@ -93,8 +93,11 @@ class Roll:
                 self._greetings[name] = (node, online[node], now)
 
     def _read_answers(self) -> None:
-        """Admit or refuse the nodes that answered a greeting; drop greetings without an answer in time."""
-        for name, reply in pull(self.grid, list(self._greetings)):
+        """Admit or refuse the nodes that answered a greeting; drop greetings without an answer in time.
+
+        Such an answer has no body.
+        """
+        for name, reply in pull(self.grid, list(self._greetings), 0):
             node, key, _ = self._greetings.pop(name)
             try:
                 self._admit(answer_of(reply), node, key)

@@ -3,7 +3,6 @@
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.experts.onnx import frames
 from mosaic_fl.experts.onnx.bounds import MAX_RANK, Limits
 from mosaic_fl.experts.onnx.facts import Facts
+from mosaic_fl.numerics.confined import death
 
 MAX_COLUMNS = 2**14  # values that a model may give for a sample
 MAX_REASON = 500  # characters of a refusal
@@ -127,12 +127,7 @@ class Process:
             code = self._popen.wait(CLOSING)
         except subprocess.TimeoutExpired:
             return "has broken its process, which no longer answers"
-        if code == -signal.SIGXCPU:
-            return f"takes more than {max(self.limits.start, self.limits.call):g} seconds"
-        if code < 0:
-            name = signal.Signals(-code).name
-            return f"ended the process that ran it ({name}), perhaps for want of memory"
-        return f"ended the process that ran it (exit code {code})"
+        return death(code, max(self.limits.start, self.limits.call))
 
 
 def _environment() -> dict[str, str]:

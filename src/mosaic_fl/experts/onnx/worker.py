@@ -5,10 +5,6 @@ with a reason, after which the process ends. It ends by itself when nobody liste
 """
 
 import os
-import resource
-import time
-from math import ceil
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,11 +14,11 @@ from mosaic_fl.errors import UsageError, in_one_line
 from mosaic_fl.experts.onnx import frames
 from mosaic_fl.experts.onnx.facts import Facts
 from mosaic_fl.experts.onnx.inspection import inspect
+from mosaic_fl.numerics.confined import lacks_memory, limit_memory, limit_seconds
 
 MAX_REASON = 400  # characters
 MAX_ANSWER = 2**26  # values
 QUIET = 4  # fatal errors alone
-NO_MEMORY = ("bad_alloc", "BFCArena", "Failed to allocate memory", "bad allocation")
 NEEDS_MEMORY = "needs more memory than it may have"
 
 
@@ -44,15 +40,15 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     if message is None:
         return
     header, content = message
-    _limit(header["memory"])
-    _limit_time(header["seconds"])
+    limit_memory(header["memory"])
+    limit_seconds(header["seconds"])
     checked, facts = inspect(content)
     session = _session(checked)
     del content, checked
     _answer(answers, facts.to_json())
     while (message := frames.read(requests)) is not None:
         header, content = message
-        _limit_time(header["seconds"])
+        limit_seconds(header["seconds"])
         batch = np.frombuffer(content, np.float32).reshape(header["shape"])
         outputs = _run(session, facts, batch)
         _answer(answers, {"shape": list(outputs.shape), "type": outputs.dtype.name}, memoryview(outputs).cast("B"))
@@ -65,36 +61,6 @@ def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
     for standard in (0, 1):
         os.dup2(nowhere, standard)
     return pipes
-
-
-def _limit(memory: int) -> None:
-    """At most `memory` bytes more than now, no file to write, no trace of a crash."""
-    for kind, most in (
-        (resource.RLIMIT_AS, _size() + memory),
-        (resource.RLIMIT_DATA, _size() + memory),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        hard = resource.getrlimit(kind)[1]
-        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        try:
-            resource.setrlimit(kind, (value, value))
-        except (OSError, ValueError):  # macOS has no limit of this kind
-            continue
-
-
-def _limit_time(seconds: float) -> None:
-    """The system ends this process after `seconds` more of processor time, rounded up to whole ones."""
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (ceil(time.process_time() + seconds), hard))
-
-
-def _size() -> int:
-    """Bytes of this process's address space; 4 GiB, a guess, where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    except OSError:
-        return 2**32
 
 
 def _session(content: bytes) -> Any:
@@ -130,7 +96,7 @@ def _run(session: Any, facts: Facts, batch: Any) -> Any:
 def _fault(what: str, error: Exception) -> UsageError:
     """An error of onnxruntime, which says in many ways that there is no memory."""
     text = in_one_line(error)
-    if isinstance(error, MemoryError) or any(word in text for word in NO_MEMORY):
+    if lacks_memory(error):
         return UsageError(NEEDS_MEMORY)
     return UsageError(f"{what}: {text}")
 
