@@ -12,6 +12,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.generators.base import join
 from mosaic_fl.generators.family import no_join
+from mosaic_fl.generators.moments import ClassMoments
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.experts import class_weights
@@ -86,6 +87,12 @@ class Sampler:
     def draw_apart(self, n: int, stream: Stream) -> Pool:
         """As `draw`, each sample from one client alone, also where samples have several fields."""
         return self.draw(n, stream)
+
+    def classes_alone(self, k: int) -> Tensor:
+        """The classes (C,) of which the generator at place k draws by itself: of moments those that are told."""
+        generator = self.generators[k]
+        held: Tensor = self.counts[k] > 0
+        return held & (generator.counts.cpu() > 0) if isinstance(generator, ClassMoments) else held
 
     def draw_alone(self, k: int, labels: Tensor, rng: torch.Generator) -> Samples:
         """Samples for `labels` (n,) of the generator at place k by itself, to which no other has told anything.

@@ -1,8 +1,8 @@
 """How clients agree: what a client's expert calls the others' samples, and what the others' experts call its own.
 
-An expert has a say in a class as far as its client claims samples of it. A say is n / (n + `HALFWAY`): large claims
-bring no more, so inflated ones bring nothing. All shares are beyond chance, as Cohen's kappa (1960): 0 for guessing
-among all classes, 1 where all are called what they were drawn as.
+An expert has a say in a class as far as its client claims samples of it. A say is n / (n + `HALFWAY`), and less of a
+class that is rare at its client: large claims bring no more, so inflated ones bring nothing. All shares are beyond
+chance, as Cohen's kappa (1960): 0 for guessing among all classes, 1 where all are called what they were drawn as.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mosaic_fl.server.trust.survey import Survey
 
+RARE = 0.25  # of a client's largest class: it says less of its smaller ones, which its model hardly knows
 HALFWAY = 10.0  # claimed samples of a class with which a client has half a say
 VOICE = 0.2  # a say from which a client is a witness: 3 samples
 SHARED = 0.2  # of two clients' says in the classes that they share: from it on, one is a full witness of the other
@@ -33,7 +34,8 @@ class Agreement:
     def say(self) -> Tensor:
         """What each client's claim of a class counts for, double (K, C)."""
         counts = self.survey.counts.double()
-        return counts / (counts + HALFWAY)
+        largest = counts.amax(1, keepdim=True)
+        return counts / (counts + HALFWAY) * (counts / (RARE * largest)).clamp(max=1)
 
     @cached_property
     def model_by_class(self) -> Tensor:
@@ -83,6 +85,12 @@ class Agreement:
         return self._median(self._pairs(self.survey.hits.transpose(0, 1), self.has_expert))
 
     @cached_property
+    def own(self) -> Tensor:
+        """How far each client's expert calls its own samples what they were drawn as, over its classes, double (K,)."""
+        places = torch.arange(len(self.say))
+        return self._pairs(self.survey.hits, self.has_generator, trusted=False)[places, places]
+
+    @cached_property
     def counterparts(self) -> Tensor:
         """How many full witnesses each client has, rounded down, int64 (K,)."""
         return (self.witness.sum(1) + 1e-9).long()
@@ -95,9 +103,10 @@ class Agreement:
         pairs = torch.fmin(model, samples)
         return ((1 - pairs).nan_to_num() * self.witness).sum(1)
 
-    def _pairs(self, shares: Tensor, able: Tensor) -> Tensor:
+    def _pairs(self, shares: Tensor, able: Tensor, *, trusted: bool = True) -> Tensor:
         """The agreement (K, J) beyond chance of each pair over the classes that they share; NaN without any."""
-        weight = self.say[:, None] * (self.trust * self.say * able)[None]
+        says = self.say * able * (self.trust if trusted else 1.0)
+        weight = self.say[:, None] * says[None]
         weight = torch.where(shares.isnan(), 0.0, weight)
         mean = (shares.nan_to_num() * weight).sum(2) / weight.sum(2)
         classes = shares.shape[2]

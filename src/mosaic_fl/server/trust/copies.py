@@ -61,7 +61,8 @@ def sharers(contributions: Sequence[Contribution]) -> list[int]:
 
 
 def _is_copy(first: State, second: State) -> bool:
-    near = distance(
-        {n: t.flatten()[:GLANCE] for n, t in first.items()}, {n: t.flatten()[:GLANCE] for n, t in second.items()}
-    )
-    return near < inf and near < 1 and distance(first, second) < COPY
+    """Whether two states are the same; not where they are all zeros, as moments of no class."""
+    if not any(bool(tensor.any()) for tensor in first.values()):
+        return False
+    glances = [{n: t.flatten()[:GLANCE] for n, t in state.items()} for state in (first, second)]
+    return distance(*glances) < 1 and distance(first, second) < COPY

@@ -9,15 +9,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mosaic_fl.server.trust.agreement import Agreement
+from mosaic_fl.server.trust.agreement import VOICE, Agreement
 from mosaic_fl.server.trust.survey import Survey
 
 GAP = 0.5  # below the usual agreement: beyond doubt
 NOTHING = 0.05  # an agreement that is beyond doubt where the usual one is `CLEAR` above chance, as of blurred samples
 CLEAR = 0.3
+NEAR = 0.25  # below the usual agreement: not as usual
 WEAK = 0.35  # a usual agreement below which models or generators are so poor that nobody can tell
+UPPER = 2 / 3  # the quantile of clients' agreement that is usual: liars who are fewer than a third do not move it far
 SOFT = 0.4  # of the way from what is beyond doubt to what is usual: below it a client counts in part
 WITNESSES = 2  # others who must contradict: one against one proves nothing
+PART = 0.3  # of a witness that is enough against who is odd by other signs
+LEAST = 0.1  # part in which a client counts at least that is not beyond doubt
 SAMPLES = 10  # claimed samples of a class from which a lie in it alone is looked for
 ERRORS = 2.0  # standard errors by which a client must be below
 
@@ -28,18 +32,23 @@ class Judgement:
 
     `expelled` are doubted as a whole; `generators` are those of whom the generator alone is doubted; `cells` are
     doubted pairs of client and class; `disputed` those where one other client holds the class, and says otherwise.
-    `factors` (K,) are 1 for those whose agreement is usual. `usual` is the median agreement; NaN: nobody can tell.
+    `factors` (K,) are 1 for those whose agreement is usual. `usual` is the agreement of most; NaN: nobody can tell. Of
+    those who are `is_seen` (K,) enough others can tell; `is_odd` (K,) are those with other signs against them. The
+    models of `incoherent` ones do not know their own samples.
     """
 
     trust: Tensor
     agreement: Agreement
     scores: Tensor
     usual: float
+    is_seen: Tensor
+    is_odd: Tensor
+    incoherent: set[int] = field(default_factory=set)
     expelled: set[int] = field(default_factory=set)
     generators: set[int] = field(default_factory=set)
     cells: set[tuple[int, int]] = field(default_factory=set)
     disputed: set[tuple[int, int]] = field(default_factory=set)
-    factors: Tensor = field(default_factory=lambda: torch.ones(0))
+    factors: Tensor = field(kw_only=True)
 
     @property
     def limit(self) -> float:
@@ -62,59 +71,82 @@ def limit(usual: float) -> float:
     return max(usual - GAP, min(NOTHING, usual - CLEAR))
 
 
-def judge(survey: Survey, trust: Tensor) -> Judgement:
-    """The judgement of a survey; `trust` (K, C) is what each client counts for as a witness at the start."""
+def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement:
+    """The judgement of a survey; `trust` (K, C) is what each client counts for as a witness at the start.
+
+    Of those who are `odd` (K,) by other signs, as inflated claims, one witness is enough.
+    """
     start = trust
-    now = _look(survey, trust)
-    expelled = set[int]()
+    odd = torch.zeros(len(trust), dtype=torch.bool) if odd is None else odd
+    now = _look(survey, trust, odd)
     returned = set[int]()
     cells = set[tuple[int, int]]()
+    incoherent = _incoherent(now)
+    expelled = set(incoherent)
     while True:
+        trust = start.clone()
+        trust[sorted(expelled)] = 0
+        for k, label in cells:
+            trust[k, label] = 0
+        now = _look(survey, trust, odd)
         if (worst := _worst(now, expelled | returned)) is not None:
             expelled.add(worst)
-        elif (innocent := _innocent(now, expelled)) is not None:
+        elif (innocent := _innocent(now, expelled - incoherent)) is not None:
             expelled.remove(innocent)
             returned.add(innocent)
         elif (cell := _worst_cell(now, expelled, cells)) is not None:
             cells.add(cell)
         else:
             break
-        trust = start.clone()
-        trust[sorted(expelled)] = 0
-        for k, label in cells:
-            trust[k, label] = 0
-        now = _look(survey, trust)
-    now.generators = {k for k in expelled if _model_serves(now, k)}
+    now.generators = {k for k in expelled if _model_serves(now, k, coherent=k not in incoherent)}
+    now.incoherent = incoherent
     now.expelled = expelled - now.generators
     now.cells = {(k, label) for k, label in cells if k not in expelled}
     now.disputed = _disputed(now, expelled)
-    now.factors = ((now.scores - now.limit) / now.soft).clamp(0, 1).nan_to_num(nan=1.0)
-    now.factors[now.agreement.counterparts < WITNESSES] = 1.0
-    if not now.is_clear:
-        now.factors[:] = 1.0
+    if now.is_clear:
+        better = torch.fmax(now.agreement.by_model, now.agreement.by_samples)  # one of both is weak at honest ones, too
+        factors = ((better - now.limit) / now.soft).clamp(LEAST, 1).nan_to_num(nan=1.0)
+        now.factors = torch.where(now.is_seen, factors, 1.0)
     return now
 
 
-def _look(survey: Survey, trust: Tensor) -> Judgement:
+def _look(survey: Survey, trust: Tensor, odd: Tensor) -> Judgement:
     agreement = Agreement(survey, trust)
     scores = torch.fmin(agreement.by_model, agreement.by_samples)
     active = (trust > 0).any(1) & ~scores.isnan()
-    usual = float(scores[active].median()) if bool(active.any()) else float("nan")
-    return Judgement(trust, agreement, scores, usual)
+    usual = float(scores[active].quantile(UPPER)) if bool(active.any()) else float("nan")
+    seen = agreement.witness.sum(1) >= torch.where(odd, PART, WITNESSES - 1e-9)
+    return Judgement(trust, agreement, scores, usual, seen, odd, factors=torch.ones(len(trust), dtype=torch.float64))
+
+
+def _incoherent(now: Judgement) -> set[int]:
+    """The clients whose own expert does not know their generator's samples, where others' do. It takes no witness."""
+    own = now.agreement.own
+    usual = float(own.nanquantile(UPPER))
+    if not (now.is_clear and usual >= WEAK):
+        return set()
+    return set((own + _error(now) < limit(usual)).nonzero().flatten().tolist())
 
 
 def _error(now: Judgement) -> Tensor:
-    """`ERRORS` standard errors (K,) of a share of as many samples as were drawn of the classes of each client."""
-    survey = now.agreement.survey
-    drawn = survey.drawn
-    usual = float(drawn[drawn > 0].double().mean()) if bool((drawn > 0).any()) else 1.0
-    classes = (survey.counts > 0).sum(1).clamp(min=1)
-    return ERRORS * (0.25 / (usual * classes)).sqrt()
+    """`ERRORS` standard errors (K,) of a share of as many samples as were drawn for each client."""
+    drawn = now.agreement.survey.drawn.sum(1).double()
+    usual = float(drawn[drawn > 0].mean()) if bool((drawn > 0).any()) else 1.0
+    return ERRORS * (0.25 / torch.where(drawn > 0, drawn, usual)).sqrt()
 
 
 def _is_below(now: Judgement) -> Tensor:
-    below = now.scores + _error(now) < now.limit  # False where nothing was measured
-    return below & (now.agreement.counterparts >= WITNESSES) & now.is_clear
+    """Who is below the limit, bool (K,): by its samples; by its model where its samples are not as usual, either.
+
+    A model alone may be weak without a lie: by itself it must do no better than guessing.
+    """
+    agreement = now.agreement
+    error = torch.where(now.is_odd, 0.0, _error(now))
+    model = agreement.by_model + error  # what was not measured is NaN, and below nothing
+    samples = agreement.by_samples + error
+    low = (samples < now.limit) | (model < min(now.limit, NOTHING))
+    low |= (model < now.limit) & (agreement.by_samples < now.usual - NEAR)
+    return low & now.is_seen & now.is_clear
 
 
 def _worst(now: Judgement, spared: set[int]) -> int | None:
@@ -151,15 +183,21 @@ def _worst_cell(now: Judgement, expelled: set[int], cells: set[tuple[int, int]])
 
 
 def _disputed(now: Judgement, expelled: set[int]) -> set[tuple[int, int]]:
-    """Classes in which one other client contradicts: nobody knows who is right."""
+    """Classes in which one other client contradicts model and samples: nobody knows who is right."""
     agreement = now.agreement
-    scores = torch.maximum(agreement.model_by_class, agreement.samples_by_class)
-    contradicted = now.is_clear & (agreement.witnesses == 1) & (scores < now.limit) & (agreement.survey.counts > 0)
-    rows = contradicted.nonzero().tolist()
-    return {(k, label) for k, label in rows if k not in expelled}
+    scores = torch.fmax(agreement.model_by_class, agreement.samples_by_class)
+    contradicted = now.is_clear & (agreement.witnesses == 1) & (scores < now.limit) & (agreement.say >= VOICE)
+    return {(k, label) for k, label in contradicted.nonzero().tolist() if k not in expelled}
 
 
-def _model_serves(now: Judgement, k: int) -> bool:
-    """Whether the client's expert agrees as usual, so that its generator alone is doubted."""
-    own = float(now.agreement.by_model[k])
-    return own >= now.limit + now.soft
+def _model_serves(now: Judgement, k: int, *, coherent: bool) -> bool:
+    """Whether the client's expert agrees as usual, so that its generator alone is doubted.
+
+    Of a coherent client with one class nobody can tell: its expert may say that class of everything. Where nobody has
+    seen an incoherent one's expert, its generator goes, too.
+    """
+    agreement = now.agreement
+    told = int((~agreement.model_by_class[k].isnan()).sum())
+    if not told and not coherent:
+        return True
+    return told > coherent and float(agreement.by_model[k]) >= now.limit + now.soft

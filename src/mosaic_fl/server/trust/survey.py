@@ -24,6 +24,7 @@ from mosaic_fl.server.pool import Sampler
 EACH = 20  # samples of a client's class
 MOST = 3000  # of all clients, where `EACH` would be more; at least `LEAST` of a class are drawn
 LEAST = 4
+OF_CLIENT = 60  # samples of each client, however few its classes are
 FEW_CLASSES = 3  # up to which an expert has one reading
 HALF = 0.5
 UNREAD = -1
@@ -94,7 +95,11 @@ def _draw(
         if generator is None:
             remarks[k] = "it has no generator"
             continue
-        asked = (sampler.counts[k] > 0).nonzero().flatten().repeat_interleave(each)
+        held = sampler.classes_alone(k).nonzero().flatten()
+        if not len(held):
+            remarks[k] = "its generator draws nothing by itself"
+            continue
+        asked = held.repeat_interleave(max(each, OF_CLIENT // len(held)))
         if k in sampler.judges and isinstance(experts[k], AnswerBook):
             remarks[k] = "its generator takes no class, and its model is a black box"
             continue
