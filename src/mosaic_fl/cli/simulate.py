@@ -95,7 +95,7 @@ def simulate(
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
     print(seconds_line(result["seconds"]))
-    outputs = ("report.html", "result.json", "global_model.safetensors", "contributions", "pictures")
+    outputs = ("result.json", "report.html", "global_model.safetensors", "contributions", "pictures")
     present = [name for name in outputs if (out / name).exists()]
     names = ", ".join(f"{name}/" if (out / name).is_dir() else name for name in present)
     print(f"Results: {out}/{names}")

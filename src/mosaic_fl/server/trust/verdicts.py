@@ -148,6 +148,11 @@ def _contradiction(evidence: Evidence, judgement: Judgement, k: int) -> str:
         return f"the others contradict its generator, which is left out ({both})" + (f"; {alike}" if alike else "")
     if float(judgement.factors[k]) < 1:
         return f"the others contradict it in part ({both})" + (f"; {alike}" if alike else "")
+    if lone := [names[label] for place, label in sorted(judgement.unvouched) if place == k]:
+        classes = ", ".join(map(repr, lone))
+        return f"its model alone knows its samples of {classes}, as with a backdoor, so the class does not count" + (
+            f"; {alike}" if alike else ""
+        )
     if cells := [names[label] for place, label in sorted(judgement.cells) if place == k]:
         classes = ", ".join(map(repr, cells))
         return f"the others contradict what it says of {classes}, which does not count" + (
