@@ -94,7 +94,14 @@ def test_a_gate_that_is_off_changes_nothing(mixed: Dataset) -> None:
     warned, found = pass_gate(site, sent, settings, trainer(CPU), "warn")
     assert warned.to_bytes() == sent.to_bytes()
     assert found is not None
-    assert found.summary == "was not audited: fewer than 20 samples are held back, or trained on"
+    assert found.summary == (
+        "was not audited: fewer than 20 samples are held back, or trained on; audit.strangers = halves takes two "
+        "trainings more"
+    )
+    few_site, few = made(mixed.subset(range(30)), config(train__max_steps=1, train__min_steps=1, generator__steps=1))
+    unaudited = examine(few_site, few, settings, trainer(CPU), thorough=False)
+    assert unaudited is not None
+    assert unaudited.basis == "fewer than 20 samples are held back, or trained on"
 
 
 def test_too_few_samples_for_halves(mixed: Dataset) -> None:

@@ -107,7 +107,8 @@ def examine(site: Site, contribution: Contribution, config: Config, train: Train
         how = "halves" if thorough and not is_narrow(len(members), len(strangers), limit) else "validation"
     if how == "validation":
         if min(len(members), len(strangers)) < LEAST:
-            return not_audited(f"fewer than {LEAST} samples are held back, or trained on", limit)
+            way = "; audit.strangers = halves takes two trainings more" if len(site.data) >= 2 * LEAST else ""
+            return not_audited(f"fewer than {LEAST} samples are held back, or trained on{way}", limit)
         others = without_twins(members, strangers)
         if len(others) < LEAST:
             return not_audited(
