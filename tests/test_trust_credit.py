@@ -147,7 +147,7 @@ def test_credited_counts_are_whole_and_cover_their_fields(five: list[Contributio
     assert credited([one], TrustReport((Verdict(0, ACCEPTED, (1.0,) * 4),)))[0] is one
 
 
-def test_strict_leaves_out_who_would_count_in_part() -> None:
+def test_settings_are_checked() -> None:
     assert TrustConfig(strict=True, keep=(1, 2)).keep == (1, 2)
     with pytest.raises(ValueError, match="keep"):
         TrustConfig(keep=("a",))  # type: ignore[arg-type]

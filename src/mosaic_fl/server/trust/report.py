@@ -62,6 +62,7 @@ class TrustReport:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {
+            "summary": summary(self),
             "usual_agreement": self.usual,
             "kept": list(self.kept),
             "quarantined": [v.client for v in self.in_state(QUARANTINED)],
