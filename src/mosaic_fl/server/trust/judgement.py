@@ -116,6 +116,8 @@ def _look(survey: Survey, trust: Tensor, odd: Tensor) -> Judgement:
     scores = torch.fmin(agreement.by_model, agreement.by_samples)
     active = (trust > 0).any(1) & ~scores.isnan()
     usual = float(scores[active].quantile(UPPER)) if bool(active.any()) else float("nan")
+    if agreement.best - NEAR > usual:  # liars who claim all classes contradict everybody
+        usual = agreement.best - NEAR
     seen = agreement.witness.sum(1) >= torch.where(odd, PART, WITNESSES - 1e-9)
     return Judgement(trust, agreement, scores, usual, seen, odd, factors=torch.ones(len(trust), dtype=torch.float64))
 
@@ -198,7 +200,7 @@ def _model_serves(now: Judgement, k: int, *, coherent: bool) -> bool:
     seen an incoherent one's expert, its generator goes, too.
     """
     agreement = now.agreement
-    told = int((~agreement.model_by_class[k].isnan()).sum())
+    told = int((~agreement.model_by_class[k].isnan() & (agreement.say[k] >= VOICE)).sum())
     if not told and not coherent:
         return True
     return told > coherent and float(agreement.by_model[k]) >= now.limit + now.soft
