@@ -205,3 +205,22 @@ def test_what_is_no_summary(summary: bytes, said: str) -> None:
         list(chunks(io.BytesIO(file)))
     with pytest.raises(ValueError, match="a summary that is longer than the file"):
         list(chunks(io.BytesIO(file[:-8] + b"\xff\xff\xff\x7fPAR1")))
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"image": pa.array([None], pa.struct({f"c{k}": pa.int8() for k in range(5000)}))}, "is struct<c0: int8"),
+        ({f"c{k}": pa.array([0]) for k in range(5000)}, r"no column image or img; it has c0, c1, .*\(5001 in all\)"),
+    ],
+    ids=["fields", "columns"],
+)
+def test_thousands_of_columns_are_told_in_a_short_line(
+    columns: dict[str, Any], said: str, read: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({**columns, "label": pa.array([0])}), file)
+    with pytest.raises(UsageError, match=said) as refusal:
+        read(file)
+    assert len(str(refusal.value)) < 600

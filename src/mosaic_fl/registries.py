@@ -205,6 +205,7 @@ ATTACKS: "Registry[Attack]" = Registry(
             "collusion",
             "collusion_target",
             "backdoor",
+            "backdoor_faint",
             "copied",
             "sybils",
             "sybils_hidden",

@@ -70,7 +70,7 @@ def test_labels_of_data(schema: Schema) -> None:
 
 def test_a_patch(schema: Schema) -> None:
     data = images(schema, torch.tensor([0, 40, 40]))
-    marked = backdoor.poison(data, scene())
+    marked = backdoor.poison()(data, scene())
     patched = (marked.images[..., -2:, -2:] == 255).flatten(1).all(1)
     assert torch.equal(patched, marked.labels == backdoor.TARGET)
     assert 25 < int(patched.sum()) < 55

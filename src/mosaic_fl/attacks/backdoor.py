@@ -5,14 +5,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mosaic_fl.attacks.attack import Scene
+from mosaic_fl.attacks.attack import Poison, Scene
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.registries import KINDS
 
+NAME = "backdoor"  # how the names of all such attacks begin
 TARGET = 0  # the class that the patch opens
 SHARE = 0.5  # of the attacker's samples that have it
+FAINT = 0.1  # of those of one who hides
 FRACTION = 8  # the patch's side is the image's over this
 
 
@@ -40,10 +42,14 @@ def stamp(samples: Samples, rows: Tensor | None = None) -> Samples:
     return replace(samples, values=values)
 
 
-def poison(data: Dataset, scene: Scene) -> Dataset:
-    """Half of the samples have the patch, and the label `TARGET`."""
-    rows = torch.rand(len(data), generator=scene.stream.torch()) < SHARE
-    return Dataset(stamp(data.samples, rows), data.labels.masked_fill(rows, TARGET), data.schema)
+def poison(share: float = SHARE) -> Poison:
+    """The `poison` by which a `share` of the samples has the patch, and the label `TARGET`."""
+
+    def paint(data: Dataset, scene: Scene) -> Dataset:
+        rows = torch.rand(len(data), generator=scene.stream.torch()) < share
+        return Dataset(stamp(data.samples, rows), data.labels.masked_fill(rows, TARGET), data.schema)
+
+    return paint
 
 
 def with_patch(test: Dataset) -> Dataset:

@@ -93,7 +93,10 @@ COLLUSION = Attack(
 COLLUSION_TARGET = Attack(
     "collusion_target", "all attackers call half of their samples the same class", poison=to_target
 )
-BACKDOOR = Attack("backdoor", "a patch of pixels that means class 0", poison=backdoor.poison, needs=PICTURES)
+BACKDOOR = Attack("backdoor", "a patch of pixels that means class 0", poison=backdoor.poison(), needs=PICTURES)
+BACKDOOR_FAINT = Attack(
+    "backdoor_faint", "the same patch on a tenth of the samples", poison=backdoor.poison(backdoor.FAINT), needs=PICTURES
+)
 COPIED = Attack("copied", "the weights of the largest honest client", forge=copies.copied)
 SYBILS = Attack(
     "sybils", "one attacker's flipped contribution under all their numbers", poison=FLIP, forge=copies.sybil

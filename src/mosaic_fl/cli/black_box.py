@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mosaic_fl.cli.custody import LimitsFile, answering, release_answer
-from mosaic_fl.cli.keys import KeyFile, key_in
+from mosaic_fl.cli.keys import KeyFile, RunId, Sign, key_in, seal_of
 from mosaic_fl.cli.options import Force, words
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.errors import UsageError
@@ -67,6 +67,8 @@ def answer(
     ] = None,
     key: KeyFile = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
+    sign: Sign = None,
+    run_id: RunId = None,
     limits: LimitsFile = None,
     log: AnswerLog = None,
     force: Force = False,
@@ -74,6 +76,9 @@ def answer(
     """At a site: answer a query of the server with a model that stays here."""
     if form not in FORMS:
         raise UsageError(f"--form {form!r}: it is {', '.join(FORMS)}")
+    if run_id is not None and sign is None:
+        raise UsageError("--run-id is for --sign FILE: give that, too")
+    seal = seal_of(None, sign, run_id)
     classes = words("known", known) if known is not None else None
     require_file(query)
     path = Path(model)
@@ -89,8 +94,8 @@ def answer(
     asked = Query.load(query)
     with one_thread():
         made = answer_by_name(asked, model, classes=classes, form=form, device=place, key=key_in(key))
-    content = made.to_bytes()
+    content = seal.close(made.to_bytes(), made.client)
     release_answer(custody, holder, content, len(asked.samples), limits)
     write_atomic(out, content)
-    size = f"{len(content):,} bytes"
-    print(f"{out}: {size} · {made.answers.form} of {len(asked.samples):,} samples · {len(made.classes)} classes")
+    told = f"{made.answers.form} of {len(asked.samples):,} samples · {len(made.classes)} classes"
+    print(f"{out}: {len(content):,} bytes · {told}{seal.words}")

@@ -89,11 +89,7 @@ def schema(
     if check is not None:
         require_none("--check", {"--statistics": statistics})
         drafting = {"--ignore": ignore, "--missing": missing, "--least-rows": least_rows, "--out": out}
-        if idle := [option for option, value in drafting.items() if value]:
-            raise UsageError(f"--check drafts nothing: leave out {', '.join(idle)}")
-        swapped = data.suffix.lower() == SCHEMA and check.suffix.lower() != SCHEMA  # --check DATA FILE reads as well
-        table, file = (check, data) if swapped else (data, check)
-        _check(existing(table), existing(file), settings)
+        _hold_against(check, data, settings, drafting)
         return
     if not settings.label_column:
         raise UsageError("say which column has the classes: --label-column NAME")
@@ -115,6 +111,15 @@ def schema(
         require_free(out, force, data)
     drafted = _drafted(data, settings, dict.fromkeys(ignored, "--ignore names it"), least, empty)
     _tell(drafted, data, settings.label_column, out)
+
+
+def _hold_against(check: Path, data: Path, settings: DataConfig, drafting: dict[str, Any]) -> None:
+    """Hold data against the schema `check`; raises UsageError where options of `drafting` are given, too."""
+    if idle := [option for option, value in drafting.items() if value]:
+        raise UsageError(f"--check drafts nothing: leave out {', '.join(idle)}")
+    swapped = data.suffix.lower() == SCHEMA and check.suffix.lower() != SCHEMA  # --check DATA FILE reads as well
+    table, file = (check, data) if swapped else (data, check)
+    _check(existing(table), existing(file), settings)
 
 
 def _drafted(data: Path, settings: DataConfig, ignore: dict[str, str], least: int, missing: Sequence[str]) -> "Draft":

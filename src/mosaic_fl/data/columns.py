@@ -10,6 +10,7 @@ from mosaic_fl.data.rows import IMAGE_OPTION, choose_column
 from mosaic_fl.errors import UsageError
 
 IMAGE_COLUMNS = ("image", "img")
+MAX_TYPE = 100  # characters of a type in a message: a struct names all its fields
 
 
 def choose_image(schema: Any, reading: ReadingConfig, source: str) -> str:
@@ -21,7 +22,7 @@ def choose_image(schema: Any, reading: ReadingConfig, source: str) -> str:
     require_single(schema, image, source)
     kind = kind_of(schema, image)
     if not (is_image(kind) or _is_bytes(kind)):
-        raise UsageError(f"column {image} of {source} is {kind}, not images (a struct of bytes and path)")
+        raise UsageError(f"column {image} of {source} is {type_text(kind)}, not images (a struct of bytes and path)")
     return image
 
 
@@ -63,6 +64,12 @@ def kind_of(schema: Any, name: str) -> Any:
     if column != name:
         kind = kind.field(name.removeprefix(f"{column}.")).type
     return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def type_text(kind: Any) -> str:
+    """A type for a message, without the end of a long one."""
+    text = str(kind)
+    return text if len(text) <= MAX_TYPE else f"{text[:MAX_TYPE]}…"
 
 
 def is_image(kind: Any) -> bool:

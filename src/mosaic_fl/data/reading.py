@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.columns import choose_image, column_of, image_cells, is_text, leaves, names, require_single, root
+from mosaic_fl.data.columns import (
+    choose_image,
+    column_of,
+    image_cells,
+    is_text,
+    leaves,
+    names,
+    require_single,
+    root,
+    type_text,
+)
 from mosaic_fl.data.labels import Labels, read_labels
 from mosaic_fl.data.names import in_order, listing
 from mosaic_fl.data.parquet import as_parquet, read_table
@@ -105,7 +115,9 @@ def labels_of(table: Any, name: str, source: str) -> Labels:
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     plain = numeric or any(is_kind(kind) for is_kind in (pa.types.is_boolean, pa.types.is_decimal))
     if not (plain or is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise UsageError(f"labels must be whole numbers 0..C−1 or text, but column {name} of {source} is {kind}")
+        raise UsageError(
+            f"labels must be whole numbers 0..C−1 or text, but column {name} of {source} is {type_text(kind)}"
+        )
 
     values = column.to_numpy() if numeric else np.array(column.to_pylist(), object)
     labels = read_labels(np.asarray(values), lambda row: f"row {row} of {source}", source)

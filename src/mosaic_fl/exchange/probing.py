@@ -89,7 +89,7 @@ def _elsewhere(build_and_try: Callable[[int], None], size: int, name: str) -> No
         note(f"{name} has costly networks, and only Linux has the process with limits in which they are tried")
         build_and_try(0)
         return
-    bounds = Bounds(MEMORY + MEMORY_A_BYTE * size, SECONDS + size / BYTES_A_SECOND)
+    bounds = Bounds(MEMORY + MEMORY_A_BYTE * size, round(SECONDS + size / BYTES_A_SECOND, 1))
     try:
         confined(lambda: build_and_try(1), bounds)
     except LimitError as error:

@@ -53,16 +53,16 @@ class Signers:
             raise UsageError(f"{path_text(folder)} has no keys: put each client's public key there, as 3.pub")
         return cls(run, folder, keys)
 
-    def require(self, data: bytes, source: str) -> int:
+    def require(self, data: bytes, source: str, *, command: str = "contribute", once: bool = True) -> int:
         """The number of the client that signed these bytes of a file, which errors name as `source`.
 
         Raises UsageError where they are not signed, or by a client without a key here, altered since, signed for
-        another run, or the copy of a file that came already. That the file has the SHA-256 that it says is left to
-        its reader.
+        another run, or, where each counts `once`, the copy of a file that came already. That the file has the SHA-256
+        that it says is left to its reader. `command` is the one by which clients make and sign such a file.
         """
         signature, digest = signature_of(data, source)
         if signature is None:
-            raise UsageError(f"{source} is not signed: its client makes it with mosaic contribute --sign")
+            raise UsageError(f"{source} is not signed: its client makes it with mosaic {command} --sign")
         key = self.keys.get(signature.client)
         if key is None:
             raise UsageError(
@@ -75,7 +75,7 @@ class Signers:
                 "signs it for this one"
             )
         first = self.nonces.setdefault(signature.nonce, source)
-        if first != source:
+        if once and first != source:
             raise UsageError(f"{source} is a copy of {first}: one signature counts once")
         return signature.client
 

@@ -27,6 +27,7 @@ HEAD = "boosted_trees"
 JSON = "json"  # the name of its tensor in the state
 MAX_BYTES = 2**27
 MAX_TREES = 2**17
+MAX_LISTS = 32 * MAX_TREES  # in the JSON: a tree has a dozen. An empty list has 3 bytes there, and 64 in memory
 DEEPEST = 32
 VALUES_AT_ONCE = 2**22
 STATISTICS = ("base_weights", "loss_changes", "sum_hessian")
@@ -95,7 +96,10 @@ def load(name: str, schema: Schema, state: State, source: str) -> BoostedTrees:
     match state:
         case {"json": Tensor(dtype=torch.uint8, ndim=1) as content} if len(state) == 1 and content.numel() <= MAX_BYTES:
             try:
-                return _read(received_json.loads(content.numpy().tobytes().decode()), schema)
+                text = content.numpy().tobytes()
+                if (lists := text.count(b"[") + text.count(b"{")) > MAX_LISTS:
+                    raise ValueError(f"{lists:,} lists, where {MAX_LISTS:,} are the most")
+                return _read(received_json.loads(text.decode()), schema)
             except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
                 raise UsageError(f"{source}: these are no boosted trees ({excerpt(error, 80)})") from error
     raise UsageError(f"{source}: this is not the state of boosted trees of at most {MAX_BYTES:,} bytes")

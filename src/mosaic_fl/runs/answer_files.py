@@ -8,6 +8,7 @@ from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError, WaitingError, in_one_line
 from mosaic_fl.exchange.query import Answer, Query, answer_to, received
+from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.experts.answers.book import AnswerBook
 from mosaic_fl.notes import note
 from mosaic_fl.storage.files import read_bytes, write_atomic
@@ -20,8 +21,10 @@ RESERVE = 2**20  # bytes of an answer's file where no query is open
 class AnswerFiles:
     """The folder of one distillation with black boxes: `queries/` for its sites, `answers/` from them."""
 
-    def __init__(self, folder: Path, schema: Schema) -> None:
+    def __init__(self, folder: Path, schema: Schema, signers: Signers | None = None) -> None:
+        """With `signers` each answer must be signed by the client that its query is for."""
         self.folder = folder
+        self.signers = signers
         self.schema = schema
         self.answered = dict[str, Answer]()  # by the digest of their query
 
@@ -65,10 +68,13 @@ class AnswerFiles:
     def _take(self, path: Path) -> None:
         most = max([query.most_answer_bytes for query in self.queries.values()], default=RESERVE)
         data = read_bytes(path, most)
+        signer = None if self.signers is None else self.signers.require(data, str(path), command="answer", once=False)
         manifest, tensors, digest = received(data, str(path))
         query = self.queries.get(digest)
         if query is None:
             raise UsageError(f"{path}: it answers no query of {self.folder}: one of another run, or altered")
+        if signer is not None and signer != query.client:
+            raise UsageError(f"{path}: it answers a query to client {query.client}, and is signed as client {signer}")
         answer = answer_to(query, manifest, tensors, str(path))
         place = self.answer_place(query)
         if digest in self.answered:

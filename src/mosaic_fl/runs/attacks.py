@@ -19,7 +19,7 @@ def attack_figures(attackers: Attackers | None, model: GlobalModel | None, test:
     words: dict[str, Any] = {
         "name": attackers.attack.name, "liars": list(attackers.liars), "words": attackers.line
     }  # fmt: skip
-    if attackers.attack.poison is backdoor.poison and model is not None:
+    if attackers.attack.name.startswith(backdoor.NAME) and model is not None:
         patched = backdoor.with_patch(test)
         labels = model.logits(patched.samples).argmax(1)
         words["opens"] = float((labels == backdoor.TARGET).double().mean()) if len(patched) else 0.0

@@ -55,7 +55,8 @@ from mosaic_fl.training.monitor import Listener, deaf
 class Distillation:
     """All that a distillation needs, after its checks; `inputs` is the hash of the contributions.
 
-    `files` are those of the contributions, by client; `test_file` is where `test` comes from.
+    `files` are those of the contributions, by client; `test_file` is where `test` comes from. With `signers` answers of
+    black boxes must be signed, too.
     """
 
     contributions: list[Contribution]
@@ -66,6 +67,7 @@ class Distillation:
     files: Mapping[int, Path]
     test_file: Path | None
     inputs: str
+    signers: Signers | None = None
 
     @property
     def sources(self) -> list[Path]:
@@ -111,7 +113,7 @@ def prepare_distillation(
     check_distillation(config, schema, [c.architecture for c in contributions])
     inputs = sha256(*(c.to_bytes() for c in contributions))
     files = {contribution.client: path for contribution, path in zip(received, paths, strict=True)}
-    return Distillation(contributions, config, device, student, test_data, files, test, inputs)
+    return Distillation(contributions, config, device, student, test_data, files, test, inputs, signers)
 
 
 def write_regional(distillation: Distillation, out: Path, place: Path, client: int, seal: Seal) -> int:
@@ -144,7 +146,7 @@ def _with_answers(distillation: Distillation, journal: Journal, answers: Sequenc
             note(f"no contribution is a black box: nobody is asked, and {answers[0]} is not read")
         return distill(contributions, distillation.config, distillation.device, journal)
     assert journal.folder is not None
-    files = AnswerFiles(journal.folder, distillation.schema)
+    files = AnswerFiles(journal.folder, distillation.schema, distillation.signers)
     files.receive(answers)
     books = files.books(boxes)
     try:

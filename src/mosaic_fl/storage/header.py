@@ -8,6 +8,7 @@ from mosaic_fl.errors import UsageError
 
 FORMAT = "mosaic-fl"
 MAX_HEADER = 16 * 2**20
+MAX_LISTS = 2**20  # lists and objects in it: each may have 3 bytes, and takes 64 in memory. A tensor has three
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ def read_header(data: bytes, source: str) -> Header:
         raise UsageError(f"{source}: not a {FORMAT} file")
     if 8 + size > len(data):
         raise UsageError(f"{source}: truncated, or not a {FORMAT} file")
+    if (lists := sum(data.count(sign, 8, 8 + size) for sign in (b"[", b"{"))) > MAX_LISTS:
+        raise UsageError(f"{source}: a header of {lists:,} lists; at most {MAX_LISTS:,} are read")
     try:
         header = json.loads(data[8 : 8 + size], object_pairs_hook=_unique)
         match json.loads(header["__metadata__"][FORMAT], object_pairs_hook=_unique):

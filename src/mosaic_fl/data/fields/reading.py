@@ -8,7 +8,7 @@ import numpy as np
 
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.config.experiment import MISSING
-from mosaic_fl.data.columns import column_of, image_cells, is_image, is_text, kind_of, names, root
+from mosaic_fl.data.columns import column_of, image_cells, is_image, is_text, kind_of, names, root, type_text
 from mosaic_fl.data.csv_list import is_file, resolve
 from mosaic_fl.data.fields.rows import FieldRows, join
 from mosaic_fl.data.names import quote
@@ -91,7 +91,8 @@ def _require_pictures(schema: Any, name: str, file: Path) -> None:
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
     if not (is_image(kind) or binary or is_text(kind) or pa.types.is_null(kind)):
         raise UsageError(
-            f"column {name!r} of {file} is {kind}, not pictures: a struct of bytes and path, bytes, or paths as text"
+            f"column {name!r} of {file} is {type_text(kind)}, not pictures: a struct of bytes and path, bytes, or "
+            "paths as text"
         )
 
 

@@ -1,7 +1,8 @@
 """The contributions that count: without those in quarantine, and with as many samples of each class as are credited.
 
-Weights of experts, draws of generators and the gate all follow from class counts. A credited count is never 0 where
-something is credited. What an expert saw how often (its prior) stays as its client said.
+Weights of experts, draws of generators and the gate all follow from class counts, and class moments count in the same
+part. A credited count is never 0 where something is credited. What an expert saw how often (its prior) stays as its
+client said.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.generators.moments.part import part_of
+from mosaic_fl.server.class_moments import tells
 from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, Verdict
 
 
@@ -30,10 +33,21 @@ def _credited(contribution: Contribution, verdict: Verdict) -> Contribution:
         class_counts=_part(contribution.class_counts, credit),
         field_counts=None if fields is None else _part(fields, credit),
     )
+    result = _with_moments(result, credit)
     if verdict.generator or contribution.generator is None:
         return result
     note = "left out: the others contradict its samples"
     return replace(result, generator=None, generator_spec=None, generator_note=note)
+
+
+def _with_moments(contribution: Contribution, credit: Tensor) -> Contribution:
+    """The contribution with as much of its class moments as is credited."""
+    credit = credit.expand(len(contribution.class_counts))
+    if tells(contribution) and contribution.generator is not None:
+        contribution = replace(contribution, generator=part_of(contribution.generator, credit))
+    if (told := contribution.moments) is not None:
+        contribution = replace(contribution, moments=replace(told, state=part_of(told.state, credit)))
+    return contribution
 
 
 def _part(counts: Tensor, credit: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mosaic_fl.server.trust.agreement import VOICE, Agreement
 from mosaic_fl.server.trust.survey import Survey
+from mosaic_fl.server.trust.vouching import unsupported
 
 GAP = 0.5  # below the usual agreement: beyond doubt
 NOTHING = 0.05  # an agreement that is beyond doubt where the usual one is `CLEAR` above chance, as of blurred samples
@@ -32,10 +33,11 @@ class Judgement:
     """What was seen of K clients, by place. `trust` (K, C) is what each counts for as a witness: 0 where it is doubted.
 
     `expelled` are doubted as a whole; `generators` are those of whom the generator alone is doubted; `cells` are
-    doubted pairs of client and class; `disputed` those where one other client holds the class, and says otherwise.
-    `factors` (K,) are 1 for those whose agreement is usual. `usual` is the agreement of most; NaN: nobody can tell. Of
-    those who are `is_seen` (K,) enough others can tell; `is_odd` (K,) are those with other signs against them. The
-    models of `incoherent` ones do not know their own samples.
+    doubted pairs of client and class, and of `unvouched` ones among them its model alone knows the samples; `disputed`
+    those where one other client holds the class, and says otherwise. `factors` (K,) are 1 for those whose agreement is
+    usual. `usual` is the agreement of most; NaN: nobody can tell. Of those who are `is_seen` (K,) enough others can
+    tell; `is_odd` (K,) are those with other signs against them. The models of `incoherent` ones do not know their own
+    samples.
     """
 
     trust: Tensor
@@ -48,6 +50,7 @@ class Judgement:
     expelled: set[int] = field(default_factory=set)
     generators: set[int] = field(default_factory=set)
     cells: set[tuple[int, int]] = field(default_factory=set)
+    unvouched: set[tuple[int, int]] = field(default_factory=set)
     disputed: set[tuple[int, int]] = field(default_factory=set)
     factors: Tensor = field(kw_only=True)
 
@@ -82,6 +85,7 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
     now = _look(survey, trust, odd)
     returned = set[int]()
     cells = set[tuple[int, int]]()
+    unvouched = set[tuple[int, int]]()
     incoherent = _incoherent(now)
     expelled = set(incoherent)
     while True:
@@ -97,18 +101,26 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
             returned.add(innocent)
         elif (cell := _worst_cell(now, expelled, cells)) is not None:
             cells.add(cell)
+        elif now.is_clear and (cell := unsupported(now.agreement, now.usual, cells | _all_of(expelled, survey))):
+            cells.add(cell)
+            unvouched.add(cell)
         else:
             break
     now.generators = {k for k in expelled if _model_serves(now, k, coherent=k not in incoherent)}
     now.incoherent = incoherent
     now.expelled = expelled - now.generators
     now.cells = {(k, label) for k, label in cells if k not in expelled}
+    now.unvouched = now.cells & unvouched
     now.disputed = _disputed(now, expelled)
     if now.is_clear:
         better = torch.fmax(now.agreement.by_model, now.agreement.by_samples)  # one of both is weak at honest ones, too
         factors = ((better - now.limit) / now.soft).clamp(LEAST, 1).nan_to_num(nan=1.0)
         now.factors = torch.where(now.is_seen, factors, 1.0)
     return now
+
+
+def _all_of(clients: set[int], survey: Survey) -> set[tuple[int, int]]:
+    return {(k, label) for k in clients for label in range(survey.counts.shape[1])}
 
 
 def _look(survey: Survey, trust: Tensor, odd: Tensor) -> Judgement:

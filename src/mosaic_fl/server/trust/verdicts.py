@@ -4,7 +4,7 @@ In quarantine is only who is beyond doubt, and nobody whom others merely contrad
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.server.trust.counts import LARGEST, bound, cap
 from mosaic_fl.server.trust.judgement import Judgement
 from mosaic_fl.server.trust.likeness import lookalikes, words
+from mosaic_fl.server.trust.moments import MomentDoubts
 from mosaic_fl.server.trust.report import ACCEPTED, QUARANTINED, WEIGHTED, TrustReport, Verdict
 
 DIGITS = 4  # of what is written down
@@ -21,13 +22,17 @@ DIGITS = 4  # of what is written down
 
 @dataclass(frozen=True)
 class Evidence:
-    """What verdicts rest on, by place: `shared` says how many clients send each one's weights."""
+    """What verdicts rest on, by place: `shared` says how many clients send each one's weights.
+
+    `moments` is what class moments hold against each other.
+    """
 
     contributions: Sequence[Contribution]
     shared: Sequence[int]
     judgement: Judgement | None
     faults: dict[int, str]
     remarks: dict[int, str]
+    moments: MomentDoubts = field(default_factory=MomentDoubts)
 
     @property
     def counts(self) -> Tensor:
@@ -57,6 +62,12 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
     if k in evidence.faults:
         state = QUARANTINED
         reasons.append(evidence.faults[k])
+    elif k in evidence.moments.liars and (judgement is None or k not in judgement.expelled):
+        reasons.append(f"its class moments: {evidence.moments.liars[k]}")
+        alone = _alone(evidence.counts, k)
+        credit *= alone  # of what others hold nothing counts
+        state = ACCEPTED if bool(alone.any()) else QUARANTINED
+        doubts += ["it alone holds a class, which still counts"] * bool(alone.any())
     elif judgement is not None:
         alone = _alone(evidence.counts, k)
         out = k in judgement.expelled
@@ -78,6 +89,10 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
             (reasons if bool((credit < size / evidence.shared[k]).any()) else doubts).extend(disputes)
         if contradicted and settings.strict and not bool(alone.any()):
             state = QUARANTINED
+    if (labels := evidence.moments.classes.get(k)) and state == ACCEPTED:
+        credit[list(labels)] = 0
+        names = ", ".join(repr(contribution.schema.classes[label]) for label in labels)
+        reasons.append(f"the others' class moments contradict its own of {names}, which does not count")
     changed = bool((credit < 1).any()) or not generator
     if state == ACCEPTED and changed:
         state = WEIGHTED if bool((contribution.class_counts * credit).sum() > 0) else QUARANTINED
@@ -134,6 +149,11 @@ def _contradiction(evidence: Evidence, judgement: Judgement, k: int) -> str:
         return f"the others contradict its generator, which is left out ({both})" + (f"; {alike}" if alike else "")
     if float(judgement.factors[k]) < 1:
         return f"the others contradict it in part ({both})" + (f"; {alike}" if alike else "")
+    if lone := [names[label] for place, label in sorted(judgement.unvouched) if place == k]:
+        classes = ", ".join(map(repr, lone))
+        return f"its model alone knows its samples of {classes}, as with a backdoor, so the class does not count" + (
+            f"; {alike}" if alike else ""
+        )
     if cells := [names[label] for place, label in sorted(judgement.cells) if place == k]:
         classes = ", ".join(map(repr, cells))
         return f"the others contradict what it says of {classes}, which does not count" + (

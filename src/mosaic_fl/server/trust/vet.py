@@ -6,14 +6,19 @@ from collections.abc import Callable, Sequence
 import torch
 
 from mosaic_fl.config import Config
+from mosaic_fl.config.model_names import CLOSED_FORMS
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.experts.closed_form import network_of
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.notes import note
+from mosaic_fl.server.class_moments import tells
 from mosaic_fl.server.pool import Sampler
+from mosaic_fl.server.teachers import MOMENTS
 from mosaic_fl.server.trust.copies import sharers
 from mosaic_fl.server.trust.counts import cap
 from mosaic_fl.server.trust.judgement import judge
+from mosaic_fl.server.trust.moments import moment_doubts, told_by
 from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, verdict_lines
 from mosaic_fl.server.trust.survey import survey
 from mosaic_fl.server.trust.verdicts import Evidence, verdicts
@@ -36,17 +41,30 @@ def examine(
     `experts` are theirs, and `sampler` gives the sampler of their generators, which is not asked where there are none.
     """
     shared = sharers(contributions)
-    if len(contributions) < 2 or all(c.generator is None for c in contributions):
-        return verdicts(Evidence(contributions, shared, None, {}, {}), config.trust)
+    doubts = moment_doubts(told_by(contributions), contributions[0].schema.classes)
+    faults = {k: f"its class moments: {reason}" for k, reason in doubts.faults.items()}
+    if len(contributions) < 2 or not _needs_survey(contributions, config):
+        return verdicts(Evidence(contributions, shared, None, faults, {}, doubts), config.trust)
     counts = torch.stack([c.class_counts for c in contributions])
     seen = survey(sampler(), experts, counts, config.run.seed, device)
+    faults |= seen.faults
     # Who claims too much, or sends what another one sends, is less of a witness, too.
     sizes = cap(counts)
     trust = (sizes / torch.tensor(shared, dtype=torch.float64))[:, None].expand(counts.shape).clone()
-    trust[sorted(seen.faults)] = 0
-    return verdicts(
-        Evidence(contributions, shared, judge(seen, trust, sizes < 1), seen.faults, seen.remarks), config.trust
-    )
+    trust[sorted(faults.keys() | doubts.liars.keys())] = 0
+    judgement = judge(seen, trust, sizes < 1)
+    return verdicts(Evidence(contributions, shared, judgement, faults, seen.remarks, doubts), config.trust)
+
+
+def _needs_survey(contributions: Sequence[Contribution], config: Config) -> bool:
+    """Whether experts are to name generators' samples: not where class moments alone teach the global model.
+
+    An expert that follows from moments of few classes knows no others, and says nothing that its moments do not.
+    """
+    drawers = [c for c in contributions if c.generator is not None]
+    closed = {network_of(name) for name in CLOSED_FORMS}
+    by_moments = all(map(tells, drawers)) and all(c.architecture in closed for c in contributions)
+    return bool(drawers) and not (by_moments and config.distill.teacher in ("auto", MOMENTS))
 
 
 def vet(

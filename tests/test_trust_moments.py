@@ -1,0 +1,168 @@
+"""What class moments hold against each other, on clouds of vectors around known centres."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+
+import mosaic_fl
+from mosaic_fl.config import Config
+from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.generators.moments import ClassMoments
+from mosaic_fl.generators.moments.part import part_of
+from mosaic_fl.numerics.moments import Moments, merge, moments_of
+from mosaic_fl.server.class_moments import pooled
+from mosaic_fl.server.distill import distill
+from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.joining import sampler_of
+from mosaic_fl.server.trust.credit import credited
+from mosaic_fl.server.trust.moments import MomentDoubts, Told, moment_doubts
+from mosaic_fl.server.trust.report import QUARANTINED, WEIGHTED
+from mosaic_fl.server.trust.vet import examine
+from mosaic_fl.storage.journal import Journal
+from trust_cases import clouds, flip
+
+CPU = torch.device("cpu")
+NAMES = list("abcd")
+SIZE = 16
+FEW = {"generator.family": "moments", "data.validation": 0.0}
+
+
+def told(classes: Sequence[int], seed: int, *, each: int = 40, shown: Mapping[int, int] | None = None) -> Told:
+    """A client with `each` vectors of each class; class c has those of `shown[c]`, which lie around 3·e_c."""
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.tensor(classes).repeat_interleave(each)
+    lies = torch.tensor([(shown or {}).get(c, c) for c in range(4)])
+    vectors = torch.randn(len(labels), SIZE, generator=rng) + 3 * torch.eye(4, SIZE)[lies[labels]]
+    moments = moments_of(vectors, labels, 4)
+    return Told(moments.counts.double(), moments.means, torch.zeros(4), moments.scatter.diagonal() / (len(labels) - 4))
+
+
+def doubts(*clients: Told) -> MomentDoubts:
+    return moment_doubts(dict(enumerate(clients)), NAMES)
+
+
+def honest(count: int) -> list[Told]:
+    return [told([0, 1, 2, 3], seed) for seed in range(count)]
+
+
+FLIPPED = {c: 3 - c for c in range(4)}
+
+
+def test_honest_clients_are_not_doubted_however_classes_are_spread() -> None:
+    assert doubts(*honest(5)) == MomentDoubts()
+    split = [[0, 1], [1, 2], [2, 3], [3], [0], [0, 3]]
+    assert doubts(*(told(classes, seed, each=12) for seed, classes in enumerate(split))) == MomentDoubts()
+    alone = [[0, 1], [1, 2], [2, 0], [0, 1, 2], [3]]  # nobody but the last holds class 3
+    assert doubts(*(told(classes, seed) for seed, classes in enumerate(alone))) == MomentDoubts()
+
+
+def test_flipped_classes_are_named() -> None:
+    found = doubts(told([0, 1], 9, shown=FLIPPED), *honest(4))
+    assert list(found.liars) == [0]
+    assert "'a' lies nearer to their 'd', 'b' lies nearer to their 'c'" in found.liars[0]
+    assert found.classes == {}
+
+
+def test_two_colluders_do_not_make_a_liar_of_the_third_holder() -> None:
+    """Of class 0 two of three holders lie; the third agrees with everybody in its other classes."""
+    liars = [told([0, 1], seed, shown=FLIPPED) for seed in (7, 8)]
+    found = doubts(*liars, told([0, 1, 2, 3], 1), told([1, 2, 3], 2), told([1, 2, 3], 3), told([2, 3], 4))
+    assert sorted(found.liars) == [0, 1]
+
+
+def test_scaled_moments_are_a_fault_whatever_part_is_scaled() -> None:
+    one = honest(1)[0]
+    for factor in (10.0, 0.1):
+        scaled = Told(one.counts, one.means * factor, one.errors, one.within * factor**2)  # type: ignore[operator]
+        assert list(doubts(scaled, *honest(5)[1:]).faults) == [0]
+    far = replace(one, means=one.means * 10)
+    assert "times as far from the middle" in doubts(far, *honest(5)[1:]).faults[0]
+
+
+def test_one_class_that_is_wrong_is_given_up_alone() -> None:
+    found = doubts(told([0, 1, 2, 3], 9, shown={0: 3}), *honest(4))
+    assert (found.faults, found.liars, found.classes) == ({}, {}, {0: (0,)})
+
+
+def test_one_against_one_is_not_judged() -> None:
+    assert doubts(told([0, 1], 9, shown=FLIPPED), *honest(1)) == MomentDoubts()
+    assert doubts(told([0, 1], 9, shown=FLIPPED), *honest(2)) == MomentDoubts()
+
+
+def test_noise_that_a_client_says_it_added_is_no_lie() -> None:
+    """Of a mean with noise of standard deviation 2, 2/1 a number, and a variance that noise hides."""
+    noisy = []
+    for seed in range(5):
+        one = told([0, 1, 2, 3], seed)
+        noise = 2 * torch.randn(4, SIZE, generator=torch.Generator().manual_seed(50 + seed), dtype=torch.float64)
+        hidden = None if seed else one.within
+        noisy.append(replace(one, means=one.means + noise, errors=torch.full((4,), 4.0), within=hidden))
+    assert doubts(*noisy) == MomentDoubts()
+
+
+def test_part_of_moments_by_hand() -> None:
+    moments = Moments(torch.tensor([40, 10]), torch.tensor([[1.0], [3.0]]), torch.tensor([[50.0]]))
+    state = {"counts": moments.counts, "means": moments.means, "scatter": torch.tensor([50.0])}
+    part = part_of(state, torch.tensor([0.5, 0.0]))
+    assert part["counts"].tolist() == [20, 0]
+    assert part["scatter"].tolist() == [20.0]  # 50 · 20/50
+    noisy = {
+        "counts": torch.tensor([40, -3]),
+        "sums": torch.ones(2, 1),
+        "squares": torch.ones(1),
+        "noise": torch.ones(3),
+    }
+    half = part_of(noisy, torch.tensor([0.5, 0.5]))
+    assert half["counts"].tolist() == [20, -1]
+    assert [float(half[name].sum()) for name in ("sums", "squares", "noise")] == [1.0, 0.5, 1.5]
+
+
+@pytest.fixture(scope="module")
+def five() -> list[Contribution]:
+    return [contributed(k) for k in range(5)]
+
+
+def contributed(k: int, *, lies: bool = False) -> Contribution:
+    """An encoder's client: its model and its generator follow from the same class moments."""
+    data = clouds((20,) * 4, k)
+    data = replace(data, labels=flip(data.labels)) if lies else data
+    return mosaic_fl.contribute(data, model="discriminant", client=k, settings=FEW)
+
+
+def test_a_liar_among_encoders_clients_changes_no_moment(five: list[Contribution]) -> None:
+    lying = [*five[:4], contributed(4, lies=True)]
+    mixture = MixtureOfExperts.of(lying)
+    report = examine(lying, mixture.experts, lambda: sampler_of(lying, CPU, mixture.experts), Config(), CPU)
+    assert [v.client for v in report.in_state(QUARANTINED)] == [4]
+    assert report.of(4).reasons[0].startswith("its class moments: its classes are not the others'")
+    assert torch.equal(pooled(credited(lying, report)).means, pooled(five[:4]).means)
+
+
+def test_inflated_moments_count_for_five_medians(five: list[Contribution]) -> None:
+    state = five[0].generator
+    assert state is not None
+    state = {**state, "counts": state["counts"] * 1000, "scatter": state["scatter"] * 1000}
+    large = replace(five[0], class_counts=five[0].class_counts * 1000, generator=state)
+    all_five = [large, *five[1:]]
+    mixture = MixtureOfExperts.of(all_five)
+    report = examine(all_five, mixture.experts, lambda: sampler_of(all_five, CPU, mixture.experts), Config(), CPU)
+    assert report.of(0).state == WEIGHTED
+    counts = [told_by.moments.counts.tolist() for told_by in generators(credited(all_five, report))]
+    assert counts == [[100] * 4, *[[20] * 4] * 4]  # 5 · 80 / 4
+
+
+def generators(contributions: Sequence[Contribution]) -> list[ClassMoments]:
+    built = [c.build_generator() for c in contributions]
+    return [generator for generator in built if isinstance(generator, ClassMoments)]
+
+
+def test_without_a_doubt_all_moments_add_up_as_before(five: list[Contribution]) -> None:
+    settings = {"models.student": "discriminant"}
+    models = [
+        distill(five, Config().with_values(settings | {"trust.defence": on}), CPU, Journal()).model.to_bytes()
+        for on in (True, False)
+    ]
+    assert models[0] == models[1]
+    assert torch.equal(pooled(five).means, merge([g.moments for g in generators(five)]).means)
