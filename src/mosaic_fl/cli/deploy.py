@@ -158,6 +158,7 @@ def _print(result: dict[str, Any], out: Path) -> None:
     from mosaic_fl.encoders.statement import encoder_lines
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.fields import subset_lines
+    from mosaic_fl.report.page.page import write_page
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import accuracy_table
     from mosaic_fl.report.trust import trust_lines
@@ -168,7 +169,8 @@ def _print(result: dict[str, Any], out: Path) -> None:
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
     for line in (*encoder_lines(result), *trust_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
-    print(f"Results: {out}/result.json")
+    write_page(out)
+    print(f"Results: {out}/report.html, result.json")
 
 
 @app.command("client")

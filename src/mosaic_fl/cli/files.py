@@ -234,6 +234,7 @@ def distill(
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.fields import subset_lines
     from mosaic_fl.report.heartbeat import waiting
+    from mosaic_fl.report.page.page import write_page
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import percent, seconds_line
@@ -270,7 +271,8 @@ def distill(
     for line in (*trust_lines(result), *encoder_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
     print(seconds_line(result["seconds"]))
-    print(f"Results: {out}/global_model.safetensors, result.json")
+    write_page(out)
+    print(f"Results: {out}/report.html, global_model.safetensors, result.json")
     if region is not None:
         size = write_regional(prepared, out, *region, seal)
         print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {count}{seal.words}")

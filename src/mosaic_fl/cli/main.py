@@ -23,6 +23,7 @@ from mosaic_fl.cli import (
     keys,
     methods,
     predict,
+    report,
     run,
     schema,
     status,
@@ -45,6 +46,7 @@ app = App(
 )
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("summary")(summary.summary)
 app.command("data")(data.data)
 app.command("schema")(schema.schema)

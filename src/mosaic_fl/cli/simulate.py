@@ -24,6 +24,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.report.benefit import benefit_lines
 from mosaic_fl.report.fields import subset_lines
 from mosaic_fl.report.heartbeat import waiting
+from mosaic_fl.report.page.page import write_page
 from mosaic_fl.report.pictures import accuracy_picture, samples_picture, split_picture
 from mosaic_fl.report.progress import Display
 from mosaic_fl.report.quality import quality_lines
@@ -80,6 +81,7 @@ def simulate(
         result = run(prepared, out, display.hear, stopwatch, keep_stages=keep_stages)
     if with_pictures:
         _draw(prepared, out, result)
+    write_page(out)
     Console(file=sys.stdout).print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
     for line in (
@@ -93,7 +95,7 @@ def simulate(
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
     print(seconds_line(result["seconds"]))
-    outputs = ("result.json", "global_model.safetensors", "contributions", "pictures")
+    outputs = ("result.json", "report.html", "global_model.safetensors", "contributions", "pictures")
     present = [name for name in outputs if (out / name).exists()]
     names = ", ".join(f"{name}/" if (out / name).is_dir() else name for name in present)
     print(f"Results: {out}/{names}")

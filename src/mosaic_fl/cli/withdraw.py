@@ -32,6 +32,7 @@ def withdraw(
     from mosaic_fl.forecast.foresee import foresee_distillation
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.heartbeat import waiting
+    from mosaic_fl.report.page.page import write_page
     from mosaic_fl.report.progress import Display
     from mosaic_fl.report.tables import percent, seconds_line
     from mosaic_fl.runs.withdraw import withdraw as work
@@ -64,4 +65,6 @@ def withdraw(
         print(f"accuracy: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*benefit_lines(result), sep="\n")
     print(seconds_line(result["seconds"]))
-    print(f"Results: {run}/global_model.safetensors, result.json; what was removed: {run}/withdrawals.json")
+    write_page(run)
+    print(f"Results: {run}/report.html, global_model.safetensors, result.json")
+    print(f"What was removed: {run}/withdrawals.json")

@@ -16,6 +16,7 @@ from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.models.inference import accuracy, recall
 from mosaic_fl.notes import note
+from mosaic_fl.runs.detail import detail
 from mosaic_fl.runs.quality import quality, wants_quality
 from mosaic_fl.server.distill import Distilled
 from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logits, mean_probabilities
@@ -39,6 +40,7 @@ def figures(
     With `clients` 0 they have one entry for each model that came, in their order.
     """
     labels = test.labels
+    answers: dict[str, Tensor] = {}
     if outcome.model is None and outcome.ensemble is not None:
         ensemble = outcome.ensemble
         answers = _answers(ensemble.mixture, test.samples, device, {"served": ensemble.fuse})
@@ -77,6 +79,9 @@ def figures(
         }
     elif ensemble is not None:
         result |= _clients(answers, ensemble.mixture, labels, clients)
+    result["detail"] = detail(
+        predictions, labels, test.schema.classes, answers.get("teacher"), _in_order(answers, outcome, clients)
+    )
     pooled = None if ceiling is None else ceiling.logits(test.samples, device)
     if pooled is not None:
         result["centralised_accuracy"] = accuracy(pooled, labels)
@@ -87,6 +92,17 @@ def figures(
         more = {} if pooled is None else {"centralised": quality(pooled, labels)}
         result["quality"] = {"served": quality(predictions, labels), **result.get("quality", {}), **more}
     return result
+
+
+def _in_order(answers: Mapping[str, Tensor], outcome: Outcome, clients: int) -> Tensor | None:
+    """The clients' models' classes (n, K) among the `answers`, by number; −1 for one that never came."""
+    local = answers.get("local")
+    mixture = outcome.distilled.clients if outcome.distilled else outcome.ensemble.mixture if outcome.ensemble else None
+    if local is None or mixture is None or not clients:
+        return local
+    placed = torch.full((len(local), clients), -1)
+    placed[:, list(mixture.owners)] = local
+    return placed
 
 
 def _of_distilled(distilled: Distilled, clients: int) -> dict[str, Any]:

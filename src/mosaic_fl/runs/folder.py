@@ -27,6 +27,7 @@ OURS = (
     "pictures",
     "quarantine",
     "result.json",
+    "report.html",
     "table.md",
     "table.csv",
     "table.json",

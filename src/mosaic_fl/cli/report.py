@@ -1,0 +1,27 @@
+"""`mosaic report`: one page about a run, or about several side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mosaic_fl.cli.options import Force
+from mosaic_fl.cli.places import require_free
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of runs, their --out")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="the page [report.html in the one run's folder, or here]")] = None,
+    force: Force = False,
+) -> None:
+    """Write a page about runs: who took part, what each gains, how good the model is, and what it took."""
+    from mosaic_fl.report.page.facts import read_facts
+    from mosaic_fl.report.page.page import FILE, page
+    from mosaic_fl.storage.files import write_atomic
+
+    place = out or (runs[0] / FILE if len(runs) == 1 else Path(FILE))
+    if out is not None or len(runs) > 1:
+        require_free(place, force)
+    write_atomic(place, page([read_facts(folder) for folder in runs]))
+    print(f"Results: {place}")
