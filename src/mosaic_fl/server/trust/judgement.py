@@ -212,7 +212,9 @@ def _model_serves(now: Judgement, k: int, *, coherent: bool) -> bool:
     seen an incoherent one's expert, its generator goes, too.
     """
     agreement = now.agreement
+    by_model = float(agreement.by_model[k])
+    serves = by_model >= now.limit + now.soft
+    if not coherent:
+        return serves or by_model != by_model
     told = int((~agreement.model_by_class[k].isnan() & (agreement.say[k] >= VOICE)).sum())
-    if not told and not coherent:
-        return True
-    return told > coherent and float(agreement.by_model[k]) >= now.limit + now.soft
+    return told > 1 and serves
