@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from mosaic_fl.client.choice import generator_steps
 from mosaic_fl.client.contribute import Site, contribute
 from mosaic_fl.client.prototypes import prototypes
 from mosaic_fl.config import Config, PrototypesConfig, TrainConfig
@@ -48,7 +47,7 @@ def test_a_generator_s_passes_are_as_many_steps_in_training_as_in_the_forecast(d
     """3 passes over 100 samples of 2 batches; a tiny share of a pass is a step; without passes the steps count."""
     for epochs, steps in ((3.0, 6), (0.01, 1), (0.0, 10)):
         config = QUICK.with_values({"generator.epochs": epochs, "data.validation": 0.0})
-        assert generator_steps(config.generator, 100) == steps
+        assert config.generator.steps_for(100) == steps
         site, totals = Site(0, digits.subset(range(100)), "mlp:4"), dict[str, int]()
 
         def hear(stage: str, _: int, done: int, total: int, totals: dict[str, int] = totals) -> None:

@@ -7,6 +7,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.privacy.audit.audit import audit
+from mosaic_fl.privacy.audit.case import Shadows
 from mosaic_fl.privacy.audit.figures import LEAST
 from mosaic_fl.privacy.audit.finding import Audit
 from mosaic_fl.privacy.audit.matching import matched
@@ -52,8 +53,12 @@ def audit_file(contribution: Contribution, data: Dataset, config: Config, holdou
 
 def run_audit(contribution: Contribution, members: Dataset, strangers: Dataset, config: Config, basis: str) -> Audit:
     """The audit with the seed, the seconds and the training of the settings."""
+    shadows = Shadows(config.audit.shadows, config.generator) if config.audit.shadows else None
+    seed = config.run.seed
     seconds = config.audit.seconds
-    return audit(contribution, members, strangers, config.run.seed, seconds=seconds, basis=basis, train=config.train)
+    return audit(
+        contribution, members, strangers, seed, seconds=seconds, basis=basis, train=config.train, shadows=shadows
+    )
 
 
 def _words(counts: list[int]) -> str:

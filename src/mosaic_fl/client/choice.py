@@ -85,10 +85,3 @@ def best(losses: Mapping[str, float], samples: int) -> tuple[str, str]:
     family = min(losses, key=lambda name: losses[name])
     figures = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
     return family, f"log-loss on {samples} validation samples of what its samples teach: {figures}"
-
-
-def generator_steps(config: GeneratorConfig, samples: int) -> int:
-    """Steps of training for a client of `samples` training samples: `epochs` passes over them, or else `steps`."""
-    if not config.epochs:
-        return config.steps
-    return max(1, round(config.epochs * math.ceil(samples / config.batch_size)))

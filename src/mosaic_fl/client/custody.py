@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from mosaic_fl.client.budget import spend
-from mosaic_fl.client.choice import generator_steps, rivals
+from mosaic_fl.client.choice import rivals
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.client.generators import trainees
 from mosaic_fl.config import Config
@@ -257,7 +257,7 @@ class Custody:
         for trainee in trainees(train, None, wish, device):
             if trainee.family == "none":
                 continue
-            self._check_steps(limits, "generator.steps", generator_steps(wish, len(trainee.data)))
+            self._check_steps(limits, "generator.steps", wish.steps_for(len(trainee.data)))
             classes = len(validation.labels.unique())
             families |= {
                 trainee.family,

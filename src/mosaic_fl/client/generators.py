@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mosaic_fl.client.choice import best, generator_steps, pick_by_field, pick_family, rivals
+from mosaic_fl.client.choice import best, pick_by_field, pick_family, rivals
 from mosaic_fl.client.usefulness import log_loss
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
@@ -128,7 +128,7 @@ def _train_best(
     others = rivals(config, samples, len(validation), classes, trainee.data.schema)
     results = dict[str, Generator]()
     for name in (trainee.family, *others):
-        settings = config.model_copy(update={"family": name, "steps": generator_steps(config, samples)})
+        settings = config.model_copy(update={"family": name, "steps": config.steps_for(samples)})
         train = GENERATORS[name].train
         stream = Stream(seed, trainee.stage, client)
         results[name] = train(trainee.data, trainee.expert, settings, stream, device, monitor)

@@ -28,6 +28,9 @@ class AuditConfig(ReadSection):
         description="who was not trained on: validation: what is held back; halves: two more trainings, each on one "
         "half; auto: validation, but halves where the gate refuses and the held-back samples are too few to pass",
     )
+    shadows: int = Field(
+        0, ge=0, le=16, description="pairs of shadow generators of lira_generator, as many as seconds allow; 0: none"
+    )
     seconds: float = Field(20, gt=0, le=3600, description="of one core for the attacks, roughly")
 
     def limit_for(self, samples: int) -> float:

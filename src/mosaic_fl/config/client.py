@@ -1,5 +1,6 @@
 """Settings of a client's work: its classifier, generator and prototypes."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -77,6 +78,12 @@ class GeneratorConfig(ReadSection):
     diversity: float = Field(5.0, ge=0, description="dcgan: weight of the diversity term (all the client's classes)")
     inversion: float = Field(1.0, ge=0, description="dcgan: weight of the inversion term (batch-norm statistics)")
     inversion_below: int = Field(500, ge=0, description="dcgan: inversion only for clients with fewer samples (τ)")
+
+    def steps_for(self, samples: int) -> int:
+        """Steps of training for a client of `samples` training samples: `epochs` passes over them, or else `steps`."""
+        if not self.epochs:
+            return self.steps
+        return max(1, round(self.epochs * math.ceil(samples / self.batch_size)))
 
 
 class PrototypesConfig(ReadSection):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.client.choice import generator_steps, pick_family, rivals
+from mosaic_fl.client.choice import pick_family, rivals
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.client.private_plan import generator_steps as private_generator_steps
 from mosaic_fl.config import Config
@@ -107,7 +107,7 @@ def _fit(name: str, share: Share, config: Config) -> list[Job]:
     jobs = list[Job]()
     if family.has_steps:
         unit = Unit("generator", name, rung(share.samples, config.generator.batch_size))
-        steps: float = generator_steps(config.generator, share.samples)
+        steps: float = config.generator.steps_for(share.samples)
         if config.privacy.epsilon:
             steps = private_generator_steps(config) * _private_batches(share, unit, config)
         jobs.append(Job("generator", unit, steps))

@@ -14,7 +14,7 @@ from mosaic_fl.exchange.contribution import Contribution, no_prototypes
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.privacy.audit.attacks import ATTACKS, EXPERT
-from mosaic_fl.privacy.audit.case import DEFAULT, Attack, Case
+from mosaic_fl.privacy.audit.case import DEFAULT, Attack, Case, Shadows
 from mosaic_fl.privacy.audit.figures import LEAST, area, caught, require_enough, risk
 from mosaic_fl.privacy.audit.finding import Audit, Finding
 from mosaic_fl.privacy.audit.overlap import require_apart
@@ -33,14 +33,15 @@ def audit(
     seconds: float = 20,
     basis: str = "",
     train: TrainConfig | None = None,
+    shadows: Shadows | None = None,
 ) -> Audit:
     """How well attacks tell `members`, samples that a contribution was trained on, from `strangers`.
 
     Strangers are samples of the same distribution that it was not trained on, and no attack says more than they allow.
     At most `MOST` of each are scored, drawn by `stream`, which may be a seed. `seconds` is roughly what one core may
-    take, and `train` the settings of the expert's training (None: the default ones): see `Case`. `basis` says in words
-    who the strangers are. Raises UsageError for samples of another schema, for too few of either, and for strangers
-    that are members.
+    take. `train` are the settings of the expert's training (None: the default ones), and `shadows` asks for shadow
+    generators, too: see `Case`. `basis` says in words who the strangers are. Raises UsageError for samples of another
+    schema, for too few of either, and for strangers that are members.
     """
     for name, data in (("members", members), ("strangers", strangers)):
         if data.schema != contribution.schema:
@@ -49,7 +50,7 @@ def audit(
     require_apart(members, strangers)
     base = Stream(stream, STAGE, contribution.client) if isinstance(stream, int) else stream
     some = (_some(members, base, "members"), _some(strangers, base, "strangers"))
-    case = Case(contribution, *some, base, seconds, train or DEFAULT)
+    case = Case(contribution, *some, base, seconds, train or DEFAULT, shadows)
     findings = list[Finding]()
     skipped = list[tuple[str, str]]()
     for attack in ATTACKS:

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mosaic_fl.config import TrainConfig
+from mosaic_fl.config import GeneratorConfig, TrainConfig
 from mosaic_fl.domains.dataset import Dataset, pool
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.vector import Vector
@@ -35,6 +35,14 @@ DEFAULT = TrainConfig()
 
 Pair = tuple[Tensor, Tensor]
 """Scores of members (m,) and of strangers (n,); higher: more like a member."""
+
+
+@dataclass(frozen=True)
+class Shadows:
+    """How many `pairs` of shadow generators an attacker trains, and the `settings` that the contribution's own had."""
+
+    pairs: int
+    settings: GeneratorConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +86,8 @@ class Case:
 
     `seconds` is roughly what one core may take for all attacks together. They turn it into numbers of draws and steps
     by the estimated work of the networks, never by the clock, so findings do not depend on the machine. `train` are the
-    settings by which the expert was trained, as far as the attacker knows them.
+    settings by which the expert was trained, as far as the attacker knows them, and `shadows` those of the generator;
+    None: no shadow generators are trained.
     """
 
     contribution: Contribution
@@ -87,6 +96,7 @@ class Case:
     stream: Stream
     seconds: float
     train: TrainConfig = DEFAULT
+    shadows: Shadows | None = None
 
     @cached_property
     def everyone(self) -> Dataset:

@@ -4,6 +4,7 @@ from mosaic_fl.privacy.audit.attacks.density import density
 from mosaic_fl.privacy.audit.attacks.domias import domias
 from mosaic_fl.privacy.audit.attacks.gan_leaks import gan_leaks
 from mosaic_fl.privacy.audit.attacks.lira import lira
+from mosaic_fl.privacy.audit.attacks.lira_generator import lira_generator
 from mosaic_fl.privacy.audit.attacks.loss import loss
 from mosaic_fl.privacy.audit.attacks.nearest import nearest, nearest_ratio, second_nearest
 from mosaic_fl.privacy.audit.attacks.prototype import prototype
@@ -24,6 +25,7 @@ ATTACKS = (
     Attack("domias", GENERATOR, domias),
     Attack("reconstruction", GENERATOR, reconstruction),
     Attack("reconstruction_gain", GENERATOR, reconstruction_gain),
+    Attack("lira_generator", GENERATOR, lira_generator),
     Attack("density", MOMENTS, density),
     Attack("tracing", MOMENTS, tracing),
     Attack("loss", EXPERT, loss),
