@@ -12,6 +12,7 @@ from mosaic_fl.config.trust import TrustConfig
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.notes import Note
+from mosaic_fl.runs.file_check import check_files
 from mosaic_fl.server.distill import distill
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
@@ -146,7 +147,24 @@ def test_credited_counts_are_whole_and_cover_their_fields(five: list[Contributio
     assert credited([one], TrustReport((Verdict(0, ACCEPTED, (1.0,) * 4),)))[0] is one
 
 
-def test_strict_leaves_out_who_would_count_in_part() -> None:
+def test_settings_are_checked() -> None:
     assert TrustConfig(strict=True, keep=(1, 2)).keep == (1, 2)
     with pytest.raises(ValueError, match="keep"):
         TrustConfig(keep=("a",))  # type: ignore[arg-type]
+
+
+def test_mosaic_check_tells_of_a_liar_without_a_run(
+    five: list[Contribution], liar: Contribution, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{k}.contribution" for k in range(5)]
+    for path, sent in zip(paths, [liar, *five[1:]], strict=True):
+        path.write_bytes(sent.to_bytes())
+    report = check_files(paths)
+    assert not report.is_clean
+    assert [(doubt.rule, doubt.clients) for doubt in report.doubts] == [("trust", (0,))]
+    assert "in quarantine" in report.doubts[0].text
+    content = report.to_json()
+    assert content["trust"]["quarantined"] == [0]
+    assert content["trust"]["clients"][1]["model"] == 1.0
+    assert check_files(paths[1:]).is_clean
+    assert check_files([paths[1], paths[1]]).trust is None  # two of one client are refused

@@ -169,10 +169,10 @@ METHODS: "Registry[Card]" = Registry(
         "fedcgs": "mosaic_fl.methods.vector_cards:FEDCGS",
         "fedpft": "mosaic_fl.methods.vector_cards:FEDPFT",
         "afl": "mosaic_fl.methods.vector_cards:AFL",
-        "best_local": "mosaic_fl.methods.cards:BEST_LOCAL",
-        "mean_logits": "mosaic_fl.methods.cards:MEAN_LOGITS",
-        "mean_probabilities": "mosaic_fl.methods.cards:MEAN_PROBABILITIES",
-        "class_weighted": "mosaic_fl.methods.cards:CLASS_WEIGHTED",
+        "best_local": "mosaic_fl.methods.reference_cards:BEST_LOCAL",
+        "mean_logits": "mosaic_fl.methods.reference_cards:MEAN_LOGITS",
+        "mean_probabilities": "mosaic_fl.methods.reference_cards:MEAN_PROBABILITIES",
+        "class_weighted": "mosaic_fl.methods.reference_cards:CLASS_WEIGHTED",
     },
 )
 """Methods, by the name that `run.method` takes, in the order of tables."""

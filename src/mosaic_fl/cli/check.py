@@ -21,7 +21,7 @@ def check(
     trusted: Trust = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
-    """Look at contributions: form, signatures, and what is odd beside the others; exit code 1 where anything is."""
+    """Look at contributions: form, signatures, how they agree, and what is odd; exit code 1 where anything is."""
     if run_id is not None and signers is None:
         raise UsageError("--run-id is for --signers FOLDER: give that, too")
     private_key = key_in(key)

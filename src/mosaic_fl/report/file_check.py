@@ -8,8 +8,9 @@ from rich.text import Text
 
 from mosaic_fl.report.tables import NONE
 from mosaic_fl.runs.file_check import CheckReport, FileReport
+from mosaic_fl.server.trust.report import Verdict
 
-HEADERS = ("file", "client", "samples", "model", "generator", "encrypted", "signed", "")
+HEADERS = ("file", "client", "samples", "model", "generator", "encrypted", "signed", "agreement", "")
 
 
 def file_table(report: CheckReport) -> Table:
@@ -18,20 +19,27 @@ def file_table(report: CheckReport) -> Table:
     for header in HEADERS:
         table.add_column(header, justify="right" if header in ("client", "samples") else "left", overflow="fold")
     for file in report.files:
-        table.add_row(*map(Text, _cells(file)))
+        table.add_row(*map(Text, _cells(file, report.verdict(file))))
     return table
 
 
-def _cells(file: FileReport) -> list[str]:
+def _cells(file: FileReport, verdict: Verdict | None) -> list[str]:
     c = file.contribution
     encrypted = NONE if file.encrypted is None else "yes" if file.encrypted else "no"
     if c is None:
-        return [file.path.name, NONE, NONE, NONE, NONE, encrypted, file.signed, "refused"]
+        return [file.path.name, NONE, NONE, NONE, NONE, encrypted, file.signed, NONE, "refused"]
     generator = c.generator_spec.family if c.generator_spec else "none"
     return [
         file.path.name, str(c.client), f"{int(c.class_counts.sum()):,}", c.architecture, generator, encrypted,
-        file.signed, "ok",
+        file.signed, _agreement(verdict), "ok",
     ]  # fmt: skip
+
+
+def _agreement(verdict: Verdict | None) -> str:
+    """How model and samples agree with the others', beyond chance, as "97 % / 95 %"."""
+    if verdict is None or (verdict.model is None and verdict.samples is None):
+        return NONE
+    return " / ".join(NONE if part is None else f"{100 * part:.0f} %" for part in (verdict.model, verdict.samples))
 
 
 def check_lines(report: CheckReport) -> Iterator[str]:

@@ -5,12 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from mosaic_fl.config import Config
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import KIND as MODEL
 from mosaic_fl.exchange.signers import Signers
+from mosaic_fl.experts.answers.book import AnswerBook
 from mosaic_fl.runs.model_inspection import bundle_words, inspect_model
+from mosaic_fl.server.agreement import compatible
+from mosaic_fl.server.experts import MixtureOfExperts
+from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.trust.plausibility import Doubt, doubts
+from mosaic_fl.server.trust.report import TrustReport, Verdict, lines_of
+from mosaic_fl.server.trust.vet import examine
 from mosaic_fl.storage.container import MAX_FILE, kind_of
 from mosaic_fl.storage.encryption import decrypt, is_encrypted
 from mosaic_fl.storage.files import read_bytes
@@ -54,10 +63,20 @@ class FileReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All files, and the doubts about those that are contributions."""
+    """All files, the doubts about those that are contributions, and how these agree with each other.
+
+    `trust` is what a distillation of them would hold of each; None where it would refuse them.
+    """
 
     files: list[FileReport]
     doubts: list[Doubt]
+    trust: TrustReport | None = None
+
+    def verdict(self, file: FileReport) -> Verdict | None:
+        """What is held of the contribution in a file; None where it is none, or nobody compared it."""
+        if self.trust is None or file.contribution is None:
+            return None
+        return self.trust.of(file.contribution.client)
 
     @property
     def is_clean(self) -> bool:
@@ -67,13 +86,33 @@ class CheckReport:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         rows = [{"rule": d.rule, "clients": list(d.clients), "text": d.text} for d in self.doubts]
-        return {"clean": self.is_clean, "files": [file.to_json() for file in self.files], "doubts": rows}
+        trust = None if self.trust is None else self.trust.to_json()
+        files = [file.to_json() for file in self.files]
+        return {"clean": self.is_clean, "files": files, "doubts": rows, "trust": trust}
 
 
 def check_files(paths: Sequence[Path], key: PrivateKey | None = None, signers: Signers | None = None) -> CheckReport:
     """The report of these files; encrypted ones are read by `key`. One bad file hides no other."""
     files = [_check(path, key, signers) for path in paths]
-    return CheckReport(files, doubts([file.contribution for file in files if file.contribution is not None]))
+    sent = [file.contribution for file in files if file.contribution is not None]
+    found = doubts(sent)
+    trust = _examine(sent)
+    rows = [] if trust is None else trust.verdicts
+    said = [Doubt("trust", (v.client,), line) for v in rows if v.contradicted or v.doubts for line in lines_of(v)]
+    return CheckReport(files, found + said, trust)
+
+
+def _examine(sent: Sequence[Contribution]) -> TrustReport | None:
+    """What a distillation would hold of these contributions; None where they do not fit together."""
+    try:
+        fitting = compatible(sent)
+    except UsageError:  # the doubts say why
+        return None
+    classes = fitting[0].schema.num_classes
+    boxes = {c.client: AnswerBook(c.client, classes) for c in fitting if c.is_black_box}
+    mixture = MixtureOfExperts.of(fitting, boxes)
+    device = torch.device("cpu")
+    return examine(fitting, mixture.experts, lambda: sampler_of(fitting, device, mixture.experts), Config(), device)
 
 
 def _check(path: Path, key: PrivateKey | None, signers: Signers | None) -> FileReport:

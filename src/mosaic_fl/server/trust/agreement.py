@@ -15,6 +15,7 @@ from mosaic_fl.server.trust.survey import Survey
 
 RARE = 0.25  # of a client's largest class: it says less of its smaller ones, which its model hardly knows
 HALFWAY = 10.0  # claimed samples of a class with which a client has half a say
+BEST = 0.75  # the quantile of a client's pairs that is its best agreement
 VOICE = 0.2  # a say from which a client is a witness: 3 samples
 SHARED = 0.2  # of two clients' says in the classes that they share: from it on, one is a full witness of the other
 
@@ -77,12 +78,23 @@ class Agreement:
     @cached_property
     def by_model(self) -> Tensor:
         """The median over witnesses of how far a client's expert calls their samples what they were drawn as, (K,)."""
-        return self._median(self._pairs(self.survey.hits, self.has_generator))
+        return self._quantile(self._pairs(self.survey.hits, self.has_generator))
 
     @cached_property
     def by_samples(self) -> Tensor:
         """The median over witnesses of how far they call a client's samples what they were drawn as, (K,)."""
-        return self._median(self._pairs(self.survey.hits.transpose(0, 1), self.has_expert))
+        return self._quantile(self._pairs(self.survey.hits.transpose(0, 1), self.has_expert))
+
+    @cached_property
+    def pairs(self) -> Tensor:
+        """How client k (row) agrees with client j, double (K, K): the lower one of its model and its samples."""
+        model = self._pairs(self.survey.hits, self.has_generator)
+        return torch.fmin(model, self._pairs(self.survey.hits.transpose(0, 1), self.has_expert))
+
+    @cached_property
+    def best(self) -> float:
+        """The median over clients of how each agrees with those with whom it agrees best; NaN: nobody can tell."""
+        return float(self._quantile(self.pairs, BEST).nanmedian())
 
     @cached_property
     def own(self) -> Tensor:
@@ -98,10 +110,7 @@ class Agreement:
     @cached_property
     def conflict(self) -> Tensor:
         """How many witnesses contradict each client, as shares of their samples, double (K,)."""
-        model = self._pairs(self.survey.hits, self.has_generator)
-        samples = self._pairs(self.survey.hits.transpose(0, 1), self.has_expert)
-        pairs = torch.fmin(model, samples)
-        return ((1 - pairs).nan_to_num() * self.witness).sum(1)
+        return ((1 - self.pairs).nan_to_num() * self.witness).sum(1)
 
     def _pairs(self, shares: Tensor, able: Tensor, *, trusted: bool = True) -> Tensor:
         """The agreement (K, J) beyond chance of each pair over the classes that they share; NaN without any."""
@@ -112,12 +121,12 @@ class Agreement:
         classes = shares.shape[2]
         return (mean * classes - 1) / (classes - 1)
 
-    def _median(self, pairs: Tensor) -> Tensor:
-        """The median over witnesses, by their weight, of `pairs` (K, J): NaN for a client without any."""
+    def _quantile(self, pairs: Tensor, level: float = 0.5) -> Tensor:
+        """The quantile over witnesses, by their weight, of `pairs` (K, J): NaN for a client without any."""
         weight = torch.where(pairs.isnan(), 0.0, self.witness)
         order = pairs.nan_to_num(nan=torch.inf).argsort(1)
         ranked = weight.gather(1, order).cumsum(1)
-        place = (ranked >= ranked[:, -1:] / 2).long().argmax(1)
+        place = (ranked >= ranked[:, -1:] * level).long().argmax(1)
         middle = pairs.gather(1, order).gather(1, place[:, None])[:, 0]
         return torch.where(ranked[:, -1] > 0, middle, torch.nan)
 

@@ -16,6 +16,7 @@ from mosaic_fl.server.trust.vouching import unsupported
 GAP = 0.5  # below the usual agreement: beyond doubt
 NOTHING = 0.05  # an agreement that is beyond doubt where the usual one is `CLEAR` above chance, as of blurred samples
 CLEAR = 0.3
+FIFTH = 0.2  # of the usual agreement: hardly better than guessing
 NEAR = 0.25  # below the usual agreement: not as usual
 WEAK = 0.35  # a usual agreement below which models or generators are so poor that nobody can tell
 UPPER = 2 / 3  # the quantile of clients' agreement that is usual: liars who are fewer than a third do not move it far
@@ -127,6 +128,8 @@ def _look(survey: Survey, trust: Tensor, odd: Tensor) -> Judgement:
     scores = torch.fmin(agreement.by_model, agreement.by_samples)
     active = (trust > 0).any(1) & ~scores.isnan()
     usual = float(scores[active].quantile(UPPER)) if bool(active.any()) else float("nan")
+    if agreement.best - NEAR > usual:  # liars who claim all classes contradict everybody
+        usual = agreement.best - NEAR
     seen = agreement.witness.sum(1) >= torch.where(odd, PART, WITNESSES - 1e-9)
     return Judgement(trust, agreement, scores, usual, seen, odd, factors=torch.ones(len(trust), dtype=torch.float64))
 
@@ -150,13 +153,13 @@ def _error(now: Judgement) -> Tensor:
 def _is_below(now: Judgement) -> Tensor:
     """Who is below the limit, bool (K,): by its samples; by its model where its samples are not as usual, either.
 
-    A model alone may be weak without a lie: by itself it must do no better than guessing.
+    A model alone may be weak without a lie: by itself it must be hardly better than guessing.
     """
     agreement = now.agreement
     error = torch.where(now.is_odd, 0.0, _error(now))
     model = agreement.by_model + error  # what was not measured is NaN, and below nothing
     samples = agreement.by_samples + error
-    low = (samples < now.limit) | (model < min(now.limit, NOTHING))
+    low = (samples < now.limit) | (agreement.by_model < min(now.limit, FIFTH * now.usual))
     low |= (model < now.limit) & (agreement.by_samples < now.usual - NEAR)
     return low & now.is_seen & now.is_clear
 
@@ -209,7 +212,9 @@ def _model_serves(now: Judgement, k: int, *, coherent: bool) -> bool:
     seen an incoherent one's expert, its generator goes, too.
     """
     agreement = now.agreement
-    told = int((~agreement.model_by_class[k].isnan()).sum())
-    if not told and not coherent:
-        return True
-    return told > coherent and float(agreement.by_model[k]) >= now.limit + now.soft
+    by_model = float(agreement.by_model[k])
+    serves = by_model >= now.limit + now.soft
+    if not coherent:
+        return serves or by_model != by_model
+    told = int((~agreement.model_by_class[k].isnan() & (agreement.say[k] >= VOICE)).sum())
+    return told > 1 and serves

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import torch
+
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.server.agreement import require_one_space
 from mosaic_fl.server.trust.copies import copied_parts
-
-LARGEST = 10
-"""Times the median number of samples beyond which a client's is doubted: honest clients have 1.5, liars 800."""
-FEWEST = 3  # clients of which a median says something
+from mosaic_fl.server.trust.counts import cap
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,21 @@ def _encoders(contributions: Sequence[Contribution]) -> Iterator[Doubt]:
 
 def _counts(contributions: Sequence[Contribution]) -> Iterator[Doubt]:
     totals = [int(c.class_counts.sum()) for c in contributions]
-    if len(totals) < FEWEST:
+    if not totals:
         return
     middle = median(totals)
-    for c, total in zip(contributions, totals, strict=True):
-        if total > LARGEST * middle:
+    if not _alike(contributions):
+        return
+    sizes = cap(torch.stack([c.class_counts for c in contributions])).tolist()
+    for c, total, size in zip(contributions, totals, sizes, strict=True):
+        if size < 1:
             times = f"{total / middle:,.0f} times the median of {middle:,.0f}"
             yield Doubt("counts", (c.client,), f"client {c.client} says that it has {total:,} samples, {times}")
+
+
+def _alike(contributions: Sequence[Contribution]) -> bool:
+    """Whether all have as many classes."""
+    return len({c.schema.num_classes for c in contributions}) == 1
 
 
 def _copies(contributions: Sequence[Contribution]) -> Iterator[Doubt]:

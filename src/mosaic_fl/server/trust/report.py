@@ -16,7 +16,8 @@ class Verdict:
     `generator` says whether its generator is used. `model` and `samples` are the medians of how its model agrees with
     the others' samples, and their models with its samples, beyond chance, −1..1; None where nobody can tell.
     `witnesses` are the others who can tell. `reasons` are why it does not count in full, `doubts` what is said of it
-    nevertheless; `unmeasured` is what could not be looked at, and why.
+    nevertheless; `unmeasured` is what could not be looked at, and why; `contradicted` whether
+    others say otherwise, or its answers are none.
     """
 
     client: int
@@ -29,6 +30,7 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     unmeasured: str = ""
+    contradicted: bool = False
 
     @property
     def in_full(self) -> bool:
@@ -60,6 +62,7 @@ class TrustReport:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {
+            "summary": summary(self),
             "usual_agreement": self.usual,
             "kept": list(self.kept),
             "quarantined": [v.client for v in self.in_state(QUARANTINED)],
@@ -83,16 +86,17 @@ def _row(verdict: Verdict) -> dict[str, Any]:
 
 def verdict_lines(report: TrustReport) -> list[str]:
     """A line for each client that does not count in full, or of which something is said."""
-    lines = []
-    for verdict in report.verdicts:
-        who = f"client {verdict.client}"
-        if verdict.state == QUARANTINED:
-            lines.append(f"{who} is in quarantine: {'; '.join(verdict.reasons)}")
-        elif verdict.state == WEIGHTED:
-            lines.append(f"{who} counts in part: {'; '.join(verdict.reasons)}")
-        if verdict.doubts:
-            lines.append(f"{who}: {'; '.join(verdict.doubts)}")
-    return lines
+    return [line for verdict in report.verdicts for line in lines_of(verdict)]
+
+
+def lines_of(verdict: Verdict) -> list[str]:
+    """What is said of one client: nothing where it counts in full, and nobody doubts it."""
+    who = f"client {verdict.client}"
+    doubts = [f"{who}: {'; '.join(verdict.doubts)}"] if verdict.doubts else []
+    if verdict.in_full:
+        return doubts
+    words = "is in quarantine" if verdict.state == QUARANTINED else "counts in part"
+    return [f"{who} {words}: {'; '.join(verdict.reasons)}", *doubts]
 
 
 def summary(report: TrustReport) -> str:

@@ -115,6 +115,7 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
         reasons=tuple(reasons),
         doubts=tuple(doubts),
         unmeasured=evidence.remarks.get(k, ""),
+        contradicted=contradicted or k in evidence.faults,
     )
 
 
