@@ -209,7 +209,7 @@ def test_recipes_that_nobody_judged_are_not_chosen(digits: Dataset) -> None:
     assert set(told["none"]["validation"].values()) == {None}
     unasked = run(mosaic, three(digits, [], rounds_warm_up=0)).distilled
     assert unasked is not None
-    assert {key: told["none"][key] for key in ("teacher", "label", "terms", "recognised")} == unasked.choice
+    assert {key: told["none"][key] for key in ("teacher", "label", "terms", "recognised", "trust")} == unasked.choice
 
 
 def test_dense_without_a_client_learns_from_the_others(digits: Dataset) -> None:

@@ -20,7 +20,7 @@ FEW = [
     for setting in ("train.max_steps=5", "train.min_steps=5", "generator.steps=5", "generator.width=4")
     for word in ("--set", setting)
 ]
-FIGURES = {"config.toml", "inputs.json", "metrics.jsonl", "result.json", "global_model.safetensors"}
+FIGURES = {"config.toml", "inputs.json", "metrics.jsonl", "report.html", "result.json", "global_model.safetensors"}
 PICTURES = {f"pictures/{name}.png" for name in ("accuracy", "samples", "split")}
 SENT = {f"contributions/client-00{k}.contribution" for k in range(2)}
 

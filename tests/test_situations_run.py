@@ -144,7 +144,7 @@ def test_a_run_says_what_it_begins_with_and_each_stage_at_its_end(told: tuple[Pa
     folder, _, lines = told
     assert lines[:2] == ["starting", "loading digits and spreading it over the clients"]
     seconds = figures(folder)["seconds"]
-    stages = ["train", "generator", "recognition", "meta", "pool", "student"]
+    stages = ["train", "generator", "trust", "recognition", "meta", "pool", "student"]
     spoken = [line.removesuffix(" s").split(" · ") for line in lines[2:]]
     assert [name for name, _ in spoken] == stages
     # One clock: the figures of result.json, but for what a stage still counts after its line, and the rounding.
@@ -183,7 +183,7 @@ def test_the_stages_go_with_the_result_and_a_finished_run_does_nothing_again(
     folder, out, _ = told
     assert {path.name for path in folder.iterdir()} == {
         "config.toml", "contributions", "global_model.safetensors", "inputs.json", "metrics.jsonl", "pictures",
-        "result.json",
+        "report.html", "result.json",
     }  # fmt: skip
     shutil.copytree(folder, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.[cjs]*") if path.is_file()}

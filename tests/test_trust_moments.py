@@ -8,6 +8,8 @@ import torch
 
 import mosaic_fl
 from mosaic_fl.config import Config
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.domains.vector import Vector
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.moments import ClassMoments
 from mosaic_fl.generators.moments.part import part_of
@@ -17,10 +19,11 @@ from mosaic_fl.server.distill import distill
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.trust.credit import credited
-from mosaic_fl.server.trust.moments import MomentDoubts, Told, moment_doubts
+from mosaic_fl.server.trust.moments import MomentDoubts, Told, moment_doubts, told_by
 from mosaic_fl.server.trust.report import QUARANTINED, WEIGHTED
 from mosaic_fl.server.trust.vet import examine
 from mosaic_fl.storage.journal import Journal
+from table_cases import patients
 from trust_cases import clouds, flip
 
 CPU = torch.device("cpu")
@@ -100,6 +103,25 @@ def test_noise_that_a_client_says_it_added_is_no_lie() -> None:
         hidden = None if seed else one.within
         noisy.append(replace(one, means=one.means + noise, errors=torch.full((4,), 4.0), within=hidden))
     assert doubts(*noisy) == MomentDoubts()
+
+
+def test_where_classes_hardly_lie_apart_nobody_is_judged() -> None:
+    """Sites differ by 1 in every number and classes by 0.2: an honest site that is far from the others is no liar."""
+    clients = list[Told]()
+    for seed in range(6):
+        one = told([0, 1, 2, 3], seed)
+        rng = torch.Generator().manual_seed(100 + seed)
+        site = torch.randn(SIZE, generator=rng, dtype=torch.float64)
+        classes = 0.2 * torch.eye(4, SIZE, dtype=torch.float64)
+        clients.append(replace(one, means=classes + (4 if seed == 0 else 1) * site))
+    assert doubts(*clients) == MomentDoubts()
+
+
+def test_encoded_rows_are_not_judged(five: list[Contribution]) -> None:
+    assert sorted(told_by(five)) == [0, 1, 2, 3, 4]
+    rows = Vector(SIZE, "encoding", "0" * 64, patients(4).schema.kind)
+    schema = Schema({"vector": rows}, five[0].schema.classes)
+    assert told_by([replace(one, schema=schema) for one in five]) == {}
 
 
 def test_part_of_moments_by_hand() -> None:

@@ -148,9 +148,13 @@ def server(
     if show:
         print(command_lines(plan))
         return
+    from mosaic_fl.report.page.page import write_page
+
     console = Console(stderr=True)
     heartbeat = Heartbeat(console, lambda: brief(read_status(plan.out), time.time()))
-    _print(serve(plan, resume=resume, force=force, beat=heartbeat.beat), out)
+    result = serve(plan, resume=resume, force=force, beat=heartbeat.beat)
+    write_page(out)
+    _print(result, out)
 
 
 def _print(result: dict[str, Any], out: Path) -> None:
@@ -158,7 +162,6 @@ def _print(result: dict[str, Any], out: Path) -> None:
     from mosaic_fl.encoders.statement import encoder_lines
     from mosaic_fl.report.benefit import benefit_lines
     from mosaic_fl.report.fields import subset_lines
-    from mosaic_fl.report.page.page import write_page
     from mosaic_fl.report.quality import quality_lines
     from mosaic_fl.report.tables import accuracy_table
     from mosaic_fl.report.trust import trust_lines
@@ -169,7 +172,6 @@ def _print(result: dict[str, Any], out: Path) -> None:
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
     for line in (*encoder_lines(result), *trust_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
-    write_page(out)
     print(f"Results: {out}/report.html, result.json")
 
 

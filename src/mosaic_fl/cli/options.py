@@ -28,11 +28,9 @@ Delta = Annotated[str | None, typer.Option(metavar="X", help="δ beside --epsilo
 Moments = Annotated[str | None, typer.Option(metavar="NAME", help="encoder beside pictures, as gabor+strokes [none]")]
 Aggregate = Annotated[
     str | None,
-    typer.Option(metavar="RULE", help="of rounds: median, trimmed, krum, geometric_median stand liars [mean]"),
+    typer.Option(metavar="RULE", help="of rounds: median, trimmed, krum, … [mean]"),
 ]
-Attack = Annotated[
-    str | None, typer.Option(metavar="NAME[:F]", help="the last F clients lie, as label_flip:2: docs/trust.md")
-]
+Attack = Annotated[str | None, typer.Option(metavar="NAME[:F]", help="the last F clients lie, as label_flip:2")]
 Bundle = Annotated[bool | None, typer.Option("--bundle", help="the model's file holds its public encoder, too")]
 Preset = Annotated[str | None, typer.Option(help="default, natural (photographs), encoder or paper")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]

@@ -184,7 +184,9 @@ def _settings(path: Path) -> dict[str, Any]:
         for key, default in getattr(Config(), section):
             value = own.get(key, default) if isinstance(own, dict) else default
             values[f"{section}.{key}"] = tuple(value) if isinstance(value, list) else value
-    for key in ("data.name", "partition.split"):
+    own = content.get("run", {})
+    values["run.attack"] = own.get("attack", "") if isinstance(own, dict) else ""
+    for key in ("data.name", "partition.split", "run.attack"):
         if not isinstance(values[key], str):
             raise UsageError(f"{path_text(path)}: {key} is {excerpt(values[key])}, which is no name")
         values[key] = _line(values[key])

@@ -20,9 +20,11 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.moments import ClassMoments, NoisyClassMoments
 from mosaic_fl.numerics.noisy_sums import PRESENT
 from mosaic_fl.server.class_moments import tells
+from mosaic_fl.server.trust.comparable import is_comparable
 
 FEWEST = 4  # clients of which some can be told from the others
 WITNESSES = 2  # others who must contradict: one against one proves nothing
+APART = 4.0  # times the usual distance of clients' means of one class: so far classes lie from each other at least
 SCALE = 4.0  # times the usual variance within classes, or its part
 FAR = 9.0  # times the usual squared distance of a class from the middle of all
 HALF = 0.5  # of the classes that can be compared: more must be misplaced
@@ -75,9 +77,14 @@ class Told:
 
 
 def told_by(contributions: Sequence[Contribution]) -> dict[int, Told]:
-    """What the clients tell, by place: of vectors as their generator, of pictures beside their model."""
+    """What the clients tell, by place: of vectors as their generator, of pictures beside their model.
+
+    Not of encoded rows: there a rare category of one site lies as far out as a lie.
+    """
     told = dict[int, Told]()
     for k, contribution in enumerate(contributions):
+        if not is_comparable(contribution.schema):
+            continue
         member = contribution.build_generator() if tells(contribution) else None
         if contribution.moments is not None:
             member = contribution.moments.build(contribution.schema, f"client {contribution.client}")
@@ -104,6 +111,8 @@ def moment_doubts(told: Mapping[int, Told], names: Sequence[str]) -> MomentDoubt
     faults = dict[int, str]()
     liars = dict[int, str]()
     while len(active) >= FEWEST - 1 and len(told) >= FEWEST and (variance := _usual_variance(active)) is not None:
+        if not _lie_apart(active, variance):
+            return MomentDoubts(faults, liars)
         fault = _of_another_scale(active, variance) or _of_another_place(active, variance)
         worst = fault or _reordered(active, variance, names)
         if worst is None or len(faults) + len(liars) == most:
@@ -111,6 +120,22 @@ def moment_doubts(told: Mapping[int, Told], names: Sequence[str]) -> MomentDoubt
         (faults if fault else liars)[worst[0]] = worst[1]
         del active[worst[0]]
     return MomentDoubts(faults, liars)
+
+
+def _lie_apart(active: Mapping[int, Told], variance: Tensor) -> bool:
+    """Whether classes lie farther from each other than honest clients' means of one class do, beyond chance.
+
+    A quarter of the means are taken to be honest, and undisturbed by liars.
+
+    Where they do not, clients' samples of a class differ by themselves, and nobody can be told from a liar.
+    """
+    apart = list[float]()
+    within = list[float]()
+    for k in active:
+        for place in _places(active, k, variance).values():
+            apart.append(place.best)
+            within.append(max(place.own - place.noise, 0.0))
+    return not apart or median(apart) > APART * sorted(within)[len(within) // 4]
 
 
 def _contradicted(active: Mapping[int, Told], variance: Tensor) -> dict[int, tuple[int, ...]]:

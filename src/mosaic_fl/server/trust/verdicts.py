@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mosaic_fl.config.trust import TrustConfig
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.server.trust.comparable import is_comparable
 from mosaic_fl.server.trust.counts import LARGEST, bound, cap
 from mosaic_fl.server.trust.judgement import Judgement
 from mosaic_fl.server.trust.likeness import lookalikes, words
@@ -33,6 +34,11 @@ class Evidence:
     faults: dict[int, str]
     remarks: dict[int, str]
     moments: MomentDoubts = field(default_factory=MomentDoubts)
+
+    @property
+    def only_told(self) -> bool:
+        """Whether what others say of a client's samples is told and nothing follows: honest ones differ as liars do."""
+        return not is_comparable(self.contributions[0].schema)
 
     @property
     def counts(self) -> Tensor:
@@ -68,6 +74,9 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
         credit *= alone  # of what others hold nothing counts
         state = ACCEPTED if bool(alone.any()) else QUARANTINED
         doubts += ["it alone holds a class, which still counts"] * bool(alone.any())
+    elif judgement is not None and evidence.only_told and not settings.strict:
+        if why := _contradiction(evidence, judgement, k):
+            doubts.append(f"{why}; of rows this is only told, and --strict leaves it out")
     elif judgement is not None:
         alone = _alone(evidence.counts, k)
         out = k in judgement.expelled
