@@ -194,7 +194,7 @@ def test_the_stages_go_with_the_result_and_a_finished_run_does_nothing_again(
     assert all(path.stat().st_mtime_ns == at for path, at in before.items() if path.name in kept)
     status = mosaic("status", tmp_path / "run", cwd=tmp_path)
     assert "finished: test accuracy" in status
-    assert "stages done: train, generator, recognition, meta, pool, student" in status
+    assert "stages done: train, generator, trust, recognition, meta, pool, student" in status
 
 
 def test_a_finished_run_whose_model_is_gone_makes_it_again(told: tuple[Path, str, list[str]], tmp_path: Path) -> None:
