@@ -112,6 +112,12 @@ class Schema:
         return any(kind.name == "vector" for kind in self.fields.values())
 
     @property
+    def holds_rows(self) -> bool:
+        """Whether a field is of rows of a table, or of vectors that encode such rows."""
+        kinds = [getattr(kind, "of", None) or kind for kind in self.fields.values()]
+        return any(len(kind.shape) == 1 and kind.name != "vector" for kind in kinds)
+
+    @property
     def is_space(self) -> bool:
         """Whether samples are vectors of one space that all sites share, as of one public encoder."""
         return not self.joins and self.of_vectors
