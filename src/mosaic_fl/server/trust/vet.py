@@ -59,11 +59,14 @@ def examine(
 def _needs_survey(contributions: Sequence[Contribution], config: Config) -> bool:
     """Whether experts are to name generators' samples: not where class moments alone teach the global model.
 
-    An expert that follows from moments of few classes knows no others, and says nothing that its moments do not.
+    An expert that follows from moments of few classes knows no others, and says nothing that its moments do not. Nor
+    where a generator takes no label: its sample's class is its own expert's word, as in `recognition`.
     """
     drawers = [c for c in contributions if c.generator is not None]
     closed = {network_of(name) for name in CLOSED_FORMS}
     by_moments = all(map(tells, drawers)) and all(c.architecture in closed for c in contributions)
+    if any(c.generator_spec is not None and not c.generator_spec.conditional for c in drawers):
+        return False
     return bool(drawers) and not (by_moments and config.distill.teacher in ("auto", MOMENTS))
 
 
