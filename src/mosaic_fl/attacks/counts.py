@@ -1,6 +1,6 @@
 """Class counts that are not true."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -55,6 +55,8 @@ def inflated(own: Contribution, factor: float) -> Contribution:
 
 def then(first: Forge, second: Forge) -> Forge:
     """One `forge` after the other."""
-    both: Callable[[Contribution, Sequence[Contribution], Scene], Contribution]
-    both = lambda own, seen, scene: second(first(own, seen, scene), seen, scene)  # noqa: E731
+
+    def both(own: Contribution, seen: Sequence[Contribution], scene: Scene) -> Contribution:
+        return second(first(own, seen, scene), seen, scene)
+
     return both

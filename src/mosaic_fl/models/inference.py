@@ -25,5 +25,10 @@ def accuracy(outputs: Tensor, labels: Tensor) -> float:
 
 def recall(outputs: Tensor, labels: Tensor, classes: int) -> list[float | None]:
     """Recall in 0..1 of each class from `outputs` (n, C) and `labels` (n,); None for a class without a label."""
-    right = (outputs.argmax(1) == labels).float()
+    return recall_of_answers(outputs.argmax(1), labels, classes)
+
+
+def recall_of_answers(answers: Tensor, labels: Tensor, classes: int) -> list[float | None]:
+    """As `recall`, of the classes (n,) that were answered."""
+    right = (answers == labels).float()
     return [float(right[labels == c].mean()) if bool((labels == c).any()) else None for c in range(classes)]

@@ -36,7 +36,7 @@ def quality(scores: Tensor, labels: Tensor) -> dict[str, float | None]:
         "auroc": _auroc(probabilities, answers),
         "balanced_accuracy": _balanced_accuracy(probabilities, answers),
         "log_loss": float(-np.log(np.maximum(true, LEAST)).mean()),
-        "ece": _calibration_error(probabilities, answers),
+        "ece": calibration_error(probabilities, answers),
     }
 
 
@@ -59,7 +59,8 @@ def _balanced_accuracy(probabilities: Array, answers: npt.NDArray[np.int64]) -> 
     return float(recall_score(answers, probabilities.argmax(1), labels=present, average="macro", zero_division=0))
 
 
-def _calibration_error(probabilities: Array, answers: npt.NDArray[np.int64]) -> float:
+def calibration_error(probabilities: Array, answers: npt.NDArray[np.int64]) -> float:
+    """The expected calibration error of probabilities (n, C) for classes (n,), n at least 1; see `quality`."""
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == answers
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
