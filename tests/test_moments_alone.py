@@ -12,13 +12,15 @@ from moments_cases import FEW, split_by_class
 from mosaic_fl.config import DistillConfig
 from mosaic_fl.data.export import save_parquet
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.image.kind import Image
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.no_model import NoModel
 from mosaic_fl.notes import Note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.feature_space import feature_space, space_teacher
-from mosaic_fl.server.transfer import UNLABELLED, transfer_set
+from mosaic_fl.server.transfer import UNLABELLED, decoded_samples, transfer_set
 from vector_cases import clouds
 
 CPU = torch.device("cpu")
@@ -70,6 +72,14 @@ def test_the_pool_has_decoded_pictures_without_labels(sent: list[Contribution]) 
     mixed = transfer_set(sent, DistillConfig(pool=50, prior="procedural", prior_pool=30), 0, CPU, space=space)
     assert mixed.counts() == {"generators": 0, "prior": 30, "decoded": 50}
     assert torch.equal(mixed.samples.only[:50], transfer.samples.only)
+
+
+def test_fewer_large_pictures_are_decoded(digits: Dataset) -> None:
+    """2²⁸ pixels: 24,000 of 8×8 as of any small size, 5,349 of 224×224, and what the user says."""
+    assert decoded_samples(DistillConfig(), digits.schema) == 24_000
+    large = Schema({"image": Image((1, 224, 224))}, digits.schema.classes)
+    assert decoded_samples(DistillConfig(), large) == 5349
+    assert decoded_samples(DistillConfig(pool=9000), large) == 9000
 
 
 def test_moments_alone_teach_a_plain_student(digits: Dataset, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from mosaic_fl.server.recipes import Recipe, with_moments_prior
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.students import global_name, is_network
 from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT
-from mosaic_fl.server.transfer import DECODED, has_prior, pool_samples
+from mosaic_fl.server.transfer import decoded_samples, has_prior, pool_samples
 
 DRAWS = 3.0  # samples that an unconditional generator draws for one sample of a class
 GRADIENT = 3.0  # passes through an encoder that a step of its inversion takes
@@ -194,7 +194,7 @@ def transfer(config: Config, schema: Schema, contributors: Sequence[Contributor]
     jobs = sampling("pool", contributors, generated, balanced=bool(settings.balanced))
     if prior:
         jobs.append(Job("pool", Unit("prior"), prior))
-    decoded = (settings.pool or DECODED) if decodes(config, schema) else 0
+    decoded = decoded_samples(settings, schema) if decodes(config, schema) else 0
     encoder = moments_encoder(config, schema)
     if decoded and encoder is not None and encoder.smooth is not None:
         passes = GRADIENT * settings.inversion * min(decoded, INVERTED)

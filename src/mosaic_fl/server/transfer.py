@@ -24,6 +24,7 @@ WEAK_POOL = 16_000
 DECODED = 24_000  # of class moments, by an encoder that can decode
 # bytes of samples and of the experts' outputs on them, which cost time, beyond which a strong pool does not grow
 LARGEST_POOL = 2**30
+LARGEST_DECODED = 2**28  # pixels of decoded pictures, which are varied all at once in float32
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ def pool_samples(config: DistillConfig, schema: Schema, clients: int, *, strong:
     return max(WEAK_POOL, min(STRONG_POOL, LARGEST_POOL // each))
 
 
+def decoded_samples(config: DistillConfig, schema: Schema) -> int:
+    """How many pictures are decoded of class moments: `config.pool`, or `DECODED`, fewer of large pictures."""
+    return config.pool or max(1, min(DECODED, LARGEST_DECODED // schema.size))
+
+
 def transfer_set(
     contributions: Sequence[Contribution],
     config: DistillConfig,
@@ -100,8 +106,8 @@ def transfer_set(
     A share `config.hybrid` of the prior images are hybrids, a share `config.cutmix` of the others hold a patch of a
     sample; with `config.plain` the samples are there unmixed as well. A mixed image has no label. Where no client has a
     generator the prior images stand alone; where there are none either, that is a UsageError. `sampler` gives the
-    contributions' sampler, where there is one. Where the encoder of `space` can decode, `config.pool` pictures join
-    them, or `DECODED`, and prior images are mixed with these as with samples.
+    contributions' sampler, where there is one. Where the encoder of `space` can decode, `decoded_samples` pictures join
+    them, and prior images are mixed with these as with samples.
     """
     schema = contributions[0].schema
     source = prior_source(config, schema)
@@ -113,7 +119,7 @@ def transfer_set(
         pool = drawing(generators, config, schema)(pool_size(contributions, config), Stream(seed, "pool"))
         parts.append(TransferSet(pool.samples, pool.labels, pool.sources))
     if space is not None and decodes:
-        wanted = config.pool or DECODED
+        wanted = decoded_samples(config, schema)
 
         def tell(ready: int) -> None:
             if monitor is not None:
