@@ -36,10 +36,12 @@ from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.bundling import as_filed, check_bundle
+from mosaic_fl.runs.detail import told_split
 from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.privacy import asked_privacy
 from mosaic_fl.runs.result import Result
+from mosaic_fl.runs.teaching import teaching
 from mosaic_fl.server.checks import check_student
 from mosaic_fl.storage.files import read_bytes, read_text, write_atomic
 from mosaic_fl.storage.journal import Journal
@@ -154,6 +156,10 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     metrics = _measure(outcome, test, list(confusions.values()), device)
     metrics |= benefit(metrics, federation.alone, confusions, list(federation.architectures))
     metrics |= encoder_figures(federation.schema, bundle)
+    metrics["detail"] = metrics.get("detail", {"classes": list(federation.schema.classes)})
+    metrics["detail"] |= teaching(outcome, test, device)
+    if outcome.distilled is not None:
+        metrics["detail"] |= told_split(outcome.distilled.contributions)
     metrics |= asked_privacy(config, len(federation.architectures)) | stated_audits(federation.audits)
     federation.close()
     conclude(_result(config, federation, outcome, metrics, watch), journal)

@@ -6,6 +6,7 @@ from typing import Any
 
 from mosaic_fl.notes import note
 from mosaic_fl.runs.result import FILE, Result, final_result
+from mosaic_fl.runs.versions import versions
 from mosaic_fl.storage.files import write_atomic
 from mosaic_fl.storage.journal import Journal
 
@@ -17,7 +18,7 @@ def conclude(result: Result, journal: Journal, *, keep_stages: bool = False) -> 
     """
     assert journal.folder is not None
     journal.write_metrics()
-    content = result.to_json()
+    content = result.to_json() | {"versions": dict(versions())}
     write_atomic(journal.folder / FILE, json.dumps(content, indent=2) + "\n")
     if not keep_stages:
         journal.clear()
