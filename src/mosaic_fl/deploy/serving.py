@@ -39,6 +39,7 @@ from mosaic_fl.runs.bundling import as_filed, check_bundle
 from mosaic_fl.runs.detail import told_split
 from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.generated import write_generated
 from mosaic_fl.runs.privacy import asked_privacy
 from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.teaching import teaching
@@ -160,6 +161,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     metrics["detail"] |= teaching(outcome, test, device)
     if outcome.distilled is not None:
         metrics["detail"] |= told_split(outcome.distilled.contributions)
+        write_generated(outcome.distilled.contributions, folder, config.run.seed)
     metrics |= asked_privacy(config, len(federation.architectures)) | stated_audits(federation.audits)
     federation.close()
     conclude(_result(config, federation, outcome, metrics, watch), journal)

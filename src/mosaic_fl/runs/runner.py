@@ -39,6 +39,7 @@ from mosaic_fl.runs.bundling import as_filed, check_bundle
 from mosaic_fl.runs.detail import split
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.generated import write_generated
 from mosaic_fl.runs.privacy import private_architecture, run_privacy
 from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.site_checks import check_sites
@@ -142,6 +143,8 @@ def run(
         scores |= attack_figures(setup.attackers, outcome.model, setup.splits.test)
         scores["detail"] |= teaching(outcome, setup.splits.test, device)
         scores["detail"] |= split({site.client: site.data.class_counts() for site in setup.sites})
+        if outcome.distilled is not None:
+            write_generated(outcome.distilled.contributions, folder, config.run.seed)
     result = simulation_result(config, setup.sites, outcome, scores, journal.clock.report())
     return conclude(result, journal, keep_stages=keep_stages)
 
