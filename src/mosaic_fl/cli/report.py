@@ -16,8 +16,8 @@ def report(
     force: Force = False,
 ) -> None:
     """Write a page about runs: who took part, what each gains, how good the model is, and what it took."""
-    from mosaic_fl.report.page.facts import read_facts
     from mosaic_fl.report.page.page import FILE, page
+    from mosaic_fl.report.page.reading import read_facts
     from mosaic_fl.storage.files import write_atomic
 
     place = out or (runs[0] / FILE if len(runs) == 1 else Path(FILE))

@@ -1,0 +1,39 @@
+"""What every drawing of a page is made of: SVG that says what it shows, whose every mark has its figure."""
+
+from collections.abc import Sequence
+from html import escape
+
+from mosaic_fl.report.page.words import shortened
+
+WIDTH = 640  # units; a page scales them
+ROW = 24
+LABEL = 176  # for names on the left
+NUMBER = 64  # for figures on the right
+
+
+def svg(width: float, height: float, about: str, parts: Sequence[str], columns: int = 1) -> str:
+    """A drawing that says what it shows; its marks stand in rows of so many `columns`, for the keyboard's arrows."""
+    size = f'viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px"'
+    return f'<svg role="group" aria-label="{escape(about)}" data-columns="{columns}" {size}>{"".join(parts)}</svg>'
+
+
+def marked(words: str, mark: str) -> str:
+    """A mark that tells `words` under the mouse, to the keyboard, and to a screen reader."""
+    return f'<g class="mark" tabindex="0" role="img" aria-label="{escape(words)}">{mark}</g>'
+
+
+def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> str:
+    """Words at a place."""
+    named = f' class="{kind}"' if kind else ""
+    return f'<text{named} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def label(place: int, name: str) -> str:
+    """The name of a row, on the left."""
+    return text(LABEL - 8, place * ROW + 16, shortened(name), "end")
+
+
+def whisker(left: float, right: float, y: float) -> str:
+    """An interval."""
+    ends = f"M{left:.1f} {y - 4:.1f}v8M{right:.1f} {y - 4:.1f}v8"
+    return f'<path class="whisker" d="M{left:.1f} {y:.1f}H{right:.1f}{ends}"/>'
