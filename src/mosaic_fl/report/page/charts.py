@@ -11,7 +11,10 @@ SPAN = WIDTH - LABEL - NUMBER
 
 @dataclass(frozen=True)
 class Score:
-    """A share in 0..1 with the ends of its 95 % interval; `own` marks a client's own model, `about` says more of it."""
+    """A share in 0..1 with the ends of its 95 % interval; `about` says more of it.
+
+    `own` marks a client's own model, or a reference; `each` are the shares of which this is the mean.
+    """
 
     name: str
     value: float
@@ -19,6 +22,7 @@ class Score:
     high: float
     own: bool = False
     about: str = ""
+    each: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ def bars(scores: Sequence[Score], about: str) -> str:
         mark += f'width="{max(1.0, SPAN * score.value):.1f}"/>'
         if score.high > score.low:
             mark += whisker(LABEL + SPAN * score.low, LABEL + SPAN * score.high, y + 12)
+        for value in score.each if len(score.each) > 1 else ():
+            mark += f'<circle class="seed" cx="{LABEL + SPAN * value:.1f}" cy="{y + 12}" r="2.5"/>'
         parts += [marked(words, mark), label(place, score.name)]
         parts.append(text(WIDTH - NUMBER + 8, y + 16, percent(score.value)))
     return svg(WIDTH, ROW * len(scores) + 20, about, parts)

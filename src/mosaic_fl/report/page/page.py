@@ -1,18 +1,21 @@
 """One HTML page about runs: it loads nothing from anywhere, and takes nothing in a result for HTML."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from mosaic_fl.report.page import charts, maps, plots, story, words
+from mosaic_fl.report.page import charts
 from mosaic_fl.report.page.charts import Score
 from mosaic_fl.report.page.facts import MOST_SITES, WATTS, Facts, rows_of
+from mosaic_fl.report.page.grid_article import grid_article
+from mosaic_fl.report.page.grid_facts import GridFacts, read_grid
 from mosaic_fl.report.page.intervals import wilson
 from mosaic_fl.report.page.reading import read_facts
+from mosaic_fl.report.page.template import PLACE, rendered
+from mosaic_fl.runs.folder import read_marker
 from mosaic_fl.storage.files import write_atomic
 
 FILE = "report.html"
@@ -41,38 +44,33 @@ class Table:
     picture: Markup
 
 
-class _Drawn:
-    """The functions of a module of drawings, whose SVG a template takes as it is: every name in it is escaped."""
-
-    def __init__(self, module: Any) -> None:
-        self._module = module
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        function = getattr(self._module, name)
-
-        def draw(*values: Any) -> Any:
-            result = function(*values)
-            return Markup(result) if isinstance(result, str) else result  # noqa: S704
-
-        return draw
-
-
 def write_page(folder: Path) -> Path:
-    """Write the page about the run in `folder` into it; returns its path. Raises UsageError where no run has ended."""
+    """Write the page about the run or the comparison in `folder` into it; returns its path.
+
+    Raises UsageError where no run has ended, or no cell of the comparison has a result.
+    """
     place = folder / FILE
-    write_atomic(place, page([read_facts(folder)]))
+    write_atomic(place, page_of([folder]))
     return place
 
 
-def page(runs: Sequence[Facts]) -> str:
-    """The page about `runs`; of several, they stand side by side first.
+def page_of(folders: Sequence[Path]) -> str:
+    """The page about the runs and comparisons in `folders`; raises UsageError as `write_page` does."""
+    compared = [folder for folder in folders if (read_marker(folder) or {}).get("command") == "compare"]
+    runs = [folder for folder in folders if folder not in compared]
+    return page([read_facts(folder) for folder in runs], [read_grid(folder) for folder in compared])
 
-    It has 3 MB at most: of many runs those that find no space have a row in the table alone.
+
+def page(runs: Sequence[Facts], grids: Sequence[GridFacts] = ()) -> str:
+    """The page about `runs` and the comparisons `grids`; several runs stand side by side first.
+
+    It has 3 MB at most: of many runs those that find no space have a row in the table alone, and of comparisons those
+    settings that find none a row at a glance.
     """
-    several = len(runs) > 1
-    articles = list[Markup]()
+    several = len(runs) + len(grids) > 1
+    articles = [grid_article(grid, place, several, LARGEST // len(grids)) for place, grid in enumerate(grids, 1)]
     shown = list[int]()
-    size = 0
+    size = sum(len(article.encode()) for article in articles)
     for place, run in enumerate(runs, 1):
         article = _article(run, place, several=several)
         size += len(article.encode())
@@ -80,28 +78,18 @@ def page(runs: Sequence[Facts]) -> str:
             break
         articles.append(article)
         shown.append(place)
-    table = Table(runs, shown, _side_by_side(runs)) if several else None
-    heading = runs[0].title if not several else f"{len(runs)} runs"
-    return whole(heading, articles, table=table)
+    table = Table(runs, shown, _side_by_side(runs)) if len(runs) > 1 else None
+    style = (PLACE / "style.css").read_text("utf-8")
+    script = (PLACE / "script.js").read_text("utf-8")
+    heading = _heading(runs, grids)
+    return rendered("page.html.j2", heading=heading, articles=articles, style=style, script=script, table=table)
 
 
-def whole(heading: str, articles: Sequence[Markup], **values: Any) -> str:
-    """A page of `articles`, which are HTML."""
-    place = files("mosaic_fl.report.page")
-    style = (place / "style.css").read_text("utf-8")
-    script = (place / "script.js").read_text("utf-8")
-    return rendered("page.html.j2", heading=heading, articles=articles, style=style, script=script, **values)
-
-
-def rendered(template: str, **values: Any) -> str:
-    """A template of this package with `values`, of which none is taken for HTML but drawings."""
-    from jinja2 import Environment, FunctionLoader
-
-    place = files("mosaic_fl.report.page")
-    loader = FunctionLoader(lambda name: (place / name).read_text("utf-8"))
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=loader)
-    tools = {"w": words, "s": story, "c": _Drawn(charts), "m": _Drawn(maps), "p": _Drawn(plots)}
-    return environment.get_template(template).render(**tools, **values)
+def _heading(runs: Sequence[Facts], grids: Sequence[GridFacts]) -> str:
+    if len(runs) + len(grids) == 1:
+        return runs[0].title if runs else f"Methods compared on {Path(grids[0].data).name}"
+    counts = [(len(runs), "run"), (len(grids), "comparison")]
+    return " and ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in counts if count)
 
 
 def _article(run: Facts, place: int, *, several: bool) -> Markup:
