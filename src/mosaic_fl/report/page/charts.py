@@ -102,7 +102,7 @@ def pairs(rows: Sequence[Pair], about: str) -> str:
         mark += f'<circle class="ring" cx="{left:.1f}" cy="{y}" r="6"/>'
         mark += f'<circle class="shared" cx="{right:.1f}" cy="{y}" r="4"/>'
         parts += [label(place, row.name), marked(f"{words}, of {row.samples:,} samples", mark)]
-        parts.append(text(WIDTH - NUMBER + 8, y + 4, points(change)))
+        parts.append(text(WIDTH - NUMBER + 13, y + 4, points(change)))
     return svg(WIDTH, ROW * len(rows) + 20, about, parts)
 
 

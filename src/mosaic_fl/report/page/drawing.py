@@ -5,15 +5,21 @@ from html import escape
 
 from mosaic_fl.report.page.words import shortened
 
-WIDTH = 640  # units; a page scales them
+WIDTH = 480  # units: narrow, so that letters are still legible where a phone makes it smaller
+SCALE = 1.2  # pixels of a unit, at most
 ROW = 24
-LABEL = 176  # for names on the left
-NUMBER = 64  # for figures on the right
+LABEL = 146  # for names on the left
+NUMBER = 58  # for figures on the right
+LONGEST = 21  # letters of a name on the left
 
 
-def svg(width: float, height: float, about: str, parts: Sequence[str], columns: int = 1) -> str:
-    """A drawing that says what it shows; its marks stand in rows of so many `columns`, for the keyboard's arrows."""
-    size = f'viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px"'
+def svg(width: float, height: float, about: str, parts: Sequence[str], columns: int = 1, least: float = 0.0) -> str:
+    """A drawing that says what it shows; its marks stand in rows of so many `columns`, for the keyboard's arrows.
+
+    It is never narrower than `least` pixels: a narrow page scrolls it.
+    """
+    style = f"max-width:{SCALE * width:.0f}px" + (f";min-width:{least:.0f}px" if least else "")
+    size = f'viewBox="0 0 {width:.0f} {height:.0f}" style="{style}"'
     return f'<svg role="group" aria-label="{escape(about)}" data-columns="{columns}" {size}>{"".join(parts)}</svg>'
 
 
@@ -30,7 +36,7 @@ def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") 
 
 def label(place: int, name: str) -> str:
     """The name of a row, on the left."""
-    return text(LABEL - 8, place * ROW + 16, shortened(name), "end")
+    return text(LABEL - 8, place * ROW + 16, shortened(name, LONGEST), "end")
 
 
 def whisker(left: float, right: float, y: float) -> str:

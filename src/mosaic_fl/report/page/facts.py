@@ -16,18 +16,18 @@ MOST_SITES = 40  # in a drawing or a table
 MOST_CLASSES = 40  # columns of a heat map
 WORST = 6  # rows of a list of confusions or weak classes
 MODELS = {
-    "centralised_accuracy": "same model on pooled data",
+    "centralised_accuracy": "model of pooled data",
     "accuracy": "shared model",
     "teacher_accuracy": "teacher",
-    "class_weighted_accuracy": "class-weighted ensemble",
-    "ensemble_accuracy": "mean-logit ensemble",
+    "class_weighted_accuracy": "class-weighted mean",
+    "ensemble_accuracy": "mean of logits",
 }
 AREAS = {
-    "centralised": "same model on pooled data",
+    "centralised": "model of pooled data",
     "served": "shared model",
     "teacher": "teacher",
-    "class_weighted": "class-weighted ensemble",
-    "ensemble": "mean-logit ensemble",
+    "class_weighted": "class-weighted mean",
+    "ensemble": "mean of logits",
 }
 Named = list[tuple[str, list[float | None]]]
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from mosaic_fl.report.page.drawing import LABEL, ROW, WIDTH, marked, svg, text
+from mosaic_fl.report.page.drawing import LABEL, LONGEST, ROW, WIDTH, marked, svg, text
 from mosaic_fl.report.page.words import percent, points, shortened
 
 LETTER = 6.4  # width of a letter of a column's name
-LEGIBLE = 24  # units of a cell that has space for its figure
+LEGIBLE = 23  # units of a cell that has space for its figure
+FEW = 14  # columns that are legible on a phone
 NAME = 14  # letters of a column's name
 # Where white letters on a cell are as legible as black ones, in both schemes: a contrast of 4.5 (style.css).
 STRONG = 0.755
@@ -29,7 +30,7 @@ Rows = Sequence[tuple[str, Sequence[Cell]]]
 
 def heat_map(rows: Rows, columns: Sequence[str], about: str) -> str:
     """The cells under the names of their columns."""
-    width = max(10.0, min(44.0, (WIDTH - LABEL) / max(1, len(columns))))
+    width = max(10.0, min(40.0, (WIDTH - LABEL) / max(1, len(columns))))
     height = min(width, ROW + 4.0)
     head = 12 + LETTER * max((len(shortened(name, NAME)) for name in columns), default=0)
     flat = all(LETTER * len(shortened(name, NAME)) < width - 4 for name in columns)
@@ -43,10 +44,11 @@ def heat_map(rows: Rows, columns: Sequence[str], about: str) -> str:
         parts.append(f'<text {at} y="{head - 6:.1f}"{turned}>{words}</text>')
     for line, (name, cells) in enumerate(rows):
         y = head + line * height
-        parts.append(text(LABEL - 8, y + height / 2 + 4, shortened(name), "end"))
+        parts.append(text(LABEL - 8, y + height / 2 + 4, shortened(name, LONGEST), "end"))
         parts += [_drawn(cell, LABEL + place * width, y, width, height) for place, cell in enumerate(cells)]
     size = (LABEL + width * len(columns), head + height * len(rows) + 2)
-    return svg(*size, about, parts, len(columns))
+    least = 0.8 * size[0] if len(columns) > FEW else 0.0
+    return svg(*size, about, parts, len(columns), least)
 
 
 def _drawn(cell: Cell, x: float, y: float, width: float, height: float) -> str:

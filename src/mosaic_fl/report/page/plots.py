@@ -48,7 +48,7 @@ def costs(methods: Sequence[tuple[str, float, float]], about: str) -> str:
     sizes = [log10(max(size, LEAST_MB)) for _, size, _ in methods]
     low = int(min(sizes) // 1)
     high = max(int(-(-max(sizes) // 1)), low + 1)
-    wide = 560
+    wide = 400
     frame = f'<rect class="frame" x="{EDGE}" y="{EDGE}" width="{wide}" height="{SQUARE}"/>'
     parts = [
         frame,
