@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -102,6 +103,7 @@ def test_reasons_are_on_the_page() -> None:
     shown = page([facts(choice={"trust": {"clients": [row]}}, left_out=[{"client": 1, "reason": "no answer"}])])
     assert "client 0 is quarantined: its model contradicts all others" in shown
     assert "client 1, reason no answer" in shown
+    assert "&lt;script&gt;" in page([replace(facts(), notes=[EVIL])])
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ OURS = (
     "quarantine",
     "result.json",
     "report.html",
+    "notes.json",
     "table.md",
     "table.csv",
     "table.json",

@@ -37,7 +37,7 @@ class Facts:
     """One run: the `folder`'s name, the content of `result.json`, its configuration, pictures and hashes.
 
     `pictures` are data URIs by what they show, `generated` the content of `pictures/generated.json`, `sources` the
-    contribution files of a distillation by client, each with its hash; `command` wrote it all.
+    contribution files of a distillation by client, each with its hash; `command` wrote it all, and told the `notes`.
     """
 
     folder: str
@@ -48,6 +48,7 @@ class Facts:
     generated: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     command: str = "run"
+    notes: Sequence[str] = ()
 
     @property
     def title(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mosaic_fl.errors import UsageError
 from mosaic_fl.report.page.facts import Facts
+from mosaic_fl.runs.ending import NOTES
 from mosaic_fl.runs.folder import read_marker
 from mosaic_fl.runs.generated import FILE as GENERATED
 from mosaic_fl.runs.result import read_result
@@ -19,6 +20,7 @@ from mosaic_fl.storage.files import read_if_there
 
 PICTURES = {"samples.png": "What the generators draw"}
 MOST_PICTURE = 2**19  # bytes of a picture that is shown
+MOST_NOTES = 100
 MODEL = "global_model.safetensors"
 
 
@@ -39,6 +41,7 @@ def read_facts(folder: Path) -> Facts:
         generated,
         _sources(folder),
         str(marker.get("command", "run")),
+        _notes(folder),
     )
 
 
@@ -62,6 +65,15 @@ def _sources(folder: Path) -> dict[int, tuple[str, str]]:
         return {k: (one.path.name, one.digest) for k, one in read_sources(folder).contributions.items()}
     except UsageError:
         return {}
+
+
+def _notes(folder: Path) -> list[str]:
+    """What the command noted; empty where the run is of an earlier version."""
+    try:
+        notes = json.loads(read_if_there(folder / NOTES) or b"[]")
+    except (ValueError, RecursionError):
+        return []
+    return [str(note) for note in notes][:MOST_NOTES] if isinstance(notes, list) else []
 
 
 def _generated(folder: Path) -> dict[str, Any]:
