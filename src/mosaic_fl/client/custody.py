@@ -81,6 +81,11 @@ class Custody:
         return self.limits is None or self.limits.figures
 
     @property
+    def least(self) -> int:
+        """Least samples behind a figure that leaves."""
+        return (self.limits or SiteLimits()).min_cluster
+
+    @property
     def demand(self) -> str:
         """What the site asks of every contribution's audit; empty without a gate. What was made for another is old."""
         limits = self.limits
@@ -158,6 +163,15 @@ class Custody:
         self.check_gate(STATISTICS)
         if least < limits.min_cluster:
             raise RefusalError(f"--least-rows {least} is below limits.min_cluster = {limits.min_cluster}")
+
+    def check_scores(self, site: Site, config: Config, device: torch.device, least: int) -> None:
+        """Raise RefusalError for scores of models on the site's data, each of `least` samples, that limits forbid."""
+        self.check(site, config, device, JUDGEMENT)
+        self.foresee(site, JUDGEMENT, None)
+        if not self.figures:
+            raise RefusalError("limits.figures = false, and scores are figures of validation")
+        if self.limits is not None and least < self.limits.min_cluster:
+            raise RefusalError(f"--least {least} is below limits.min_cluster = {self.limits.min_cluster}")
 
     def check_sums(self) -> None:
         """Raise RefusalError for sums over bins and nodes, of which some are of single rows."""
