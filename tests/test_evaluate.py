@@ -91,10 +91,11 @@ def test_limits_of_the_site_decide_and_its_log_has_what_left(place: Path) -> Non
     Path("limits.toml").write_text(LIMITS)
     words = ["evaluate", "global", "--client", "0", "--data", "new.csv", "--out", "x.scores", "--limits", "limits.toml"]
     mosaic(*words, cwd=place)
-    (line,) = [
+    read, line = [
         json.loads(line)
         for line in mosaic("audit-log", "show", "new.csv.site-log.jsonl", "--json", cwd=place).splitlines()
     ]
+    assert (read["event"], read["samples"]) == ("read", 169)
     assert (line["kind"], line["fields"]) == ("judgement", ["scores"])
     assert line["content"] == hashlib.sha256(Path("x.scores").read_bytes()).hexdigest()
 

@@ -1,8 +1,10 @@
 """`mosaic evaluate`: score models at a site on its own data; `mosaic collect`: the scores of all sites as one table."""
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +19,11 @@ from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import RefusalError, UsageError
 from mosaic_fl.storage.files import require_file
+
+if TYPE_CHECKING:
+    from mosaic_fl.client.contribute import Site
+    from mosaic_fl.client.custody import Custody
+    from mosaic_fl.exchange.site_scores import SiteScores
 
 
 @reads_images()
@@ -53,23 +60,25 @@ def evaluate(
         if not path.is_dir():
             require_file(path)
     existing(data)
-    seal = seal_of(encrypt_for, sign, run_id)
     if out is not None:
         require_free(out, force, data, *models)
-    elif idle := [o for o, value in (("--sign", sign), ("--encrypt-for", encrypt_for), ("--log", log)) if value]:
-        raise UsageError(f"{idle[0]} is for the file of --out: give that, too")
+    else:
+        of_file = {"--sign": sign, "--encrypt-for": encrypt_for, "--log": log, "--limits": limits}
+        if idle := next((option for option, value in of_file.items() if value), None):
+            raise UsageError(f"{idle} is for the file of --out: give that, too")
+    if run_id is not None and sign is None:
+        raise UsageError("--run-id is for --sign FILE: give that, too")
+    seal = seal_of(encrypt_for, sign, run_id)
     private_key = key_in(key)
     trust_models(trusted)
     from mosaic_fl.client.contribute import Site
-    from mosaic_fl.client.custody import JUDGEMENT, Custody
+    from mosaic_fl.client.custody import Custody
     from mosaic_fl.client.evaluation import held_back as kept
     from mosaic_fl.client.evaluation import own_in, read_candidates, read_samples, tell_trained
     from mosaic_fl.client.scoring import gain_line, score
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.numerics.devices import find_device
-    from mosaic_fl.report.cross_site import recall_table, score_table, withheld_line
     from mosaic_fl.report.heartbeat import waiting
-    from mosaic_fl.storage.files import write_atomic
 
     candidates = read_candidates(models, private_key)
     own = own_in(candidates)
@@ -84,11 +93,9 @@ def evaluate(
         samples = read_samples(data, candidates, config, place)
     site = Site(number or 0, samples, own.architecture if own is not None else "")
     wish = (custody or Custody()).least if least is None else least
-    try:
-        if custody is not None:
+    if custody is not None:
+        with _refusals_of(limits):
             custody.check_scores(site, config, place, wish)
-    except RefusalError as error:
-        raise with_file(error, limits) from error
     if held_back:
         samples = kept(samples, site.client, own, config)
     else:
@@ -97,22 +104,42 @@ def evaluate(
         scores = score(site.client, samples, [one.judged() for one in candidates], wish, place)
     content = seal.close(scores.to_bytes(), site.client)
     if custody is not None and out is not None:
-        try:
-            custody.release(site, JUDGEMENT, content, None, fields=["scores"])
-        except RefusalError as error:
-            raise with_file(error, limits) from error
-        write_atomic(out, content)
-    told = scores.to_json()
-    classes = samples.schema.classes
+        with _refusals_of(limits):
+            _send(content, out, custody, site)
     gain = gain_line(scores)
-    results({"file": out, "classes": classes, "scores": told, "gain": gain or None})
-    console = Console(file=sys.stdout)
-    console.print(score_table(told["models"], scores.samples))
-    console.print(recall_table(told["models"], classes))
-    lines = (withheld_line(told["models"], classes, scores.least), gain)
-    print(*(line for line in lines if line), sep="\n")
+    results({"file": out, "classes": samples.schema.classes, "scores": scores.to_json(), "gain": gain or None})
+    _print(scores, samples.schema.classes, gain)
     if out is not None:
         print(f"{out}: {len(content):,} bytes · scores of client {site.client}, no sample{seal.words}")
+
+
+@contextmanager
+def _refusals_of(limits: Path | None) -> Iterator[None]:
+    """A refusal within the block names the file of limits."""
+    try:
+        yield
+    except RefusalError as error:
+        raise with_file(error, limits) from error
+
+
+def _send(content: bytes, out: Path, custody: "Custody", site: "Site") -> None:
+    """Write the file, when the log has its line; raises RefusalError where a budget does not allow it."""
+    from mosaic_fl.client.custody import JUDGEMENT
+    from mosaic_fl.storage.files import write_atomic
+
+    custody.release(site, JUDGEMENT, content, None, fields=["scores"])
+    write_atomic(out, content)
+
+
+def _print(scores: "SiteScores", classes: Sequence[str], gain: str) -> None:
+    from mosaic_fl.report.cross_site import recall_table, score_table, withheld_line
+
+    models = scores.to_json()["models"]
+    console = Console(file=sys.stdout)
+    console.print(score_table(models, scores.samples))
+    console.print(recall_table(models, classes))
+    lines = (withheld_line(models, classes, scores.least), gain)
+    print(*(line for line in lines if line), sep="\n")
 
 
 def collect(

@@ -165,13 +165,17 @@ class Custody:
             raise RefusalError(f"--least-rows {least} is below limits.min_cluster = {limits.min_cluster}")
 
     def check_scores(self, site: Site, config: Config, device: torch.device, least: int) -> None:
-        """Raise RefusalError for scores of models on the site's data, each of `least` samples, that limits forbid."""
+        """Log that the data are read for scores of models, each of `least` samples.
+
+        Raises RefusalError where limits forbid them.
+        """
         self.check(site, config, device, JUDGEMENT)
         self.foresee(site, JUDGEMENT, None)
         if not self.figures:
             raise RefusalError("limits.figures = false, and scores are figures of validation")
         if self.limits is not None and least < self.limits.min_cluster:
             raise RefusalError(f"--least {least} is below limits.min_cluster = {self.limits.min_cluster}")
+        self.read(site)
 
     def check_sums(self) -> None:
         """Raise RefusalError for sums over bins and nodes, of which some are of single rows."""
