@@ -102,8 +102,8 @@ CONTENTS = (
         "class moments in the space of a public encoder, where moments.encoder names one",
         Purpose.SETTING,
         "the teachers moments and product",
-        "counts, means and one scatter of vectors, ten of a class and more, with generator.components of several groups "
-        "of ten a class: of few, whether a sample was among them",
+        "counts, means and one scatter of vectors, ten of a class and more, with generator.components of groups of ten "
+        "within a class: of few, whether a sample was among them",
     ),
     Content(
         "audit",
