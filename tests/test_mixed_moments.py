@@ -11,8 +11,12 @@ from torch import Tensor
 import mosaic_fl
 from hostile_states import changed
 from moments_cases import FEW, split_by_class
+from mosaic_fl.client.contribute import Site
+from mosaic_fl.client.custody import CONTRIBUTION, Custody
+from mosaic_fl.config import Config
+from mosaic_fl.config.site_limits import SiteLimits
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import RefusalError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.generators.base import join
 from mosaic_fl.generators.moments import MixedMoments
@@ -167,6 +171,18 @@ def test_with_epsilon_components_are_refused() -> None:
     wrong = {**SEVERAL, "privacy.epsilon": 1.0}
     with pytest.raises(UsageError, match=r"chosen from data without noise: set generator\.components = 1, not 4"):
         told(ring(), settings=wrong)
+
+
+def test_a_site_limits_them_as_it_limits_prototypes() -> None:
+    site = Site(0, ring(), "discriminant")
+    for components, most, refused in ((4, 3, True), (4, 4, False), (1, 0, False)):
+        config = Config().with_values({**SEVERAL, "generator.components": components})
+        custody = Custody(SiteLimits(prototypes=most))
+        if refused:
+            with pytest.raises(RefusalError, match=r"generator\.components = 4 is above limits\.prototypes = 3"):
+                custody.check(site, config, torch.device("cpu"), CONTRIBUTION)
+        else:
+            custody.check(site, config, torch.device("cpu"), CONTRIBUTION)
 
 
 def test_beside_pictures_components_are_told_and_a_region_tells_them_together(digits: Dataset) -> None:
