@@ -73,8 +73,8 @@ def evaluate(
     trust_models(trusted)
     from mosaic_fl.client.contribute import Site
     from mosaic_fl.client.custody import Custody
+    from mosaic_fl.client.evaluation import admit, own_in, read_candidates, read_samples, tell_trained
     from mosaic_fl.client.evaluation import held_back as kept
-    from mosaic_fl.client.evaluation import own_in, read_candidates, read_samples, tell_trained
     from mosaic_fl.client.scoring import gain_line, score
     from mosaic_fl.engines.workers import one_thread
     from mosaic_fl.numerics.devices import find_device
@@ -95,7 +95,7 @@ def evaluate(
     wish = (custody or Custody()).least if least is None else least
     if custody is not None:
         with _refusals_of(limits):
-            custody.check_scores(site, config, place, wish)
+            admit(custody, site, config, place, wish)
     if held_back:
         samples = kept(samples, site.client, own, config)
     else:

@@ -125,6 +125,7 @@ class Custody:
                 raise RefusalError(f"moments.encoder = {config.moments.encoder}, and limits.moments = false")
             if config.moments.encoder:
                 self._check_behind(limits, f"moments.encoder = {config.moments.encoder}", LEAST)
+                self._check_components(limits, config.generator.components)
 
     def foresee(self, site: Holder, kind: str, statement: Statement | None) -> None:
         """Raise RefusalError, before any work, where the budgets do not allow that something new leaves."""
@@ -163,19 +164,6 @@ class Custody:
         self.check_gate(STATISTICS)
         if least < limits.min_cluster:
             raise RefusalError(f"--least-rows {least} is below limits.min_cluster = {limits.min_cluster}")
-
-    def check_scores(self, site: Site, config: Config, device: torch.device, least: int) -> None:
-        """Log that the data are read for scores of models, each of `least` samples.
-
-        Raises RefusalError where limits forbid them.
-        """
-        self.check(site, config, device, JUDGEMENT)
-        self.foresee(site, JUDGEMENT, None)
-        if not self.figures:
-            raise RefusalError("limits.figures = false, and scores are figures of validation")
-        if self.limits is not None and least < self.limits.min_cluster:
-            raise RefusalError(f"--least {least} is below limits.min_cluster = {self.limits.min_cluster}")
-        self.read(site)
 
     def check_sums(self) -> None:
         """Raise RefusalError for sums over bins and nodes, of which some are of single rows."""
@@ -287,6 +275,13 @@ class Custody:
                 raise RefusalError(f"generator {family} is not of limits.generator ({allowed})")
             if not config.privacy.epsilon:  # noise hides how many samples are behind a number
                 self._check_behind(limits, f"generator {family}", BEHIND.get(family))
+            if family == "moments":
+                self._check_components(limits, wish.components)
+
+    def _check_components(self, limits: SiteLimits, wish: int) -> None:
+        """A component's mean is as a prototype: the mean of a group of samples of a class."""
+        if wish > max(limits.prototypes, 1):
+            raise RefusalError(f"generator.components = {wish} is above limits.prototypes = {limits.prototypes}")
 
     def _check_behind(self, limits: SiteLimits, what: str, least: int | None) -> None:
         if least is not None and least < limits.min_cluster:

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 
 from mosaic_fl.client.contribute import Site, split
+from mosaic_fl.client.custody import JUDGEMENT, Custody
 from mosaic_fl.client.scoring import Judged
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.encoders.reading import load_as
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import RefusalError, UsageError
 from mosaic_fl.exchange.contribution import KIND as CONTRIBUTION
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.encoded import encoded
@@ -87,6 +88,20 @@ def read_samples(path: Path, candidates: Sequence[Candidate], config: Config, de
         behind = encoded(first.model, config.data.encoder)
     encoder = None if behind is None else behind.encoder
     return load_as(path, first.schema, config.data, str(first.path), device, encoder)
+
+
+def admit(custody: Custody, site: Site, config: Config, device: torch.device, least: int) -> None:
+    """Log that the data are read for scores that may leave, each of `least` samples.
+
+    Raises RefusalError for what the site's limits forbid, or a spent budget.
+    """
+    custody.check(site, config, device, JUDGEMENT)
+    custody.foresee(site, JUDGEMENT, None)
+    if not custody.figures:
+        raise RefusalError("limits.figures = false, and scores are figures of validation")
+    if custody.limits is not None and least < custody.limits.min_cluster:
+        raise RefusalError(f"--least {least} is below limits.min_cluster = {custody.limits.min_cluster}")
+    custody.read(site)
 
 
 def held_back(data: Dataset, client: int, own: Contribution | None, config: Config) -> Dataset:
