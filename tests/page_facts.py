@@ -34,7 +34,16 @@ def crowd(clients: int, classes: int) -> Facts:
             "clients": [{"client": k, "accuracy": 0.8, "mends": 120, "spoils": 20} for k in range(clients)],
         },
     }  # fmt: skip
+    recalls = [{"classes": [c], "samples": 9, "recall": 0.5} for c in range(classes - 1)]
+    recalls.append({"classes": [classes - 1], "samples": 9, "recall": 0.25})
+    model = {"digest": "", "accuracy": 0.5, "low": 0.4, "high": 0.6, "recall": recalls, "ece": 0.1, "auroc": None}
+    models = [
+        {**model, "model": "global", "gain": {"points": 3.0, "low": -1.0, "high": 7.0}},
+        {**model, "model": "own", "gain": None, "recall": [{**group, "recall": 0.75} for group in recalls]},
+    ]
+    sites = [{"client": k, "samples": 9 * classes, "least": 5, "why": None, "models": models} for k in range(clients)]
     values = {
+        "cross_site": {"classes": names, "sites": sites},
         "models": ["cnn:4"] * clients,
         "samples": [100] * clients,
         "accuracy": 0.9,

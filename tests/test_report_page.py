@@ -11,8 +11,8 @@ import torch
 
 from command import QUICK, fails, mosaic
 from mosaic_fl.errors import UsageError
+from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.page.charts import Change, Pair, Score, areas, bars, differences, pairs
-from mosaic_fl.report.page.intervals import wilson
 from mosaic_fl.report.page.maps import counts, gains, heat_map, shares
 from mosaic_fl.report.page.page import page
 from mosaic_fl.report.page.plots import costs
@@ -76,11 +76,30 @@ def test_colours_by_hand() -> None:
 
 
 def test_contributed_by_hand() -> None:
-    """Of 1,000 answers client 0 mends 120 and spoils 20: 10 points, and 1.96 · √(140 − 10) / 1000 = 2.2 around them."""
+    """Of 1,000 answers client 0 mends 120 and spoils 20: 10 points.
+
+    With half a sample more of each kind the mean is 100 / 1002, and 1.96 · √((141 / 1002 − 0.00996) / 1002) around it.
+    """
     change = crowd(2, 2).without[0]
     assert change.value == pytest.approx(10.0)
-    assert change.low == pytest.approx(10 - 2.235, abs=0.01)
-    assert change.high == pytest.approx(10 + 2.235, abs=0.01)
+    assert change.low == pytest.approx(9.980 - 2.239, abs=0.01)
+    assert change.high == pytest.approx(9.980 + 2.239, abs=0.01)
+
+
+def test_each_sites_own_data() -> None:
+    """A class of its own has 50 or 25 % by the shared model and 75 % by the site's; groups are of no one class."""
+    run = crowd(2, 3)
+    assert run.home_gains[0] == Change("client 0", 3.0, -1.0, 7.0, ", of 27 samples")
+    assert run.home_by_class[1] == ("client 1", [-25.0, -25.0, -50.0])
+    group = [{"classes": [0, 2], "samples": 9, "recall": 0.5}, {"classes": [1], "samples": 9, "recall": 0.5}]
+    model = {"model": "global", "digest": "", "accuracy": 0.5, "low": 0.4, "high": 0.6, "recall": group}
+    models = [{**model, "gain": {"points": 0.0, "low": -1.0, "high": 1.0}}, {**model, "model": "own", "gain": None}]
+    silent = {"client": 1, "samples": None, "least": None, "why": "it did not answer", "models": []}
+    table = {"sites": [{"client": 0, "samples": 18, "least": 5, "why": None, "models": models}, silent]}
+    one = facts(cross_site=table, detail={"classes": ["a", "b", "c"]})
+    assert one.home_by_class == [("client 0", [None, 0.0, None])]
+    assert "client 1 on its own data: it did not answer" in page([one])
+    assert "50.0 %" in page([one])
 
 
 def test_what_was_not_measured_is_left_out_and_nothing_is_taken_for_html() -> None:
@@ -125,7 +144,12 @@ def test_a_run_ends_in_its_page(folder: Path) -> None:
     assert written.count("<img") == len(result["models"])  # samples of each generator
     assert sum(map(sum, result["detail"]["split"]["counts"])) == sum(result["samples"])
     assert len(result["detail"]["without"]["clients"]) == 5
-    for heading in ("Who holds what", "By class", "Whom the teacher listens to", "What the generators draw"):
+    for heading in (
+        "Who holds what",
+        "By class, on the test set",
+        "Whom the teacher listens to",
+        "What the generators draw",
+    ):
         assert heading in written
 
 

@@ -12,8 +12,8 @@ from mosaic_fl.comparison.cells import CellResult
 from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting
 from mosaic_fl.comparison.table import blocks, to_json
 from mosaic_fl.config.toml import to_toml
+from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.page.grid_facts import read_grid
-from mosaic_fl.report.page.intervals import wilson
 from mosaic_fl.report.page.page import page, page_of
 from page_facts import EVIL, crowd
 

@@ -36,6 +36,7 @@ from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.bundling import as_filed, check_bundle
+from mosaic_fl.runs.cross_site import deployed
 from mosaic_fl.runs.detail import told_split
 from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
@@ -156,6 +157,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
         confusions = federation.deliver(outcome.model)  # sites have the encoder
     metrics = _measure(outcome, test, list(confusions.values()), device)
     metrics |= benefit(metrics, federation.alone, confusions, list(federation.architectures))
+    metrics |= deployed(federation.scores, confusions, len(federation.architectures), federation.schema.classes)
     metrics |= encoder_figures(federation.schema, bundle)
     metrics["detail"] = metrics.get("detail", {"classes": list(federation.schema.classes)})
     metrics["detail"] |= teaching(outcome, test, device)

@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from mosaic_fl.exchange.audited import Audited
+from mosaic_fl.numerics.intervals import paired_difference, wilson
 from mosaic_fl.report.page.charts import Change, Pair, Score
-from mosaic_fl.report.page.intervals import Z, wilson
+from mosaic_fl.report.page.home import Home, homes
 
 WATTS = 15.0  # assumed of a busy core and its memory, for an estimate of energy
 MOST_SITES = 40  # in a drawing or a table
@@ -123,6 +123,23 @@ class Facts:
         rows = zip(self.names, self.result.get("own_data") or [], strict=False)
         both = ((n, row) for n, row in rows if row["alone"] is not None and row["together"] is not None)
         return [Pair(name, row["alone"], row["together"], row["samples"]) for name, row in both][:MOST_SITES]
+
+    @property
+    def homes(self) -> list[Home]:
+        """Each site's own held-back data and what models do there; empty where nobody told."""
+        return homes(self.result)[:MOST_SITES]
+
+    @property
+    def home_gains(self) -> list[Change]:
+        """What each site gains on its own data, with intervals; empty where no site has both figures."""
+        gains = [home.gain for home in self.homes]
+        return gains if any(gain.value is not None for gain in gains) else []
+
+    @property
+    def home_by_class(self) -> Named:
+        """What each site gains on its own data by class, of classes with enough samples."""
+        rows = [(home.name, home.gains(len(self.classes))) for home in self.homes]
+        return [row for row in rows if any(value is not None for value in row[1])]
 
     @property
     def recalls(self) -> Named:
@@ -239,15 +256,12 @@ def site(client: int) -> str:
 
 
 def _contributed(row: Mapping[str, Any], accuracy: float, samples: int) -> Change:
-    """Accuracy with all minus that without one, and its interval: (mends − spoils) / n, a difference of pairs."""
+    """Accuracy with all minus that without one, and the interval of this difference of shares of the same samples."""
     if row["accuracy"] is None:
         return Change(site(row["client"]), None)
-    mends = row["mends"]
-    spoils = row["spoils"]
-    reach = Z * sqrt(max(mends + spoils - (mends - spoils) ** 2 / samples, 0.0)) / samples
-    value = 100 * (accuracy - row["accuracy"])
-    about = f": {mends:,} answers mended, {spoils:,} spoilt"
-    return Change(site(row["client"]), value, value - 100 * reach, value + 100 * reach, about)
+    low, high = paired_difference(row["mends"], row["spoils"], samples)
+    about = f": {row['mends']:,} answers mended, {row['spoils']:,} spoilt"
+    return Change(site(row["client"]), 100 * (accuracy - row["accuracy"]), 100 * low, 100 * high, about)
 
 
 def rows_of(run: Facts) -> Sequence[Mapping[str, Any]]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.figures import NONE, spread
 from mosaic_fl.report.page.facts import MOST_CLASSES, WATTS
 from mosaic_fl.report.page.grid_facts import GridFacts
-from mosaic_fl.report.page.intervals import wilson
 from mosaic_fl.report.page.template import rendered
 from mosaic_fl.report.page.words import percent
 

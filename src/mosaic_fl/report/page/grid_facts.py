@@ -12,8 +12,8 @@ from mosaic_fl.comparison.reading import TABLE, read_comparison
 from mosaic_fl.config import Config
 from mosaic_fl.config.toml import from_toml
 from mosaic_fl.errors import UsageError
+from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.page.charts import Score
-from mosaic_fl.report.page.intervals import wilson
 from mosaic_fl.runs.folder import read_marker
 from mosaic_fl.storage.files import read_bytes, read_if_there
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.page import charts
 from mosaic_fl.report.page.charts import Score
 from mosaic_fl.report.page.facts import MOST_SITES, WATTS, Facts, rows_of
 from mosaic_fl.report.page.grid_article import grid_article
 from mosaic_fl.report.page.grid_facts import GridFacts, read_grid
-from mosaic_fl.report.page.intervals import wilson
 from mosaic_fl.report.page.reading import read_facts
 from mosaic_fl.report.page.template import PLACE, rendered
 from mosaic_fl.runs.folder import read_marker
@@ -113,7 +113,7 @@ def _has(run: Facts, part: str) -> bool:
     """Whether the page has this part; the template asks the same."""
     needs = {
         "models": run.scores,
-        "gain": run.gains or run.at_home,
+        "gain": run.gains or run.at_home or run.home_gains,
         "classes": run.recalls,
         "sure": run.detail["calibration"],
         "teacher": run.listening or run.without,

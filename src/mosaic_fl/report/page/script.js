@@ -6,15 +6,17 @@ const place = (mark) => {
   tip.style.left = `${left}px`;
   tip.style.top = `${box.top - own.height - 8 > 0 ? box.top - own.height - 8 : box.bottom + 8}px`;
 };
-const tell = (event) => {
-  const mark = event.target.closest(".mark");
+let current = null;
+const show = (mark) => {
+  current = mark;
   tip.textContent = mark ? mark.getAttribute("aria-label") : "";
   if (mark) place(mark);
 };
-const hush = () => { tip.textContent = ""; };
+const tell = (event) => show(event.target.closest(".mark"));
+const hush = () => show(null);
 for (const name of ["mouseover", "focusin"]) document.addEventListener(name, tell);
 document.addEventListener("focusout", hush);
-addEventListener("scroll", hush, true);
+addEventListener("scroll", () => { if (current) place(current); }, true);  // focus scrolls, too
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") hush();
   const mark = event.target.closest(".mark");

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from statistics import fmean
 
+from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.page.facts import MOST_CLASSES, Facts
-from mosaic_fl.report.page.intervals import wilson
 from mosaic_fl.report.page.words import percent
 
 MOST_LINES = 1500  # of `result.json`, which is shown at the end
@@ -77,8 +77,11 @@ def _absent(run: Facts) -> Iterator[tuple[str, str]]:
     untested = "no labelled test set"
     if not run.tested:
         yield "accuracy, calibration and confusions", untested
-    if not run.at_home:
+    if not (run.at_home or run.home_gains):
         yield "each site on its own data", "no site told figures of its own model and of the shared one"
+    for home in run.homes:
+        if home.why:
+            yield f"{home.name} on its own data", home.why
     if run.tested and not run.scores[1:]:
         yield "what each site could do alone", "this method asks no client's own model"
     if not run.aurocs:
