@@ -128,7 +128,8 @@ def test_reasons_are_on_the_page() -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("page") / "run"
-    mosaic("run", "--data", "digits", "--workers", "1", *QUICK, "--out", out, cwd=out.parent)
+    idle = ("--aggregate", "median")  # which a run without rounds notes
+    mosaic("run", "--data", "digits", "--workers", "1", *idle, *QUICK, "--out", out, cwd=out.parent)
     return out
 
 
@@ -137,6 +138,8 @@ def test_a_run_ends_in_its_page(folder: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     assert sum(map(sum, result["detail"]["confusion"])) == result["detail"]["samples"] == 355
     assert f"{100 * result['accuracy']:.1f} %" in written
+    assert "Mosaic has no use for rounds.aggregate = median" in written
+    assert result["versions"]["torch"] in written
     assert len(written) < 3e6
     assert not re.search(r"(src|href)=.?(https?:|//)", written)  # nothing is loaded
     for part in re.findall(r"<svg.*?</svg>", written, re.DOTALL):

@@ -184,11 +184,10 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
         console.print(table)
     for line in encoder_lines(encoder_figures(plan.schema)):
         print(line)
-    page = ""
+    names = ["table.md", "table.csv", "table.json", "cells/", *(["pictures/compare.png"] if picture else [])]
     if any(result.accuracy is not None for result in results.values()):
-        write_page(out)
-        page = "report.html, "
-    print(f"Results: {out}/{page}table.md, table.csv, table.json, cells/{', pictures/compare.png' if picture else ''}")
+        names.append(write_page(out).name)
+    print(f"Results: {out}/{', '.join(names)}")
     failures = {cell: result for cell, result in results.items() if result.status == "failed"}
     if failures:
         cell, result = next(iter(failures.items()))

@@ -16,14 +16,16 @@ NOTES = "notes.json"
 def conclude(result: Result, journal: Journal, *, keep_stages: bool = False) -> dict[str, Any]:
     """Write the curves and `result.json` into the journal's folder, and delete its stages unless `keep_stages`.
 
-    `notes.json` has the notes that this process has printed so far, for the report.
+    `notes.json` has the notes that this process has printed so far, if any, for the report.
 
     Returns the content of `result.json`.
     """
     assert journal.folder is not None
     journal.write_metrics()
     content = result.to_json() | {"versions": dict(versions())}
-    write_atomic(journal.folder / NOTES, json.dumps(printed_notes(), indent=1, ensure_ascii=False) + "\n")
+    (journal.folder / NOTES).unlink(missing_ok=True)
+    if notes := printed_notes():
+        write_atomic(journal.folder / NOTES, json.dumps(notes, indent=1, ensure_ascii=False) + "\n")
     write_atomic(journal.folder / FILE, json.dumps(content, indent=2) + "\n")
     if not keep_stages:
         journal.clear()
