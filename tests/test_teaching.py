@@ -8,6 +8,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+import mosaic_fl
+from moments_cases import first, split_by_class, told
 from mosaic_fl.domains.dataset import Dataset, image_dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
@@ -15,10 +17,13 @@ from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.runs.auroc import auroc_interval
 from mosaic_fl.runs.detail import split
 from mosaic_fl.runs.teaching import teaching
+from mosaic_fl.server.class_moments import moments_teacher
 from mosaic_fl.server.experts import MixtureOfExperts, class_priors, class_weights, mean_probabilities
+from mosaic_fl.server.feature_space import feature_space, with_moments
 from mosaic_fl.server.gate import Gate
 from mosaic_fl.server.leave_one_out import LeaveOneOut
 from mosaic_fl.server.teachers import Teachers
+from vector_cases import clouds
 
 CPU = torch.device("cpu")
 
@@ -90,6 +95,41 @@ def test_the_gate_divides_a_silent_clients_share(test_set: Dataset) -> None:
     _, nobody, *rest = alone.answers(test_set.samples, outputs, CPU)
     assert nobody is None
     assert all(answer is not None for answer in rest)
+
+
+def test_moments_without_a_client_are_those_of_the_others() -> None:
+    """By vectors, and by pictures beside models; where nobody else told any, nobody can teach."""
+    data = clouds(90)
+    settings = {"generator.family": "moments", "train.max_steps": 5, "train.min_steps": 5}
+    parts = [data.subset(torch.arange(k, 90, 3 - k % 2).tolist()) for k in range(3)]
+    sent = [mosaic_fl.contribute(p, model="mlp:4", client=k, settings=settings) for k, p in enumerate(parts)]
+    teachers = with_moments(Teachers(MixtureOfExperts.of(sent), None), sent, None)
+    outputs = teachers.mixture.outputs(data.samples)
+    _, without, *_ = LeaveOneOut(teachers, "moments", sent).answers(data.samples, outputs, CPU)
+    others = moments_teacher(sent[1:]).log_probabilities(data.samples).log_softmax(1)
+    assert without is not None
+    torch.testing.assert_close(without, others)
+
+
+def test_moments_in_an_encoders_space(digits: Dataset) -> None:
+    """Each of two clients has classes of its own, so without one the closed form knows the other's alone."""
+    sent = [told(part, client) for client, part in enumerate(split_by_class(first(digits, 200), 2))]
+    space = feature_space(sent)
+    teachers = with_moments(Teachers(MixtureOfExperts.of(sent), None), sent, space)
+    few = digits.subset(list(range(20)))
+    outputs = teachers.mixture.outputs(few.samples)
+    whole, *without = LeaveOneOut(teachers, "moments", sent).answers(few.samples, outputs, CPU)
+    assert whole is not None
+    assert all(answer is not None and bool(answer.isfinite().all()) for answer in without)
+    assert without[0] is not None
+    odd = few.labels % 2 == 1
+    assert float((without[0].argmax(1) == few.labels)[odd].double().mean()) > 0.7
+    assert float((without[0].argmax(1) == few.labels)[~odd].double().mean()) == 0.0
+    silent = [replace(sent[0], moments=None), sent[1]]
+    alone = with_moments(Teachers(MixtureOfExperts.of(silent), None), silent, feature_space(silent))
+    _, first_gone, second_gone = LeaveOneOut(alone, "product", silent).answers(few.samples, outputs, CPU)
+    assert first_gone is not None
+    assert second_gone is None
 
 
 def outcome(model: MixtureOfExperts) -> Outcome:
