@@ -16,7 +16,8 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.report.page.reading import _generated
 from mosaic_fl.runs import generated
-from mosaic_fl.runs.generated import FILE, write_generated
+from mosaic_fl.runs.generated import write_generated
+from mosaic_fl.runs.result import GENERATED
 from table_cases import patients
 
 FEW = {"train.max_steps": 20, "train.min_steps": 10, "generator.steps": 20, "generator.width": 4}
@@ -24,10 +25,10 @@ FEW = {"train.max_steps": 20, "train.min_steps": 10, "generator.steps": 20, "gen
 
 def shown(contributions: list[Contribution], folder: Path) -> dict[str, object]:
     write_generated(contributions, folder, 0)
-    told: dict[str, object] = json.loads((folder / FILE).read_text())
+    told: dict[str, object] = json.loads((folder / GENERATED).read_text())
     assert told["more"] == len(contributions) - len(told["clients"])  # type: ignore[arg-type]
     write_generated(contributions, folder, 0)
-    assert json.loads((folder / FILE).read_text()) == told  # the same each time
+    assert json.loads((folder / GENERATED).read_text()) == told  # the same each time
     return told
 
 
@@ -69,9 +70,9 @@ def test_there_is_an_end(pictures: Contribution, tmp_path: Path, monkeypatch: py
     many = [replace(pictures, client=k) for k in range(generated.MOST_CLIENTS + 2)]
     assert shown(many, tmp_path)["more"] == 2
     monkeypatch.setattr(generated, "BUDGET", 4000)
-    assert len((tmp_path / FILE).read_text()) > 4000
+    assert len((tmp_path / GENERATED).read_text()) > 4000
     assert shown(many, tmp_path)["more"] > 2  # type: ignore[operator]
-    assert len((tmp_path / FILE).read_text()) < 4200
+    assert len((tmp_path / GENERATED).read_text()) < 4200
 
 
 def test_large_pictures_are_made_small() -> None:
@@ -84,5 +85,5 @@ def test_large_pictures_are_made_small() -> None:
 )
 def test_what_is_no_such_file_is_not_shown(text: str, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / GENERATED).write_text(text)
     assert _generated(tmp_path) == {}

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -162,6 +164,11 @@ def test_the_command_writes_it_again_and_side_by_side(folder: Path, tmp_path: Pa
     assert (folder / "report.html").read_bytes() == first
     mosaic("report", str(folder), str(folder), "--out", "two.html", cwd=tmp_path)
     assert "Side by side" in (tmp_path / "two.html").read_text()
+
+
+def test_a_page_is_written_without_torch() -> None:
+    script = "import sys; import mosaic_fl.report.page.page; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_wrong_folders_are_told(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.notes import note, printed_notes
-from mosaic_fl.runs.result import FILE, Result, final_result
+from mosaic_fl.runs.result import FILE, NOTES, Result, final_result
 from mosaic_fl.runs.versions import versions
 from mosaic_fl.storage.files import write_atomic
 from mosaic_fl.storage.journal import Journal
-
-NOTES = "notes.json"
 
 
 def conclude(result: Result, journal: Journal, *, keep_stages: bool = False) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from mosaic_fl.domains.table.column import Column
 from mosaic_fl.domains.table.kind import Table
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.runs.result import GENERATED
 from mosaic_fl.server.pool import sheet
 from mosaic_fl.storage.files import write_atomic
 
-FILE = Path("pictures") / "generated.json"
 PER_CLASS = 4  # pictures of a class, two and two
 ROWS = 3  # rows of a table of a class
 MOST_CLIENTS = 24
@@ -44,7 +44,7 @@ def write_generated(contributions: Sequence[Contribution], folder: Path, seed: i
     while len(rows) > 1 and len(json.dumps(rows)) > BUDGET:
         rows.pop()
     content = {"clients": rows, "more": len(contributions) - len(rows)}
-    write_atomic(folder / FILE, json.dumps(content, ensure_ascii=False) + "\n")
+    write_atomic(folder / GENERATED, json.dumps(content, ensure_ascii=False) + "\n")
 
 
 def _shown(contribution: Contribution, stream: Stream) -> Mapping[str, Any]:

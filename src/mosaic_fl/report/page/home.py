@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mosaic_fl.exchange.site_scores import GLOBAL, OWN
+from mosaic_fl.exchange.score_names import GLOBAL, OWN
 from mosaic_fl.report.page.charts import Change
 
 

@@ -10,10 +10,8 @@ from typing import Any
 
 from mosaic_fl.errors import UsageError
 from mosaic_fl.report.page.facts import Facts
-from mosaic_fl.runs.ending import NOTES
 from mosaic_fl.runs.folder import read_marker
-from mosaic_fl.runs.generated import FILE as GENERATED
-from mosaic_fl.runs.result import read_result
+from mosaic_fl.runs.result import GENERATED, NOTES, read_result
 from mosaic_fl.runs.sources import FILE as SOURCES
 from mosaic_fl.runs.sources import read_sources
 from mosaic_fl.storage.files import read_if_there
