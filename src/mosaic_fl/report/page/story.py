@@ -117,8 +117,13 @@ def command(run: Facts) -> str:
 
 
 def everything(run: Facts) -> str:
-    """The content of `result.json`, shortened where it is long."""
-    lines = json.dumps(run.result, indent=1, ensure_ascii=False).splitlines()
-    more = len(lines) - MOST_LINES
-    shown = [line if len(line) <= LONGEST else line[:LONGEST] + "…" for line in lines[:MOST_LINES]]
-    return "\n".join(shown + ([f"… {more:,} further lines are in result.json"] if more > 0 else []))
+    """The content of `result.json`, of which a long one is cut: nothing is written that is not shown."""
+    lines = [""]
+    for part in json.JSONEncoder(indent=1, ensure_ascii=False).iterencode(run.result):
+        head, *rest = part.split("\n")
+        lines[-1] += head
+        lines += rest
+        if len(lines) > MOST_LINES:
+            lines[-1] = "… the rest is in result.json"
+            break
+    return "\n".join(line if len(line) <= LONGEST else line[:LONGEST] + "…" for line in lines)
