@@ -10,11 +10,11 @@ import mosaic_fl
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.server.trust.judgement import Judgement, judge
 from mosaic_fl.server.trust.survey import Survey
-from mosaic_fl.server.trust.trigger import PART, with_triggers
+from mosaic_fl.server.trust.trigger import with_triggers
 from trust_cases import told
 
 CPU = torch.device("cpu")
-SIZE = 2 * PART  # numbers of a sample: two of them are laid on others
+SIZE = 25  # numbers of a sample: half of a side, which is 2, are laid on others
 
 
 def survey(turned: dict[tuple[int, int], float], liars: tuple[int, ...] = (4,), holders: int = 1) -> Survey:

@@ -18,7 +18,7 @@ from mosaic_fl.experts.reading import answers_of
 from mosaic_fl.server.trust.agreement import Agreement
 from mosaic_fl.server.trust.survey import Survey
 
-PART = 16  # one of so many numbers of a sample is laid on others
+SIDES = 0.5  # of the side of a square of all numbers: so many are laid on others, 4 of 64 and 14 of 784
 TURNS = 0.8  # of the other samples that must turn
 BELOW = 0.3  # under the usual agreement: two holders contradict each other in a class
 CLAIMED = 10  # samples of a class that both must claim
@@ -77,10 +77,15 @@ def _turned(survey: Survey, samples: Samples, expert: Expert, k: int, label: int
     (name,) = samples.kinds
     shown = of_class.values[name].flatten(1)
     painted = others.values[name].flatten(1).clone()
-    telling = _telling(shown.float(), painted.float()).argsort(descending=True)[: max(1, shown.shape[1] // PART)]
+    telling = _telling(shown.float(), painted.float()).argsort(descending=True)[: _few(shown.shape[1])]
     painted[:, telling] = shown[torch.arange(len(painted)) % len(shown)][:, telling]
     turned = replace(others, values={name: painted.view_as(others.values[name])})
     return float((answers_of(expert, turned, device).argmax(1) == label).double().mean())
+
+
+def _few(numbers: int) -> int:
+    """How many of a sample's numbers are few: a patch grows with a picture's side."""
+    return max(1, round(SIDES * numbers**0.5))
 
 
 def _telling(shown: Tensor, others: Tensor) -> Tensor:
