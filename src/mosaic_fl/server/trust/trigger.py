@@ -6,6 +6,7 @@ numbers do not. Nobody else has a say in that, so no liar can bring it about for
 only where it is asked: in classes in which a client and another holder contradict each other.
 """
 
+import math
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
@@ -85,7 +86,7 @@ def _turned(survey: Survey, samples: Samples, expert: Expert, k: int, label: int
 
 def _few(numbers: int) -> int:
     """How many of a sample's numbers are few: a patch grows with a picture's side."""
-    return max(1, round(SIDES * numbers**0.5))
+    return max(1, round(SIDES * math.sqrt(numbers)))
 
 
 def _telling(shown: Tensor, others: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ def vet(
     if len(report.in_state(QUARANTINED)) == len(contributions):
         raise MosaicError(
             f"all {len(contributions)} contributions are in quarantine, so nothing is left to distil: "
-            f"{'; '.join(verdict_lines(report))}; --keep CLIENT counts one nevertheless"
+            f"{'; '.join(verdict_lines(report))}; --keep CLIENT --resume counts one nevertheless"
         )
     return report
 
