@@ -7,6 +7,7 @@ folders, one would be dropped.
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,14 +15,36 @@ import click
 import typer
 from typer.core import TyperCommand
 
+from mosaic_fl.cli.output import json_alone
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import require_path
 
+JSON = "mosaic_fl.json"  # in the context of a command: whether the user wants JSON
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
-    """A command that refuses empty paths and repeated options, by name. Its help has no escapes for Rich."""
+    """A command with `--json`, which refuses empty paths and repeated options, by name. Its help has no escapes."""
+
+    has_json = True
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        if self.has_json:
+            self.params.append(
+                click.Option(
+                    ["--json"],
+                    is_flag=True,
+                    expose_value=False,
+                    callback=_want_json,
+                    help="print JSON alone: docs/json.md",
+                )
+            )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; with `--json` its stdout is JSON alone."""
+        with json_alone() if ctx.meta.get(JSON) else nullcontext():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse `args`; raises UsageError for a repeated option and for an empty path.
@@ -61,6 +84,12 @@ class Command(TyperCommand):
         formatter.buffer = [part.replace("\\[", "[") for part in formatter.buffer]
 
 
+class TextCommand(Command):
+    """A command without `--json`: docs/json.md says why."""
+
+    has_json = False
+
+
 class App(typer.Typer):
     """A group of `Command`s; its help and errors are plain text."""
 
@@ -73,6 +102,10 @@ class App(typer.Typer):
     ) -> Callable[[Function], Function]:
         """As Typer's `command`, with `Command` as the class."""
         return super().command(name, cls=cls, **settings)
+
+
+def _want_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    ctx.meta[JSON] = value
 
 
 def _options(command: click.Command) -> list[click.Option]:

@@ -114,13 +114,13 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return unpack(read_bytes(path), kind, str(path), None)
 
 
-def read_bytes(path: Path, key: Key = None) -> bytes:
-    """The content of a file of at most `MAX_FILE` bytes, decrypted by `key` where it is encrypted.
+def read_bytes(path: Path, key: Key = None, most: int = MAX_FILE) -> bytes:
+    """The content of a file of at most `most` bytes, decrypted by `key` where it is encrypted.
 
     Raises UsageError that names the file, or the file of the key.
     """
     whole = read_key(Path(key)) if isinstance(key, str | Path) else key
-    return decrypt(read_file(path, MAX_FILE), whole, str(path))
+    return decrypt(read_file(path, most), whole, str(path))
 
 
 def _digest(text: str, tensors: dict[str, Tensor]) -> str:
