@@ -38,6 +38,16 @@ class Constant:
         return self.rows[samples.only[:, 0, 0, 0].long()]
 
 
+class Fixed:
+    """A judge that gives each sample the same shares."""
+
+    def __init__(self, shares: list[float]) -> None:
+        self.shares = torch.tensor(shares).log()
+
+    def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+        return self.shares.expand(len(samples), -1)
+
+
 @pytest.fixture
 def test_set(schema: Schema) -> Dataset:
     """Three pictures of class 0, 1 and 2, whose first pixel is their class."""
@@ -77,14 +87,9 @@ def test_without_a_client_is_the_teacher_of_the_others(name: str, test_set: Data
 
 def test_the_gate_divides_a_silent_clients_share(test_set: Dataset) -> None:
     """Client 0 is right of all. The gate gives it half of each sample, and the others a quarter."""
-
-    class Judge:
-        def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
-            return torch.tensor([0.5, 0.25, 0.25]).log().expand(len(samples), 3)
-
     experts = [Constant(SURE), Constant(FIRST), Constant(OTHERS)]
     whole = mixture(COUNTS, experts)
-    gate = Gate(Judge(), (0, 1, 2), 3)
+    gate = Gate(Fixed([0.5, 0.25, 0.25]), (0, 1, 2), 3)
     leave = LeaveOneOut(Teachers(whole, None, gate=gate), "gate", ())
     outputs = whole.outputs(test_set.samples)
     _, without, *_ = leave.answers(test_set.samples, outputs, CPU)
@@ -125,6 +130,12 @@ def test_moments_in_an_encoders_space(digits: Dataset) -> None:
     odd = few.labels % 2 == 1
     assert float((without[0].argmax(1) == few.labels)[odd].double().mean()) > 0.7
     assert float((without[0].argmax(1) == few.labels)[~odd].double().mean()) == 0.0
+    judge = Fixed([0.5, 0.25, 0.25])  # the last share is that of the moments
+    gated = replace(teachers, moments_gate=Gate(judge, (0, 1, 2), 3))
+    _, without_first, _ = LeaveOneOut(gated, "moments_gate", sent).answers(few.samples, outputs, CPU)
+    assert without_first is not None
+    halves = (outputs[:, 1].softmax(1) + without[0].softmax(1)) / 2
+    torch.testing.assert_close(without_first.exp(), halves, atol=1e-5, rtol=1e-3)
     silent = [replace(sent[0], moments=None), sent[1]]
     alone = with_moments(Teachers(MixtureOfExperts.of(silent), None), silent, feature_space(silent))
     _, first_gone, second_gone = LeaveOneOut(alone, "product", silent).answers(few.samples, outputs, CPU)

@@ -17,7 +17,7 @@ from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.models.inference import accuracy
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.leave_one_out import LeaveOneOut, gate_shares, silenced
-from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT
+from mosaic_fl.server.teachers import GATE, MOMENTS, MOMENTS_META, PRODUCT, READ_MOMENTS
 from mosaic_fl.server.teachers import Teachers as AllTeachers
 
 WORK = 3e10  # operations at most, some seconds of one core
@@ -39,7 +39,8 @@ def teaching(outcome: Outcome, test: Dataset | None, device: torch.device) -> di
     `without` has the `teacher`, how many test `samples` it was asked, its `accuracy` on them and for each of `clients`
     the `accuracy` without it (None: the others cannot answer), how many answers its model `mends` and how many it
     `spoils`; or `skipped`, the reason why nobody was left out. `listening` has for each client its share of the
-    teacher's word `by_class` in 0..1, and `how` that is: see the constants. A result without a teacher has neither.
+    teacher's word `by_class` in 0..1, and `how` that is: see the constants; `moments` is the share of the class
+    moments, where a gate weighs them beside the experts. A result without a teacher has neither.
     """
     distilled = outcome.distilled
     mixture = distilled.teachers.mixture if distilled else outcome.ensemble.mixture if outcome.ensemble else None
@@ -73,7 +74,7 @@ def _barred(outcome: Outcome, mixture: MixtureOfExperts, test: Dataset | None) -
     if mixture.has_black_boxes:
         return "sites that keep their models are not asked about the test set"
     name = outcome.distilled.choice["teacher"] if outcome.distilled else ""
-    if name in (MOMENTS, PRODUCT) and len(mixture.owners) > MOST_CLIENTS:
+    if name in READ_MOMENTS and len(mixture.owners) > MOST_CLIENTS:
         return f"{len(mixture.owners):,} clients: it would take too long"
     return ""
 
@@ -81,7 +82,10 @@ def _barred(outcome: Outcome, mixture: MixtureOfExperts, test: Dataset | None) -
 def _affordable(outcome: Outcome, mixture: MixtureOfExperts, samples: int) -> int:
     """How many test samples may be asked: all, or fewer where experts and classes are many."""
     experts, classes = mixture.weights.shape
-    fuses = outcome.distilled.teachers.meta if outcome.distilled else getattr(outcome.ensemble, "fuse", None)
+    fuses = getattr(outcome.ensemble, "fuse", None)
+    if outcome.distilled is not None:
+        teachers = outcome.distilled.teachers
+        fuses = teachers.moments_meta if outcome.distilled.choice["teacher"] == MOMENTS_META else teachers.meta
     network = fuses if isinstance(fuses, nn.Module) else getattr(fuses, "aggregator", None)
     learnt = sum(p.numel() for p in network.parameters()) if isinstance(network, nn.Module) else 0
     return min(samples, int(WORK / (experts * experts * (EACH * classes + learnt))))
@@ -171,7 +175,7 @@ def _heard(
     device: torch.device,
 ) -> dict[str, Any]:
     """What a teacher listens to where the sample decides: means over the test samples of each class."""
-    shares = gate_shares(teachers, test.samples, device) if teachers is not None and name == GATE else None
+    shares = None if teachers is None else gate_shares(teachers, name, test.samples, device)
     how = MEASURED if shares is None else GATE
     if shares is None:
         known = [move for move in measured.moves if move is not None]
@@ -188,4 +192,5 @@ def _listening(name: str, how: str, owners: Sequence[int], shares: Tensor) -> di
     if not owners or shares.shape[1] > MOST_CLASSES:
         return {}
     rows = [[round(value, 4) for value in row] for row in shares.tolist()]
-    return {"listening": {"teacher": name, "how": how, "clients": list(owners), "by_class": rows}}
+    told = {"teacher": name, "how": how, "clients": list(owners), "by_class": rows[: len(owners)]}
+    return {"listening": told | ({"moments": rows[-1]} if len(rows) > len(owners) else {})}

@@ -6,6 +6,7 @@ do where samples lack a field (`server/experts`). The bias of an evened ensemble
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +15,10 @@ from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
-from mosaic_fl.generators.moments import pool
+from mosaic_fl.generators.moments import pool, pool_components
 from mosaic_fl.server.class_moments import discriminant_of, moments_teacher
 from mosaic_fl.server.feature_space import EncoderExpert
-from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT, Teachers
+from mosaic_fl.server.teachers import GATE, MOMENTS_GATE, READ_MOMENTS, READ_SAMPLES, Teachers
 
 
 def silenced(outputs: Tensor, place: int) -> Tensor:
@@ -36,7 +37,7 @@ class LeaveOneOut:
     def __init__(self, teachers: Teachers, name: str, contributions: Sequence[Contribution]) -> None:
         self.whole = teachers
         self.name = name
-        of_moments = name in (MOMENTS, PRODUCT)
+        of_moments = name in READ_MOMENTS
         owners = teachers.mixture.owners
         self._others = [_closed_without(teachers, client, contributions) for client in owners] if of_moments else []
 
@@ -45,7 +46,7 @@ class LeaveOneOut:
 
         None where the others have nothing to teach with.
         """
-        teachers = self.whole.at(samples, device) if self.name in (GATE, MOMENTS, PRODUCT) else self.whole
+        teachers = self.whole.at(samples, device) if self.name in READ_SAMPLES else self.whole
         yield teachers.log_probabilities(self.name, outputs)
         closed = self._closed_outputs(samples, device)
         for place in range(outputs.shape[1]):
@@ -54,20 +55,22 @@ class LeaveOneOut:
     def _without(
         self, teachers: Teachers, outputs: Tensor, place: int, closed: Sequence[Tensor | None]
     ) -> Tensor | None:
-        if self.name == GATE:
-            assert teachers.log_shares is not None
-            shares = teachers.log_shares.clone()
-            shares[:, place] = -torch.inf
-            if bool((shares == -torch.inf).all(1).any()):
-                return None
-            heard = silenced(outputs, place).nan_to_num(nan=0.0)  # of weight 0
-            return replace(teachers, log_shares=shares.log_softmax(1)).log_probabilities(self.name, heard)
-        if self.name in (MOMENTS, PRODUCT):
+        heard = silenced(outputs, place)
+        if self.name in READ_MOMENTS:
             known = self._others[place]
             if known is None or closed[place] is None:
                 return None
             teachers = replace(teachers, closed_outputs=closed[place], closed_classes=known[1])
-        return teachers.log_probabilities(self.name, silenced(outputs, place))
+        if self.name in (GATE, MOMENTS_GATE):
+            key = "log_shares" if self.name == GATE else "moments_shares"
+            shares = getattr(teachers, key).clone()
+            shares[:, place] = -torch.inf
+            if bool((shares == -torch.inf).all(1).any()):
+                return None
+            changed: dict[str, Any] = {key: shares.log_softmax(1)}
+            teachers = replace(teachers, **changed)
+            heard = heard.nan_to_num(nan=0.0)  # of weight 0
+        return teachers.log_probabilities(self.name, heard)
 
     def _closed_outputs(self, samples: Samples, device: torch.device | str) -> list[Tensor | None]:
         """The words on `samples` of the closed forms without each client; each sample is encoded once."""
@@ -83,9 +86,13 @@ class LeaveOneOut:
         return result
 
 
-def gate_shares(teachers: Teachers, samples: Samples, device: torch.device | str) -> Tensor | None:
-    """p(k|x) float32 (n, K), what the gate listens to; None without a gate."""
-    return None if teachers.gate is None else teachers.gate.log_shares(samples, device).exp()
+def gate_shares(teachers: Teachers, name: str, samples: Samples, device: torch.device | str) -> Tensor | None:
+    """p(k|x), float32 (n, K), what the gate of the teacher `name` listens to; None where it has none.
+
+    Of `moments_gate` it is (n, K + 1): the last share is that of the class moments.
+    """
+    gate = {GATE: teachers.gate, MOMENTS_GATE: teachers.moments_gate}.get(name)
+    return None if gate is None else gate.log_shares(samples, device).exp()
 
 
 def _closed_without(
@@ -102,8 +109,10 @@ def _closed_without(
     if not told:
         return None
     schema = told[0][1].schema(told[0][0].schema)
-    moments = pool([told_moments.build(one.schema, f"client {one.client}") for one, told_moments in told])
-    if not moments.total:
+    members = [moments.build(one.schema, f"client {one.client}") for one, moments in told]
+    pooled = pool(members)
+    if not pooled.total:
         return None
-    expert = EncoderExpert(teachers.closed.encoder, discriminant_of(schema, moments), moments.counts > 0)
+    head = discriminant_of(schema, pooled, pool_components(members))
+    expert = EncoderExpert(teachers.closed.encoder, head, pooled.counts > 0)
     return expert, expert.classes

@@ -205,7 +205,8 @@ class Facts:
         """The share of each client in the teacher's word, by class."""
         told = self.detail["listening"] or {}
         rows = zip(told.get("clients") or [], told.get("by_class") or [], strict=False)
-        return [(site(client), list(values)) for client, values in rows][:MOST_SITES]
+        beside = [("class moments of all", list(told["moments"]))] if told.get("moments") else []
+        return [(site(client), list(values)) for client, values in rows][:MOST_SITES] + beside
 
     @property
     def without(self) -> list[Change]:
