@@ -282,8 +282,9 @@ def distill(
     run_results(out, result)
     print(f"Results: {out}/report.html, global_model.safetensors, result.json")
     if region is not None:
-        size = write_regional(prepared, out, *region, seal)
-        print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {count}{seal.words}")
+        size, counted = write_regional(prepared, out, *region, seal)
+        of_all = "" if counted == len(contributions) else f"{counted} of "
+        print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {of_all}{count}{seal.words}")
 
 
 def trust_models(trusted: list[str] | None) -> None:

@@ -29,12 +29,15 @@ from mosaic_fl.runs.answer_files import AnswerFiles
 from mosaic_fl.runs.audits import contributed_audits
 from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.bundling import as_filed, check_bundle
+from mosaic_fl.runs.detail import told_split
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.generated import write_generated
 from mosaic_fl.runs.privacy import contributed_privacy
 from mosaic_fl.runs.received import read_contributions
 from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.runs.sources import write_sources
+from mosaic_fl.runs.teaching import teaching
 from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.black_boxes import questions, settle
 from mosaic_fl.server.checks import check_distillation, check_student
@@ -116,16 +119,17 @@ def prepare_distillation(
     return Distillation(contributions, config, device, student, test_data, files, test, inputs, signers)
 
 
-def write_regional(distillation: Distillation, out: Path, place: Path, client: int, seal: Seal) -> int:
-    """Write the contribution of `client` that stands for the whole distillation in `out`; returns its bytes.
+def write_regional(distillation: Distillation, out: Path, place: Path, client: int, seal: Seal) -> tuple[int, int]:
+    """Write the contribution of `client` that stands for all that count in the distillation in `out`.
 
-    `sources.json` names it, since it holds what the clients' contributions hold.
+    Returns (its bytes, how many it stands for). `sources.json` names it, since it holds what these hold.
     """
     model = GlobalModel.load(out)
-    content = seal.close(as_contribution(model, _counted(distillation, out), client).to_bytes(), client)
+    counted = _counted(distillation, out)
+    content = seal.close(as_contribution(model, counted, client).to_bytes(), client)
     write_atomic(place, content)
     write_sources(out, distillation.files, distillation.test_file, place)
-    return len(content)
+    return len(content), len(counted)
 
 
 def _counted(distillation: Distillation, out: Path) -> list[Contribution]:
@@ -212,6 +216,14 @@ def run_distillation(
         with stopwatch.stage("measure"):
             scores = figures(outcome, test, None, [], device)
         scores["taking_part"] = taking_part(scores)
+    with stopwatch.stage("measure"):
+        scores["detail"] = {
+            "classes": list(distillation.schema.classes),
+            **scores.get("detail", {}),
+            **teaching(outcome, test, device),
+            **told_split(contributions),
+        }
+        write_generated(distilled.contributions, out, config.run.seed)
     scores |= encoder_figures(distillation.schema, filed.bundle) | contributed_privacy(contributions)
     scores |= contributed_audits(contributions)
     result = Result(
