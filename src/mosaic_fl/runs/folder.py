@@ -37,6 +37,7 @@ OURS = (
     "quarantine",
     "result.json",
     "report.html",
+    "notes.json",
     "table.md",
     "table.csv",
     "table.json",
