@@ -36,6 +36,7 @@ def judged(seen: Survey) -> Judgement:
 def test_one_other_holder_is_enough_where_a_trigger_shows() -> None:
     found = judged(survey({(4, 0): 0.9}))
     assert found.cells == found.triggers == {(4, 0)}
+    assert found.disputed == set()  # of a class that does not count it is known who is right
     assert judged(survey({(4, 0): 0.7})).cells == set()
 
 

@@ -118,7 +118,7 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
     now.cells = {(k, label) for k, label in cells if k not in expelled}
     now.unvouched = now.cells & unvouched
     now.triggers = now.cells & triggers
-    now.disputed = _disputed(now, expelled)
+    now.disputed = _disputed(now, expelled) - now.cells
     if now.is_clear:
         better = torch.fmax(now.agreement.by_model, now.agreement.by_samples)  # one of both is weak at honest ones, too
         factors = ((better - now.limit) / now.soft).clamp(LEAST, 1).nan_to_num(nan=1.0)
