@@ -36,8 +36,15 @@ def judged(seen: Survey) -> Judgement:
 def test_one_other_holder_is_enough_where_a_trigger_shows() -> None:
     found = judged(survey({(4, 0): 0.9}))
     assert found.cells == found.triggers == {(4, 0)}
-    assert found.disputed == set()  # of a class that does not count it is known who is right
     assert judged(survey({(4, 0): 0.7})).cells == set()
+
+
+def test_a_class_that_does_not_count_is_not_in_dispute() -> None:
+    """The liar's model does not know the honest holder's samples, either."""
+    seen = survey({})
+    seen.readings[(seen.sources == 3) & (seen.labels == 0), 4] = 1
+    assert judged(seen).disputed == {(3, 0), (4, 0)}
+    assert judged(replace(seen, turned={(4, 0): 0.9})).disputed == set()
 
 
 def test_colluders_do_not_take_the_class_of_the_one_honest_holder() -> None:
