@@ -42,15 +42,14 @@ def triggered(agreement: Agreement, usual: float, spared: Set[tuple[int, int]]) 
 
     Only a holder that still counts in the class can contradict. Pairs in `spared` are left out.
     """
-    chance = 1 / agreement.survey.counts.shape[1]
-    trusted = agreement.trust > 0
-    contested = _contested(agreement.survey, (usual - BELOW) * (1 - chance) + chance, trusted)
-    shares = {
-        cell: share
-        for cell, share in agreement.survey.turned.items()
-        if share >= TURNS and cell not in spared and bool(contested[cell])
-    }
-    return max(shares, key=lambda cell: (shares[cell], cell)) if shares else None
+    survey = agreement.survey
+    shares = {cell: share for cell, share in survey.turned.items() if share >= TURNS and cell not in spared}
+    if not shares:
+        return None
+    chance = 1 / survey.counts.shape[1]
+    contested = _contested(survey, (usual - BELOW) * (1 - chance) + chance, agreement.trust > 0)
+    open_to = [cell for cell in shares if bool(contested[cell])]
+    return max(open_to, key=lambda cell: (shares[cell], cell)) if open_to else None
 
 
 def _contested(survey: Survey, limit: float, trusted: Tensor | None = None) -> Tensor:
