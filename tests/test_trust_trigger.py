@@ -10,7 +10,7 @@ import mosaic_fl
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.server.trust.judgement import Judgement, judge
 from mosaic_fl.server.trust.survey import Survey
-from mosaic_fl.server.trust.trigger import with_triggers
+from mosaic_fl.server.trust.trigger import triggered, with_triggers
 from trust_cases import told
 
 CPU = torch.device("cpu")
@@ -55,6 +55,18 @@ def test_colluders_do_not_take_the_class_of_the_one_honest_holder() -> None:
 def test_the_plainest_goes_first_and_its_word_with_it() -> None:
     """Then nobody is left who contradicts the other one."""
     assert judged(survey({(3, 0): 0.85, (4, 0): 0.95})).cells == {(4, 0)}
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.85, None), (0.95, (3, 0))])
+def test_a_doubted_holder_contradicts_only_where_a_trigger_is_plain(
+    share: float, found: tuple[int, int] | None
+) -> None:
+    """As one that flips its labels contradicts an honest client in a class that nobody else holds."""
+    agreement = judged(survey({(3, 0): share}, liars=(4,), holders=1)).agreement
+    agreement = replace(agreement, trust=torch.ones_like(agreement.trust))
+    nobody = torch.zeros(5, dtype=torch.bool)
+    assert triggered(agreement, 1.0, set(), nobody) == (3, 0)
+    assert triggered(agreement, 1.0, set(), nobody.index_fill(0, torch.tensor([4]), True)) == found
 
 
 def test_where_nobody_contradicts_no_trigger_is_looked_for() -> None:
