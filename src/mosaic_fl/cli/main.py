@@ -32,6 +32,7 @@ from mosaic_fl.cli import (
     withdraw,
 )
 from mosaic_fl.cli.app import App, TextCommand
+from mosaic_fl.cli.usage import usage_line
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.notes import print_notes
 
@@ -108,7 +109,7 @@ def _run(words: list[str], debug: bool) -> int:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except ClickException as error:
-        return _end(error.format_message(), 2)
+        return _end(usage_line(error), 2)
     except (KeyboardInterrupt, typer.Abort):
         way = AGAIN if "withdraw" in words[:2] else RESUME if words[-1:] and set(words) & RESUMABLE else ""
         code = _end(f"interrupted{way}", 1)

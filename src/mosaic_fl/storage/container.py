@@ -18,7 +18,7 @@ from mosaic_fl.storage import received_json
 from mosaic_fl.storage.encryption import decrypt
 from mosaic_fl.storage.files import read_bytes as read_file
 from mosaic_fl.storage.files import sha256, write_atomic
-from mosaic_fl.storage.header import FORMAT, read_header
+from mosaic_fl.storage.header import FORMAT, NOT_OURS, read_header
 from mosaic_fl.storage.keys import PrivateKey, read_key
 
 VERSION = 1
@@ -68,7 +68,7 @@ def unpack(
     except ValueError as error:
         raise UsageError(f"{source}: its manifest is not JSON") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UsageError(f"{source}: not a {FORMAT} file")
+        raise UsageError(f"{source}: {NOT_OURS}")
     if content.get("version") != VERSION:
         raise UsageError(f"{source}: format version {excerpt(content.get('version'))}; this mosaic-fl reads {VERSION}")
     if content.get("kind") != kind:
