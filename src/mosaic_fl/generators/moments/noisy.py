@@ -20,7 +20,7 @@ from mosaic_fl.generators.moments.generator import (
 )
 from mosaic_fl.numerics.class_covariances import LARGEST
 from mosaic_fl.numerics.moments import Moments, merge
-from mosaic_fl.numerics.noisy_sums import NoisySums, add, repaired, sums_of
+from mosaic_fl.numerics.noisy_sums import NoisySums, joined, repaired, sums_of
 
 FAR = 10.0  # standard deviations: noise that is further out has a chance of 10⁻²³
 PARTS = 3  # counts, sums, squares
@@ -137,10 +137,10 @@ def noisy_spec(schema: Schema) -> GeneratorSpec:
 
 
 def pool(members: Sequence[ClassMoments]) -> Moments:
-    """The moments of all clients' data together. Where some are noisy all sums are added, and then noise is removed."""
+    """The moments of all clients' data together. Where some are noisy sums are joined, and then noise is removed."""
     if not any(isinstance(member, NoisyClassMoments) for member in members):
         return merge([member.moments for member in members])
-    return repaired(add([m.noisy if isinstance(m, NoisyClassMoments) else sums_of(m.moments) for m in members]))
+    return repaired(joined([m.noisy if isinstance(m, NoisyClassMoments) else sums_of(m.moments) for m in members]))
 
 
 def join(generators: Sequence[Generator]) -> None:
