@@ -32,7 +32,7 @@ from mosaic_fl.cli.options import (
 )
 from mosaic_fl.cli.places import regional, regional_seal, require_free
 from mosaic_fl.cli.reading import number_or_names, reads_images, tell_idle
-from mosaic_fl.config import ReadingConfig
+from mosaic_fl.config import Config, ReadingConfig
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.config.model_names import is_onnx_file, require_form
 from mosaic_fl.config.privacy_checks import check_private
@@ -47,6 +47,7 @@ from mosaic_fl.storage.files import require_file, write_atomic
 # The settings of a simulation's data that also apply to the data of one site.
 SITE_SETTINGS = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
 ANSWERS_HERE = "The model stays here: the server will send a query, and mosaic answer answers it"
+UNSAID = "Without both, class moments with noise are all that leaves"
 Trust = Annotated[
     list[str] | None, typer.Option("--trust", metavar="NAME", help="a model of yours, MODULE:FACTORY, or timm")
 ]
@@ -61,7 +62,9 @@ def contribute(
     *,
     data: Annotated[Path, typer.Option(help="this client's labelled data")],
     reading: dict[str, Any],
-    model: Annotated[str, typer.Option(help="as mlp:64, random_forest, FILE.onnx; answers: it stays here")],
+    model: Annotated[
+        str | None, typer.Option(help="as mlp:64, random_forest, FILE.onnx, answers; unsaid: none, but noisy moments")
+    ] = None,
     out: Annotated[Path, typer.Option(help="the file to write")],
     client: Annotated[int, typer.Option(min=0, max=9999, help="this client's number, another at each site")],
     classes: Annotated[str | None, typer.Option(metavar="N|NAME,…", help="of all sites: 10, or cat,dog,owl")] = None,
@@ -91,10 +94,13 @@ def contribute(
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
-    """At a client: train on private data and write the one file that leaves the site."""
+    """At a client: write the one file that leaves the site, of a trained model and generator, or of noisy moments."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "generator.family": generator}
     options |= reading | {"moments.encoder": moments, "privacy.epsilon": epsilon, "privacy.delta": delta}
-    config = configure(file, options, settings)
+    if model is None and (generator is not None or moments is not None):
+        raise UsageError(f"--generator and --moments go with a model: name --model, too (none: no model). {UNSAID}")
+    config = configure(file, options, settings, None if file or model else "private")
+    model = model or _only_model(config, file)
     limit = positive(minutes)
     require_form(model)
     check_private(config, [model])
@@ -175,6 +181,13 @@ def contribute(
     print(ANSWERS_HERE if contribution.is_black_box else own_figure(spec, contribution.validation))
     if found is not None:
         print(f"Audit: the contribution {found.summary} (mosaic audit says more, docs/audit.md)")
+
+
+def _only_model(config: Config, file: Path | None) -> str:
+    """The one model of the settings; raises UsageError where a file names none, or several."""
+    if len(models := config.models.clients) != 1:
+        raise UsageError(f"{file} names {len(models) or 'no'} models for clients: name this client's, --model NAME")
+    return models[0]
 
 
 @reads_images()
