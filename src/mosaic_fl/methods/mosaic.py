@@ -44,7 +44,7 @@ from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.black_boxes import check_settings, settle
 from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.distill import distill
-from mosaic_fl.server.teachers import MOMENTS, PRODUCT
+from mosaic_fl.server.teachers import MOMENTS_GATE, MOMENTS_META, READ_MOMENTS
 from mosaic_fl.storage.journal import Journal
 
 BY_GROUP = "say rounds.kind = fedavg, which averages within each architecture"
@@ -206,9 +206,12 @@ def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student:
     check_settings(config, models)
     beside = moments_encoder(config, schema)
     require_something(config, models)
-    named = {MOMENTS, PRODUCT} & {config.distill.teacher, *config.distill.candidates}
-    if named and beside is None and not schema.of_vectors:
-        raise UsageError(f"distill.teacher is {named.pop()}, and no client tells class moments: say --moments NAME")
+    named = sorted(READ_MOMENTS & {config.distill.teacher, *config.distill.candidates})
+    learnt = sorted({MOMENTS_GATE, MOMENTS_META} & set(named))
+    if beside is None and (learnt or (named and not schema.of_vectors)):
+        raise UsageError(
+            f"distill.teacher is {(learnt or named)[0]}, and no client tells class moments: say --moments NAME"
+        )
     check_distillation(config, schema, architectures)
     check_transfer(config, schema)
     if config.rounds.kind != "fedavg" and config.rounds.fine_tune:
