@@ -20,11 +20,7 @@ from mosaic_fl.config.encoder_names import AUTOMATIC
 from mosaic_fl.config.model_names import ANSWERS, CLOSED_FORMS, NO_MODEL
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.privacy_checks import check_private, of_site
-<<<<<<< HEAD
 from mosaic_fl.encoders.naming import require_built_in
-from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
-=======
-from mosaic_fl.encoders.naming import AUTO, require_built_in
 from mosaic_fl.engines.flower.codec import (
     NAMES,
     Deliver,
@@ -35,7 +31,6 @@ from mosaic_fl.engines.flower.codec import (
     decode_experts,
     encode_result,
 )
->>>>>>> main
 from mosaic_fl.engines.flower.contributing import answer_query, contribute
 from mosaic_fl.engines.flower.leaving import KINDS
 from mosaic_fl.engines.flower.memory import Memory
