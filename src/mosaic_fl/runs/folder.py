@@ -29,6 +29,7 @@ OURS = (
     "quarantine",
     "result.json",
     "report.html",
+    "notes.json",
     "table.md",
     "table.csv",
     "table.json",
