@@ -43,12 +43,6 @@ def test_they_distil_to_a_closed_form_without_a_word_more(sites: Path) -> None:
     assert "ε = 10" in printed
 
 
-def test_a_model_is_named_where_a_generator_is(sites: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = str(sites / "sites" / "client-000.parquet")
-    line = fails(capsys, "contribute", "--data", data, "--client", "0", "--out", "x", "--generator", "cvae")
-    assert "name --model, too" in line
-
-
 def test_a_settings_file_names_one_model_where_the_command_names_none(
     sites: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
