@@ -102,6 +102,9 @@ def test_each_sites_own_data() -> None:
     assert one.home_by_class == [("client 0", [None, 0.0, None])]
     assert "client 1 on its own data: it did not answer" in page([one])
     assert "50.0 %" in page([one])
+    alone = [{**model, "gain": None, "accuracy": 0.37}]  # a site whose limits keep figures of its own model
+    table["sites"][0]["models"] = alone  # type: ignore[index]
+    assert "37.0 %" in page([facts(cross_site=table, detail={"classes": ["a", "b", "c"]})])
 
 
 def test_what_was_not_measured_is_left_out_and_nothing_is_taken_for_html() -> None:

@@ -113,7 +113,7 @@ def _has(run: Facts, part: str) -> bool:
     """Whether the page has this part; the template asks the same."""
     needs = {
         "models": run.scores,
-        "gain": run.gains or run.at_home or run.home_gains,
+        "gain": run.gains or run.at_home or run.homes,
         "classes": run.recalls,
         "sure": run.detail["calibration"],
         "teacher": run.listening or run.without,
