@@ -88,8 +88,9 @@ class Inspection:
             least = int(contribution.prototypes.sizes.min())
             lines.append(f"the smallest prototype is the mean of {least} sample{'s' * (least != 1)}")
         if len(sizes := _component_sizes(contribution)):
+            least = int(sizes.min())
             lines.append(
-                f"its class moments tell {len(sizes)} groups of samples within classes, the smallest of {int(sizes.min())}"
+                f"its class moments tell {len(sizes)} groups of samples within classes, the smallest of {least}"
             )
         return lines
 
@@ -133,9 +134,8 @@ def inspect(path: Path, key: container.Key = None) -> Inspection | ModelInspecti
 
 
 def _component_sizes(contribution: Contribution) -> Tensor:
-    """The samples behind each component of classes (m,) in its class moments; empty where each class is one Gaussian."""
+    """The samples behind each component of classes (m,) in its class moments; none where each class is one Gaussian."""
     beside = None if contribution.moments is None else contribution.moments.state
     states = [beside, contribution.generator if tells(contribution) else None]
-    return torch.cat(
-        [torch.zeros(0, dtype=torch.int64), *(state[SIZES] for state in states if state and SIZES in state)]
-    )
+    told = [state[SIZES] for state in states if state and SIZES in state]
+    return torch.cat([torch.zeros(0, dtype=torch.int64), *told])
