@@ -154,7 +154,7 @@ def test_files_alone_give_the_same_model_as_the_simulation(finished: Path, tmp_p
 
     lines = mosaic("predict", "global", "--data", "sites/test.parquet", cwd=tmp_path).splitlines()
     answers = [json.loads(line) for line in lines]
-    assert {"image", "file", "row", "class", "name", "probability"} == answers[0].keys()
+    assert {"image", "file", "row", "class", "name", "probability", "confidence", "strangeness"} == answers[0].keys()
     from mosaic_fl.data.sources import load_file
 
     test = load_file(tmp_path / "sites" / "test.parquet")

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from mosaic_fl.domains.schema import Schema
     from mosaic_fl.encoders.encoding import encode
     from mosaic_fl.errors import MosaicError, UsageError
+    from mosaic_fl.exchange.assessment import Assessment
     from mosaic_fl.exchange.contribution import Contribution
-    from mosaic_fl.exchange.global_model import Evaluation, GlobalModel
+    from mosaic_fl.exchange.evaluation import Evaluation
+    from mosaic_fl.exchange.global_model import GlobalModel
     from mosaic_fl.exchange.query import Answer, Query
     from mosaic_fl.experts.answers.function import BlackBox
     from mosaic_fl.models import trust
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Assessment",
     "BlackBox",
     "Contribution",
     "Dataset",
@@ -55,9 +58,10 @@ __all__ = [
 # Imported when first used: torch takes seconds, and `mosaic --help` needs none of it.
 _HOMES = {
     "Answer": "exchange.query",
+    "Assessment": "exchange.assessment",
     "BlackBox": "experts.answers.function",
     "Contribution": "exchange.contribution",
-    "Evaluation": "exchange.global_model",
+    "Evaluation": "exchange.evaluation",
     "GlobalModel": "exchange.global_model",
     "Dataset": "domains.dataset",
     "MosaicError": "errors",

@@ -18,12 +18,13 @@ from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.asking import tell_of_asking
+from mosaic_fl.server.assurance import assured
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.class_moments import tells
 from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.feature_space import FeatureSpace, feature_space, space_teacher, with_moments
-from mosaic_fl.server.gate import Gate, gate_state, load_gate
+from mosaic_fl.server.gate import learn_gate
 from mosaic_fl.server.growth import AGREEMENT, FOLLOWS, goes_on
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.meta import MetaTransformer
@@ -126,7 +127,7 @@ def distill(
     tried = choices.tried(best, meta=meta is not None) if jury is not None else []
     names = {best if settings.teacher == "auto" else settings.teacher, *tried}
     if GATE in names:
-        teachers = replace(teachers, gate=_gate(contributions, sampler, config, device, journal))
+        teachers = replace(teachers, gate=learn_gate(contributions, sampler, config, device, journal))
     if {MOMENTS, PRODUCT} & names:
         teachers = with_moments(teachers, contributions, space)
     make_pool = partial(_pool, contributions, teachers, names, sampler, config, device, space)
@@ -161,8 +162,9 @@ def distill(
         choice |= {"moments": space.report}
     if trust is not None:
         choice |= {"trust": trust.to_json()}
+    counting = None if jury is None else tally
     return Distilled(
-        classroom.model(course.state),
+        assured(classroom, course.state, recipe.teacher, pool.info, counting, journal),
         everyone,
         teachers,
         dict(course.best.figures),
@@ -249,25 +251,6 @@ def _pool(
     tensors |= to_tensors(transfer.samples, FIELD)
     tensors |= {"labels": transfer.labels, "sources": transfer.sources, "bias": evened.bias}
     return tensors, transfer.counts()
-
-
-def _gate(
-    contributions: Sequence[Contribution],
-    sampler: Callable[[], Sampler],
-    config: Config,
-    device: torch.device,
-    journal: Journal,
-) -> Gate | None:
-    """The gate on sources; None where no client has a generator."""
-    if all(c.generator is None for c in contributions):
-        return None
-    samples = config.distill.gate_samples
-    seed = config.run.seed
-
-    def learn(monitor: Monitor) -> Product:
-        return gate_state(contributions, sampler(), samples, seed, device, monitor), {}
-
-    return load_gate(journal.stage("gate", learn).tensors, contributions, seed)
 
 
 def _meta_model(

@@ -6,15 +6,16 @@ gate is p(k|x).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mosaic_fl.config import TrainConfig
+from mosaic_fl.config import Config, TrainConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples, from_tensors, to_tensors
 from mosaic_fl.domains.schema import Schema
@@ -27,6 +28,7 @@ from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.experts import TINY
 from mosaic_fl.server.pool import Sampler
+from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
 HOLDOUT = 0.1  # share of the samples that chooses the best step of a network
@@ -67,6 +69,25 @@ def gated(outputs: Tensor, log_shares: Tensor) -> Tensor:
     """Log-probabilities (n, C) of p(y|x) = Σ_k p(k|x) · p_k(y|x), for expert logits (n, K, C) and log p(k|x) (n, K)."""
     scores = (outputs.log_softmax(2) + log_shares[:, :, None]).logsumexp(1)
     return scores.exp().clamp(min=TINY).log().log_softmax(1)
+
+
+def learn_gate(
+    contributions: Sequence[Contribution],
+    sampler: Callable[[], Sampler],
+    config: Config,
+    device: torch.device,
+    journal: Journal,
+) -> Gate | None:
+    """The gate on sources, a stage of the `journal`; None where no client has a generator."""
+    if all(c.generator is None for c in contributions):
+        return None
+    samples = config.distill.gate_samples
+    seed = config.run.seed
+
+    def learn(monitor: Monitor) -> tuple[State, dict[str, Any]]:
+        return gate_state(contributions, sampler(), samples, seed, device, monitor), {}
+
+    return load_gate(journal.stage("gate", learn).tensors, contributions, seed)
 
 
 def gate_state(
