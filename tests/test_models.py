@@ -17,7 +17,7 @@ from mosaic_fl.numerics.randomness import Stream
 
 DIGITS, MNIST, CIFAR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
 SPECS = ["cnn", "cnn:8:3", "mlp", "mlp:16:1", "vit:16:2", "resnet8", "resnet20:4", "resnet18:8", "resnet34:4"]
-SPECS += ["resnet50:4", "lenet", "linear", "gaussian"]
+SPECS += ["resnet50:4", "lenet", "linear", "gaussian", "subclasses:3"]
 
 
 def schema(shape: tuple[int, int, int], classes: int = 10) -> Schema:

@@ -12,9 +12,9 @@ import torch
 
 from command import QUICK, fails, mosaic
 from mosaic_fl.errors import UsageError
+from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.page.charts import bars, differences, heat_map
 from mosaic_fl.report.page.facts import Facts, Score, read_facts
-from mosaic_fl.report.page.intervals import wilson
 from mosaic_fl.report.page.page import page
 from mosaic_fl.runs.detail import detail
 

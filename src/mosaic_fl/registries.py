@@ -82,6 +82,7 @@ EXPERTS: "Registry[ExpertKind]" = Registry(
         "estimator": "mosaic_fl.experts.estimator:ESTIMATOR",
         "discriminant": "mosaic_fl.experts.closed_form:DISCRIMINANT",
         "quadratic": "mosaic_fl.experts.closed_form:QUADRATIC_KIND",
+        "mixture": "mosaic_fl.experts.closed_form:MIXTURE_KIND",
         "ridge": "mosaic_fl.experts.closed_form:RIDGE",
         "boosted_trees": "mosaic_fl.experts.boosted:BOOSTED",
     },

@@ -123,7 +123,7 @@ def contribute(
         generator=copy_state(generator) if generator else None,
         generator_note=note,
         field_counts=train.field_counts() if train.schema.joins else None,
-        moments=feature_moments(train, config, device),
+        moments=feature_moments(train, config, site.client, device),
     )
 
 

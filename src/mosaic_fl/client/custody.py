@@ -120,6 +120,7 @@ class Custody:
                 raise RefusalError(f"moments.encoder = {config.moments.encoder}, and limits.moments = false")
             if config.moments.encoder:
                 self._check_behind(limits, f"moments.encoder = {config.moments.encoder}", LEAST)
+                self._check_components(limits, config.generator.components)
 
     def foresee(self, site: Holder, kind: str, statement: Statement | None) -> None:
         """Raise RefusalError, before any work, where the budgets do not allow that something new leaves."""
@@ -269,6 +270,13 @@ class Custody:
                 raise RefusalError(f"generator {family} is not of limits.generator ({allowed})")
             if not config.privacy.epsilon:  # noise hides how many samples are behind a number
                 self._check_behind(limits, f"generator {family}", BEHIND.get(family))
+            if family == "moments":
+                self._check_components(limits, wish.components)
+
+    def _check_components(self, limits: SiteLimits, wish: int) -> None:
+        """A component's mean is as a prototype: the mean of a group of samples of a class."""
+        if wish > max(limits.prototypes, 1):
+            raise RefusalError(f"generator.components = {wish} is above limits.prototypes = {limits.prototypes}")
 
     def _check_behind(self, limits: SiteLimits, what: str, least: int | None) -> None:
         if least is not None and least < limits.min_cluster:

@@ -14,8 +14,8 @@ from mosaic_fl.registries import GENERATORS
 from mosaic_fl.training.monitor import Recorder
 
 
-def feature_moments(data: Dataset, config: Config, device: torch.device) -> FeatureMoments | None:
-    """The moments of `data` in the space of `moments.encoder`; None without one.
+def feature_moments(data: Dataset, config: Config, client: int, device: torch.device) -> FeatureMoments | None:
+    """The moments of `data`, of the `client` of that number, in the space of `moments.encoder`; None without one.
 
     A class of fewer samples than the generator `moments` asks for stays here. Raises UsageError as `moments_encoder`,
     and for a vector that is not finite.
@@ -24,7 +24,7 @@ def feature_moments(data: Dataset, config: Config, device: torch.device) -> Feat
     if encoder is None:
         return None
     vectors = encode(data, encoder, device)
-    stream = Stream(config.run.seed, "moments")  # of which nothing is drawn
+    stream = Stream(config.run.seed, "moments", client)
     built = GENERATORS[FAMILY].train(vectors, None, config.generator, stream, device, Recorder())
     assert isinstance(built, ClassMoments)
     if lacks := left_out(built, data):

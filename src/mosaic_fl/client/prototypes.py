@@ -1,6 +1,5 @@
 """k-means centres of penultimate features, or of vectors, per class (docs/method.md, step 4)."""
 
-import numpy as np
 import torch
 
 from mosaic_fl.config import PrototypesConfig
@@ -8,6 +7,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.exchange.contribution import Prototypes
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.numerics.devices import images_at_once
+from mosaic_fl.numerics.k_means import k_means
 from mosaic_fl.numerics.randomness import Stream
 
 
@@ -32,11 +32,9 @@ def prototypes(model: Classifier | None, data: Dataset, config: PrototypesConfig
         clusters = min(config.per_class, len(points) // config.min_cluster)
         if clusters == 0:
             continue
-        assignment = _k_means(
-            points.double().numpy(), clusters, Stream(stream.seed, "prototypes", stream.client, label)
-        )
+        assignment = k_means(points, clusters, Stream(stream.seed, "prototypes", stream.client, label))
         for cluster in range(clusters):
-            members = points[torch.from_numpy(assignment == cluster)]
+            members = points[assignment == cluster]
             if len(members) >= config.min_cluster:
                 centres.append(members.mean(0, keepdim=True))
                 labels.append(label)
@@ -44,20 +42,3 @@ def prototypes(model: Classifier | None, data: Dataset, config: PrototypesConfig
     return Prototypes(
         torch.cat(centres), torch.tensor(labels, dtype=torch.int64), torch.tensor(sizes, dtype=torch.int64)
     )
-
-
-def _k_means(points: np.ndarray, clusters: int, stream: Stream) -> np.ndarray:
-    """The cluster of each of the `points` (n, d): int64 (n,)."""
-    if clusters == 1:
-        return np.zeros(len(points), dtype=np.int64)
-    import warnings
-
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
-
-    with warnings.catch_warnings(), threadpool_limits(1):  # more threads would sum in another order
-        warnings.simplefilter("ignore", ConvergenceWarning)  # identical points make fewer clusters than `clusters`
-        model = KMeans(clusters, n_init=1, random_state=stream.integer() % 2**32).fit(points)
-    assignment: np.ndarray = model.labels_
-    return assignment

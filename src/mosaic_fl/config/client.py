@@ -69,6 +69,12 @@ class GeneratorConfig(ReadSection):
     covariance: Literal["spherical", "diagonal", "full"] = Field(
         "diagonal", description="mixtures: of each Gaussian, spherical, diagonal or full"
     )
+    components: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="moments, and those of --moments: Gaussians a class at most, one for each 50 of its vectors",
+    )
     kl: float = Field(0.5, ge=0, description="cvae, tabular: weight of the KL term")
     perceptual: float = Field(
         0.3, ge=0, description="cvae: weight, a value of a sample, of the distance that the client's network sees"

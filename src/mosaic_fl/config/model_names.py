@@ -38,13 +38,15 @@ FORMS: dict[str, Bounds] = {
     "fusion": (("width", 1, 1024, 64),),
     "linear": (),
     "gaussian": (),
+    "subclasses": (("components", 1, 64, 16),),
 }
 """The built-in families by name, each with the numbers that may follow it."""
 
 JOINING = "fusion"  # the family that takes samples of several fields
 
-CLOSED_FORMS = ("discriminant", "quadratic", "ridge")
-"""Classifiers that follow from class moments; they travel as `linear`, the quadratic one as `gaussian`."""
+CLOSED_FORMS = ("discriminant", "quadratic", "mixture", "ridge")
+"""Classifiers that follow from class moments; they travel as `linear`, the quadratic one as `gaussian`, that of several
+Gaussians a class as `subclasses`."""
 
 TREES = ("trees", 1, 2000, 100)
 ESTIMATOR_FORMS: dict[str, Bounds] = {

@@ -36,6 +36,8 @@ def check_private(config: Config, models: Sequence[str] = ()) -> None:
         f"model {closed} follows from class moments, not from generator {family}: say --generator moments": (
             closed is not None and family not in ("auto", "moments")
         ),
+        f"components of classes are chosen from data without noise: set generator.components = 1, "
+        f"not {config.generator.components}": config.generator.components > 1,
         "prototypes have no noise: set prototypes.per_class = 0": config.prototypes.per_class > 0,
         "rounds of averaging send weights without noise: set rounds.warm_up and rounds.fine_tune to 0": bool(
             config.rounds.warm_up or config.rounds.fine_tune

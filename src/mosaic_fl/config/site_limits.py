@@ -28,7 +28,7 @@ class SiteLimits(Section):
     )
     moments: bool = Field(True, description="whether class moments of a public encoder may leave beside a model")
     min_cluster: int = Field(5, ge=1, description="least samples behind a mean or a sum; 1: they may be single samples")
-    prototypes: int = Field(10, ge=0, description="most prototypes a class")
+    prototypes: int = Field(10, ge=0, description="most prototypes a class, and most generator.components")
     least_samples: int = Field(1, ge=1, description="with fewer samples nothing leaves")
     figures: bool = Field(False, description="whether figures of validation and training may leave, for the report")
     steps: int = Field(100_000, ge=1, description="most training steps of one request")

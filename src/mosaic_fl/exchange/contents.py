@@ -102,7 +102,8 @@ CONTENTS = (
         "class moments in the space of a public encoder, where moments.encoder names one",
         Purpose.SETTING,
         "the teachers moments and product",
-        "counts, means and one scatter of vectors, ten of a class and more: of few, whether a sample was among them",
+        "counts, means and one scatter of vectors, ten of a class and more, with generator.components of groups of ten "
+        "within a class: of few, whether a sample was among them",
     ),
     Content(
         "audit",
@@ -122,7 +123,8 @@ GENERATORS = {
     "cart": "trees whose leaves tell of ten rows and more",
     "marginals": "tables of a Bayesian network whose cells tell of ten rows and more",
     "tabular": "a decoder of rows, and the Gaussians of where the encoder puts rows; the encoder stays",
-    "moments": "counts, means and one scatter of vectors; a class of fewer than ten stays. It may tell who is in it",
+    "moments": "counts, means and one scatter of vectors, with generator.components of several groups a class; a class "
+    "of fewer than ten stays, and a group has ten. They may tell who is in them",
     "exact_moments": "counts, means and one scatter of vectors: the mean of a class of one vector is that vector",
     "mixtures": "Gaussians of vectors, several a class: one of a single vector is that vector",
     "product": "a generator for each field",

@@ -45,7 +45,7 @@ class FeatureMoments:
         """The moments of samples of the schema `of`; raises UsageError where the state does not fit."""
         schema = self.schema(of)
         with torch.random.fork_rng(devices=[]):
-            built = load_into(lambda: build(self.spec, schema), self.state, f"{source}, moments")
+            built = load_into(lambda: build(self.spec, schema).fit_to(self.state), self.state, f"{source}, moments")
         assert isinstance(built, ClassMoments)
         return built
 

@@ -1,4 +1,7 @@
-"""`discriminant`, `quadratic`, `ridge`: classifiers in closed form, of class moments. They travel as networks."""
+"""`discriminant`, `quadratic`, `mixture`, `ridge`: classifiers in closed form, of class moments.
+
+They travel as networks.
+"""
 
 from functools import partial
 from math import prod
@@ -18,6 +21,14 @@ from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.gaussian import has_covariances
 from mosaic_fl.models.registry import build, outline
 from mosaic_fl.numerics.class_covariances import LEAST_OWN, with_own
+from mosaic_fl.numerics.components import (
+    MOST,
+    Components,
+    centres_of,
+    components_of,
+    mixture_discriminant,
+    together,
+)
 from mosaic_fl.numerics.moments import LEAST, Moments, discriminant, moments_of, ridge
 from mosaic_fl.numerics.quadratic import quadratic
 from mosaic_fl.numerics.randomness import Stream
@@ -26,8 +37,10 @@ from mosaic_fl.training.monitor import Monitor
 
 NETWORK_NAME = "linear"
 QUADRATIC = "quadratic"
+MIXTURE = "mixture"
 LARGEST = 4096  # numbers of a sample: the scatter is their square
 SAMPLES_A_NUMBER = 2  # of a class whose covariance leaves a site
+AT_SITE = 8  # components of a class in a `mixture` of one site's samples
 STRENGTH = 0.1  # of the penalty of ridge, as a share of the mean variance
 
 
@@ -38,14 +51,20 @@ def is_closed_form(name: str) -> bool:
 
 def network_of(name: str) -> str:
     """The network as which the closed form of this name travels."""
-    return "gaussian" if name == QUADRATIC else NETWORK_NAME
+    return {QUADRATIC: "gaussian", MIXTURE: f"subclasses:{MOST}"}.get(name, NETWORK_NAME)
 
 
-def closed_form_state(name: str, schema: Schema, moments: Moments) -> State:
+def closed_form_state(name: str, schema: Schema, moments: Moments, components: Components | None = None) -> State:
     """The state of the network `network_of(name)` that the name means for these moments.
 
-    Where classes share one covariance `quadratic` is the discriminant: see `has_covariances`.
+    Where classes share one covariance `quadratic` is the discriminant: see `has_covariances`. So is `mixture` without
+    `components` of the classes.
     """
+    if name == MIXTURE:
+        size = moments.means.shape[1]
+        each = components or components_of(moments, together([], size))
+        weights, biases = mixture_discriminant(each, schema.num_classes)
+        return {"head.weight": weights.view(-1, size), "head.bias": biases.flatten()}
     if name == QUADRATIC and has_covariances(schema):
         return dict(zip(("factors", "shifts", "head.offsets"), quadratic(moments), strict=True))
     return linear_state(schema, *(ridge(moments, STRENGTH) if name == "ridge" else discriminant(moments)))
@@ -79,7 +98,7 @@ def _fit(
     device: torch.device,
     monitor: Monitor,
 ) -> dict[str, float]:
-    """As `Fit`, in one pass: nothing of it is random.
+    """As `Fit`, in one pass: nothing of it is random, but where the clusters of a `mixture` start.
 
     A class of fewer than `LEAST` samples is as one without any: its weights would tell its mean, which of one sample
     is that sample. One of fewer than `SAMPLES_A_NUMBER` for each number of a sample has no covariance of its own: that
@@ -87,7 +106,8 @@ def _fit(
     """
     least_own = SAMPLES_A_NUMBER * prod(train.schema.shape)
     moments = moments_of_data(train, LEAST, own=name == QUADRATIC, least_own=max(least_own, LEAST))
-    expert.load_state_dict(dict(closed_form_state(name, train.schema, moments)))
+    components = components_of_data(train, moments, AT_SITE, stream) if name == MIXTURE else None
+    expert.load_state_dict(dict(closed_form_state(name, train.schema, moments, components)))
     expert.eval()
     monitor.progress(1, 1)
     return score(expert, validation, device)
@@ -98,11 +118,21 @@ def moments_of_data(data: Dataset, least: int = 1, *, own: bool = False, least_o
 
     With `own` each class of `least_own` samples and more has a covariance, where `has_covariances` says so.
     """
-    inputs = data.samples.inputs()
-    assert isinstance(inputs, Tensor)
-    vectors = inputs.flatten(1)
+    vectors = _vectors(data)
     moments = moments_of(vectors, data.labels, data.schema.num_classes, least=least)
     return with_own(moments, vectors, data.labels, least_own) if own and has_covariances(data.schema) else moments
+
+
+def components_of_data(data: Dataset, moments: Moments, most: int, stream: Stream) -> Components:
+    """The components of classes of the samples whose `moments` these are, `most` a class at most."""
+    return components_of(moments, centres_of(_vectors(data), data.labels, moments, most, stream))
+
+
+def _vectors(data: Dataset) -> Tensor:
+    """Samples of one field as networks take them, flattened: float32 (n, d)."""
+    inputs = data.samples.inputs()
+    assert isinstance(inputs, Tensor)
+    return inputs.flatten(1)
 
 
 def _kind(name: str) -> ExpertKind:
@@ -120,4 +150,5 @@ def _kind(name: str) -> ExpertKind:
 
 DISCRIMINANT = _kind("discriminant")
 QUADRATIC_KIND = _kind(QUADRATIC)
+MIXTURE_KIND = _kind(MIXTURE)
 RIDGE = _kind("ridge")

@@ -138,7 +138,7 @@ def contribution_bytes(
         }
     if (encoder := moments_encoder(config, schema)) is not None:
         vectors = vector_schema(encoder, schema)
-        outline = generator_outline(generator_spec(FAMILY, config.generator, vectors), vectors)
+        outline = generator_outline(generator_spec(FAMILY, config.generator, vectors), vectors, tuple(counts))
         shapes |= {f"moments/{name}": (dtype, shape) for name, dtype, shape in outline}
     return packed_bytes(shapes, _schema_length(schema) + 350)
 

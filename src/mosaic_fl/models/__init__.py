@@ -8,6 +8,7 @@ from mosaic_fl.models import (  # noqa: F401  (they register)
     linear,
     perceptron,
     residual,
+    subclasses,
     tokens,
     transformer,
 )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.models.inference import recall, recall_of_answers
-from mosaic_fl.runs.quality import BINS, calibration_error
+from mosaic_fl.numerics.probabilities import BINS, calibration_error
 
 SHARES = 20  # of the samples, most certain first, at which the accuracy of answering these alone is told
 MOST_CLASSES = 100  # of which confusions and recalls of every model are told: their number grows with its square

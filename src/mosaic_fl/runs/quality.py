@@ -6,11 +6,9 @@ from torch import Tensor
 
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.vector import Vector
+from mosaic_fl.numerics.probabilities import Array, auroc, calibration_error
 
-BINS = 15  # of the confidence, equally wide (Guo et al. 2017)
 LEAST = 1e-15  # of a probability, so that a log-loss is finite
-
-Array = npt.NDArray[np.float64]
 
 
 def wants_quality(samples: Samples) -> bool:
@@ -33,23 +31,11 @@ def quality(scores: Tensor, labels: Tensor) -> dict[str, float | None]:
     answers = labels.numpy()
     true = probabilities[np.arange(len(answers)), answers]
     return {
-        "auroc": _auroc(probabilities, answers),
+        "auroc": auroc(probabilities, answers),
         "balanced_accuracy": _balanced_accuracy(probabilities, answers),
         "log_loss": float(-np.log(np.maximum(true, LEAST)).mean()),
         "ece": calibration_error(probabilities, answers),
     }
-
-
-def _auroc(probabilities: Array, answers: npt.NDArray[np.int64]) -> float | None:
-    from sklearn.metrics import roc_auc_score
-
-    binary = probabilities.shape[1] == 2
-    areas = [
-        float(roc_auc_score(answers == c, probabilities[:, c]))
-        for c in ([1] if binary else range(probabilities.shape[1]))
-        if 0 < int((answers == c).sum()) < len(answers)
-    ]
-    return float(np.mean(areas)) if areas else None
 
 
 def _balanced_accuracy(probabilities: Array, answers: npt.NDArray[np.int64]) -> float:
@@ -57,12 +43,3 @@ def _balanced_accuracy(probabilities: Array, answers: npt.NDArray[np.int64]) -> 
 
     present = np.unique(answers)
     return float(recall_score(answers, probabilities.argmax(1), labels=present, average="macro", zero_division=0))
-
-
-def calibration_error(probabilities: Array, answers: npt.NDArray[np.int64]) -> float:
-    """The expected calibration error of probabilities (n, C) for classes (n,), n at least 1; see `quality`."""
-    confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == answers
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, confidence - right, BINS)  # of each bin, its samples times the gap of their means
-    return float(np.abs(gaps).sum() / len(answers))

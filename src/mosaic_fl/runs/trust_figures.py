@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.runs.quality import calibration_error
+from mosaic_fl.numerics.probabilities import calibration_error
 
 TENTH = 0.1
 

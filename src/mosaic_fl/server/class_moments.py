@@ -8,10 +8,11 @@ from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.experts.closed_form import QUADRATIC, check, closed_form_state, network_of
-from mosaic_fl.generators.moments import ClassMoments, pool
+from mosaic_fl.experts.closed_form import MIXTURE, QUADRATIC, check, closed_form_state, network_of
+from mosaic_fl.generators.moments import ClassMoments, pool, pool_components
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.registry import build
+from mosaic_fl.numerics.components import Components
 from mosaic_fl.numerics.moments import Moments
 from mosaic_fl.numerics.states import State
 
@@ -44,20 +45,26 @@ def _tellers(contributions: Sequence[Contribution]) -> list[ClassMoments]:
 
 def closed_form(student: str, contributions: Sequence[Contribution]) -> State:
     """The state of the global model that `student` names."""
-    return closed_form_state(student, contributions[0].schema, pooled(contributions))
+    tellers = _tellers(contributions)
+    components = pool_components(tellers) if student == MIXTURE else None
+    return closed_form_state(student, contributions[0].schema, pool(tellers), components)
 
 
 def moments_teacher(contributions: Sequence[Contribution]) -> Classifier:
     """The discriminant of all clients' moments, as a teacher."""
-    return discriminant_of(contributions[0].schema, pooled(contributions))
+    tellers = _tellers(contributions)
+    return discriminant_of(contributions[0].schema, pool(tellers), pool_components(tellers))
 
 
-def discriminant_of(schema: Schema, moments: Moments) -> Classifier:
-    """The discriminant of moments of samples of a schema: quadratic where these tell covariances of classes."""
+def discriminant_of(schema: Schema, moments: Moments, components: Components | None = None) -> Classifier:
+    """The discriminant of moments of samples of a schema: quadratic where these tell covariances of classes, and that
+    of mixtures where there are `components`.
+    """
     name = "discriminant" if moments.own is None else QUADRATIC
+    name = name if components is None else MIXTURE
     with torch.random.fork_rng(devices=[]):
         network = build(network_of(name), schema)
-    network.load_state_dict(dict(closed_form_state(name, schema, moments)))
+    network.load_state_dict(dict(closed_form_state(name, schema, moments, components)))
     return network.eval()
 
 

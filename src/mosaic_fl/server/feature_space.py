@@ -24,10 +24,11 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.feature_moments import FAMILY
 from mosaic_fl.experts.no_model import has_model
 from mosaic_fl.generators.base import GeneratorSpec
-from mosaic_fl.generators.moments import ClassMoments, pool
+from mosaic_fl.generators.moments import ClassMoments, pool, pool_components
 from mosaic_fl.generators.moments.generator import DIAGONAL, FULL
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.notes import note
+from mosaic_fl.numerics.components import Components
 from mosaic_fl.numerics.devices import AT_ONCE
 from mosaic_fl.numerics.moments import ABSENT, Moments
 from mosaic_fl.numerics.randomness import Stream
@@ -59,7 +60,7 @@ class EncoderExpert:
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
     """The merged `moments` of the clients `tellers` in the space of `encoder`, whose vectors are of
-    `schema`; `silent` clients told none.
+    `schema`; `silent` clients told none. `components` are those of the classes, where clients told some.
     """
 
     encoder: Encoder
@@ -67,11 +68,13 @@ class FeatureSpace:
     moments: Moments
     tellers: tuple[int, ...]
     silent: tuple[int, ...]
+    components: Components | None = None
 
     @cached_property
     def expert(self) -> EncoderExpert:
         """The discriminant of the merged moments, behind the encoder."""
-        return EncoderExpert(self.encoder, discriminant_of(self.schema, self.moments), self.moments.counts > 0)
+        head = discriminant_of(self.schema, self.moments, self.components)
+        return EncoderExpert(self.encoder, head, self.moments.counts > 0)
 
     def decoded(
         self,
@@ -95,7 +98,7 @@ class FeatureSpace:
         rng = stream.torch()
         spec = GeneratorSpec(FAMILY, self.encoder.size, DIAGONAL if self.moments.is_diagonal else FULL)
         gaussians = ClassMoments(spec, self.schema)
-        gaussians.draw_from(self.moments)
+        gaussians.draw_from(self.moments, self.components)
         known = (self.moments.counts > 0).nonzero().flatten()
         inverts = bool(inversion) and self.encoder.smooth is not None
         drawn = min(n, INVERTED) if inverts else n
@@ -132,7 +135,8 @@ def feature_space(contributions: Sequence[Contribution], own: str = "") -> Featu
         return None
     schema = told[0][1].schema(contributions[0].schema)
     kind: Any = schema.kind
-    moments = pool([moments.build(c.schema, f"client {c.client}") for c, moments in told])
+    members = [moments.build(c.schema, f"client {c.client}") for c, moments in told]
+    moments = pool(members)
     if not moments.total:
         note(f"no site has samples enough of a class for moments of encoder {told[0][1].encoder}: they are not used")
         return None
@@ -140,7 +144,7 @@ def feature_space(contributions: Sequence[Contribution], own: str = "") -> Featu
     silent = tuple(c.client for c in contributions if c.moments is None)
     if silent:
         note(f"{_clients(silent)} told no class moments; those of encoder {kind.encoder} are of {_clients(tellers)}")
-    return FeatureSpace(encoder_of(kind, own), schema, moments, tellers, silent)
+    return FeatureSpace(encoder_of(kind, own), schema, moments, tellers, silent, pool_components(members))
 
 
 def space_teacher(space: FeatureSpace | None, contributions: Sequence[Contribution]) -> str:

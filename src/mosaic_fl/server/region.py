@@ -9,7 +9,7 @@ from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution, no_prototyp
 from mosaic_fl.exchange.feature_moments import FeatureMoments, of_moments
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.generators.merged import Member, merge
-from mosaic_fl.generators.moments import NoisyClassMoments, pool
+from mosaic_fl.generators.moments import NoisyClassMoments, as_one
 from mosaic_fl.generators.product import members_of, product
 from mosaic_fl.notes import note
 
@@ -77,9 +77,8 @@ def _moments(contributions: Sequence[Contribution]) -> FeatureMoments | None:
         raise UsageError(
             "moments with noise for differential privacy are not merged: send the contributions themselves"
         )
-    first, built = told[0]
-    built.tell(pool([moments for _, moments in told]))
-    return of_moments(built, first.schema(contributions[0].schema))
+    schema = told[0][0].schema(contributions[0].schema)
+    return of_moments(as_one([moments for _, moments in told], schema), schema)
 
 
 def _of_fields(model: GlobalModel, contributions: Sequence[Contribution], client: int) -> Contribution:

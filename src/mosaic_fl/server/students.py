@@ -3,7 +3,17 @@
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.experts.boosted import HEAD
-from mosaic_fl.experts.closed_form import QUADRATIC, closed_form_state, is_closed_form, moments_of_data, network_of
+from mosaic_fl.experts.closed_form import (
+    MIXTURE,
+    QUADRATIC,
+    closed_form_state,
+    components_of_data,
+    is_closed_form,
+    moments_of_data,
+    network_of,
+)
+from mosaic_fl.numerics.components import MOST
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State
 from mosaic_fl.server.boosting import NAME, boost_pooled, is_boosted
 
@@ -23,5 +33,8 @@ def global_name(student: str) -> str:
 def pooled_state(student: str, data: Dataset, config: Config) -> State:
     """The state of such a student that learns from real samples and their labels: the reference on pooled data."""
     if is_closed_form(student):
-        return closed_form_state(student, data.schema, moments_of_data(data, own=student == QUADRATIC))
+        moments = moments_of_data(data, own=student == QUADRATIC)
+        stream = Stream(config.run.seed, "centralised")
+        components = components_of_data(data, moments, MOST, stream) if student == MIXTURE else None
+        return closed_form_state(student, data.schema, moments, components)
     return boost_pooled(student, data, config)

@@ -14,8 +14,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import GeneratorSpec
-from mosaic_fl.generators.moments.generator import FULL, LARGEST_FULL, ClassMoments, symmetric
-from mosaic_fl.generators.moments.generator import spec as spec_of_moments
+from mosaic_fl.generators.moments.generator import FULL, LARGEST_FULL, ClassMoments, size_of, symmetric
 from mosaic_fl.numerics.moments import Moments, moments_of
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Monitor
@@ -73,7 +72,7 @@ def train(
 
 def spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
     """As many latents as numbers; raises UsageError for more than all of a scatter is sent of."""
-    size = spec_of_moments(config, schema).latent
+    size = size_of(schema)
     if size > LARGEST_FULL:
         raise UsageError(
             f"{NAME} of vectors of {size:,} numbers: it takes up to {LARGEST_FULL:,}; name an encoder of fewer"

@@ -1,14 +1,12 @@
 """Class moments with noise for differential privacy: what a site sends is the noisy sums, and nothing more exact."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
 from mosaic_fl.errors import UsageError
-from mosaic_fl.generators.base import Generator, GeneratorSpec
+from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.moments.generator import (
     LARGEST_FULL,
     MOST_COUNT,
@@ -19,8 +17,8 @@ from mosaic_fl.generators.moments.generator import (
     symmetric,
 )
 from mosaic_fl.numerics.class_covariances import LARGEST
-from mosaic_fl.numerics.moments import Moments, merge
-from mosaic_fl.numerics.noisy_sums import NoisySums, add, repaired, sums_of
+from mosaic_fl.numerics.moments import Moments
+from mosaic_fl.numerics.noisy_sums import NoisySums, repaired
 
 FAR = 10.0  # standard deviations: noise that is further out has a chance of 10⁻²³
 PARTS = 3  # counts, sums, squares
@@ -114,11 +112,6 @@ class NoisyClassMoments(ClassMoments):
             raise UsageError("noisy moments have a negative square that their noise does not explain")
 
 
-def build(spec: GeneratorSpec, schema: Schema) -> ClassMoments:
-    """The generator of exact or of noisy moments, by the form that `spec` names."""
-    return NoisyClassMoments(spec, schema) if spec.width in NoisyClassMoments.widths else ClassMoments(spec, schema)
-
-
 def noisy_spec(schema: Schema) -> GeneratorSpec:
     """The specification of noisy moments of vectors of a schema; raises UsageError for too many numbers.
 
@@ -134,18 +127,3 @@ def noisy_spec(schema: Schema) -> GeneratorSpec:
     numbers = schema.num_classes * size * (size + 1) // 2
     by_class = isinstance(kind, Vector) and kind.is_nearly_normal and size <= LARGEST and numbers <= MOST_NUMBERS
     return GeneratorSpec("moments", size, NOISY_BY_CLASS if by_class else NOISY)
-
-
-def pool(members: Sequence[ClassMoments]) -> Moments:
-    """The moments of all clients' data together. Where some are noisy all sums are added, and then noise is removed."""
-    if not any(isinstance(member, NoisyClassMoments) for member in members):
-        return merge([member.moments for member in members])
-    return repaired(add([m.noisy if isinstance(m, NoisyClassMoments) else sums_of(m.moments) for m in members]))
-
-
-def join(generators: Sequence[Generator]) -> None:
-    """All draw from the moments of their data together."""
-    members = [generator for generator in generators if isinstance(generator, ClassMoments)]
-    pooled = pool(members)
-    for member in members:
-        member.draw_from(pooled)

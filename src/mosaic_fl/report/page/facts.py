@@ -10,8 +10,8 @@ from typing import Any
 
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.audited import Audited
+from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.release import release
-from mosaic_fl.report.page.intervals import wilson
 from mosaic_fl.runs.result import read_result
 from mosaic_fl.storage.files import read_if_there
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.page.charts import abstaining, bars, differences, heat_map, percent, reliability
 from mosaic_fl.report.page.facts import WATTS, Facts, read_facts
-from mosaic_fl.report.page.intervals import wilson
 from mosaic_fl.storage.files import write_atomic
 
 FILE = "report.html"

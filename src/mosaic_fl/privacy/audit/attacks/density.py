@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from mosaic_fl.domains.dataset import pool
+from mosaic_fl.domains.dataset import Dataset, pool
 from mosaic_fl.generators.mixtures import Mixtures
 from mosaic_fl.generators.moments import ClassMoments
 from mosaic_fl.numerics.moments import Moments, covariance
@@ -15,9 +15,9 @@ TINY = 1e-6
 
 
 def density(case: Case) -> Pair | str:
-    """Minus the squared Mahalanobis distance to the told Gaussian of a sample's class.
+    """Minus the squared Mahalanobis distance to the told Gaussian of a sample's class, the nearest of several.
 
-    Of a mixture it is the logarithm of its density. Samples of a class that is not told are left out.
+    Of `mixtures` it is the logarithm of their density. Samples of a class that is not told are left out.
     """
     told = case.told
     if told is None:
@@ -25,15 +25,37 @@ def density(case: Case) -> Pair | str:
     data = pool([told.members, told.strangers])
     vectors = data.samples.only.double()
     if isinstance(told.moments, ClassMoments):
-        scores = -_squared_distances(vectors, data.labels, told.moments.moments)
+        moments, places = gaussians(data, told.moments)
+        scores = -_squared_distances(vectors, places, moments)
     else:
         scores = _log_densities(vectors, data.labels, told.moments)
     members, strangers = case.parted(scores)
     return members[~members.isnan()], strangers[~strangers.isnan()]
 
 
+def gaussians(data: Dataset, told: ClassMoments) -> tuple[Moments, Tensor]:
+    """(moments as of one class for each Gaussian that is told, the number (n,) of that of each vector).
+
+    It is that of the vector's class, or of several the nearest one.
+    """
+    components = told.components
+    if components is None:
+        return told.moments, data.labels
+    own = components.moments
+    counts, means = (torch.cat([part, torch.zeros_like(part[:1])]) for part in (own.counts, own.means))
+    every = Moments(counts, means, own.scatter)
+    places = torch.full_like(data.labels, len(own.counts))  # of a class that is not told the last one, of no vectors
+    for label in components.owners.unique().tolist():
+        rows = (data.labels == label).nonzero()[:, 0]
+        ours = (components.owners == label).nonzero()[:, 0]
+        vectors = data.samples.only[rows].double()
+        away = torch.stack([_squared_distances(vectors, ours[[j] * len(rows)], every) for j in range(len(ours))])
+        places[rows] = ours[away.argmin(0)]
+    return every, places
+
+
 def _squared_distances(vectors: Tensor, labels: Tensor, moments: Moments) -> Tensor:
-    """(x − m_y)ᵀ Σ⁻¹ (x − m_y), float64 (n,); NaN for a class without moments."""
+    """(x − m_y)ᵀ Σ⁻¹ (x − m_y), float64 (n,); NaN for a Gaussian of no vectors."""
     off = vectors - moments.means[labels]
     distances = (off * whitened(off, moments)).sum(1)
     return torch.where(moments.counts[labels] > 0, distances, torch.nan)
