@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mosaic_fl.api import Run, compare, contribute, distill, run
+    from mosaic_fl.classifier import MosaicClassifier
     from mosaic_fl.client.answering import answer
     from mosaic_fl.data.arrays import from_arrays, from_dataset
     from mosaic_fl.data.memory import from_table
@@ -33,6 +34,7 @@ __all__ = [
     "Dataset",
     "Evaluation",
     "GlobalModel",
+    "MosaicClassifier",
     "MosaicError",
     "Note",
     "Query",
@@ -64,6 +66,7 @@ _HOMES = {
     "Evaluation": "exchange.evaluation",
     "GlobalModel": "exchange.global_model",
     "Dataset": "domains.dataset",
+    "MosaicClassifier": "classifier",
     "MosaicError": "errors",
     "Note": "notes",
     "Query": "exchange.query",

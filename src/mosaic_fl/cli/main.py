@@ -18,6 +18,7 @@ from mosaic_fl.cli import (
     compare,
     data,
     deploy,
+    export,
     files,
     inspection,
     keys,
@@ -59,6 +60,7 @@ app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)
 app.command("answer")(black_box.answer)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
 app.add_typer(keys.app, name="keys")
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(audit_log.app, name="audit-log")

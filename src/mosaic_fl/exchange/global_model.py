@@ -26,6 +26,7 @@ from mosaic_fl.exchange.assurance import Assurance, assurance_in, assurance_part
 from mosaic_fl.exchange.bundled import BUNDLE, packed, unpacked
 from mosaic_fl.exchange.encoded import encoded
 from mosaic_fl.exchange.evaluation import Evaluation, numbers_of
+from mosaic_fl.exchange.hub import push
 from mosaic_fl.exchange.model_file import FILE, model_file
 from mosaic_fl.exchange.probing import probe_model
 from mosaic_fl.experts.kind import Expert
@@ -212,6 +213,17 @@ class GlobalModel:
         if file.exists() and not overwrite:
             raise UsageError(f"{file} exists: choose another name, or say overwrite=True")
         write_atomic(file, self.to_bytes())
+
+    def push_to_hub(
+        self, repo_id: str, *, result: Mapping[str, Any] | None = None, private: bool = True, token: str | None = None
+    ) -> str:
+        """Upload the model and its card to `repo_id` of the Hugging Face Hub; returns the commit's address.
+
+        `result` is the content of the run's `result.json`, of which the card has the figures. The package
+        `huggingface_hub` has the token where none is given. A new repository is private unless you say otherwise.
+        Raises UsageError where that package is not installed.
+        """
+        return push(self, repo_id, result or {}, private=private, token=token)
 
     @classmethod
     def load(cls, path: Path | str) -> "GlobalModel":
