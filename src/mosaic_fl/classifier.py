@@ -16,6 +16,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 
+OF_ROWS = ("mean_", "scale_", "n_features_in_", "feature_names_in_")  # attributes
 LONGEST = np.float64(np.finfo(np.float32).max)
 Array = npt.NDArray[Any]
 
@@ -55,6 +56,7 @@ class MosaicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if _are_contributions(X):
             if y is not None:
                 raise UsageError("contributions have labels of their own: leave y out")
+            self._forget_rows()
             student = "" if self.student == "discriminant" and not X[0].schema.of_vectors else self.student
             return self._serve(distill(X, student=student, settings=self.settings, seed=self._seed()))
         rows, labels = validate_data(self, X, y)
@@ -106,15 +108,14 @@ class MosaicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return answers
 
     def _serve(self, model: GlobalModel) -> "MosaicClassifier":
-        for name in ("mean_", "scale_", "n_features_in_", "feature_names_in_"):
-            if name in vars(self) and not self._learnt_from_rows(model):
-                delattr(self, name)
         self.model_ = model
         self.classes_ = np.array(model.schema.classes)
         return self
 
-    def _learnt_from_rows(self, model: GlobalModel) -> bool:
-        return hasattr(self, "mean_") and model.schema.of_vectors and model.schema.size == len(self.mean_)
+    def _forget_rows(self) -> None:
+        """Drop what an earlier `fit` has learnt of rows."""
+        for name in OF_ROWS:
+            vars(self).pop(name, None)
 
     def _scaled(self, rows: Array) -> npt.NDArray[np.float32]:
         scaled = np.clip((rows.astype(np.float64) - self.mean_) / self.scale_, -LONGEST, LONGEST)

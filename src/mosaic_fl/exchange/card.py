@@ -95,7 +95,11 @@ def _front(model: "GlobalModel", result: Mapping[str, Any]) -> str:
         lines += ["  results:", "  - task:", f"      type: {task or 'classification'}", "    dataset:"]
         lines += ["      name: test data of the federation", "      type: private", "    metrics:"]
         for name, value, low, high in metrics:
-            lines += [f"    - type: {name}", f"      value: {value:.4f}", f"      name: {json.dumps(f'{name}, 95 % interval {low} to {high}')}"]
+            lines += [
+                f"    - type: {name}",
+                f"      value: {value:.4f}",
+                f"      name: {json.dumps(f'{name}, 95 % interval {low} to {high}')}",
+            ]
     return "\n".join([*lines, "---", ""])
 
 
