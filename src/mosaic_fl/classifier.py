@@ -115,7 +115,7 @@ class MosaicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _forget_rows(self) -> None:
         """Drop what an earlier `fit` has learnt of rows."""
         for name in OF_ROWS:
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
 
     def _scaled(self, rows: Array) -> npt.NDArray[np.float32]:
         scaled = np.clip((rows.astype(np.float64) - self.mean_) / self.scale_, -LONGEST, LONGEST)
