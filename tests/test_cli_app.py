@@ -39,6 +39,13 @@ def test_help_has_no_stray_backslash(
         assert "[required]" in said
 
 
+def test_help_says_what_arguments_are() -> None:
+    for words, command in ALL.items():
+        for parameter in command.params:
+            if isinstance(parameter, click.Argument):
+                assert getattr(parameter, "help", None), (words, parameter.name)
+
+
 def test_there_are_all_commands() -> None:
     assert {("run",), ("compare",), ("deploy", "keys", "server")} <= ALL.keys()
 

@@ -25,6 +25,7 @@ from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.region import as_contribution
+from mosaic_fl.server.trust.report import ACCEPTED, QUARANTINED, TrustReport, Verdict
 from mosaic_fl.storage.folder_lock import vacate
 
 FEW = {"train.max_steps": 5, "train.min_steps": 5, "generator.steps": 5, "generator.width": 4}
@@ -185,8 +186,14 @@ def test_the_cost_of_a_sample_counts_each_kind_of_member_once(schema: Schema) ->
     assert images.shape == (9, 1, 8, 8)
 
 
+def quarantine_of(contributions: list[Contribution], client: int) -> TrustReport:
+    """A report by which all but one client count in full."""
+    states = {c.client: QUARANTINED if c.client == client else ACCEPTED for c in contributions}
+    return TrustReport(tuple(Verdict(k, state, (float(state == ACCEPTED),)) for k, state in states.items()))
+
+
 def test_regions_first_and_the_country_then(
-    clients: list[Contribution], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    clients: list[Contribution], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for c in clients:
         (tmp_path / f"{c.client}.contribution").write_bytes(c.to_bytes())
@@ -201,6 +208,12 @@ def test_regions_first_and_the_country_then(
     result = json.loads((tmp_path / "country" / "result.json").read_text())
     assert result["contributors"] == [0, 1]
     assert GlobalModel.load(tmp_path / "country").architecture == "mlp:8"
+    vacate()
+    region = ["--as-contribution", "part.contribution", "--client", "7", "--out", "part"]
+    with monkeypatch.context() as patch:
+        patch.setattr("mosaic_fl.server.trust.vet.examine", lambda given, *_: quarantine_of(given, 1))
+        told = mosaic("distill", "0.contribution", "1.contribution", *words, *region, cwd=tmp_path)
+    assert "client 7 stands for 1 of 2 contributions" in told
     vacate()
     files = [str(tmp_path / f"{k}.contribution") for k in range(2)]
     alone = [*files, *words, "--out", str(tmp_path / "other")]

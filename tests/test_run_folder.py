@@ -7,6 +7,7 @@ import pytest
 
 from mosaic_fl.config import Config
 from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import Note
 from mosaic_fl.runs.folder import MARKER, OURS, claim
 
 CONFIG = Config()
@@ -63,6 +64,33 @@ def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="run.seed = 0, not 3"):
         mine(tmp_path, config=Config().with_values({"run.seed": 3}), resume=True)
     mine(tmp_path, config=Config().with_values({"run.workers": 7}), resume=True)  # changes no result
+
+
+def test_a_run_goes_on_with_other_words_on_whom_to_believe(tmp_path: Path) -> None:
+    mine(tmp_path)
+    for name in ("contributions/0", "stages/trust.safetensors", "stages/seconds.json", "quarantine/client-003.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    kept = Config().with_values({"trust.keep": (3,)})
+    mine(tmp_path, config=kept, resume=True, dry_run=True)
+    assert (tmp_path / "stages" / "trust.safetensors").exists()
+    with pytest.warns(Note, match="1 stages are made again, no contribution is"):
+        mine(tmp_path, config=kept, resume=True)
+    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == {"contributions/0", "stages/seconds.json", "config.toml", MARKER}
+    mine(tmp_path, config=kept, resume=True)  # the settings are now these
+    with pytest.raises(UsageError, match="run.seed = 0, not 3"):
+        mine(tmp_path, config=Config().with_values({"run.seed": 3}), resume=True)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(UsageError, match="trust.keep = "):
+        mine(tmp_path, resume=True)
+
+
+def test_a_method_that_asks_nobody_whom_to_believe_keeps_its_settings(tmp_path: Path) -> None:
+    rounds = {"run.method": "fedavg"}
+    mine(tmp_path, config=Config().with_values(rounds))
+    with pytest.raises(UsageError, match="trust.strict = False, not True"):
+        mine(tmp_path, config=Config().with_values(rounds | {"trust.strict": True}), resume=True)
 
 
 def test_an_option_that_is_left_out_is_another_run(tmp_path: Path) -> None:

@@ -173,6 +173,13 @@ def test_a_run_says_who_gains_and_who_loses(told: tuple[Path, str, list[str]]) -
             count = result["taking_part"][view][key]
             assert bool(re.search(rf"\b{count} (of 3 sites )?{verb}", line)) == bool(count), line
     sites = result["own_data"]
+    for site, told in zip(sites, result["cross_site"]["sites"], strict=True):
+        shown = {model["model"]: model["accuracy"] for model in told["models"]}
+        assert (told["samples"] is None) == (site["samples"] < 5)
+        if told["samples"] is not None:
+            assert told["samples"] == site["samples"]
+            assert shown["global"] == pytest.approx(site["together"])
+            assert shown.get("own") == pytest.approx(site["alone"])
     right = sum(site["samples"] * site["together"] for site in sites)
     assert right / sum(site["samples"] for site in sites) == pytest.approx(result["validation_accuracy"])
 

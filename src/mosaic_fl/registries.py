@@ -140,6 +140,8 @@ TEACHERS: "Registry[Teacher]" = Registry(
         "gate": "mosaic_fl.server.teachers:gate",
         "moments": "mosaic_fl.server.teachers:moments",
         "product": "mosaic_fl.server.teachers:product",
+        "moments_gate": "mosaic_fl.server.teachers:moments_gate",
+        "moments_meta": "mosaic_fl.server.teachers:moments_meta",
         "mean_probabilities": "mosaic_fl.server.teachers:probabilities",
         "mean_logits": "mosaic_fl.server.teachers:logits",
     },

@@ -6,22 +6,43 @@ folders, one would be dropped.
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperArgument, TyperCommand
+from typer.models import ArgumentInfo
 
+from mosaic_fl.cli.output import json_alone
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import require_path
 
+JSON = "mosaic_fl.json"  # in the context of a command: whether the user wants JSON
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
-    """A command that refuses empty paths and repeated options, by name. Its help has no escapes for Rich."""
+    """A command with `--json`, which refuses empty paths and repeated options, by name. Its help has no escapes."""
+
+    has_json = True
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        _restore_help(self)
+        if self.has_json:
+            words = "print JSON alone: docs/json.md"
+            self.params.append(
+                click.Option(["--json"], is_flag=True, expose_value=False, callback=_want_json, help=words)
+            )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; with `--json` its stdout is JSON alone."""
+        with json_alone() if ctx.meta.get(JSON) else nullcontext():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse `args`; raises UsageError for a repeated option and for an empty path.
@@ -49,8 +70,15 @@ class Command(TyperCommand):
         collector.params = [copy.copy(parameter) for parameter in self.params]
         for option in _options(collector):
             option.multiple = True
-        texts, _, _ = collector.make_parser(ctx).parse_args(list(args))
+        try:
+            texts, _, _ = collector.make_parser(ctx).parse_args(list(args))
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # some of click's have none
+            raise
         return {name: list(value) if isinstance(value, (list, tuple)) else [value] for name, value in texts.items()}
+
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Nothing: Typer writes the arguments with the options, and click 8.5 would write them a second time."""
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As Typer's, without its backslashes.
@@ -59,6 +87,12 @@ class Command(TyperCommand):
         """
         super().format_help(ctx, formatter)
         formatter.buffer = [part.replace("\\[", "[") for part in formatter.buffer]
+
+
+class TextCommand(Command):
+    """A command without `--json`: docs/json.md says why."""
+
+    has_json = False
 
 
 class App(typer.Typer):
@@ -73,6 +107,21 @@ class App(typer.Typer):
     ) -> Callable[[Function], Function]:
         """As Typer's `command`, with `Command` as the class."""
         return super().command(name, cls=cls, **settings)
+
+
+def _restore_help(command: click.Command) -> None:
+    """Give arguments their help again, which click 8.5 and later take from those of Typer below 0.21."""
+    if command.callback is None:
+        return
+    annotations = inspect.unwrap(command.callback).__annotations__ | command.callback.__annotations__
+    for parameter in command.params:
+        if isinstance(parameter, TyperArgument) and parameter.help is None:
+            about = getattr(annotations.get(parameter.name or ""), "__metadata__", ())
+            parameter.help = next((info.help for info in about if isinstance(info, ArgumentInfo)), None)
+
+
+def _want_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    ctx.meta[JSON] = value
 
 
 def _options(command: click.Command) -> list[click.Option]:

@@ -1,6 +1,5 @@
 """`mosaic audit`: what a contribution tells of the samples behind it, measured at its site."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ from rich.console import Console
 from mosaic_fl.cli.files import Trust, trust_models
 from mosaic_fl.cli.keys import KeyFile, key_in
 from mosaic_fl.cli.options import ConfigFile, Device, Seed, Settings, configure
+from mosaic_fl.cli.output import results
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
 from mosaic_fl.storage.files import require_file
@@ -30,7 +30,6 @@ def audit(
     seed: Seed = None,
     device: Device = None,
     settings: Settings = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """At a client: attack a contribution, and say how well its samples are told from others.
 
@@ -60,9 +59,7 @@ def audit(
     with waiting(console, f"attacking {contribution}"), one_thread():
         found = audit_file(sent, samples, config, others)
     limit = config.audit.limit_for(int(sent.class_counts.sum()))
-    if as_json:
-        print(json.dumps(audit_json(found, limit), indent=1, ensure_ascii=False))
-        return
+    results(audit_json(found, limit))
     members = found.worst.members if found.worst else 0
     strangers = found.worst.strangers if found.worst else 0
     print(f"{contribution}: {sent}")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mosaic_fl.cli.app import App
+from mosaic_fl.cli.output import results
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.chain import Chain, read_chain
 from mosaic_fl.storage.files import require_file
@@ -27,6 +28,7 @@ def verify(
     if last is not None:
         _require_hash(chain, last.strip().lower(), file)
     count = len(chain.entries)
+    results({"file": file, "lines": count, "last": chain.last, "cut_off": bool(chain.rest), "noted": last is not None})
     print(f"{file}: {count} line{'s' * (count != 1)}, each follows from the one before")
     if chain.rest:
         print("After them a line without an end: its writing was cut off, and nothing left the site with it")
@@ -38,17 +40,11 @@ def verify(
 
 
 @app.command("show")
-def show(
-    file: LogArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line, for scripts")] = False,
-) -> None:
-    """The log in words, and what all that left has cost."""
+def show(file: LogArgument) -> None:
+    """The log in words, and what all that left has cost; with --json one object a line."""
     chain = _chain(file)
-    if as_json:
-        for entry in chain.entries:
-            print(json.dumps({"number": entry.number, "time": entry.time, **entry.values, "hash": entry.hash}))
-        return
     for entry in chain.entries:
+        results({"number": entry.number, "time": entry.time, **entry.values, "hash": entry.hash}, line=True)
         print(f"{entry.number:>5}  {entry.time}  {_words(entry.values)}")
     from mosaic_fl.client.budget import spending
 

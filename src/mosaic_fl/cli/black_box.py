@@ -8,6 +8,7 @@ import typer
 from mosaic_fl.cli.custody import LimitsFile, answering, release_answer
 from mosaic_fl.cli.keys import KeyFile, RunId, Sign, key_in, seal_of
 from mosaic_fl.cli.options import Force, words
+from mosaic_fl.cli.output import results
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import require_file
@@ -37,15 +38,22 @@ def query(
     files.receive()
     waiting = [entry for entry in files.open_queries() if client in (None, entry.client)]
     if not waiting:
+        results({"run": run, "queries": []})
         print(f"{run}: nothing waits for an answer{'' if client is None else f' of client {client}'}")
         return
     places = {entry.digest: out / files.place(entry).name if out else files.place(entry) for entry in waiting}
     if out:
         for place in places.values():
             require_free(place, force)
+    for entry in waiting if out else ():
+        write_atomic(places[entry.digest], entry.content)
+    told_queries = [
+        {"file": places[entry.digest], "client": entry.client, "round": entry.round}
+        | {"samples": len(entry.samples), "bytes": len(entry.content)}
+        for entry in waiting
+    ]
+    results({"run": run, "queries": told_queries})
     for entry in waiting:
-        if out:
-            write_atomic(places[entry.digest], entry.content)
         size = f"{len(entry.samples):,} samples, {len(entry.content):,} bytes"
         print(f"{places[entry.digest]}: client {entry.client}, round {entry.round}, {size}")
 
@@ -97,5 +105,9 @@ def answer(
     content = seal.close(made.to_bytes(), made.client)
     release_answer(custody, holder, content, len(asked.samples), limits)
     write_atomic(out, content)
+    results(
+        {"file": out, "bytes": len(content), "client": made.client, "form": made.answers.form}
+        | {"samples": len(asked.samples), "classes": made.classes}
+    )
     told = f"{made.answers.form} of {len(asked.samples):,} samples · {len(made.classes)} classes"
     print(f"{out}: {len(content):,} bytes · {told}{seal.words}")

@@ -1,6 +1,5 @@
 """`mosaic check`: contribution files are looked at, without a run."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from mosaic_fl.cli.files import Trust, trust_models
 from mosaic_fl.cli.keys import KeyFile, RunId, SignersFolder, key_in, signers_of
+from mosaic_fl.cli.output import results
 from mosaic_fl.errors import UsageError
 
 
@@ -19,7 +19,6 @@ def check(
     signers: SignersFolder = None,
     run_id: RunId = None,
     trusted: Trust = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
     """Look at contributions: form, signatures, how they agree, and what is odd; exit code 1 where anything is."""
     if run_id is not None and signers is None:
@@ -33,11 +32,9 @@ def check(
 
     with one_thread():
         report = check_files(files, private_key, known)
-    if as_json:
-        print(json.dumps(report.to_json(), indent=2))
-    else:
-        Console(file=sys.stdout).print(file_table(report))
-        for line in check_lines(report):
-            print("".join(letter if letter.isprintable() else "?" for letter in line))
+    results(report.to_json())
+    Console(file=sys.stdout).print(file_table(report))
+    for line in check_lines(report):
+        print("".join(letter if letter.isprintable() else "?" for letter in line))
     if not report.is_clean:
         raise typer.Exit(1)

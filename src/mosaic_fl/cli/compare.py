@@ -1,5 +1,6 @@
 """`mosaic compare`: run several methods in the same settings and write tables of their results."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from rich.console import Console
 from mosaic_fl.cli.forecasting import DryRun, Minutes, announce, positive, show
 from mosaic_fl.cli.limits import fit_grid
 from mosaic_fl.cli.options import Attack, Force, Preset, Resume, Settings, names, parse_settings, require_words, words
+from mosaic_fl.cli.output import results as tell
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
@@ -95,6 +97,7 @@ def compare(
 
         plan = make_plan(grid)
     if list_only:
+        tell({"cells": [{"cell": str(cell), "barred": plan.barred.get(cell)} for cell in grid.cells()]})
         for cell in grid.cells():
             reason = plan.barred.get(cell)
             print(f"{cell}{f': {reason}' if reason else ''}")
@@ -121,7 +124,7 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     from mosaic_fl.comparison.cells import Results, remaining_seconds
     from mosaic_fl.comparison.grid import Cell
     from mosaic_fl.comparison.run_grid import run_grid
-    from mosaic_fl.comparison.table import blocks
+    from mosaic_fl.comparison.table import blocks, to_json
     from mosaic_fl.encoders.statement import encoder_figures, encoder_lines
     from mosaic_fl.report.comparison import comparison_picture, comparison_tables
     from mosaic_fl.report.sheet import can_draw
@@ -174,6 +177,7 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     tables = blocks(plan.grid, results)
     if picture:
         comparison_picture(tables, picture)
+    tell({"folder": out, **json.loads(to_json(tables, results, encoder_figures(plan.schema)))})
     console = Console(file=sys.stdout)
     for table in comparison_tables(tables):
         console.print(table)

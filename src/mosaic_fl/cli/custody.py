@@ -36,8 +36,8 @@ def custody_of(
     return Custody(own, log, str(data.resolve()), str(out))
 
 
-def custody_of_table(limits: Path | None, log: Path | None, data: Path, out: Path, *, private: bool) -> "Custody":
-    """The same of a site that writes statistics of a table; without a file of limits it has none."""
+def custody_of_figures(limits: Path | None, log: Path | None, data: Path, out: Path, *, private: bool) -> "Custody":
+    """The same of a site that writes statistics of a table, or scores; without a file of limits it has none."""
     from mosaic_fl.client.custody import Custody
 
     own = None if limits is None else read_limits(limits)

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from mosaic_fl.cli.options import ConfigFile, Seed, Settings, configure
+from mosaic_fl.cli.output import results
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.cli.reading import number_or_names, reads_images
 from mosaic_fl.cli.tables import (
@@ -105,6 +106,11 @@ def data(
         print(f"Picture: {picture}")
     if export:
         export_folder.save_split(shards, splits.test, export)
+    drawn = picture if can_draw() else None
+    results(
+        {"classes": names, "clients": counts.tolist(), "test": len(splits.test), "picture": drawn, "export": export}
+    )
+    if export:
         print(f"Data: {len(shards)} clients' files and test.parquet in {export}")
 
 
@@ -126,6 +132,8 @@ def _describe(config: Config, classes: int | list[str] | None, out: Path | None,
     text = schema_text(samples.schema)
     stderr.print(class_table(samples.class_counts()[None], samples.schema.classes))
     print(f"{len(samples)} samples here; these figures are not in the schema", file=sys.stderr)
+    counts = samples.class_counts().tolist()
+    results({"file": out, "schema": samples.schema.to_json(), "samples": len(samples), "counts": counts})
     if out:
         write_atomic(out, text)
         print(f"Schema: {out}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mosaic_fl.cli.app import App
+from mosaic_fl.cli.app import App, TextCommand
 from mosaic_fl.cli.files import Trust
 from mosaic_fl.cli.keys import EncryptFor, SignersFolder, readers_of
 from mosaic_fl.cli.options import (
@@ -23,6 +23,7 @@ from mosaic_fl.cli.options import (
     configure,
     trust_options,
 )
+from mosaic_fl.cli.output import results, run_results
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.config.checks import check_real
 from mosaic_fl.data.places import existing
@@ -51,6 +52,8 @@ def server_keys(
     from mosaic_fl.deploy.certificates import AUTHORITY_DAYS, SERVER_DAYS, make_server_keys
 
     make_server_keys(host.split(","), out, force=force)
+    files = ("ca.crt", "ca.key", "server.pem", "server.key")
+    results({"files": [out / name for name in files], "days": SERVER_DAYS, "authority_days": AUTHORITY_DAYS})
     print(f"{out}/server.pem, server.key: the server's, for {SERVER_DAYS} days")
     print(f"{out}/ca.crt: for every client, by a way you trust (valid {AUTHORITY_DAYS} days)")
     print(f"{out}/ca.key: signs the next certificate; keep it off this machine")
@@ -66,6 +69,7 @@ def client_keys(
     from mosaic_fl.deploy.certificates import make_client_keys
 
     public = make_client_keys(out, force=force)
+    results({"public": public, "private": public.with_suffix("")})
     print(f"{public}: for the server's operator, by a way you both trust")
     print(f"{public.with_suffix('')}: stays here, and at this client alone")
 
@@ -146,6 +150,7 @@ def server(
         readers=readers,
     )
     if show:
+        results({"commands": command_lines(plan).splitlines()})
         print(command_lines(plan))
         return
     from mosaic_fl.report.page.page import write_page
@@ -154,6 +159,7 @@ def server(
     heartbeat = Heartbeat(console, lambda: brief(read_status(plan.out), time.time()))
     result = serve(plan, resume=resume, force=force, beat=heartbeat.beat)
     write_page(out)
+    run_results(out, result)
     _print(result, out)
 
 
@@ -175,7 +181,7 @@ def _print(result: dict[str, Any], out: Path) -> None:
     print(f"Results: {out}/report.html, result.json")
 
 
-@app.command("client")
+@app.command("client", cls=TextCommand)
 def client(
     site: Annotated[Path, typer.Argument(metavar="SITE.toml", help="this client's own file: docs/deploy.md")],
     insecure: Insecure = False,

@@ -8,6 +8,7 @@ import typer
 
 from mosaic_fl.cli.files import Trust, trust_models
 from mosaic_fl.cli.options import Force
+from mosaic_fl.cli.output import results
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.files import read_bytes, require_file
 
@@ -39,6 +40,10 @@ def export(
     trust_models(trusted)
     figures = _result(file, result)
     exported = export_model(GlobalModel.load(file), to, out, figures, tolerance)
+    results({
+        "folder": out, "files": exported.files, "difference": exported.difference, "samples": exported.samples,
+        "left_out": exported.left_out,
+    })  # fmt: skip
     for path in exported.files:
         print(f"{path}: {path.stat().st_size:,} bytes")
     if exported.difference is not None:

@@ -30,6 +30,7 @@ from mosaic_fl.cli.options import (
     parse_settings,
     trust_options,
 )
+from mosaic_fl.cli.output import results, run_results
 from mosaic_fl.cli.places import regional, regional_seal, require_free
 from mosaic_fl.cli.reading import number_or_names, reads_images, tell_idle
 from mosaic_fl.config import ReadingConfig
@@ -164,6 +165,12 @@ def contribute(
     content = seal.close(contribution.to_bytes(), client)
     release(custody, site, contribution, content, limits)
     write_atomic(out, content)
+    results(
+        {"file": out, "bytes": len(content), "client": client, "model": spec, "samples": len(samples)}
+        | {"generator": contribution.generator_spec.family if contribution.generator_spec else None}
+        | {"validation": contribution.validation, "audit": contribution.audit and contribution.audit.to_json()}
+        | {"privacy": contribution.privacy and contribution.privacy.to_json()}
+    )
     size = f"{len(content):,} bytes"
     private = f"{len(samples)} sample{'s stay' if len(samples) != 1 else ' stays'} here"
     print(f"{out}: {size} · model {spec} · generator {contribution.generator_line} · {private}{seal.words}")
@@ -272,10 +279,12 @@ def distill(
         print(line)
     print(seconds_line(result["seconds"]))
     write_page(out)
+    run_results(out, result)
     print(f"Results: {out}/report.html, global_model.safetensors, result.json")
     if region is not None:
-        size = write_regional(prepared, out, *region, seal)
-        print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {count}{seal.words}")
+        size, counted = write_regional(prepared, out, *region, seal)
+        of_all = "" if counted == len(contributions) else f"{counted} of "
+        print(f"{region[0]}: {size:,} bytes · client {region[1]} stands for {of_all}{count}{seal.words}")
 
 
 def trust_models(trusted: list[str] | None) -> None:

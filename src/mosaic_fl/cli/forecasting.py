@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mosaic_fl.cli.output import results
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.notes import note
 
@@ -50,6 +51,7 @@ def show(forecast: "Forecast | None") -> None:
     from mosaic_fl.report.forecast import forecast_table
 
     assert forecast is not None
+    results({"forecast": forecast.to_json()})
     print(forecast.line)
     Console(file=sys.stdout).print(forecast_table(forecast))
     for reason in forecast.at_most:

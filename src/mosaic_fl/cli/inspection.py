@@ -1,6 +1,5 @@
 """`mosaic inspect`: what the file of a contribution or a global model holds, in words."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +8,7 @@ import typer
 from mosaic_fl.cli.files import Trust, trust_models
 from mosaic_fl.cli.keys import KeyFile, key_in
 from mosaic_fl.cli.options import configure
+from mosaic_fl.cli.output import results
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config import Config
@@ -36,7 +36,6 @@ def inspect(
     reading: dict[str, Any],
     trusted: Trust = None,
     key: KeyFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
 ) -> None:
     """What is in a contribution, how it is protected, and what it could reveal; or what is in a global model."""
     if not file.is_dir():
@@ -57,9 +56,7 @@ def inspect(
         if pictures is not None and data is not None:
             _draw(inspection.contribution, file, data, config, pictures)
         lines = inspection_lines(inspection)
-    if as_json:
-        print(json.dumps(inspection.to_json(), indent=2))
-        return
+    results(inspection.to_json())
     print(*lines, sep="\n")
 
 

@@ -1,11 +1,12 @@
 """`mosaic keys`, and the options of other commands that name keys."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mosaic_fl.cli.app import App
+from mosaic_fl.cli.output import results
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.seal import Seal
 from mosaic_fl.exchange.signers import Signers
@@ -44,7 +45,9 @@ def new(
     if file.exists() and not force:
         raise UsageError(f"{file} exists: what is for that key could not be read any more; --force overwrites it")
     require_writable(file)
-    print(make_key(file).line)
+    made = make_key(file)
+    results(_told(file, made))
+    print(made.line)
 
 
 @app.command("public")
@@ -52,7 +55,13 @@ def public(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="the file of mosaic keys new")],
 ) -> None:
     """Print the public part of a key pair."""
-    print(read_key(file).public.line)
+    key = read_key(file).public
+    results(_told(file, key))
+    print(key.line)
+
+
+def _told(file: Path, key: PublicKey) -> dict[str, Any]:
+    return {"file": file, "public": key.line, "fingerprint": key.fingerprint}
 
 
 def key_in(file: Path | None) -> PrivateKey | None:

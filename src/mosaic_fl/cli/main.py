@@ -18,6 +18,7 @@ from mosaic_fl.cli import (
     compare,
     data,
     deploy,
+    evaluate,
     export,
     files,
     inspection,
@@ -31,7 +32,8 @@ from mosaic_fl.cli import (
     summary,
     withdraw,
 )
-from mosaic_fl.cli.app import App
+from mosaic_fl.cli.app import App, TextCommand
+from mosaic_fl.cli.usage import usage_line
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.notes import print_notes
 
@@ -59,8 +61,10 @@ app.command("inspect")(inspection.inspect)
 app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)
 app.command("answer")(black_box.answer)
-app.command("predict")(predict.predict)
 app.command("export")(export.export)
+app.command("predict", cls=TextCommand)(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("collect")(evaluate.collect)
 app.add_typer(keys.app, name="keys")
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(audit_log.app, name="audit-log")
@@ -107,7 +111,7 @@ def _run(words: list[str], debug: bool) -> int:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except ClickException as error:
-        return _end(error.format_message(), 2)
+        return _end(usage_line(error), 2)
     except (KeyboardInterrupt, typer.Abort):
         way = AGAIN if "withdraw" in words[:2] else RESUME if words[-1:] and set(words) & RESUMABLE else ""
         code = _end(f"interrupted{way}", 1)

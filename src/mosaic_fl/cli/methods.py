@@ -1,11 +1,9 @@
 """`mosaic methods`: list every method, its needs, and the model that it serves."""
 
-import json
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from mosaic_fl.cli.output import results
 from mosaic_fl.methods import METHODS, Card
 
 NEEDS = {
@@ -18,14 +16,10 @@ NEEDS = {
 CODE = ("code", "checks", "settings")  # fields of a card that hold functions
 
 
-def methods(
-    as_json: Annotated[bool, typer.Option("--json", help="as JSON, one object a method")] = False,
-) -> None:
+def methods() -> None:
     """List every method: its paper, what it needs and what it serves."""
     cards = card_fields()
-    if as_json:
-        print(json.dumps(cards, indent=2, ensure_ascii=False))
-        return
+    results(cards)
     width = max(len(card["name"]) for card in cards) + 2
     for card in cards:
         capabilities = [f"experts' {capability}" for capability in card["requires"]]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mosaic_fl.cli.options import Force
+from mosaic_fl.cli.output import results
 from mosaic_fl.cli.places import require_free
 
 
@@ -24,4 +25,5 @@ def report(
     if out is not None or len(runs) > 1:
         require_free(place, force)
     write_atomic(place, page([read_facts(folder) for folder in runs]))
+    results({"file": place, "runs": runs})
     print(f"Results: {place}")

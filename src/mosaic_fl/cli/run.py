@@ -24,6 +24,7 @@ from mosaic_fl.cli.options import (
     parse_settings,
     trust_options,
 )
+from mosaic_fl.cli.output import results
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.cli.tables import (
     ClientFields,
@@ -146,4 +147,6 @@ def config(
     settings: Settings = None,
 ) -> None:
     """Print all settings as a commented TOML file; a comment marks what differs from the default."""
-    print(to_toml(configure(file, {"run.method": method}, settings, preset)), end="")
+    configuration = configure(file, {"run.method": method}, settings, preset)
+    results(configuration.model_dump(mode="json"))
+    print(to_toml(configuration), end="")

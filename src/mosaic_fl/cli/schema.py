@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mosaic_fl.cli.custody import LimitsFile, LogFile, custody_of_table
+from mosaic_fl.cli.custody import LimitsFile, LogFile, custody_of_figures
 from mosaic_fl.cli.options import Force, configure, words
+from mosaic_fl.cli.output import results
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.cli.statistics import (
@@ -103,7 +104,7 @@ def schema(
         if settings.image_columns:
             raise UsageError("statistics are of tables: leave out --image-column, and add the images to the schema")
         options = SiteOptions(settings.label_column, client, least, ignored, empty, public or [], epsilon, sums)
-        custody = custody_of_table(limits, log, data, out, private=epsilon is not None)
+        custody = custody_of_figures(limits, log, data, out, private=epsilon is not None)
         write_statistics(data, settings, options, out, custody, limits)
         return
     if out:
@@ -151,6 +152,7 @@ def _tell(drafted: "Draft", data: Path, label: str, out: Path | None) -> None:
     counts = Counter(column.type for column in columns)
     types = f": {', '.join(f'{count} {kind}' for kind, count in counts.items())}" if columns else ""
     print(f"{drafted.schema.summary}{types}; read the schema, and change it, before you send it", file=sys.stderr)
+    results({"file": out, "schema": drafted.schema.to_json(), "left_out": dict(drafted.left_out)})
     if out is None:
         sys.stdout.write(text)
     else:
@@ -184,6 +186,8 @@ def _check(data: Path, file: Path, settings: DataConfig) -> None:
     for difference in found:
         print(f"{'cannot be used' if difference.fatal else 'differs'}: {difference.text}")
     fatal = sum(difference.fatal for difference in found)
+    told = [{"fatal": difference.fatal, "text": difference.text} for difference in found]
+    results({"data": data, "schema": file, "rows": count, "usable": not fatal, "differences": told})
     if fatal:
         raise UsageError(f"{data} cannot be used with {file}: {fatal} of {len(found)} differences are in the way")
     print(f"{data} can be used with {file}: {count} rows")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mosaic_fl.cli.forecasting import announce, show
 from mosaic_fl.cli.limits import fit_run
+from mosaic_fl.cli.output import OUTPUTS, run_results
 from mosaic_fl.config import Config
 from mosaic_fl.data.partition import class_table
 from mosaic_fl.encoders.statement import encoder_lines
@@ -95,8 +96,8 @@ def simulate(
     for line, count in Counter(result.get("generators", ())).items():
         print(f"Generators: {count} × {line}")
     print(seconds_line(result["seconds"]))
-    outputs = ("result.json", "report.html", "global_model.safetensors", "contributions", "pictures")
-    present = [name for name in outputs if (out / name).exists()]
+    run_results(out, result)
+    present = [name for name in OUTPUTS if (out / name).exists()]
     names = ", ".join(f"{name}/" if (out / name).is_dir() else name for name in present)
     print(f"Results: {out}/{names}")
 

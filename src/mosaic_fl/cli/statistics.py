@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mosaic_fl.cli.custody import budget_line, with_file
+from mosaic_fl.cli.output import results
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.errors import RefusalError, UsageError
@@ -71,6 +72,10 @@ def write_statistics(
             f"rows spends as much again\n{budget_line(custody, table)}\n{UNPROTECTED}",
             file=sys.stderr,
         )
+    results(
+        {"file": out, "bytes": len(content), "client": told.client, "rows": told.rows, "classes": dict(told.classes)}
+        | {"epsilon": told.epsilon, "delta": told.delta}
+    )
     print(f"{out}: {out.stat().st_size:,} bytes · client {told.client}")
 
 
@@ -102,6 +107,8 @@ def merge_statistics(files: Sequence[Path], out: Path | None, force: bool) -> No
         if (mean := column.mean) is not None:
             print(f"{column.name!r}: mean {mean:.4g}, {column.absent:,} missing", file=sys.stderr)
     text = schema_toml(merged.schema, list(merged.left_out))
+    left_out = dict(merged.left_out)
+    results({"file": out, "schema": merged.schema.to_json(), "left_out": left_out, "sites": len(sites), "rows": rows})
     if out is None:
         sys.stdout.write(text)
     else:

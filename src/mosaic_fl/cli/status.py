@@ -1,6 +1,5 @@
 """`mosaic status`: show what a run is doing, from the files in its folder."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from mosaic_fl.cli.output import results, wants_json
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -25,21 +26,20 @@ SECONDS_BETWEEN = 1.0  # between two reads of the folder
 
 def status(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a run, its --out")],
-    as_json: Annotated[bool, typer.Option("--json", help="as JSON; with --follow one line a change")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="go on until the run ends")] = False,
 ) -> None:
-    """Say what a run is doing, whom it waits for and who was left out."""
+    """Say what a run is doing, whom it waits for and who was left out; --follow --json is one line a change."""
     with suppress(KeyboardInterrupt):  # Ctrl-C ends --follow
-        _show(_snapshots(run, follow), as_json=as_json, follow=follow)
+        _show(_snapshots(run, follow), follow=follow)
 
 
-def _show(snapshots: "Iterator[tuple[Status | Summary, bool | None]]", *, as_json: bool, follow: bool) -> None:
+def _show(snapshots: "Iterator[tuple[Status | Summary, bool | None]]", *, follow: bool) -> None:
     """Print each snapshot that differs from the last one; on a terminal, update one picture."""
-    if as_json:
+    if wants_json():
         previous = None
         for snapshot, alive in snapshots:
             if (content := _json(snapshot, alive)) != previous:
-                print(json.dumps(content, ensure_ascii=False, indent=None if follow else 2), flush=True)
+                results(content, line=follow)
                 previous = content
     elif sys.stdout.isatty():
         console = Console()

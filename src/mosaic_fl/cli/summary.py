@@ -1,5 +1,6 @@
 """`mosaic summary`: one table over the cells of several comparisons."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mosaic_fl.cli.options import Force
+from mosaic_fl.cli.output import results
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.errors import UsageError, excerpt
 
@@ -22,7 +24,6 @@ def summary(
     ],
     *,
     out: Annotated[Path | None, typer.Option(help="folder for summary.md and summary.json, or one such file")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
     force: Force = False,
 ) -> None:
     """Sum up comparisons: mean ranks and gaps to pooled training over data sets."""
@@ -43,9 +44,7 @@ def summary(
     texts = {".md": summary_markdown(content, notes), ".json": to_json(content, notes)}
     for suffix, path in files.items():
         write_atomic(path, texts[suffix])
-    if as_json:
-        print(texts[".json"], end="")
-        return
+    results(json.loads(texts[".json"]))
     console = Console(file=sys.stdout)
     for table in summary_tables(content):
         console.print(table)

@@ -11,6 +11,7 @@ from mosaic_fl.cli.files import Trust, trust_models
 from mosaic_fl.cli.forecasting import announce
 from mosaic_fl.cli.keys import KeyFile, key_in
 from mosaic_fl.cli.options import KeepStages
+from mosaic_fl.cli.output import results, run_results
 from mosaic_fl.errors import UsageError
 from mosaic_fl.runs.folder import MARKER
 from mosaic_fl.storage.files import require_writable
@@ -45,6 +46,7 @@ def withdraw(
     with stopwatch.stage("load"), waiting(console, f"reading {run}"):
         withdrawal = prepare_withdrawal(run, client, private_key)
     if dry_run:
+        results({"removed": withdrawal.removed})
         print(*(f"would remove {name}  sha256 {digest}" for name, digest in withdrawal.removed.items()), sep="\n")
         print("Dry run: nothing was removed.")
         return
@@ -66,5 +68,6 @@ def withdraw(
         print(*benefit_lines(result), sep="\n")
     print(seconds_line(result["seconds"]))
     write_page(run)
+    run_results(run, result, removed=withdrawal.removed)
     print(f"Results: {run}/report.html, global_model.safetensors, result.json")
     print(f"What was removed: {run}/withdrawals.json")

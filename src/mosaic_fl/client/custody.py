@@ -81,6 +81,11 @@ class Custody:
         return self.limits is None or self.limits.figures
 
     @property
+    def least(self) -> int:
+        """Least samples behind a figure that leaves."""
+        return (self.limits or SiteLimits()).min_cluster
+
+    @property
     def demand(self) -> str:
         """What the site asks of every contribution's audit; empty without a gate. What was made for another is old."""
         limits = self.limits

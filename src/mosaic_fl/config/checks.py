@@ -57,12 +57,17 @@ def check_prototypes(config: Config) -> None:
 def check_teacher(config: Config) -> None:
     """Raise UsageError for a teacher that cannot be: switched off, or without samples to learn from."""
     settings = config.distill
-    if "gate" in (settings.teacher, *settings.candidates):
+    named = (settings.teacher, *settings.candidates)
+    if "moments_meta" in named and config.meta.kind == "none":
+        raise UsageError("distill.teacher is moments_meta, but meta.kind is none: set one of them otherwise")
+    if "moments_meta" in named and config.generator.family == "none":
+        raise UsageError("distill.teacher is moments_meta, which learns from generators, but generator.family is none")
+    if gate := next((name for name in ("gate", "moments_gate") if name in named), ""):
         if config.generator.family == "none":
-            raise UsageError("distill.teacher is gate, which learns from generators, but generator.family is none")
+            raise UsageError(f"distill.teacher is {gate}, which learns from generators, but generator.family is none")
         if config.experts.kind == "class_average":
             raise UsageError(
-                "distill.teacher is gate, which chooses among clients' own experts: set experts.kind = clients"
+                f"distill.teacher is {gate}, which chooses among clients' own experts: set experts.kind = clients"
             )
     if config.meta.kind == "none" and "meta" in (settings.teacher, *settings.candidates):
         raise UsageError("distill.teacher is meta, but meta.kind is none: set one of them otherwise")

@@ -84,7 +84,7 @@ class DistillConfig(ReadSection):
     teacher: TeacherOrAuto = Field(
         "auto",
         description="auto, meta, class_balanced, class_evened, class_weighted, gate, moments, product, "
-        "mean_probabilities, mean_logits",
+        "moments_gate, moments_meta, mean_probabilities, mean_logits",
     )
     candidates: tuple[TeacherName, ...] = Field(
         (), description="teachers that choose tries; empty: the given one, or for auto the best and three ensembles"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.extras import require
+from mosaic_fl.storage.files import near_hint
 from mosaic_fl.storage.pictures import IMAGE_SUFFIXES
 
 EMBEDDED_TABLES = ("breast_cancer", "wine")
@@ -34,8 +35,8 @@ def existing(path: str | Path) -> Path:
     place = at_home(path)
     if not _exists(place):
         near = _near(place)
-        hint = f": did you mean {' or '.join(str(file) for file in near[:3])}?" if near else ""
-        raise UsageError(f"{path} does not exist{hint}")
+        hint = f"did you mean {' or '.join(str(file) for file in near[:3])}?" if near else near_hint(place)
+        raise UsageError(": ".join(filter(None, (f"{path} does not exist", hint))))
     if not (place.is_file() or place.is_dir()):
         raise UsageError(f"{path} is neither a file nor a folder")
     return place

@@ -64,9 +64,9 @@ def choose_column(columns: Sequence[str], choice: str, usual: Sequence[str], opt
     """
     if choice:
         if choice not in columns:
-            raise UsageError(
-                f"{source}: {unknown('column', choice, map(quote, columns))}; it has {listing(columns, 30)}"
-            )
+            words = str(unknown("column", choice, map(quote, columns)))
+            more = "" if "; known: " in words or ": known: " in words else f"; it has {listing(columns, 30)}"
+            raise UsageError(f"{source}: {words}{more}")
         return choice
     for name in usual:
         alike = [column for column in columns if column.strip().casefold() == name]

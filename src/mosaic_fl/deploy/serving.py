@@ -36,6 +36,7 @@ from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.bundling import as_filed, check_bundle
+from mosaic_fl.runs.cross_site import deployed
 from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.privacy import asked_privacy
@@ -153,6 +154,7 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
         confusions = federation.deliver(outcome.model)  # sites have the encoder
     metrics = _measure(outcome, test, list(confusions.values()), device)
     metrics |= benefit(metrics, federation.alone, confusions, list(federation.architectures))
+    metrics |= deployed(federation.scores, confusions, len(federation.architectures), federation.schema.classes)
     metrics |= encoder_figures(federation.schema, bundle)
     metrics |= asked_privacy(config, len(federation.architectures)) | stated_audits(federation.audits)
     federation.close()

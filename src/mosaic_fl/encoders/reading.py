@@ -14,6 +14,7 @@ from mosaic_fl.domains.dataset import Dataset, Splits
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
 from mosaic_fl.encoders.encoded import encoded_kind, raw_schema
+from mosaic_fl.encoders.encoder import Encoder
 from mosaic_fl.encoders.encoding import encode, encode_by_name, encode_splits
 from mosaic_fl.encoders.naming import encoder_of
 from mosaic_fl.errors import UsageError
@@ -48,18 +49,24 @@ def load_own(
 
 
 def load_as(
-    path: Path, schema: Schema, reading: ReadingConfig, source: str, device: torch.device | str = "cpu"
+    path: Path,
+    schema: Schema,
+    reading: ReadingConfig,
+    source: str,
+    device: torch.device | str = "cpu",
+    encoder: Encoder | None = None,
 ) -> Dataset:
     """The samples of `load_own`, in its order, with a `schema` that `source` has.
 
-    Raises UsageError for another one.
+    `encoder` makes vectors, where samples are encoded; without one it is that by its name. Raises UsageError for
+    another schema.
     """
     of = encoded_kind(schema)
     if of is None or is_vector_source(path, reading):
         return own_data.load_as(path, schema, reading, source)
     raw = raw_schema(schema, of)
     data = sources.load_file(path, own_data.reading_as(raw, reading, source), raw)
-    return encode(data, encoder_of(_vector(schema), reading.encoder), device)
+    return encode(data, encoder or encoder_of(_vector(schema), reading.encoder), device)
 
 
 def load_test(

@@ -101,7 +101,7 @@ CONTENTS = (
         "moments",
         "class moments in the space of a public encoder, where moments.encoder names one",
         Purpose.SETTING,
-        "the teachers moments and product",
+        "the teachers moments, product, moments_gate and moments_meta",
         "counts, means and one scatter of vectors, ten of a class and more, with generator.components of groups of ten "
         "within a class: of few, whether a sample was among them",
     ),

@@ -23,7 +23,7 @@ from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.student import Lesson, train_student
-from mosaic_fl.server.teachers import Teachers
+from mosaic_fl.server.teachers import MOMENTS_META, Teachers
 from mosaic_fl.training.monitor import Recorder
 
 MANY = 10**9  # a fit's cost is that of all samples of the largest one, on a line through few and more of them
@@ -134,14 +134,21 @@ def teachers_probe(unit: Unit, bench: Bench, n: int, seconds: float) -> float:
     even = torch.full((unit.batch, classes), 1 / unit.batch)
     with bench.stream.ambient():
         meta = MetaTransformer(even, bench.config.meta) if unit.name == "meta" else None
+        joined = torch.full((unit.batch + 1, classes), 1 / (unit.batch + 1))
+        beside = MetaTransformer(joined, bench.config.meta) if unit.name == MOMENTS_META else None
     mixture = MixtureOfExperts((), even, torch.full((unit.batch, classes), 1 / classes))
-    teachers = Teachers(mixture, meta)
+    teachers = Teachers(mixture, meta, moments_meta=beside)
     if unit.name == "evened":
         balanced = outputs[:, 0].log_softmax(1)
         return _image_seconds(lambda m: teachers.evened_over(balanced[:m]), n)
 
     def answer(m: int) -> object:
-        told = replace(teachers, log_shares=torch.zeros(m, unit.batch), closed_outputs=torch.zeros(m, classes))
+        told = replace(
+            teachers,
+            log_shares=torch.zeros(m, unit.batch),
+            closed_outputs=torch.zeros(m, classes),
+            moments_shares=torch.zeros(m, unit.batch + 1),
+        )
         return told.log_probabilities(unit.name, outputs[:m])
 
     return _image_seconds(answer, n)

@@ -28,7 +28,7 @@ from mosaic_fl.server.meta_training import most_samples
 from mosaic_fl.server.recipes import Recipe, with_moments_prior
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.students import global_name, is_network
-from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT
+from mosaic_fl.server.teachers import GATE, MOMENTS, MOMENTS_GATE, MOMENTS_META, PRODUCT, READ_MOMENTS
 from mosaic_fl.server.transfer import decoded_samples, has_prior, pool_samples
 
 DRAWS = 3.0  # samples that an unconditional generator draws for one sample of a class
@@ -96,8 +96,11 @@ def distillation(
     steps = sorted({*teachers, "class_balanced"})
     if GATE in teachers:
         jobs += gate(config, schema, contributors, total)
+    more, bytes_more = learnt_beside(config, schema, contributors, total, teachers)
+    jobs += more
+    disk += bytes_more
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*steps, "evened"]]
-    encodes = bool({MOMENTS, PRODUCT} & set(teachers)) and bool(encoder)
+    encodes = bool(READ_MOMENTS & set(teachers)) and bool(encoder)
     encoding = [Job("pool", Unit("encode", encoder), total)] if encodes else []
     jobs += encoding
     stage = pool_bytes(schema, total, len(teachers))
@@ -137,10 +140,33 @@ def _space_teacher(config: Config, contributors: Sequence[Contributor]) -> str:
     return PRODUCT if any(has_model(c.architecture) for c in contributors) else MOMENTS
 
 
-def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributor]) -> tuple[list[Job], int]:
-    """The meta model's jobs and the bytes of its stage; no jobs and 0 bytes where there is no meta model."""
+def learnt_beside(
+    config: Config, schema: Schema, contributors: Sequence[Contributor], total: int, teachers: Sequence[str]
+) -> tuple[list[Job], int]:
+    """The jobs of those `teachers` that learn to fuse experts and moments, and the bytes of their stages."""
+    jobs = list[Job]()
+    disk = 0
+    encoder = config.moments.encoder
+    if MOMENTS_META in teachers:
+        jobs, disk = meta_model(config, schema, contributors, beside=1)
+        jobs.append(Job("meta", Unit("encode", encoder), config.meta.samples))
+    if MOMENTS_GATE in teachers:
+        sources = len([c for c in contributors if c.family]) + 1
+        samples = gate_samples(config.distill.gate_samples, sources)
+        jobs += gate(config, schema, contributors, total, beside=1) + outputs(GATE, contributors, samples)
+        jobs.append(Job(GATE, Unit("encode", encoder), samples))
+    return jobs, disk
+
+
+def meta_model(
+    config: Config, schema: Schema, contributors: Sequence[Contributor], beside: int = 0
+) -> tuple[list[Job], int]:
+    """The meta model's jobs and the bytes of its stage; no jobs and 0 bytes where there is no meta model.
+
+    It fuses so many experts `beside` those of the contributors.
+    """
     settings = config.meta
-    experts = len(contributors)
+    experts = len(contributors) + beside
     synthetic = settings.source == "synthetic"
     if settings.kind == "none" or (synthetic and not any(c.family for c in contributors)):
         return [], 0
@@ -157,9 +183,11 @@ def meta_model(config: Config, schema: Schema, contributors: Sequence[Contributo
     return jobs, packed_bytes({name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()})
 
 
-def gate(config: Config, schema: Schema, contributors: Sequence[Contributor], total: int) -> list[Job]:
-    """The gate on sources: its samples, its training, and its word on `total` samples."""
-    sources = len([c for c in contributors if c.family])
+def gate(config: Config, schema: Schema, contributors: Sequence[Contributor], total: int, beside: int = 0) -> list[Job]:
+    """The gate on sources, and on so many experts `beside` them: its samples, its training, and its word on `total`
+    samples.
+    """
+    sources = len([c for c in contributors if c.family]) + beside
     samples = gate_samples(config.distill.gate_samples, sources)
     jobs = sampling(GATE, contributors, samples, balanced=False)
     if sources < 2:

@@ -10,7 +10,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -44,7 +44,7 @@ from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.black_boxes import check_settings, settle
 from mosaic_fl.server.checks import check_distillation, check_transfer
 from mosaic_fl.server.distill import distill
-from mosaic_fl.server.teachers import MOMENTS, PRODUCT
+from mosaic_fl.server.teachers import MOMENTS_GATE, MOMENTS_META, READ_MOMENTS
 from mosaic_fl.storage.journal import Journal
 
 BY_GROUP = "say rounds.kind = fedavg, which averages within each architecture"
@@ -87,7 +87,7 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     size = len(distilled.model.to_bytes())
     clients = len(federation.architectures)
     contribution_bytes = by_client({c.client: len(c.to_bytes(figures=True)) for c in contributions}, clients)
-    candidate_bytes = size * distilled.candidates
+    candidate_bytes = len(replace(distilled.model, assurance=None).to_bytes()) * distilled.candidates
     answer_bytes = by_client(asked.up, clients)
     query_bytes = by_client(asked.down, clients)
     request_bytes = by_client(
@@ -206,9 +206,12 @@ def check_mosaic(config: Config, schema: Schema, models: Sequence[str], student:
     check_settings(config, models)
     beside = moments_encoder(config, schema)
     require_something(config, models)
-    named = {MOMENTS, PRODUCT} & {config.distill.teacher, *config.distill.candidates}
-    if named and beside is None and not schema.of_vectors:
-        raise UsageError(f"distill.teacher is {named.pop()}, and no client tells class moments: say --moments NAME")
+    named = sorted(READ_MOMENTS & {config.distill.teacher, *config.distill.candidates})
+    learnt = sorted({MOMENTS_GATE, MOMENTS_META} & set(named))
+    if beside is None and (learnt or (named and not schema.of_vectors)):
+        raise UsageError(
+            f"distill.teacher is {(learnt or named)[0]}, and no client tells class moments: say --moments NAME"
+        )
     check_distillation(config, schema, architectures)
     check_transfer(config, schema)
     if config.rounds.kind != "fedavg" and config.rounds.fine_tune:

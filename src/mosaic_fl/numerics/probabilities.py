@@ -9,9 +9,9 @@ Array = npt.NDArray[np.float64]
 
 
 def auroc(probabilities: Array, answers: npt.NDArray[np.int64], least: int = 1) -> float | None:
-    """The AUROC of probabilities (n, C) for classes (n,): of class 1 of two, else the mean of each class against the rest.
+    """The AUROC of probabilities (n, C) for classes (n,): of class 1 of two, else a mean over all classes.
 
-    A class counts where `least` samples have it and as many have not; None where no class counts.
+    Each class stands against the rest. It counts where `least` samples have it and as many have not; None for none.
     """
     from sklearn.metrics import roc_auc_score
 

@@ -116,16 +116,17 @@ def prepare_distillation(
     return Distillation(contributions, config, device, student, test_data, files, test, inputs, signers)
 
 
-def write_regional(distillation: Distillation, out: Path, place: Path, client: int, seal: Seal) -> int:
-    """Write the contribution of `client` that stands for the whole distillation in `out`; returns its bytes.
+def write_regional(distillation: Distillation, out: Path, place: Path, client: int, seal: Seal) -> tuple[int, int]:
+    """Write the contribution of `client` that stands for all that count in the distillation in `out`.
 
-    `sources.json` names it, since it holds what the clients' contributions hold.
+    Returns (its bytes, how many it stands for). `sources.json` names it, since it holds what these hold.
     """
     model = GlobalModel.load(out)
-    content = seal.close(as_contribution(model, _counted(distillation, out), client).to_bytes(), client)
+    counted = _counted(distillation, out)
+    content = seal.close(as_contribution(model, counted, client).to_bytes(), client)
     write_atomic(place, content)
     write_sources(out, distillation.files, distillation.test_file, place)
-    return len(content)
+    return len(content), len(counted)
 
 
 def _counted(distillation: Distillation, out: Path) -> list[Contribution]:

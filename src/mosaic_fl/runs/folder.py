@@ -11,6 +11,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.toml import from_toml, to_toml
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.release import release
+from mosaic_fl.runs.recount import SETTINGS, can_recount, recount
 from mosaic_fl.runs.shelf import SHELF, put_aside, take_back
 from mosaic_fl.storage.files import read_bytes, remove_partial, require_place, require_writable, write_atomic
 from mosaic_fl.storage.folder_lock import occupy
@@ -68,11 +69,11 @@ def claim(
 
     `options` are the command's options that change the run and are no settings. With `resume`, a run in the folder of
     the same command, inputs, options and settings goes on. With `force`, the files of the run in the folder are
-    deleted, and no other files. A `dry_run` makes the checks and changes nothing. `sources` are the files that this run
-    reads. With `shelve` and `force` the stages of a distillation stay on the folder's shelf. Raises UsageError where
-    the folder has content and neither `resume` nor `force` is set, where it is no run's or another run's, holds one of
-    `sources`, has a damaged marker, cannot be written, or is in use by another process; MosaicError where it cannot be
-    emptied.
+    deleted, and no other files. A `dry_run` makes the checks and changes nothing. A run without its result may go on
+    with other words on whom the server believes (`recount`). `sources` are the files that this run reads. With `shelve`
+    and `force` the stages of a distillation stay on the folder's shelf. Raises UsageError where the folder has content
+    and neither `resume` nor `force` is set, where it is no run's or another run's, holds one of `sources`, has a
+    damaged marker, cannot be written, or is in use by another process; MosaicError where it cannot be emptied.
     """
     entries, marker = require_open(folder, resume=resume, force=force)
     (require_place if dry_run else require_writable)(folder / MARKER)
@@ -89,6 +90,8 @@ def claim(
             if shelve:
                 put_aside(folder, marker)
             _delete(folder, {SHELF} if shelve else set())
+        elif "config.toml" in entries:
+            recount(folder, _settings(folder / "config.toml"), config)
         remove_partial(folder)
     except OSError as error:
         raise MosaicError(f"cannot empty {folder}: {error.strerror}") from error
@@ -188,11 +191,13 @@ def _require_same(folder: Path, entries: Set[str], before: dict[str, Any], now: 
         if entries & set(OURS) > {MARKER}:
             raise UsageError(f"{folder / 'config.toml'} is missing; {BEGAN}")
         return  # killed before it began
-    old = _settings(folder / "config.toml").model_dump()
+    begun = _settings(folder / "config.toml")
+    free = SETTINGS if can_recount(before["command"], begun, entries) else ""
+    old = begun.model_dump()
     new = config.model_dump()
     for section, values in new.items():
         for key, value in values.items():
-            if key not in FREE and old[section][key] != value:
+            if section != free and key not in FREE and old[section][key] != value:
                 raise UsageError(
                     f"{folder} holds a run with {section}.{key} = {old[section][key]!r}, not {value!r}: "
                     "resume it with the same settings, or choose another --out"

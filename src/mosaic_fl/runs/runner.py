@@ -36,6 +36,7 @@ from mosaic_fl.runs.attacks import attack_figures
 from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.bundling import as_filed, check_bundle
+from mosaic_fl.runs.cross_site import simulated
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
 from mosaic_fl.runs.privacy import private_architecture, run_privacy
@@ -135,6 +136,7 @@ def run(
         scores = figures(outcome, setup.splits.test, ceiling, list(confusions.values()), device, clients)
         bundle = as_filed(outcome.model, config).bundle if outcome.model is not None else {}
         scores |= benefit(scores, alone, confusions, [site.architecture for site in setup.sites])
+        scores |= simulated(outcome, setup.sites, config, device)
         scores |= encoder_figures(setup.splits.train.schema, bundle)
         scores |= run_privacy(config, setup.sites) | stated_audits(audits)
         scores |= attack_figures(setup.attackers, outcome.model, setup.splits.test)

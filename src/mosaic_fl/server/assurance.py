@@ -100,7 +100,7 @@ def temperature(synthetic: Tensor, real: Mapping[str, int]) -> float:
     """
     off = torch.tensor(TEMPERATURES, dtype=torch.float64).log().square()
     total = PSEUDO * synthetic.double() + STIFFNESS * off
-    if real.get(SAMPLES):
+    if real.get(SAMPLES) and _place(0) in real:
         sums = [real[_place(place)] / MILLINATS for place in range(len(TEMPERATURES))]
         total = total + torch.tensor(sums, dtype=torch.float64)
     return TEMPERATURES[int(total.argmin())]

@@ -18,11 +18,13 @@ from mosaic_fl.server import recognition, standing
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.feature_space import feature_space, space_teacher
+from mosaic_fl.server.gate import draw_for_gate, generator_rows
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.recipes import with_moments_prior, with_prior
 from mosaic_fl.server.recognition import Recognition, is_measured
+from mosaic_fl.server.teachers import MOMENTS_GATE, MOMENTS_META
 from mosaic_fl.server.transfer import transfer_set
 from mosaic_fl.server.trust.credit import credited
 from mosaic_fl.server.trust.vet import examine
@@ -130,6 +132,12 @@ def _draws(
     )
     if choices.needs_meta and learns_on_samples(contributions, config):
         shared.append(draw_for_meta(sampler(), mixture, config, schema).samples)
+    named = {config.distill.teacher, *config.distill.candidates}
+    if MOMENTS_META in named:
+        shared.append(draw_for_meta(sampler(), mixture, config, schema).samples)
+    if MOMENTS_GATE in named:
+        sources = len(generator_rows(contributions)) + 1
+        shared.append(draw_for_gate(sampler(), config.distill.gate_samples, sources, seed).samples)
     shared.append(transfer_set(contributions, config.distill, seed, device, sampler, space).samples)
     return {client: concatenate([*([own[client]] if client in own else []), *shared]) for client in books}
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.samples import to_tensors
@@ -15,7 +15,6 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.kind import Expert
-from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.asking import tell_of_asking
 from mosaic_fl.server.assurance import assured
@@ -24,15 +23,11 @@ from mosaic_fl.server.class_moments import tells
 from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, Product
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.feature_space import FeatureSpace, feature_space, space_teacher, with_moments
-from mosaic_fl.server.gate import learn_gate
+from mosaic_fl.server.fusion import gate, meta_model, with_learnt
 from mosaic_fl.server.growth import AGREEMENT, FOLLOWS, goes_on
 from mosaic_fl.server.joining import sampler_of
-from mosaic_fl.server.meta import MetaTransformer
-from mosaic_fl.server.meta_samples import draw_for_meta, learns_on_samples
-from mosaic_fl.server.meta_training import train_meta
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.private import require_private
-from mosaic_fl.server.prototypes import prototype_outputs
 from mosaic_fl.server.recipes import (
     ENSEMBLES,
     TEACHABLE,
@@ -45,7 +40,7 @@ from mosaic_fl.server.recipes import (
 )
 from mosaic_fl.server.recognition import Recognition, is_measured, recognition
 from mosaic_fl.server.standing import STUDENT, TEACHERS, Tally, sample_accuracies, teacher_accuracies, tell_if_behind
-from mosaic_fl.server.teachers import GATE, MOMENTS, PRODUCT, Teachers
+from mosaic_fl.server.teachers import GATE, READ_MOMENTS, Teachers
 from mosaic_fl.server.transfer import UNLABELLED, transfer_set
 from mosaic_fl.server.trust.credit import credited
 from mosaic_fl.server.trust.vet import vet
@@ -121,15 +116,16 @@ def distill(
         settings, schema, measure, clients.weights, has_gate, judged, has_moments, space_teacher(space, contributions)
     )
     jury = judge if choices.asked else None
-    meta = _meta_model(contributions, mixture, sampler, config, device, journal) if choices.needs_meta else None
+    meta = meta_model(contributions, mixture, sampler, config, device, journal) if choices.needs_meta else None
     best = choices.best(meta=meta is not None)
     teachers = Teachers(mixture, meta)
     tried = choices.tried(best, meta=meta is not None) if jury is not None else []
     names = {best if settings.teacher == "auto" else settings.teacher, *tried}
     if GATE in names:
-        teachers = replace(teachers, gate=learn_gate(contributions, sampler, config, device, journal))
-    if {MOMENTS, PRODUCT} & names:
+        teachers = replace(teachers, gate=gate(contributions, sampler, config, device, journal))
+    if READ_MOMENTS & names:
         teachers = with_moments(teachers, contributions, space)
+        teachers = with_learnt(teachers, names, contributions, space, sampler, config, device, journal)
     make_pool = partial(_pool, contributions, teachers, names, sampler, config, device, space)
     pool = journal.stage("pool", make_pool)
     teachers = replace(teachers, bias=pool.tensors["bias"])
@@ -251,32 +247,3 @@ def _pool(
     tensors |= to_tensors(transfer.samples, FIELD)
     tensors |= {"labels": transfer.labels, "sources": transfer.sources, "bias": evened.bias}
     return tensors, transfer.counts()
-
-
-def _meta_model(
-    contributions: Sequence[Contribution],
-    mixture: MixtureOfExperts,
-    sampler: Callable[[], Sampler],
-    config: Config,
-    device: torch.device,
-    journal: Journal,
-) -> nn.Module | None:
-    """The trained meta model; None where the configuration has none, or there are no samples to train it on."""
-    from_samples = config.meta.source == "synthetic"
-    if config.meta.kind == "none" or (from_samples and not learns_on_samples(contributions, config)):
-        return None
-
-    def learn(monitor: Monitor) -> Product:
-        if from_samples:
-            pool = draw_for_meta(sampler(), mixture, config, contributions[0].schema)
-            outputs = mixture.outputs(pool.samples, device)
-            labels = pool.labels
-        else:
-            outputs, labels = prototype_outputs(contributions, mixture)
-        model = train_meta(outputs, labels, mixture.weights, config.meta, config.run.seed, device, monitor)
-        return copy_state(model), {}
-
-    with torch.random.fork_rng(devices=[]):
-        meta = MetaTransformer(mixture.weights, config.meta)
-    meta.load_state_dict(journal.stage("meta", learn).tensors)
-    return meta.eval()

@@ -6,16 +6,15 @@ gate is p(k|x).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mosaic_fl.config import Config, TrainConfig
+from mosaic_fl.config import TrainConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples, from_tensors, to_tensors
 from mosaic_fl.domains.schema import Schema
@@ -27,8 +26,7 @@ from mosaic_fl.notes import note
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State, copy_state
 from mosaic_fl.server.experts import TINY
-from mosaic_fl.server.pool import Sampler
-from mosaic_fl.storage.journal import Journal
+from mosaic_fl.server.pool import Pool, Sampler
 from mosaic_fl.training.monitor import Monitor
 
 HOLDOUT = 0.1  # share of the samples that chooses the best step of a network
@@ -71,25 +69,6 @@ def gated(outputs: Tensor, log_shares: Tensor) -> Tensor:
     return scores.exp().clamp(min=TINY).log().log_softmax(1)
 
 
-def learn_gate(
-    contributions: Sequence[Contribution],
-    sampler: Callable[[], Sampler],
-    config: Config,
-    device: torch.device,
-    journal: Journal,
-) -> Gate | None:
-    """The gate on sources, a stage of the `journal`; None where no client has a generator."""
-    if all(c.generator is None for c in contributions):
-        return None
-    samples = config.distill.gate_samples
-    seed = config.run.seed
-
-    def learn(monitor: Monitor) -> tuple[State, dict[str, Any]]:
-        return gate_state(contributions, sampler(), samples, seed, device, monitor), {}
-
-    return load_gate(journal.stage("gate", learn).tensors, contributions, seed)
-
-
 def gate_state(
     contributions: Sequence[Contribution],
     sampler: Sampler,
@@ -105,23 +84,47 @@ def gate_state(
     samples are not finite, MosaicError where the loss is not.
     """
     schema = contributions[0].schema
-    rows = _rows(contributions)
+    rows = generator_rows(contributions)
     if len(rows) == 1:
         return {}
-    pool = sampler.draw_by_counts(gate_samples(samples, len(rows)), Stream(seed, "gate-samples"))
-    numbers = {contributions[k].client: place for place, k in enumerate(rows)}
-    sources = torch.tensor([numbers[int(client)] for client in pool.sources])
+    pool = draw_for_gate(sampler, samples, len(rows), seed)
+    sources = places_of(contributions, pool.sources)
     if uses_trees(schema):
         return {**to_tensors(pool.samples, FIELD), SOURCES: sources}
-    named = _source_schema(schema, len(rows))
-    stream = Stream(seed, "gate")
-    data = Dataset(pool.samples, sources, named)
-    order = torch.randperm(len(data), generator=Stream(seed, "gate-holdout").torch())
+    return learn_sources(pool.samples, sources, len(rows), schema, seed, device, monitor)
+
+
+def draw_for_gate(sampler: Sampler, samples: int, sources: int, seed: int) -> Pool:
+    """The samples on which a gate over so many sources learns: see `gate_samples`."""
+    return sampler.draw_by_counts(gate_samples(samples, sources), Stream(seed, "gate-samples"))
+
+
+def places_of(contributions: Sequence[Contribution], clients: Tensor) -> Tensor:
+    """The places 0..K−1 of these clients (n,) among those that have a generator."""
+    numbers = {contributions[k].client: place for place, k in enumerate(generator_rows(contributions))}
+    return torch.tensor([numbers[int(client)] for client in clients])
+
+
+def learn_sources(
+    samples: Samples,
+    sources: Tensor,
+    count: int,
+    schema: Schema,
+    seed: int,
+    device: torch.device,
+    monitor: Monitor,
+    stage: str = "gate",
+) -> State:
+    """The weights of a network that tells from which of `count` sources samples are; `stage` names its streams."""
+    named = _source_schema(schema, count)
+    data = Dataset(samples, sources, named)
+    order = torch.randperm(len(data), generator=Stream(seed, f"{stage}-holdout").torch())
     cut = round(HOLDOUT * len(data))
-    with Stream(seed, "gate-init").ambient():
+    with Stream(seed, f"{stage}-init").ambient():
         network = build(default_student(schema), named)
     rest = data.subset(order[cut:])
-    train_classifier(network, rest, data.subset(order[:cut]), network_settings(), stream, device, monitor)
+    held_out = data.subset(order[:cut])
+    train_classifier(network, rest, held_out, network_settings(), Stream(seed, stage), device, monitor)
     return copy_state(network)
 
 
@@ -143,7 +146,7 @@ def network_settings() -> TrainConfig:
 def load_gate(state: State, contributions: Sequence[Contribution], seed: int) -> Gate:
     """The gate over the contributions' experts, of a state of `gate_state`."""
     schema = contributions[0].schema
-    rows = _rows(contributions)
+    rows = generator_rows(contributions)
     experts = len(contributions)
     if len(rows) == 1:
         return Gate(None, rows, experts)
@@ -151,11 +154,15 @@ def load_gate(state: State, contributions: Sequence[Contribution], seed: int) ->
         trees = SourceTrees(from_tensors(schema.fields, state, FIELD), state[SOURCES], len(rows), seed)
         _note_silent([contributions[rows[place]].client for place in trees.silent], len(rows))
         return Gate(trees, rows, experts)
-    named = _source_schema(schema, len(rows))
+    return Gate(load_sources(state, len(rows), schema), rows, experts)
+
+
+def load_sources(state: State, count: int, schema: Schema) -> Expert:
+    """The network of `learn_sources` with the weights `state`."""
     with torch.random.fork_rng(devices=[]):
-        network = build(default_student(schema), named)
+        network = build(default_student(schema), _source_schema(schema, count))
     network.load_state_dict(dict(state))
-    return Gate(network.eval(), rows, experts)
+    return network.eval()
 
 
 class SourceTrees:
@@ -224,7 +231,7 @@ def _inputs(samples: Samples) -> npt.NDArray[np.float32]:
     return rows
 
 
-def _rows(contributions: Sequence[Contribution]) -> tuple[int, ...]:
+def generator_rows(contributions: Sequence[Contribution]) -> tuple[int, ...]:
     """The contributions that have a generator, by their place."""
     return tuple(k for k, contribution in enumerate(contributions) if contribution.generator is not None)
 

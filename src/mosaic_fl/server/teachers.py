@@ -25,11 +25,13 @@ HALF = 0.5
 GATE = "gate"
 MOMENTS = "moments"
 PRODUCT = "product"
-WITHOUT_BIAS = frozenset(
-    {"meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits", GATE, MOMENTS, PRODUCT}
-)
+MOMENTS_GATE = "moments_gate"
+MOMENTS_META = "moments_meta"
+READ_MOMENTS = frozenset({MOMENTS, PRODUCT, MOMENTS_GATE, MOMENTS_META})
+"""Teachers that read the classifier of class moments."""
+WITHOUT_BIAS = READ_MOMENTS | {"meta", "class_balanced", "class_weighted", "mean_probabilities", "mean_logits", GATE}
 """Teachers that do not read `Teachers.bias`."""
-READ_SAMPLES = frozenset({GATE, MOMENTS, PRODUCT})
+READ_SAMPLES = READ_MOMENTS | {GATE}
 """Teachers that read samples, and not the experts' outputs alone."""
 
 
@@ -40,7 +42,8 @@ class Teachers:
     `bias` (C,) is what "class_evened" adds to the class-balanced ensemble; None is 0. `gate` is there where the teacher
     of this name may teach, and `log_shares` (n, K) is then its word on the samples at hand: see `at`. So are `closed`,
     the classifier of all clients' class moments, and `closed_outputs` (n, C). `closed_classes` bool (C,) are those that
-    it knows; None: all that anybody knows.
+    it knows; None: all that anybody knows. `moments_gate`, with its word `moments_shares` (n, K + 1), and
+    `moments_meta` fuse the experts and that classifier, the last of K + 1.
     """
 
     mixture: MixtureOfExperts
@@ -51,6 +54,9 @@ class Teachers:
     closed: Expert | None = None
     closed_outputs: Tensor | None = None
     closed_classes: Tensor | None = None
+    moments_gate: Gate | None = None
+    moments_shares: Tensor | None = None
+    moments_meta: nn.Module | None = None
 
     def evened_over(self, balanced: Tensor) -> "Teachers":
         """The same, with the bias that half evens the class-balanced ensemble over images of which it says `balanced`.
@@ -92,7 +98,8 @@ class Teachers:
         """The same with the word on `samples` of those teachers that read samples, not experts' outputs alone."""
         shares = None if self.gate is None else self.gate.log_shares(samples, device)
         closed = None if self.closed is None else self.closed.log_probabilities(samples, device)
-        return replace(self, log_shares=shares, closed_outputs=closed)
+        beside = None if self.moments_gate is None else self.moments_gate.log_shares(samples, device)
+        return replace(self, log_shares=shares, closed_outputs=closed, moments_shares=beside)
 
     def ask(self, names: set[str], samples: Samples, device: torch.device | str) -> dict[str, Tensor]:
         """The log-probabilities (n, C) that each of `names` gives `samples`, with the bias as it is."""
@@ -142,12 +149,7 @@ def moments(teachers: Teachers, outputs: Tensor) -> Tensor:
 
     Of classes that it does not know the class-balanced ensemble has the say: how likely it is one of them, and which.
     """
-    if teachers.closed_outputs is None:
-        raise UsageError(
-            f"distill.teacher is {MOMENTS} or {PRODUCT}, but no client sent class moments: say --generator moments of "
-            "vectors, or --moments NAME of pictures"
-        )
-    own = teachers.closed_outputs.log_softmax(1)
+    own = _closed(teachers)
     known = teachers.closed_classes
     if known is None or bool(known.all()):
         return own
@@ -159,6 +161,37 @@ def moments(teachers: Teachers, outputs: Tensor) -> Tensor:
 def product(teachers: Teachers, outputs: Tensor) -> Tensor:
     """The geometric mean of the class-balanced ensemble and of `moments`, in equal parts (Hinton 2002, experts)."""
     return (HALF * balanced(teachers, outputs) + HALF * moments(teachers, outputs)).log_softmax(1)
+
+
+def moments_gate(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """The experts and the moments, as a gate weighs them for each sample: see `server/moments_gate`."""
+    beside = _beside(teachers, outputs)
+    if teachers.moments_shares is None:
+        raise UsageError(f"distill.teacher is {MOMENTS_GATE}, but there is no such gate: no client sent a generator")
+    return gated(beside, teachers.moments_shares)
+
+
+def moments_meta(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """The meta model over the experts and the moments; raises UsageError where there is none."""
+    beside = _beside(teachers, outputs)
+    if teachers.moments_meta is None:
+        raise UsageError(f"distill.teacher is {MOMENTS_META}, but there is no such model: no client sent a generator")
+    return meta_log_probabilities(teachers.moments_meta, beside)
+
+
+def _closed(teachers: Teachers) -> Tensor:
+    """Log-probabilities (n, C) of the classifier of class moments; raises UsageError where nobody sent moments."""
+    if teachers.closed_outputs is None:
+        raise UsageError(
+            f"distill.teacher is {MOMENTS} or {PRODUCT}, but no client sent class moments: say --generator moments of "
+            "vectors, or --moments NAME of pictures"
+        )
+    return teachers.closed_outputs.log_softmax(1)
+
+
+def _beside(teachers: Teachers, outputs: Tensor) -> Tensor:
+    """Expert logits (n, K + 1, C): those of the experts, and the moments' as the last one."""
+    return torch.cat([outputs, _closed(teachers)[:, None].to(outputs)], 1)
 
 
 def probabilities(teachers: Teachers, outputs: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from mosaic_fl.storage import received_json
 from mosaic_fl.storage.encryption import decrypt
 from mosaic_fl.storage.files import read_bytes as read_file
 from mosaic_fl.storage.files import sha256, write_atomic
-from mosaic_fl.storage.header import FORMAT, read_header
+from mosaic_fl.storage.header import FORMAT, NOT_OURS, read_header
 from mosaic_fl.storage.keys import PrivateKey, read_key
 
 VERSION = 1
@@ -68,7 +68,7 @@ def unpack(
     except ValueError as error:
         raise UsageError(f"{source}: its manifest is not JSON") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UsageError(f"{source}: not a {FORMAT} file")
+        raise UsageError(f"{source}: {NOT_OURS}")
     if content.get("version") != VERSION:
         raise UsageError(f"{source}: format version {excerpt(content.get('version'))}; this mosaic-fl reads {VERSION}")
     if content.get("kind") != kind:
@@ -114,13 +114,13 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return unpack(read_bytes(path), kind, str(path), None)
 
 
-def read_bytes(path: Path, key: Key = None) -> bytes:
-    """The content of a file of at most `MAX_FILE` bytes, decrypted by `key` where it is encrypted.
+def read_bytes(path: Path, key: Key = None, most: int = MAX_FILE) -> bytes:
+    """The content of a file of at most `most` bytes, decrypted by `key` where it is encrypted.
 
     Raises UsageError that names the file, or the file of the key.
     """
     whole = read_key(Path(key)) if isinstance(key, str | Path) else key
-    return decrypt(read_file(path, MAX_FILE), whole, str(path))
+    return decrypt(read_file(path, most), whole, str(path))
 
 
 def _digest(text: str, tensors: dict[str, Tensor]) -> str:

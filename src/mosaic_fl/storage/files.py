@@ -1,12 +1,14 @@
 """Reads and writes files safely. A write is whole or does not happen; a read is of a regular file of limited size."""
 
 import contextlib
+import difflib
 import errno
 import hashlib
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +18,7 @@ PARTIAL = ".partial"  # suffix of a file's name during its writing
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MAX_TEXT = 64 * 2**20  # bytes of a file of settings, figures or keys
 MAX_PATH_TEXT = 200  # characters of a path in an error
+MAX_NAMES = 1000  # files of a folder among which a near name is looked for
 _CHUNK = 2**20  # bytes of a read from a file that grows meanwhile
 _KINDS = (
     (stat.S_ISDIR, "it is a folder, not a file"),
@@ -111,8 +114,21 @@ def reason_of(path: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         if error.errno == errno.ENOENT and path.is_symlink():
             return "it is a link to what does not exist"
+        if error.errno == errno.ENOENT:
+            return "; ".join(filter(None, (error.strerror, near_hint(path))))
         return error.strerror or str(error)
     return "no file can have that name"  # a null byte, or half a character
+
+
+def near_hint(path: Path) -> str:
+    """The way out where there is no file `path`: the nearest name beside it, or where a path begins."""
+    names = list[str]()
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        names = [entry.name for entry in islice(entries, MAX_NAMES)]
+    near = difflib.get_close_matches(path.name[:MAX_PATH_TEXT], names, n=1)
+    if near:
+        return f"did you mean {path_text(path.parent / near[0])}?"
+    return "" if path.is_absolute() else "a path begins in the current folder"
 
 
 def path_text(path: Path) -> str:

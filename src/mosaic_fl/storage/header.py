@@ -7,6 +7,7 @@ from typing import Any
 from mosaic_fl.errors import UsageError
 
 FORMAT = "mosaic-fl"
+NOT_OURS = f"not a {FORMAT} file: name one that mosaic wrote"
 MAX_HEADER = 16 * 2**20
 MAX_LISTS = 2**20  # lists and objects in it: each may have 3 bytes, and takes 64 in memory. A tensor has three
 
@@ -25,9 +26,9 @@ def read_header(data: bytes, source: str) -> Header:
     """The header of a file of this format, of which nothing else is checked; raises UsageError that names `source`."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > MAX_HEADER:
-        raise UsageError(f"{source}: not a {FORMAT} file")
+        raise UsageError(f"{source}: {NOT_OURS}")
     if 8 + size > len(data):
-        raise UsageError(f"{source}: truncated, or not a {FORMAT} file")
+        raise UsageError(f"{source}: truncated, or {NOT_OURS}")
     if (lists := sum(data.count(sign, 8, 8 + size) for sign in (b"[", b"{"))) > MAX_LISTS:
         raise UsageError(f"{source}: a header of {lists:,} lists; at most {MAX_LISTS:,} are read")
     try:
@@ -38,7 +39,7 @@ def read_header(data: bytes, source: str) -> Header:
                 return Header(header, content, digest, 8 + size)
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise UsageError(f"{source}: not a {FORMAT} file")
+    raise UsageError(f"{source}: {NOT_OURS}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -20,10 +20,20 @@ from mosaic_fl.config.model_names import ANSWERS, CLOSED_FORMS, NO_MODEL
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.privacy_checks import check_private, of_site
 from mosaic_fl.encoders.naming import AUTO, require_built_in
-from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts, encode_result
+from mosaic_fl.engines.flower.codec import (
+    NAMES,
+    Deliver,
+    Delivered,
+    FitFusion,
+    Work,
+    decode,
+    decode_experts,
+    encode_result,
+)
 from mosaic_fl.engines.flower.contributing import answer_query, contribute
 from mosaic_fl.engines.flower.leaving import KINDS
 from mosaic_fl.engines.flower.memory import Memory
+from mosaic_fl.engines.flower.scoring import scores_at
 from mosaic_fl.engines.flower.signing import sign
 from mosaic_fl.engines.flower.turn import alone
 from mosaic_fl.engines.flower.wire import Answer, Request
@@ -209,7 +219,7 @@ class Desk:
                         return replace(draft, facts={MISSING: True})
                     result = fusion
                 case Deliver():
-                    result = self._deliver(work, place)
+                    result = self._deliver(work, place, memory)
                 case _:
                     result = work(place)
         return replace(draft, body=encode_result(result.value), seconds=result.seconds, metrics=result.metrics)
@@ -230,12 +240,15 @@ class Desk:
         outputs, labels = outputs_and_labels
         return FusionTask(self.client, outputs, labels, work.state, work.settings, work.round)(place)
 
-    def _deliver(self, work: Deliver, place: Workplace) -> TaskResult:
-        """Store the global model, and measure it on this client's validation split."""
+    def _deliver(self, work: Deliver, place: Workplace, memory: Memory) -> TaskResult:
+        """Store the global model, and measure it and the site's own on this client's validation split."""
         model = GlobalModel.from_bytes(work.model, "the global model")
         if self.folder is not None:
             write_atomic(self.folder / "global_model.safetensors", work.model)
-        return EvaluateTask(self.client, model.architecture, model.state)(place)
+        judged = EvaluateTask(self.client, model.architecture, model.state)(place)
+        scores = scores_at(place, self.client, model, memory.own(), self.custody)
+        told = scores if self.custody.figures else None
+        return replace(judged, value=Delivered(judged.value, told))
 
     def _facts(self) -> dict[str, Any]:
         """The facts by which the server admits this client."""

@@ -23,6 +23,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
 from mosaic_fl.exchange.query import Query
+from mosaic_fl.exchange.site_scores import SiteScores
 from mosaic_fl.generators.latent import Latent
 from mosaic_fl.models.network import load_network
 from mosaic_fl.numerics.states import State
@@ -51,6 +52,14 @@ class Deliver:
     """Store the global model, whose file's bytes are `model`, and measure it."""
 
     model: bytes
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The answer to `Deliver`: the global model's `confusion` int64 (C, C), and `scores` where the site tells them."""
+
+    confusion: Tensor
+    scores: SiteScores | None = None
 
 
 Work = ContributeTask | AnswerTask | FitTask | BoostTask | StatisticsTask | EvaluateTask | FitFusion | Deliver
@@ -202,10 +211,13 @@ def decode_experts(extra: bytes) -> dict[int, bytes]:
     return dict(sorted((int(name), as_bytes(data)) for name, data in clients.items()))
 
 
-def encode_result(result: Fitted | Tensor) -> bytes:
+def encode_result(result: Fitted | Tensor | Delivered) -> bytes:
     """The body of an answer with fitted weights or a confusion matrix. Contributions have their own file format."""
     if isinstance(result, Tensor):
         return container.pack(RESULT, {}, {"confusion": result})
+    if isinstance(result, Delivered):
+        scores = {} if result.scores is None else {"scores": result.scores.to_json()}
+        return container.pack(RESULT, scores, {"confusion": result.confusion})
     manifest = {"samples": result.samples, "validation": result.validation}
     return container.pack(RESULT, manifest, {"counts": result.class_counts, **_under("state", result.state)})
 
@@ -217,6 +229,20 @@ def decode_counts(body: bytes, rows: int, columns: int) -> Tensor:
     if matrix is None or matrix.dtype != torch.int64 or matrix.shape != (rows, columns) or not _are_counts(matrix):
         raise UsageError(f"answer: not a table of {rows} by {columns} counts")
     return matrix
+
+
+def decode_scores(body: bytes, client: int, classes: int) -> SiteScores | None:
+    """The scores in an answer to `Deliver`, None where its site tells none; raises UsageError for another client's."""
+    manifest, _ = container.unpack(body, RESULT, "answer")
+    if "scores" not in manifest:
+        return None
+    try:
+        scores = SiteScores.from_json(manifest["scores"])
+    except UsageError as error:
+        raise UsageError(f"answer: {error}") from error
+    if (scores.client, scores.classes) != (client, classes):
+        raise UsageError(f"answer: scores of client {scores.client} and {scores.classes} classes")
+    return scores
 
 
 def decode_fitted(body: bytes, client: int, original: State, classes: int, *, whole: bool = True) -> Fitted:

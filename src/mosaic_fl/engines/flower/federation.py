@@ -31,6 +31,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.exchange.query import Answer, Query, answer_from
+from mosaic_fl.exchange.site_scores import SiteScores
 from mosaic_fl.numerics.states import State
 from mosaic_fl.storage import container
 from mosaic_fl.storage.files import sha256
@@ -53,6 +54,7 @@ class FlowerFederation(Stages):
         super().__init__(exchange, config, journal)
         self.alone = dict[int, Mapping[str, float]]()
         self.audits = dict[int, Audited]()
+        self.scores = dict[int, SiteScores]()  # of the global model, by those that tell them
         self._members: tuple[Schema, list[str]] | None = None
         self._experts_at: dict[int, str] = {}  # by client: the digest of the experts that it has
         self._round = ""  # the suffix of stages between rounds: the number of the round before them
@@ -250,11 +252,19 @@ class FlowerFederation(Stages):
         return fitted
 
     def deliver(self, model: GlobalModel) -> dict[int, Tensor]:
-        """Send the global model to every client; returns its confusion matrices, as `judge`."""
+        """Send the global model to every client; returns its confusion matrices, as `judge`, and keeps `scores`."""
+
+        def accept(answer: wire.Answer) -> Tensor:
+            confusion = self._confusion(answer)
+            scores = codec.decode_scores(answer.body, answer.client, self.schema.num_classes)
+            if scores is not None:
+                self.scores[answer.client] = scores
+            return confusion
+
         delivery = Deliver(model.to_bytes())
         work = dict.fromkeys(range(len(self.architectures)), delivery)
         with self.journal.clock.stage("deliver"):
-            return self._ask("deliver", self._requests(work), self.exchange.limits.evaluate, self._confusion)
+            return self._ask("deliver", self._requests(work), self.exchange.limits.evaluate, accept)
 
     def close(self) -> None:
         """End the run: delete the answers that only a resume of its rounds needs."""

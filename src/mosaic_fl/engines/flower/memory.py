@@ -65,6 +65,13 @@ class Memory:
         for step in path.parent.glob(f"{path.stem}.classifier"):
             step.unlink()
 
+    def own(self) -> Contribution | None:
+        """The latest contribution of this run, or None."""
+        run = self._run
+        paths = sorted(run.glob("contribute-*.answer"), key=_age) if run is not None else []
+        content = answer_file.read(paths[-1]) if paths else None
+        return None if content is None else Contribution.from_bytes(content[1], "the stored contribution")
+
     def classifier(self) -> TaskResult | None:
         """The contribution without generator and prototypes, if that step is finished, or None."""
         content = answer_file.read(self._path("classifier"))

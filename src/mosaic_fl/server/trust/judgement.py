@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mosaic_fl.server.trust.agreement import VOICE, Agreement
 from mosaic_fl.server.trust.survey import Survey
+from mosaic_fl.server.trust.trigger import triggered
 from mosaic_fl.server.trust.vouching import unsupported
 
 GAP = 0.5  # below the usual agreement: beyond doubt
@@ -33,11 +34,11 @@ class Judgement:
     """What was seen of K clients, by place. `trust` (K, C) is what each counts for as a witness: 0 where it is doubted.
 
     `expelled` are doubted as a whole; `generators` are those of whom the generator alone is doubted; `cells` are
-    doubted pairs of client and class, and of `unvouched` ones among them its model alone knows the samples; `disputed`
-    those where one other client holds the class, and says otherwise. `factors` (K,) are 1 for those whose agreement is
-    usual. `usual` is the agreement of most; NaN: nobody can tell. Of those who are `is_seen` (K,) enough others can
-    tell; `is_odd` (K,) are those with other signs against them. The models of `incoherent` ones do not know their own
-    samples.
+    doubted pairs of client and class, of which the samples of `unvouched` ones are known to its own model alone, and
+    those of `triggers` show a backdoor; `disputed` are those where one other client holds the class, and says
+    otherwise. `factors` (K,) are 1 for those whose agreement is usual. `usual` is the agreement of most; NaN: nobody
+    can tell. Of those who are `is_seen` (K,) enough others can tell; `is_odd` (K,) are those with other signs against
+    them. The models of `incoherent` ones do not know their own samples.
     """
 
     trust: Tensor
@@ -51,6 +52,7 @@ class Judgement:
     generators: set[int] = field(default_factory=set)
     cells: set[tuple[int, int]] = field(default_factory=set)
     unvouched: set[tuple[int, int]] = field(default_factory=set)
+    triggers: set[tuple[int, int]] = field(default_factory=set)
     disputed: set[tuple[int, int]] = field(default_factory=set)
     factors: Tensor = field(kw_only=True)
 
@@ -86,6 +88,7 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
     returned = set[int]()
     cells = set[tuple[int, int]]()
     unvouched = set[tuple[int, int]]()
+    triggers = set[tuple[int, int]]()
     incoherent = _incoherent(now)
     expelled = set(incoherent)
     while True:
@@ -94,7 +97,10 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
         for k, label in cells:
             trust[k, label] = 0
         now = _look(survey, trust, odd)
-        if (worst := _worst(now, expelled | returned)) is not None:
+        if now.is_clear and (cell := triggered(now.agreement, now.usual, cells | _all_of(expelled, survey))):
+            cells.add(cell)
+            triggers.add(cell)
+        elif (worst := _worst(now, expelled | returned)) is not None:
             expelled.add(worst)
         elif (innocent := _innocent(now, expelled - incoherent)) is not None:
             expelled.remove(innocent)
@@ -111,6 +117,7 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
     now.expelled = expelled - now.generators
     now.cells = {(k, label) for k, label in cells if k not in expelled}
     now.unvouched = now.cells & unvouched
+    now.triggers = now.cells & triggers
     now.disputed = _disputed(now, expelled)
     if now.is_clear:
         better = torch.fmax(now.agreement.by_model, now.agreement.by_samples)  # one of both is weak at honest ones, too

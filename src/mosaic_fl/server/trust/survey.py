@@ -4,8 +4,8 @@ The samples are few, from a stream of their own, and each generator draws each c
 else in a distillation depends on whether they were drawn.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -34,11 +34,12 @@ LOUD = 1e6  # a spread above which outputs have exploded
 
 @dataclass(frozen=True)
 class Survey:
-    """n samples: `labels` and `sources` (n,), the class asked for and the place of the client that drew each.
+    """n `samples`: `labels` and `sources` (n,), the class asked for and the place of the client that drew each.
 
     `readings` int64 (n, K, R) are the classes that each of K experts calls a sample, in R readings; −1 where it cannot
     read it, or is not asked. `counts` (K, C) are what clients claim. `faults` says of a place what is wrong with its
-    outputs or samples beyond any comparison; `remarks` what could not be looked at.
+    outputs or samples beyond any comparison; `remarks` what could not be looked at. `turned` says of a place and class
+    how many of the client's other samples its model calls so with a few numbers of that class (`trigger`).
     """
 
     labels: Tensor
@@ -47,6 +48,8 @@ class Survey:
     counts: Tensor
     faults: dict[int, str]
     remarks: dict[int, str]
+    samples: Samples | None = None
+    turned: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
     @cached_property
     def drawn(self) -> Tensor:
@@ -76,7 +79,7 @@ def survey(sampler: Sampler, experts: Sequence[Expert], counts: Tensor, seed: in
     for k, expert in enumerate(experts):
         outputs = None if samples is None else _ask(k, expert, samples, device, faults, remarks)
         readings.append(_unread(len(labels), counts) if outputs is None else _read(outputs, counts[k]))
-    return Survey(labels, sources, torch.stack(readings, 1), counts, faults, remarks)
+    return Survey(labels, sources, torch.stack(readings, 1), counts, faults, remarks, samples)
 
 
 def samples_of_a_class(cells: int) -> int:

@@ -158,6 +158,12 @@ def _contradiction(evidence: Evidence, judgement: Judgement, k: int) -> str:
         return f"the others contradict its generator, which is left out ({both})" + (f"; {alike}" if alike else "")
     if float(judgement.factors[k]) < 1:
         return f"the others contradict it in part ({both})" + (f"; {alike}" if alike else "")
+    if shown := [names[label] for place, label in sorted(judgement.triggers) if place == k]:
+        classes = ", ".join(map(repr, shown))
+        return (
+            f"a few numbers of its samples of {classes} turn what its model calls its others, as with a backdoor, and "
+            "others contradict it there, so the class does not count" + (f"; {alike}" if alike else "")
+        )
     if lone := [names[label] for place, label in sorted(judgement.unvouched) if place == k]:
         classes = ", ".join(map(repr, lone))
         return f"its model alone knows its samples of {classes}, as with a backdoor, so the class does not count" + (

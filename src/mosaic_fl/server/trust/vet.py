@@ -21,6 +21,7 @@ from mosaic_fl.server.trust.judgement import judge
 from mosaic_fl.server.trust.moments import moment_doubts, told_by
 from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, verdict_lines
 from mosaic_fl.server.trust.survey import survey
+from mosaic_fl.server.trust.trigger import with_triggers
 from mosaic_fl.server.trust.verdicts import Evidence, verdicts
 from mosaic_fl.storage.files import write_atomic
 from mosaic_fl.storage.journal import Journal
@@ -46,7 +47,7 @@ def examine(
     if len(contributions) < 2 or not _needs_survey(contributions, config):
         return verdicts(Evidence(contributions, shared, None, faults, {}, doubts), config.trust)
     counts = torch.stack([c.class_counts for c in contributions])
-    seen = survey(sampler(), experts, counts, config.run.seed, device)
+    seen = with_triggers(survey(sampler(), experts, counts, config.run.seed, device), experts, device)
     faults |= seen.faults
     # Who claims too much, or sends what another one sends, is less of a witness, too.
     sizes = cap(counts)
@@ -94,7 +95,7 @@ def vet(
     if len(report.in_state(QUARANTINED)) == len(contributions):
         raise MosaicError(
             f"all {len(contributions)} contributions are in quarantine, so nothing is left to distil: "
-            f"{'; '.join(verdict_lines(report))}; --keep CLIENT counts one nevertheless"
+            f"{'; '.join(verdict_lines(report))}; --keep CLIENT --resume counts one nevertheless"
         )
     return report
 
