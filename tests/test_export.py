@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from export_cases import FIELDS, PICTURES, encoded, network, trees
+from export_cases import FIELDS, PICTURES, encoded, network, sure, trees
 from mosaic_fl.cli.main import main
+from mosaic_fl.domains.schema import Schema
 from mosaic_fl.encoders.pictures import fitted, weights_of
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.card import Export, model_card
@@ -18,7 +19,9 @@ from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.export.exporting import export
 from mosaic_fl.export.preparation import Rows
 from mosaic_fl.export.served import Served
+from mosaic_fl.export.torch_code import loaded
 from mosaic_fl.export.trial import trial_samples
+from prediction_cases import brightness
 from table_cases import SCHEMA as ROWS
 from table_cases import patients
 
@@ -40,8 +43,8 @@ RESULT = {
     ("kind", "to"),
     [
         ("image", "onnx"), ("table", "onnx"), ("fields", "onnx"), ("encoder", "onnx"), ("trees", "onnx"),
-        ("table", "torchscript"), ("encoder", "torchscript"), ("fields", "torchscript"),
-        ("image", "torch"), ("trees", "torch"), ("encoder", "torch"), ("fields", "torch"),
+        ("table", "torchscript"), ("encoder", "torchscript"),
+        ("image", "torch"), ("encoder", "torch"), ("fields", "torch"),
         ("table", "sklearn"), ("encoder", "sklearn"),
     ],
 )  # fmt: skip
@@ -108,6 +111,20 @@ def test_the_folder_of_torch_needs_torch_alone(tmp_path: Path) -> None:
     expected = model.predict_proba(torch.full((1, 1, 12, 10), 200, dtype=torch.uint8))
     assert json.loads(answers)[0] == pytest.approx(expected[0].tolist(), abs=1e-6)
     assert (classes, others) == ("['cat', 'dog | 2', 'owl']", "[]")
+
+
+def test_names_are_no_code(tmp_path: Path) -> None:
+    """Names come from whoever made the model, and stand in a program and in a card."""
+    names = ('"""; 1/0 #', "\\", "', 1/0, '", "\U0001f600 {0} `x` |")
+    schema = Schema({'x"""; 1/0 # {1}': PICTURES.kind}, names)
+    export(network(schema, "mlp:4"), "torch", tmp_path / "out")
+    assert list(names) == loaded(tmp_path / "out" / "model.py").CLASSES
+    assert "\\`x\\` \\|" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_module_of_ones_own_goes_out(tmp_path: Path) -> None:
+    assert (export(brightness(), "torch", tmp_path / "a").difference or 0) < 1e-6
+    assert (export(sure(brightness()), "torchscript", tmp_path / "b").difference or 0) < 1e-5
 
 
 def test_onnx_has_the_classes(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 The code is the graph that `torch.export` records, one operator of ATen a line.
 """
 
-import json
 import warnings
 from collections.abc import Mapping
 from importlib.util import module_from_spec, spec_from_file_location
@@ -28,9 +27,7 @@ LOADER = '''"""A classifier as code of torch alone. Made by mosaic-fl {version};
 
     import torch
     from model import CLASSES, load
-    outputs = load()({call})   # {outputs}
-
-{inputs}
+    outputs = load()(*values)  # one tensor for each of INPUTS; a dictionary of OUTPUTS
 """
 
 import json
@@ -43,7 +40,8 @@ from torch import device
 
 CLASSES = {classes}
 INPUTS = {names}
-OUTPUTS = {output_names}
+{inputs}
+OUTPUTS = {outputs}
 STATE = {state}
 TYPES = {{
     "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64,
@@ -100,13 +98,12 @@ def torch_files(served: Served, example: tuple[Tensor, ...], version: str) -> tu
     text = LOADER.format(
         version=version,
         file=WEIGHTS,
-        call=", ".join(names) if all(name.isidentifier() for name in names) else "values",
-        outputs=", ".join(served.outputs),
-        inputs="\n".join(one.form for one in served.inputs),
-        classes=json.dumps(list(served.schema.classes)),
-        names=json.dumps(names),
-        output_names=json.dumps(served.outputs),
-        state=json.dumps(order, indent=4),
+        # Names come from whoever made the model: as literals, or in a comment of one line, they are no code.
+        inputs="\n".join(f"# {one.form}" for one in served.inputs),
+        outputs=repr(served.outputs),
+        classes=repr(list(served.schema.classes)),
+        names=repr(names),
+        state=repr(order),
         code=_code(recorded.graph_module.code),
     )
     files = {WEIGHTS: save({name: tensor.contiguous().clone() for name, tensor in state.items()}), CODE: text.encode()}
