@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-tables test test-faults fuzz encoders lint format bench bench-accuracy bench-compare clean
+.PHONY: demo demo-tables test test-faults fuzz encoders axe lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -35,6 +35,14 @@ fuzz: $(STAMP)
 # The files of public encoders that the package holds, bit for bit: two minutes.
 encoders: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m mosaic_fl.encoders.making src/mosaic_fl/encoders
+
+# axe-core, which tests of pages in a browser use: by npm, into build/.
+AXE := 4.14.1
+axe: build/axe-core/axe.min.js
+build/axe-core/axe.min.js:
+	mkdir -p build/axe-core
+	cd build/axe-core && npm pack --silent axe-core@$(AXE)
+	cd build/axe-core && tar xzf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js package/LICENSE
 
 lint: $(STAMP)
 	$(BIN)/ruff check

@@ -18,14 +18,16 @@ from mosaic_fl.config.site_limits import SiteLimits
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import RefusalError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.generators.base import join
-from mosaic_fl.generators.moments import MixedMoments
+from mosaic_fl.generators.base import GeneratorSpec, join
+from mosaic_fl.generators.moments import FAMILY, MixedMoments
+from mosaic_fl.generators.moments.generator import MIXED
 from mosaic_fl.generators.moments.part import part_of
 from mosaic_fl.numerics.components import grouped
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.privacy.audit.attacks.density import gaussians
 from mosaic_fl.server.feature_space import feature_space
 from mosaic_fl.server.region import as_contribution
+from mosaic_fl.training.monitor import Recorder
 from vector_cases import clouds
 
 SEVERAL = {"generator.family": "moments", "generator.components": 4, "data.validation": 0.0}
@@ -83,6 +85,7 @@ def test_what_is_told_of_classes_is_the_same_with_and_without_components(sent: C
         ("centres", lambda t: t + 1, "whose mean is not that of their class"),
         ("centres", lambda t: t[:-1], "centres"),
         ("owners", lambda t: t[:-1], "sizes|centres"),
+        ("owners", lambda t: t.repeat(5), "40 components of 3 numbers: at most 16 a class, here 32"),
         ("owners", lambda t: t[:, None], "owners|centres"),
     ],
 )
@@ -159,6 +162,32 @@ def test_without_components_the_mixture_is_the_discriminant() -> None:
     assert torch.allclose(ours.log_softmax(1), linear.log_softmax(1), atol=1e-3)
 
 
+def test_a_forecast_counts_as_many_components_as_a_client_tells_or_more() -> None:
+    generator = MixedMoments(GeneratorSpec("moments", 3, MIXED), ring().schema)
+    assert len(generator.expect([99, 100]).owners) == 2
+    assert len(generator.expect([300, 10_000]).owners) == 6 + 16
+
+
+def test_long_vectors_have_a_diagonal_and_components_too() -> None:
+    """Two groups a class around ±2 in each of 2,049 numbers, of variance 1: beyond 2,048 a diagonal is sent."""
+    rng = torch.Generator().manual_seed(0)
+    signs = torch.arange(200) % 2 * 2 - 1
+    vectors = torch.randn(200, 2049, generator=rng) + 2.0 * signs[:, None]
+    data = mosaic_fl.from_arrays(vectors.numpy(), (torch.arange(200) // 100).numpy())
+    config = Config().with_values(SEVERAL).generator
+    built = FAMILY.train(data, None, config, Stream(0, "generator", 0), torch.device("cpu"), Recorder())
+    assert isinstance(built, MixedMoments)
+    built.check()
+    own = built.components
+    assert own is not None
+    assert own.moments.is_diagonal
+    assert own.moments.counts.tolist() == [50] * 4
+    assert float(own.moments.scatter.mean()) / 200 == pytest.approx(1.0, abs=0.05)
+    drawn = built(torch.randn(40, 2049, generator=rng), torch.arange(40) % 2)
+    assert float(drawn.mean(1).abs().min()) > 1.5
+    assert 5 < int((drawn.mean(1) > 0).sum()) < 35
+
+
 def test_a_client_that_counts_in_part_is_one_gaussian_a_class(sent: Contribution) -> None:
     assert sent.generator is not None
     part = part_of(sent.generator, torch.tensor([0.5, 1.0], dtype=torch.float64))
@@ -210,7 +239,9 @@ def test_beside_pictures_components_are_told_and_a_region_tells_them_together(di
         assert drawn.only.shape == (50, 1, 8, 8)
     assert right[3] > right[1] - 0.02
     sites = tell(settings, **{"generator.family": "cvae", "generator.steps": 3})
-    model = mosaic_fl.distill(sites, student="mlp:4", settings={"distill.steps": 2, "distill.pool": 50})
+    model = mosaic_fl.distill(
+        sites, student="mlp:4", settings={"distill.steps": 2, "distill.pool": 50, "distill.prior": "none"}
+    )
     region = Contribution.from_bytes(as_contribution(model, sites, 7).to_bytes())
     alone = feature_space([region])
     apart = feature_space(sites)

@@ -13,9 +13,11 @@ from mosaic_fl.config import Config, MetaConfig
 from mosaic_fl.config.checks import check_teacher
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
+from mosaic_fl.encoders import strokes
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.forecast.server import Contributor, distillation
+from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.experts import MixtureOfExperts, class_weights
 from mosaic_fl.server.feature_space import feature_space
 from mosaic_fl.server.fusion import joined_weights
@@ -122,6 +124,17 @@ def test_a_distillation_is_taught_by_them_and_the_same_each_time(sent: list[Cont
     mute = [replace(c, generator=None, generator_spec=None) for c in sent]
     with pytest.raises(UsageError, match=f"{teacher}, which learns from generators, and no client sent one"):
         mosaic_fl.distill(mute, student="mlp:4", settings={**settings, "distill.prior": "procedural"})
+
+
+def test_an_encoder_that_first_answers_can_be_descended_through_later(digits: Dataset) -> None:
+    """The gate asks the encoder before pictures are decoded, and the network that it builds then is kept."""
+    strokes._network.cache_clear()
+    space = feature_space([told(digits.subset(range(300)), 0, **{"moments.encoder": "strokes"})])
+    strokes._network.cache_clear()
+    assert space is not None
+    assert space.expert.log_probabilities(digits.samples[:4]).shape == (4, 10)
+    drawn = space.decoded(4, digits.schema.fields, Stream(0, "decoded"), inversion=1)
+    assert drawn.only.shape == (4, 1, 8, 8)
 
 
 def test_a_forecast_counts_them(digits: Dataset) -> None:

@@ -10,7 +10,8 @@ import torch
 from mosaic_fl.client.scoring import Judged, gain, gain_line, score
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.site_scores import GLOBAL, OWN, Gain, SiteScores, groups_of, recalls_of
+from mosaic_fl.exchange.score_names import GLOBAL, OWN
+from mosaic_fl.exchange.site_scores import Gain, SiteScores, groups_of, recalls_of
 from mosaic_fl.numerics.intervals import paired_difference
 from mosaic_fl.runs.cross_site import KEY, deployed
 from mosaic_fl.storage import container

@@ -199,12 +199,13 @@ def test_a_method_that_uses_no_client_model_has_its_own_in_a_comparison() -> Non
     assert models["mosaic", "mixed"] == ("mlp:8", "mlp:16")
 
 
-def test_clients_of_a_quadratic_student_send_no_quadratic_form() -> None:
+@pytest.mark.parametrize("student", ["quadratic", "mixture"])
+def test_clients_of_a_quadratic_student_send_no_quadratic_form(student: str) -> None:
     """It follows from class moments, and has 10 matrices of 128×128 numbers; averaging needs the student itself."""
     grid = Grid(("mosaic", "fedavg"), architectures=("equal",), preset="encoder", values={"data.encoder": "gabor"})
-    models = {cell.method: grid.config(cell, ["cnn:16"], "quadratic").models for cell in grid.cells()}
-    assert (models["mosaic"].clients, models["mosaic"].student) == (("discriminant",), "quadratic")
-    assert models["fedavg"].clients == ("quadratic",)
+    models = {cell.method: grid.config(cell, ["cnn:16"], student).models for cell in grid.cells()}
+    assert (models["mosaic"].clients, models["mosaic"].student) == (("discriminant",), student)
+    assert models["fedavg"].clients == (student,)
     (cell, *_) = grid.cells()
     assert grid.config(cell, ["cnn:16"], "ridge").models.clients == ("ridge",)
 

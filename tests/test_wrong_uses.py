@@ -21,7 +21,7 @@ USES: list[tuple[str, str, str]] = [
     ("compare --jobs 0", "'0'", "write a number of at least 1, or auto"),
     ("compare --seeds one", "'one'", "with commas between them, as 0,1,2"),
     ("report folder", "folder has no result.json", "name the folder of a run that has ended"),
-    ("report", "Missing argument 'RUN...'", "folders of runs, their --out"),
+    ("report", "Missing argument 'RUN...'", "folders of runs"),
     ("summary folder", "folder", "name what --out"),
     ("data --data digitz", "'digitz'", "did you mean digits"),
     ("data --classes 10", "--classes 10", "goes with --describe"),

@@ -194,8 +194,8 @@ def run(
     Without `test` a fifth of each class is set aside as test data. `settings` are those of `mosaic config`, as
     {"partition.clients": 10, "models.student": "cnn:16"}; all others are as in the method's paper. Of the section
     `[data]` only `validation` has an effect, because the rest says what the command reads. `out` is a folder that does
-    not exist yet; it gets all files that `mosaic run` writes, except pictures. Without `out` nothing is written. Raises
-    UsageError, before any work, for arguments that cannot work.
+    not exist yet; it gets all files that `mosaic run` writes, except drawn pictures. Without `out` nothing is written.
+    Raises UsageError, before any work, for arguments that cannot work.
 
     >>> run("fedavg", digits, settings={"partition.clients": 2})  # doctest: +SKIP
     Run(FedAvg, accuracy 0.871)
@@ -212,6 +212,10 @@ def run(
         stack.callback(vacate)
         claim(place, "run", setup.inputs, setup.config, resume=False, force=False)
         result = run_setup(setup, place)
+        if out is not None:
+            from mosaic_fl.report.page.page import write_page
+
+            write_page(place)
         file = place / "global_model.safetensors"
         return Run(GlobalModel.load(file) if file.exists() else None, result)
 

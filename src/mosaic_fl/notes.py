@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 NOTE = "mosaic: note: "  # the beginning of a printed note
+_printed = dict[str, None]()  # in their order
 
 
 class Note(UserWarning):
@@ -22,18 +23,23 @@ def note(text: str) -> None:
     warnings.warn(text, Note, stacklevel=3)
 
 
+def printed_notes() -> list[str]:
+    """The notes that `print_notes` has printed since it began."""
+    return list(_printed)
+
+
 @contextmanager
 def print_notes() -> Iterator[None]:
     """Print each note once on stderr, as `mosaic: note: …`; other warnings are shown as before."""
-    lines = set[str]()
+    _printed.clear()
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def print_note(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
             if not issubclass(category, Note):
                 show(message, category, *where, **options)
-            elif (line := " ".join(str(message).split())) not in lines:
-                lines.add(line)
+            elif (line := " ".join(str(message).split())) not in _printed:
+                _printed[line] = None
                 print(f"{NOTE}{line}", file=sys.stderr, flush=True)
 
         warnings.simplefilter("always", Note)

@@ -127,6 +127,7 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     from mosaic_fl.comparison.table import blocks, to_json
     from mosaic_fl.encoders.statement import encoder_figures, encoder_lines
     from mosaic_fl.report.comparison import comparison_picture, comparison_tables
+    from mosaic_fl.report.page.page import write_page
     from mosaic_fl.report.sheet import can_draw
 
     picture = out / "pictures" / "compare.png" if can_draw() else None
@@ -183,7 +184,10 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
         console.print(table)
     for line in encoder_lines(encoder_figures(plan.schema)):
         print(line)
-    print(f"Results: {out}/table.md, table.csv, table.json, cells/{', pictures/compare.png' if picture else ''}")
+    names = ["table.md", "table.csv", "table.json", "cells/", *(["pictures/compare.png"] if picture else [])]
+    if any(result.accuracy is not None for result in results.values()):
+        names.append(write_page(out).name)
+    print(f"Results: {out}/{', '.join(names)}")
     failures = {cell: result for cell, result in results.items() if result.status == "failed"}
     if failures:
         cell, result = next(iter(failures.items()))
@@ -196,12 +200,15 @@ def _write(plan: Any, out: Path, results: Any) -> None:
     from mosaic_fl.comparison.table import blocks, to_csv, to_json
     from mosaic_fl.encoders.statement import encoder_figures, encoder_lines
     from mosaic_fl.report.comparison import to_markdown
+    from mosaic_fl.runs.versions import versions
     from mosaic_fl.storage.files import write_atomic
 
     tables = blocks(plan.grid, results)
     encoder = encoder_figures(plan.schema)
+    sizes = {str(seed): len(splits.test) for seed, splits in plan.splits.items()}
+    about = {**encoder, "test_samples": sizes, "versions": dict(versions())}
     text = "".join([to_markdown(tables), *(f"\n{line}\n" for line in encoder_lines(encoder))])
-    for name, content in (("md", text), ("csv", to_csv(tables)), ("json", to_json(tables, results, encoder))):
+    for name, content in (("md", text), ("csv", to_csv(tables)), ("json", to_json(tables, results, about))):
         write_atomic(out / f"table.{name}", content)
 
 

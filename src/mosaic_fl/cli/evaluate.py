@@ -18,7 +18,8 @@ from mosaic_fl.cli.places import require_free
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import RefusalError, UsageError
-from mosaic_fl.storage.files import require_file
+from mosaic_fl.exchange.model_file import model_file
+from mosaic_fl.storage.header import require_ours
 
 if TYPE_CHECKING:
     from mosaic_fl.client.contribute import Site
@@ -56,9 +57,6 @@ def evaluate(
 ) -> None:
     """At a site: how good the global model and its own are on its own data, and whether it gains."""
     config = configure(None, {"run.method": "mosaic", "run.seed": seed, "run.device": device, **reading}, settings)
-    for path in models:
-        if not path.is_dir():
-            require_file(path)
     existing(data)
     if out is not None:
         require_free(out, force, data, *models)
@@ -68,6 +66,8 @@ def evaluate(
             raise UsageError(f"{idle} is for the file of --out: give that, too")
     if run_id is not None and sign is None:
         raise UsageError("--run-id is for --sign FILE: give that, too")
+    for path in models:
+        require_ours(model_file(path))
     seal = seal_of(encrypt_for, sign, run_id)
     private_key = key_in(key)
     trust_models(trusted)
@@ -154,7 +154,7 @@ def collect(
 ) -> None:
     """At the server: the scores of all sites as one table of models by sites."""
     for file in files:
-        require_file(file)
+        require_ours(file)
     if run_id is not None and signers is None:
         raise UsageError("--run-id is for --signers FOLDER: give that, too")
     known = signers_of(signers, run_id)

@@ -9,8 +9,11 @@ import typer
 from mosaic_fl.cli.files import Trust, trust_models
 from mosaic_fl.cli.options import Force
 from mosaic_fl.cli.output import results
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.exchange.model_file import model_file
+from mosaic_fl.export import FORMATS
 from mosaic_fl.storage.files import read_bytes, require_file
+from mosaic_fl.storage.header import require_ours
 
 MOST_JSON = 2**26
 
@@ -32,13 +35,15 @@ def export(
         require_file(model)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not force)):
         raise UsageError(f"{out} exists: choose another folder, or say --force")
+    if to not in FORMATS:
+        raise unknown("--to", to, FORMATS)
+    file = model_file(model)
+    require_ours(file)
+    figures = _result(file, result)
+    trust_models(trusted)
     from mosaic_fl.exchange.global_model import GlobalModel
-    from mosaic_fl.exchange.model_file import model_file
     from mosaic_fl.export.exporting import export as export_model
 
-    file = model_file(model)
-    trust_models(trusted)
-    figures = _result(file, result)
     exported = export_model(GlobalModel.load(file), to, out, figures, tolerance)
     results({
         "folder": out, "files": exported.files, "difference": exported.difference, "samples": exported.samples,

@@ -15,9 +15,12 @@ from mosaic_fl.cli.options import Force, configure
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
-from mosaic_fl.errors import MosaicError
+from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.exchange.model_file import model_file
 from mosaic_fl.notes import note
+from mosaic_fl.runs.prediction_files import WRITERS, Table, choose_format, trust_columns
 from mosaic_fl.storage.files import require_file
+from mosaic_fl.storage.header import require_ours
 
 
 @reads_images("label_column", "channels", "image_size", "skip_broken")
@@ -47,20 +50,19 @@ def predict(
     if not model.is_dir():
         require_file(model)
     existing(data)
-    from mosaic_fl.exchange.global_model import GlobalModel
-    from mosaic_fl.exchange.model_file import model_file
-    from mosaic_fl.numerics.devices import find_device
-    from mosaic_fl.runs.abstaining import check_abstaining, check_share
-    from mosaic_fl.runs.any_predicting import predict_any
-    from mosaic_fl.runs.prediction_files import WRITERS, Table, choose_format, trust_columns
-
+    if least_sure is not None and not 0 < least_sure < 1:
+        raise UsageError(f"--least-sure {least_sure} is no share between 0 and 1: 0.1 abstains from a tenth")
     writer = WRITERS[choose_format(format, out.suffix if out else None)]
     file = model_file(model)
+    trust_models(trusted)
+    require_ours(file)
+    from mosaic_fl.exchange.global_model import GlobalModel
+    from mosaic_fl.numerics.devices import find_device
+    from mosaic_fl.runs.abstaining import check_abstaining
+    from mosaic_fl.runs.any_predicting import predict_any
+
     if out:
         require_free(out, force, data, file)
-    trust_models(trusted)
-    if least_sure is not None:
-        check_share(least_sure)
     global_model = GlobalModel.load(file)
     if abstain:
         check_abstaining(global_model.assurance, str(file))

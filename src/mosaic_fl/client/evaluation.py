@@ -20,7 +20,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.encoded import encoded
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.exchange.model_file import model_file
-from mosaic_fl.exchange.site_scores import GLOBAL, OWN
+from mosaic_fl.exchange.score_names import GLOBAL, OWN
 from mosaic_fl.experts.no_model import has_model
 from mosaic_fl.notes import note
 from mosaic_fl.storage import container

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.site_scores import GLOBAL, OWN, Gain, ModelScores, SiteScores, recalls_of
+from mosaic_fl.exchange.score_names import GLOBAL, OWN
+from mosaic_fl.exchange.site_scores import Gain, ModelScores, SiteScores, recalls_of
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.reading import answers_of
 from mosaic_fl.numerics.intervals import paired_difference

@@ -102,7 +102,7 @@ def run_cell(plan: Plan, cell: Cell, shared: Path, half: Path, listen: Listener 
             cost = journal.cost
             clients = fmean(cost.clients)
             server = cost.server
-        evaluation = figures(outcome, plan.splits[cell.setting.seed].test, None, [], plan.device)
+        evaluation = figures(outcome, plan.splits[cell.setting.seed].test, None, [], plan.device, intervals=False)
     result = simulation_result(config, sites, outcome, evaluation, {})
     return CellResult(
         "done",

@@ -19,7 +19,7 @@ CENTRALISED = "centralised"
 ROUNDS = ("rounds.warm_up", "rounds.steps")
 CLIENT_MODELS = "models.clients"
 LINEAR = "discriminant"
-QUADRATIC = "quadratic"
+LARGE = ("quadratic", "mixture")
 Architectures = Literal["equal", "mixed"]
 AXES = {
     "run.method": "methods",
@@ -201,13 +201,13 @@ class Grid:
         The preset has precedence over the method's own defaults, and the user's values over the preset. In a single
         round a client trains as in a one-shot method: to the end, and as `[train]` says if `rounds.optimiser` is auto.
         A method whose rounds are its own, of a small aggregator (FENS) or of boosting, keeps its number of rounds. One
-        that uses no client's model keeps the one that its card names. A quadratic student of a method that fuses
-        follows from moments alone: its clients have the linear form, since the quadratic one is many times as large.
+        that uses no client's model keeps the one that its card names. A quadratic student of a method that fuses, or
+        one of mixtures, follows from moments alone: its clients have the linear form, which is many times smaller.
         """
         mixed = cell.setting.architectures == "mixed"
         card = METHODS.get(cell.method)
         own = card.defaults.get(CLIENT_MODELS) if card else None
-        equal = LINEAR if card and card.fuses and student == QUADRATIC else student
+        equal = LINEAR if card and card.fuses and student in LARGE else student
         names = {CLIENT_MODELS: own or (list(models) if mixed else [equal]), "models.student": student}
         return self._config(cell.setting, cell.method, cell.rounds).with_values(names)
 

@@ -37,10 +37,13 @@ from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.bundling import as_filed, check_bundle
 from mosaic_fl.runs.cross_site import deployed
+from mosaic_fl.runs.detail import told_split
 from mosaic_fl.runs.ending import conclude
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.generated import write_generated
 from mosaic_fl.runs.privacy import asked_privacy
 from mosaic_fl.runs.result import Result
+from mosaic_fl.runs.teaching import teaching
 from mosaic_fl.server.checks import check_student
 from mosaic_fl.storage.files import read_bytes, read_text, write_atomic
 from mosaic_fl.storage.journal import Journal
@@ -156,6 +159,11 @@ def _run(grid: Grid, folder: Path, deployment: Deployment, config: Config, watch
     metrics |= benefit(metrics, federation.alone, confusions, list(federation.architectures))
     metrics |= deployed(federation.scores, confusions, len(federation.architectures), federation.schema.classes)
     metrics |= encoder_figures(federation.schema, bundle)
+    metrics["detail"] = metrics.get("detail", {"classes": list(federation.schema.classes)})
+    metrics["detail"] |= teaching(outcome, test, device)
+    if outcome.distilled is not None:
+        metrics["detail"] |= told_split(outcome.distilled.contributions)
+        write_generated(outcome.distilled.contributions, folder, config.run.seed)
     metrics |= asked_privacy(config, len(federation.architectures)) | stated_audits(federation.audits)
     federation.close()
     conclude(_result(config, federation, outcome, metrics, watch), journal)

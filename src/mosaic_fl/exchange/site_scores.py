@@ -13,14 +13,13 @@ from typing import Any
 from mosaic_fl.domains.schema import MAX_CLASSES
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import MAX_CLIENT, MAX_COUNT
+from mosaic_fl.exchange.score_names import GLOBAL, OWN
 from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.storage import container
 
 KIND = "scores"
 MAX_BYTES = 4 * 2**20
 MAX_MODELS = 100
-GLOBAL = "global"
-OWN = "own"
 ROUNDING = 1e-6  # of a share that is told twice
 
 

@@ -12,6 +12,7 @@ from mosaic_fl.errors import UsageError, unknown
 from mosaic_fl.exchange.card import CARD, Export, model_card
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.exchange.model_file import FILE
+from mosaic_fl.export import FORMATS
 from mosaic_fl.export.onnx_file import onnx_files
 from mosaic_fl.export.served import Served
 from mosaic_fl.export.sklearn_folder import sklearn_files
@@ -21,7 +22,6 @@ from mosaic_fl.export.trial import TOLERANCE, Run, require_equal, trial_samples
 from mosaic_fl.release import release
 from mosaic_fl.storage.files import write_atomic
 
-FORMATS = ("onnx", "torchscript", "torch", "sklearn", "mosaic", "card")
 EXAMPLES = 5  # samples with which a network is recorded: no size of a network, as a rule
 
 

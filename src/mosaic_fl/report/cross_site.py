@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mosaic_fl.exchange.site_scores import GLOBAL, OWN
+from mosaic_fl.exchange.score_names import GLOBAL, OWN
 
 NONE = "–"
 SHORT = 8  # characters of a model's SHA-256

@@ -40,12 +40,6 @@ def without_least_sure(predictions: Iterator[Prediction], share: float) -> list[
     return everything
 
 
-def check_share(share: float) -> None:
-    """Raise UsageError unless `share` is a share of the samples from which a model may abstain."""
-    if not 0 < share < 1:
-        raise UsageError(f"--least-sure {share} is no share between 0 and 1: 0.1 abstains from a tenth")
-
-
 def _sureness(prediction: Prediction) -> float:
     answer = prediction.answer
     return max(answer.probabilities) if answer.confidence is None else answer.confidence

@@ -10,7 +10,8 @@ from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.client.custody import Custody
 from mosaic_fl.client.scoring import Judged, score
 from mosaic_fl.config import Config
-from mosaic_fl.exchange.site_scores import GLOBAL, OWN, ModelScores, SiteScores, recalls_of
+from mosaic_fl.exchange.score_names import GLOBAL, OWN
+from mosaic_fl.exchange.site_scores import ModelScores, SiteScores, recalls_of
 from mosaic_fl.experts.answers.book import AnswerBook
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.no_model import NoModel

@@ -1,11 +1,12 @@
 """What a report shows of the test set beside the accuracy: confusions, calibration, and who knows which class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.models.inference import recall, recall_of_answers
 from mosaic_fl.numerics.probabilities import BINS, calibration_error
 
@@ -60,3 +61,20 @@ def _abstain(confidence: Tensor, right: Tensor) -> list[list[float]]:
     mean = right[confidence.argsort(descending=True, stable=True)].cumsum(0) / torch.arange(1, len(right) + 1)
     ends = sorted({max(1, round(len(right) * k / SHARES)) for k in range(1, SHARES + 1)})
     return [[end / len(right), float(mean[end - 1])] for end in ends]
+
+
+def split(counts: Mapping[int, Tensor], *, noisy: bool = False) -> dict[str, Any]:
+    """The entry `split` of `detail`: how many training samples of each class the clients hold, `counts` (C,) by number.
+
+    `noisy`: with noise for differential privacy. Empty where there are no clients, or more than 100 classes.
+    """
+    rows = {client: values.tolist() for client, values in sorted(counts.items())}
+    if not rows or len(next(iter(rows.values()))) > MOST_CLASSES:
+        return {}
+    return {"split": {"clients": list(rows), "counts": list(rows.values()), "noisy": noisy}}
+
+
+def told_split(contributions: Sequence[Contribution]) -> dict[str, Any]:
+    """`split`, as the contributions tell it."""
+    noisy = any(one.privacy is not None for one in contributions)
+    return split({one.client: one.class_counts for one in contributions}, noisy=noisy)

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mosaic_fl.notes import note
-from mosaic_fl.runs.result import FILE, Result, final_result
+from mosaic_fl.notes import note, printed_notes
+from mosaic_fl.runs.result import FILE, NOTES, Result, final_result
+from mosaic_fl.runs.versions import versions
 from mosaic_fl.storage.files import write_atomic
 from mosaic_fl.storage.journal import Journal
 
@@ -13,11 +14,16 @@ from mosaic_fl.storage.journal import Journal
 def conclude(result: Result, journal: Journal, *, keep_stages: bool = False) -> dict[str, Any]:
     """Write the curves and `result.json` into the journal's folder, and delete its stages unless `keep_stages`.
 
+    `notes.json` has the notes that this process has printed so far, if any, for the report.
+
     Returns the content of `result.json`.
     """
     assert journal.folder is not None
     journal.write_metrics()
-    content = result.to_json()
+    content = result.to_json() | {"versions": dict(versions())}
+    (journal.folder / NOTES).unlink(missing_ok=True)
+    if notes := printed_notes():
+        write_atomic(journal.folder / NOTES, json.dumps(notes, indent=1, ensure_ascii=False) + "\n")
     write_atomic(journal.folder / FILE, json.dumps(content, indent=2) + "\n")
     if not keep_stages:
         journal.clear()

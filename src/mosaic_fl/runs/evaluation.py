@@ -16,6 +16,7 @@ from mosaic_fl.methods.averaging import validation_accuracy
 from mosaic_fl.methods.outcome import Ensemble, Outcome
 from mosaic_fl.models.inference import accuracy, recall
 from mosaic_fl.notes import note
+from mosaic_fl.runs.auroc import auroc_interval
 from mosaic_fl.runs.detail import detail
 from mosaic_fl.runs.quality import quality, wants_quality
 from mosaic_fl.runs.trust_figures import trust_figures
@@ -24,6 +25,7 @@ from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logi
 from mosaic_fl.server.teachers import READ_SAMPLES
 
 MOST_FIELDS = 4  # of which every subset is measured
+MOST_INTERVALS = 40  # clients whose models' AUROCs have an interval
 
 
 def figures(
@@ -33,12 +35,15 @@ def figures(
     confusions: Sequence[Tensor],
     device: torch.device,
     clients: int = 0,
+    *,
+    intervals: bool = True,
 ) -> dict[str, Any]:
     """Accuracies as fractions, by their names in `result.json`; None or empty for figures that the method lacks.
 
     `confusions` are those of the global model on the clients' validation splits; empty where none was measured. Lists
     of the clients' own figures have one entry for each of `clients` clients, by number, even if its model never came.
-    With `clients` 0 they have one entry for each model that came, in their order.
+    With `clients` 0 they have one entry for each model that came, in their order. `intervals`: whether the AUROC of
+    rows has one.
     """
     labels = test.labels
     answers: dict[str, Tensor] = {}
@@ -94,7 +99,19 @@ def figures(
     if wants_quality(test.samples):
         more = {} if pooled is None else {"centralised": quality(pooled, labels)}
         result["quality"] = {"served": quality(predictions, labels), **result.get("quality", {}), **more}
+        if intervals:
+            scored = {"served": predictions, **answers} | ({} if pooled is None else {"centralised": pooled})
+            result["detail"] |= _auroc_intervals(scored, labels)
     return result
+
+
+def _auroc_intervals(answers: Mapping[str, Tensor], labels: Tensor) -> dict[str, Any]:
+    """The entry `auroc` of `detail`: [AUROC, low, high] of each model, as named in `quality`; None where not known."""
+    own = answers.get("own")
+    scored = {name: scores for name, scores in answers.items() if name not in ("own", "local")}
+    shared = {name: auroc_interval(scores, labels) for name, scores in scored.items()}
+    local = [] if own is None else [auroc_interval(scores, labels) for scores in own.unbind(1)[:MOST_INTERVALS]]
+    return {"auroc": {**shared, "local": local}}
 
 
 def _in_order(answers: Mapping[str, Tensor], outcome: Outcome, clients: int) -> Tensor | None:

@@ -29,12 +29,15 @@ from mosaic_fl.runs.answer_files import AnswerFiles
 from mosaic_fl.runs.audits import contributed_audits
 from mosaic_fl.runs.benefit import taking_part
 from mosaic_fl.runs.bundling import as_filed, check_bundle
+from mosaic_fl.runs.detail import told_split
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.generated import write_generated
 from mosaic_fl.runs.privacy import contributed_privacy
 from mosaic_fl.runs.received import read_contributions
 from mosaic_fl.runs.result import Result, final_result
 from mosaic_fl.runs.sources import write_sources
+from mosaic_fl.runs.teaching import teaching
 from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.black_boxes import questions, settle
 from mosaic_fl.server.checks import check_distillation, check_student
@@ -213,6 +216,14 @@ def run_distillation(
         with stopwatch.stage("measure"):
             scores = figures(outcome, test, None, [], device)
         scores["taking_part"] = taking_part(scores)
+    with stopwatch.stage("measure"):
+        scores["detail"] = {
+            "classes": list(distillation.schema.classes),
+            **scores.get("detail", {}),
+            **teaching(outcome, test, device),
+            **told_split(contributions),
+        }
+        write_generated(distilled.contributions, out, config.run.seed)
     scores |= encoder_figures(distillation.schema, filed.bundle) | contributed_privacy(contributions)
     scores |= contributed_audits(contributions)
     result = Result(

@@ -4,11 +4,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from mosaic_fl.errors import UsageError, unknown
-from mosaic_fl.exchange.assurance import Assurance
-from mosaic_fl.runs.predicting import Prediction
+
+if TYPE_CHECKING:  # without torch, so that a wrong format is told fast
+    from mosaic_fl.exchange.assurance import Assurance
+    from mosaic_fl.runs.predicting import Prediction
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", "": "jsonl", ".parquet": "parquet"}
 DIGITS = 6  # of a probability
@@ -20,7 +22,7 @@ CLASS = "probability:"  # begins the name of a class's column, so that no class 
 class Writer(Protocol):
     """Writes rows in their order; `close` completes the file."""
 
-    def write(self, prediction: Prediction) -> None: ...
+    def write(self, prediction: "Prediction") -> None: ...
     def close(self) -> None: ...
 
 
@@ -66,7 +68,7 @@ class Table:
         own = [*places, "class", "name", "probability", *trust, *([ABSTAINED] if abstains else [])]
         self.columns = [*own, *(f"{CLASS}{name}" for name in classes if every), "error"]
 
-    def row(self, prediction: Prediction) -> dict[str, Any]:
+    def row(self, prediction: "Prediction") -> dict[str, Any]:
         """The values by column."""
         everything = {"image": prediction.image, "file": prediction.file or None, "row": prediction.row}
         place = [everything[name] for name in self.places]
@@ -84,7 +86,7 @@ class Table:
         return dict(zip(self.columns, [*place, *first, *classes, prediction.error or None], strict=True))
 
 
-def trust_columns(assurance: Assurance | None) -> tuple[str, ...]:
+def trust_columns(assurance: "Assurance | None") -> tuple[str, ...]:
     """The columns of `TRUST` that a model with this assurance has."""
     if assurance is None:
         return ()
@@ -102,7 +104,7 @@ class JsonLines:
         self.file = file
         self.table = table
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: "Prediction") -> None:
         row = self.table.row(prediction)
         if row["error"] is None:
             del row["error"]
@@ -120,7 +122,7 @@ class Csv:
         self.table = table
         self._line(table.columns)
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: "Prediction") -> None:
         self._line(list(self.table.row(prediction).values()))
 
     def close(self) -> None:
@@ -148,7 +150,7 @@ class Parquet:
         self.writer = pq.ParquetWriter(file, self.schema)
         self.buffer: list[dict[str, Any]] = []
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: "Prediction") -> None:
         row = self.table.row(prediction)
         self.buffer.append({column: _utf8(value) if isinstance(value, str) else value for column, value in row.items()})
         if len(self.buffer) * len(row) >= self.AT_ONCE:

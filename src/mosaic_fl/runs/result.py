@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # without torch, so that a command looks for a result fast
     from mosaic_fl.methods.outcome import Outcome
 
 FILE = "result.json"
+NOTES = "notes.json"
+GENERATED = Path("pictures") / "generated.json"
 Kind = Literal["simulation", "files", "deployment"]
 KEYS: Mapping[Kind, tuple[str, ...]] = {
     "simulation": (

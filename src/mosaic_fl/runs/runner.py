@@ -37,11 +37,14 @@ from mosaic_fl.runs.audits import stated_audits
 from mosaic_fl.runs.benefit import benefit
 from mosaic_fl.runs.bundling import as_filed, check_bundle
 from mosaic_fl.runs.cross_site import simulated
+from mosaic_fl.runs.detail import split
 from mosaic_fl.runs.ending import conclude, earlier_result
 from mosaic_fl.runs.evaluation import figures
+from mosaic_fl.runs.generated import write_generated
 from mosaic_fl.runs.privacy import private_architecture, run_privacy
 from mosaic_fl.runs.result import Result
 from mosaic_fl.runs.site_checks import check_sites
+from mosaic_fl.runs.teaching import teaching
 from mosaic_fl.server.checks import check_student
 from mosaic_fl.server.students import global_name
 from mosaic_fl.storage.files import sha256, write_atomic
@@ -140,6 +143,10 @@ def run(
         scores |= encoder_figures(setup.splits.train.schema, bundle)
         scores |= run_privacy(config, setup.sites) | stated_audits(audits)
         scores |= attack_figures(setup.attackers, outcome.model, setup.splits.test)
+        scores["detail"] |= teaching(outcome, setup.splits.test, device)
+        scores["detail"] |= split({site.client: site.data.class_counts() for site in setup.sites})
+        if outcome.distilled is not None:
+            write_generated(outcome.distilled.contributions, folder, config.run.seed)
     result = simulation_result(config, setup.sites, outcome, scores, journal.clock.report())
     return conclude(result, journal, keep_stages=keep_stages)
 

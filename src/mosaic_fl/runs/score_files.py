@@ -9,8 +9,9 @@ from typing import Any
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.exchange.model_file import model_file
+from mosaic_fl.exchange.score_names import GLOBAL
 from mosaic_fl.exchange.signers import Signers
-from mosaic_fl.exchange.site_scores import GLOBAL, MAX_BYTES, SiteScores
+from mosaic_fl.exchange.site_scores import MAX_BYTES, SiteScores
 from mosaic_fl.notes import note
 from mosaic_fl.runs.cross_site import KEY, table
 from mosaic_fl.runs.result import FILE, read_result

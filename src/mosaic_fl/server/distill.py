@@ -56,6 +56,7 @@ class Distilled:
     and the label's mean share that taught it, in how many terms, and the scores of candidates and teachers where
     clients were asked; `samples` how many of the transfer set came from where, `candidates` how many models were shown
     to the judge, `generators` which generator each contribution has and why, in the order of `clients`.
+    `contributions` are those that the teachers are of, as they count.
     """
 
     model: GlobalModel
@@ -66,6 +67,7 @@ class Distilled:
     samples: dict[str, int]
     candidates: int
     generators: list[str]
+    contributions: tuple[Contribution, ...] = ()
 
 
 def distill(
@@ -168,6 +170,7 @@ def distill(
         pool.info,
         trials,
         lines,
+        tuple(contributions),
     )
 
 

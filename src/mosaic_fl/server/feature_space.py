@@ -51,8 +51,12 @@ class EncoderExpert:
 
     def log_probabilities(self, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
         """float32 (n, C) on the CPU; raises UsageError for a vector that is not finite."""
+        return self.of_vectors(self.encoder.vectors(samples.only, device))
+
+    def of_vectors(self, vectors: Tensor) -> Tensor:
+        """`log_probabilities` of samples by their vectors (n, d)."""
         with torch.inference_mode():
-            logits: Tensor = self.head(self.encoder.vectors(samples.only, device))
+            logits: Tensor = self.head(vectors)
         known = logits.masked_fill(~self.classes, -torch.inf).log_softmax(1)
         return known.masked_fill(~self.classes, ABSENT)
 

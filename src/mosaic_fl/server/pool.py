@@ -208,7 +208,7 @@ def sheet(contribution: Contribution, per_class: int, stream: Stream) -> Tensor 
         return None
     classes = contribution.schema.num_classes
     kind = contribution.schema.kind
-    picture = kind.zeros(classes * per_class).view(classes, per_class, *kind.shape)
+    picture: Tensor = kind.zeros(classes * per_class).unflatten(0, (classes, per_class))
     for label in pool.labels.unique().tolist():
         samples = pool.samples.only[pool.labels == label][:per_class]
         picture[label, : len(samples)] = samples

@@ -9,7 +9,8 @@ from mosaic_fl.engines.tasks import Workplace
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
-from mosaic_fl.exchange.site_scores import GLOBAL, OWN, SiteScores
+from mosaic_fl.exchange.score_names import GLOBAL, OWN
+from mosaic_fl.exchange.site_scores import SiteScores
 from mosaic_fl.experts.no_model import has_model
 
 log = logging.getLogger("mosaic_fl.client")

@@ -46,8 +46,12 @@ class MixedMoments(ClassMoments):
     def resize(self, count: int) -> None:
         """Make room for so many components; raises UsageError where that is too much."""
         size = self.spec.latent
-        if count * size > MOST_NUMBERS:
-            raise UsageError(f"{count:,} components of {size:,} numbers: at most {MOST_NUMBERS:,} numbers are used")
+        most = MOST * len(self.counts)
+        if count > most or count * size > MOST_NUMBERS:
+            raise UsageError(
+                f"{count:,} components of {size:,} numbers: at most {MOST} a class, here {most:,}, and "
+                f"{MOST_NUMBERS:,} numbers in all"
+            )
         device = self.device
         self.register_buffer("owners", torch.zeros(count, dtype=torch.int64, device=device))
         self.register_buffer("sizes", torch.zeros(count, dtype=torch.int64, device=device))
@@ -91,6 +95,8 @@ class MixedMoments(ClassMoments):
             return
         if bool(((listed.owners < 0) | (listed.owners >= classes)).any()) or bool((listed.owners.diff() < 0).any()):
             raise UsageError("the moments have components of no class, or not in the order of classes")
+        if int(torch.bincount(listed.owners).max()) > MOST:
+            raise UsageError(f"the moments have more than {MOST} components of a class")
         if bool((listed.sizes < self.least).any()):
             raise UsageError(f"the moments have components of {int(listed.sizes.min())} vectors: at least {self.least}")
         moments = self.moments

@@ -27,10 +27,12 @@ def pool_components(members: Sequence[ClassMoments]) -> Components | None:
     """
     if any(isinstance(member, NoisyClassMoments) for member in members):
         return None
-    if all(member.components is None for member in members):
+    parts = [member.components for member in members]
+    if all(part is None for part in parts):
         return None
     none = together([], members[0].spec.latent)
-    return reduced(union([member.components or components_of(member.moments, none) for member in members]))
+    every = [part or components_of(member.moments, none) for part, member in zip(parts, members, strict=True)]
+    return reduced(union(every))
 
 
 def join(generators: Sequence[Generator]) -> None:

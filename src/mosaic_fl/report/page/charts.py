@@ -1,149 +1,151 @@
-"""Drawings of a report as SVG: each says what it shows, every mark has its figure, and colours are the page's."""
+"""Charts in rows: accuracies with their intervals, gains, pairs, areas of attacks, seconds."""
 
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 
-from mosaic_fl.report.page.facts import Score
+from mosaic_fl.report.page.drawing import LABEL, NUMBER, ROW, WIDTH, label, marked, svg, text, whisker
+from mosaic_fl.report.page.words import percent, points
 
-WIDTH = 640  # units; a page scales them
-ROW = 24
-LABEL = 200  # for names on the left
-NUMBER = 64  # for figures on the right
-LETTER = 6.4  # width of a letter of a label
-SQUARE = 320  # side of a plot of two shares
-EDGE = 36
+SPAN = WIDTH - LABEL - NUMBER
 
 
-def bars(scores: Sequence[Score]) -> str:
-    """Accuracies as bars with their intervals, one below the other."""
-    scale = WIDTH - LABEL - NUMBER
-    parts = list[str]()
+@dataclass(frozen=True)
+class Score:
+    """A share in 0..1 with the ends of its 95 % interval; `about` says more of it.
+
+    `own` marks a client's own model, or a reference; `each` are the shares of which this is the mean.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    own: bool = False
+    about: str = ""
+    each: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference in points with the ends of its interval, if any; None where it is not known."""
+
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A share alone and together, of so many `samples`."""
+
+    name: str
+    alone: float
+    together: float
+    samples: int
+
+
+def bars(scores: Sequence[Score], about: str) -> str:
+    """Shares as bars with their intervals, one below the other."""
+    parts = _axis(len(scores))
     for place, score in enumerate(scores):
         y = place * ROW
-        words = f"{score.name}: {percent(score.value)} ({percent(score.low)} to {percent(score.high)})"
-        left = LABEL + scale * score.low
-        right = LABEL + scale * score.high
+        words = f"{score.name}: {percent(score.value)} ({percent(score.low)} to {percent(score.high)}){score.about}"
         mark = f'<rect class="{"own" if score.own else "shared"}" x="{LABEL}" y="{y + 5}" height="14" '
-        mark += f'width="{max(1.0, scale * score.value):.1f}"/>'
-        whisker = (
-            f'<path class="whisker" d="M{left:.1f} {y + 12}H{right:.1f}M{left:.1f} {y + 8}v8M{right:.1f} {y + 8}v8"/>'
-        )
-        parts.append(marked(words, mark + whisker))
-        parts.append(text(LABEL - 8, y + 16, fitting(score.name), "end"))
+        mark += f'width="{max(1.0, SPAN * score.value):.1f}"/>'
+        if score.high > score.low:
+            mark += whisker(LABEL + SPAN * score.low, LABEL + SPAN * score.high, y + 12)
+        for value in score.each if len(score.each) > 1 else ():
+            mark += f'<circle class="seed" cx="{LABEL + SPAN * value:.1f}" cy="{y + 12}" r="2.5"/>'
+        parts += [marked(words, mark), label(place, score.name)]
         parts.append(text(WIDTH - NUMBER + 8, y + 16, percent(score.value)))
-    return svg(WIDTH, ROW * len(scores) + 4, "Accuracy on the test set, with 95 % intervals", parts)
+    return svg(WIDTH, ROW * len(scores) + 20, about, parts)
 
 
-def differences(names: Sequence[str], points: Sequence[float | None], about: str) -> str:
-    """What each client gains (to the right) or loses (to the left), in points of accuracy."""
-    reach = max([abs(p) for p in points if p is not None] + [1.0])
-    middle = LABEL + (WIDTH - LABEL - NUMBER) / 2
-    scale = (WIDTH - LABEL - NUMBER) / 2 / reach
-    parts = [f'<path class="axis" d="M{middle} 0V{ROW * len(names)}"/>']
-    for place, (name, value) in enumerate(zip(names, points, strict=True)):
+def differences(changes: Sequence[Change], about: str) -> str:
+    """Gains to the right of the middle, losses to the left, in points."""
+    ends = [abs(end) for c in changes for end in (c.value, c.low, c.high) if end is not None]
+    reach = max([*ends, 1.0])
+    middle = LABEL + SPAN / 2
+    scale = SPAN / 2 / reach
+    parts = [f'<path class="axis" d="M{middle} 0V{ROW * len(changes)}"/>']
+    for place, change in enumerate(changes):
         y = place * ROW
-        parts.append(text(LABEL - 8, y + 16, fitting(name), "end"))
-        if value is None:
-            parts.append(text(middle + 8, y + 16, "not known"))
+        parts.append(label(place, change.name))
+        if change.value is None:
+            parts.append(marked(f"{change.name}: not known", text(middle + 8, y + 16, "not known")))
             continue
+        value = change.value
         x = middle if value >= 0 else middle + value * scale
         kind = "gain" if value >= 0 else "loss"
         mark = f'<rect class="{kind}" x="{x:.1f}" y="{y + 5}" height="14" width="{max(1.0, abs(value) * scale):.1f}"/>'
-        parts.append(marked(f"{name}: {value:+.1f} points", mark))
-        parts.append(text(WIDTH - NUMBER + 8, y + 16, f"{value:+.1f}"))
-    return svg(WIDTH, ROW * len(names) + 4, about, parts)
+        words = f"{change.name}: {points(value)} points"
+        if change.low is not None and change.high is not None:
+            mark += whisker(middle + change.low * scale, middle + change.high * scale, y + 12)
+            words += f" ({points(change.low)} to {points(change.high)})"
+        parts += [marked(words + change.about, mark), text(WIDTH - NUMBER + 8, y + 16, points(value))]
+    return svg(WIDTH, ROW * len(changes) + 4, about, parts)
 
 
-def heat_map(rows: Sequence[tuple[str, Sequence[float | None]]], columns: Sequence[str], about: str) -> str:
-    """Shares 0..1 as a table of coloured cells; a cell without a figure is empty."""
-    cell = max(10.0, min(44.0, (WIDTH - LABEL) / max(1, len(columns))))
-    height = min(cell, ROW + 4.0)
-    head = 12 + LETTER * max((len(fitting(name, 14)) for name in columns), default=0)
+def pairs(rows: Sequence[Pair], about: str) -> str:
+    """Two shares of each site: a ring for its own model, a disc for the shared one, and a line between them."""
+    parts = _axis(len(rows))
+    for place, row in enumerate(rows):
+        y = place * ROW + 12
+        left = LABEL + SPAN * row.alone
+        right = LABEL + SPAN * row.together
+        kind = "gained" if row.together >= row.alone else "lost"
+        change = 100 * (row.together - row.alone)
+        words = f"{row.name}: {percent(row.alone)} alone, {percent(row.together)} by the shared model"
+        mark = f'<path class="{kind}" d="M{left:.1f} {y}H{right:.1f}"/>'
+        mark += f'<circle class="ring" cx="{left:.1f}" cy="{y}" r="6"/>'
+        mark += f'<circle class="shared" cx="{right:.1f}" cy="{y}" r="4"/>'
+        parts += [label(place, row.name), marked(f"{words}, of {row.samples:,} samples", mark)]
+        parts.append(text(WIDTH - NUMBER + 13, y + 4, points(change)))
+    return svg(WIDTH, ROW * len(rows) + 20, about, parts)
+
+
+def areas(rows: Sequence[Score], limit: float, about: str) -> str:
+    """AUCs of attacks from 0.5, which is a guess, to 1; a line at the site's `limit`."""
     parts = list[str]()
-    for place, name in enumerate(columns):
-        x = LABEL + (place + 0.5) * cell
-        turned = f'transform="rotate(-90 {x + 4:.1f} {head - 6:.1f})"'
-        parts.append(f'<text x="{x + 4:.1f}" y="{head - 6:.1f}" {turned}>{escape(fitting(name, 14))}</text>')
-    for line, (name, values) in enumerate(rows):
-        y = head + line * height
-        parts.append(text(LABEL - 8, y + height / 2 + 4, fitting(name), "end"))
-        for place, value in enumerate(values):
-            if value is None:
-                continue
-            x = LABEL + place * cell
-            box = f'<rect class="cell" style="--share:{value:.3f}" x="{x:.1f}" y="{y:.1f}" width="{cell - 1:.1f}" '
-            box += f'height="{height - 1:.1f}"/>'
-            if cell >= 26:
-                strong = " strong" if value > 0.55 else ""
-                box += f'<text class="figure{strong}" x="{x + cell / 2 - 0.5:.1f}" y="{y + height / 2 + 4:.1f}" '
-                box += f'text-anchor="middle">{100 * value:.0f}</text>'
-            parts.append(marked(f"{name}, {columns[place]}: {percent(value)}", box))
-    return svg(LABEL + cell * len(columns), head + height * len(rows) + 2, about, parts)
+    bottom = ROW * len(rows)
+    for tick in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+        x = LABEL + SPAN * _area(tick)
+        parts += [f'<path class="axis" d="M{x:.1f} 0V{bottom}"/>', text(x, bottom + 14, f"{tick:.1f}", "middle")]
+    at = LABEL + SPAN * _area(limit)
+    parts.append(f'<path class="limit" d="M{at:.1f} 0V{bottom}"/>')
+    for place, row in enumerate(rows):
+        y = place * ROW + 12
+        mark = whisker(LABEL + SPAN * _area(row.low), LABEL + SPAN * _area(row.high), y)
+        kind = "gain" if row.high <= limit else "loss"
+        mark += f'<circle class="{kind}" cx="{LABEL + SPAN * _area(row.value):.1f}" cy="{y}" r="5"/>'
+        words = f"{row.name}: {row.value:.2f} ({row.low:.2f} to {row.high:.2f}), limit {limit:g}{row.about}"
+        parts += [label(place, row.name), marked(words, mark), text(WIDTH - NUMBER + 8, y + 4, f"{row.value:.2f}")]
+    return svg(WIDTH, bottom + 20, about, parts)
 
 
-def reliability(bins: Sequence[Sequence[float]]) -> str:
-    """Accuracy against confidence, a circle a bin, its area by the number of samples; right is on the diagonal."""
-    total = sum(count for count, *_ in bins)
-    parts = [
-        _frame("confidence", "accuracy"),
-        f'<path class="axis" d="M{EDGE} {SQUARE + EDGE}L{SQUARE + EDGE} {EDGE}"/>',
-    ]
-    for count, sure, right in bins:
-        x, y = _place(sure, right)
-        words = f"{count:,} samples of confidence {percent(sure)}: {percent(right)} are right"
-        radius = 3 + 13 * (count / total) ** 0.5
-        parts.append(marked(words, f'<circle class="shared" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'))
-    return svg(SQUARE + 2 * EDGE, SQUARE + 2 * EDGE, "How often the global model is right, by how sure it is", parts)
+def amounts(rows: Sequence[tuple[str, float]], about: str, words: str) -> str:
+    """Amounts as bars from 0 to the largest, in the unit that `words` names."""
+    most = max((value for _, value in rows), default=0.0) or 1.0
+    parts = list[str]()
+    for place, (name, value) in enumerate(rows):
+        y = place * ROW
+        mark = f'<rect class="shared" x="{LABEL}" y="{y + 5}" height="14" width="{max(1.0, SPAN * value / most):.1f}"/>'
+        shown = f"{value:,.1f}"
+        parts += [label(place, name), marked(f"{name}: {shown} {words}", mark), text(WIDTH - NUMBER + 8, y + 16, shown)]
+    return svg(WIDTH, ROW * len(rows) + 4, about, parts)
 
 
-def abstaining(curve: Sequence[Sequence[float]]) -> str:
-    """Accuracy of what is answered against the share that is answered, the most certain first."""
-    places = [_place(share, value) for share, value in curve]
-    line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-    parts = [_frame("share answered", "accuracy"), f'<path class="line" d="{line}"/>']
-    for (share, value), (x, y) in zip(curve, places, strict=True):
-        words = f"answering the surest {percent(share)}: {percent(value)} are right"
-        parts.append(marked(words, f'<circle class="shared" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'))
-    return svg(SQUARE + 2 * EDGE, SQUARE + 2 * EDGE, "Accuracy if the model answers only what it is sure of", parts)
+def _area(value: float) -> float:
+    """The place of an AUC on a scale from 0.5 to 1."""
+    return min(1.0, max(0.0, (value - 0.5) * 2))
 
 
-def svg(width: float, height: float, about: str, parts: Sequence[str]) -> str:
-    """A drawing that says what it shows."""
-    size = f'viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px"'
-    return f'<svg role="group" aria-label="{escape(about)}" {size}>{"".join(parts)}</svg>'
-
-
-def marked(words: str, mark: str) -> str:
-    """A mark that tells `words` under the mouse, to the keyboard, and to a screen reader."""
-    return f'<g class="mark" tabindex="0" role="img" aria-label="{escape(words)}">{mark}</g>'
-
-
-def text(x: float, y: float, words: str, anchor: str = "start") -> str:
-    """Words at a place."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
-
-
-def fitting(name: str, most: int = 30) -> str:
-    """A name of `most` letters at most."""
-    return name if len(name) <= most else name[: most - 1] + "…"
-
-
-def percent(share: float) -> str:
-    """As "98.2 %"."""
-    return f"{100 * share:.1f} %"
-
-
-def _place(x: float, y: float) -> tuple[float, float]:
-    return EDGE + SQUARE * x, EDGE + SQUARE * (1 - y)
-
-
-def _frame(across: str, up: str) -> str:
-    """The frame of a plot of two shares with its ticks."""
-    parts = [f'<rect class="frame" x="{EDGE}" y="{EDGE}" width="{SQUARE}" height="{SQUARE}"/>']
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, y = _place(tick, tick)
-        parts.append(text(x, SQUARE + EDGE + 14, f"{100 * tick:.0f}", "middle"))
-        parts.append(text(EDGE - 6, y + 4, f"{100 * tick:.0f}", "end"))
-    parts.append(text(EDGE + SQUARE / 2, SQUARE + 2 * EDGE - 6, f"{across}, %", "middle"))
-    parts.append(text(EDGE, EDGE - 10, f"{up}, %"))
-    return "".join(parts)
+def _axis(rows: int) -> list[str]:
+    """Lines at each quarter of 100 %."""
+    parts = list[str]()
+    for tick in (0, 25, 50, 75, 100):
+        x = LABEL + SPAN * tick / 100
+        parts += [f'<path class="axis" d="M{x:.1f} 0V{ROW * rows}"/>', text(x, ROW * rows + 14, f"{tick}", "middle")]
+    return parts

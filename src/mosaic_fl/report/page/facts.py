@@ -1,52 +1,54 @@
-"""What a report says of one run: its result, the figures that follow from it, and the files beside it."""
+"""What a report says of one run: its result, and the figures that follow from it."""
 
-import base64
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.audited import Audited
-from mosaic_fl.numerics.intervals import wilson
-from mosaic_fl.release import release
-from mosaic_fl.runs.result import read_result
-from mosaic_fl.storage.files import read_if_there
+from mosaic_fl.numerics.intervals import paired_difference, wilson
+from mosaic_fl.report.page.charts import Change, Pair, Score
+from mosaic_fl.report.page.home import Home, homes
 
-PICTURES = {"split.png": "Which client holds how much of which class", "samples.png": "What the generators draw"}
-MOST_PICTURE = 2**20  # bytes of a picture that is shown
 WATTS = 15.0  # assumed of a busy core and its memory, for an estimate of energy
+MOST_SITES = 40  # in a drawing or a table
+MOST_CLASSES = 40  # columns of a heat map
+WORST = 6  # rows of a list of confusions or weak classes
 MODELS = {
-    "centralised_accuracy": "same model on pooled data",
-    "accuracy": "global model",
+    "centralised_accuracy": "model of pooled data",
+    "accuracy": "shared model",
     "teacher_accuracy": "teacher",
-    "class_weighted_accuracy": "class-weighted ensemble",
-    "ensemble_accuracy": "mean-logit ensemble",
+    "class_weighted_accuracy": "class-weighted mean",
+    "ensemble_accuracy": "mean of logits",
 }
-
-
-@dataclass(frozen=True)
-class Score:
-    """An accuracy in 0..1 with the ends of its 95 % interval; `own` marks a client's own model."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    own: bool = False
+AREAS = {
+    "centralised": "model of pooled data",
+    "served": "shared model",
+    "teacher": "teacher",
+    "class_weighted": "class-weighted mean",
+    "ensemble": "mean of logits",
+}
+Named = list[tuple[str, list[float | None]]]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """One run: the `folder`'s name, the content of `result.json`, its configuration, pictures and hashes."""
+    """One run: the `folder`'s name, the content of `result.json`, its configuration, pictures and hashes.
+
+    `pictures` are data URIs by what they show, `generated` the content of `pictures/generated.json`, `sources` the
+    contribution files of a distillation by client, each with its hash; `command` wrote it all, and told the `notes`.
+    """
 
     folder: str
     result: Mapping[str, Any]
     configuration: str
     pictures: Mapping[str, str]
     hashes: Mapping[str, str]
+    generated: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    command: str = "run"
+    notes: Sequence[str] = ()
 
     @property
     def title(self) -> str:
@@ -62,12 +64,22 @@ class Facts:
     @property
     def detail(self) -> Mapping[str, Any]:
         """The figures of the test set; empty where nothing was tested."""
-        return self.result.get("detail") or {}
+        return defaultdict(lambda: None, self.result.get("detail") or {})
+
+    @property
+    def tested(self) -> int:
+        """How many test samples there are."""
+        return int(self.detail["samples"] or 0)
 
     @property
     def classes(self) -> list[str]:
         """The names of the classes, where they are told."""
-        return list(self.detail.get("classes", []))
+        return [str(name) for name in self.detail["classes"] or []]
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the classes are few enough for heat maps."""
+        return 0 < len(self.classes) <= MOST_CLASSES
 
     @property
     def clients(self) -> list[int]:
@@ -78,67 +90,147 @@ class Facts:
     @property
     def names(self) -> list[str]:
         """The clients' names."""
-        return [f"client {client}" for client in self.clients]
+        return [site(client) for client in self.clients]
 
     @property
     def scores(self) -> list[Score]:
         """The accuracy of every model on the test set: those of all clients first, then each client's own."""
-        samples = int(self.detail.get("samples", 0))
 
         def score(name: str, value: float, own: bool = False) -> Score:
-            return Score(name, value, *(wilson(value, samples) if samples else (value, value)), own)
+            return Score(name, value, *(wilson(value, self.tested) if self.tested else (value, value)), own)
 
         shared = [score(name, self.result[key]) for key, name in MODELS.items() if self.result.get(key) is not None]
-        local = self.result.get("local_accuracy") or []
-        pairs = zip(self.names, local, strict=False)
-        return shared + [score(name, value, own=True) for name, value in pairs if value is not None]
+        pairs = zip(self.names, self.result.get("local_accuracy") or [], strict=False)
+        return shared + [score(name, value, own=True) for name, value in pairs if value is not None][:MOST_SITES]
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
-        """What each client is and has from taking part: one row a client."""
-        result = self.result
-        gains = (result.get("taking_part") or {}).get("test", {}).get("points") or []
-        at_home = result.get("own_data") or []
-        audits = {row["client"]: Audited(**{k: v for k, v in row.items() if k != "client"}) for row in self._audits}
-        trust = {row["client"]: row for row in ((result.get("choice") or {}).get("trust") or {}).get("clients", [])}
-
-        def of(name: str, place: int) -> Any:
-            values = result.get(name) or []
-            return values[place] if place < len(values) else None
-
-        return [
-            {
-                "client": client,
-                "model": of("models", place),
-                "samples": of("samples", place),
-                "classes": of("classes_held", place),
-                "alone": of("local_accuracy", place),
-                "gain": gains[place] if place < len(gains) else None,
-                "home_alone": at_home[place]["alone"] if place < len(at_home) else None,
-                "home_together": at_home[place]["together"] if place < len(at_home) else None,
-                "home_samples": at_home[place]["samples"] if place < len(at_home) else None,
-                "up": of("bytes_up", place),
-                "down": of("bytes_down", place),
-                "generator": of("generators", place),
-                "trust": (trust.get(client) or {}).get("state"),
-                "audit": audits[client].summary if client in audits else None,
-            }
-            for place, client in enumerate(self.clients)
-        ]
+    def aurocs(self) -> list[Score]:
+        """The AUROC of every model with its bootstrap interval; empty where samples are no rows of a table."""
+        told = self.detail["auroc"] or {}
+        shared = [Score(name, told[key][0], told[key][1], told[key][2]) for key, name in AREAS.items() if told.get(key)]
+        local = zip(self.names, told.get("local") or [], strict=False)
+        return shared + [Score(name, values[0], values[1], values[2], own=True) for name, values in local if values]
 
     @property
-    def _audits(self) -> list[dict[str, Any]]:
-        return list(self.result.get("audit") or [])
+    def gains(self) -> list[Change]:
+        """What each site gains on the test set, in points."""
+        points = (self.result.get("taking_part") or {}).get("test", {}).get("points") or []
+        return [Change(name, value) for name, value in zip(self.names, points, strict=False)][:MOST_SITES]
 
     @property
-    def recalls(self) -> list[tuple[str, list[float | None]]]:
-        """Recall by class of the global model, the teacher and every client's model, by name."""
-        by_model = self.detail.get("recall_by_model") or {}
-        rows = [("global model", list(self.result.get("recall") or []))]
+    def at_home(self) -> list[Pair]:
+        """The accuracies of each site's own model and of the shared one on its own held-back data."""
+        rows = zip(self.names, self.result.get("own_data") or [], strict=False)
+        both = ((n, row) for n, row in rows if row["alone"] is not None and row["together"] is not None)
+        return [Pair(name, row["alone"], row["together"], row["samples"]) for name, row in both][:MOST_SITES]
+
+    @property
+    def homes(self) -> list[Home]:
+        """Each site's own held-back data and what models do there; empty where nobody told."""
+        return homes(self.result)[:MOST_SITES]
+
+    @property
+    def home_gains(self) -> list[Change]:
+        """What each site gains on its own data, with intervals; empty where no site has both figures."""
+        gains = [home.gain for home in self.homes]
+        return gains if any(gain.value is not None for gain in gains) else []
+
+    @property
+    def home_by_class(self) -> Named:
+        """What each site gains on its own data by class, of classes with enough samples."""
+        rows = [(home.name, home.gains(len(self.classes))) for home in self.homes]
+        return [row for row in rows if any(value is not None for value in row[1])]
+
+    @property
+    def recalls(self) -> Named:
+        """Recall by class of the shared model, the teacher and every client's model, by name."""
+        by_model = self.detail["recall_by_model"] or {}
+        rows = [("shared model", list(self.result.get("recall") or []))]
         if by_model.get("teacher"):
             rows.append(("teacher", by_model["teacher"]))
-        rows += zip(self.names, by_model.get("local") or [], strict=False)
-        return [(name, values) for name, values in rows if len(values) == len(self.classes) and values]
+        rows += list(zip(self.names, by_model.get("local") or [], strict=False))[:MOST_SITES]
+        return [(name, values) for name, values in rows if values and len(values) == len(self.classes)]
+
+    @property
+    def gains_by_class(self) -> Named:
+        """What each site gains or loses by class, in points of recall on the test set."""
+        rows = self.recalls
+        if not rows or rows[0][0] != "shared model":
+            return []
+        together = rows[0][1]
+
+        def change(ours: float | None, theirs: float | None) -> float | None:
+            return None if ours is None or theirs is None else 100 * (ours - theirs)
+
+        own = [(name, values) for name, values in rows if name not in ("shared model", "teacher")]
+        return [(name, [change(*pair) for pair in zip(together, values, strict=True)]) for name, values in own]
+
+    @property
+    def confusion(self) -> Named:
+        """Each true class with the shares of its answers; None for a class without a sample."""
+        counts = self.detail["confusion"] or []
+        totals = [sum(row) for row in counts]
+        rows = [[n / total if total else None for n in row] for row, total in zip(counts, totals, strict=True)]
+        return list(zip(self.classes, rows, strict=False))
+
+    @property
+    def mistakes(self) -> list[tuple[str, str, int, float]]:
+        """The most frequent mistakes: (true class, answer, how many, share of the class)."""
+        counts = self.detail["confusion"] or []
+        totals = [sum(row) for row in counts]
+        names = self.classes
+        pairs = [
+            (names[i], names[j], n, n / totals[i])
+            for i, row in enumerate(counts)
+            for j, n in enumerate(row)
+            if n and i != j
+        ]
+        return sorted(pairs, key=lambda pair: -pair[2])[:WORST]
+
+    @property
+    def weak(self) -> list[tuple[str, float]]:
+        """The classes that the shared model recognises least."""
+        recalls = [(n, v) for n, v in zip(self.classes, self.result.get("recall") or [], strict=False) if v is not None]
+        return sorted(recalls, key=lambda pair: pair[1])[:WORST]
+
+    @property
+    def split(self) -> list[tuple[str, list[int]]]:
+        """How many training samples of each class each client holds."""
+        told = self.detail["split"] or {}
+        rows = zip(told.get("clients") or [], told.get("counts") or [], strict=False)
+        return [(site(client), counts) for client, counts in rows][:MOST_SITES]
+
+    @property
+    def listening(self) -> Named:
+        """The share of each client in the teacher's word, by class."""
+        told = self.detail["listening"] or {}
+        rows = zip(told.get("clients") or [], told.get("by_class") or [], strict=False)
+        beside = [("class moments of all", list(told["moments"]))] if told.get("moments") else []
+        return [(site(client), list(values)) for client, values in rows][:MOST_SITES] + beside
+
+    @property
+    def without(self) -> list[Change]:
+        """What each client's model adds to the teacher, in points, with a 95 % interval of the paired difference."""
+        told = self.detail["without"] or {}
+        samples = int(told.get("samples") or 0)
+        return [_contributed(row, told["accuracy"], samples) for row in told.get("clients") or []][:MOST_SITES]
+
+    @property
+    def audits(self) -> Mapping[int, Audited]:
+        """What sites say of their own audits, by client."""
+        rows = self.result.get("audit") or []
+        return {row["client"]: Audited(**{k: v for k, v in row.items() if k != "client"}) for row in rows}
+
+    @property
+    def areas(self) -> list[Score]:
+        """The AUC of the worst attack of each audit."""
+        rows = [(client, one) for client, one in self.audits.items() if one.attack][:MOST_SITES]
+        return [Score(site(c), a.auc, a.low, a.high, about=f": {a.attack} on the {a.on}") for c, a in rows]
+
+    @property
+    def limit(self) -> float:
+        """The least limit of the audits."""
+        return min((one.limit for one in self.audits.values() if one.attack), default=0.6)
 
     @property
     def energy(self) -> float | None:
@@ -159,24 +251,47 @@ class Facts:
             yield ", ".join(f"{key} {value}" for key, value in left.items())
 
 
-def read_facts(folder: Path) -> Facts:
-    """The facts of the run in `folder`; raises UsageError where no run has ended there."""
-    result = read_result(folder)
-    if result is None or "seconds" not in result:
-        raise UsageError(f"{folder} has no result.json: name the folder of a run that has ended, its --out")
-    configuration = read_if_there(folder / "config.toml") or b""
-    model = read_if_there(folder / "global_model.safetensors")
-    hashes = {"mosaic-fl": release()}
-    if model is not None:
-        hashes["global_model.safetensors (SHA-256)"] = hashlib.sha256(model).hexdigest()
-    return Facts(folder.name, result, configuration.decode("utf-8", "replace"), _pictures(folder), hashes)
+def site(client: int) -> str:
+    """The name of a client."""
+    return f"client {client}"
 
 
-def _pictures(folder: Path) -> dict[str, str]:
-    """Pictures as data URIs, by what they show."""
-    result = {}
-    for name, words in PICTURES.items():
-        content = read_if_there(folder / "pictures" / name)
-        if content is not None and len(content) <= MOST_PICTURE:
-            result[words] = "data:image/png;base64," + base64.b64encode(content).decode()
-    return result
+def _contributed(row: Mapping[str, Any], accuracy: float, samples: int) -> Change:
+    """Accuracy with all minus that without one, and the interval of this difference of shares of the same samples."""
+    if row["accuracy"] is None:
+        return Change(site(row["client"]), None)
+    low, high = paired_difference(row["mends"], row["spoils"], samples)
+    about = f": {row['mends']:,} answers mended, {row['spoils']:,} spoilt"
+    return Change(site(row["client"]), 100 * (accuracy - row["accuracy"]), 100 * low, 100 * high, about)
+
+
+def rows_of(run: Facts) -> Sequence[Mapping[str, Any]]:
+    """What each client is and has from taking part: one row a client, `MOST_SITES` at most."""
+    result = run.result
+    gains = (result.get("taking_part") or {}).get("test", {}).get("points") or []
+    at_home = result.get("own_data") or []
+    trust = {row["client"]: row for row in ((result.get("choice") or {}).get("trust") or {}).get("clients", [])}
+    held = dict(run.split)
+
+    def of(values: Any, place: int) -> Any:
+        return values[place] if values and place < len(values) else None
+
+    def row(client: int, place: int) -> Mapping[str, Any]:
+        home = of(at_home, place) or {}
+        counts = held.get(site(client))
+        return {
+            "client": client,
+            "model": of(result.get("models"), place),
+            "samples": of(result.get("samples"), place) or (sum(counts) if counts else None),
+            "classes": of(result.get("classes_held"), place) or (sum(n > 0 for n in counts) if counts else None),
+            "alone": of(result.get("local_accuracy"), place),
+            "gain": of(gains, place),
+            "home_alone": home.get("alone"),
+            "home_together": home.get("together"),
+            "home_samples": home.get("samples"),
+            "up": of(result.get("bytes_up"), place),
+            "down": of(result.get("bytes_down"), place),
+            "trust": (trust.get(client) or {}).get("state"),
+        }
+
+    return [row(client, place) for place, client in enumerate(run.clients[:MOST_SITES])]

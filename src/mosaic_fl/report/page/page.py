@@ -1,106 +1,141 @@
 """One HTML page about runs: it loads nothing from anywhere, and takes nothing in a result for HTML."""
 
-import json
-from collections.abc import Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
 
 from mosaic_fl.numerics.intervals import wilson
-from mosaic_fl.report.page.charts import abstaining, bars, differences, heat_map, percent, reliability
-from mosaic_fl.report.page.facts import WATTS, Facts, read_facts
+from mosaic_fl.report.page import charts
+from mosaic_fl.report.page.charts import Score
+from mosaic_fl.report.page.facts import MOST_SITES, WATTS, Facts, rows_of
+from mosaic_fl.report.page.grid_article import grid_article
+from mosaic_fl.report.page.grid_facts import GridFacts, read_grid
+from mosaic_fl.report.page.reading import read_facts
+from mosaic_fl.report.page.template import PLACE, rendered
+from mosaic_fl.runs.folder import read_marker
 from mosaic_fl.storage.files import write_atomic
 
 FILE = "report.html"
-NONE = "–"
-MOST_LINES = 4000  # of `result.json`, which is shown at the end
+LARGEST = 2_900_000  # bytes of the articles of a page
+WIDEST = 420  # pixels of a picture of samples on the page
+PARTS = {
+    "who": "Who took part",
+    "models": "How good",
+    "gain": "Gains and losses",
+    "classes": "Classes",
+    "sure": "Certainty",
+    "teacher": "Contributions",
+    "privacy": "Privacy and trust",
+    "out": "Left out",
+    "cost": "Cost",
+    "again": "Again",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Runs side by side, with a `picture` of them; `shown` are the places of those that have an article, from 1."""
+
+    runs: Sequence[Facts]
+    shown: Sequence[int]
+    picture: Markup
 
 
 def write_page(folder: Path) -> Path:
-    """Write the page about the run in `folder` into it; returns its path. Raises UsageError where no run has ended."""
+    """Write the page about the run or the comparison in `folder` into it; returns its path.
+
+    Raises UsageError where no run has ended, or no cell of the comparison has a result.
+    """
     place = folder / FILE
-    write_atomic(place, page([read_facts(folder)]))
+    write_atomic(place, page_of([folder]))
     return place
 
 
-def page(runs: Sequence[Facts]) -> str:
-    """The page about `runs`; of several, they stand side by side first."""
-    from jinja2 import Environment
+def page_of(folders: Sequence[Path]) -> str:
+    """The page about the runs and comparisons in `folders`; raises UsageError as `write_page` does."""
+    compared = [folder for folder in folders if (read_marker(folder) or {}).get("command") == "compare"]
+    runs = [folder for folder in folders if folder not in compared]
+    return page([read_facts(folder) for folder in runs], [read_grid(folder) for folder in compared])
 
-    place = files("mosaic_fl.report.page")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((place / "page.html.j2").read_text("utf-8"))
-    return template.render(
-        runs=runs,
-        heading=runs[0].title if len(runs) == 1 else f"{len(runs)} runs",
-        style=(place / "style.css").read_text("utf-8"),
-        script=(place / "script.js").read_text("utf-8"),
+
+def page(runs: Sequence[Facts], grids: Sequence[GridFacts] = ()) -> str:
+    """The page about `runs` and the comparisons `grids`; several runs stand side by side first.
+
+    It has 3 MB at most: of many runs those that find no space have a row in the table alone, and of comparisons those
+    settings that find none a row at a glance.
+    """
+    several = len(runs) + len(grids) > 1
+    articles = [grid_article(grid, place, several, LARGEST // len(grids)) for place, grid in enumerate(grids, 1)]
+    shown = list[int]()
+    size = sum(len(article.encode()) for article in articles)
+    for place, run in enumerate(runs, 1):
+        article = _article(run, place, several=several)
+        size += len(article.encode())
+        if size > LARGEST and articles:
+            break
+        articles.append(article)
+        shown.append(place)
+    table = Table(runs, shown, _side_by_side(runs)) if len(runs) > 1 else None
+    style = (PLACE / "style.css").read_text("utf-8")
+    script = (PLACE / "script.js").read_text("utf-8")
+    heading = _heading(runs, grids)
+    return rendered("page.html.j2", heading=heading, articles=articles, style=style, script=script, table=table)
+
+
+def _heading(runs: Sequence[Facts], grids: Sequence[GridFacts]) -> str:
+    if len(runs) + len(grids) == 1:
+        return runs[0].title if runs else f"Methods compared on {Path(grids[0].data).name}"
+    counts = [(len(runs), "run"), (len(grids), "comparison")]
+    return " and ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in counts if count)
+
+
+def _article(run: Facts, place: int, *, several: bool) -> Markup:
+    content = rendered(
+        "run.html.j2",
+        run=run,
+        n=place,
+        several=several,
+        of=f" of {run.folder}" if several else "",
+        rows=rows_of(run),
+        parts=[(key, name) for key, name in PARTS.items() if _has(run, key)],
+        seconds=[(k, v) for k, v in (run.result.get("seconds") or {}).items() if k != "total"],
+        sent=_sent(run),
         watts=round(WATTS),
-        share=_share,
-        count=lambda value: NONE if value is None else f"{value:,}",
-        signed=lambda value: NONE if value is None else f"{value:+.1f}",
-        size=_size,
-        time=_time,
-        interval=_interval,
-        gains=_gains,
-        confusion=_confusion,
-        command=_command,
-        everything=_everything,
-        bars=bars,
-        differences=differences,
-        heat=heat_map,
-        reliability=reliability,
-        abstaining=abstaining,
+        scale=_scale,
     )
+    return Markup(content)  # noqa: S704  the template has escaped it
 
 
-def _share(value: float | None) -> str:
-    return NONE if value is None else percent(value)
+def _has(run: Facts, part: str) -> bool:
+    """Whether the page has this part; the template asks the same."""
+    needs = {
+        "models": run.scores,
+        "gain": run.gains or run.at_home or run.homes,
+        "classes": run.recalls,
+        "sure": run.detail["calibration"],
+        "teacher": run.listening or run.without,
+    }
+    return bool(needs.get(part, True))
 
 
-def _interval(run: Facts) -> str:
-    value = run.result.get("accuracy")
-    samples = run.detail.get("samples")
-    if value is None or not samples:
-        return ""
-    low, high = wilson(value, samples)
-    return f"{percent(low)} to {percent(high)}"
+def _sent(run: Facts) -> list[tuple[str, float]]:
+    """Kilobytes from each site."""
+    sizes = zip(run.names, run.result.get("bytes_up") or [], strict=False)
+    return [(name, size / 1e3) for name, size in sizes if size][:MOST_SITES]
 
 
-def _gains(run: Facts) -> str:
-    """As "4 of 5", or nothing where sites have no models of their own to compare."""
-    test = (run.result.get("taking_part") or {}).get("test")
-    return f"{test['gain']} of {len(test['points'])}" if test else ""
+def _scale(row: Mapping[str, Any]) -> int:
+    """How many times a picture of samples is enlarged."""
+    return max(1, min(4, WIDEST // max(1, int(row["width"]))))
 
 
-def _confusion(run: Facts) -> list[tuple[str, list[float | None]]]:
-    """Each true class with the shares of its answers; None for a class without a sample."""
-    counts = run.detail.get("confusion") or []
-    totals = [sum(row) for row in counts]
-    shares = [[n / total if total else None for n in row] for row, total in zip(counts, totals, strict=True)]
-    return list(zip(run.classes, shares, strict=False))
-
-
-def _command(run: Facts) -> str:
-    if run.result.get("contributors"):
-        return "mosaic distill CONTRIBUTION… --config run.toml --out again"
-    if run.result.get("left_out") is not None:
-        return "mosaic deploy server run.toml --out again"
-    return "mosaic run run.toml --out again"
-
-
-def _everything(run: Facts) -> str:
-    lines = json.dumps(run.result, indent=1, ensure_ascii=False).splitlines()
-    more = len(lines) - MOST_LINES
-    return "\n".join(lines[:MOST_LINES] + ([f"… {more:,} further lines are in result.json"] if more > 0 else []))
-
-
-def _size(count: float | None) -> str:
-    if count is None:
-        return NONE
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return NONE
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+def _side_by_side(runs: Sequence[Facts]) -> Markup:
+    scores = [
+        Score(run.folder, run.result["accuracy"], *wilson(run.result["accuracy"], run.tested), about=f": {run.title}")
+        for run in runs[:MOST_SITES]
+        if run.result.get("accuracy") is not None
+    ]
+    return Markup(charts.bars(scores, "Accuracy of the shared model of each run"))  # noqa: S704
