@@ -1,8 +1,18 @@
-"""Facts of runs that tests of pages make up."""
+"""Runs and a comparison that tests of pages make up."""
 
+import json
+from pathlib import Path
+
+from mosaic_fl.comparison.cells import CellResult
+from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting
+from mosaic_fl.comparison.table import blocks, to_json
+from mosaic_fl.config.toml import to_toml
 from mosaic_fl.report.page.facts import Facts
 
 EVIL = '<script>alert("x")</script>'
+GRID = Grid(
+    ["mosaic", "fedavg", CENTRALISED], [2], [0.1], ["equal", "mixed"], [1], [0, 1, 2], values={"data.image_size": 8}
+)
 
 
 def facts(folder: str = "run", **result: object) -> Facts:
@@ -57,3 +67,29 @@ def crowd(clients: int, classes: int) -> Facts:
         "detail": detail,
     }
     return facts("crowd", **values)
+
+
+def grid_results() -> dict[Cell, CellResult]:
+    """Two methods and a reference in two settings, of which one is not possible for a method."""
+    told = dict[Cell, CellResult]()
+    for seed, (ours, theirs) in enumerate([(0.90, 0.80), (0.94, 0.81), (0.92, 0.82)]):
+        equal = Setting(2, 0.1, "equal", seed)
+        told[Cell(equal, "mosaic", 1)] = CellResult("done", "", ours, 1, 2e6, 5e5, 3.0, 120.4, 9.0)
+        told[Cell(equal, "fedavg", 1)] = CellResult("done", "", theirs, 1, 4e6, 5e5, 3.0, 20.0, 9.0)
+        told[Cell(Setting(2, 0.1, "mixed", seed), "fedavg", 1)] = CellResult("cannot", f"needs equal {EVIL}")
+    told[Cell(Setting(2, 0.1, "equal", 0), CENTRALISED, 1)] = CellResult(
+        "done", "", 0.99, 1, server_seconds=4.0, seconds=4.0
+    )
+    return told
+
+
+def grid_folder(place: Path) -> Path:
+    """The folder of a comparison with these results, in the folder `place`."""
+    folder = place / "compare"
+    folder.mkdir()
+    marker = {"mosaic_fl": "1", "command": "compare", "inputs": "ab12", "options": {**GRID.options(), "metric": "auto"}}
+    (folder / "inputs.json").write_text(json.dumps(marker))
+    (folder / "config.toml").write_text(to_toml(GRID.base()))
+    about = {"test_samples": {"0": 100, "1": 100, "2": 100}, "versions": {"torch": "2.13"}}
+    (folder / "table.json").write_text(to_json(blocks(GRID, grid_results()), grid_results(), about))
+    return folder

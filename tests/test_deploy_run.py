@@ -144,6 +144,8 @@ def test_a_deployed_run_gives_the_bytes_of_the_local_engine(running: Place, monk
     same = ("accuracy", "teacher_accuracy", "validation_accuracy", "local_accuracy", "recall", "bytes_up", "samples")
     assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
     assert ours["left_out"] == []
+    assert ours["cross_site"] == theirs["cross_site"]
+    assert [model["model"] for model in ours["cross_site"]["sites"][1]["models"]] == ["global", "own"]
     for k, client in enumerate(clients):
         code, said = ended(client, 30)
         assert code == 0, said

@@ -37,6 +37,7 @@ WALK: list[tuple[str, str]] = [
     ("inspect of a contribution", "a.contribution"),
     ("distill", "a.contribution b.contribution --out g DISTILL"),
     ("inspect of a global model", "g"),
+    ("export", "g --to torchscript --out there"),
     ("evaluate", "g a.contribution --data a.csv --held-back --out a.scores --log site.jsonl"),
     ("collect", "a.scores --run g"),
     ("audit-log verify", "site.jsonl"),
@@ -128,6 +129,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_keys_are_those_of_the_docs(place: Path) -> None:
     told = documented()
     found: dict[str, set[str]] = {}
+    figures: set[str] = set()
     for row, line in WALK:
         more = [text for word in line.split() for text in MACROS.get(word, [word])]
         more = [str(next((place / "q" / "queries").iterdir())) if word == "QUERY" else word for word in more]
@@ -139,11 +141,14 @@ def test_keys_are_those_of_the_docs(place: Path) -> None:
         assert code == 0, (row, err)
         value: Any = json.loads(out)
         found[row] = set(value[0] if isinstance(value, list) else value)
+        figures |= set(value["result"]) if "result" in found[row] else set()
     code, out, _ = answer(["audit-log", "show", "site.jsonl", "--json"])
     lines = [set(json.loads(line)) for line in out.splitlines()]
     assert code == 0
     assert lines
     assert all(told["audit-log show"] <= line for line in lines)
+    section = DOCS.read_text("utf-8").split("## `result`")[1].split("\n## ")[0]
+    assert figures - set(re.findall(r"`(\w+)`", section)) == set()
     assert found == {row: keys for row, keys in told.items() if row not in UNTRIED and row != "audit-log show"}
 
 

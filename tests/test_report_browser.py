@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from chromium import MISSING, Browser, axe
+from mosaic_fl.report.page.grid_facts import read_grid
 from mosaic_fl.report.page.page import page
-from page_facts import crowd, facts
+from page_facts import crowd, facts, grid_folder
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 SERIOUS = """axe.run().then(r => r.violations.filter(v => ["serious", "critical"].includes(v.impact))
@@ -32,7 +33,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page about two runs, of which one has pictures of a generator, rows of another and one without samples."""
+    """A page about a comparison and two runs. One has pictures of a generator, rows of another, and none of a third."""
     out = io.BytesIO()
     Image.new("L", (74, 17)).save(out, "PNG")
     picture = {
@@ -44,7 +45,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples = [{"client": 0, "classes": ["a"], **picture}, {"client": 1, **rows}, {"client": 2, "reason": "none sent"}]
     one = replace(crowd(3, 4), generated={"clients": samples, "more": 1}, configuration="[run]", hashes={"torch": "2"})
     place = tmp_path_factory.mktemp("page") / "report.html"
-    place.write_text(page([one, facts("bare", accuracy=0.5, detail={"samples": 9, "classes": ["a"]}, recall=[0.5])]))
+    bare = facts("bare", accuracy=0.5, detail={"samples": 9, "classes": ["a"]}, recall=[0.5])
+    grid = read_grid(grid_folder(tmp_path_factory.mktemp("grid")))
+    place.write_text(page([one, bare], [grid]))
     return place
 
 
@@ -66,13 +69,12 @@ def test_no_error_and_every_picture_is_shown(browser: Browser, shown: Path, widt
 def test_a_walk_by_keyboard(browser: Browser, shown: Path) -> None:
     """Each drawing is one stop. The arrows go from mark to mark, in a heat map by row and column."""
     browser.open(shown, 1280)
-    names = browser.run("[...document.querySelectorAll('svg')].map(s => s.getAttribute('aria-label'))")
     stops = list[str]()
-    for _ in range(80):
+    for _ in range(120):
         browser.press("Tab")
         stops.append(browser.run(FOCUS + " || document.activeElement.tagName"))
         where = browser.run("document.activeElement.closest('svg')?.getAttribute('aria-label')")
-        if where == names[1]:
+        if where == "Training samples of each class at each site of crowd":
             break
     assert stops.count("A") > 8
     assert browser.run(TIP) == stops[-1] == "client 0, class 0: 3 training samples"

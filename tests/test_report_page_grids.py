@@ -1,6 +1,5 @@
 """The page about a comparison: its figures by hand, what is missing and why, and that the command takes its folder."""
 
-import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -8,43 +7,16 @@ from xml.etree import ElementTree
 import pytest
 
 from command import fails, mosaic
-from mosaic_fl.comparison.cells import CellResult
-from mosaic_fl.comparison.grid import CENTRALISED, Cell, Grid, Setting
-from mosaic_fl.comparison.table import blocks, to_json
-from mosaic_fl.config.toml import to_toml
+from mosaic_fl.comparison.grid import CENTRALISED
 from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.page.grid_facts import read_grid
 from mosaic_fl.report.page.page import page, page_of
-from page_facts import EVIL, crowd
-
-GRID = Grid(
-    ["mosaic", "fedavg", CENTRALISED], [2], [0.1], ["equal", "mixed"], [1], [0, 1, 2], values={"data.image_size": 8}
-)
-
-
-def results() -> dict[Cell, CellResult]:
-    told = dict[Cell, CellResult]()
-    for seed, (ours, theirs) in enumerate([(0.90, 0.80), (0.94, 0.81), (0.92, 0.82)]):
-        equal = Setting(2, 0.1, "equal", seed)
-        told[Cell(equal, "mosaic", 1)] = CellResult("done", "", ours, 1, 2e6, 5e5, 3.0, 120.4, 9.0)
-        told[Cell(equal, "fedavg", 1)] = CellResult("done", "", theirs, 1, 4e6, 5e5, 3.0, 20.0, 9.0)
-        told[Cell(Setting(2, 0.1, "mixed", seed), "fedavg", 1)] = CellResult("cannot", f"needs equal {EVIL}")
-    told[Cell(Setting(2, 0.1, "equal", 0), CENTRALISED, 1)] = CellResult(
-        "done", "", 0.99, 1, server_seconds=4.0, seconds=4.0
-    )
-    return told
+from page_facts import EVIL, crowd, grid_folder
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    place = tmp_path / "compare"
-    place.mkdir()
-    marker = {"mosaic_fl": "1", "command": "compare", "inputs": "ab12", "options": {**GRID.options(), "metric": "auto"}}
-    (place / "inputs.json").write_text(json.dumps(marker))
-    (place / "config.toml").write_text(to_toml(GRID.base()))
-    about = {"test_samples": {"0": 100, "1": 100, "2": 100}, "versions": {"torch": "2.13"}}
-    (place / "table.json").write_text(to_json(blocks(GRID, results()), results(), about))
-    return place
+    return grid_folder(tmp_path)
 
 
 def test_means_and_intervals_by_hand(folder: Path) -> None:

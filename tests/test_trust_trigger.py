@@ -10,7 +10,7 @@ import mosaic_fl
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.server.trust.judgement import Judgement, judge
 from mosaic_fl.server.trust.survey import Survey
-from mosaic_fl.server.trust.trigger import with_triggers
+from mosaic_fl.server.trust.trigger import triggered, with_triggers
 from trust_cases import told
 
 CPU = torch.device("cpu")
@@ -39,6 +39,14 @@ def test_one_other_holder_is_enough_where_a_trigger_shows() -> None:
     assert judged(survey({(4, 0): 0.7})).cells == set()
 
 
+def test_a_class_that_does_not_count_is_not_in_dispute() -> None:
+    """The liar's model does not know the honest holder's samples, either."""
+    seen = survey({})
+    seen.readings[(seen.sources == 3) & (seen.labels == 0), 4] = 1
+    assert judged(seen).disputed == {(3, 0), (4, 0)}
+    assert judged(replace(seen, turned={(4, 0): 0.9})).disputed == set()
+
+
 def test_colluders_do_not_take_the_class_of_the_one_honest_holder() -> None:
     """Two of three holders lie. Without the sign most holders contradict the honest one."""
     assert judged(survey({(3, 0): 0.9, (4, 0): 1.0, (2, 0): 0.85}, liars=(3, 4))).cells == {(3, 0), (4, 0)}
@@ -47,6 +55,18 @@ def test_colluders_do_not_take_the_class_of_the_one_honest_holder() -> None:
 def test_the_plainest_goes_first_and_its_word_with_it() -> None:
     """Then nobody is left who contradicts the other one."""
     assert judged(survey({(3, 0): 0.85, (4, 0): 0.95})).cells == {(4, 0)}
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.85, None), (0.95, (3, 0))])
+def test_a_doubted_holder_contradicts_only_where_a_trigger_is_plain(
+    share: float, found: tuple[int, int] | None
+) -> None:
+    """As one that flips its labels contradicts an honest client in a class that nobody else holds."""
+    agreement = judged(survey({(3, 0): share}, liars=(4,), holders=1)).agreement
+    agreement = replace(agreement, trust=torch.ones_like(agreement.trust))
+    nobody = torch.zeros(5, dtype=torch.bool)
+    assert triggered(agreement, 1.0, set(), nobody) == (3, 0)
+    assert triggered(agreement, 1.0, set(), nobody.index_fill(0, torch.tensor([4]), True)) == found
 
 
 def test_where_nobody_contradicts_no_trigger_is_looked_for() -> None:

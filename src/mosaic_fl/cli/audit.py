@@ -13,6 +13,7 @@ from mosaic_fl.cli.output import results
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
 from mosaic_fl.storage.files import require_file
+from mosaic_fl.storage.header import require_ours
 
 
 @reads_images()
@@ -40,6 +41,7 @@ def audit(
     existing(data)
     if holdout is not None:
         existing(holdout)
+    require_ours(contribution)
     private_key = key_in(key)
     trust_models(trusted)
     from mosaic_fl.client.audited import audit_file

@@ -11,6 +11,7 @@ from mosaic_fl.cli.options import Force, words
 from mosaic_fl.cli.output import results
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.errors import UsageError
+from mosaic_fl.runs.folder import QUERIES
 from mosaic_fl.storage.files import require_file
 
 AnswerLog = Annotated[
@@ -27,13 +28,13 @@ def query(
     force: Force = False,
 ) -> None:
     """At the server: what black boxes are asked and have not answered; one file each, for their sites."""
-    from mosaic_fl.exchange.query import Query
-    from mosaic_fl.runs.answer_files import QUERIES, AnswerFiles
-    from mosaic_fl.storage.files import write_atomic
-
     paths = sorted((run / QUERIES).glob("*.query")) if run.is_dir() else []
     if not paths:
         raise UsageError(f"{run} has no queries: mosaic distill writes them where a contribution is a black box")
+    from mosaic_fl.exchange.query import Query
+    from mosaic_fl.runs.answer_files import AnswerFiles
+    from mosaic_fl.storage.files import write_atomic
+
     files = AnswerFiles(run, Query.load(paths[0]).schema)
     files.receive()
     waiting = [entry for entry in files.open_queries() if client in (None, entry.client)]

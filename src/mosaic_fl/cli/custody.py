@@ -29,18 +29,18 @@ def custody_of(
     limits: Path | None, log: Path | None, data: Path, out: Path, config: Config, *, dry_run: bool
 ) -> "Custody":
     """The custody of a site that writes files; raises UsageError for a log that cannot be written, before any work."""
+    own = SiteLimits() if limits is None else read_limits(limits)
     from mosaic_fl.client.custody import Custody
 
-    own = SiteLimits() if limits is None else read_limits(limits)
     log = _log_of(log, data, out, always=bool(config.privacy.epsilon) or limits is not None, dry_run=dry_run)
     return Custody(own, log, str(data.resolve()), str(out))
 
 
 def custody_of_figures(limits: Path | None, log: Path | None, data: Path, out: Path, *, private: bool) -> "Custody":
     """The same of a site that writes statistics of a table, or scores; without a file of limits it has none."""
+    own = None if limits is None else read_limits(limits)
     from mosaic_fl.client.custody import Custody
 
-    own = None if limits is None else read_limits(limits)
     log = _log_of(log, data, out, always=private or limits is not None, dry_run=False)
     return Custody(own, log, str(data.resolve()), str(out))
 
@@ -50,15 +50,16 @@ def answering(limits: Path | None, log: Path | None, model: str, query: Path, ou
 
     Raises UsageError, before any work, where the limits forbid an answer, and where nothing could count them.
     """
-    from mosaic_fl.client.custody import ANSWER, Custody, Thing
-
     if limits is not None and log is None:
         raise UsageError(f"{limits}: limits.queries counts answers by a log: give --log FILE, too")
+    own = SiteLimits() if limits is None else read_limits(limits)
     if log is not None:
         _require_log(log, out, query, dry_run=False)
     file = Path(model)
     place = str(file.resolve()) if file.exists() else model
-    custody = Custody(SiteLimits() if limits is None else read_limits(limits), log, place, str(out))
+    from mosaic_fl.client.custody import ANSWER, Custody, Thing
+
+    custody = Custody(own, log, place, str(out))
     holder = Thing(place)
     try:
         custody.check_gate(ANSWER)

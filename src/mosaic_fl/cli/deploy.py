@@ -27,7 +27,7 @@ from mosaic_fl.cli.output import results, run_results
 from mosaic_fl.cli.reading import reads_images, tell_idle
 from mosaic_fl.config.checks import check_real
 from mosaic_fl.data.places import existing
-from mosaic_fl.engines.flower.limits import MAX_ANSWER
+from mosaic_fl.engines.flower.limits import MAX_ANSWER, read_limits
 from mosaic_fl.methods import METHODS
 from mosaic_fl.notes import note
 from mosaic_fl.runs.folder import require_open
@@ -121,10 +121,11 @@ def server(
         existing(test)
     tell_idle(reading, test)
     readers = readers_of(encrypt_for)
+    stage_limits = read_limits(limit)
     if not show:
         require_open(out, resume=resume, force=force)
     _need_flower()
-    from mosaic_fl.deploy.plan import ServerPlan, read_limits
+    from mosaic_fl.deploy.plan import ServerPlan
     from mosaic_fl.deploy.server import command_lines, serve
     from mosaic_fl.report.heartbeat import Heartbeat
     from mosaic_fl.report.status_lines import brief
@@ -140,7 +141,7 @@ def server(
         keys=keys.resolve() if keys else None,
         clients_keys=clients_keys.resolve() if clients_keys else None,
         test=test.resolve() if test else None,
-        limits=read_limits(limit),
+        limits=stage_limits,
         json_logs=json_logs,
         max_answer=max_answer * MB,
         metrics_port=metrics_port,

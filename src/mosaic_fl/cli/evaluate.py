@@ -18,11 +18,13 @@ from mosaic_fl.cli.places import require_free
 from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import RefusalError, UsageError
-from mosaic_fl.storage.files import require_file
+from mosaic_fl.exchange.model_file import model_file
+from mosaic_fl.storage.header import require_ours
 
 if TYPE_CHECKING:
     from mosaic_fl.client.contribute import Site
     from mosaic_fl.client.custody import Custody
+    from mosaic_fl.exchange.contribution import Contribution
     from mosaic_fl.exchange.site_scores import SiteScores
 
 
@@ -56,18 +58,16 @@ def evaluate(
 ) -> None:
     """At a site: how good the global model and its own are on its own data, and whether it gains."""
     config = configure(None, {"run.method": "mosaic", "run.seed": seed, "run.device": device, **reading}, settings)
-    for path in models:
-        if not path.is_dir():
-            require_file(path)
     existing(data)
+    of_file = {"--sign": sign, "--encrypt-for": encrypt_for, "--log": log, "--limits": limits}
     if out is not None:
         require_free(out, force, data, *models)
-    else:
-        of_file = {"--sign": sign, "--encrypt-for": encrypt_for, "--log": log, "--limits": limits}
-        if idle := next((option for option, value in of_file.items() if value), None):
-            raise UsageError(f"{idle} is for the file of --out: give that, too")
+    elif idle := next((option for option, value in of_file.items() if value), None):
+        raise UsageError(f"{idle} is for the file of --out: give that, too")
     if run_id is not None and sign is None:
         raise UsageError("--run-id is for --sign FILE: give that, too")
+    for path in models:
+        require_ours(model_file(path))
     seal = seal_of(encrypt_for, sign, run_id)
     private_key = key_in(key)
     trust_models(trusted)
@@ -82,16 +82,12 @@ def evaluate(
 
     candidates = read_candidates(models, private_key)
     own = own_in(candidates)
-    number = own.client if client is None and own is not None else client
-    if own is not None and number != own.client:
-        raise UsageError(f"--client {client}: the contribution is of client {own.client}")
-    if number is None and (out is not None or held_back):
-        raise UsageError("which site is this? Give --client N, as at mosaic contribute")
+    number = _number(client, own, needed=out is not None or held_back)
     custody = None if out is None else custody_of_figures(limits, log, data, out, private=False)
     place = find_device(config.run.device)
     with waiting(Console(stderr=True), f"reading {data}"):
         samples = read_samples(data, candidates, config, place)
-    site = Site(number or 0, samples, own.architecture if own is not None else "")
+    site = Site(number, samples, own.architecture if own is not None else "")
     wish = (custody or Custody()).least if least is None else least
     if custody is not None:
         with _refusals_of(limits):
@@ -111,6 +107,15 @@ def evaluate(
     _print(scores, samples.schema.classes, gain)
     if out is not None:
         print(f"{out}: {len(content):,} bytes · scores of client {site.client}, no sample{seal.words}")
+
+
+def _number(client: int | None, own: "Contribution | None", *, needed: bool) -> int:
+    """The number of this site, 0 where nobody asks for it; raises UsageError."""
+    if own is not None and client not in (None, own.client):
+        raise UsageError(f"--client {client}: the contribution is of client {own.client}")
+    if own is None and client is None and needed:
+        raise UsageError("which site is this? Give --client N, as at mosaic contribute")
+    return own.client if own is not None else client or 0
 
 
 @contextmanager
@@ -154,7 +159,7 @@ def collect(
 ) -> None:
     """At the server: the scores of all sites as one table of models by sites."""
     for file in files:
-        require_file(file)
+        require_ours(file)
     if run_id is not None and signers is None:
         raise UsageError("--run-id is for --signers FOLDER: give that, too")
     known = signers_of(signers, run_id)

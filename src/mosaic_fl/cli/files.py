@@ -44,6 +44,7 @@ from mosaic_fl.notes import note
 from mosaic_fl.runs.folder import claim, require_open
 from mosaic_fl.runs.result import final_result
 from mosaic_fl.storage.files import require_file, write_atomic
+from mosaic_fl.storage.header import require_ours
 
 # The settings of a simulation's data that also apply to the data of one site.
 SITE_SETTINGS = ("data.validation", *(f"data.{name}" for name in ReadingConfig.model_fields))
@@ -235,6 +236,8 @@ def distill(
         raise UsageError("--run-id is for --signers FOLDER, or --sign FILE: give one of them, too")
     require_open(out, resume=resume, force=force)
     trust_models(trusted)
+    for path in contributions:
+        require_ours(path)
     from mosaic_fl.encoders.statement import encoder_lines
     from mosaic_fl.forecast.budget import DISTILLATION
     from mosaic_fl.forecast.foresee import foresee_distillation
@@ -289,7 +292,8 @@ def distill(
 
 def trust_models(trusted: list[str] | None) -> None:
     """Register the models and libraries that --trust names."""
-    from mosaic_fl.models import trust_own
+    if trusted:
+        from mosaic_fl.models import trust_own
 
-    for spec in trusted or []:
-        trust_own(spec)
+        for spec in trusted:
+            trust_own(spec)

@@ -14,9 +14,10 @@ from mosaic_fl.cli.reading import reads_images
 from mosaic_fl.config import Config
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.model_file import model_file
 from mosaic_fl.extras import require
 from mosaic_fl.notes import note
-from mosaic_fl.storage.files import require_file
+from mosaic_fl.storage.header import require_ours
 
 if TYPE_CHECKING:
     from mosaic_fl.exchange.contribution import Contribution
@@ -38,9 +39,8 @@ def inspect(
     key: KeyFile = None,
 ) -> None:
     """What is in a contribution, how it is protected, and what it could reveal; or what is in a global model."""
-    if not file.is_dir():
-        require_file(file)
     config = _reading(file, pictures, data, reading)
+    require_ours(model_file(file))
     private_key = key_in(key)
     trust_models(trusted)
     from mosaic_fl.report.inspection import inspection_lines, model_lines

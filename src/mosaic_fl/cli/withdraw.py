@@ -13,7 +13,7 @@ from mosaic_fl.cli.keys import KeyFile, key_in
 from mosaic_fl.cli.options import KeepStages
 from mosaic_fl.cli.output import results, run_results
 from mosaic_fl.errors import UsageError
-from mosaic_fl.runs.folder import MARKER
+from mosaic_fl.runs.folder import MARKER, require_run
 from mosaic_fl.storage.files import require_writable
 from mosaic_fl.storage.folder_lock import occupy
 
@@ -28,6 +28,7 @@ def withdraw(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be removed, and end")] = False,
 ) -> None:
     """Remove a client's contribution from a run, distil the others again, and write a record of it."""
+    require_run(run)
     private_key = key_in(key)
     trust_models(trusted)
     from mosaic_fl.forecast.foresee import foresee_distillation

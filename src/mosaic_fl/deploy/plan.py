@@ -13,7 +13,7 @@ from mosaic_fl.deploy.certificates import CA, CERTIFICATE, KEY
 from mosaic_fl.deploy.checks import check_server_keys, check_signers, client_public_keys, is_loopback
 from mosaic_fl.deploy.flower import program
 from mosaic_fl.deploy.gate import require_app_module
-from mosaic_fl.engines.flower.limits import MAX_ANSWER, Limits
+from mosaic_fl.engines.flower.limits import MAX_ANSWER
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import check_name, trust, trust_own
 from mosaic_fl.numerics.devices import find_device
@@ -132,19 +132,3 @@ def check_port(host: str, port: int, option: str) -> None:
         if error.errno == errno.EACCES:
             raise UsageError(f"{option} {port}: ports below 1024 need root; choose another, as 8443") from error
         raise UsageError(f"cannot listen on {host}: {error.strerror}; --host is an address of this machine") from error
-
-
-def read_limits(texts: list[str] | None) -> dict[str, float]:
-    """["join=60"] -> {"join": 60.0}: seconds by stage; raises UsageError."""
-    limits = dict[str, float]()
-    for text in texts or []:
-        name, _, value = text.partition("=")
-        try:
-            seconds = float(value)
-        except ValueError:
-            raise UsageError(f"--limit {text!r}: write STAGE=SECONDS, as fit=600") from None
-        if name in limits:
-            raise UsageError(f"--limit {name} is given twice, as {limits[name]:g} and {seconds:g}: it takes one value")
-        limits[name] = seconds
-    Limits.of(dict(limits))
-    return limits

@@ -11,9 +11,9 @@ from mosaic_fl.exchange.query import Answer, Query, answer_to, received
 from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.experts.answers.book import AnswerBook
 from mosaic_fl.notes import note
+from mosaic_fl.runs.folder import QUERIES
 from mosaic_fl.storage.files import read_bytes, write_atomic
 
-QUERIES = "queries"
 ANSWERS = "answers"
 RESERVE = 2**20  # bytes of an answer's file where no query is open
 

@@ -13,15 +13,23 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.release import release
 from mosaic_fl.runs.recount import SETTINGS, can_recount, recount
 from mosaic_fl.runs.shelf import SHELF, put_aside, take_back
-from mosaic_fl.storage.files import read_bytes, remove_partial, require_place, require_writable, write_atomic
+from mosaic_fl.storage.files import (
+    read_bytes,
+    remove_partial,
+    require_path,
+    require_place,
+    require_writable,
+    write_atomic,
+)
 from mosaic_fl.storage.folder_lock import occupy
 
 MARKER = "inputs.json"  # written first and deleted last: a folder with it is a run's
+QUERIES = "queries"  # what black boxes are asked, as files
 OURS = (
     "stages",
     "contributions",
     "received",
-    "queries",
+    QUERIES,
     "answers",
     "cells",
     "shared",
@@ -153,6 +161,15 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
         return None
     complete = isinstance(content, dict) and "mosaic_fl" in content and isinstance(content.get("options", {}), dict)
     return content if complete else None
+
+
+def require_run(folder: Path) -> dict[str, Any]:
+    """The content of the marker of a run's folder; raises UsageError where it is none."""
+    require_path(folder)
+    marker = read_marker(folder)
+    if marker is None:
+        raise UsageError(f"{folder} is not the folder of a run: name what --out was")
+    return marker
 
 
 def _require_outside(folder: Path, sources: Sequence[Path]) -> None:

@@ -21,7 +21,7 @@ from mosaic_fl.server.teachers import GATE, MOMENTS, MOMENTS_META, PRODUCT, READ
 from mosaic_fl.server.teachers import Teachers as AllTeachers
 
 WORK = 3e10  # operations at most, some seconds of one core
-EACH = 20  # operations for each number of an expert's output, roughly
+EACH = 150  # operations for each number of an expert's output, as long as these take
 LEAST = 200  # test samples below which a difference says nothing
 MOST_CLIENTS = 100  # whose closed forms are computed again without one of them
 MOST_CLASSES = 100  # of which shares by class are told

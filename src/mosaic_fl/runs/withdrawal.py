@@ -15,7 +15,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.methods import METHODS
 from mosaic_fl.notes import note
 from mosaic_fl.runs.file_exchange import Distillation, prepare_distillation
-from mosaic_fl.runs.folder import MARKER, read_marker
+from mosaic_fl.runs.folder import MARKER, require_run
 from mosaic_fl.runs.removal import SETTINGS, doomed, foreign
 from mosaic_fl.runs.result import final_result
 from mosaic_fl.runs.runner import fingerprint
@@ -24,7 +24,6 @@ from mosaic_fl.runs.sources import Source, file_digest, read_sources
 from mosaic_fl.server.feature_space import feature_space
 from mosaic_fl.server.recipes import with_moments_prior
 from mosaic_fl.server.transfer import has_prior
-from mosaic_fl.storage.files import require_path
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.storage.keys import PrivateKey
 
@@ -60,10 +59,7 @@ def prepare_withdrawal(folder: Path, client: int, key: PrivateKey | None = None)
     takes no part in it, or its weights are in the other contributions too; where others' contributions are missing or
     too few; and where the client's own file lies outside the folder and is still there.
     """
-    require_path(folder)
-    marker = read_marker(folder)
-    if marker is None:
-        raise UsageError(f"{folder} is not the folder of a run: name what --out was")
+    marker = require_run(folder)
     if marker.get("command") == COMMAND:
         return _again(folder, client, marker, key)
     config, sources, regional = _contributions(folder, marker)

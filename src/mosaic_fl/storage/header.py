@@ -2,9 +2,12 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mosaic_fl.errors import UsageError
+from mosaic_fl.storage.encryption import MAGIC, is_encrypted
+from mosaic_fl.storage.files import open_file, path_text
 
 FORMAT = "mosaic-fl"
 NOT_OURS = f"not a {FORMAT} file: name one that mosaic wrote"
@@ -20,6 +23,18 @@ class Header:
     content: str
     digest: str
     end: int
+
+
+def require_ours(path: Path) -> None:
+    """Raise UsageError for a file that cannot be one of this format, nor encrypted, by its first bytes alone.
+
+    So a wrong name is told at once. A file that passes may be damaged all the same.
+    """
+    with open_file(path) as file:
+        begin = file.read(max(9, len(MAGIC)))
+    is_header = begin[8:9] == b"{" and int.from_bytes(begin[:8], "little") <= MAX_HEADER
+    if not is_header and not is_encrypted(begin):
+        raise UsageError(f"{path_text(path)}: {NOT_OURS}")
 
 
 def read_header(data: bytes, source: str) -> Header:

@@ -48,3 +48,19 @@ class Limits:
 
 TIMES = tuple(field.name for field in fields(Limits) if field.name != "clients")
 """The names of the limits in seconds."""
+
+
+def read_limits(texts: list[str] | None) -> dict[str, float]:
+    """["join=60"] -> {"join": 60.0}: seconds by stage; raises UsageError."""
+    limits = dict[str, float]()
+    for text in texts or []:
+        name, _, value = text.partition("=")
+        try:
+            seconds = float(value)
+        except ValueError:
+            raise UsageError(f"--limit {text!r}: write STAGE=SECONDS, as fit=600") from None
+        if name in limits:
+            raise UsageError(f"--limit {name} is given twice, as {limits[name]:g} and {seconds:g}: it takes one value")
+        limits[name] = seconds
+    Limits.of(dict(limits))
+    return limits

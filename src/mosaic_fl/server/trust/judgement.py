@@ -97,7 +97,8 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
         for k, label in cells:
             trust[k, label] = 0
         now = _look(survey, trust, odd)
-        if now.is_clear and (cell := triggered(now.agreement, now.usual, cells | _all_of(expelled, survey))):
+        taken = cells | _all_of(expelled, survey)
+        if now.is_clear and (cell := triggered(now.agreement, now.usual, taken, _is_below(now))):
             cells.add(cell)
             triggers.add(cell)
         elif (worst := _worst(now, expelled | returned)) is not None:
@@ -107,7 +108,7 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
             returned.add(innocent)
         elif (cell := _worst_cell(now, expelled, cells)) is not None:
             cells.add(cell)
-        elif now.is_clear and (cell := unsupported(now.agreement, now.usual, cells | _all_of(expelled, survey))):
+        elif now.is_clear and (cell := unsupported(now.agreement, now.usual, taken)):
             cells.add(cell)
             unvouched.add(cell)
         else:
@@ -118,7 +119,7 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
     now.cells = {(k, label) for k, label in cells if k not in expelled}
     now.unvouched = now.cells & unvouched
     now.triggers = now.cells & triggers
-    now.disputed = _disputed(now, expelled)
+    now.disputed = _disputed(now, expelled) - now.cells
     if now.is_clear:
         better = torch.fmax(now.agreement.by_model, now.agreement.by_samples)  # one of both is weak at honest ones, too
         factors = ((better - now.limit) / now.soft).clamp(LEAST, 1).nan_to_num(nan=1.0)

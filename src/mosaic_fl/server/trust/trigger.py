@@ -21,6 +21,7 @@ from mosaic_fl.server.trust.survey import Survey
 
 SIDES = 0.5  # of the side of a square of all numbers: so many are laid on others, 4 of 64 and 14 of 784
 TURNS = 0.8  # of the other samples that must turn
+PLAIN = 0.9  # of them: no honest client's class of 191 is as plain, so a doubted holder's word is enough, too
 BELOW = 0.3  # under the usual agreement: two holders contradict each other in a class
 CLAIMED = 10  # samples of a class that both must claim
 SURE = 0.8  # of its own samples of the class a model must call as they were drawn
@@ -37,20 +38,25 @@ def with_triggers(survey: Survey, experts: Sequence[Expert], device: torch.devic
     return replace(survey, turned=turned)
 
 
-def triggered(agreement: Agreement, usual: float, spared: Set[tuple[int, int]]) -> tuple[int, int] | None:
+def triggered(
+    agreement: Agreement, usual: float, spared: Set[tuple[int, int]], doubted: Tensor
+) -> tuple[int, int] | None:
     """The (place of a client, class) whose samples show a trigger, the plainest one; None: none does.
 
-    Only a holder that still counts in the class can contradict. Pairs in `spared` are left out.
+    Only a holder can contradict that still counts in the class. One that is `doubted` (K,) itself, as liars are and who
+    is alone against several, can where a trigger is plain. Pairs in `spared` are left out.
     """
-    chance = 1 / agreement.survey.counts.shape[1]
-    trusted = agreement.trust > 0
-    contested = _contested(agreement.survey, (usual - BELOW) * (1 - chance) + chance, trusted)
-    shares = {
-        cell: share
-        for cell, share in agreement.survey.turned.items()
-        if share >= TURNS and cell not in spared and bool(contested[cell])
-    }
-    return max(shares, key=lambda cell: (shares[cell], cell)) if shares else None
+    survey = agreement.survey
+    shares = {cell: share for cell, share in survey.turned.items() if share >= TURNS and cell not in spared}
+    if not shares:
+        return None
+    chance = 1 / survey.counts.shape[1]
+    limit = (usual - BELOW) * (1 - chance) + chance
+    counting = agreement.trust > 0
+    plain = _contested(survey, limit, counting)
+    usually = _contested(survey, limit, counting & ~doubted[:, None])
+    open_to = [cell for cell, share in shares.items() if bool((plain if share >= PLAIN else usually)[cell])]
+    return max(open_to, key=lambda cell: (shares[cell], cell)) if open_to else None
 
 
 def _contested(survey: Survey, limit: float, trusted: Tensor | None = None) -> Tensor:
