@@ -130,6 +130,14 @@ def test_what_was_not_measured_is_left_out_and_nothing_is_taken_for_html() -> No
     assert "23.7 % to 76.3 %" in evil
 
 
+def test_an_ensemble_is_no_model_that_was_trained() -> None:
+    whole = crowd(2, 3)
+    assert "2 sites trained one model together" in page([whole])
+    shown = page([replace(whole, result={**whole.result, "models_served": 2})])
+    assert "2 sites bring their models, which answer together" in shown
+    assert "learnt from a teacher" not in shown
+
+
 def test_reasons_are_on_the_page() -> None:
     row = {"client": 0, "state": "quarantined", "reasons": ["its model contradicts all others"]}
     shown = page([facts(choice={"trust": {"clients": [row]}}, left_out=[{"client": 1, "reason": "no answer"}])])

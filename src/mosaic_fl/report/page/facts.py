@@ -93,6 +93,11 @@ class Facts:
         return [site(client) for client in self.clients]
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether all clients' models serve together, and no one model was made of them."""
+        return (self.result.get("models_served") or 1) > 1
+
+    @property
     def scores(self) -> list[Score]:
         """The accuracy of every model on the test set: those of all clients first, then each client's own."""
 

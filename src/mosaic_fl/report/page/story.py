@@ -30,7 +30,8 @@ def lead(run: Facts) -> list[str]:
 
 def _lead(run: Facts) -> Iterator[str]:
     sites = len(run.clients)
-    yield f"{sites} site{'s' * (sites != 1)} trained one model together. Their data stayed with them."
+    what = "bring their models, which answer together" if run.is_ensemble else "trained one model together"
+    yield f"{sites} site{'s' * (sites != 1)} {what}. Their data stayed with them."
     value = run.result.get("accuracy")
     if value is not None and run.tested:
         low, high = wilson(value, run.tested)
