@@ -117,6 +117,7 @@ def test_each_sites_own_data() -> None:
 
 def test_what_was_not_measured_is_left_out_and_nothing_is_taken_for_html() -> None:
     bare = page([facts()])
+    assert "<h1>Mosaic</h1>" in bare
     assert "accuracy, calibration and confusions: no labelled test set" in bare
     for heading in (
         "How good the models are",

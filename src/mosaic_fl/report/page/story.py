@@ -95,7 +95,10 @@ def _absent(run: Facts) -> Iterator[tuple[str, str]]:
     if not run.without:
         yield "what each contributed", without.get("skipped") or "this method has no teacher"
     if not run.listening:
-        yield "whom the teacher listens to", "it does not tell" if without else "this method has no teacher"
+        yield (
+            "whom the teacher listens to",
+            (without.get("skipped") or "it does not tell") if without else "this method has no teacher",
+        )
     if not run.generated and not run.pictures:
         yield "samples of the generators", "this method keeps none"
     if not run.audits:
