@@ -19,6 +19,7 @@ from mosaic_fl.cli import (
     data,
     deploy,
     evaluate,
+    export,
     files,
     inspection,
     keys,
@@ -60,6 +61,7 @@ app.command("inspect")(inspection.inspect)
 app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)
 app.command("answer")(black_box.answer)
+app.command("export")(export.export)
 app.command("predict", cls=TextCommand)(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("collect")(evaluate.collect)
