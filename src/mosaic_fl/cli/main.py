@@ -16,6 +16,7 @@ from mosaic_fl.cli import (
     black_box,
     check,
     compare,
+    contribute,
     data,
     deploy,
     evaluate,
@@ -53,7 +54,7 @@ app.command("report")(report.report)
 app.command("summary")(summary.summary)
 app.command("data")(data.data)
 app.command("schema")(schema.schema)
-app.command("contribute")(files.contribute)
+app.command("contribute")(contribute.contribute)
 app.command("audit")(audit.audit)
 app.command("check")(check.check)
 app.command("distill")(files.distill)
