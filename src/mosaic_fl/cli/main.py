@@ -16,6 +16,7 @@ from mosaic_fl.cli import (
     black_box,
     check,
     compare,
+    contribute,
     data,
     deploy,
     evaluate,
@@ -36,6 +37,7 @@ from mosaic_fl.cli.app import App, TextCommand
 from mosaic_fl.cli.usage import usage_line
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.notes import print_notes
+from mosaic_fl.release import release
 
 RESUMABLE = {"run", "compare", "distill", "server"}
 RESUME = "; what was finished is kept: go on with --resume"
@@ -53,7 +55,7 @@ app.command("report")(report.report)
 app.command("summary")(summary.summary)
 app.command("data")(data.data)
 app.command("schema")(schema.schema)
-app.command("contribute")(files.contribute)
+app.command("contribute")(contribute.contribute)
 app.command("audit")(audit.audit)
 app.command("check")(check.check)
 app.command("distill")(files.distill)
@@ -73,8 +75,18 @@ app.command("config")(run.config)
 app.command("status")(status.status)
 
 
+def _version(wanted: bool) -> None:
+    """Print the version and end, where `--version` says so."""
+    if wanted:
+        print(f"mosaic-fl {release()}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and end")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
 ) -> None:
     """One global model from private data at many sites and models of any architecture."""
