@@ -12,6 +12,7 @@ OUTSIDE = {
     "README.md": "index.md",
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
     "benchmarks/RESULTS.md": "results.md",
     "LICENSE": "LICENSE",
 }
