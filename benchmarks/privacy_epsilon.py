@@ -1,8 +1,12 @@
-"""Accuracy and attacks by ε: noisy class moments of `gabor` on MNIST, as cells, two tables and a picture.
+"""Accuracy and attacks by ε: noisy class moments of `gabor` on MNIST or digits, as cells, two tables and a picture.
 
     OMP_NUM_THREADS=1 python benchmarks/privacy_epsilon.py MNIST-TRAIN.parquet MNIST-TEST.parquet [--images 10000]
-        [--samples 200,1000,5000] [--epsilons 0.3,1,3,10,inf] [--seeds 0,1,2] [--out benchmarks/out/privacy-epsilon]
-        [--picture docs/privacy-epsilon.svg]
+        [--samples 200,1000,5000] [--epsilons 0.3,1,3,10,inf] [--seeds 0,1,2] [--encoder gabor]
+        [--out benchmarks/out/privacy-epsilon] [--picture docs/privacy-epsilon.svg]
+    OMP_NUM_THREADS=1 python benchmarks/privacy_epsilon.py digits digits --encoder gabor:64 --images 0 --held 642
+        --samples 50,200,800 --epsilons 10
+
+With `--images 0` there are attacks alone.
 
 A cell of accuracy is a run as `mosaic run --preset encoder --encoder gabor --alpha 0.5` of 5 clients with so many
 training images, on all test images. A cell of attacks is one contribution of `samples` training images and all attacks
@@ -20,6 +24,7 @@ from typing import Any
 import torch
 
 import mosaic_fl
+from mosaic_fl.config import Config
 from mosaic_fl.config.presets import PRESETS
 from mosaic_fl.data import sources
 from mosaic_fl.domains.dataset import Dataset
@@ -40,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(1)
     out = Path(words.out)
     out.mkdir(parents=True, exist_ok=True)
-    train, test = (encode(sources.load_file(file), "gabor") for file in (words.train, words.test))
+    train, test = (encode(part, words.encoder) for part in splits(words.train, words.test))
     epsilons = [float(word) for word in words.epsilons.split(",")]
     seeds = [int(word) for word in words.seeds.split(",")]
     sizes = [int(word) for word in words.samples.split(",")]
@@ -52,14 +57,14 @@ def main() -> None:
             )["accuracy"]
             for seed in seeds
         ]
-        for epsilon in epsilons
+        for epsilon in (epsilons if words.images else [])
     }
     found = {
         (epsilon, size): [
             Audit.from_json(
                 made(
                     out / f"attacks-{size}-{epsilon:g}-{seed}.json",
-                    lambda e=epsilon, n=size, s=seed: attacks(train, n, e, s),
+                    lambda e=epsilon, n=size, s=seed: attacks(train, n, e, s, words.held),
                 )
             )
             for seed in seeds
@@ -67,7 +72,8 @@ def main() -> None:
         for epsilon in epsilons
         for size in sizes
     }
-    print(accuracy_table(hits))
+    if hits:
+        print(accuracy_table(hits))
     print(attack_table(found, epsilons, sizes))
     if words.picture:
         draw(Path(words.picture), words.images, hits, found, sizes)
@@ -84,7 +90,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--out", default="benchmarks/out/privacy-epsilon")
     parser.add_argument("--picture", default="")
+    parser.add_argument("--encoder", default="gabor")
+    parser.add_argument("--held", type=int, default=HELD, help="training images from which strangers are taken")
     return parser.parse_args()
+
+
+def splits(train: str, test: str) -> tuple[Dataset, Dataset]:
+    """The two files, or the embedded digits."""
+    if train == test == "digits":
+        digits = sources.load(Config().data, 0)
+        return digits.train, digits.test
+    return sources.load_file(train), sources.load_file(test)
 
 
 def made(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -108,13 +124,13 @@ def accuracy(train: Dataset, test: Dataset, images: int, epsilon: float, seed: i
     return {"accuracy": result["accuracy"]}
 
 
-def attacks(train: Dataset, samples: int, epsilon: float, seed: int) -> dict[str, Any]:
+def attacks(train: Dataset, samples: int, epsilon: float, seed: int, least: int) -> dict[str, Any]:
     """What all attacks find in one contribution."""
     order = order_of(train, seed)
-    members = train.subset(order[HELD : HELD + samples])
+    members = train.subset(order[least : least + samples])
     settings = {"generator.family": "moments", "privacy.epsilon": epsilon, "data.validation": 0.0}
     sent = mosaic_fl.contribute(members, model="discriminant", client=0, settings=settings, seed=seed)
-    held = train.subset(order[:HELD])
+    held = train.subset(order[:least])
     others = matched(members, held, Stream(seed, "benchmark/matched"))
     some = torch.randperm(len(others), generator=Stream(seed, "benchmark/some").torch())[:STRANGERS]
     return audit(sent, members, others.subset(some), seed).to_json()

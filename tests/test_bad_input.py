@@ -124,7 +124,7 @@ def test_contributions(capsys: pytest.CaptureFixture[str], digits: Dataset) -> N
     save_parquet(digits.subset(range(30)), Path("a.parquet"))
     made = ["contribute", "--data", "a.parquet", "--client", "0", "--out", "a.contribution"]
     assert "unknown model 'mpl'" in fails(capsys, *made, "--model", "mpl:3")
-    assert "--model" in fails(capsys, *made)
+    assert "name --model, too" in fails(capsys, *made, "--generator", "cvae")
     assert "--client" in fails(capsys, "contribute", "--data", "a.parquet", "--model", "mlp", "--out", "x")
     assert "nowhere.parquet" in fails(
         capsys, "contribute", "--data", "nowhere.parquet", "--client", "0", "--model", "mlp", "--out", "x"

@@ -105,7 +105,7 @@ def test_squares_of_classes_add_up_to_those_of_all_and_their_noise_too() -> None
     assert by_class.squares.tolist() == [[[1, 0], [0, 0]], [[9, 3], [3, 5]]]
     noisy = NoisySums(by_class.counts, by_class.sums, by_class.squares, torch.tensor([1.0, 2.0, 3.0]).double())
     assert noisy.together.squares.tolist() == exact_sums(vectors, labels, 2).squares.tolist()
-    assert noisy.together.variances.tolist() == [1, 2, 6]
+    assert noisy.together.variances.tolist() == [[1, 1], [2, 2], [6, 6]]
 
 
 def test_noisy_squares_of_classes_give_covariances_near_to_those_without_noise() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def test_files_alone_give_the_same_model_as_the_simulation(finished: Path, tmp_p
 
     lines = mosaic("predict", "global", "--data", "sites/test.parquet", cwd=tmp_path).splitlines()
     answers = [json.loads(line) for line in lines]
-    assert {"image", "file", "row", "class", "name", "probability"} == answers[0].keys()
+    assert {"image", "file", "row", "class", "name", "probability", "confidence", "strangeness"} == answers[0].keys()
     from mosaic_fl.data.sources import load_file
 
     test = load_file(tmp_path / "sites" / "test.parquet")
@@ -245,7 +246,9 @@ def test_clients_choose_the_teacher_and_prior_images_join_in(tmp_path: Path) -> 
     best = next(name for name, score in scores.items() if score == max(scores.values()))
     assert best.startswith(f"{figures['choice']['teacher']}-")
     assert best.endswith(("-measured", f"-{round(100 * figures['choice']['label'])}"))
-    assert figures["bytes_down"][0] == 6 * (tmp_path / "a" / "global_model.safetensors").stat().st_size
+    model = GlobalModel.load(tmp_path / "a")
+    candidates = 5 * len(replace(model, assurance=None).to_bytes())
+    assert figures["bytes_down"][0] == candidates + len(model.to_bytes())
 
 
 @pytest.mark.parametrize("method", ["heterofl", "fedrolex"])

@@ -25,6 +25,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.table import Table
 from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.assessment import Assessor
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.runs.any_predicting import predict_any
@@ -173,8 +174,8 @@ class Fake:
         self.schema = schema
         self.asked: list[Samples] = []
 
-    def expert(self) -> "Fake":
-        return self
+    def assessor(self) -> Assessor:
+        return Assessor(self, None)
 
     def log_probabilities(self, samples: Samples, device: object) -> Tensor:
         self.asked.append(samples)

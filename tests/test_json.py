@@ -37,6 +37,7 @@ WALK: list[tuple[str, str]] = [
     ("inspect of a contribution", "a.contribution"),
     ("distill", "a.contribution b.contribution --out g DISTILL"),
     ("inspect of a global model", "g"),
+    ("export", "g --to torchscript --out there"),
     ("evaluate", "g a.contribution --data a.csv --held-back --out a.scores --log site.jsonl"),
     ("collect", "a.scores --run g"),
     ("audit-log verify", "site.jsonl"),

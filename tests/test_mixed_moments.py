@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from mosaic_fl.generators.moments.part import part_of
 from mosaic_fl.numerics.components import grouped
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.privacy.audit.attacks.density import gaussians
+from mosaic_fl.runs.inspection import Inspection, inspect
 from mosaic_fl.server.feature_space import feature_space
 from mosaic_fl.server.region import as_contribution
 from mosaic_fl.training.monitor import Recorder
@@ -200,6 +202,15 @@ def test_with_epsilon_components_are_refused() -> None:
     wrong = {**SEVERAL, "privacy.epsilon": 1.0}
     with pytest.raises(UsageError, match=r"chosen from data without noise: set generator\.components = 1, not 4"):
         told(ring(), settings=wrong)
+
+
+def test_an_inspection_says_how_many_groups_a_file_tells(sent: Contribution, tmp_path: Path) -> None:
+    (tmp_path / "a.contribution").write_bytes(sent.to_bytes())
+    smallest = int(mixed(sent).sizes.min())
+    line = f"its class moments tell 8 groups of samples within classes, the smallest of {smallest}"
+    inspection = inspect(tmp_path / "a.contribution")
+    assert isinstance(inspection, Inspection)
+    assert line in inspection.warnings
 
 
 def test_a_site_limits_them_as_it_limits_prototypes() -> None:

@@ -16,6 +16,7 @@ from mosaic_fl.numerics.noisy_sums import (
     cleaned,
     clipped_share,
     exact_sums,
+    joined,
     release,
     repaired,
     sums_of,
@@ -151,10 +152,39 @@ def test_sums_of_several_clients_have_the_sum_of_their_variances_and_are_those_o
     parts = [release(vectors[k::5], labels[k::5], 2, MECHANISM, silent) for k in range(5)]
     whole = release(vectors, labels, 2, MECHANISM, silent)
     merged = add(parts)
-    assert torch.allclose(merged.variances, 5 * whole.variances)
+    assert torch.allclose(merged.variances, 5 * whole.class_variances)
     assert merged.counts.tolist() == whole.counts.tolist()
     assert torch.allclose(merged.sums, whole.sums)  # of whole numbers: no split changes them
     assert torch.allclose(merged.squares, whole.squares)
+
+
+def told_of(counts: list[float], variance: float) -> NoisySums:
+    """Squares of classes of vectors of the length 1 along the first axis, in one dimension; all noise of a variance."""
+    numbers = torch.tensor(counts, dtype=torch.float64)
+    return NoisySums(numbers, numbers[:, None], numbers[:, None, None], torch.full((3,), variance, dtype=torch.float64))
+
+
+def test_a_site_that_has_nearly_nothing_of_a_class_brings_no_noise_to_it() -> None:
+    """Class 0: with 100 alone the error is 9/100² + 1/100 = .0109, with 2 more 18/102² + 1/102 = .0115.
+
+    Class 1: 9/60² + 1/60 = .0192 of one, 18/100² + 1/100 = .0118 of both.
+    """
+    both = joined([told_of([2, 60], 9), told_of([100, 40], 9)])
+    assert both.counts.tolist() == [100, 100]
+    assert both.sums.flatten().tolist() == [100, 100]
+    assert both.squares.flatten().tolist() == [100, 100]
+    assert both.variances.tolist() == [[9, 18]] * 3
+
+
+def test_what_has_no_noise_always_counts_and_without_any_all_are_added() -> None:
+    assert joined([told_of([2, 0], 0), told_of([100, 40], 9)]).counts.tolist() == [102, 40]
+    parts = [told_of([2, 0], 0), told_of([100, 40], 0)]
+    assert joined(parts).counts.tolist() == add(parts).counts.tolist()
+
+
+def test_squares_of_all_classes_together_leave_no_class_of_a_site_out() -> None:
+    parts = [told_of([2, 60], 9), told_of([100, 40], 9).together]
+    assert joined(parts).counts.tolist() == [102, 100]
 
 
 def test_without_noise_the_repair_gives_the_moments_back() -> None:

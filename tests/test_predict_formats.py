@@ -13,6 +13,7 @@ import pytest
 from command import fails
 from mosaic_fl.cli.main import main
 from mosaic_fl.errors import UsageError
+from mosaic_fl.runs.answering import Answer
 from mosaic_fl.runs.predicting import Prediction
 from mosaic_fl.runs.prediction_files import Table, choose_format
 from prediction_cases import (
@@ -162,7 +163,7 @@ def test_what_is_wrong_is_told_before_any_work(words: list[str], told: str, caps
 
 def test_the_first_of_equals_is_the_class() -> None:
     table = Table(("a", "b"), ("image", "file", "row"), every=False)
-    row = table.row(Prediction(3, "", 7, (0.5, 0.5)))
+    row = table.row(Prediction(3, "", 7, Answer((0.5, 0.5))))
     assert row == {
         "image": 3, "file": None, "row": 7, "class": 0, "name": "a", "probability": 0.5, "error": None,
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """The page about a run: its figures by hand, what it says where something is absent, and that it runs in a browser."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -16,8 +17,8 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.page.charts import Change, Pair, Score, areas, bars, differences, pairs
 from mosaic_fl.report.page.maps import counts, gains, heat_map, shares
-from mosaic_fl.report.page.page import page
-from mosaic_fl.report.page.plots import costs
+from mosaic_fl.report.page.page import page, page_of
+from mosaic_fl.report.page.plots import abstaining, costs
 from mosaic_fl.report.page.reading import read_facts
 from mosaic_fl.runs.detail import detail
 from page_facts import EVIL, crowd, facts
@@ -75,6 +76,13 @@ def test_colours_by_hand() -> None:
     assert (most.depth, quarter.depth) == (1.0, 0.5)
     gain, loss = gains([("a", [25.0, -50.0])], ["x", "y"])[0][1]
     assert (gain.depth, gain.kind, loss.depth, loss.kind, loss.figure) == (0.5, "plus", 1.0, "minus", "−50")
+
+
+def test_the_axis_of_abstaining_begins_at_a_round_number_below_the_curve() -> None:
+    for least, ticks in ((0.955, "80 85 90 95 100"), (0.7, "60 70 80 90 100"), (0.1, "0 25 50 75 100")):
+        drawn = abstaining([[0.5, 1.0], [1.0, least]])
+        shown = re.findall(r'text-anchor="end">(\d+)<', drawn)
+        assert " ".join(shown) == ticks
 
 
 def test_contributed_by_hand() -> None:
@@ -167,6 +175,20 @@ def test_the_command_writes_it_again_and_side_by_side(folder: Path, tmp_path: Pa
     assert (folder / "report.html").read_bytes() == first
     mosaic("report", str(folder), str(folder), "--out", "two.html", cwd=tmp_path)
     assert "Side by side" in (tmp_path / "two.html").read_text()
+
+
+@pytest.mark.parametrize("strange", [None, 3, "x", [], {}, [None], {"sites": [3]}, [{"client": "x"}], -0.5])
+def test_strange_figures_are_one_line(strange: object, tmp_path: Path) -> None:
+    """Whatever stands for a figure: there is a page without it, or one line that says what to do."""
+    whole = crowd(2, 3).result
+    for key in whole:
+        (tmp_path / "result.json").write_text(json.dumps({**whole, key: strange}))
+        with contextlib.suppress(UsageError):
+            assert "<!doctype html>" in page_of([tmp_path])
+    for key in whole["detail"]:
+        (tmp_path / "result.json").write_text(json.dumps({**whole, "detail": {**whole["detail"], key: strange}}))
+        with contextlib.suppress(UsageError):
+            assert "<!doctype html>" in page_of([tmp_path])
 
 
 def test_a_page_is_written_without_torch() -> None:

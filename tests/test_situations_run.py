@@ -144,7 +144,7 @@ def test_a_run_says_what_it_begins_with_and_each_stage_at_its_end(told: tuple[Pa
     folder, _, lines = told
     assert lines[:2] == ["starting", "loading digits and spreading it over the clients"]
     seconds = figures(folder)["seconds"]
-    stages = ["train", "generator", "trust", "recognition", "meta", "pool", "student"]
+    stages = ["train", "generator", "trust", "recognition", "meta", "pool", "student", "assurance"]
     spoken = [line.removesuffix(" s").split(" · ") for line in lines[2:]]
     assert [name for name, _ in spoken] == stages
     # One clock: the figures of result.json, but for what a stage still counts after its line, and the rounding.

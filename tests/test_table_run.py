@@ -68,7 +68,8 @@ def test_the_commands_of_two_sites_and_a_server(cancer: Path) -> None:
     mosaic("predict", "global", *words, cwd=cancer)
     predictions = rows_of(cancer / "predictions.csv")
     assert list(predictions[0]) == [
-        "row", "class", "name", "probability", "probability:benign", "probability:malignant", "error"
+        "row", "class", "name", "probability", "confidence",
+        "probability:benign", "probability:malignant", "error",
     ]  # fmt: skip
     truth = [row["outcome"] for row in rows_of(cancer / "test.csv")]
     right = np.mean([row["name"] == outcome for row, outcome in zip(predictions, truth, strict=True)])

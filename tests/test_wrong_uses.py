@@ -52,6 +52,8 @@ USES: list[tuple[str, str, str]] = [
     ("withdraw folder x", "'x' is no whole number", "mosaic withdraw --help"),
     ("query folder", "folder has no queries", "mosaic distill writes them"),
     ("answer a.contribution --model m --out x --form words", "'words'", "probabilities, logits, labels"),
+    ("predict a.contribution --data t.csv --least-sure 2", "--least-sure 2.0", "0.1 abstains from a tenth"),
+    ("export a.contribution --to onx --out there", "'onx'", "did you mean onnx"),
     ("predict a.contribution --data t.csv --format xml", "'xml'", "known: csv, jsonl, parquet"),
     ("methods --jsn", "No such option '--jsn'", "did you mean --json?"),
     ("config --set run.seed", "'run.seed'", "write SECTION.KEY=VALUE"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mosaic_fl.api import Run, compare, contribute, distill, run
+    from mosaic_fl.classifier import MosaicClassifier
     from mosaic_fl.client.answering import answer
     from mosaic_fl.data.arrays import from_arrays, from_dataset
     from mosaic_fl.data.memory import from_table
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from mosaic_fl.domains.schema import Schema
     from mosaic_fl.encoders.encoding import encode
     from mosaic_fl.errors import MosaicError, UsageError
+    from mosaic_fl.exchange.assessment import Assessment
     from mosaic_fl.exchange.contribution import Contribution
-    from mosaic_fl.exchange.global_model import Evaluation, GlobalModel
+    from mosaic_fl.exchange.evaluation import Evaluation
+    from mosaic_fl.exchange.global_model import GlobalModel
     from mosaic_fl.exchange.query import Answer, Query
     from mosaic_fl.experts.answers.function import BlackBox
     from mosaic_fl.models import trust
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Assessment",
     "BlackBox",
     "Contribution",
     "Dataset",
     "Evaluation",
     "GlobalModel",
+    "MosaicClassifier",
     "MosaicError",
     "Note",
     "Query",
@@ -55,11 +60,13 @@ __all__ = [
 # Imported when first used: torch takes seconds, and `mosaic --help` needs none of it.
 _HOMES = {
     "Answer": "exchange.query",
+    "Assessment": "exchange.assessment",
     "BlackBox": "experts.answers.function",
     "Contribution": "exchange.contribution",
-    "Evaluation": "exchange.global_model",
+    "Evaluation": "exchange.evaluation",
     "GlobalModel": "exchange.global_model",
     "Dataset": "domains.dataset",
+    "MosaicClassifier": "classifier",
     "MosaicError": "errors",
     "Note": "notes",
     "Query": "exchange.query",

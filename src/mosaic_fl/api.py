@@ -37,10 +37,12 @@ from mosaic_fl.comparison.plan import make_plan
 from mosaic_fl.comparison.run_grid import run_grid
 from mosaic_fl.config import Config
 from mosaic_fl.config.checks import check_one_exchange
+from mosaic_fl.config.presets import preset_config
 from mosaic_fl.data.arrays import from_arrays, require_images
 from mosaic_fl.data.sources import TEST_STREAM
 from mosaic_fl.data.validation import TEST_SHARE, hold_out
 from mosaic_fl.domains.dataset import Dataset, Splits
+from mosaic_fl.encoders.encoding import encode_by_name
 from mosaic_fl.engines.workers import one_thread
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
@@ -61,6 +63,7 @@ from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.black_boxes import settle
 from mosaic_fl.server.checks import check_distillation, check_student
 from mosaic_fl.server.distill import distill as distill_contributions
+from mosaic_fl.server.students import suited_student
 from mosaic_fl.storage.folder_lock import vacate
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Recorder
@@ -80,7 +83,7 @@ def contribute(
     images: npt.ArrayLike | Tensor | Dataset,
     labels: npt.ArrayLike | Tensor | None = None,
     *,
-    model: Model | Estimator,
+    model: Model | Estimator | None = None,
     client: int,
     classes: int | Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
@@ -94,6 +97,7 @@ def contribute(
 
     `images` are uint8 (n, h, w), (n, h, w, channels) or (n, channels, h, w), or floats in `value_range`. `labels` are
     (n,) in 0..C−1. A `Dataset` stands for both. `model` may also be an estimator as scikit-learn's, fitted or not.
+    Without a model the preset `private` holds: what leaves is class moments with noise in a public encoder's space.
     `classes` is the number of classes in the whole federation, or their names. Each site has its own number `client`.
     `settings` are those of `mosaic config`, as {"generator.steps": 500}; of the section `[data]` only `validation` has
     an effect, because the rest says what a simulation reads. `seed` (0) and `device` (auto) are short for run.seed and
@@ -103,7 +107,7 @@ def contribute(
     """
     number = client_number(client)
     custody = own_custody(limits, log)
-    config = custody.with_gate(_config(settings, seed, device))
+    config = custody.with_gate(_config(settings, seed, device, "default" if model is not None else "private"))
     if isinstance(images, Dataset):
         if any(argument is not None for argument in (labels, classes, value_range)):
             raise UsageError("a Dataset has labels, classes and values of its own: give them where it is made")
@@ -117,7 +121,9 @@ def contribute(
     name_kinds(data.schema)
     if idle := idle_settings(settings or (), "partition."):
         note(f"contribute learns from all the data that it is given: it has no use for {idle}")
-    architecture = trust(model)
+    if model is None:
+        data = encode_by_name(data, config.data.encoder, find_device(config.run.device))
+    architecture = trust(config.models.clients[0] if model is None else model)
     check_fields(architecture, data.schema, data.samples.fields)
     with one_thread():
         site = Site(number, data, architecture)
@@ -151,9 +157,9 @@ def distill(
     config = _config(settings, seed, device)
     contributions = compatible(require_contributions(contributions))
     schema = contributions[0].schema
-    if student:
-        config = config.with_values({"models.student": trust(student)})
-        check_student(config, schema, config.models.student)
+    suited = trust(student) if student else config.models.student or suited_student(contributions)
+    config = config.with_values({"models.student": suited})
+    check_student(config, schema, suited)
     check_one_exchange(config)
     check_distillation(config, schema, [c.architecture for c in contributions])
     check_bundle(config, schema)
@@ -279,7 +285,9 @@ def _tell_idle(function: str, settings: dict[str, Any]) -> None:
         note(f"{function} takes its data from train and test: it has no use for {idle}")
 
 
-def _config(settings: dict[str, Any] | None, seed: int | None, device: str | torch.device | None) -> Config:
+def _config(
+    settings: dict[str, Any] | None, seed: int | None, device: str | torch.device | None, preset: str = "default"
+) -> Config:
     place = str(device) if isinstance(device, torch.device) else device
     overrides = {name: value for name, value in (("run.seed", seed), ("run.device", place)) if value is not None}
-    return Config().with_values(settings_of(settings) | overrides)
+    return preset_config(preset).with_values(settings_of(settings) | overrides)

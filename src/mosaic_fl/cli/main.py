@@ -16,9 +16,11 @@ from mosaic_fl.cli import (
     black_box,
     check,
     compare,
+    contribute,
     data,
     deploy,
     evaluate,
+    export,
     files,
     inspection,
     keys,
@@ -52,7 +54,7 @@ app.command("report")(report.report)
 app.command("summary")(summary.summary)
 app.command("data")(data.data)
 app.command("schema")(schema.schema)
-app.command("contribute")(files.contribute)
+app.command("contribute")(contribute.contribute)
 app.command("audit")(audit.audit)
 app.command("check")(check.check)
 app.command("distill")(files.distill)
@@ -60,6 +62,7 @@ app.command("inspect")(inspection.inspect)
 app.command("withdraw")(withdraw.withdraw)
 app.command("query")(black_box.query)
 app.command("answer")(black_box.answer)
+app.command("export")(export.export)
 app.command("predict", cls=TextCommand)(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("collect")(evaluate.collect)

@@ -4,6 +4,10 @@ from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.registries import ENCODERS
 
 AND = "+"
+AUTO = "auto"
+SMALL = "auto:small"
+AUTOMATIC = (AUTO, SMALL)
+"""The encoder that suits the data, and the one that suits few samples or much noise."""
 MOST_PARTS = 4
 
 

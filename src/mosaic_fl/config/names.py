@@ -6,7 +6,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from mosaic_fl.config.attack_name import parse
-from mosaic_fl.config.encoder_names import parts_of
+from mosaic_fl.config.encoder_names import AUTOMATIC, parts_of
 from mosaic_fl.config.model_names import IMPORT_PATH, is_onnx_file
 from mosaic_fl.errors import UsageError
 from mosaic_fl.registries import ENCODERS, GENERATORS, METHODS, NO_FAMILY, PARTITIONS, TEACHERS
@@ -30,8 +30,8 @@ def _name_in(registry: Registry[Any], *more: str) -> AfterValidator:
 def _encoder(name: str) -> str:
     for part in parts_of(name):
         head = part.partition(":")[0]
-        if not (name in ("", "auto") or head in ENCODERS or is_onnx_file(part) or IMPORT_PATH.fullmatch(part)):
-            raise PydanticCustomError(UNKNOWN, "should be a known name", {"names": ["auto", *ENCODERS]})
+        if not (name in ("", *AUTOMATIC) or head in ENCODERS or is_onnx_file(part) or IMPORT_PATH.fullmatch(part)):
+            raise PydanticCustomError(UNKNOWN, "should be a known name", {"names": [*AUTOMATIC, *ENCODERS]})
     return name
 
 

@@ -36,6 +36,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "models.student": "quadratic",
         "generator.family": "moments",
     },
+    # What a site sends where its user names no model: noisy class moments, and nothing else (docs/privacy.md).
+    "private": {
+        "data.encoder": "auto:small",
+        "models.clients": ["discriminant"],
+        "models.student": "quadratic",
+        "generator.family": "moments",
+        "privacy.epsilon": 10.0,
+    },
     # The reference recipe of arXiv 2505.19699. It does not give the number of fine-tuning rounds: that is ours.
     "paper": {
         "models.clients": ["resnet18"],

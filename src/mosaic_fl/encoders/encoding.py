@@ -4,6 +4,7 @@ import time
 
 import torch
 
+from mosaic_fl.config.encoder_names import AUTOMATIC
 from mosaic_fl.domains.dataset import Dataset, Splits
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
@@ -54,7 +55,7 @@ def encode_splits(splits: Splits, name: str, device: torch.device | str = "cpu")
 
 def _has_use(name: str, schema: Schema) -> bool:
     """Whether there is something to encode: the encoder that suits vectors is none."""
-    return bool(name) and not (name == "auto" and schema.of_vectors)
+    return bool(name) and not (name in AUTOMATIC and schema.of_vectors)
 
 
 def _one_kind(name: str, schema: Schema) -> Kind:

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from mosaic_fl.config.encoder_names import parts_of
+from mosaic_fl.config.encoder_names import AUTOMATIC, SMALL, parts_of
 from mosaic_fl.config.model_names import IMPORT_PATH, is_onnx_file
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.vector import Vector
@@ -13,8 +13,8 @@ from mosaic_fl.encoders.joined import join
 from mosaic_fl.errors import UsageError, excerpt, unknown
 from mosaic_fl.registries import ENCODERS
 
-AUTO = "auto"
 GREY = "gabor"
+GREY_SMALL = "gabor:64"
 COLOUR = "efficientnet-lite0"
 TABLE = "encoding"
 COLOURS = 3  # channels
@@ -24,23 +24,25 @@ _statements: dict[str, str] = {}  # what encoders that were made here were train
 
 
 def make_encoder(name: str, kind: Kind) -> Encoder:
-    """The encoder that this machine's user names, for values of a kind; "auto" is one that suits them.
+    """The encoder that this machine's user names, for values of a kind; "auto" and "auto:small" are ones that suit.
 
     Raises UsageError for an unknown name, for one that does not fit the values, and for a package that is lacking.
     """
     if kind.name == Vector.name:
         raise UsageError(f"the data are {kind.summary} already: leave out the encoder {name}")
     frozen: Any = kind  # as every kind is
-    return _made(choose_encoder(kind) if name == AUTO else name, frozen)
+    return _made(choose_encoder(kind, small=name == SMALL) if name in AUTOMATIC else name, frozen)
 
 
-def choose_encoder(kind: Kind) -> str:
-    """The name that "auto" means; raises UsageError for a kind that no public encoder suits."""
+def choose_encoder(kind: Kind, *, small: bool = False) -> str:
+    """The name that "auto" means, or "auto:small" of `small`; raises UsageError for a kind that no encoder suits."""
     if kind.name == "table":
         return TABLE
     if kind.name != "image":
         raise UsageError(f"no public encoder suits {kind.summary}: name one")
-    return COLOUR if kind.shape[0] == COLOURS else GREY
+    if kind.shape[0] == COLOURS:
+        return COLOUR
+    return GREY_SMALL if small else GREY
 
 
 def encoder_of(kind: Vector, own: str = "") -> Encoder:
@@ -110,7 +112,7 @@ def _made(name: str, kind: Kind) -> Encoder:
     elif head not in ENCODERS and IMPORT_PATH.fullmatch(name):
         head, argument = "module", name
     if head not in ENCODERS:
-        raise unknown("encoder", name[:60], ["auto", *ENCODERS])
+        raise unknown("encoder", name[:60], [*AUTOMATIC, *ENCODERS])
     family = ENCODERS[head]
     if kind.name not in family.kinds:
         kinds = " or ".join(sorted(family.kinds))

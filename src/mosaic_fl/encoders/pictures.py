@@ -1,5 +1,7 @@
 """Pixels at rest as encoders of pictures take them: floats in 0..1, of a fixed size, grey or in colour."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,9 +25,28 @@ def resized(values: Tensor, side: int) -> Tensor:
 
 def fitted(pixels: Tensor, side: int) -> Tensor:
     """Pictures float32 in 0..1 as `resized` gives them."""
-    if tuple(pixels.shape[2:]) == (side, side):
+    height, width = int(pixels.shape[2]), int(pixels.shape[3])
+    if (height, width) == (side, side):
         return pixels
-    return F.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    if _is_traced():  # formats outside torch have no such operator; it is a product with two matrices
+        return weights_of(height, side) @ pixels @ weights_of(width, side).T
+    return _interpolated(pixels, side, side)
+
+
+def weights_of(length: int, side: int) -> Tensor:
+    """The weights float32 (side, length) of the pixels of a line in those of the line fitted to `side`."""
+    return _interpolated(torch.eye(length)[None, None], side, length)[0, 0]
+
+
+def _interpolated(pixels: Tensor, height: int, width: int) -> Tensor:
+    return F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _is_traced() -> bool:
+    """Whether the calls are recorded, for an export."""
+    exporting = getattr(torch.compiler, "is_exporting", None)  # torch 2.7 and later
+    tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
+    return tracing() or torch.compiler.is_compiling() or (exporting is not None and bool(exporting()))
 
 
 def grey(pixels: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from mosaic_fl.encoders.encoded import encoded_kind, raw_schema
 from mosaic_fl.encoders.encoder import Encoder
 from mosaic_fl.encoders.encoding import encode_samples
 from mosaic_fl.encoders.naming import encoder_of
+from mosaic_fl.exchange.assessment import Assessor
 from mosaic_fl.experts.kind import Expert
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class EncodedModel:
     def expert(self) -> Expert:
         """The classifier for inference, which encodes what it is given."""
         return EncodedExpert(self.model.expert(), self.encoder, self.model.schema)
+
+    def assessor(self) -> Assessor:
+        """The model for inference, which encodes what it is given, with what its file says of the trust in it."""
+        return Assessor(self.model.expert(), self.model.assurance, self.encoder, self.model.schema)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,12 @@ from mosaic_fl.encoders.bundle import Bundle, bundle_of, require_bundle
 from mosaic_fl.encoders.encoded import encoded_kind, space_of
 from mosaic_fl.encoders.encoding import encode_samples
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.assessment import Assessment, Assessor
+from mosaic_fl.exchange.assurance import Assurance, assurance_in, assurance_parts
 from mosaic_fl.exchange.bundled import BUNDLE, packed, unpacked
 from mosaic_fl.exchange.encoded import encoded
+from mosaic_fl.exchange.evaluation import Evaluation, numbers_of
+from mosaic_fl.exchange.hub import push
 from mosaic_fl.exchange.model_file import FILE, model_file
 from mosaic_fl.exchange.probing import probe_model
 from mosaic_fl.experts.kind import Expert
@@ -43,33 +47,11 @@ ROWS: dict[str, Callable[[Any, Schema], Tensor]] = {"table": values_of, "vector"
 Images = npt.ArrayLike | Tensor | Samples | Dataset
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The quality of predictions: the share `accuracy` in 0..1 of `samples` samples that is right, and class recalls.
-
-    `recall` holds, for each of `classes` in the order of their labels, the share of its samples that is predicted as
-    this class; None for a class without samples.
-    """
-
-    samples: int
-    accuracy: float
-    recall: tuple[float | None, ...]
-    classes: tuple[str, ...]
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """The mean recall of the classes that have samples. Rare classes count as much as frequent ones."""
-        shares = [share for share in self.recall if share is not None]
-        return sum(shares) / len(shares) if shares else 0.0
-
-    def __repr__(self) -> str:
-        balanced = f"balanced accuracy {self.balanced_accuracy:.4f}"
-        return f"Evaluation({self.samples:,} samples, accuracy {self.accuracy:.4f}, {balanced})"
-
-
 @dataclass(frozen=True, repr=False)
 class GlobalModel:
     """A classifier's architecture, schema and weights, and where it is bundled those of its public encoder.
+
+    `assurance` says how far predictions may be trusted, where the server could find that out.
 
     `images` in its methods are as in `contribute`: arrays or tensors (n, h, w), (n, channels, h, w) or
     (n, h, w, channels), uint8 or numbers in `value_range`, the (black, white) values; or one image without n; or rows
@@ -82,6 +64,7 @@ class GlobalModel:
     schema: Schema
     state: dict[str, Tensor]
     bundle: Bundle = field(default_factory=dict)
+    assurance: Assurance | None = None
 
     def __repr__(self) -> str:
         weights = sum(tensor.numel() for tensor in self.state.values() if tensor.is_floating_point())
@@ -174,6 +157,17 @@ class GlobalModel:
         """Probabilities float32 (n, C) of the classes in the order of `schema.classes`; each row sums to 1."""
         return self.logits(images, device, value_range=value_range).softmax(1)
 
+    def assess(
+        self, images: Images, device: torch.device | str = "cpu", *, value_range: tuple[float, float] | None = None
+    ) -> Assessment:
+        """The predictions with their calibrated confidence and strangeness, for samples as in `predict`."""
+        samples = self._samples(images, value_range)
+        return self.assessor()(samples, find_device(str(device)))
+
+    def assessor(self) -> Assessor:
+        """The model for inference on samples, with what its file says of the trust in it."""
+        return Assessor(self.expert(), self.assurance)
+
     def evaluate(
         self,
         images: Images,
@@ -190,7 +184,7 @@ class GlobalModel:
         if isinstance(images, Dataset):
             if labels is not None or value_range is not None:
                 raise UsageError("a Dataset has labels and values of its own: give them where it is made")
-            answers = _numbers(images, self.schema.classes)
+            answers = numbers_of(images, self.schema.classes)
             outputs = self.logits(images, device)
         else:
             if labels is None:
@@ -204,8 +198,9 @@ class GlobalModel:
     def to_bytes(self) -> bytes:
         """The file format: see `container`."""
         contents, tensors = packed(self.bundle)
-        about = {"architecture": self.architecture, "schema": self.schema.to_json(), **contents}
-        return container.pack(KIND, about, self.state | tensors)
+        words, figures = assurance_parts(self.assurance)
+        about = {"architecture": self.architecture, "schema": self.schema.to_json(), **contents, **words}
+        return container.pack(KIND, about, self.state | tensors | figures)
 
     def save(self, path: Path | str, *, overwrite: bool = False) -> None:
         """Write `to_bytes` to the file `path`, whole or not at all.
@@ -218,6 +213,17 @@ class GlobalModel:
         if file.exists() and not overwrite:
             raise UsageError(f"{file} exists: choose another name, or say overwrite=True")
         write_atomic(file, self.to_bytes())
+
+    def push_to_hub(
+        self, repo_id: str, *, result: Mapping[str, Any] | None = None, private: bool = True, token: str | None = None
+    ) -> str:
+        """Upload the model and its card to `repo_id` of the Hugging Face Hub; returns the commit's address.
+
+        `result` is the content of the run's `result.json`, of which the card has the figures. The package
+        `huggingface_hub` has the token where none is given. A new repository is private unless you say otherwise.
+        Raises UsageError where that package is not installed.
+        """
+        return push(self, repo_id, result or {}, private=private, token=token)
 
     @classmethod
     def load(cls, path: Path | str) -> "GlobalModel":
@@ -235,8 +241,9 @@ class GlobalModel:
         match manifest:
             case {"architecture": str(architecture), "schema": schema}:
                 try:
-                    bundle, state = unpacked(manifest, tensors)
-                    model = cls(architecture, Schema.from_json(schema), state, bundle)
+                    bundle, rest = unpacked(manifest, tensors)
+                    words, state = assurance_in(manifest, rest)
+                    model = cls(architecture, Schema.from_json(schema), state, bundle, words)
                     if BUNDLE in manifest:
                         require_bundle(space_of(model.schema), bundle)
                     probe_model(model)
@@ -259,19 +266,3 @@ def _require_fields(samples: Mapping[str, Kind], inputs: Mapping[str, Kind]) -> 
             raise UsageError(f"samples are {own.summary}, but the model takes {kind.summary}")
         if own != kind and kind.name != "image":
             raise UsageError(f"samples have {own.difference(kind)} as the model takes them: read them by its schema")
-
-
-def _numbers(data: Dataset, classes: tuple[str, ...]) -> Tensor:
-    """The labels of `data` as numbers of `classes`: by name, or unchanged where the names of its classes are 0..C−1."""
-    names = data.schema.classes
-    if names == classes:
-        return data.labels
-    if unknown := [name for name in names if name not in classes]:
-        positional = names == tuple(map(str, range(len(names)))) and len(names) <= len(classes)
-        if positional and not all(name.isdecimal() for name in classes):  # else the numbers are names
-            return data.labels
-        raise UsageError(
-            f"class {unknown[0]!r} of the data is none of the model's classes ({', '.join(classes[:10])}"
-            f"{', …' if len(classes) > 10 else ''})"
-        )
-    return torch.tensor([classes.index(name) for name in names])[data.labels]

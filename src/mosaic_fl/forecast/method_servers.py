@@ -16,7 +16,7 @@ from mosaic_fl.forecast.server import (
     transfer,
 )
 from mosaic_fl.forecast.setup import SERVER_GENERATORS, Setup, Workload
-from mosaic_fl.forecast.sizes import decoder_bytes, model_bytes, packed_bytes
+from mosaic_fl.forecast.sizes import assurance_bytes, decoder_bytes, model_bytes, packed_bytes
 from mosaic_fl.forecast.work import Job, Phase, Unit
 from mosaic_fl.methods import METHODS
 from mosaic_fl.methods.card import ALL_MODELS
@@ -66,7 +66,8 @@ def one_shot_jobs(setup: Setup, total: Workload) -> list[Job]:
     if method == "mosaic":
         work = distillation(setup.config, setup.schema, setup.contributors, setup.student, can_score=True)
         work.jobs.append(Job("student", Unit("forward", global_name(setup.student)), validation * work.candidates))
-        total.down += experts * size * (1 + work.candidates)
+        sent = size and size + assurance_bytes(global_name(setup.student), setup.schema)
+        total.down += experts * (sent + size * work.candidates)
     elif method == "fedcvae":
         work = _decoding(setup)
         specs = [spec_of(share, setup.config, setup.schema, setup.device) for share in setup.shares]

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from mosaic_fl.config import Config, GeneratorConfig, PrototypesConfig
 from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.assurance import ASSURANCE, PARTS
 from mosaic_fl.exchange.feature_moments import FAMILY, moments_encoder, vector_schema
+from mosaic_fl.experts.condensed import WIDTH
 from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models import build
+from mosaic_fl.numerics.density import AXES
 from mosaic_fl.registries import GENERATORS
 
 Shapes = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
@@ -24,6 +27,7 @@ NAMES = {
     torch.bool: "BOOL",
 }  # fmt: skip
 ENVELOPE = 330  # characters around a manifest: format, version, kind, SHA-256, and their escapes
+WORDS = 120  # characters of an assurance in a manifest
 THIN = 0.6  # share of the clusters with enough samples, where their average is just enough
 
 
@@ -74,6 +78,19 @@ def model_bytes(architecture: str, schema: Schema) -> int:
     if kind_of(architecture) is not NETWORK:
         return 0
     return packed_bytes(model_shapes(architecture, schema), _schema_length(schema) + len(architecture))
+
+
+def assurance_bytes(architecture: str, schema: Schema) -> int:
+    """Bytes that a global model's file has more for what it says of the trust in its predictions."""
+    is_network = kind_of(architecture) is NETWORK and not schema.joins
+    width = feature_size(architecture, schema) if is_network else schema.size
+    few = -(-width // -(-width // WIDTH))
+    axes = min(AXES, few)
+    shapes = {
+        f"{ASSURANCE}/{name}": (torch.float32, shape)
+        for name, shape in zip(PARTS, [(schema.num_classes, few), (few, axes), (axes + 1,)], strict=True)
+    }
+    return packed_bytes(shapes, WORDS) - packed_bytes({})
 
 
 def generator_spec(family: str, config: GeneratorConfig, schema: Schema) -> GeneratorSpec:

@@ -10,7 +10,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -87,7 +87,7 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     size = len(distilled.model.to_bytes())
     clients = len(federation.architectures)
     contribution_bytes = by_client({c.client: len(c.to_bytes(figures=True)) for c in contributions}, clients)
-    candidate_bytes = size * distilled.candidates
+    candidate_bytes = len(replace(distilled.model, assurance=None).to_bytes()) * distilled.candidates
     answer_bytes = by_client(asked.up, clients)
     query_bytes = by_client(asked.down, clients)
     request_bytes = by_client(

@@ -49,10 +49,10 @@ class Mechanism:
 
 @dataclass(frozen=True, eq=False)
 class NoisySums:
-    """In float64: `counts` (C,), `sums` (C, d) and `squares` Σ x xᵀ, each with noise of `variances` (3,).
+    """In float64: `counts` (C,), `sums` (C, d) and `squares` Σ x xᵀ, each with noise of `variances`.
 
     `squares` are (d, d), of all classes together, or (C, d, d), those of each. Their variance is that of the diagonal;
-    the others have half of it. Variances are 0 without noise.
+    the others have half of it. Variances are 0 without noise; they are (3,), or (3, C) where classes have other ones.
     """
 
     counts: Tensor
@@ -70,8 +70,14 @@ class NoisySums:
         """The same with the squares of all classes together."""
         if not self.is_by_class:
             return self
-        variances = self.variances * torch.tensor([1.0, 1.0, len(self.squares)], dtype=torch.float64)
+        count, total, square = self.class_variances
+        variances = torch.stack([count, total, square.sum().expand_as(count)])
         return NoisySums(self.counts, self.sums, self.squares.sum(0), variances)
+
+    @property
+    def class_variances(self) -> Tensor:
+        """The variances of each class's count, sum and squares, (3, C)."""
+        return self.variances.reshape(3, -1).expand(3, len(self.counts))
 
 
 def whole_vectors(vectors: Tensor, clip: float) -> Tensor:
@@ -159,6 +165,36 @@ def sums_of(moments: Moments) -> NoisySums:
     return NoisySums(counts, sums, scatter + sums.T @ moments.means, torch.zeros(3, dtype=torch.float64))
 
 
+def joined(parts: Sequence[NoisySums]) -> NoisySums:
+    """The sums of the `parts`, each class's of those that tell more of it than their noise takes.
+
+    A site without a class sends nothing but noise for it. So a class has the parts of most vectors, by their own noisy
+    counts, as far as each makes its mean better: with v_k the variance of a part's noise, n_k its count and t the mean
+    squared length of vectors, (Σ v_k d) / (Σ n_k)² + t / Σ n_k is least. What is chosen follows from noisy numbers
+    alone, so it costs no privacy. Parts without noise all count, and so do all where one has squares of all classes
+    together, in which no class can be left out.
+    """
+    if len(parts) < 2 or not all(part.is_by_class for part in parts):
+        return add(parts)
+    counts = torch.stack([part.counts for part in parts])
+    variances = torch.stack([part.class_variances for part in parts])
+    size = parts[0].sums.shape[1]
+    everything = add(parts)
+    length = float(everything.squares.diagonal(dim1=1, dim2=2).sum()) / max(float(everything.counts.sum()), 1.0)
+    order = torch.where(variances[:, 1] > 0, counts, math.inf).argsort(dim=0, descending=True, stable=True)
+    behind = counts.gather(0, order).clamp(min=0).cumsum(0).clamp(min=1)
+    noise = variances[:, 1].gather(0, order).cumsum(0) * size
+    errors = noise / behind.square() + max(length, 0.0) / behind
+    best = errors.argmin(dim=0)
+    chosen = torch.zeros_like(counts).scatter_(0, order, (torch.arange(len(parts))[:, None] <= best).double())
+    return NoisySums(
+        (chosen * counts).sum(0),
+        (chosen[:, :, None] * torch.stack([part.sums for part in parts])).sum(0),
+        sum(one[:, None, None] * part.squares for one, part in zip(chosen, parts, strict=True)),
+        (chosen[:, None] * variances).sum(0),
+    )
+
+
 def add(parts: Sequence[NoisySums]) -> NoisySums:
     """The sums over all vectors of the `parts`; their variances add up.
 
@@ -170,7 +206,7 @@ def add(parts: Sequence[NoisySums]) -> NoisySums:
         torch.stack([part.counts for part in parts]).sum(0),
         torch.stack([part.sums for part in parts]).sum(0),
         torch.stack([part.squares for part in parts]).sum(0),
-        torch.stack([part.variances for part in parts]).sum(0),
+        torch.stack([part.class_variances for part in parts]).sum(0),
     )
 
 
@@ -192,44 +228,44 @@ def _own(noisy: NoisySums, moments: Moments) -> Tensor:
     counts = moments.counts.clamp(min=1).double()
     raw = noisy.squares / counts[:, None, None] - moments.means[:, :, None] * moments.means[:, None, :]
     samples = torch.where(moments.counts >= LEAST_OWN, moments.counts, 0)
-    return class_covariances(raw, samples, covariance(moments), noisy.variances[2] / counts.square())
+    return class_covariances(raw, samples, covariance(moments), noisy.class_variances[2] / counts.square())
 
 
 def _repaired(noisy: NoisySums) -> Moments:
     """`repaired` of squares of all classes together."""
-    deviations = noisy.variances.sqrt()
-    least = max(1.0, PRESENT * float(deviations[0]))
-    present = noisy.counts >= min(least, float(noisy.counts.max()))
+    on_count, on_sum, on_square = noisy.class_variances
+    least = (PRESENT * on_count.sqrt()).clamp(min=1.0, max=float(noisy.counts.max()))
+    present = noisy.counts >= least
     counts = torch.where(present, noisy.counts.round().clamp(min=1), 0).long()
     means = torch.where(present[:, None], noisy.sums / counts.clamp(min=1)[:, None], 0.0)
     total = float(counts.sum())
     size = means.shape[1]
-    lost = float(noisy.variances[1] * (1 / counts[present].double()).sum())
+    lost = float((on_sum / counts.clamp(min=1))[present].sum())
     within = noisy.squares - (means * counts[:, None]).T @ means
     within.diagonal().add_(lost)
     values, vectors = torch.linalg.eigh(within / total)
     # The squares' noise has eigenvalues in a semicircle of this radius (Wigner).
-    radius = math.sqrt(2 * size) * float(deviations[2]) / total
+    radius = math.sqrt(2 * size) * float(on_square[0].sqrt()) / total
     clean = cleaned(values, radius)
     clean = clean.clamp(min=max(FLOOR * float(values.mean()), 1e-12))
-    means = _shrunk(means, counts, float(noisy.variances[1]), clean, vectors)
+    means = _shrunk(means, counts, on_sum, clean, vectors)
     return Moments(counts, means, (vectors * clean) @ vectors.T * total)
 
 
-def _shrunk(means: Tensor, counts: Tensor, variance: float, values: Tensor, vectors: Tensor) -> Tensor:
-    """The means (C, d) of classes, expected where their sums have noise of that `variance`.
+def _shrunk(means: Tensor, counts: Tensor, variances: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
+    """The means (C, d) of classes, expected where their sums have noise of these `variances` (C,).
 
     Where true means vary β times as much as vectors do within a class, in each of the directions `vectors` (d, d) of
     variances `values` (d,), a mean with noise of variance v keeps λ/(λ + v/β) of its distance from the mean of all:
     empirical Bayes (Efron & Morris 1973). β is what the means vary more than noise explains.
     """
     present = counts > 0
-    if variance == 0 or int(present.sum()) < 2:
+    if not bool(variances.any()) or int(present.sum()) < 2:
         return means
     own = counts[present].double()
     centre = own @ means[present] / own.sum()
     off = means[present] - centre
-    noise = variance / own.square()
+    noise = variances[present] / own.square()
     between = float(off.square().sum()) / (len(own) - 1) - float(noise.mean()) * len(values)
     ratio = max(between / float(values.sum()), LEAST_BETWEEN)
     share = values / (values + noise[:, None] / ratio)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mosaic_fl.encoders.statement import encoder_lines
 from mosaic_fl.runs.inspection import Inspection
-from mosaic_fl.runs.model_inspection import ModelInspection, bundle_words
+from mosaic_fl.runs.model_inspection import ModelInspection, bundle_words, trust_words
 
 MOST_CLASSES = 12  # in one line
 
@@ -42,6 +42,7 @@ def model_lines(inspection: ModelInspection) -> Iterator[str]:
     yield f"Model: {values['model']} of {values['schema']}"
     yield from encoder_lines(values)
     yield f"The file {bundle_words(values)}"
+    yield f"Trust: {trust_words(values)}"
 
 
 def _tells(inspection: Inspection, name: str, tells: str) -> str:

@@ -19,6 +19,7 @@ from mosaic_fl.notes import note
 from mosaic_fl.runs.auroc import auroc_interval
 from mosaic_fl.runs.detail import detail
 from mosaic_fl.runs.quality import quality, wants_quality
+from mosaic_fl.runs.trust_figures import trust_figures
 from mosaic_fl.server.distill import Distilled
 from mosaic_fl.server.experts import MixtureOfExperts, class_weighted, mean_logits, mean_probabilities
 from mosaic_fl.server.teachers import READ_SAMPLES
@@ -87,6 +88,8 @@ def figures(
     result["detail"] = detail(
         predictions, labels, test.schema.classes, answers.get("teacher"), _in_order(answers, outcome, clients)
     )
+    if outcome.model is not None and outcome.model.assurance is not None and len(labels):
+        result["confidence"] = trust_figures(outcome.model, test, predictions, device)
     pooled = None if ceiling is None else ceiling.logits(test.samples, device)
     if pooled is not None:
         result["centralised_accuracy"] = accuracy(pooled, labels)

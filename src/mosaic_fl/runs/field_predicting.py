@@ -25,6 +25,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.notes import note
+from mosaic_fl.runs.answering import NO_ANSWER, Answer, answers
 from mosaic_fl.runs.predicting import BATCH_BYTES, Prediction, Predictions, pixels_or_error
 
 BATCH = 4096  # rows at once, where images allow it
@@ -73,20 +74,19 @@ def predict_fields(model: GlobalModel, data: Path, reading: ReadingConfig, devic
 
 
 def _predictions(model: GlobalModel, reader: _Reader, device: torch.device) -> Iterator[Prediction]:
-    expert = model.expert()
+    assess = model.assessor()
     size = sum(prod(image.shape) for image in images_in(reader.schema).values())
     at_once = max(1, min(BATCH, BATCH_BYTES // max(size, 1)))
     for start in range(0, len(reader.rows), at_once):
         numbers = range(start, min(start + at_once, len(reader.rows)))
         errors, samples = _batch(reader, numbers)
         good = [row for row in numbers if row not in errors]
-        probabilities: dict[int, list[float]] = {}
+        by_row: dict[int, Answer] = {}
         if good:
             chosen = samples[torch.tensor(good) - start]
-            outputs = expert.log_probabilities(chosen, device).double().softmax(1).tolist()
-            probabilities = dict(zip(good, outputs, strict=True))
+            by_row = dict(zip(good, answers(assess(chosen, device)), strict=True))
         for row in numbers:
-            yield Prediction(row, "", row, tuple(probabilities.get(row, ())), errors.get(row, ""))
+            yield Prediction(row, "", row, by_row.get(row, NO_ANSWER), errors.get(row, ""))
     for name, remarks in reader.remarks.items():
         pictures = [picture for picture in reader.rows.pictures.get(name, ()) if picture is not None]
         form = reader.forms[name]

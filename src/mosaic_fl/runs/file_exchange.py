@@ -21,7 +21,7 @@ from mosaic_fl.exchange.seal import Seal
 from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.experts.answers.book import UnansweredError
 from mosaic_fl.methods.outcome import Outcome
-from mosaic_fl.models import default_student, trust
+from mosaic_fl.models import trust
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
@@ -45,6 +45,7 @@ from mosaic_fl.server.distill import Distilled, distill
 from mosaic_fl.server.feature_space import feature_space
 from mosaic_fl.server.private import require_private
 from mosaic_fl.server.region import as_contribution
+from mosaic_fl.server.students import suited_student
 from mosaic_fl.server.trust.credit import credited
 from mosaic_fl.server.trust.report import TrustReport
 from mosaic_fl.storage.files import sha256, write_atomic
@@ -107,7 +108,7 @@ def prepare_distillation(
     feature_space(contributions, config.moments.encoder)  # whether their encoder is here is told before any work
     schema = contributions[0].schema
     device = find_device(config.run.device)
-    student = trust(config.models.student or default_student(schema))
+    student = trust(config.models.student or suited_student(contributions))
     check_student(config, schema, student)
     check_bundle(config, schema)
     test_data = load_test(test, schema, config.data, device) if test else None

@@ -7,13 +7,18 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from mosaic_fl.exchange.contents import CONTENTS, GENERATORS, Content, present
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.global_model import KIND as MODEL
 from mosaic_fl.exchange.model_file import model_file
 from mosaic_fl.runs.model_inspection import ModelInspection, inspect_model
+from mosaic_fl.server.class_moments import tells
 from mosaic_fl.storage import container
 
+SIZES = "sizes"  # of components, in a state of class moments
 FEW = 10  # samples of a class below which what is learnt of it is nearly these samples
 
 
@@ -82,6 +87,11 @@ class Inspection:
         if len(contribution.prototypes.labels):
             least = int(contribution.prototypes.sizes.min())
             lines.append(f"the smallest prototype is the mean of {least} sample{'s' * (least != 1)}")
+        if len(sizes := _component_sizes(contribution)):
+            least = int(sizes.min())
+            lines.append(
+                f"its class moments tell {len(sizes)} groups of samples within classes, the smallest of {least}"
+            )
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -121,3 +131,11 @@ def inspect(path: Path, key: container.Key = None) -> Inspection | ModelInspecti
         return inspect_model(data, str(file))
     contribution = Contribution.from_bytes(data, str(file))
     return Inspection(str(file), len(data), hashlib.sha256(data).hexdigest(), contribution)
+
+
+def _component_sizes(contribution: Contribution) -> Tensor:
+    """The samples behind each component of classes (m,) in its class moments; none where each class is one Gaussian."""
+    beside = None if contribution.moments is None else contribution.moments.state
+    states = [beside, contribution.generator if tells(contribution) else None]
+    told = [state[SIZES] for state in states if state and SIZES in state]
+    return torch.cat([torch.zeros(0, dtype=torch.int64), *told])

@@ -28,12 +28,24 @@ class ModelInspection:
             "schema": model.schema.summary,
             "classes": list(model.schema.classes),
             **encoder_figures(model.schema, model.bundle),
+            **({} if model.assurance is None else {"assurance": model.assurance.to_json()}),
         }
 
 
 def inspect_model(data: bytes, source: str) -> ModelInspection:
     """The inspection of a global model's bytes, read as everywhere; raises UsageError for anything else."""
     return ModelInspection(source, len(data), hashlib.sha256(data).hexdigest(), GlobalModel.from_bytes(data, source))
+
+
+def trust_words(values: dict[str, Any]) -> str:
+    """What a model's file says of the trust in its predictions, by its inspection's JSON values."""
+    words = values.get("assurance")
+    if words is None:
+        return "the file does not say how far its predictions may be trusted"
+    strange = "the file does not say what is strange"
+    if words["threshold"] is not None:
+        strange = f"a sample is strange above {words['threshold']:.3g}: {words['reference']}"
+    return f"logits are divided by {words['temperature']:.3g}; {strange}"
 
 
 def bundle_words(values: dict[str, Any]) -> str:

@@ -20,8 +20,9 @@ from mosaic_fl.domains.image.picture import PictureForm, Remark, read_picture
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
-from mosaic_fl.experts.kind import Expert
+from mosaic_fl.exchange.assessment import Assessor
 from mosaic_fl.numerics.devices import images_at_once
+from mosaic_fl.runs.answering import NO_ANSWER, Answer, answers
 
 BATCH_BYTES = 2**24  # of pixels at rest, four times as many in use
 
@@ -30,16 +31,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction for input number `image`, from 0: `probabilities` (C,), or an `error`.
+    """The prediction for input number `image`, from 0: an `answer`, or an `error`.
 
-    `file` and `row` are those of the `Input`.
+    `file` and `row` are those of the `Input`. `abstained` says why the model does not answer, where it does not.
     """
 
     image: int
     file: str
     row: int | None
-    probabilities: tuple[float, ...] = ()
+    answer: Answer = NO_ANSWER
     error: str = ""
+    abstained: str = ""
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """Those of the answer, (C,); empty where there is none."""
+        return self.answer.probabilities
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,8 @@ class Model(Protocol):
     def schema(self) -> Schema:
         """The schema of what is read."""
 
-    def expert(self) -> Expert:
-        """The classifier for inference."""
+    def assessor(self) -> Assessor:
+        """The classifier for inference, with what is known of the trust in it."""
 
 
 def predict_images(model: Model, data: Path, reading: ReadingConfig, device: torch.device) -> Predictions:
@@ -90,7 +97,7 @@ def predictions(model: Model, inputs: Inputs, form: PictureForm, device: torch.d
 
     Only one batch of pictures and predictions is in memory at a time.
     """
-    expert = model.expert()
+    assess = model.assessor()
     at_once = max(1, min(images_at_once(device), BATCH_BYTES // int(np.prod(model.schema.shape))))
     field = next(iter(model.schema.fields))
     remarks: Counter[Remark] = Counter()
@@ -98,16 +105,15 @@ def predictions(model: Model, inputs: Inputs, form: PictureForm, device: torch.d
     for batch in _batches(inputs.items, at_once):
         decoded = [_decode(item, total + i, inputs, form, model.schema, remarks) for i, item in enumerate(batch)]
         pixels = [value for value in decoded if not isinstance(value, str)]
-        rows: Iterator[list[float]] = iter(())
+        rows: Iterator[Answer] = iter(())
         if pixels:
             values = torch.from_numpy(np.stack(pixels))
-            outputs = expert.log_probabilities(Samples(model.schema.fields, {field: values}), device)
-            rows = iter(outputs.double().softmax(1).tolist())
+            rows = answers(assess(Samples(model.schema.fields, {field: values}), device))
         for number, (item, value) in enumerate(zip(batch, decoded, strict=True), total):
             if isinstance(value, str):
                 yield Prediction(number, item.file, item.row, error=value)
             else:
-                yield Prediction(number, item.file, item.row, tuple(next(rows)))
+                yield Prediction(number, item.file, item.row, next(rows))
         total += len(batch)
     tell_remarks(remarks, model.schema.shape[0], total, inputs.source, form)
 

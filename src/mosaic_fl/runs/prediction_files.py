@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from mosaic_fl.errors import UsageError, unknown
 
 if TYPE_CHECKING:  # without torch, so that a wrong format is told fast
+    from mosaic_fl.exchange.assurance import Assurance
     from mosaic_fl.runs.predicting import Prediction
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", "": "jsonl", ".parquet": "parquet"}
 DIGITS = 6  # of a probability
+TRUST = ("confidence", "strangeness")  # columns of what a model's file says of the trust in a prediction
+ABSTAINED = "abstained"
 CLASS = "probability:"  # begins the name of a class's column, so that no class has the name of another column
 
 
@@ -43,28 +46,55 @@ class Table:
     """The columns of predictions, and a prediction as a row of them.
 
     `places` names the columns that say which input it is: of `image`, `file` and `row`. Then come `class` (its
-    number), `name` and `probability` of the most probable class; with `every`, one column a class; `error`. For an
-    input that cannot be read the other values are None.
+    number), `name` and `probability` of the most probable class; those of `TRUST` that the model has; `abstained`,
+    why the model does not answer, where it may; with `every`, one column a class; `error`. For an input that cannot be
+    read the other values are None. Where the model abstains there is no class.
     """
 
-    def __init__(self, classes: Sequence[str], places: Sequence[str], *, every: bool) -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        places: Sequence[str],
+        *,
+        every: bool,
+        trust: Sequence[str] = (),
+        abstains: bool = False,
+    ) -> None:
         self.classes = classes
         self.places = places
         self.every = every
-        own = [*places, "class", "name", "probability"]
+        self.trust = trust
+        self.abstains = abstains
+        own = [*places, "class", "name", "probability", *trust, *([ABSTAINED] if abstains else [])]
         self.columns = [*own, *(f"{CLASS}{name}" for name in classes if every), "error"]
 
     def row(self, prediction: "Prediction") -> dict[str, Any]:
         """The values by column."""
         everything = {"image": prediction.image, "file": prediction.file or None, "row": prediction.row}
         place = [everything[name] for name in self.places]
-        values = prediction.probabilities
+        answer = prediction.answer
+        values = answer.probabilities
         best = max(range(len(values)), key=values.__getitem__) if values else None
-        first = [None] * 3 if best is None else [best, self.classes[best], round(values[best], DIGITS)]
+        first: list[Any] = [None] * 3
+        if best is not None and not prediction.abstained:
+            first = [best, self.classes[best], round(values[best], DIGITS)]
+        first += [_rounded(getattr(answer, name)) for name in self.trust]
+        first += [prediction.abstained or None] if self.abstains else []
         classes: list[Any] = []
         if self.every:
             classes = [round(value, DIGITS) for value in values] or [None] * len(self.classes)
         return dict(zip(self.columns, [*place, *first, *classes, prediction.error or None], strict=True))
+
+
+def trust_columns(assurance: "Assurance | None") -> tuple[str, ...]:
+    """The columns of `TRUST` that a model with this assurance has."""
+    if assurance is None:
+        return ()
+    return TRUST if assurance.density is not None else TRUST[:1]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
 
 
 class JsonLines:
@@ -114,7 +144,7 @@ class Parquet:
         import pyarrow.parquet as pq
 
         kinds = {"image": pa.int64(), "file": pa.string(), "row": pa.int64(), "class": pa.int64()}
-        kinds |= {"name": pa.string(), "error": pa.string()}
+        kinds |= {"name": pa.string(), ABSTAINED: pa.string(), "error": pa.string()}
         self.table = table
         self.schema = pa.schema([(column, kinds.get(column, pa.float64())) for column in table.columns])
         self.writer = pq.ParquetWriter(file, self.schema)

@@ -12,6 +12,7 @@ from mosaic_fl.data.table.rows import table_of, tell_far, tell_unread
 from mosaic_fl.data.table.values import Parsed, parse, why_no_answer
 from mosaic_fl.data.tables import tell_idle
 from mosaic_fl.domains.samples import Samples
+from mosaic_fl.runs.answering import NO_ANSWER, answers
 from mosaic_fl.runs.predicting import Model, Prediction, Predictions
 
 BATCH = 4096  # rows at once
@@ -33,7 +34,7 @@ def predict_rows(model: Model, data: Path, reading: ReadingConfig, device: torch
 
 
 def _predictions(model: Model, frame: Frame, parsed: Parsed, device: torch.device) -> Iterator[Prediction]:
-    expert = model.expert()
+    assess = model.assessor()
     field = next(iter(model.schema.fields))
     for start in range(0, len(frame), BATCH):
         rows = range(start, min(start + BATCH, len(frame)))
@@ -41,7 +42,6 @@ def _predictions(model: Model, frame: Frame, parsed: Parsed, device: torch.devic
         good = [row for row in rows if not errors[row]]
         values = torch.from_numpy(parsed.values[good])
         samples = Samples(model.schema.fields, {field: values})
-        outputs = expert.log_probabilities(samples, device).double().softmax(1).tolist() if good else []
-        probabilities = dict(zip(good, outputs, strict=True))
+        by_row = dict(zip(good, answers(assess(samples, device)) if good else (), strict=True))
         for row in rows:
-            yield Prediction(row, "", row, tuple(probabilities.get(row, ())), errors[row])
+            yield Prediction(row, "", row, by_row.get(row, NO_ANSWER), errors[row])

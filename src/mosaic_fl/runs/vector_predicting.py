@@ -12,6 +12,7 @@ from mosaic_fl.data.vectors import as_tensor
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.runs.answering import NO_ANSWER, answers
 from mosaic_fl.runs.predicting import Prediction, Predictions
 
 BATCH = 4096  # vectors at once
@@ -33,13 +34,13 @@ def predict_vectors(model: GlobalModel, data: Path, reading: ReadingConfig, devi
 
 
 def _predictions(model: GlobalModel, values: Tensor, source: str, device: torch.device) -> Iterator[Prediction]:
-    expert = model.expert()
+    assess = model.assessor()
     field = next(iter(model.schema.fields))
     for start in range(0, len(values), BATCH):
         part = values[start : start + BATCH]
         finite = part.isfinite().all(1)
         samples = Samples(model.schema.fields, {field: part[finite]})
-        outputs = iter(expert.log_probabilities(samples, device).double().softmax(1).tolist() if finite.any() else [])
+        rows = answers(assess(samples, device)) if finite.any() else iter(())
         for row, whole in enumerate(finite.tolist(), start):
             error = "" if whole else f"row {row} of {source} has a number that is not finite"
-            yield Prediction(row, "", row, tuple(next(outputs)) if whole else (), error)
+            yield Prediction(row, "", row, next(rows) if whole else NO_ANSWER, error)

@@ -17,6 +17,7 @@ from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.asking import tell_of_asking
+from mosaic_fl.server.assurance import assured
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.class_moments import tells
 from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, Product
@@ -159,8 +160,9 @@ def distill(
         choice |= {"moments": space.report}
     if trust is not None:
         choice |= {"trust": trust.to_json()}
+    counting = None if jury is None else tally
     return Distilled(
-        classroom.model(course.state),
+        assured(classroom, course.state, recipe.teacher, pool.info, counting, journal),
         everyone,
         teachers,
         dict(course.best.figures),

@@ -1,7 +1,10 @@
 """Students that are no networks trained by steps: gradient-boosted trees, and closed forms of class moments."""
 
+from collections.abc import Sequence
+
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.boosted import HEAD
 from mosaic_fl.experts.closed_form import (
     MIXTURE,
@@ -12,10 +15,20 @@ from mosaic_fl.experts.closed_form import (
     moments_of_data,
     network_of,
 )
+from mosaic_fl.models import default_student
 from mosaic_fl.numerics.components import MOST
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import State
 from mosaic_fl.server.boosting import NAME, boost_pooled, is_boosted
+from mosaic_fl.server.class_moments import tells
+
+
+def suited_student(contributions: Sequence[Contribution]) -> str:
+    """The global model's architecture where nobody names one: `quadratic` of noisy class moments and nothing else."""
+    schema = contributions[0].schema
+    if all(tells(c) and c.privacy is not None and not c.privacy.parts for c in contributions):
+        return QUADRATIC
+    return default_student(schema)
 
 
 def is_network(student: str) -> bool:

@@ -105,6 +105,11 @@ class Image:
 
         return prior_images(source, n, self.shape, stream)
 
+    def strange(self, n: int, stream: Stream) -> Tensor:
+        """`n` public images at rest, half of them crops of photographs and half of them procedural."""
+        photos = n // 2
+        return torch.cat([self.prior("photos", photos, stream), self.prior("procedural", n - photos, stream)])
+
     def mixed(self, prior: Tensor, samples: Tensor, config: DistillConfig, seed: int) -> Tensor:
         """A share `config.hybrid` becomes hybrids; a share `config.cutmix` of the rest gets a patch of a sample."""
         from mosaic_fl.domains.image.prior import cutmix, hybrids

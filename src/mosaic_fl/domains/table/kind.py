@@ -155,6 +155,10 @@ class Table:
         outputs[:, self.encoding.absent_at] = 0.0
         return self.to_rest(outputs)
 
+    def strange(self, n: int, stream: Stream) -> Tensor:
+        """`n` rows at rest whose columns are independent."""
+        return self.prior("uniform", n, stream)
+
     def mixed(self, prior: Tensor, samples: Tensor, config: DistillConfig, seed: int) -> Tensor:
         """The public rows as they are."""
         return prior

@@ -16,10 +16,11 @@ import torch
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.client.custody import CONTRIBUTION, Custody
 from mosaic_fl.config import Config
+from mosaic_fl.config.encoder_names import AUTOMATIC
 from mosaic_fl.config.model_names import ANSWERS, CLOSED_FORMS, NO_MODEL
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.privacy_checks import check_private, of_site
-from mosaic_fl.encoders.naming import AUTO, require_built_in
+from mosaic_fl.encoders.naming import require_built_in
 from mosaic_fl.engines.flower.codec import (
     NAMES,
     Deliver,
@@ -272,7 +273,7 @@ def _with_encoder(config: Config, site: Site) -> Config:
     if not name:
         return config
     try:
-        if name != AUTO:
+        if name not in AUTOMATIC:
             require_built_in(name)
         moments_encoder(config, site.data.schema)
     except UsageError as error:

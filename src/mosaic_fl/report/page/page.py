@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mosaic_fl.errors import UsageError
 from mosaic_fl.numerics.intervals import wilson
 from mosaic_fl.report.page import charts
 from mosaic_fl.report.page.charts import Score
@@ -16,9 +17,11 @@ from mosaic_fl.report.page.grid_facts import GridFacts, read_grid
 from mosaic_fl.report.page.reading import read_facts
 from mosaic_fl.report.page.template import PLACE, rendered
 from mosaic_fl.runs.folder import read_marker
-from mosaic_fl.storage.files import write_atomic
+from mosaic_fl.storage.files import path_text, write_atomic
 
 FILE = "report.html"
+STRANGE = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
+"""What figures of a wrong form lead to."""
 LARGEST = 2_900_000  # bytes of the articles of a page
 WIDEST = 420  # pixels of a picture of samples on the page
 PARTS = {
@@ -55,10 +58,22 @@ def write_page(folder: Path) -> Path:
 
 
 def page_of(folders: Sequence[Path]) -> str:
-    """The page about the runs and comparisons in `folders`; raises UsageError as `write_page` does."""
+    """The page about the runs and comparisons in `folders`.
+
+    Raises UsageError as `write_page` does, and for figures of other forms than a run writes.
+    """
+    from jinja2 import TemplateError
+
     compared = [folder for folder in folders if (read_marker(folder) or {}).get("command") == "compare"]
     runs = [folder for folder in folders if folder not in compared]
-    return page([read_facts(folder) for folder in runs], [read_grid(folder) for folder in compared])
+    try:
+        return page([read_facts(folder) for folder in runs], [read_grid(folder) for folder in compared])
+    except (*STRANGE, TemplateError) as error:
+        names = ", ".join(map(path_text, folders))
+        raise UsageError(
+            f"{names}: there are figures that no run of this version writes ({type(error).__name__}): the command that "
+            "made the folder, with --resume, writes result.json again"
+        ) from error
 
 
 def page(runs: Sequence[Facts], grids: Sequence[GridFacts] = ()) -> str:

@@ -8,6 +8,7 @@ from mosaic_fl.report.page.words import percent, shortened
 
 SQUARE = 320  # side of a plot of two shares
 EDGE = 40
+FLOORS = (0.0, 0.2, 0.6, 0.8)  # whose quarters up to 100 % are round numbers
 LEAST_MB = 1e-3
 LETTER = 6.6  # width of a letter
 LINE = 13  # between two names
@@ -31,9 +32,9 @@ def reliability(bins: Sequence[Sequence[float]]) -> str:
 def abstaining(curve: Sequence[Sequence[float]]) -> str:
     """Accuracy of what is answered against the share that is answered, the most certain first.
 
-    The accuracy's axis begins at a quarter of 100 % below the least accuracy.
+    The accuracy's axis begins at the largest of `FLOORS` that is below all of them.
     """
-    floor = max(0.0, int(4 * min(value for _, value in curve)) / 4 - 0.25) if curve else 0.0
+    floor = max(floor for floor in FLOORS if floor <= min((value for _, value in curve), default=0.0))
     places = [_place(share, (value - floor) / (1 - floor)) for share, value in curve]
     line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     parts = [_frame("share answered", "accuracy", floor), f'<path class="line" d="{line}"/>']

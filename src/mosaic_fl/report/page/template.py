@@ -1,6 +1,7 @@
 """The templates of a page, and the drawings that they may use."""
 
 from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -30,9 +31,16 @@ class _Drawn:
 
 def rendered(template: str, **values: Any) -> str:
     """A template of this package with `values`, of which none is taken for HTML but drawings."""
+    tools = {"f": figures, "w": words, "s": story, "c": _Drawn(charts), "m": _Drawn(maps), "p": _Drawn(plots)}
+    text: str = _template(template).render(**tools, **values)
+    return text
+
+
+@cache
+def _template(name: str) -> Any:
+    """A template, compiled once."""
     from jinja2 import Environment, FunctionLoader
 
-    loader = FunctionLoader(lambda name: (PLACE / name).read_text("utf-8"))
+    loader = FunctionLoader(lambda file: (PLACE / file).read_text("utf-8"))
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=loader)
-    tools = {"f": figures, "w": words, "s": story, "c": _Drawn(charts), "m": _Drawn(maps), "p": _Drawn(plots)}
-    return environment.get_template(template).render(**tools, **values)
+    return environment.get_template(name)

@@ -61,7 +61,7 @@ class Told:
     @classmethod
     def _of_noisy(cls, member: NoisyClassMoments) -> "Told":
         noisy = member.noisy.together
-        on_count, on_sum, on_square = noisy.variances.tolist()
+        on_count, on_sum, on_square = noisy.class_variances[:, 0].tolist()
         present = noisy.counts > PRESENT * on_count**0.5
         counts = torch.where(present, noisy.counts, 0.0)
         means = torch.where(present[:, None], noisy.sums / counts.clamp(min=1)[:, None], 0.0)

@@ -1,0 +1,156 @@
+"""How far a global model's predictions may be trusted, by synthetic samples and clients' validation splits alone.
+
+A temperature calibrates its probabilities (Guo, Pleiss, Sun & Weinberger 2017), and a density of what it sees of the
+generators' samples says which samples are strange (Lee, Lee, Lee & Shin 2018). docs/notes/assurance.md has what was
+tried. Test data have no part in it.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.domains.samples import Samples, from_tensors
+from mosaic_fl.domains.schema import Schema
+from mosaic_fl.exchange.assurance import PARTS, Assurance
+from mosaic_fl.exchange.federation import HIGHEST_LOSS, MILLINATS
+from mosaic_fl.exchange.global_model import GlobalModel
+from mosaic_fl.experts.condensed import condensed
+from mosaic_fl.experts.kind import Expert
+from mosaic_fl.numerics.density import Density, fit_density
+from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.server.classroom import FIELD, Classroom, Product
+from mosaic_fl.server.standing import SAMPLES, Tally
+from mosaic_fl.storage.journal import Journal
+from mosaic_fl.training.monitor import Monitor
+
+STAGE = "assurance"
+DRAWN = 2000  # synthetic samples that are looked at
+PUBLIC = 600  # public samples
+LARGEST = 2**24  # values of either: fewer of large samples
+STRANGE = 0.05  # of public samples may be below the threshold
+FAMILIAR = 0.99  # of synthetic samples are below it where there are no public ones
+# Real samples lie farther out than synthetic ones: 1.2 to 1.75 times at the same quantile (docs/notes/assurance.md).
+MARGIN = 1.1  # times that, where public samples begin among synthetic ones
+ALONE = 1.3  # and where there are none
+TEMPERATURES = tuple(math.exp(step / 20) for step in range(-30, 51))  # 0.22 to 12.2
+PSEUDO = 50  # samples of the sites as which the teacher's word on synthetic ones counts
+STIFFNESS = 10.0  # nats that log² of the temperature costs: few samples, all of them right, ask for one of nearly 0
+
+
+def assured(
+    classroom: Classroom,
+    state: Mapping[str, Tensor],
+    teacher: str,
+    counts: Mapping[str, int],
+    tally: Tally | None,
+    journal: Journal,
+) -> GlobalModel:
+    """The student with the weights `state`, and what its file says of the trust in its predictions.
+
+    `counts` are those of the transfer set: samples of generators, then decoded ones, are its first. `tally` counts on
+    the clients' validation splits; None where nobody may be asked.
+    """
+    model = classroom.model(dict(state))
+    stage = journal.stage(STAGE, partial(_fit, classroom, model, teacher, counts, tally))
+    density = Density(*(stage.tensors[part] for part in PARTS)) if stage.tensors else None
+    info = stage.info
+    return replace(
+        model, assurance=Assurance(info["temperature"], density, info["threshold"] or 1.0, info["reference"])
+    )
+
+
+def _fit(
+    classroom: Classroom, model: GlobalModel, teacher: str, counts: Mapping[str, int], tally: Tally | None, _: Monitor
+) -> Product:
+    pool = classroom.pool
+    schema = classroom.schema
+    seed = classroom.config.run.seed
+    device = classroom.device
+    expert = model.expert()
+    samples = from_tensors(schema.fields, pool, FIELD)
+    drawn = counts["generators"] + counts.get("decoded", 0)
+    few = min(DRAWN, max(1, LARGEST // schema.size))
+    chosen = torch.randperm(drawn or len(samples), generator=Stream(seed, STAGE).torch())[:few]
+    looked_at = samples[chosen]
+    answers = expert.log_probabilities(looked_at, device)
+    losses = _soft_losses(answers, pool[f"teacher/{teacher}"][chosen])
+    heat = temperature(losses, {} if tally is None else tally(partial(count_losses, expert, device)))
+    if not drawn:
+        return {}, Assurance(heat).to_json()
+    seen = condensed(expert, looked_at, device)
+    density = fit_density(seen, answers.argmax(1))
+    public = _public(schema, min(PUBLIC, len(chosen)), Stream(seed, "strange"))
+    beyond = None if public is None else density.distance(condensed(expert, public, device))
+    threshold, reference = _threshold(density.distance(seen), beyond)
+    assurance = Assurance(heat, density, threshold, reference)
+    return {part: getattr(density, part) for part in PARTS}, assurance.to_json()
+
+
+def temperature(synthetic: Tensor, real: Mapping[str, int]) -> float:
+    """The temperature of the least loss: on the clients' validation splits, and as `PSEUDO` samples on synthetic ones.
+
+    It stays near 1 unless they say otherwise: see `STIFFNESS`.
+
+    `synthetic` (T,) are mean losses in nats at each of `TEMPERATURES`; `real` is what `count_losses` sums up.
+    """
+    off = torch.tensor(TEMPERATURES, dtype=torch.float64).log().square()
+    total = PSEUDO * synthetic.double() + STIFFNESS * off
+    if real.get(SAMPLES) and _place(0) in real:
+        sums = [real[_place(place)] / MILLINATS for place in range(len(TEMPERATURES))]
+        total = total + torch.tensor(sums, dtype=torch.float64)
+    return TEMPERATURES[int(total.argmin())]
+
+
+def count_losses(expert: Expert, device: torch.device, part: Dataset) -> dict[str, int]:
+    """The samples of a validation split, and the sum of their log-loss at each of `TEMPERATURES`, in `MILLINATS`."""
+    if not len(part):
+        return {}
+    losses = _losses(expert.log_probabilities(part.samples, device), part.labels)
+    return {SAMPLES: len(part)} | {_place(place): round(MILLINATS * value) for place, value in enumerate(losses)}
+
+
+def _place(place: int) -> str:
+    return f"loss-{place}"
+
+
+def _losses(logits: Tensor, labels: Tensor) -> list[float]:
+    """The sum of the log-loss at each temperature."""
+    each = ((logits.double() / heat).log_softmax(1).gather(1, labels[:, None]) for heat in TEMPERATURES)
+    return [float((-value).clamp(max=HIGHEST_LOSS).sum()) for value in each]
+
+
+def _soft_losses(logits: Tensor, teacher: Tensor) -> Tensor:
+    """The mean cross-entropy (T,) of a teacher's log-probabilities (n, C) and logits at each temperature."""
+    shares = teacher.double().softmax(1)
+    return torch.stack([-(shares * (logits.double() / heat).log_softmax(1)).sum(1).mean() for heat in TEMPERATURES])
+
+
+def _threshold(familiar: Tensor, public: Tensor | None) -> tuple[float, str]:
+    """The distance above which samples are strange, and what that is.
+
+    Real samples lie farther out than synthetic ones, by how much nobody knows. So the threshold is where public samples
+    begin, which no site has; but never below a little more than what nearly all synthetic samples reach.
+    """
+    margin = ALONE if public is None else MARGIN
+    inside = margin * float(familiar.quantile(FAMILIAR))
+    outside = 0.0 if public is None else float(public.quantile(STRANGE))
+    if outside > inside:
+        return outside, f"{100 * (1 - STRANGE):.0f} % of public samples are above it"
+    return inside or 1.0, f"{margin} times what {100 * FAMILIAR:.0f} % of synthetic samples are below"
+
+
+def _public(schema: Schema, n: int, stream: Stream) -> Samples | None:
+    """Samples without any task data, at most `n`; None where a field's kind has none."""
+    few = max(1, min(n, LARGEST // schema.size))
+    values = dict[str, Tensor]()
+    for name, kind in schema.fields.items():
+        draw: Callable[[int, Stream], Tensor] | None = getattr(kind, "strange", None)
+        if draw is None:
+            return None
+        values[name] = draw(few, Stream(stream.seed, f"{stream.stage}/{name}"))
+    return Samples(schema.fields, values)
