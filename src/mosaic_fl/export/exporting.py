@@ -46,7 +46,7 @@ def export(
     if to not in FORMATS:
         raise unknown("--to", to, FORMATS)
     if not tolerance > 0:
-        raise UsageError(f"--tolerance {tolerance} is not above 0: 1e-3 is the default")
+        raise UsageError(f"--tolerance {tolerance} is not above 0: 0.01 is the default")
     files: dict[str, bytes] = {}
     difference = None
     samples = 0
