@@ -83,6 +83,7 @@ def distill(
     config = configure(config_file, options, settings)
     limit = positive(minutes)
     check_one_exchange(config)
+    tracking = trackers(track)
     for path in (*contributions, *(answers or [])):
         require_file(path)
     if test:
@@ -94,7 +95,6 @@ def distill(
     known = signers_of(signers, run_id)
     if run_id is not None and known is None and seal.signer is None:
         raise UsageError("--run-id is for --signers FOLDER, or --sign FILE: give one of them, too")
-    tracking = trackers(track)
     require_open(out, resume=resume, force=force)
     trust_models(trusted)
     for path in contributions:
