@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-tables test test-faults fuzz encoders axe lint format bench bench-accuracy bench-compare clean
+.PHONY: demo demo-tables test test-faults fuzz encoders axe docs lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -44,6 +44,14 @@ build/axe-core/axe.min.js:
 	cd build/axe-core && npm pack --silent axe-core@$(AXE)
 	cd build/axe-core && tar xzf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js package/LICENSE
 
+# The documentation site, into site/: a warning is an error. What builds it is installed here, not by the two commands above.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo 'site/index.html'
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 lint: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -73,7 +81,7 @@ bench-compare: $(STAMP)
 		--jobs auto --out benchmarks/out/compare --resume
 
 clean:
-	rm -rf $(VENV) runs global build dist src/*.egg-info
+	rm -rf $(VENV) runs global build dist site src/*.egg-info
 
 # Installs when .venv is missing, and again only when what is to be installed has changed.
 $(STAMP): pyproject.toml constraints.txt

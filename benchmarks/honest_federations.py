@@ -39,7 +39,7 @@ CLIENTS = (5, 10, 50)
 MANY = 20  # clients beyond which the usual split finds no shares in which each has samples
 # Short trainings: the models are worse than usual, which makes it harder to agree.
 VECTORS = {"generator.family": "moments", "models.clients": ("mlp:64",), "train.max_steps": 150, "train.min_steps": 50}
-ROWS = {"generator.family": "cvae", "generator.steps": 400, "train.max_steps": 300}
+ROWS = {"generator.steps": 400, "train.max_steps": 300}
 PICTURES = {"generator.steps": 600, "train.max_steps": 200, "train.min_steps": 50}
 SHORT = {"distill.terms": 1, "distill.steps": 600, "distill.pool": 8000}
 

@@ -40,7 +40,7 @@ def sure(bare: GlobalModel) -> GlobalModel:
 
 def encoded() -> GlobalModel:
     """A quadratic discriminant behind a public encoder, which its file holds."""
-    encoder = make_encoder("gabor:16", PICTURES.kind)
+    encoder = make_encoder("gabor:16+strokes", PICTURES.kind)
     schema = Schema({"vector": encoder.kind}, PICTURES.classes)
     torch.manual_seed(0)
     return sure(GlobalModel("gaussian", schema, dict(build("gaussian", schema).state_dict())).bundled())

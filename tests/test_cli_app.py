@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from command import fails
 from mosaic_fl.cli.main import app, main
+from mosaic_fl.release import release
 
 
 def commands(group: click.Command, words: tuple[str, ...] = ()) -> dict[tuple[str, ...], click.Command]:
@@ -171,3 +172,10 @@ def test_a_standard_output_that_is_gone_is_no_error(
         ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
         os.close(writing)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_version_is_said_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"mosaic-fl {release()}\n"

@@ -58,6 +58,9 @@ def test_a_grid_leaves_its_tables_its_cells_and_nothing_shared(finished: Path) -
     assert len(list((finished / "cells").glob("*.json"))) == 8  # equal: 2 + 2 + 1, mixed: 2 + 0 + 1
     assert not list((finished / "shared").iterdir())
     assert (finished / "pictures" / "compare.png").stat().st_size > 10_000
+    shown = (finished / "report.html").read_text()
+    assert shown.count('<section id="setting-1-') == 4
+    assert "with Wilson's 95 % interval" in shown.replace("&#39;", "'")  # the number of test samples is in table.json
     text = (finished / "table.md").read_text()
     assert text.count("###") == 4
     assert "needs equal architectures" in text

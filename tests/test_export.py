@@ -52,7 +52,7 @@ def test_every_format_answers_as_mosaic_does(kind: str, to: str, tmp_path: Path)
     exported = export(MAKE[kind](), to, tmp_path / "out")
     assert exported.difference is not None
     assert exported.difference < 1e-4
-    assert exported.samples == 61
+    assert exported.samples == 131
     assert exported.left_out == ""
     assert all(file.stat().st_size for file in exported.files)
     assert (tmp_path / "out" / "README.md").read_text().startswith("---\n# license")
@@ -92,8 +92,8 @@ def test_what_differs_too_much_is_not_written(tmp_path: Path) -> None:
 def test_a_model_behind_a_program_goes_out_as_one_of_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mosaic_fl.export.served.TRACEABLE", ())
     exported = export(encoded(), "torchscript", tmp_path / "out")
-    assert exported.left_out == "the encoder gabor:16, which is no network of this package"
-    assert "- input `vector`: float32 (n, 16)" in (tmp_path / "out" / "README.md").read_text()
+    assert exported.left_out == "the encoder gabor:16+strokes, which is no network of this package"
+    assert "- input `vector`: float32 (n, 48)" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_the_folder_of_torch_needs_torch_alone(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_the_command_says_what_it_has_written(
     assert ends(["export", "run", "--to", "torchscript", "--out", "there"]) == 0
     shown = capsys.readouterr().out
     assert f"there/model.pt: {Path('there/model.pt').stat().st_size:,} bytes" in shown
-    assert "Largest difference from mosaic on 61 samples: " in shown
+    assert "Largest difference from mosaic on 131 samples: " in shown
     assert "| accuracy | 0.7500 |" in Path("there/README.md").read_text()
     assert ends(["export", "run", "--to", "card", "--out", "there"]) == 2
     assert "there exists: choose another folder" in capsys.readouterr().err

@@ -117,6 +117,7 @@ def test_each_sites_own_data() -> None:
 
 def test_what_was_not_measured_is_left_out_and_nothing_is_taken_for_html() -> None:
     bare = page([facts()])
+    assert "<h1>Mosaic</h1>" in bare
     assert "accuracy, calibration and confusions: no labelled test set" in bare
     for heading in (
         "How good the models are",
@@ -128,6 +129,14 @@ def test_what_was_not_measured_is_left_out_and_nothing_is_taken_for_html() -> No
     evil = page([facts(models=[EVIL], accuracy=0.5, detail={"samples": 10, "classes": [EVIL]}, recall=[0.5])])
     assert EVIL not in evil
     assert "23.7 % to 76.3 %" in evil
+
+
+def test_an_ensemble_is_no_model_that_was_trained() -> None:
+    whole = crowd(2, 3)
+    assert "2 sites trained one model together" in page([whole])
+    shown = page([replace(whole, result={**whole.result, "models_served": 2})])
+    assert "2 sites bring their models, which answer together" in shown
+    assert "learnt from a teacher" not in shown
 
 
 def test_reasons_are_on_the_page() -> None:

@@ -23,7 +23,7 @@ def export(
     *,
     to: Annotated[str, typer.Option("--to", help="onnx, torchscript, torch, sklearn, mosaic, card")],
     out: Annotated[Path, typer.Option(help="folder for the files")],
-    tolerance: Annotated[float, typer.Option(help="largest difference from mosaic's answers")] = 1e-3,
+    tolerance: Annotated[float, typer.Option(help="largest difference from mosaic's answers")] = 1e-2,
     result: Annotated[
         Path | None, typer.Option(metavar="FILE", help="result.json for the card [that of MODEL's folder]")
     ] = None,

@@ -37,6 +37,7 @@ from mosaic_fl.cli.app import App, TextCommand
 from mosaic_fl.cli.usage import usage_line
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.notes import print_notes
+from mosaic_fl.release import release
 
 RESUMABLE = {"run", "compare", "distill", "server"}
 RESUME = "; what was finished is kept: go on with --resume"
@@ -74,8 +75,18 @@ app.command("config")(run.config)
 app.command("status")(status.status)
 
 
+def _version(wanted: bool) -> None:
+    """Print the version and end, where `--version` says so."""
+    if wanted:
+        print(f"mosaic-fl {release()}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and end")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
 ) -> None:
     """One global model from private data at many sites and models of any architecture."""

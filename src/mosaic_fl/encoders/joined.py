@@ -13,6 +13,7 @@ from mosaic_fl.config.encoder_names import AND
 from mosaic_fl.encoders.clipping import length_of
 from mosaic_fl.encoders.digests import digest_of
 from mosaic_fl.encoders.encoder import Contents, Decode, Encode, Encoder
+from mosaic_fl.encoders.pictures import is_recorded
 from mosaic_fl.errors import UsageError
 
 NAME = "joined"
@@ -64,6 +65,10 @@ def _scales(names: Sequence[str]) -> list[float]:
 
 def _encode(parts: Sequence[Encoder], scales: Sequence[float]) -> Encode:
     def encode(values: Tensor, device: torch.device) -> Tensor:
+        if is_recorded():  # for an export, in which the number of values is free
+            return torch.cat(
+                [part.network(values, device) * scale for part, scale in zip(parts, scales, strict=True)], 1
+            )
         vectors = list[Tensor]()
         for part, scale in zip(parts, scales, strict=True):
             pieces = [part.network(piece, device).cpu() for piece in values.split(part.batch)]

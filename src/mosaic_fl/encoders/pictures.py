@@ -28,7 +28,7 @@ def fitted(pixels: Tensor, side: int) -> Tensor:
     height, width = int(pixels.shape[2]), int(pixels.shape[3])
     if (height, width) == (side, side):
         return pixels
-    if _is_traced():  # formats outside torch have no such operator; it is a product with two matrices
+    if is_recorded():  # formats outside torch have no such operator; it is a product with two matrices
         return weights_of(height, side) @ pixels @ weights_of(width, side).T
     return _interpolated(pixels, side, side)
 
@@ -42,7 +42,7 @@ def _interpolated(pixels: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
 
 
-def _is_traced() -> bool:
+def is_recorded() -> bool:
     """Whether the calls are recorded, for an export."""
     exporting = getattr(torch.compiler, "is_exporting", None)  # torch 2.7 and later
     tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mosaic_fl.errors import UsageError, unknown
+from mosaic_fl.errors import MosaicError, UsageError, excerpt, unknown
 from mosaic_fl.exchange.card import CARD, Export, model_card
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.exchange.model_file import FILE
@@ -46,7 +46,7 @@ def export(
     if to not in FORMATS:
         raise unknown("--to", to, FORMATS)
     if not tolerance > 0:
-        raise UsageError(f"--tolerance {tolerance} is not above 0: 1e-3 is the default")
+        raise UsageError(f"--tolerance {tolerance} is not above 0: 0.01 is the default")
     files: dict[str, bytes] = {}
     difference = None
     samples = 0
@@ -72,12 +72,18 @@ def _files(model: GlobalModel, served: Served, to: str) -> tuple[dict[str, bytes
     if to == "sklearn":
         return sklearn_files(model, served)
     example = served.tensors(trial_samples(served, EXAMPLES))
-    with torch.no_grad(), _plain_einsum():
-        if to == "onnx":
-            return onnx_files(served, example)
-        if to == "torchscript":
-            return torchscript_files(served, example)
-        return torch_files(served, example, release())
+    try:
+        with torch.no_grad(), _plain_einsum():
+            if to == "onnx":
+                return onnx_files(served, example)
+            if to == "torchscript":
+                return torchscript_files(served, example)
+            return torch_files(served, example, release())
+    except (MosaicError, UsageError):
+        raise
+    except Exception as error:  # recorders raise anything
+        why = excerpt(error, 200)
+        raise MosaicError(f"--to {to}: the network cannot be recorded ({why}): take another format") from error
 
 
 @contextmanager

@@ -63,9 +63,12 @@ class Served(nn.Module):
         self.heat = 1.0 if assurance is None else assurance.temperature
         self.is_sure = assurance is not None
         self.inputs = tuple(_inputs(kinds))
+        width = (
+            self._width()
+        )  # before anything is recorded: encoders make their tensors at the first call and keep them
         self.density: _Distance | None = None
         if assurance is not None and assurance.density is not None:
-            self.density = _Distance(assurance.density, assurance.threshold, self._width())
+            self.density = _Distance(assurance.density, assurance.threshold, width)
         self.outputs = ["probabilities", *(["confidence"] if self.is_sure else [])]
         self.outputs += ["strangeness"] if self.density is not None else []
         for parameter in self.parameters():

@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from mosaic_fl.errors import MosaicError, excerpt
 from mosaic_fl.export.served import Served
 from mosaic_fl.export.trial import Run
 
@@ -81,18 +80,13 @@ def read(file):
 
 
 def torch_files(served: Served, example: tuple[Tensor, ...], version: str) -> tuple[dict[str, bytes], Run]:
-    """The files by name, and how they run; raises MosaicError where the network cannot be recorded."""
+    """The files by name, and how they run."""
     batch = torch.export.Dim("n", min=1, max=MOST_SAMPLES)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            recorded = torch.export.export(
-                served, example, dynamic_shapes=(tuple({0: batch} for _ in example),), strict=False
-            )
-    except Exception as error:  # it raises anything
-        raise MosaicError(
-            f"--to torch: the network cannot be recorded ({excerpt(error, 200)}): take --to onnx"
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        recorded = torch.export.export(
+            served, example, dynamic_shapes=(tuple({0: batch} for _ in example),), strict=False
+        )
     state, order = _state(recorded)
     names = [given.name for given in served.inputs]
     text = LOADER.format(

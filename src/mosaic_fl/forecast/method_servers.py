@@ -66,7 +66,8 @@ def one_shot_jobs(setup: Setup, total: Workload) -> list[Job]:
     if method == "mosaic":
         work = distillation(setup.config, setup.schema, setup.contributors, setup.student, can_score=True)
         work.jobs.append(Job("student", Unit("forward", global_name(setup.student)), validation * work.candidates))
-        sent = size and size + assurance_bytes(global_name(setup.student), setup.schema)
+        more = 0 if setup.config.rounds.fine_tune else assurance_bytes(global_name(setup.student), setup.schema)
+        sent = size and size + more
         total.down += experts * (sent + size * work.candidates)
     elif method == "fedcvae":
         work = _decoding(setup)

@@ -82,7 +82,9 @@ def model_bytes(architecture: str, schema: Schema) -> int:
 
 def assurance_bytes(architecture: str, schema: Schema) -> int:
     """Bytes that a global model's file has more for what it says of the trust in its predictions."""
-    is_network = kind_of(architecture) is NETWORK and not schema.joins
+    if schema.joins:
+        return WORDS
+    is_network = kind_of(architecture) is NETWORK
     width = feature_size(architecture, schema) if is_network else schema.size
     few = -(-width // -(-width // WIDTH))
     axes = min(AXES, few)

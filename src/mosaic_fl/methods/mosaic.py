@@ -84,7 +84,7 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     )
 
     model, up, down = _fine_tune(federation, config, distilled.model, fine_tune, journal)
-    size = len(distilled.model.to_bytes())
+    size = len(model.to_bytes())
     clients = len(federation.architectures)
     contribution_bytes = by_client({c.client: len(c.to_bytes(figures=True)) for c in contributions}, clients)
     candidate_bytes = len(replace(distilled.model, assurance=None).to_bytes()) * distilled.candidates

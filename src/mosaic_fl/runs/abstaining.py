@@ -16,7 +16,8 @@ def check_abstaining(assurance: Assurance | None, model: str) -> None:
     if assurance is None or assurance.density is None:
         raise UsageError(
             f"{model} does not say what is strange: an earlier version made it, or a method without samples of "
-            "generators, or rounds of averaging followed; distil again with mosaic, or take --least-sure 0.1 alone"
+            "generators, or rounds of averaging followed, or samples "
+            "have several fields; distil again with mosaic, or take --least-sure 0.1 alone"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_fl.exchange.audited import Audited
+from mosaic_fl.methods import METHODS
 from mosaic_fl.numerics.intervals import paired_difference, wilson
 from mosaic_fl.report.doubts import left_out_lines, trust_lines
 from mosaic_fl.report.page.charts import Change, Pair, Score
@@ -55,7 +56,9 @@ class Facts:
     def title(self) -> str:
         """The method and its data."""
         data = Path(str(self.result.get("data") or "")).name
-        return str(self.result.get("title") or self.result.get("method")) + (f" on {data}" if data else "")
+        method = str(self.result.get("method"))
+        title = self.result.get("title") or (METHODS[method].title if method in METHODS else method)
+        return f"{title}{f' on {data}' if data else ''}"
 
     @property
     def figures(self) -> Mapping[str, Any]:
@@ -92,6 +95,11 @@ class Facts:
     def names(self) -> list[str]:
         """The clients' names."""
         return [site(client) for client in self.clients]
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether all clients' models serve together, and no one model was made of them."""
+        return (self.result.get("models_served") or 1) > 1
 
     @property
     def scores(self) -> list[Score]:

@@ -30,7 +30,8 @@ def lead(run: Facts) -> list[str]:
 
 def _lead(run: Facts) -> Iterator[str]:
     sites = len(run.clients)
-    yield f"{sites} site{'s' * (sites != 1)} trained one model together. Their data stayed with them."
+    what = "bring their models, which answer together" if run.is_ensemble else "trained one model together"
+    yield f"{sites} site{'s' * (sites != 1)} {what}. Their data stayed with them."
     value = run.result.get("accuracy")
     if value is not None and run.tested:
         low, high = wilson(value, run.tested)
@@ -94,7 +95,10 @@ def _absent(run: Facts) -> Iterator[tuple[str, str]]:
     if not run.without:
         yield "what each contributed", without.get("skipped") or "this method has no teacher"
     if not run.listening:
-        yield "whom the teacher listens to", "it does not tell" if without else "this method has no teacher"
+        yield (
+            "whom the teacher listens to",
+            (without.get("skipped") or "it does not tell") if without else "this method has no teacher",
+        )
     if not run.generated and not run.pictures:
         yield "samples of the generators", "this method keeps none"
     if not run.audits:
