@@ -81,12 +81,12 @@ class Browser:
                 self.loads.append(values["request"]["url"][:200])
         return event
 
-    def open(self, page: Path, width: int, *, dark: bool = False, height: int = 900) -> None:
-        """Show the file `page` in a window of `width` pixels."""
+    def open(self, page: Path | str, width: int, *, dark: bool = False, height: int = 900) -> None:
+        """Show the file or the address `page` in a window of `width` pixels."""
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", media="", features=[scheme])
-        self.ask("Page.navigate", url=page.as_uri())
+        self.ask("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         while self._next().get("method") != "Page.loadEventFired":
             pass
 
@@ -98,8 +98,10 @@ class Browser:
 
     def press(self, key: str, shift: bool = False) -> None:
         """Press a key that `KEYS` names."""
-        for kind in ("rawKeyDown", "keyUp"):
+        for kind in ("keyDown" if key == "Enter" else "rawKeyDown", "keyUp"):
             values = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key], "modifiers": 8 if shift else 0}
+            if kind == "keyDown":
+                values["text"] = "\r"
             self.ask("Input.dispatchKeyEvent", type=kind, **values)
 
     def picture(self, path: Path) -> None:

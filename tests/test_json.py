@@ -21,6 +21,7 @@ FEW += ["--set", "distill.steps=20", "--set", "distill.pool=200", "--set", "dist
 TABLE = "--label-column target --clients 3 --alpha 10"
 DEPLOYED = "status of a deployment"
 UNTRIED = {"deploy server": "it needs sites; it ends as a run does", DEPLOYED: "tests/test_status.py has its keys"}
+UNTRIED |= {"status --web": "it goes on until Ctrl-C; tests/test_status_page.py has its keys"}
 
 # What is run, in this order in one folder, and the row of the docs that it shows.
 WALK: list[tuple[str, str]] = [

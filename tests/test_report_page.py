@@ -143,7 +143,7 @@ def test_reasons_are_on_the_page() -> None:
     row = {"client": 0, "state": "quarantined", "reasons": ["its model contradicts all others"]}
     shown = page([facts(choice={"trust": {"clients": [row]}}, left_out=[{"client": 1, "reason": "no answer"}])])
     assert "client 0 is quarantined: its model contradicts all others" in shown
-    assert "client 1, reason no answer" in shown
+    assert "client 1 was left out: no answer" in shown
     assert "&lt;script&gt;" in page([replace(facts(), notes=[EVIL])])
 
 

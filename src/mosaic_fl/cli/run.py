@@ -36,6 +36,7 @@ from mosaic_fl.cli.tables import (
     field_options,
     table_options,
 )
+from mosaic_fl.cli.tracking import Track, trackers
 from mosaic_fl.config.toml import to_toml
 from mosaic_fl.data.places import require_source
 from mosaic_fl.engines.flower.extra import require_simulation
@@ -102,6 +103,7 @@ def run(
     resume: Resume = False,
     force: Force = False,
     dry_run: DryRun = False,
+    track: Track = None,
 ) -> None:
     """Simulate a federation: private data at clients to one global model."""
     options = {
@@ -139,15 +141,15 @@ def run(
     if limit is not None and not METHODS[config.run.method].fuses:
         raise UsageError(f"--minutes {minutes} is for mosaic; for {config.run.method} set train.max_steps or --rounds")
     require_source(config.data.name)
+    tracking = trackers(track)
     if config.run.engine == "flower":
         require_simulation()
     require_open(out, resume=resume, force=force)
     with waiting(Console(stderr=True), "starting"):  # imports torch, so the checks of names come before
         from mosaic_fl.cli.simulate import simulate
 
-    simulate(
-        config, out, overrides, resume=resume, force=force, keep_stages=keep_stages, dry_run=dry_run, minutes=limit
-    )
+    ways = {"resume": resume, "force": force, "keep_stages": keep_stages, "dry_run": dry_run}
+    simulate(config, out, overrides, **ways, minutes=limit, track=tracking)
 
 
 def config(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,12 +14,13 @@ from rich.live import Live
 from rich.text import Text
 
 from mosaic_fl.cli.output import results, wants_json
+from mosaic_fl.errors import UsageError
+from mosaic_fl.storage.files import path_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from mosaic_fl.report.summary import Summary
-    from mosaic_fl.watch.status import Status
+    from mosaic_fl.report.live.snapshot import Snapshot
 
 SECONDS_BETWEEN = 1.0  # between two reads of the folder
 
@@ -27,81 +28,95 @@ SECONDS_BETWEEN = 1.0  # between two reads of the folder
 def status(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a run, its --out")],
     follow: Annotated[bool, typer.Option("--follow", help="go on until the run ends")] = False,
+    web: Annotated[bool, typer.Option("--web", help="show it as a page to this machine alone, until Ctrl-C")] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="of --web on 127.0.0.1; 0: any free one", show_default="0")
+    ] = None,
 ) -> None:
     """Say what a run is doing, whom it waits for and who was left out; --follow --json is one line a change."""
-    with suppress(KeyboardInterrupt):  # Ctrl-C ends --follow
-        _show(_snapshots(run, follow), follow=follow)
+    if port is not None and not web:
+        raise UsageError(f"--port {port} is for --web: add it, or leave --port out")
+    if follow and web:
+        raise UsageError("--follow and --web: the page follows the run by itself; leave --follow out")
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends --follow and --web
+        if web:
+            _serve(run, port or 0)
+        else:
+            _show(_snapshots(run, follow), follow=follow)
 
 
-def _show(snapshots: "Iterator[tuple[Status | Summary, bool | None]]", *, follow: bool) -> None:
+def _serve(folder: Path, port: int) -> None:
+    """Serve the page of the run in `folder` until Ctrl-C; its address is printed first."""
+    from mosaic_fl.report.live.server import PageServer
+    from mosaic_fl.report.live.snapshot import read_snapshot
+
+    read_snapshot(folder)  # a folder that is no run's is told before anything starts
+    with PageServer(folder, port) as server:
+        print(f"{path_text(folder)} as a page for this machine alone, until Ctrl-C: {server.address}", flush=True)
+        results({"folder": folder, "url": server.address})
+        server.serve_forever()
+
+
+def _show(snapshots: "Iterator[Snapshot]", *, follow: bool) -> None:
     """Print each snapshot that differs from the last one; on a terminal, update one picture."""
     if wants_json():
         previous = None
-        for snapshot, alive in snapshots:
-            if (content := _json(snapshot, alive)) != previous:
+        for snapshot in snapshots:
+            if (content := snapshot.to_json()) != previous:
                 results(content, line=follow)
                 previous = content
     elif sys.stdout.isatty():
         console = Console()
         if not follow:
-            console.print(_picture(*next(snapshots)))
+            console.print(_picture(next(snapshots)))
             return
         with Live(console=console, auto_refresh=False) as live:
-            for snapshot, alive in snapshots:
-                live.update(_picture(snapshot, alive), refresh=True)
+            for snapshot in snapshots:
+                live.update(_picture(snapshot), refresh=True)
     else:
         previous_key = None
-        for snapshot, alive in snapshots:
-            if (key := _change_key(snapshot, alive)) != previous_key:
-                print(_plain(snapshot, alive), flush=True)
+        for snapshot in snapshots:
+            if (key := _change_key(snapshot)) != previous_key:
+                print(_plain(snapshot), flush=True)
                 previous_key = key
 
 
-def _snapshots(folder: Path, follow: bool) -> "Iterator[tuple[Status | Summary, bool | None]]":
-    """Read the folder every second until the run ends: its state, and whether its process runs (None: unknown).
-
-    A run over a network has a `Status`, any other run a `Summary`. Without `follow`, the folder is read once.
-    """
-    from mosaic_fl.report.summary import Summary, read_summary
-    from mosaic_fl.watch.reading import alive, read_status
+def _snapshots(folder: Path, follow: bool) -> "Iterator[Snapshot]":
+    """Read the folder every second until the run ends. Without `follow`, the folder is read once."""
+    from mosaic_fl.report.live.snapshot import read_snapshot
 
     while True:
-        snapshot = read_status(folder) or read_summary(folder)
-        running = snapshot.at_work if isinstance(snapshot, Summary) else alive(snapshot)
-        yield snapshot, running
-        if snapshot.ended or running is False or not follow:
+        snapshot = read_snapshot(folder)
+        yield snapshot
+        if snapshot.state.ended or snapshot.alive is False or not follow:
             return
         time.sleep(SECONDS_BETWEEN)
 
 
-def _json(snapshot: "Status | Summary", alive: bool | None) -> dict[str, Any]:
-    from mosaic_fl.report.summary import Summary
-
-    return snapshot.to_json() if isinstance(snapshot, Summary) else {**snapshot.to_json(), "alive": alive}
-
-
-def _picture(snapshot: "Status | Summary", alive: bool | None) -> "RenderableType":
+def _picture(snapshot: "Snapshot") -> "RenderableType":
     from mosaic_fl.report.status_lines import picture
     from mosaic_fl.report.summary import Summary
 
-    if isinstance(snapshot, Summary):
-        return Text(_plain(snapshot, alive))
-    return picture(snapshot, time.time(), alive)
+    if isinstance(snapshot.state, Summary):
+        return Text(_plain(snapshot))
+    return picture(snapshot.state, time.time(), snapshot.alive)
 
 
-def _plain(snapshot: "Status | Summary", alive: bool | None) -> str:
+def _plain(snapshot: "Snapshot") -> str:
     from mosaic_fl.report.status_lines import plain
     from mosaic_fl.report.summary import Summary, summary_lines
 
+    state = snapshot.state
     now = time.time()
-    return "\n".join(summary_lines(snapshot, now)) if isinstance(snapshot, Summary) else plain(snapshot, now, alive)
+    return "\n".join(summary_lines(state, now)) if isinstance(state, Summary) else plain(state, now, snapshot.alive)
 
 
-def _change_key(snapshot: "Status | Summary", alive: bool | None) -> object:
+def _change_key(snapshot: "Snapshot") -> object:
     """The value that must change before text is printed again; progress counts in tenths."""
     from mosaic_fl.report.summary import Summary
 
-    if isinstance(snapshot, Summary):
-        return snapshot
-    tenths = 10 * snapshot.done // max(snapshot.total, 1)
-    return replace(snapshot, done=tenths), alive
+    state = snapshot.state
+    if isinstance(state, Summary):
+        return state
+    tenths = 10 * state.done // max(state.total, 1)
+    return replace(state, done=tenths), snapshot.alive

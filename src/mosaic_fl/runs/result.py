@@ -138,6 +138,15 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return result
 
 
+def read_notes(folder: Path) -> list[str]:
+    """What the command noted in `notes.json`; empty where it noted nothing, or the run is of an earlier version."""
+    try:
+        notes = json.loads(read_if_there(folder / NOTES) or b"[]")
+    except (ValueError, RecursionError):
+        return []
+    return [str(note) for note in notes] if isinstance(notes, list) else []
+
+
 def final_result(folder: Path) -> dict[str, Any] | None:
     """The content of `result.json` of a run that has ended; None where it has not, or its global model is missing."""
     try:

@@ -1,7 +1,7 @@
 """What a report says of one run: its result, and the figures that follow from it."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from mosaic_fl.exchange.audited import Audited
 from mosaic_fl.methods import METHODS
 from mosaic_fl.numerics.intervals import paired_difference, wilson
+from mosaic_fl.report.doubts import left_out_lines, trust_lines
 from mosaic_fl.report.page.charts import Change, Pair, Score
 from mosaic_fl.report.page.home import Home, homes
 
@@ -249,14 +250,7 @@ class Facts:
     @property
     def doubts(self) -> list[str]:
         """Why clients do not count, or not in full, and who was left out of a step."""
-        return list(self._doubts())
-
-    def _doubts(self) -> Iterator[str]:
-        for row in ((self.result.get("choice") or {}).get("trust") or {}).get("clients", []):
-            if row["state"] != "accepted":
-                yield f"client {row['client']} is {row['state'].replace('_', '-')}: {'; '.join(row.get('reasons', []))}"
-        for left in self.result.get("left_out") or []:
-            yield ", ".join(f"{key} {value}" for key, value in left.items())
+        return trust_lines(self.result) + left_out_lines(self.result.get("left_out") or [])
 
 
 def site(client: int) -> str:

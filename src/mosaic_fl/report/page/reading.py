@@ -11,7 +11,7 @@ from typing import Any
 from mosaic_fl.errors import UsageError
 from mosaic_fl.report.page.facts import Facts
 from mosaic_fl.runs.folder import read_marker
-from mosaic_fl.runs.result import GENERATED, NOTES, read_result
+from mosaic_fl.runs.result import GENERATED, read_notes, read_result
 from mosaic_fl.runs.sources import FILE as SOURCES
 from mosaic_fl.runs.sources import read_sources
 from mosaic_fl.storage.files import read_if_there
@@ -39,7 +39,7 @@ def read_facts(folder: Path) -> Facts:
         generated,
         _sources(folder),
         str(marker.get("command", "run")),
-        _notes(folder),
+        read_notes(folder)[:MOST_NOTES],
     )
 
 
@@ -63,15 +63,6 @@ def _sources(folder: Path) -> dict[int, tuple[str, str]]:
         return {k: (one.path.name, one.digest) for k, one in read_sources(folder).contributions.items()}
     except UsageError:
         return {}
-
-
-def _notes(folder: Path) -> list[str]:
-    """What the command noted; empty where the run is of an earlier version."""
-    try:
-        notes = json.loads(read_if_there(folder / NOTES) or b"[]")
-    except (ValueError, RecursionError):
-        return []
-    return [str(note) for note in notes][:MOST_NOTES] if isinstance(notes, list) else []
 
 
 def _generated(folder: Path) -> dict[str, Any]:
