@@ -104,7 +104,7 @@ def server(
     encrypt_for: EncryptFor = None,
     insecure: Insecure = False,
     no_proxy: Annotated[
-        bool, typer.Option("--no-proxy", hidden=True, help="not there any more: the run says what to do instead")
+        bool, typer.Option("--no-proxy", hidden=True, help="without effect: the server always has its proxy")
     ] = False,
     show: Show = False,
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/deploy"),
