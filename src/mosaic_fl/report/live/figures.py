@@ -95,7 +95,7 @@ def _deployed(snapshot: Snapshot, status: Status, now: float) -> list[Figure]:
         figures.append(Figure("Answers", f"{len(status.received)} of {len(status.expected)}", "in this stage"))
     else:
         figures.append(Figure("Clients", f"{_present(status)} of {len(status.clients)}", "are there"))
-    if status.state == "running" and not is_gone:
+    if status.state == "running" and status.stage and not is_gone:
         figures.append(_left(status, now))
     figures.append(Figure("Received", size(status.bytes), "from all clients"))
     if status.times_left_out:
