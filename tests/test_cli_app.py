@@ -80,7 +80,7 @@ def test_an_empty_path_is_refused_by_name(
 
 
 LISTS = {
-    "run": {"models", "ignore", "client_fields"},
+    "run": {"models", "track", "ignore", "client_fields"},
     "schema": {"ignore", "missing"},
     "compare": {"methods", "clients", "alpha", "architectures", "rounds", "seeds", "models"},
     "contribute": {"classes"},

@@ -94,6 +94,8 @@ LACKING = [
     ("deploy server --clients 2", "mosaic deploy needs flwr, which", "flower"),
     ("deploy keys client", "mosaic deploy needs flwr, which", "flower"),
     ("deploy keys server --host localhost", "mosaic deploy needs flwr, which", "flower"),
+    ("run --track mlflow", "--track mlflow needs mlflow, which", "track"),
+    ("distill a.contribution --track tensorboard", "--track tensorboard needs tensorboard, which", "track"),
     ("keys new a.key", "a key needs pyrage, which", "keys"),
     ("deploy client site.toml", "mosaic deploy needs flwr, which", "flower"),
 ]
@@ -141,7 +143,9 @@ def test_the_extras_are_those_of_the_package() -> None:
         assert any(name in extras[extra] for name in names), package
         assert not any(base.startswith(names) for base in project["dependencies"]), package
     for whole in ("all", "dev"):
-        assert all(extra in extras[whole] for extra in set(EXTRAS.values()) - ({"timm"} if whole == "dev" else set()))
+        assert all(
+            extra in extras[whole] for extra in set(EXTRAS.values()) - ({"timm", "track"} if whole == "dev" else set())
+        )
 
 
 def test_development_needs_nothing_for_graphics_cards() -> None:

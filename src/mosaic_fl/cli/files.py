@@ -27,6 +27,7 @@ from mosaic_fl.cli.options import (
 from mosaic_fl.cli.output import run_results
 from mosaic_fl.cli.places import regional, regional_seal
 from mosaic_fl.cli.reading import reads_images, tell_idle
+from mosaic_fl.cli.tracking import Track, settings_of, trackers
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
@@ -74,6 +75,7 @@ def distill(
     resume: Resume = False,
     force: Force = False,
     dry_run: DryRun = False,
+    track: Track = None,
 ) -> None:
     """At the server: contributions in, one global model out; no data is seen."""
     options = {"run.method": "mosaic", "run.seed": seed, "run.device": device, "models.student": student}
@@ -81,6 +83,7 @@ def distill(
     config = configure(config_file, options, settings)
     limit = positive(minutes)
     check_one_exchange(config)
+    tracking = trackers(track)
     for path in (*contributions, *(answers or [])):
         require_file(path)
     if test:
@@ -111,6 +114,7 @@ def distill(
     from mosaic_fl.runs.file_exchange import prepare_distillation, run_distillation, write_regional
     from mosaic_fl.runs.privacy import privacy_lines
     from mosaic_fl.storage.stopwatch import Stopwatch
+    from mosaic_fl.tracking.following import following
 
     stages = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)]
     console = Console(stderr=True)
@@ -128,18 +132,21 @@ def distill(
         return
     if final_result(out) is None:
         announce(lambda: foresee_distillation(prepared, first=True), resume=resume)
-    with Display(stages, console, stopwatch=stopwatch) as display:
-        display.say(f"distilling {count}")
-        result = run_distillation(
-            prepared, out, display.hear, keep_stages=keep_stages, stopwatch=stopwatch, answers=answers or []
-        )
+    with following(tracking, out, settings_of(settled)) as tracked:
+        with Display(stages, console, stopwatch=stopwatch) as display:
+            display.say(f"distilling {count}")
+            hear = tracked.beside(display.hear)
+            result = run_distillation(
+                prepared, out, hear, keep_stages=keep_stages, stopwatch=stopwatch, answers=answers or []
+            )
+        write_page(out)
+        tracked.finish()
     if result["accuracy"] is not None:
         print(f"accuracy on {test}: {percent(result['accuracy'])} (teacher {percent(result['teacher_accuracy'])})")
         print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
     for line in (*trust_lines(result), *encoder_lines(result), *privacy_lines(result), *audit_lines(result)):
         print(line)
     print(seconds_line(result["seconds"]))
-    write_page(out)
     run_results(out, result)
     print(f"Results: {out}/report.html, global_model.safetensors, result.json")
     if region is not None:

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from mosaic_fl.cli.forecasting import announce, show
 from mosaic_fl.cli.limits import fit_run
 from mosaic_fl.cli.output import OUTPUTS, run_results
+from mosaic_fl.cli.tracking import settings_of
 from mosaic_fl.config import Config
 from mosaic_fl.data.partition import class_table
 from mosaic_fl.encoders.statement import encoder_lines
@@ -41,6 +42,7 @@ from mosaic_fl.runs.runner import RunSetup, prepare, run
 from mosaic_fl.server.pool import sheet
 from mosaic_fl.storage.journal import round_name
 from mosaic_fl.storage.stopwatch import Stopwatch
+from mosaic_fl.tracking.following import following
 
 SAMPLES_PER_CLASS = 4  # generated samples of each client in a picture
 # Rough relative cost of one step in each stage: only for the first guess of the progress display.
@@ -57,10 +59,11 @@ def simulate(
     keep_stages: bool = False,
     dry_run: bool = False,
     minutes: float | None = None,
+    track: Sequence[str] = (),
 ) -> None:
     """Prepare, run, draw and print; see `runs`.
 
-    `overrides` names the settings that the user set by options; `minutes` is a limit of time.
+    `overrides` names the settings that the user set by options; `minutes` is a limit of time, `track` names trackers.
     """
     console = Console(stderr=True)
     stopwatch = Stopwatch()
@@ -78,11 +81,13 @@ def simulate(
     with_pictures = can_draw()
     if final_result(out) is None:
         announce(lambda: foresee_run(prepared, first=True), resume=resume)
-    with Display(_plan(prepared), console, clients=len(prepared.sites), stopwatch=stopwatch) as display:
-        result = run(prepared, out, display.hear, stopwatch, keep_stages=keep_stages)
-    if with_pictures:
-        _draw(prepared, out, result)
-    write_page(out)
+    with following(track, out, settings_of(config)) as tracked:
+        with Display(_plan(prepared), console, clients=len(prepared.sites), stopwatch=stopwatch) as display:
+            result = run(prepared, out, tracked.beside(display.hear), stopwatch, keep_stages=keep_stages)
+        if with_pictures:
+            _draw(prepared, out, result)
+        write_page(out)
+        tracked.finish()
     Console(file=sys.stdout).print(accuracy_table(result))
     print(*quality_lines(result), *subset_lines(result), *benefit_lines(result), sep="\n")
     for line in (

@@ -1,0 +1,26 @@
+"""--track: which trackers of experiments a run tells, and what it tells them first."""
+
+from typing import Annotated, Any
+
+import typer
+
+from mosaic_fl.cli.options import names
+from mosaic_fl.config import Config
+from mosaic_fl.tracking.following import require_trackers
+
+Track = Annotated[
+    str | None, typer.Option(metavar="NAME,…", help="mlflow, tensorboard, wandb: see docs/tracking.md [none]")
+]
+
+
+def trackers(text: str | None) -> list[str]:
+    """The trackers that --track names, each once; raises UsageError for one that is unknown or not installed."""
+    chosen = list(dict.fromkeys(names(text) or []))
+    require_trackers(chosen)
+    return chosen
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """All settings by their whole names, as `run.seed`."""
+    sections = config.model_dump(mode="json")
+    return {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}

@@ -1,0 +1,183 @@
+"""Tracking: the points that trackers get, what ends it, and the real packages of those that are installed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command import fails
+from mosaic_fl.cli.main import main
+from mosaic_fl.errors import UsageError
+from mosaic_fl.tracking.curves import Curves
+from mosaic_fl.tracking.following import final_figures, following
+from mosaic_fl.training.monitor import deaf
+
+RESULT = {"accuracy": 0.75, "method": "mosaic", "centralised_accuracy": None, "local_accuracy": [0.5, None, 0.25]}
+RESULT |= {"seconds": {"train": 2.0}, "strict": True}
+FINAL = {"final/accuracy": 0.75, "final/local_accuracy/client 0": 0.5, "final/local_accuracy/client 2": 0.25}
+FINAL |= {"final/seconds/train": 2.0}
+SPY = """
+import json
+from mosaic_fl.tracking.tracker import TrackerKind
+class Spy:
+    def __init__(self, folder): self.folder = folder
+    def tell(self, *what): (self.folder / "told").open("a").write(json.dumps(what) + "\\n")
+    def figures(self, values, step):
+        if "bad/loss" in values: raise OSError("the server is gone\\nand more")
+        self.tell("figures", values, step)
+    def file(self, path): self.tell("file", path.name)
+    def end(self, *, succeeded): self.tell("end", succeeded)
+def start(name, folder, parameters):
+    if parameters.get("run.seed") == "9": raise OSError("nobody is logged in")
+    spy = Spy(folder); spy.tell("start", name, parameters); return spy
+KIND = TrackerKind("Spy", (), start)
+"""
+
+
+@pytest.fixture
+def spy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a tracker of another package, which writes what it is told into the run's folder, `told`."""
+    place = tmp_path / "packages"
+    (place / "spy-1.dist-info").mkdir(parents=True)
+    (place / "spy_tracker.py").write_text(SPY)
+    (place / "spy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: spy\nVersion: 1\n")
+    (place / "spy-1.dist-info" / "entry_points.txt").write_text("[mosaic_fl.trackers]\nspy = spy_tracker:KIND\n")
+    monkeypatch.setenv("PYTHONPATH", f"{place}:{Path(__file__).parents[1] / 'src'}")
+    monkeypatch.syspath_prepend(str(place))
+    return "spy"
+
+
+def put(folder: Path, *lines: dict[str, Any]) -> None:
+    """These lines as the `metrics.jsonl` of `folder`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def told(folder: Path) -> list[list[Any]]:
+    """What the spy was told, in order."""
+    return [json.loads(line) for line in (folder / "told").read_text().splitlines()]
+
+
+def test_each_stage_is_told_once_and_figures_that_are_no_numbers_are_not(tmp_path: Path) -> None:
+    student = {"stage": "student", "step": 10, "loss": 0.5, "holdout_loss": float("nan")}
+    put(tmp_path, student)
+    curves = Curves(tmp_path)
+    assert list(curves.new()) == [({"student/loss": 0.5}, 10)]
+    assert list(curves.new()) == []
+    put(tmp_path, {"stage": "client-003", "client": 3, "part": "train", "step": 0, "loss": 2}, student)
+    assert list(curves.new()) == [({"train/client 3/loss": 2.0}, 0)]
+
+
+def test_rounds_are_one_curve_whose_steps_rise(tmp_path: Path) -> None:
+    """A client's steps begin at 0 in each round; step −1 is a figure of all steps."""
+    rounds = [("round-0000", 0), ("round-0000", 5), ("round-0001", 0), ("round-0001", 5), ("round-0001", -1)]
+    put(tmp_path, *({"stage": stage, "client": 1, "step": step, "loss": 1.0} for stage, step in rounds))
+    assert [step for _, step in Curves(tmp_path).new()] == [0, 5, 6, 11, 12]
+
+
+def test_final_figures_are_the_numbers_of_the_result_by_client() -> None:
+    assert final_figures(RESULT) == FINAL
+    assert final_figures({"contributors": [4, 7], "samples": [9, 8]}) == {
+        "final/samples/client 4": 9.0,
+        "final/samples/client 7": 8.0,
+    }
+
+
+def test_a_run_tells_a_tracker_of_another_package_in_order(spy: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with following([spy], run, {"run.seed": 3}) as tracked:
+        hear = tracked.beside(deaf)
+        put(run, {"stage": "meta", "step": 0, "loss": 1.0})
+        hear("meta", -1, 1, 2)  # not its end
+        hear("meta", -1, 2, 2)
+        (run / "result.json").write_text(json.dumps(RESULT))
+        tracked.finish()
+    assert told(run) == [
+        ["start", "run", {"run.seed": "3"}],
+        ["figures", {"progress/stages": 1}, 1],
+        ["figures", {"meta/loss": 1.0}, 0],
+        ["figures", FINAL, 0],
+        ["file", "result.json"],
+        ["file", "metrics.jsonl"],
+        ["end", True],
+    ]
+
+
+def test_a_run_that_fails_ends_as_failed(spy: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a fault"), following([spy], tmp_path / "run", {}):
+        raise ValueError("a fault")
+    assert told(tmp_path / "run")[-1] == ["end", False]
+
+
+def test_a_tracker_that_is_lost_ends_no_run(spy: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def work() -> None:
+        with following([spy], run, {}) as tracked:
+            put(run, {"stage": "bad", "step": 0, "loss": 1.0})
+            tracked.beside(deaf)("bad", -1, 1, 1)
+
+    with pytest.warns(match="--track spy failed, and the run went on without it: OSError: the server is gone$"):
+        work()
+    assert [what for what, *_ in told(run)] == ["start", "figures"]
+
+
+def test_a_tracker_that_cannot_start_stops_before_any_work(spy: str, tmp_path: Path) -> None:
+    why = "--track spy cannot start: OSError: nobody is logged in; mend it, or leave out --track; then --resume"
+    with pytest.raises(UsageError, match=why), following([spy], tmp_path / "run", {"run.seed": 9}):
+        pytest.fail("the work began")
+
+
+def test_an_unknown_tracker_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    line = fails(capsys, "run", "--track", "tensorbord")
+    assert line == "unknown tracker 'tensorbord': did you mean tensorboard?"
+
+
+FEW = ["--clients", "2", "--models", "mlp:4", "--student", "mlp:4", "--split", "iid"]
+FEW += ["--set", "data.max_train=300", "--set", "run.workers=1"]
+FEW += [w for s in ("train.min_steps", "train.max_steps", "distill.steps") for w in ("--set", f"{s}=3")]
+"""A run of a second or two."""
+
+
+def quick_run(out: Path, *words: str) -> dict[str, Any]:
+    """The result of such a run, without its seconds."""
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--method", "fedavg", "--rounds", "2", *FEW, "--out", str(out), *words])
+    assert ended.value.code == 0
+    result: dict[str, Any] = json.loads((out / "result.json").read_text())
+    return {name: value for name, value in result.items() if name != "seconds"}
+
+
+def test_tensorboard_has_the_curves_and_the_result_is_the_same(tmp_path: Path) -> None:
+    accumulator: Any = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
+    )
+    plain = quick_run(tmp_path / "plain")
+    assert quick_run(tmp_path / "tracked", "--track", "tensorboard") == plain
+    events = accumulator.EventAccumulator(str(tmp_path / "tracked" / "tensorboard"))
+    events.Reload()
+    assert [event.value for event in events.Scalars("final/accuracy")] == pytest.approx([plain["accuracy"]])
+    rounds = [event.step for event in events.Scalars("round/validation_accuracy_mlp:4")]
+    assert rounds == [0, 1]
+    assert "settings/text_summary" in events.Tags()["tensors"]
+
+
+def test_mlflow_has_settings_curves_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow", reason="mlflow is not installed: pip install 'mosaic-fl[track]'")
+    from mlflow import MlflowClient
+
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.chdir(tmp_path)  # where its files go
+    result = quick_run(tmp_path / "run", "--track", "mlflow")
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("mosaic-fl")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "run")
+    assert run.data.params["partition.clients"] == "2"
+    assert run.data.metrics["final/accuracy"] == pytest.approx(result["accuracy"])
+    assert {"result.json", "report.html"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
+    history = client.get_metric_history(run.info.run_id, "round/validation_accuracy mlp:4")
+    assert [point.step for point in history] == [0, 1]
