@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-tables test test-faults fuzz encoders axe docs lint format bench bench-accuracy bench-compare clean
+.PHONY: demo demo-tables test test-faults fuzz encoders axe helm docs lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -43,6 +43,11 @@ build/axe-core/axe.min.js:
 	mkdir -p build/axe-core
 	cd build/axe-core && npm pack --silent axe-core@$(AXE)
 	cd build/axe-core && tar xzf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js package/LICENSE
+
+# The Helm chart, by Helm's own library: lint, and what it makes of the values. 85 MB, so not a part of `make test`.
+helm: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt helm-python-sdk
+	$(BIN)/pytest tests/test_deploy_images.py
 
 # The documentation site, into site/: a warning is an error. What builds it is installed here, not by the two commands above.
 docs: $(VENV)/.docs

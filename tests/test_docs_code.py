@@ -23,6 +23,10 @@ def test_python_blocks_use_what_is_there(page: Path) -> None:
                 assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
                 assert _is_there(node.attr), ast.unparse(node)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+                owner = node.value.value
+                if isinstance(owner, ast.Name) and owner.id in modules:
+                    assert hasattr(getattr(mosaic_fl, node.value.attr), node.attr), ast.unparse(node)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 owner = node.func.value
                 if isinstance(owner, ast.Name) and owner.id in modules:

@@ -49,6 +49,7 @@ def test_the_reference_has_every_command_and_setting() -> None:
     for command in ("run", "compare", "contribute", "distill", "deploy server", "config"):
         assert f"## `mosaic {command}`" in commands
     assert "| `--alpha X` | smaller is more different \\[0.1] |" in commands
+    assert "| `--bundle` |" in commands, "options that --help leaves out are here"
     settings = reference.settings()
     for section, values in Config():
         for key in type(values).model_fields:

@@ -1,5 +1,7 @@
 """The pages of reference that follow from the code: every command, every setting, every public name."""
 
+import copy
+
 import click
 from pydantic import BaseModel
 from typer.main import get_command
@@ -21,7 +23,7 @@ def _command(command: click.Command, context: click.Context, path: str) -> list[
     children = getattr(command, "commands", {})
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     lines += [f"    {usage}", ""]
-    records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
+    records = [_record(parameter, context) for parameter in command.get_params(context)]
     rows = [record for record in records if record is not None and record[0] != "-h, --help"]
     if rows:
         lines += ["| | |", "|---|---|"]
@@ -31,6 +33,15 @@ def _command(command: click.Command, context: click.Context, path: str) -> list[
         with click.Context(child, info_name=name, parent=context) as inner:
             lines += _command(child, inner, f"{path} {name}")
     return lines
+
+
+def _record(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:
+    """Name and meaning of an option or argument, also of one that `--help` leaves out for brevity."""
+    shown = copy.copy(parameter)
+    hidden = getattr(parameter, "hidden", False)
+    shown.hidden = False  # type: ignore[attr-defined]
+    record = shown.get_help_record(context)
+    return (record[0], f"{record[1]} (not in `--help`)") if record and hidden else record
 
 
 def settings() -> str:

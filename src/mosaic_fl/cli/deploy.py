@@ -103,7 +103,9 @@ def server(
     signers: SignersFolder = None,
     encrypt_for: EncryptFor = None,
     insecure: Insecure = False,
-    no_proxy: Annotated[bool, typer.Option("--no-proxy", hidden=True)] = False,
+    no_proxy: Annotated[
+        bool, typer.Option("--no-proxy", hidden=True, help="without effect: the server always has its proxy")
+    ] = False,
     show: Show = False,
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/deploy"),
     resume: Resume = False,

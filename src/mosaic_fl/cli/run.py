@@ -64,7 +64,9 @@ def run(
     ignore: Ignore = None,
     models: Annotated[str | None, typer.Option(metavar="NAME,…", help="in turn, as cnn:16,random_forest")] = None,
     student: Annotated[str | None, typer.Option(help="the global model's architecture")] = None,
-    bundle: Annotated[bool | None, typer.Option("--bundle", hidden=True)] = None,
+    bundle: Annotated[
+        bool | None, typer.Option("--bundle", hidden=True, help="the model's file holds its encoder")
+    ] = None,
     generator: Annotated[
         str | None,
         typer.Option(help="auto, cvae, flow, cart, moments, …, none"),
@@ -75,7 +77,9 @@ def run(
         str | None, typer.Option(metavar="N", help="before, of others all; --finetune-rounds N: after")
     ] = None,
     aggregate: Aggregate = None,
-    finetune_rounds: Annotated[str | None, typer.Option(hidden=True)] = None,
+    finetune_rounds: Annotated[
+        str | None, typer.Option(hidden=True, metavar="N", help="rounds of averaging after the exchange [0]")
+    ] = None,
     epsilon: Epsilon = None,
     attack: Attack = None,
     seed: Seed = None,
@@ -83,13 +87,19 @@ def run(
     workers: Annotated[str | None, typer.Option(metavar="N", help="processes, or auto: one a core")] = None,
     engine: Annotated[str | None, typer.Option(help="local, or flower: its simulation on Ray [local]")] = None,
     centralised: Annotated[bool | None, typer.Option("--centralised", help="train the ceiling too")] = None,
-    choose: Annotated[bool | None, typer.Option("--choose", hidden=True)] = None,
-    keep: Annotated[list[int] | None, typer.Option("--keep", hidden=True)] = None,
-    strict: Annotated[bool | None, typer.Option("--strict", hidden=True)] = None,
+    choose: Annotated[
+        bool | None, typer.Option("--choose", hidden=True, help="clients always choose how the student is taught")
+    ] = None,
+    keep: Annotated[
+        list[int] | None, typer.Option("--keep", hidden=True, help="counts in full, whatever others say")
+    ] = None,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", hidden=True, help="leave out who would count in part")
+    ] = None,
     settings: Settings = None,
     minutes: Minutes = None,
     out: Annotated[Path, typer.Option(help="folder of the run")] = Path("runs/latest"),
-    keep_stages: Annotated[bool, typer.Option("--keep-stages", hidden=True)] = False,
+    keep_stages: Annotated[bool, typer.Option("--keep-stages", hidden=True, help="leave stages/ there")] = False,
     resume: Resume = False,
     force: Force = False,
     dry_run: DryRun = False,
