@@ -14,12 +14,14 @@ from image_files import grey, png
 from mosaic_fl.cli.main import main
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
+from mosaic_fl.engines.losses import loss_table
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.assurance import Assurance
+from mosaic_fl.exchange.federation import TEMPERATURES
 from mosaic_fl.exchange.global_model import KIND, GlobalModel
 from mosaic_fl.experts.condensed import condensed, narrowed
 from mosaic_fl.numerics.density import Density, fit_density
-from mosaic_fl.server.assurance import TEMPERATURES, _losses, _threshold, count_losses, temperature
+from mosaic_fl.server.assurance import _threshold, temperature
 from mosaic_fl.storage import container
 from prediction_cases import brightness, pictures
 
@@ -104,26 +106,16 @@ def test_of_a_model_that_is_no_network_its_inputs_are_seen() -> None:
 
 def test_the_temperature_follows_the_sites_and_stays_near_one_without_them() -> None:
     nothing = torch.zeros(len(TEMPERATURES))
-    assert temperature(nothing, {}) == 1.0
-    logits = torch.tensor([[2.0, 0.0]]).repeat(1000, 1)  # 0.88 sure, and right in 3 of 4
-    labels = (torch.arange(1000) % 4 == 0).long()
-    losses = {f"loss-{place}": round(1000 * loss) for place, loss in enumerate(_losses(logits, labels))}
-    heat = temperature(nothing, {"samples": 1000, **losses})
-    assert heat == pytest.approx(2 / math.log(3), rel=0.06)  # where softmax says 0.75; the grid has steps of 5 %
-    right = {f"loss-{place}": 0 for place in range(len(TEMPERATURES))}
-    assert temperature(nothing, {"samples": 9, **right}) == 1.0
-
-
-def test_losses_are_counted_as_whole_numbers() -> None:
-    model = brightness()
-    values = torch.full((4, 1, 4, 4), 255, dtype=torch.uint8)
-    data = Dataset(Samples(model.schema.fields, {"image": values}), torch.tensor([1, 1, 1, 0]), model.schema)
-    counts = count_losses(model.expert(), torch.device("cpu"), data)
-    at_one = TEMPERATURES.index(1.0)
-    # White: logits (−1, 1, 0). Three are right, at −log 0.665241, and one is wrong, at −log 0.090031.
-    assert counts[f"loss-{at_one}"] == round(1000 * (3 * 0.407606 + 2.407606))
-    assert counts["samples"] == 4
-    assert count_losses(model.expert(), torch.device("cpu"), data.subset(torch.zeros(0, dtype=torch.int64))) == {}
+    assert temperature(nothing, []) == 1.0
+    # Logits (2, 0) are 0.88 sure. Of a site's samples 750 are right, of another's 250 wrong.
+    surplus = [math.log1p(math.exp(-2 / heat)) for heat in TEMPERATURES]
+    right = torch.tensor([[750, *(round(1000 * 750 * loss) for loss in surplus)]])
+    wrong = torch.tensor(
+        [[250, *(round(1000 * 250 * (loss + 2 / heat)) for loss, heat in zip(surplus, TEMPERATURES, strict=True))]]
+    )
+    heat = temperature(nothing, [right, wrong])
+    assert heat == pytest.approx(2 / math.log(3), rel=0.13)  # where softmax says 0.75; the grid has steps of 13 %
+    assert temperature(nothing, [torch.zeros_like(right)]) == 1.0
 
 
 def test_the_threshold_is_where_public_samples_begin_but_not_among_synthetic_ones() -> None:
@@ -231,3 +223,12 @@ def test_digits_are_known_and_noise_is_strange(student: str, digits: Dataset) ->
     assert area > 0.9
     assert float((known <= 1).double().mean()) > 0.8
     assert torch.equal(GlobalModel.from_bytes(model.to_bytes()).assess(noise).strangeness, strange)
+
+
+def test_losses_are_told_as_whole_numbers_by_class() -> None:
+    """Logits (−1, 1, 0): three of class 1 at −log 0.665241, one of class 0 at −log 0.090031, none of class 2."""
+    outputs = torch.tensor([[-1.0, 1.0, 0.0]]).repeat(4, 1).log_softmax(1)
+    table = loss_table(outputs, torch.tensor([1, 1, 1, 0]))
+    assert table.shape == (3, 1 + len(TEMPERATURES))
+    assert table[:, :2].tolist() == [[1, 2408], [3, round(3 * 407.606)], [0, 0]]
+    assert table[2].tolist() == [0] * (1 + len(TEMPERATURES))

@@ -13,6 +13,7 @@ from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.engines.flower import codec
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.federation import TEMPERATURES
 from mosaic_fl.methods.averaging import probability_of_truth
 from mosaic_fl.models import build
 from mosaic_fl.numerics.states import copy_state
@@ -91,7 +92,7 @@ def test_only_sums_of_losses_leave_a_client() -> None:
     model = build("mlp:8", SCHEMA).eval()
     with LocalFederation(sites, config, CPU, Journal()) as clients:
         tables = clients.evaluate("mlp:8", copy_state(model), losses=True)
-    assert [tuple(table.shape) for table in tables] == [(3, 2), (3, 2)]
+    assert [tuple(table.shape) for table in tables] == [(3, 1 + len(TEMPERATURES))] * 2
     held = [split(site, config)[1] for site in sites]
     assert [table[:, 0].tolist() for table in tables] == [part.class_counts().tolist() for part in held]
     expected = [
@@ -100,7 +101,7 @@ def test_only_sums_of_losses_leave_a_client() -> None:
     ]
     assert [int(table[:, 1].sum()) / 1000 for table in tables] == pytest.approx(expected, abs=0.01)
     body = codec.encode_result(tables[0])
-    assert torch.equal(codec.decode_counts(body, 3, 2), tables[0])
+    assert torch.equal(codec.decode_counts(body, 3, 1 + len(TEMPERATURES)), tables[0])
     with pytest.raises(UsageError, match="3 by 3"):
         codec.decode_counts(body, 3, 3)
 

@@ -1,7 +1,9 @@
 """`mosaic status --web`: the real command as a process, what it answers and whom it refuses, and what the page says."""
 
+import fcntl
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -212,16 +214,41 @@ def test_time_left_and_progress(tmp_path: Path) -> None:
         watch.tell("received", 0, stage="contribute", bytes=5)
         view = view_of(tmp_path, read_snapshot(tmp_path), 160.0)
         assert view.progress == 0.5
-        assert next(one.value for one in view.figures if one.name == "Time left") == "at most 9 min"
+        assert next(one.value for one in view.figures if one.name == "Time left") == "9 min"
         watch.tell("stage_progress", stage="student", done=1, total=100)
         watch.clock = lambda: 102.0
         watch.tell("stage_progress", stage="student", done=25, total=100)
         view = view_of(tmp_path, read_snapshot(tmp_path), 120.0)
         assert (view.progress, view.headline) == (0.25, "stage student: 20 % done")
-        assert next(one.value for one in view.figures if one.name == "Time left") == "about 60 s"  # 20 s a quarter
+        assert next(one.value for one in view.figures if one.name == "Time left") == "60 s"  # 20 s a quarter
+        watch.tell("run_started", pid=2**22 + 1)  # no process has this number
+        watch.tell("stage_started", stage="contribute", expected=[0, 1], limit=600)
+        view = view_of(tmp_path, read_snapshot(tmp_path), 120.0)
+        assert (view.figures[0].value, view.running, view.tone) == ("stopped", "", "bad")
+        assert all(one.name != "Time left" for one in view.figures)
     assert seconds_left([10.0, 20.0, 30.0], 2, now=35.0) == 15.0
     assert seconds_left([10.0, 20.0, 30.0], 2, now=99.0) == 0.0
     assert seconds_left([10.0, 20.0], 2, now=35.0) is None
+
+
+def test_a_comparison_at_work(tmp_path: Path) -> None:
+    """Of six cells three are done, one every 10 s, and one has failed: two are left, of which 5 s have passed."""
+    rows = [{"clients": 2, "alpha": 1, "architectures": "equal", "method": "fedavg", "rounds": r} for r in (1, 2, 3)]
+    (tmp_path / "cells").mkdir()
+    for k in range(3):
+        (tmp_path / "cells" / f"{k}.json").touch()
+        os.utime(tmp_path / "cells" / f"{k}.json", (1000 + 10 * k, 1000 + 10 * k))
+    states = [{"status": state} for state in ("done", "done", "done", "failed")]
+    (tmp_path / "table.json").write_text(json.dumps({"tables": rows, "cells": states}))
+    marker = {"mosaic_fl": "0.1.0", "command": "compare", "options": {"seeds": "0,1"}}
+    (tmp_path / "inputs.json").write_text(json.dumps(marker))
+    work = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(work, fcntl.LOCK_EX)  # as a process that works there
+    view = view_of(tmp_path, read_snapshot(tmp_path), 1025.0)
+    os.close(work)
+    assert view.progress == 0.5
+    assert [(one.name, one.value) for one in view.figures[1:]] == [("Cells", "3 of 6"), ("Time left", "15 s")]
+    assert [one.words for one in view.events] == ["cell 2 finished", "cell 1 finished", "cell 0 finished"]
 
 
 def test_the_latest_events(tmp_path: Path) -> None:
@@ -240,7 +267,7 @@ def test_a_configuration_is_not_believed(tmp_path: Path) -> None:
         snapshot = read_snapshot(folder)
         arrivals = arrivals_of(folder, snapshot.state)  # type: ignore[arg-type]
         assert list(arrivals) == ["client-000"]
-        assert progress_of(snapshot.state, arrivals) == 1.0
+        assert progress_of(snapshot.state, arrivals) is None
 
 
 def test_wrong_uses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Tracking: the points that trackers get, what ends it, and the real packages of those that are installed."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ FINAL = {"final/accuracy": 0.75, "final/local_accuracy/client 0": 0.5, "final/lo
 FINAL |= {"final/seconds/train": 2.0}
 SPY = """
 import json
+import warnings
 from mosaic_fl.tracking.tracker import TrackerKind
 class Spy:
     def __init__(self, folder): self.folder = folder
@@ -181,3 +183,17 @@ def test_mlflow_has_settings_curves_and_files(tmp_path: Path, monkeypatch: pytes
     assert {"result.json", "report.html"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
     history = client.get_metric_history(run.info.run_id, "round/validation_accuracy mlp:4")
     assert [point.step for point in history] == [0, 1]
+
+
+def test_weights_and_biases_takes_a_run_without_sending_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its offline mode, as where nobody is logged in."""
+    pytest.importorskip("wandb", reason="wandb is not installed: pip install 'mosaic-fl[track]'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run = tmp_path / "run"
+    with warnings.catch_warnings(), following(["wandb"], run, {"run.seed": 3}) as tracked:
+        warnings.simplefilter("error")  # a tracker that is lost is told as a note
+        put(run, {"stage": "meta", "step": 0, "loss": 1.0})
+        (run / "result.json").write_text(json.dumps(RESULT))
+        tracked.finish()
+    (file,) = run.glob("wandb/offline-run-*/run-*.wandb")
+    assert b"final/accuracy" in file.read_bytes()

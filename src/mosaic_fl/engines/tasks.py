@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mosaic_fl.client.answering import answer_at, hold
@@ -21,8 +20,9 @@ from mosaic_fl.client.statistics import batch_statistics
 from mosaic_fl.config import Config
 from mosaic_fl.config.client import BARE
 from mosaic_fl.domains.dataset import pool
+from mosaic_fl.engines.losses import LOSS_COLUMNS, loss_table
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.exchange.federation import HIGHEST_LOSS, MILLINATS, FitJob, Fitted, GrowJob, Start, SumJob
+from mosaic_fl.exchange.federation import FitJob, Fitted, GrowJob, Start, SumJob
 from mosaic_fl.exchange.query import Query
 from mosaic_fl.experts.ensemble import of_state, to_state
 from mosaic_fl.experts.naming import kind_of
@@ -178,7 +178,8 @@ class StatisticsTask:
 class EvaluateTask:
     """Confusion matrix int64 (C, C), true by predicted, of `state` on the validation split of client `client`.
 
-    With `losses` it is int64 (C, 2) instead: by true class the samples, and the sum of their log-loss in `MILLINATS`.
+    With `losses` it is int64 (C, 1 + T) instead: by true class the samples, and the sums of their log-loss in
+    `MILLINATS` at each of `TEMPERATURES`.
     """
 
     client: int
@@ -191,16 +192,13 @@ class EvaluateTask:
         _, validation = split(place.sites[self.client], place.config)
         classes = validation.schema.num_classes
         if not len(validation):
-            return TaskResult(torch.zeros(classes, 2 if self.losses else classes, dtype=torch.int64), 0.0)
+            return TaskResult(torch.zeros(classes, LOSS_COLUMNS if self.losses else classes, dtype=torch.int64), 0.0)
         kind = kind_of(self.architecture)
         load = place.network.load if kind is NETWORK else kind.load
         expert = load(self.architecture, validation.schema, self.state, "the model to judge")
         outputs = expert.log_probabilities(validation.samples, place.device)
         if self.losses:
-            each = F.cross_entropy(outputs.double(), validation.labels, reduction="none").clamp(max=HIGHEST_LOSS)
-            sums = torch.zeros(classes, dtype=torch.float64).index_add_(0, validation.labels, each * MILLINATS)
-            table = torch.stack([validation.class_counts(), sums.round().long()], 1)
-            return TaskResult(table, time.perf_counter() - start)
+            return TaskResult(loss_table(outputs, validation.labels), time.perf_counter() - start)
         predictions = outputs.argmax(1)
         cells: Tensor = torch.bincount(validation.labels * classes + predictions, minlength=classes**2)
         return TaskResult(cells.view(classes, classes), time.perf_counter() - start)

@@ -3,6 +3,7 @@
 Engines implement `Federation`, for clients in this process or on other machines. Methods call it.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,6 +22,10 @@ from mosaic_fl.numerics.states import State
 MILLINATS = 1000.0  # in a nat: the unit of sums of log-loss, which are whole numbers
 UNITS = 2**24  # in one of a derivative: the unit of sums of gradients, which are whole numbers
 MAX_SUM = 2**48  # of such sums of one client, so that those of all clients fit into 64 bits
+TEMPERATURES = (
+    1.0,
+    *(math.exp(step / 8) for step in range(-8, 17) if step),
+)  # by which logits are divided: 0.37 to 7.4
 HIGHEST_LOSS = 50.0  # nats of a sample, so that one that was thought impossible does not outweigh all others
 
 
@@ -134,9 +139,9 @@ class Federation(Protocol):
     ) -> list[Tensor]:
         """Confusion matrices int64 (C, C), true class by predicted class, on clients' validation data.
 
-        With `losses` they are tables int64 (C, 2) instead: by true class the samples, and the sum of their log-loss in
-        `MILLINATS`. They are those of `clients`, or of all. The list may be empty. A table does not name its client, so
-        only their sum has a meaning.
+        With `losses` they are tables int64 (C, 1 + T) instead: by true class the samples, and the sums of their
+        log-loss in `MILLINATS` at each of `TEMPERATURES`, of which the first is 1. They are those of `clients`, or of
+        all. The list may be empty. A table does not name its client, so only their sum has a meaning.
         """
 
     def tally(self, count: Callable[[Dataset], Mapping[str, int]]) -> Mapping[str, int]:

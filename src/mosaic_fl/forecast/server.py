@@ -129,7 +129,7 @@ def distillation(
         ]
     output_bytes = PARTS * 4 * min(total, at_once(4 * experts * classes)) * experts * classes
     size = model_bytes(student, schema)
-    judged = len(recipes) + (terms if settings.terms > 1 and not settings.fresh else 0) if asks else 0
+    judged = len(recipes) + (terms if settings.terms > 1 and not settings.fresh else 0) + 1 if asks else 0
     return ServerWork(jobs, disk + stage + (1 + terms) * size, round(COPIES * stage) + output_bytes, judged)
 
 

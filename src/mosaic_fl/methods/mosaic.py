@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 
 from mosaic_fl.config import Config
 from mosaic_fl.config.aggregation import check_number, clients_a_round
@@ -61,9 +62,12 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
     common_start = _warm_up(federation, config, warm_up, journal)
     contributions = federation.contribute(common_start.starts)
 
+    def losses(model: GlobalModel) -> list[Tensor]:
+        return federation.evaluate(model.architecture, model.state, losses=True)
+
     def judge(model: GlobalModel) -> float | None:
         if model.schema.of_rows:
-            return probability_of_truth(federation.evaluate(model.architecture, model.state, losses=True))
+            return probability_of_truth(losses(model))
         return validation_accuracy(federation.evaluate(model.architecture, model.state))
 
     # Without held-back samples nobody can judge, and auto does without; who asks for a judge was told before.
@@ -81,6 +85,7 @@ def mosaic(federation: Federation, config: Config, device: torch.device, journal
         judge if can_judge else None,
         federation.tally,
         asked.books,
+        losses if can_judge else None,
     )
 
     model, up, down = _fine_tune(federation, config, distilled.model, fine_tune, journal)

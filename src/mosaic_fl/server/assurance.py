@@ -5,26 +5,22 @@ generators' samples says which samples are strange (Lee, Lee, Lee & Shin 2018). 
 tried. Test data have no part in it.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples, from_tensors
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.exchange.assurance import PARTS, Assurance
-from mosaic_fl.exchange.federation import HIGHEST_LOSS, MILLINATS
+from mosaic_fl.exchange.federation import MILLINATS, TEMPERATURES
 from mosaic_fl.exchange.global_model import GlobalModel
 from mosaic_fl.experts.condensed import condensed
-from mosaic_fl.experts.kind import Expert
 from mosaic_fl.numerics.density import Density, fit_density
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.classroom import FIELD, Classroom, Product
-from mosaic_fl.server.standing import SAMPLES, Tally
 from mosaic_fl.storage.journal import Journal
 from mosaic_fl.training.monitor import Monitor
 
@@ -37,9 +33,11 @@ FAMILIAR = 0.99  # of synthetic samples are below it where there are no public o
 # Real samples lie farther out than synthetic ones: 1.2 to 1.75 times at the same quantile (docs/notes/assurance.md).
 MARGIN = 1.1  # times that, where public samples begin among synthetic ones
 ALONE = 1.3  # and where there are none
-TEMPERATURES = tuple(math.exp(step / 20) for step in range(-30, 51))  # 0.22 to 12.2
 PSEUDO = 50  # samples of the sites as which the teacher's word on synthetic ones counts
 STIFFNESS = 10.0  # nats that log² of the temperature costs: few samples, all of them right, ask for one of nearly 0
+
+Losses = Callable[[GlobalModel], Sequence[Tensor]]
+"""A model -> tables of its losses on the clients' validation splits: `Federation.evaluate` with losses."""
 
 
 def assured(
@@ -47,16 +45,16 @@ def assured(
     state: Mapping[str, Tensor],
     teacher: str,
     counts: Mapping[str, int],
-    tally: Tally | None,
+    losses: Losses | None,
     journal: Journal,
 ) -> GlobalModel:
     """The student with the weights `state`, and what its file says of the trust in its predictions.
 
-    `counts` are those of the transfer set: samples of generators, then decoded ones, are its first. `tally` counts on
-    the clients' validation splits; None where nobody may be asked.
+    `counts` are those of the transfer set: samples of generators, then decoded ones, are its first. `losses` asks
+    the clients; None where nobody may be asked.
     """
     model = classroom.model(dict(state))
-    stage = journal.stage(STAGE, partial(_fit, classroom, model, teacher, counts, tally))
+    stage = journal.stage(STAGE, partial(_fit, classroom, model, teacher, counts, losses))
     density = Density(*(stage.tensors[part] for part in PARTS)) if stage.tensors else None
     info = stage.info
     return replace(
@@ -65,7 +63,7 @@ def assured(
 
 
 def _fit(
-    classroom: Classroom, model: GlobalModel, teacher: str, counts: Mapping[str, int], tally: Tally | None, _: Monitor
+    classroom: Classroom, model: GlobalModel, teacher: str, counts: Mapping[str, int], losses: Losses | None, _: Monitor
 ) -> Product:
     pool = classroom.pool
     schema = classroom.schema
@@ -78,8 +76,8 @@ def _fit(
     chosen = torch.randperm(drawn or len(samples), generator=Stream(seed, STAGE).torch())[:few]
     looked_at = samples[chosen]
     answers = expert.log_probabilities(looked_at, device)
-    losses = _soft_losses(answers, pool[f"teacher/{teacher}"][chosen])
-    heat = temperature(losses, {} if tally is None else tally(partial(count_losses, expert, device)))
+    synthetic = _soft_losses(answers, pool[f"teacher/{teacher}"][chosen])
+    heat = temperature(synthetic, [] if losses is None else losses(model))
     # What a fused network sees of several fields told noise from digits with an AUROC of 0.6 (docs/notes/assurance.md).
     if not drawn or schema.joins:
         return {}, Assurance(heat).to_json()
@@ -92,37 +90,18 @@ def _fit(
     return {part: getattr(density, part) for part in PARTS}, assurance.to_json()
 
 
-def temperature(synthetic: Tensor, real: Mapping[str, int]) -> float:
+def temperature(synthetic: Tensor, real: Sequence[Tensor]) -> float:
     """The temperature of the least loss: on the clients' validation splits, and as `PSEUDO` samples on synthetic ones.
 
     It stays near 1 unless they say otherwise: see `STIFFNESS`.
 
-    `synthetic` (T,) are mean losses in nats at each of `TEMPERATURES`; `real` is what `count_losses` sums up.
+    `synthetic` (T,) are mean losses in nats at each of `TEMPERATURES`; `real` are clients' tables of them.
     """
     off = torch.tensor(TEMPERATURES, dtype=torch.float64).log().square()
     total = PSEUDO * synthetic.double() + STIFFNESS * off
-    if real.get(SAMPLES) and _place(0) in real:
-        sums = [real[_place(place)] / MILLINATS for place in range(len(TEMPERATURES))]
-        total = total + torch.tensor(sums, dtype=torch.float64)
+    for table in real:
+        total = total + table[:, 1:].sum(0).double() / MILLINATS
     return TEMPERATURES[int(total.argmin())]
-
-
-def count_losses(expert: Expert, device: torch.device, part: Dataset) -> dict[str, int]:
-    """The samples of a validation split, and the sum of their log-loss at each of `TEMPERATURES`, in `MILLINATS`."""
-    if not len(part):
-        return {}
-    losses = _losses(expert.log_probabilities(part.samples, device), part.labels)
-    return {SAMPLES: len(part)} | {_place(place): round(MILLINATS * value) for place, value in enumerate(losses)}
-
-
-def _place(place: int) -> str:
-    return f"loss-{place}"
-
-
-def _losses(logits: Tensor, labels: Tensor) -> list[float]:
-    """The sum of the log-loss at each temperature."""
-    each = ((logits.double() / heat).log_softmax(1).gather(1, labels[:, None]) for heat in TEMPERATURES)
-    return [float((-value).clamp(max=HIGHEST_LOSS).sum()) for value in each]
 
 
 def _soft_losses(logits: Tensor, teacher: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from mosaic_fl.experts.closed_form import is_closed_form
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.server.agreement import compatible
 from mosaic_fl.server.asking import tell_of_asking
-from mosaic_fl.server.assurance import assured
+from mosaic_fl.server.assurance import Losses, assured
 from mosaic_fl.server.choices import Choices
 from mosaic_fl.server.class_moments import tells
 from mosaic_fl.server.classroom import FIELD, SECOND, Classroom, Course, Judge, Product
@@ -79,6 +79,7 @@ def distill(
     judge: Judge | None = None,
     tally: Tally = lambda _: {},
     boxes: Mapping[int, Expert] = MappingProxyType({}),
+    losses: Losses | None = None,
 ) -> Distilled:
     """Mixture of experts -> meta model -> transfer set -> student; each a stage of `journal`.
 
@@ -88,8 +89,9 @@ def distill(
     weak and it does not follow its teacher, a second one learns from prior samples alone, and the better of the two
     serves. Contributions that others contradict count in part or not at all, as `config.trust` says. A note says where
     the student stays behind: on the clients' validation splits, where `tally` counts, or without a `judge` on new
-    samples of the generators. The order of the contributions does not matter. Raises UsageError where
-    they are none, do not share one schema, two come from one client, or there is nothing to distil on.
+    samples of the generators. `losses` asks the judging clients once how sure the model should be. The order of the
+    contributions does not matter. Raises UsageError where they are none, do not share one schema, two come from one
+    client, or there is nothing to distil on.
     """
     contributions = compatible(contributions)
     require_private(contributions, config)
@@ -160,15 +162,15 @@ def distill(
         choice |= {"moments": space.report}
     if trust is not None:
         choice |= {"trust": trust.to_json()}
-    counting = None if jury is None else tally
+    losses = None if jury is None else losses
     return Distilled(
-        assured(classroom, course.state, recipe.teacher, pool.info, counting, journal),
+        assured(classroom, course.state, recipe.teacher, pool.info, losses, journal),
         everyone,
         teachers,
         dict(course.best.figures),
         choice | {"terms": len(course.terms), "recognised": None if measure is None else round(measure.mean, 6)},
         pool.info,
-        trials,
+        trials + (losses is not None),
         lines,
         tuple(contributions),
     )

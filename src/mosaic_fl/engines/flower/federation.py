@@ -16,6 +16,7 @@ from mosaic_fl.engines.flower.client import MISSING
 from mosaic_fl.engines.flower.codec import Deliver, FitFusion
 from mosaic_fl.engines.flower.exchange import Exchange
 from mosaic_fl.engines.flower.stages import Stages
+from mosaic_fl.engines.losses import LOSS_COLUMNS
 from mosaic_fl.engines.tasks import (
     AnswerTask,
     BoostTask,
@@ -274,7 +275,7 @@ class FlowerFederation(Stages):
         return codec.decode_counts(answer.body, self.schema.num_classes, self.schema.num_classes)
 
     def _losses(self, answer: wire.Answer) -> Tensor:
-        return codec.decode_counts(answer.body, self.schema.num_classes, 2)
+        return codec.decode_counts(answer.body, self.schema.num_classes, LOSS_COLUMNS)
 
 
 def _require_entry(client: int, entries: Mapping[int, StoreEntry]) -> StoreEntry:

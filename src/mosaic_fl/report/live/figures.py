@@ -28,8 +28,9 @@ def headline_of(snapshot: Snapshot) -> tuple[str, str]:
     state = snapshot.state
     if isinstance(state, Summary):
         words = "finished" if state.ended else STATES[state.at_work]
-        parts = [f"{state.cells} cells" if state.cells else "", _contributions(state.contributions)]
-        counts = ", ".join(part for part in parts if part)
+        stages = [name for name in state.finished if not name.startswith("client-")]
+        numbers = {"cell": state.cells, "contribution": state.contributions, "stage": len(stages)}
+        counts = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in numbers.items() if count)
         return (f"{words}: {counts}" if counts else words), "good" if state.ended else "bad" * (words == "stopped")
     if snapshot.alive is False:
         return f"stopped: the process {state.pid} of the run is gone", "bad"
@@ -42,10 +43,15 @@ def headline_of(snapshot: Snapshot) -> tuple[str, str]:
     return _running(state), ""
 
 
-def figures_of(snapshot: Snapshot, result: Mapping[str, Any], arrivals: Arrivals, now: float) -> list[Figure]:
-    """The figures at the time `now` (UTC seconds); `result` is the content of `result.json`, or empty."""
+def figures_of(
+    snapshot: Snapshot, result: Mapping[str, Any], arrivals: Arrivals, cells: Sequence[float], now: float
+) -> list[Figure]:
+    """The figures at the time `now` (UTC seconds).
+
+    `result` is the content of `result.json`, or empty; `cells` are the times at which those of a comparison were done.
+    """
     state = snapshot.state
-    figures = _local(state, arrivals, now) if isinstance(state, Summary) else _deployed(state, now)
+    figures = _local(state, arrivals, cells, now) if isinstance(state, Summary) else _deployed(snapshot, state, now)
     accuracy = result.get("accuracy")
     if isinstance(accuracy, (int, float)):
         figures.append(Figure("Test accuracy", f"{100 * accuracy:.1f} %"))
@@ -59,7 +65,8 @@ def progress_of(state: Status | Summary, arrivals: Arrivals) -> float | None:
             return None
         if state.runnable:
             return min(state.cells / state.runnable, 1.0)
-        return sum(one is not None for one in arrivals.values()) / len(arrivals) if arrivals else None
+        there = sum(one is not None for one in arrivals.values())
+        return there / len(arrivals) if there < len(arrivals) else None  # how far the server is, no file tells
     if state.state != "running":
         return None
     if state.total:
@@ -78,16 +85,17 @@ def seconds_left(times: Sequence[float], missing: int, now: float) -> float | No
     return max(missing * pace - (now - max(times)), 0.0)
 
 
-def _deployed(status: Status, now: float) -> list[Figure]:
-    since = span(now - status.since)
-    figures = [Figure("State", status.state, f"for {since}")]
+def _deployed(snapshot: Snapshot, status: Status, now: float) -> list[Figure]:
+    is_gone = snapshot.alive is False
+    since = f"for {span(now - status.since)}"
+    figures = [Figure("State", "stopped", "its process is gone") if is_gone else Figure("State", status.state, since)]
     if status.stage:
         figures.append(Figure("Stage", status.stage, f"{len(status.finished)} finished"))
     if status.expected and status.state in ("running", "failed"):
         figures.append(Figure("Answers", f"{len(status.received)} of {len(status.expected)}", "in this stage"))
     else:
         figures.append(Figure("Clients", f"{_present(status)} of {len(status.clients)}", "are there"))
-    if status.state == "running":
+    if status.state == "running" and status.stage and not is_gone:
         figures.append(_left(status, now))
     figures.append(Figure("Received", size(status.bytes), "from all clients"))
     if status.times_left_out:
@@ -100,14 +108,14 @@ def _left(status: Status, now: float) -> Figure:
     elapsed = max(now - status.since, 0.0)
     if status.total and status.done:
         left = elapsed * (status.total - status.done) / status.done
-        return Figure("Time left", f"about {span(left)}", "of this stage, at its pace")
+        return Figure("Time left", span(left), "about: at the pace of this stage")
     if status.limit:
         left = max(status.limit - elapsed, 0.0)
-        return Figure("Time left", f"at most {span(left)}", f"of this stage: its limit is {span(status.limit)}")
+        return Figure("Time left", span(left), f"at most: this stage may take {span(status.limit)}")
     return Figure("Time left", NONE, "the stage has no limit")
 
 
-def _local(summary: Summary, arrivals: Arrivals, now: float) -> list[Figure]:
+def _local(summary: Summary, arrivals: Arrivals, cells: Sequence[float], now: float) -> list[Figure]:
     words = "finished" if summary.ended else STATES[summary.at_work]
     figures = [Figure("State", words, f"last written {span(now - summary.changed)} ago")]
     there = [one for one in arrivals.values() if one is not None]
@@ -118,9 +126,14 @@ def _local(summary: Summary, arrivals: Arrivals, now: float) -> list[Figure]:
     if there:
         of = f" of {len(arrivals)}" if summary.command == "run" else ""
         figures.append(Figure("Contributions", f"{len(there)}{of}", size(sum(one.bytes for one in there))))
-    left = None if summary.ended else seconds_left([one.time for one in there], missing, now)
-    if left is not None:
-        figures.append(Figure("Time left", f"about {span(left)}", "until all contributions are there"))
+    if summary.at_work is not False and not summary.ended:
+        pending = (summary.runnable or 0) - summary.cells - summary.failed
+        of_cells = seconds_left(cells, pending, now)
+        of_clients = seconds_left([one.time for one in there], missing, now)
+        if of_cells is not None:
+            figures.append(Figure("Time left", span(of_cells), "about: at the pace of the cells so far"))
+        elif of_clients is not None:
+            figures.append(Figure("Time left", span(of_clients), "about: until all contributions are there"))
     return figures
 
 
@@ -136,7 +149,3 @@ def _running(status: Status) -> str:
 
 def _present(status: Status) -> int:
     return sum(client.state not in ("expected", "gone") for client in status.clients.values())
-
-
-def _contributions(count: int) -> str:
-    return f"{count} contribution{'s' * (count != 1)}" if count else ""

@@ -1,4 +1,4 @@
-"""Who is there in a run on one machine: the clients whose contributions lie in its folder, and whom it waits for."""
+"""What the files of a run on one machine tell: whose contributions are there, whom it waits for, what came last."""
 
 import tomllib
 from collections.abc import Mapping
@@ -61,3 +61,29 @@ def local_rows(arrivals: Mapping[str, Arrival | None], now: float) -> list[tuple
         (name, "missing", "", "") if one is None else (name, "received", span(now - one.time), size(one.bytes))
         for name, one in arrivals.items()
     ]
+
+
+def cell_times(folder: Path) -> list[float]:
+    """When the cells of a comparison were done (UTC seconds); empty for any other run."""
+    return [time for time, _ in _written(folder, "cells/*.json")]
+
+
+def latest_files(folder: Path, most: int) -> list[tuple[float, str]]:
+    """(time, words) of the `most` parts that were finished last, latest first."""
+    parts = [(time, f"{name}: contribution written") for time, name in _written(folder, "contributions/*.contribution")]
+    stages = _written(folder, "stages/*.safetensors")
+    parts += [(time, f"stage {name} finished") for time, name in stages if not name.startswith("client-")]
+    parts += [(time, f"cell {name} finished") for time, name in _written(folder, "cells/*.json")]
+    parts += [(time, f"{name} written") for time, name in _written(folder, "result.json")]
+    return sorted(parts, reverse=True)[:most]
+
+
+def _written(folder: Path, pattern: str) -> list[tuple[float, str]]:
+    """(time of its last change, name without the ending) of each file."""
+    files = list[tuple[float, str]]()
+    for path in folder.glob(pattern):
+        try:
+            files.append((path.stat().st_mtime, path.stem))
+        except OSError:  # it goes while we look
+            continue
+    return files

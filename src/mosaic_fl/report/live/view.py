@@ -7,13 +7,12 @@ from pathlib import Path
 
 from mosaic_fl.report.doubts import left_out_lines, trust_lines
 from mosaic_fl.report.live.figures import Figure, figures_of, headline_of, progress_of
-from mosaic_fl.report.live.local import arrivals_of, local_columns, local_rows
+from mosaic_fl.report.live.local import arrivals_of, cell_times, latest_files, local_columns, local_rows
 from mosaic_fl.report.live.snapshot import Snapshot
 from mosaic_fl.report.status_lines import COLUMNS, lines, rows
 from mosaic_fl.report.summary import Summary, summary_lines
 from mosaic_fl.runs.result import read_notes, read_result
 from mosaic_fl.storage.files import path_text
-from mosaic_fl.watch.event import Event
 from mosaic_fl.watch.recent import recent_events
 from mosaic_fl.watch.words import sentence
 
@@ -79,6 +78,7 @@ def view_of(folder: Path, snapshot: Snapshot, now: float) -> View:
         table = local_rows(arrivals, now)
         out = left_out_lines(result.get("left_out") or [])
         running = ""
+        events = [Happening(_clock(time), words) for time, words in latest_files(folder, MOST_EVENTS)]
     else:
         arrivals = {}
         kind = "a federation over a network"
@@ -86,7 +86,8 @@ def view_of(folder: Path, snapshot: Snapshot, now: float) -> View:
         columns = COLUMNS
         table = rows(state, now)
         out = left_out_lines(state.left_out_json())
-        running = state.stage if state.state == "running" else ""
+        running = state.stage if state.state == "running" and snapshot.alive is not False else ""
+        events = [Happening(_clock(one.time), sentence(one)) for one in recent_events(folder, MOST_EVENTS)]
     headline, tone = headline_of(snapshot)
     out += doubts
     return View(
@@ -94,7 +95,7 @@ def view_of(folder: Path, snapshot: Snapshot, now: float) -> View:
         kind=kind,
         headline=headline,
         tone=tone,
-        figures=figures_of(snapshot, result, arrivals, now),
+        figures=figures_of(snapshot, result, arrivals, cell_times(folder), now),
         progress=progress_of(state, arrivals),
         lines=words,
         columns=columns,
@@ -106,15 +107,11 @@ def view_of(folder: Path, snapshot: Snapshot, now: float) -> View:
         left_out=out[:MOST_LINES],
         more_left_out=max(len(out) - MOST_LINES, 0),
         notes=read_notes(folder)[:MOST_LINES],
-        events=[_happening(event) for event in recent_events(folder, MOST_EVENTS)],
+        events=events,
         time=_clock(now),
         ended=state.ended,
         report=(folder / "report.html").is_file(),
     )
-
-
-def _happening(event: Event) -> Happening:
-    return Happening(_clock(event.time), sentence(event))
 
 
 def _clock(seconds: float) -> str:
