@@ -32,7 +32,7 @@ Aggregate = Annotated[
 ]
 Attack = Annotated[str | None, typer.Option(metavar="NAME[:F]", help="the last F clients lie, as label_flip:2")]
 Bundle = Annotated[bool | None, typer.Option("--bundle", help="the model's file holds its public encoder, too")]
-Preset = Annotated[str | None, typer.Option(help="default, natural (photographs), encoder, private or paper")]
+Preset = Annotated[str | None, typer.Option(help="default, natural, encoder, private or paper")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is in --out")]
 KeepStages = Annotated[bool, typer.Option("--keep-stages", help="leave stages/ there")]
 Keep = Annotated[list[int] | None, typer.Option("--keep", metavar="CLIENT", help="counts in full, whatever others say")]

@@ -9,7 +9,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.tracking.following import require_trackers
 
 Track = Annotated[
-    str | None, typer.Option(metavar="NAME,…", help="mlflow, tensorboard, wandb: see docs/tracking.md [none]")
+    str | None, typer.Option(metavar="NAME,…", help="mlflow, tensorboard, wandb [none]")
 ]
 
 
