@@ -8,7 +8,8 @@ pytest.importorskip("flwr", reason="the flower extra is not installed")
 
 from mosaic_fl.config.site_limits import SiteLimits
 from mosaic_fl.engines.flower import codec
-from mosaic_fl.engines.flower.codec import Deliver, decode_counts, decode_scores, encode_result
+from mosaic_fl.engines.flower.answer_codec import decode_counts, decode_scores, encode_result
+from mosaic_fl.engines.flower.codec import Deliver
 from mosaic_fl.engines.tasks import ContributeTask
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.global_model import GlobalModel

@@ -12,19 +12,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from mosaic_fl.config import Config
 from mosaic_fl.domains.image.schema import image_schema
-from mosaic_fl.engines.flower.codec import (
-    Deliver,
-    FitFusion,
-    decode,
+from mosaic_fl.engines.flower.answer_codec import (
     decode_contribution,
     decode_counts,
-    decode_experts,
     decode_fitted,
     decode_fused,
-    encode,
-    encode_experts,
     encode_result,
 )
+from mosaic_fl.engines.flower.codec import Deliver, FitFusion, decode, decode_experts, encode, encode_experts
 from mosaic_fl.engines.flower.limits import Limits
 from mosaic_fl.engines.flower.wire import (
     PROTOCOL,

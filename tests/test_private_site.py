@@ -13,7 +13,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.privacy_checks import of_site
 from mosaic_fl.deploy.prepare import check_data
-from mosaic_fl.engines.flower import codec
+from mosaic_fl.engines.flower import answer_codec, codec
 from mosaic_fl.engines.flower.client import HELLO, Desk
 from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.engines.flower.wire import Answer, Request
@@ -96,7 +96,7 @@ def test_other_work_is_refused_and_a_judge_has_nothing_to_count() -> None:
     assert "refuses the request" in answer.reason
     judged = place.answer(request(EvaluateTask(0, sent.architecture, sent.expert), Config()))
     assert not judged.reason
-    _, tensors = container.unpack(judged.body, codec.RESULT, "answer")
+    _, tensors = container.unpack(judged.body, answer_codec.RESULT, "answer")
     assert all(int(tensor.sum()) == 0 for tensor in tensors.values())
 
 

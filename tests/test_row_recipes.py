@@ -10,7 +10,7 @@ from mosaic_fl import api
 from mosaic_fl.client.contribute import Site, split
 from mosaic_fl.config import Config, DistillConfig
 from mosaic_fl.domains.image.schema import image_schema
-from mosaic_fl.engines.flower import codec
+from mosaic_fl.engines.flower import answer_codec
 from mosaic_fl.engines.local import LocalFederation
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.federation import TEMPERATURES
@@ -100,10 +100,10 @@ def test_only_sums_of_losses_leave_a_client() -> None:
         for part in held
     ]
     assert [int(table[:, 1].sum()) / 1000 for table in tables] == pytest.approx(expected, abs=0.01)
-    body = codec.encode_result(tables[0])
-    assert torch.equal(codec.decode_counts(body, 3, 1 + len(TEMPERATURES)), tables[0])
+    body = answer_codec.encode_result(tables[0])
+    assert torch.equal(answer_codec.decode_counts(body, 3, 1 + len(TEMPERATURES)), tables[0])
     with pytest.raises(UsageError, match="3 by 3"):
-        codec.decode_counts(body, 3, 3)
+        answer_codec.decode_counts(body, 3, 3)
 
 
 def test_a_run_on_rows_chooses_among_its_recipes() -> None:

@@ -18,7 +18,7 @@ from fuzz_reader import Reader, read_any, written
 
 from mosaic_fl.config import Config
 from mosaic_fl.deploy import bundle, certificates, checks
-from mosaic_fl.engines.flower import codec, wire
+from mosaic_fl.engines.flower import answer_codec, codec, wire
 from mosaic_fl.engines.flower.site import load_site
 from mosaic_fl.engines.tasks import AnswerTask, ContributeTask, FitTask
 from mosaic_fl.exchange.federation import FitJob, Fitted, Start
@@ -92,8 +92,8 @@ def _messages(_folder: Path) -> list[bytes]:
         "fit": codec.encode(FitTask(job, 2), Config()),
         "contribute": codec.encode(ContributeTask(1, Start("mlp:1:1", STATE)), Config()),
         "answer": codec.encode(AnswerTask(QUERY), Config()),
-        "statistics": codec.encode_result(Fitted(1, STATE, 5, {"loss": 1.0}, torch.tensor([2, 3]))),
-        "evaluate": codec.encode_result(torch.ones(2, 2, dtype=torch.int64)),
+        "statistics": answer_codec.encode_result(Fitted(1, STATE, 5, {"loss": 1.0}, torch.tensor([2, 3]))),
+        "evaluate": answer_codec.encode_result(torch.ones(2, 2, dtype=torch.int64)),
         "fusion": codec.encode_experts({0: b"abc", 1: b"d"}),
     }
     requests = [wire.pack_request(wire.Request("run", task, 1, body)) for task, body in bodies.items()]
@@ -122,9 +122,9 @@ def _read_message(data: bytes, _folder: Path) -> None:
         content[name] = ArrayRecord({name: Array("uint8", (len(part),), wire.RAW, part)})
     read_any(
         lambda: _work(wire.unpack_request(content)),
-        lambda: codec.decode_fitted(body, 1, STATE, 2),
-        lambda: codec.decode_fused(body, 1, STATE),
-        lambda: codec.decode_counts(body, 2, 2),
+        lambda: answer_codec.decode_fitted(body, 1, STATE, 2),
+        lambda: answer_codec.decode_fused(body, 1, STATE),
+        lambda: answer_codec.decode_counts(body, 2, 2),
         lambda: codec.decode_experts(body),
         lambda: wire.unpack_answer(content),
     )

@@ -8,9 +8,7 @@ from mosaic_fl.cli.options import names
 from mosaic_fl.config import Config
 from mosaic_fl.tracking.following import require_trackers
 
-Track = Annotated[
-    str | None, typer.Option(metavar="NAME,…", help="mlflow, tensorboard, wandb [none]")
-]
+Track = Annotated[str | None, typer.Option(metavar="NAME,…", help="mlflow, tensorboard, wandb [none]")]
 
 
 def trackers(text: str | None) -> list[str]:

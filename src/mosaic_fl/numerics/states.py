@@ -31,3 +31,8 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float]) -> State:
         return torch.stack(parts).sum(0).to(tensors[0].dtype)
 
     return {name: merge([state[name] for state in states]) for name in states[0]}
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under names that begin with `prefix` and a slash, as a file of several states has them."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}

@@ -21,16 +21,8 @@ from mosaic_fl.config.model_names import ANSWERS, CLOSED_FORMS, NO_MODEL
 from mosaic_fl.config.privacy import PrivacyConfig
 from mosaic_fl.config.privacy_checks import check_private, of_site
 from mosaic_fl.encoders.naming import require_built_in
-from mosaic_fl.engines.flower.codec import (
-    NAMES,
-    Deliver,
-    Delivered,
-    FitFusion,
-    Work,
-    decode,
-    decode_experts,
-    encode_result,
-)
+from mosaic_fl.engines.flower.answer_codec import Delivered, encode_result
+from mosaic_fl.engines.flower.codec import NAMES, Deliver, FitFusion, Work, decode, decode_experts
 from mosaic_fl.engines.flower.contributing import answer_query, contribute
 from mosaic_fl.engines.flower.leaving import KINDS
 from mosaic_fl.engines.flower.memory import Memory

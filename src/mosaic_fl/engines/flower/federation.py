@@ -10,7 +10,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.engines.answer_store import ASKING, AnswerStore
 from mosaic_fl.engines.contribution_store import ContributionStore, StoreEntry
-from mosaic_fl.engines.flower import codec, wire
+from mosaic_fl.engines.flower import answer_codec, codec, wire
 from mosaic_fl.engines.flower.boost_codec import boosted_answer
 from mosaic_fl.engines.flower.client import MISSING
 from mosaic_fl.engines.flower.codec import Deliver, FitFusion
@@ -121,7 +121,7 @@ class FlowerFederation(Stages):
             self.exchange.tell("received", client, stage="contribute", bytes=store.size(client), seconds=0.0, kept=True)
 
         def accept(answer: wire.Answer) -> Contribution:
-            contribution = codec.decode_contribution(answer.body, answer.client, self.schema)
+            contribution = answer_codec.decode_contribution(answer.body, answer.client, self.schema)
             store.keep(answer.client, TaskResult(answer.body, answer.seconds, answer.metrics))
             return contribution
 
@@ -170,8 +170,8 @@ class FlowerFederation(Stages):
 
         def accept(answer: wire.Answer) -> Fitted:
             job = work[answer.client].job
-            fitted = codec.decode_fitted(answer.body, answer.client, job.state, self.schema.num_classes)
-            codec.probe(job.architecture, self.schema, fitted.state)
+            fitted = answer_codec.decode_fitted(answer.body, answer.client, job.state, self.schema.num_classes)
+            answer_codec.probe(job.architecture, self.schema, fitted.state)
             return fitted
 
         self.cache.turn()
@@ -185,7 +185,7 @@ class FlowerFederation(Stages):
         work = {k: BoostTask(k, job, round) for k in clients}
 
         def accept(answer: wire.Answer) -> Fitted:
-            manifest, tensors = container.unpack(answer.body, codec.RESULT, "answer")
+            manifest, tensors = container.unpack(answer.body, answer_codec.RESULT, "answer")
             return boosted_answer(manifest, tensors, answer.client, job, self.schema)
 
         return self._round_of(round, work, accept)
@@ -195,7 +195,7 @@ class FlowerFederation(Stages):
         work = {k: StatisticsTask(k, architecture, state) for k in range(len(self.architectures))}
 
         def accept(answer: wire.Answer) -> Fitted:
-            return codec.decode_fitted(answer.body, answer.client, state, self.schema.num_classes, whole=False)
+            return answer_codec.decode_fitted(answer.body, answer.client, state, self.schema.num_classes, whole=False)
 
         return list(self._collect(f"statistics{self._round}", work, self.exchange.limits.evaluate, accept).values())
 
@@ -238,7 +238,7 @@ class FlowerFederation(Stages):
             if answer.facts.get(MISSING) is True:
                 without_experts.add(answer.client)
                 return None
-            return codec.decode_fused(answer.body, answer.client, state)
+            return answer_codec.decode_fused(answer.body, answer.client, state)
 
         self.cache.turn()
         extra = codec.encode_experts(files)
@@ -257,7 +257,7 @@ class FlowerFederation(Stages):
 
         def accept(answer: wire.Answer) -> Tensor:
             confusion = self._confusion(answer)
-            scores = codec.decode_scores(answer.body, answer.client, self.schema.num_classes)
+            scores = answer_codec.decode_scores(answer.body, answer.client, self.schema.num_classes)
             if scores is not None:
                 self.scores[answer.client] = scores
             return confusion
@@ -272,10 +272,10 @@ class FlowerFederation(Stages):
         self.cache.clear()
 
     def _confusion(self, answer: wire.Answer) -> Tensor:
-        return codec.decode_counts(answer.body, self.schema.num_classes, self.schema.num_classes)
+        return answer_codec.decode_counts(answer.body, self.schema.num_classes, self.schema.num_classes)
 
     def _losses(self, answer: wire.Answer) -> Tensor:
-        return codec.decode_counts(answer.body, self.schema.num_classes, LOSS_COLUMNS)
+        return answer_codec.decode_counts(answer.body, self.schema.num_classes, LOSS_COLUMNS)
 
 
 def _require_entry(client: int, entries: Mapping[int, StoreEntry]) -> StoreEntry:
