@@ -96,6 +96,7 @@ LACKING = [
     ("deploy keys server --host localhost", "mosaic deploy needs flwr, which", "flower"),
     ("run --track mlflow", "--track mlflow needs mlflow, which", "track"),
     ("distill a.contribution --track tensorboard", "--track tensorboard needs tensorboard, which", "track"),
+    ("compare --track tensorboard", "--track tensorboard needs tensorboard, which", "track"),
     ("keys new a.key", "a key needs pyrage, which", "keys"),
     ("deploy client site.toml", "mosaic deploy needs flwr, which", "flower"),
 ]

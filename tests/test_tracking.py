@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from command import fails
+from grids import COMPARE
+from grids import figures as cell_results
 from mosaic_fl.cli.main import main
 from mosaic_fl.errors import UsageError
 from mosaic_fl.tracking.curves import Curves
@@ -163,6 +165,73 @@ def test_tensorboard_has_the_curves_and_the_result_is_the_same(tmp_path: Path) -
     rounds = [event.step for event in events.Scalars("round/validation_accuracy_mlp:4")]
     assert rounds == [0, 1]
     assert "settings/text_summary" in events.Tags()["tensors"]
+
+
+GRID = [*COMPARE, "--methods", "fedavg,centralised", "--architectures", "equal", "--workers", "1"]
+CELLS = ["clients-2_alpha-1_equal_seed-0_fedavg_rounds-1", "clients-2_alpha-1_equal_seed-0_centralised_rounds-1"]
+
+
+def compare(out: Path, *words: str) -> dict[tuple[object, ...], object]:
+    """The cells of this comparison of two methods and one seed; a second or two."""
+    with pytest.raises(SystemExit) as ended:
+        main([*GRID, "--seeds", "0", "--out", str(out), *words])
+    assert ended.value.code == 0
+    return cell_results(out)
+
+
+def test_each_cell_is_a_run_of_its_own_and_the_comparison_is_the_same(spy: str, tmp_path: Path) -> None:
+    accumulator: Any = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
+    )
+    plain = compare(tmp_path / "plain")
+    out = tmp_path / "grid"
+    assert compare(out, "--track", f"tensorboard,{spy}") == plain
+    cells = {cell["method"]: cell for cell in json.loads((out / "table.json").read_text())["cells"]}
+    for name, method in zip(CELLS, ("fedavg", "centralised"), strict=True):
+        events = accumulator.EventAccumulator(str(out / "tracked" / name / "tensorboard"))
+        events.Reload()
+        assert [event.value for event in events.Scalars("final/accuracy")] == pytest.approx([cells[method]["accuracy"]])
+        start, final, end = told(out / "tracked" / name)
+        assert start[:2] == ["start", name]
+        assert (start[2]["run.method"], start[2]["run.seed"], start[2]["compare.name"]) == (method, "0", "grid")
+        assert final[1]["final/models_served"] == 1
+        assert end == ["end", True]
+    (_, name, settings), *others = told(out)
+    assert (name, settings["compare.seeds"]) == ("grid", "0")
+    assert "run.method" not in settings  # a cell's, not the comparison's
+    assert others[:2] == [["figures", {"progress/cells": n}, n] for n in (1, 2)]
+    assert ["file", "table.csv"] in others
+    assert others[-1] == ["end", True]
+
+
+def test_a_resumed_comparison_tells_of_each_cell_once(spy: str, tmp_path: Path) -> None:
+    """Also of those that were done without a tracker, and where a kill cut off a line of the record."""
+    out = tmp_path / "grid"
+    compare(out)
+    compare(out, "--resume", "--track", spy)
+    assert {path.name for path in (out / "tracked").iterdir()} == set(CELLS)
+    record = out / "tracked.jsonl"
+    first, second = record.read_text().splitlines()
+    compare(out, "--resume", "--track", spy)
+    assert record.read_text().splitlines() == [first, second]
+    assert [len(told(out / "tracked" / name)) for name in CELLS] == [3, 3]
+    record.write_text(f"{first}\n{second[:9]}")
+    compare(out, "--resume", "--track", spy)
+    assert [len(told(out / "tracked" / name)) for name in CELLS] == [3, 6]
+    compare(out, "--resume", "--track", spy)  # the record's line of the second is whole again
+    assert [len(told(out / "tracked" / name)) for name in CELLS] == [3, 6]
+
+
+def test_a_tracker_that_is_lost_at_a_cell_ends_no_comparison(
+    spy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The spy starts no run of the seed 9."""
+    out = tmp_path / "grid"
+    with pytest.raises(SystemExit) as ended:
+        main([*GRID, "--methods", "centralised", "--seeds", "9", "--out", str(out), "--track", spy])
+    assert ended.value.code == 0
+    assert "--track spy failed, and the run went on without it: OSError: nobody is logged in" in capsys.readouterr().err
+    assert not (out / "tracked.jsonl").exists()
 
 
 def test_mlflow_has_settings_curves_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from mosaic_fl.cli.limits import fit_grid
 from mosaic_fl.cli.options import Attack, Force, Preset, Resume, Settings, names, parse_settings, require_words, words
 from mosaic_fl.cli.output import results as tell
 from mosaic_fl.cli.reading import reads_images
+from mosaic_fl.cli.tracking import Track, trackers
 from mosaic_fl.data.places import require_source
 from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.report.heartbeat import Heartbeat, clock, waiting
@@ -62,6 +63,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="folder of the comparison")] = Path("runs/compare"),
     resume: Resume = False,
     force: Force = False,
+    track: Track = None,
     dry_run: DryRun = False,
 ) -> None:
     """Compare methods: the same clients, data, models, budgets and seeds."""
@@ -72,6 +74,7 @@ def compare(
     from mosaic_fl.comparison.grid import Grid, all_methods
 
     number = positive(minutes)
+    tracking = trackers(track)
     job_count = 0 if jobs == "auto" else count("jobs", jobs)
     grid = Grid(
         methods=all_methods() if methods == "all" else words("methods", methods),
@@ -116,11 +119,14 @@ def compare(
         show(foresee_grid(plan, parallel_jobs))
         return
     announce(lambda: foresee_grid(plan, parallel_jobs, first=True), resume=resume)
-    _run(plan, out, parallel_jobs)
+    from mosaic_fl.tracking.cells import following_cells
+
+    with following_cells(tracking, out, plan, config) as tracked:
+        _run(plan, out, parallel_jobs, tracked)
 
 
-def _run(plan: Any, out: Path, jobs: int) -> None:
-    """Run the grid, report each cell and print the tables; raises MosaicError at the end if a cell failed."""
+def _run(plan: Any, out: Path, jobs: int, tracked: Any) -> None:
+    """Run the grid, report each cell, tell `tracked`, print the tables; raises MosaicError at the end if one failed."""
     from mosaic_fl.comparison.cells import Results, remaining_seconds
     from mosaic_fl.comparison.grid import Cell
     from mosaic_fl.comparison.run_grid import run_grid
@@ -168,6 +174,7 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
             comparison_picture(blocks(plan.grid, results), picture)
             redraw_at = time.monotonic() + (time.monotonic() - start) / PICTURE_SHARE
         result = results[cell]
+        tracked.after(cell, result)
         cell_count, times = progress(results)
         outcome = f"{100 * result.accuracy:.1f} %" if result.accuracy is not None else f"failed: {result.reason}"
         heartbeat.say(f"{cell_count} {cell}: {outcome} in {clock(result.seconds)}; {times}")
@@ -187,6 +194,7 @@ def _run(plan: Any, out: Path, jobs: int) -> None:
     names = ["table.md", "table.csv", "table.json", "cells/", *(["pictures/compare.png"] if picture else [])]
     if any(result.accuracy is not None for result in results.values()):
         names.append(write_page(out).name)
+    tracked.finish()
     print(f"Results: {out}/{', '.join(names)}")
     failures = {cell: result for cell, result in results.items() if result.status == "failed"}
     if failures:

@@ -27,7 +27,7 @@ from mosaic_fl.cli.options import (
 from mosaic_fl.cli.output import run_results
 from mosaic_fl.cli.places import regional, regional_seal
 from mosaic_fl.cli.reading import reads_images, tell_idle
-from mosaic_fl.cli.tracking import Track, settings_of, trackers
+from mosaic_fl.cli.tracking import Track, trackers
 from mosaic_fl.config.checks import check_one_exchange
 from mosaic_fl.data.places import existing
 from mosaic_fl.errors import UsageError
@@ -115,6 +115,7 @@ def distill(
     from mosaic_fl.runs.privacy import privacy_lines
     from mosaic_fl.storage.stopwatch import Stopwatch
     from mosaic_fl.tracking.following import following
+    from mosaic_fl.tracking.settings import settings_of
 
     stages = [("meta", 1.0), ("pool", 0.5), ("student", 2.0)]
     console = Console(stderr=True)

@@ -12,7 +12,6 @@ from rich.console import Console
 from mosaic_fl.cli.forecasting import announce, show
 from mosaic_fl.cli.limits import fit_run
 from mosaic_fl.cli.output import OUTPUTS, run_results
-from mosaic_fl.cli.tracking import settings_of
 from mosaic_fl.config import Config
 from mosaic_fl.data.partition import class_table
 from mosaic_fl.encoders.statement import encoder_lines
@@ -43,6 +42,7 @@ from mosaic_fl.server.pool import sheet
 from mosaic_fl.storage.journal import round_name
 from mosaic_fl.storage.stopwatch import Stopwatch
 from mosaic_fl.tracking.following import following
+from mosaic_fl.tracking.settings import settings_of
 
 SAMPLES_PER_CLASS = 4  # generated samples of each client in a picture
 # Rough relative cost of one step in each stage: only for the first guess of the progress display.

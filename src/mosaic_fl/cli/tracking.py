@@ -1,11 +1,10 @@
 """--track: which trackers of experiments a run tells, and what it tells them first."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mosaic_fl.cli.options import names
-from mosaic_fl.config import Config
 from mosaic_fl.tracking.following import require_trackers
 
 Track = Annotated[str | None, typer.Option(metavar="NAME,…", help="mlflow, tensorboard, wandb [none]")]
@@ -16,9 +15,3 @@ def trackers(text: str | None) -> list[str]:
     chosen = list(dict.fromkeys(names(text) or []))
     require_trackers(chosen)
     return chosen
-
-
-def settings_of(config: Config) -> dict[str, Any]:
-    """All settings by their whole names, as `run.seed`."""
-    sections = config.model_dump(mode="json")
-    return {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}

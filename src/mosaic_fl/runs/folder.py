@@ -43,6 +43,8 @@ OURS = (
     "table.json",
     "metrics.jsonl",
     "tracking.log",
+    "tracked.jsonl",
+    "tracked",
     "tensorboard",
     "wandb",
     "events.jsonl",

@@ -14,11 +14,13 @@ from mosaic_fl.extras import require
 from mosaic_fl.notes import note
 from mosaic_fl.storage.files import read_text
 from mosaic_fl.tracking.curves import Curves
+from mosaic_fl.tracking.entries import RECORD
 from mosaic_fl.tracking.named import TRACKERS
 from mosaic_fl.training.monitor import Listener
 
 FILES = ("result.json", "report.html", "config.toml", "metrics.jsonl")
 """What a tracker that has files is given of a run's folder: no model and no contribution."""
+PLACES = "tracked"  # folder of those of a comparison's cells, for trackers that write files
 LOG = "tracking.log"  # what the trackers' packages print
 PATIENCE = 60.0  # seconds for what is still on its way when the run has ended
 OF_CLIENTS = ("local_accuracy", "samples", "bytes_up", "bytes_down")  # lists of a result with one number a client
@@ -54,9 +56,36 @@ class Following:
             self._points()
             figures = final_figures(json.loads(read_text(self.folder / FILES[0], 2**28)))
             self._send({"figures": figures, "step": 0})
-            for path in (self.folder / name for name in FILES):
+        self.files(FILES)
+
+    def figures(self, values: Mapping[str, float], step: int) -> None:
+        """Send a point at `step` (≥ 0) of each of these curves."""
+        if self.process is None:
+            return
+        with self._lock:
+            self._send({"figures": dict(values), "step": step})
+
+    def files(self, names: Sequence[str]) -> None:
+        """Send those of these files that are in the folder."""
+        if self.process is None:
+            return
+        with self._lock:
+            for path in (self.folder / name for name in names):
                 if path.exists():
                     self._send({"file": str(path.resolve())})
+
+    def entry(self, name: str, parameters: Mapping[str, Any], figures: Mapping[str, float], to: Sequence[str]) -> None:
+        """Send a whole run `name` of its own, as a cell of a comparison is, to the trackers `to`.
+
+        A line in `RECORD` says for each of them when it has it (`entries`).
+        """
+        if self.process is None:
+            return
+        texts = {key: str(value) for key, value in sorted(parameters.items())}
+        place = str((self.folder / PLACES / name).resolve())
+        entry = {"entry": name, "to": list(to), "folder": place, "parameters": texts, "figures": dict(figures)}
+        with self._lock:
+            self._send(entry | {"record": str((self.folder / RECORD).resolve())})
 
     def end(self, *, succeeded: bool) -> None:
         """End the run in all trackers, and tell of those that were lost."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from mosaic_fl.tracking.entries import send_entry
 from mosaic_fl.tracking.named import TRACKERS
 from mosaic_fl.tracking.tracker import Tracker
 
@@ -56,20 +57,22 @@ def _start(order: Mapping[str, Any], answers: TextIO) -> dict[str, Tracker]:
     return trackers
 
 
-def _act(message: Mapping[str, Any]) -> Callable[[Tracker], None]:
-    """What a line tells each tracker to do."""
+def _act(message: Mapping[str, Any]) -> Callable[[str, Tracker], None]:
+    """What a line tells each tracker, by its name, to do."""
+    if "entry" in message:
+        return lambda name, _: send_entry(name, message) if name in message["to"] else None
     if "figures" in message:
-        return lambda tracker: tracker.figures(message["figures"], message["step"])
+        return lambda _, tracker: tracker.figures(message["figures"], message["step"])
     if "file" in message:
-        return lambda tracker: tracker.file(Path(message["file"]))
-    return lambda tracker: tracker.end(succeeded=message["end"])
+        return lambda _, tracker: tracker.file(Path(message["file"]))
+    return lambda _, tracker: tracker.end(succeeded=message["end"])
 
 
-def _tell(trackers: dict[str, Tracker], act: Callable[[Tracker], None], answers: TextIO) -> None:
+def _tell(trackers: dict[str, Tracker], act: Callable[[str, Tracker], None], answers: TextIO) -> None:
     """Let each tracker `act`; one that fails is told no more, and the run's process says so."""
     for name, tracker in list(trackers.items()):
         try:
-            act(tracker)
+            act(name, tracker)
         except Exception as error:
             del trackers[name]
             _say(answers, {"lost": name, "reason": first_line(error)})

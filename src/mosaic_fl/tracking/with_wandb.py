@@ -17,7 +17,8 @@ class WandbTracker:
         import wandb
 
         project = os.environ.get("WANDB_PROJECT") or PROJECT
-        settings = wandb.Settings(console="off", silent=True)
+        # A comparison's cells are runs beside its own, which goes on.
+        settings = wandb.Settings(console="off", silent=True, reinit="create_new")
         self.run: Any = wandb.init(
             project=project, name=name, config=dict(parameters), dir=str(folder), settings=settings
         )
