@@ -1,6 +1,7 @@
 """Tracking: the points that trackers get, what ends it, and the real packages of those that are installed."""
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -167,25 +168,34 @@ def test_tensorboard_has_the_curves_and_the_result_is_the_same(tmp_path: Path) -
     assert "settings/text_summary" in events.Tags()["tensors"]
 
 
-GRID = [*COMPARE, "--methods", "fedavg,centralised", "--architectures", "equal", "--workers", "1"]
-CELLS = ["clients-2_alpha-1_equal_seed-0_fedavg_rounds-1", "clients-2_alpha-1_equal_seed-0_centralised_rounds-1"]
+GRID = [*COMPARE, "--seeds", "0", "--methods", "fedavg,centralised", "--architectures", "equal", "--workers", "1"]
+CELLS = ["clients-2_alpha-1.0_equal_seed-0_fedavg_rounds-1", "clients-2_alpha-1.0_equal_seed-0_centralised_rounds-1"]
 
 
 def compare(out: Path, *words: str) -> dict[tuple[object, ...], object]:
     """The cells of this comparison of two methods and one seed; a second or two."""
     with pytest.raises(SystemExit) as ended:
-        main([*GRID, "--seeds", "0", "--out", str(out), *words])
+        main([*GRID, "--out", str(out), *words])
     assert ended.value.code == 0
     return cell_results(out)
 
 
-def test_each_cell_is_a_run_of_its_own_and_the_comparison_is_the_same(spy: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def untracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The comparison without a tracker."""
+    out = tmp_path_factory.mktemp("compare") / "grid"
+    compare(out)
+    return out
+
+
+def test_each_cell_is_a_run_of_its_own_and_the_comparison_is_the_same(
+    spy: str, untracked: Path, tmp_path: Path
+) -> None:
     accumulator: Any = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
     )
-    plain = compare(tmp_path / "plain")
     out = tmp_path / "grid"
-    assert compare(out, "--track", f"tensorboard,{spy}") == plain
+    assert compare(out, "--track", f"tensorboard,{spy}") == cell_results(untracked)
     cells = {cell["method"]: cell for cell in json.loads((out / "table.json").read_text())["cells"]}
     for name, method in zip(CELLS, ("fedavg", "centralised"), strict=True):
         events = accumulator.EventAccumulator(str(out / "tracked" / name / "tensorboard"))
@@ -204,33 +214,30 @@ def test_each_cell_is_a_run_of_its_own_and_the_comparison_is_the_same(spy: str, 
     assert others[-1] == ["end", True]
 
 
-def test_a_resumed_comparison_tells_of_each_cell_once(spy: str, tmp_path: Path) -> None:
+def test_a_resumed_comparison_tells_of_each_cell_once(spy: str, untracked: Path, tmp_path: Path) -> None:
     """Also of those that were done without a tracker, and where a kill cut off a line of the record."""
     out = tmp_path / "grid"
-    compare(out)
+    shutil.copytree(untracked, out)
     compare(out, "--resume", "--track", spy)
     assert {path.name for path in (out / "tracked").iterdir()} == set(CELLS)
     record = out / "tracked.jsonl"
     first, second = record.read_text().splitlines()
-    compare(out, "--resume", "--track", spy)
-    assert record.read_text().splitlines() == [first, second]
-    assert [len(told(out / "tracked" / name)) for name in CELLS] == [3, 3]
     record.write_text(f"{first}\n{second[:9]}")
     compare(out, "--resume", "--track", spy)
-    assert [len(told(out / "tracked" / name)) for name in CELLS] == [3, 6]
-    compare(out, "--resume", "--track", spy)  # the record's line of the second is whole again
+    assert record.read_text().splitlines() == [first, second[:9], second]
+    compare(out, "--resume", "--track", spy)
     assert [len(told(out / "tracked" / name)) for name in CELLS] == [3, 6]
 
 
 def test_a_tracker_that_is_lost_at_a_cell_ends_no_comparison(
-    spy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spy: str, untracked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The spy starts no run of the seed 9."""
     out = tmp_path / "grid"
-    with pytest.raises(SystemExit) as ended:
-        main([*GRID, "--methods", "centralised", "--seeds", "9", "--out", str(out), "--track", spy])
-    assert ended.value.code == 0
-    assert "--track spy failed, and the run went on without it: OSError: nobody is logged in" in capsys.readouterr().err
+    shutil.copytree(untracked, out)
+    (out / "tracked").write_text("no folder, so the spy cannot write there")
+    assert compare(out, "--resume", "--track", spy) == cell_results(untracked)
+    assert "--track spy failed, and the run went on without it: NotADirectoryError" in capsys.readouterr().err
+    assert told(out)[-1][0] == "figures"
     assert not (out / "tracked.jsonl").exists()
 
 
@@ -255,14 +262,17 @@ def test_mlflow_has_settings_curves_and_files(tmp_path: Path, monkeypatch: pytes
 
 
 def test_weights_and_biases_takes_a_run_without_sending_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In its offline mode, as where nobody is logged in."""
+    """In its offline mode, as where nobody is logged in; and a run of a cell beside it, which goes on."""
     pytest.importorskip("wandb", reason="wandb is not installed: pip install 'mosaic-fl[track]'")
     monkeypatch.setenv("WANDB_MODE", "offline")
     run = tmp_path / "run"
     with warnings.catch_warnings(), following(["wandb"], run, {"run.seed": 3}) as tracked:
         warnings.simplefilter("error")  # a tracker that is lost is told as a note
         put(run, {"stage": "meta", "step": 0, "loss": 1.0})
+        tracked.entry("cell", {"run.seed": 4}, {"final/beside": 0.5}, ["wandb"])
         (run / "result.json").write_text(json.dumps(RESULT))
         tracked.finish()
+    (cell,) = run.glob("tracked/cell/wandb/offline-run-*/run-*.wandb")
+    assert b"final/beside" in cell.read_bytes()
     (file,) = run.glob("wandb/offline-run-*/run-*.wandb")
     assert b"final/accuracy" in file.read_bytes()
