@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-tables test test-faults fuzz encoders axe helm docs lint format bench bench-accuracy bench-compare clean
+.PHONY: demo demo-tables test test-faults fuzz encoders axe helm notebooks docs lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -45,9 +45,18 @@ build/axe-core/axe.min.js:
 	cd build/axe-core && tar xzf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js package/LICENSE
 
 # The Helm chart, by Helm's own library: lint, and what it makes of the values. 85 MB, so not a part of `make test`.
-helm: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt helm-python-sdk
+helm: $(VENV)/.helm
 	$(BIN)/pytest tests/test_deploy_images.py
+$(VENV)/.helm: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt helm-python-sdk
+	@touch $@
+
+# The notebooks of examples/, from the first cell to the last. What runs them is installed here, so they are not a part of `make test`.
+notebooks: $(VENV)/.notebooks
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m notebooks tests/test_notebooks.py
+$(VENV)/.notebooks: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt nbclient ipykernel
+	@touch $@
 
 # The documentation site, into site/: a warning is an error. What builds it is installed here, not by the two commands above.
 docs: $(VENV)/.docs

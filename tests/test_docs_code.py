@@ -15,22 +15,27 @@ from documents import PAGES, blocks, name
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_python_blocks_use_what_is_there(page: Path) -> None:
     for code in blocks(page.read_text(), "python"):
-        tree = ast.parse(code, name(page))
-        modules = {"mosaic", "mosaic_fl"}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mosaic_fl"):
-                module = importlib.import_module(node.module or "")
-                assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
-                assert _is_there(node.attr), ast.unparse(node)
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
-                owner = node.value.value
-                if isinstance(owner, ast.Name) and owner.id in modules:
-                    assert hasattr(getattr(mosaic_fl, node.value.attr), node.attr), ast.unparse(node)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                owner = node.func.value
-                if isinstance(owner, ast.Name) and owner.id in modules:
-                    _check_keywords(node)
+        check(code, name(page))
+
+
+def check(code: str, place: str) -> None:
+    """Code of `place` compiles and takes of mosaic_fl what is there."""
+    tree = ast.parse(code, place)
+    modules = {"mosaic", "mosaic_fl"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mosaic_fl"):
+            module = importlib.import_module(node.module or "")
+            assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            assert _is_there(node.attr), ast.unparse(node)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+            owner = node.value.value
+            if isinstance(owner, ast.Name) and owner.id in modules:
+                assert hasattr(getattr(mosaic_fl, node.value.attr), node.attr), ast.unparse(node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value
+            if isinstance(owner, ast.Name) and owner.id in modules:
+                _check_keywords(node)
 
 
 def _is_there(attribute: str) -> bool:
