@@ -100,14 +100,11 @@ def compare(
 
         plan = make_plan(grid)
     if list_only:
-        tell({"cells": [{"cell": str(cell), "barred": plan.barred.get(cell)} for cell in grid.cells()]})
-        for cell in grid.cells():
-            reason = plan.barred.get(cell)
-            print(f"{cell}{f': {reason}' if reason else ''}")
-        print(f"{len(grid.cells())} cells, {len(plan.barred)} of them cannot run")
+        _list(plan)
         return
     from mosaic_fl.engines.local import worker_count
     from mosaic_fl.forecast.grid import foresee_grid
+    from mosaic_fl.tracking.cells import following_cells
 
     parallel_jobs = job_count or worker_count(0, len(grid.settings()), plan.device)
     plan, limits = fit_grid(plan, number, out, parallel_jobs, resume=resume)
@@ -119,10 +116,18 @@ def compare(
         show(foresee_grid(plan, parallel_jobs))
         return
     announce(lambda: foresee_grid(plan, parallel_jobs, first=True), resume=resume)
-    from mosaic_fl.tracking.cells import following_cells
-
     with following_cells(tracking, out, plan, config) as tracked:
         _run(plan, out, parallel_jobs, tracked)
+
+
+def _list(plan: Any) -> None:
+    """Print the cells of the grid, each that cannot run with the reason."""
+    cells = plan.grid.cells()
+    tell({"cells": [{"cell": str(cell), "barred": plan.barred.get(cell)} for cell in cells]})
+    for cell in cells:
+        reason = plan.barred.get(cell)
+        print(f"{cell}{f': {reason}' if reason else ''}")
+    print(f"{len(cells)} cells, {len(plan.barred)} of them cannot run")
 
 
 def _run(plan: Any, out: Path, jobs: int, tracked: Any) -> None:
