@@ -62,7 +62,7 @@ def test_a_distillation_builds_each_network_once(three: list[Contribution], more
         distill(three, config, torch.device("cpu"), Journal())
     spec = three[0].generator_spec
     stands = spec is not None and spec.conditional and not more.get("distill.fresh")
-    students = 1 + stands  # as it learns, and as the global model that is held against its teachers
+    students = 2 + stands  # as it learns, as it is asked how sure it is, and as it is held against its teachers
     assert calls == {"model": 3 + students, "generator": 3}
 
 

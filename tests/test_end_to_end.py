@@ -247,7 +247,7 @@ def test_clients_choose_the_teacher_and_prior_images_join_in(tmp_path: Path) -> 
     assert best.startswith(f"{figures['choice']['teacher']}-")
     assert best.endswith(("-measured", f"-{round(100 * figures['choice']['label'])}"))
     model = GlobalModel.load(tmp_path / "a")
-    candidates = 5 * len(replace(model, assurance=None).to_bytes())
+    candidates = 6 * len(replace(model, assurance=None).to_bytes())
     assert figures["bytes_down"][0] == candidates + len(model.to_bytes())
 
 

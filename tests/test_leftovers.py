@@ -22,6 +22,7 @@ FEW = [
 ]
 FIGURES = {"config.toml", "inputs.json", "metrics.jsonl", "report.html", "result.json", "global_model.safetensors"}
 PICTURES = {f"pictures/{name}.png" for name in ("accuracy", "samples", "split")}
+GENERATED = "pictures/generated.json"
 SENT = {f"contributions/client-00{k}.contribution" for k in range(2)}
 
 
@@ -38,18 +39,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_ended_simulation_leaves_its_contributions_and_no_stage(run: Path) -> None:
-    assert files(run / "run") == FIGURES | PICTURES | SENT
+    assert files(run / "run") == FIGURES | PICTURES | SENT | {GENERATED, "notes.json"}
 
 
 def test_an_ended_distillation_leaves_nothing_of_a_client(run: Path) -> None:
     sent = sorted(f"run/{name}" for name in SENT)
     mosaic("distill", *sent, "--student", "mlp:4", *QUICK, "--out", "global", cwd=run)
     vacate()
-    assert files(run / "global") == FIGURES | {"sources.json"}
+    assert files(run / "global") == FIGURES | {"sources.json", GENERATED}
     mosaic("distill", *sent, "--student", "mlp:4", *QUICK, "--out", "stages", "--keep-stages", cwd=run)
     vacate()
     assert {name.partition("/")[0] for name in files(run / "stages")} == {
-        *{name.partition("/")[0] for name in FIGURES}, "sources.json", "stages"
+        *{name.partition("/")[0] for name in FIGURES}, "sources.json", "stages", "pictures"
     }  # fmt: skip
 
 
