@@ -82,7 +82,7 @@ def test_an_empty_path_is_refused_by_name(
 LISTS = {
     "run": {"models", "track", "ignore", "client_fields"},
     "schema": {"ignore", "missing"},
-    "compare": {"methods", "clients", "alpha", "architectures", "rounds", "seeds", "models"},
+    "compare": {"track", "methods", "clients", "alpha", "architectures", "rounds", "seeds", "models"},
     "contribute": {"classes"},
     "data": {"classes", "ignore", "client_fields"},
     "deploy keys server": {"host"},
