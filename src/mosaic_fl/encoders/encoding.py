@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from mosaic_fl.config.encoder_names import AUTOMATIC
+from mosaic_fl.config.encoder_names import AUTOMATIC, SMALL
 from mosaic_fl.domains.dataset import Dataset, Splits
 from mosaic_fl.domains.kind import Kind
 from mosaic_fl.domains.samples import Samples
@@ -60,9 +60,9 @@ def _has_use(name: str, schema: Schema) -> bool:
 
 def _one_kind(name: str, schema: Schema) -> Kind:
     if schema.joins:
+        way = "name --model" if name == SMALL else "leave --encoder out"  # SMALL is the default without a model
         raise UsageError(
-            f"encoder {name} makes a vector of samples of one field, and these have {', '.join(schema.fields)}: leave "
-            "--encoder out"
+            f"encoder {name} makes a vector of samples of one field, and these have {', '.join(schema.fields)}: {way}"
         )
     return schema.kind
 

@@ -178,8 +178,8 @@ class StatisticsTask:
 class EvaluateTask:
     """Confusion matrix int64 (C, C), true by predicted, of `state` on the validation split of client `client`.
 
-    With `losses` it is int64 (C, 1 + T) instead: by true class the samples, and the sums of their log-loss in
-    `MILLINATS` at each of `TEMPERATURES`.
+    With `losses` it is int64 (1, 1 + T) instead: the samples, and the sums of their log-loss in `MILLINATS` at
+    each of `TEMPERATURES`.
     """
 
     client: int
@@ -192,7 +192,9 @@ class EvaluateTask:
         _, validation = split(place.sites[self.client], place.config)
         classes = validation.schema.num_classes
         if not len(validation):
-            return TaskResult(torch.zeros(classes, LOSS_COLUMNS if self.losses else classes, dtype=torch.int64), 0.0)
+            return TaskResult(
+                torch.zeros((1, LOSS_COLUMNS) if self.losses else (classes, classes), dtype=torch.int64), 0.0
+            )
         kind = kind_of(self.architecture)
         load = place.network.load if kind is NETWORK else kind.load
         expert = load(self.architecture, validation.schema, self.state, "the model to judge")

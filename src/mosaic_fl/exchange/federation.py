@@ -139,7 +139,7 @@ class Federation(Protocol):
     ) -> list[Tensor]:
         """Confusion matrices int64 (C, C), true class by predicted class, on clients' validation data.
 
-        With `losses` they are tables int64 (C, 1 + T) instead: by true class the samples, and the sums of their
+        With `losses` they are tables int64 (1, 1 + T) instead: the samples, and the sums of their
         log-loss in `MILLINATS` at each of `TEMPERATURES`, of which the first is 1. They are those of `clients`, or of
         all. The list may be empty. A table does not name its client, so only their sum has a meaning.
         """

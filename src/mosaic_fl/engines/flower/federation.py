@@ -275,7 +275,7 @@ class FlowerFederation(Stages):
         return answer_codec.decode_counts(answer.body, self.schema.num_classes, self.schema.num_classes)
 
     def _losses(self, answer: wire.Answer) -> Tensor:
-        return answer_codec.decode_counts(answer.body, self.schema.num_classes, LOSS_COLUMNS)
+        return answer_codec.decode_counts(answer.body, 1, LOSS_COLUMNS)
 
 
 def _require_entry(client: int, entries: Mapping[int, StoreEntry]) -> StoreEntry:
