@@ -9,9 +9,9 @@ import pytest
 from mosaic_fl.numerics.memory import reuse_memory
 
 PAGE = resource.getpagesize()
-BLOCK = 4 * 2**20  # bytes, far above glibc's 128 kB
-BLOCKS = 8
-STEPS = 50
+BLOCK = 40 * 2**20  # bytes, above the 32 MB from which on glibc maps a block whatever its threshold is
+BLOCKS = 3
+STEPS = 20
 PROGRAM = f"""
 import resource, torch
 from mosaic_fl.numerics.memory import reuse_memory

@@ -1,5 +1,6 @@
 """Built-in classifiers: what they give, how large they are, and what their names may be."""
 
+import subprocess
 import sys
 
 import pytest
@@ -11,7 +12,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.models import build, check, default_models, default_student, families
 from mosaic_fl.models.convolutional import CNN
-from mosaic_fl.models.residual import BasicBlock, ResidualBlock, ResNet, ZeroPadShortcut
+from mosaic_fl.models.residual import BasicBlock, ResidualBlock, ResNet, StridedPointwise, ZeroPadShortcut
 from mosaic_fl.models.transformer import MAX_TOKENS, VisionTransformer, patch_grid
 from mosaic_fl.numerics.randomness import Stream
 
@@ -151,6 +152,42 @@ def test_a_lenet_has_no_batch_norm_and_pads_what_is_too_small() -> None:
     sixteen.load_state_dict(model.state_dict())
     small = images(DIGITS)
     torch.testing.assert_close(model(small), sixteen(nn.functional.pad(small, (0, 8, 0, 8))))
+
+
+def test_a_cnn_pools_before_its_relu_with_the_values_of_the_usual_order() -> None:
+    # max(0, max of four) is the max of four max(0, ·), and where that is 0 no gradient passes either way.
+    model = build("cnn:2:1", schema((1, 8, 8)))
+    shown = images((1, 8, 8), 4)
+    assert isinstance(model, CNN)
+    body = model.body
+    convolution, batch_norm, pool, relu = body
+    outputs, gradients = [], []
+    for layers in (body, nn.Sequential(convolution, batch_norm, relu, pool)):
+        outputs.append(layers(shown))
+        gradients.append(torch.autograd.grad(outputs[-1].square().sum(), list(body.parameters())))
+    assert torch.equal(*outputs)
+    assert all(map(torch.equal, *gradients))
+
+
+def test_a_strided_shortcut_is_the_convolution_of_every_second_pixel() -> None:
+    shortcut = StridedPointwise(4, 8, 2)
+    maps = torch.randn(2, 4, 5, 8, generator=Stream(0, "test").torch())
+    expected = nn.functional.conv2d(maps, shortcut.weight, stride=2)
+    assert expected.shape == (2, 8, 3, 4)
+    torch.testing.assert_close(shortcut(maps), expected)
+
+
+def test_training_a_narrow_residual_network_leaves_the_heap_whole() -> None:
+    # Each step wrote past a gradient of 4 channels; within 30 steps the process had ended.
+    program = """
+import torch
+from mosaic_fl.domains.image.schema import image_schema
+from mosaic_fl.models import build
+for _ in range(30):
+    model = build("resnet34:4", image_schema((1, 8, 8), tuple("abcdefghij")))
+    torch.nn.functional.cross_entropy(model(torch.rand(8, 1, 8, 8)), torch.arange(8)).backward()
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, capture_output=True).returncode == 0
 
 
 def test_a_cnn_averages_its_last_maps_to_at_most_four_by_four() -> None:

@@ -6,8 +6,9 @@ from torch import nn
 
 from mosaic_fl.config import GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.generators import perceptual
 from mosaic_fl.generators.cvae import train_vae
-from mosaic_fl.generators.perceptual import LayerOutputs, frozen
+from mosaic_fl.generators.perceptual import Goals, LayerOutputs, frozen
 from mosaic_fl.models import build
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import copy_state
@@ -46,6 +47,28 @@ def test_only_the_inputs_have_a_gradient() -> None:
     assert inputs.grad is not None
     assert inputs.grad.item() == pytest.approx(-0.5)
     assert target.grad is None
+
+
+def test_goals_are_those_of_each_batch_whether_or_not_they_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = torch.arange(300.0)[:, None]
+    index = torch.tensor([299, 0, 7])
+    asked = list[int]()
+
+    def inputs(index: torch.Tensor) -> torch.Tensor:
+        asked.append(len(index))
+        return samples[index]
+
+    with LayerOutputs(network(2.0, 3.0)) as layers:
+        remembered = Goals(layers, inputs, 300)
+        before = len(asked)
+        first, second = remembered.at(index)
+        assert len(asked) == before  # 300 samples of two floats: 2,400 bytes
+        monkeypatch.setattr(perceptual, "MOST_REMEMBERED", 2399)
+        anew = Goals(layers, inputs, 300)
+        assert all(map(torch.equal, anew.at(index), (first, second)))
+        assert asked[before:] == [1, 3]
+    assert first.flatten().tolist() == [598, 0, 14]
+    assert second.flatten().tolist() == [1794, 0, 42]
 
 
 def test_the_logits_are_no_features() -> None:

@@ -19,7 +19,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.density import ClassMixture, compact, most_components
 from mosaic_fl.generators.family import Family
-from mosaic_fl.generators.perceptual import LayerOutputs, frozen
+from mosaic_fl.generators.perceptual import Goals, LayerOutputs, frozen
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.placement import bring_back, settle
 from mosaic_fl.numerics.randomness import Stream
@@ -169,24 +169,29 @@ def train_vae(
     weight = config.perceptual * math.prod(data.schema.shape)
     layers = LayerOutputs(expert) if expert is not None and weight else None
 
+    def inputs(index: Tensor) -> Tensor:
+        shown: Tensor = data.schema.kind.to_network(values[index])
+        return shown
+
     def draw(_: int) -> tuple[Tensor, Tensor]:
         index = next(order)
         return index, torch.randn(len(index), spec.latent, generator=rng)
 
     def loss(index: Tensor, noise: Tensor) -> Tensor:
-        x = data.schema.kind.to_network(values[index])
+        x = inputs(index)
         y = labels[index]
         mean, log_variance = encoder(x, y)
         pixel_logits = decoder.pixel_logits(mean + noise * (0.5 * log_variance).exp(), y)
         evidence = evidence_loss(pixel_logits, x, mean, log_variance, config.kl)
-        if layers is None:
+        if goals is None:
             return evidence
-        return evidence + weight * layers.distance(pixel_logits.sigmoid() * 2 - 1, x)
+        return evidence + weight * goals.layers.distance_to(pixel_logits.sigmoid() * 2 - 1, goals.at(index))
 
     look = every(LOG_EVERY, log_generator(monitor, config.lr), from_first=True)
     hooks = [schedule(cosine(optimiser, config.steps)), progress(monitor), look]
     with frozen(expert, device) if expert is not None else nullcontext(), layers or nullcontext():
         capturable = layers is None or can_be_captured(layers.model)
+        goals = Goals(layers, inputs, len(data)) if layers is not None else None
         update = PlainStep(optimiser)
         descend_on(device, draw, loss, update, config.steps, hooks, precision=config.precision, capturable=capturable)
     bring_back(decoder.eval())

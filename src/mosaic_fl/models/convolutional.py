@@ -14,7 +14,7 @@ SMALLEST_MAP = 4  # pixels a side: smaller maps are not pooled, and the head get
 
 @family("cnn")
 class CNN(Classifier):
-    """`depth` blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling; block i has width·2ⁱ channels.
+    """`depth` blocks of 3×3 convolution, batch norm, 2×2 max pooling and ReLU; block i has width·2ⁱ channels.
 
     With `groups` above 0 it has group norm. The last maps are averaged to at most 4×4 before the head.
     """
@@ -25,11 +25,12 @@ class CNN(Classifier):
         layers: list[nn.Module] = []
         for i in range(depth):
             out = width * 2**i
-            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), norm(out, groups), nn.ReLU()]
+            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), norm(out, groups)]
             if min(height, side) > SMALLEST_MAP:
                 layers.append(nn.MaxPool2d(2))
                 height = height // 2
                 side = side // 2
+            layers.append(nn.ReLU())  # after the pooling: the same values, on a quarter of the pixels
             channels = out
         self.body = nn.Sequential(*layers)
         # Not nn.AdaptiveAvgPool2d: where 4 does not divide the side, its windows overlap. Then its gradient on a GPU

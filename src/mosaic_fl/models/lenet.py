@@ -34,8 +34,8 @@ class LeNet(Classifier):
         self.head = nn.Linear(84, schema.num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        maps = F.max_pool2d(F.relu(self.first(F.pad(images, self.padding))), 2)
-        maps = F.max_pool2d(F.relu(self.second(maps)), 2)
+        maps = F.relu(F.max_pool2d(self.first(F.pad(images, self.padding)), 2))
+        maps = F.relu(F.max_pool2d(self.second(maps), 2))
         return F.relu(self.fourth(F.relu(self.third(maps.flatten(1)))))
 
 
