@@ -1,16 +1,18 @@
 """Weights that are those of another client: one model counts once, however many clients send it (Sybils)."""
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from math import inf, sqrt
 
 import torch
+from torch import Tensor
 
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.no_model import has_model
 from mosaic_fl.numerics.states import State
 
 COPY = 1e-3  # relative distance of two models' weights below which one is a copy
+BLOCK = 256  # places whose distances from all others exist at once
+SLACK = 1e-6  # by which the rounding of a product may hide a distance
 GLANCE = 256  # weights of each tensor that a first look compares: most pairs differ there
 
 
@@ -35,7 +37,8 @@ def copied_parts(contributions: Sequence[Contribution]) -> Iterator[tuple[int, i
 
     Two files of one client are no copies: the numbers tell that.
     """
-    for i, j in combinations(range(len(contributions)), 2):
+    near = sorted({*_near(contributions, _model), *_near(contributions, _generator)})
+    for i, j in near:
         first = contributions[i]
         second = contributions[j]
         if first.client == second.client:
@@ -48,6 +51,48 @@ def copied_parts(contributions: Sequence[Contribution]) -> Iterator[tuple[int, i
         }
         if same := [name for name, copied in parts.items() if copied]:
             yield i, j, same
+
+
+def _model(contribution: Contribution) -> tuple[Hashable, State]:
+    return contribution.architecture, contribution.expert
+
+
+def _generator(contribution: Contribution) -> tuple[Hashable, State]:
+    return contribution.generator_spec, contribution.generator or {}
+
+
+def _near(
+    contributions: Sequence[Contribution], part: Callable[[Contribution], tuple[Hashable, State]]
+) -> Iterator[tuple[int, int]]:
+    """Pairs of places whose parts are of one kind, and alike at a glance: all copies are among them.
+
+    Each state is looked at once, and its glance kept; the distances are one product of matrices a block of places.
+    """
+    kinds = dict[Hashable, list[tuple[int, Tensor]]]()
+    for place, contribution in enumerate(contributions):
+        kind, state = part(contribution)
+        shapes = tuple(
+            (name, tuple(tensor.shape), tensor.is_floating_point()) for name, tensor in sorted(state.items())
+        )
+        if shapes:
+            kinds.setdefault((kind, shapes), []).append((place, _glance(state)))
+    for members in kinds.values():
+        places = [place for place, _ in members]
+        glances = torch.stack([glance for _, glance in members])
+        squares = glances.square().sum(1)
+        for start in range(0, len(places), BLOCK):
+            rows = glances[start : start + BLOCK]
+            gaps = squares[start : start + BLOCK, None] + squares - 2 * rows @ glances.T
+            alike = gaps <= (1 + SLACK) * squares[start : start + BLOCK, None] + SLACK
+            for row, column in alike.nonzero().tolist():
+                if start + row < column:
+                    yield places[start + row], places[column]
+
+
+def _glance(state: State) -> Tensor:
+    """The first weights of each tensor that is no whole numbers, double (n,)."""
+    parts = [t.flatten()[:GLANCE].double() for _, t in sorted(state.items()) if t.is_floating_point()]
+    return torch.cat(parts) if parts else torch.zeros(1, dtype=torch.float64)
 
 
 def sharers(contributions: Sequence[Contribution]) -> list[int]:
