@@ -15,8 +15,9 @@ demo-tables: $(STAMP)
 	$(BIN)/mosaic run --data breast_cancer --clients 5 --alpha 0.5 --models $(STACKS) --out runs/cancer --force
 	$(BIN)/mosaic run --data wine --clients 5 --alpha 0.5 --models $(STACKS) --out runs/wine --force
 
+# Files in the order of tests/conftest.py, the longest first; xdist by itself takes those with the most tests first.
 test: $(STAMP)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Every fault in every stage with real processes, TLS and keys on 127.0.0.1: about an hour on two cores.
 test-faults: $(STAMP)
