@@ -80,6 +80,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/demo"))
     parser.add_argument("--save", action="store_true", help="write the figures to benchmarks/results/demo.toml")
     options = parser.parse_args()
+    if options.save and options.seeds != parser.get_default("seeds"):
+        parser.error("--save is for all five seeds: leave --seeds out")
     runs = [run(options.out, int(seed), 2) for seed in options.seeds.split(",")]
     names = {
         "the best site's model": lambda r: 100 * max(r["local_accuracy"]),

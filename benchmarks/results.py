@@ -189,7 +189,8 @@ def digits(result: dict) -> int:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table; numbers stand at the right."""
-    rules = ["---:" if all(NUMBER.match(cell) for cell in column) else "---" for column in zip(*rows, strict=True)]
+    columns = list(zip(*rows, strict=True))[1:]
+    rules = ["---", *("---:" if all(NUMBER.match(cell) for cell in column) else "---" for column in columns)]
     lines = [" | ".join(cells) for cells in (head, rules, *rows)]
     return "".join(f"| {line} |\n" for line in lines)
 
