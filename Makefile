@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-tables test test-faults fuzz encoders axe helm notebooks docs lint format bench bench-accuracy bench-compare clean
+.PHONY: demo results demo-tables test test-faults fuzz encoders axe helm notebooks docs lint format bench bench-accuracy bench-compare clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -77,7 +77,11 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# The figures of benchmarks/RESULTS.md: minutes on two cores.
+# benchmarks/RESULTS.md from benchmarks/results/, one file a claim.
+results: $(STAMP)
+	$(BIN)/python benchmarks/results.py
+
+# The demo's figures and those of local training: minutes on two cores. With --save a script fills in its file.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/local_training.py
