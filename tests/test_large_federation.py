@@ -20,7 +20,7 @@ from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.panel import chosen, contrast, panel, panel_size
 from mosaic_fl.server.trust import circles as groups
-from mosaic_fl.server.trust import vet
+from mosaic_fl.server.trust import copies, vet
 from mosaic_fl.server.trust.circles import circles
 from mosaic_fl.server.trust.copies import copied_parts
 from mosaic_fl.server.trust.report import QUARANTINED, TrustReport
@@ -187,3 +187,20 @@ def test_one_network_after_the_other_is_built_where_clients_are_many(monkeypatch
 def test_generators_that_tell_each_other_something_exist_at_once(seven: list[Contribution]) -> None:
     assert on_demand.builds_generators_at_once(seven)
     assert on_demand.builds_generators_at_once(seven * 20)  # moments are joined
+
+
+def test_honest_pairs_are_not_compared_weight_by_weight(
+    seven: list[Contribution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = list[object]()
+    is_copy = copies._is_copy
+
+    def counted(first: copies.State, second: copies.State) -> bool:
+        compared.append(first)
+        return is_copy(first, second)
+
+    monkeypatch.setattr(copies, "_is_copy", counted)
+    assert copies.sharers(seven) == [1] * 7  # 21 pairs
+    assert compared == []
+    assert copies.sharers([*seven, replace(seven[3], client=9)]) == [1, 1, 1, 2, 1, 1, 1, 2]
+    assert len(compared) == 2  # the model and the generator of one pair

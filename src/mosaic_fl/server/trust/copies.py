@@ -12,7 +12,7 @@ from mosaic_fl.numerics.states import State
 
 COPY = 1e-3  # relative distance of two models' weights below which one is a copy
 BLOCK = 256  # places whose distances from all others exist at once
-SLACK = 1e-6  # by which the rounding of a product may hide a distance
+SLACK = 1e-9  # of a glance's own square, by which the rounding of a product may hide a distance
 GLANCE = 256  # weights of each tensor that a first look compares: most pairs differ there
 
 
@@ -66,24 +66,26 @@ def _near(
 ) -> Iterator[tuple[int, int]]:
     """Pairs of places whose parts are of one kind, and alike at a glance: all copies are among them.
 
-    Each state is looked at once, and its glance kept; the distances are one product of matrices a block of places.
+    Each state is looked at once, and its glance and its length are kept: glances of copies are no farther apart than
+    the states. The distances are one product of matrices a block of places.
     """
-    kinds = dict[Hashable, list[tuple[int, Tensor]]]()
+    kinds = dict[Hashable, list[tuple[int, Tensor, float]]]()
     for place, contribution in enumerate(contributions):
         kind, state = part(contribution)
         shapes = tuple(
             (name, tuple(tensor.shape), tensor.is_floating_point()) for name, tensor in sorted(state.items())
         )
         if shapes:
-            kinds.setdefault((kind, shapes), []).append((place, _glance(state)))
+            kinds.setdefault((kind, shapes), []).append((place, _glance(state), _square(state)))
     for members in kinds.values():
-        places = [place for place, _ in members]
-        glances = torch.stack([glance for _, glance in members])
+        places = [place for place, _, _ in members]
+        glances = torch.stack([glance for _, glance, _ in members])
         squares = glances.square().sum(1)
+        limits = (1 + SLACK) * COPY**2 * torch.tensor([square for _, _, square in members], dtype=torch.float64)
         for start in range(0, len(places), BLOCK):
-            rows = glances[start : start + BLOCK]
-            gaps = squares[start : start + BLOCK, None] + squares - 2 * rows @ glances.T
-            alike = gaps <= (1 + SLACK) * squares[start : start + BLOCK, None] + SLACK
+            rows = slice(start, start + BLOCK)
+            gaps = squares[rows, None] + squares - 2 * glances[rows] @ glances.T
+            alike = gaps <= limits[rows, None] + SLACK * squares[rows, None]
             for row, column in alike.nonzero().tolist():
                 if start + row < column:
                     yield places[start + row], places[column]
@@ -93,6 +95,11 @@ def _glance(state: State) -> Tensor:
     """The first weights of each tensor that is no whole numbers, double (n,)."""
     parts = [t.flatten()[:GLANCE].double() for _, t in sorted(state.items()) if t.is_floating_point()]
     return torch.cat(parts) if parts else torch.zeros(1, dtype=torch.float64)
+
+
+def _square(state: State) -> float:
+    """The sum of the squares of all weights that are no whole numbers."""
+    return sum(float(t.double().square().sum()) for t in state.values() if t.is_floating_point())
 
 
 def sharers(contributions: Sequence[Contribution]) -> list[int]:
