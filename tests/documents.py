@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[1]
 NOTES = sorted((ROOT / "docs" / "notes").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 """What users read. The notes are of past commits."""
-DOCUMENTS = [*PAGES, *NOTES, *sorted((ROOT / "docs" / "reference").glob("*.md")), ROOT / "benchmarks" / "RESULTS.md"]
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+DOCUMENTS = [*PAGES, *NOTES, *sorted((ROOT / "docs" / "reference").glob("*.md")), RESULTS]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
