@@ -12,6 +12,7 @@ import mosaic_fl
 from mosaic_fl.config import Config
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
+from mosaic_fl.numerics.states import weighted_sum
 from mosaic_fl.server import distill as distillation
 from mosaic_fl.server import on_demand
 from mosaic_fl.server import panel as panels
@@ -204,3 +205,10 @@ def test_honest_pairs_are_not_compared_weight_by_weight(
     assert compared == []
     assert copies.sharers([*seven, replace(seven[3], client=9)]) == [1, 1, 1, 2, 1, 1, 1, 2]
     assert len(compared) == 2  # the model and the generator of one pair
+
+
+def test_the_mean_of_many_states_is_that_of_parts_of_them() -> None:
+    many = [{"w": torch.tensor([float(k), 1.0]), "n": torch.tensor(k)} for k in range(250)]
+    mean = weighted_sum(many, [1 / 250] * 250)
+    assert mean["w"].tolist() == [124.5, 1.0]  # (0 + … + 249) / 250
+    assert int(mean["n"]) == 249
