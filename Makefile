@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo results demo-tables test docs-run test-faults fuzz encoders axe helm notebooks docs lint format bench bench-accuracy bench-compare clean
+.PHONY: demo results demo-tables test docs-run test-faults fuzz encoders axe helm notebooks docs lint format bench bench-accuracy bench-compare bench-peers clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -102,6 +102,12 @@ bench-compare: $(STAMP)
 		--seeds 0,1,2 --student cnn:16:3 --set data.max_train=10000 --set rounds.steps=50 \
 		--set dense:synthesis.epochs=20 --set coboosting:synthesis.epochs=20 \
 		--jobs auto --out benchmarks/out/compare --resume
+
+# FedAvg beside a loop by hand, Flower's simulation, fluke and pfl, each in an environment of its own: 20 minutes on two
+# cores, and resumable. `make bench-peers CLIENTS=100`
+CLIENTS ?= 10
+bench-peers: $(STAMP)
+	$(BIN)/python benchmarks/peers --data $(DATA)/mnist --clients $(CLIENTS)
 
 clean:
 	rm -rf $(VENV) runs global build dist site src/*.egg-info
