@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo results demo-tables test test-faults fuzz encoders axe helm notebooks docs lint format bench bench-accuracy bench-compare bench-peers clean
+.PHONY: demo results demo-tables test docs-run test-faults fuzz encoders axe helm notebooks docs lint format bench bench-accuracy bench-compare bench-peers clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -18,6 +18,10 @@ demo-tables: $(STAMP)
 # Files in the order of tests/conftest.py, the longest first; xdist by itself takes those with the most tests first.
 test: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Every command and block of Python of the documents, page by page, on small data.
+docs-run: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m documents tests/test_docs_run.py
 
 # Every fault in every stage with real processes, TLS and keys on 127.0.0.1: about an hour on two cores.
 test-faults: $(STAMP)
