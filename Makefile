@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-tables test test-faults fuzz encoders axe helm notebooks docs lint format bench bench-accuracy bench-compare clean
+.PHONY: demo results demo-tables test docs-run test-faults fuzz encoders axe helm notebooks docs lint format bench bench-accuracy bench-compare bench-peers clean
 
 demo: $(STAMP)
 	$(BIN)/mosaic run --data digits --clients 5 --alpha 0.1 --centralised --out runs/demo --force
@@ -15,8 +15,13 @@ demo-tables: $(STAMP)
 	$(BIN)/mosaic run --data breast_cancer --clients 5 --alpha 0.5 --models $(STACKS) --out runs/cancer --force
 	$(BIN)/mosaic run --data wine --clients 5 --alpha 0.5 --models $(STACKS) --out runs/wine --force
 
+# Files in the order of tests/conftest.py, the longest first; xdist by itself takes those with the most tests first.
 test: $(STAMP)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Every command and block of Python of the documents, page by page, on small data.
+docs-run: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m documents tests/test_docs_run.py
 
 # Every fault in every stage with real processes, TLS and keys on 127.0.0.1: about an hour on two cores.
 test-faults: $(STAMP)
@@ -76,7 +81,11 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# The figures of benchmarks/RESULTS.md: minutes on two cores.
+# benchmarks/RESULTS.md from benchmarks/results/, one file a claim.
+results: $(STAMP)
+	$(BIN)/python benchmarks/results.py
+
+# The demo's figures and those of local training: minutes on two cores. With --save a script fills in its file.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/local_training.py
@@ -93,6 +102,12 @@ bench-compare: $(STAMP)
 		--seeds 0,1,2 --student cnn:16:3 --set data.max_train=10000 --set rounds.steps=50 \
 		--set dense:synthesis.epochs=20 --set coboosting:synthesis.epochs=20 \
 		--jobs auto --out benchmarks/out/compare --resume
+
+# FedAvg beside a loop by hand, Flower's simulation, fluke and pfl, each in an environment of its own: 20 minutes on two
+# cores, and resumable. `make bench-peers CLIENTS=100`
+CLIENTS ?= 10
+bench-peers: $(STAMP)
+	$(BIN)/python benchmarks/peers --data $(DATA)/mnist --clients $(CLIENTS)
 
 clean:
 	rm -rf $(VENV) runs global build dist site src/*.egg-info

@@ -1,8 +1,9 @@
 """The demo's figures: accuracy over seeds 0 to 4, wall time, memory, and the same result with one worker as with two.
 
-    python benchmarks/demo.py [--seeds 0,1,2,3,4] [--out benchmarks/out/demo]
+    python benchmarks/demo.py [--seeds 0,1,2,3,4] [--out benchmarks/out/demo] [--save]
 
-Every run is the demo's command in a process of its own; finished runs are not repeated.
+Every run is the demo's command in a process of its own; finished runs are not repeated. --save writes the figures to
+benchmarks/results/demo.toml, from which `make results` makes RESULTS.md.
 """
 
 import argparse
@@ -13,6 +14,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from result_files import save
 
 
 def run(out: Path, seed: int, workers: int) -> dict:
@@ -75,38 +78,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/demo"))
+    parser.add_argument("--save", action="store_true", help="write the figures to benchmarks/results/demo.toml")
     options = parser.parse_args()
+    if options.save and options.seeds != parser.get_default("seeds"):
+        parser.error("--save is for all five seeds: leave --seeds out")
     runs = [run(options.out, int(seed), 2) for seed in options.seeds.split(",")]
     names = {
-        "best local": lambda r: max(r["local_accuracy"]),
-        "mean logits": lambda r: r["ensemble_accuracy"],
-        "mean probabilities": lambda r: r["mean_probability_accuracy"],
-        "class-weighted": lambda r: r["class_weighted_accuracy"],
-        "meta-model teacher": lambda r: r["teacher_accuracy"],
-        "student": lambda r: r["accuracy"],
-        "ceiling": lambda r: r["centralised_accuracy"],
+        "the best site's model": lambda r: 100 * max(r["local_accuracy"]),
+        "mean-logit ensemble": lambda r: 100 * r["ensemble_accuracy"],
+        "mean-probability ensemble": lambda r: 100 * r["mean_probability_accuracy"],
+        "class-weighted ensemble": lambda r: 100 * r["class_weighted_accuracy"],
+        "meta-model teacher": lambda r: 100 * r["teacher_accuracy"],
+        "student (the one model)": lambda r: 100 * r["accuracy"],
+        "pooled data (the ceiling)": lambda r: 100 * r["centralised_accuracy"],
         "seconds": lambda r: r["wall"],
-        "peak MiB": lambda r: r["peak_mib"],
+        "peak memory, MiB": lambda r: r["peak_mib"],
     }
     print("| | " + " | ".join(f"seed {r['seed']}" for r in runs) + " | mean ± std |")
     print("|---" * (len(runs) + 2) + "|")
-    means = {}
-    for name, figure in names.items():
-        values = [
-            figure(r) * (100 if "accuracy" not in name and name not in ("seconds", "peak MiB") else 1) for r in runs
-        ]
-        means[name] = statistics.fmean(values)
+    rows = [[name, [figure(r) for r in runs]] for name, figure in names.items()]
+    means = {name: statistics.fmean(values) for name, values in rows}
+    for name, values in rows:
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
         print(f"| {name} | " + " | ".join(f"{v:.1f}" for v in values) + f" | {means[name]:.1f} ± {spread:.1f} |")
     one = run(options.out, int(options.seeds.split(",")[0]), 1)
     same = all(one[k] == runs[0][k] for k in one if k not in ("seconds", "wall", "peak_mib"))
+    student = means["student (the one model)"]
     print(
-        f"\nstudent {means['student']:.2f} (target 97.0), "
-        f"{means['ceiling'] - means['student']:.2f} under the ceiling (2.5), "
-        f"{means['student'] - means['mean logits']:.1f} over mean logits (20)"
+        f"\nstudent {student:.2f} (target 97.0), "
+        f"{means['pooled data (the ceiling)'] - student:.2f} under the ceiling (2.5), "
+        f"{student - means['mean-logit ensemble']:.1f} over mean logits (20)"
     )
     print(f"slowest {max(r['wall'] for r in runs):.0f} s (60), peak {max(r['peak_mib'] for r in runs):.0f} MiB (1536)")
     print(f"1 worker and 2 workers give the same figures: {same}")
+    if options.save:
+        save("demo", rows, {"same figures with 1 worker and with 2": "yes" if same else "no"})
 
 
 if __name__ == "__main__":

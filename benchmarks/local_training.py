@@ -1,9 +1,10 @@
 """Local training of 10 clients against a hand-written PyTorch loop over the same steps, as ratios of one run.
 
-    python benchmarks/local_training.py [--data ../shared/data/mnist] [--repeats 5]
+    python benchmarks/local_training.py [--data ../shared/data/mnist] [--repeats 5] [--save]
 
 Small CNN, MNIST-sized images (random pixels without --data), 200 steps a client, one intra-op thread a process.
-The loop and the engine alternate, and the median of each ratio counts.
+The loop and the engine alternate, and the median of each ratio counts. --save writes the ratios to
+benchmarks/results/local-training.toml, from which `make results` makes RESULTS.md.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from mosaic_fl.exchange.federation import FitJob
 from mosaic_fl.models import build
 from mosaic_fl.numerics.states import copy_state
 from mosaic_fl.storage.journal import Journal
+from result_files import save
 
 MODEL, STEPS, BATCH, CLIENTS = "cnn:16", 200, 64, 10
 
@@ -96,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="", help="a data set by name or path")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--save", action="store_true", help="write them to benchmarks/results/local-training.toml")
     options = parser.parse_args()
     if options.data and not Path(options.data).parent.exists():
         parser.error(f"{options.data} does not exist")
@@ -113,6 +116,8 @@ def main() -> None:
             )
     for workers, target in ((1, 1.1), (2, 0.65)):
         print(f"{workers} worker(s): median ratio {statistics.median(ratios[workers]):.3f} (target: at most {target})")
+    if options.save:
+        save("local-training", [["1 worker", ratios[1]], ["2 workers", ratios[2]]])
 
 
 if __name__ == "__main__":

@@ -18,6 +18,19 @@ from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.registries import EXPERTS, GENERATORS, KINDS, METHODS, PARTITIONS
 
+LONGEST = (
+    "test_deploy_run", "test_end_to_end", "test_flower_simulation", "test_compare", "test_methods", "test_withdraw",
+    "test_json", "test_examples", "test_tracking", "test_api_runs", "test_absence_whole", "test_absence", "test_api",
+    "test_compare_jobs", "test_readme", "test_accelerator", "test_region", "test_evaluate", "test_absence_results",
+)  # fmt: skip
+"""The files that take longest, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers take files in order: one that began a long file at the end would leave the others without work."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:

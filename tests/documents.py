@@ -3,13 +3,16 @@
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).parents[1]
 NOTES = sorted((ROOT / "docs" / "notes").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 """What users read. The notes are of past commits."""
-DOCUMENTS = [*PAGES, *NOTES, *sorted((ROOT / "docs" / "reference").glob("*.md")), ROOT / "benchmarks" / "RESULTS.md"]
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+DOCUMENTS = [*PAGES, *NOTES, *sorted((ROOT / "docs" / "reference").glob("*.md")), RESULTS]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -33,6 +36,42 @@ def shell_lines(text: str) -> Iterator[str]:
         for part in re.split(r"&&|\|| > ", re.sub(r"(^|\s)#.*", "", line)):
             if part.strip():
                 yield re.sub(r"^\w*\$\s+", "", part.strip())
+
+
+PROGRAMS = r"mosaic|make|pip|python3?|uv|helm|docker|kubectl|ls|cat|jq|tensorboard|until|for|ssh|nginx|curl|git"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command line or a block of Python as a document has it; `machine` is the prompt before it, as north, or ""."""
+
+    kind: Literal["shell", "python"]
+    text: str
+    machine: str = ""
+    shown: tuple[str, ...] = ()
+    """The lines below a command, up to the next one: what it prints, or of `cat` what the file holds."""
+
+
+def steps(text: str) -> list[Step]:
+    """What a reader of a document types, in order: command lines without comments, and blocks of Python."""
+    found: list[Step] = []
+    fence: str | None = None
+    code: list[str] = []
+    for line in re.sub(r"\\\n\s*", "", text).splitlines():
+        if mark := re.match(r"```(\w*)", line):
+            if fence == "python":
+                found.append(Step("python", "\n".join(code)))
+            fence = mark[1] if fence is None else None
+            code = []
+        elif fence == "python":
+            code.append(line)
+        elif fence in ("", "bash", "sh") or (fence is None and line.startswith("    ")):
+            typed = re.match(rf"\s*(?:(\w*)\$\s+)?((?:{PROGRAMS})\s.*)", line)
+            if typed:
+                found.append(Step("shell", re.sub(r"\s#.*", "", typed[2]).strip(), typed[1] or ""))
+            elif found and found[-1].kind == "shell":
+                found[-1] = replace(found[-1], shown=(*found[-1].shown, line[4:]))
+    return found
 
 
 def mosaic_lines(text: str) -> list[list[str]]:

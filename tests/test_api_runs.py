@@ -12,9 +12,9 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.folder_lock import occupied
 
 FEW = {
-    "partition.clients": 2, "partition.alpha": 1.0, "train.max_steps": 40, "train.min_steps": 40, "run.workers": 1,
-    "models.student": "mlp:8", "generator.steps": 30, "generator.width": 4, "meta.steps": 20, "distill.steps": 30,
-    "distill.pool": 300,
+    "partition.clients": 2, "partition.alpha": 1.0, "train.max_steps": 10, "train.min_steps": 10, "run.workers": 1,
+    "models.student": "mlp:8", "generator.steps": 5, "generator.width": 4, "meta.steps": 5, "distill.steps": 10,
+    "distill.pool": 100,
 }  # fmt: skip
 
 

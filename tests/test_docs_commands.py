@@ -7,7 +7,7 @@ import click
 import pytest
 from typer.main import get_command
 
-from documents import NOTES, PAGES, ROOT, inline_commands, mosaic_lines, name, shell_lines
+from documents import NOTES, PAGES, RESULTS, ROOT, inline_commands, mosaic_lines, name, shell_lines
 from mosaic_fl.cli.main import app
 from mosaic_fl.cli.options import configure
 
@@ -80,7 +80,7 @@ def test_each_command_line_is_understood(page: Path) -> None:
             pytest.fail(f"{name(page)}: mosaic {' '.join(words)}\n{type(error).__name__}: {message}")
 
 
-@pytest.mark.parametrize("page", [*PAGES, *NOTES], ids=name)
+@pytest.mark.parametrize("page", [*PAGES, *NOTES, RESULTS], ids=name)
 def test_each_command_within_a_sentence_exists_with_its_options(page: Path) -> None:
     text = page.read_text()
     for words in inline_commands(text) + mosaic_lines(text):
@@ -110,7 +110,7 @@ def test_wrong_lines_are_seen() -> None:
             check(wrong)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [*PAGES, RESULTS], ids=name)
 def test_what_it_makes_or_runs_by_python_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for line in shell_lines(page.read_text()):

@@ -17,8 +17,8 @@ from mosaic_fl.extras import EXTRAS
 
 ABSENT = (*EXTRAS, "flwr_datasets", "pandas", "seaborn", "tqdm", "requests", "httpx", "uvicorn")
 """What a bare installation has not, and what came with it."""
-PROGRAM = f"""
-import json, sys
+BARE = f"""
+import json, os, sys
 from importlib.machinery import PathFinder
 
 class Bare(PathFinder):
@@ -28,13 +28,29 @@ class Bare(PathFinder):
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Bare
 from mosaic_fl.cli.main import main
-for words in json.loads(sys.argv[1]):
+
+def code(words):
     try:
         main(words)
     except SystemExit as end:
-        if end.code:
-            print("torch" if "torch" in sys.modules else "", file=sys.stderr)
-            sys.exit(end.code)
+        return end.code or 0
+"""
+PROGRAM = f"""{BARE}
+for words in json.loads(sys.argv[1]):
+    if failed := code(words):
+        sys.exit(failed)
+"""
+FORKS = f"""{BARE}
+for i, words in enumerate(json.loads(sys.argv[1])):
+    os.mkdir(str(i))
+    if not os.fork():
+        sys.stderr = open(f"{{i}}.err", "w")
+        os.chdir(str(i))
+        failed = code(words.split())
+        print("torch" if "torch" in sys.modules else "", file=sys.stderr, flush=True)
+        open(f"../{{i}}.code", "w").write(str(failed))
+        os._exit(0)
+    os.wait()
 """
 FEW = [
     word
@@ -102,16 +118,35 @@ LACKING = [
 ]
 
 
+@pytest.fixture(scope="module")
+def lacking(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, list[str]]]:
+    """Of each command of `LACKING` its exit code, its stderr, and what it left: all in forks of one Python."""
+    place = tmp_path_factory.mktemp("lacking")
+    commands = [words for words, *_ in LACKING]
+    words = [sys.executable, "-c", FORKS, json.dumps(commands)]
+    subprocess.run(words, cwd=place, env=ENVIRONMENT, check=True, timeout=240)
+    return {
+        command: (
+            int((place / f"{i}.code").read_text()),
+            (place / f"{i}.err").read_text(),
+            [path.name for path in (place / str(i)).iterdir()],
+        )
+        for i, command in enumerate(commands)
+    }
+
+
 @pytest.mark.parametrize(("words", "told", "extra"), LACKING, ids=[words for words, *_ in LACKING])
-def test_what_needs_an_extra_names_it_before_any_work(words: str, told: str, extra: str, tmp_path: Path) -> None:
-    done = bare(tmp_path, words.split())
-    *lines, loaded = done.stderr.splitlines()
-    assert done.returncode == 2, done.stderr
+def test_what_needs_an_extra_names_it_before_any_work(
+    words: str, told: str, extra: str, lacking: dict[str, tuple[int, str, list[str]]]
+) -> None:
+    code, said, left = lacking[words]
+    *lines, loaded = said.splitlines()
+    assert code == 2, said
     assert len(lines) == 1, lines
     assert lines[0].startswith("mosaic: ")
     assert f"{told} is not installed: pip install 'mosaic-fl[{extra}]'" in lines[0]
     assert not loaded
-    assert not list(tmp_path.iterdir())
+    assert not left
 
 
 def test_an_architecture_of_timm_names_its_extra(tmp_path: Path) -> None:

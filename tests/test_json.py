@@ -18,6 +18,7 @@ DOCS = Path(__file__).parent.parent / "docs" / "json.md"
 ROW = re.compile(r"^\| `mosaic ([^`]+)`([^|]*)\| (.+) \|$", re.MULTILINE)
 FEW = ["--set", "train.max_steps=20", "--set", "train.min_steps=10", "--generator", "marginals"]
 FEW += ["--set", "distill.steps=20", "--set", "distill.pool=200", "--set", "distill.choose=false"]
+SOON = ["--set", "audit.seconds=1"]
 TABLE = "--label-column target --clients 3 --alpha 10"
 DEPLOYED = "status of a deployment"
 UNTRIED = {"deploy server": "it needs sites; it ends as a run does", DEPLOYED: "tests/test_status.py has its keys"}
@@ -68,7 +69,7 @@ WALK: list[tuple[str, str]] = [
     ("deploy server --show", "--clients 2 --insecure --host 127.0.0.1 --show"),
 ]
 MACROS = {
-    "QUICK": ["--set", "train.max_steps=20", "--set", "train.min_steps=10", "--set", "generator.steps=20"],
+    "QUICK": ["--set", "train.max_steps=20", "--set", "train.min_steps=10", "--set", "generator.steps=20", *SOON],
     "DISTILL": ["--set", "distill.steps=20", "--set", "distill.pool=200"],
     "FEW": FEW,
     "COMPARE": ["--methods", "fedavg", "--seeds", "0", "--architectures", "equal", "--student", "mlp:4", "--out", "c"],

@@ -31,3 +31,12 @@ def test_ambient_seeds_the_block_and_restores_what_was() -> None:
     assert torch.equal(torch.rand(1), expected)
     with Stream(0, "init").ambient():
         assert torch.equal(torch.rand(3), first)
+
+
+def test_ambient_draws_are_those_of_torch_seeded_by_hand() -> None:
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    with Stream(0, "test").ambient():
+        drawn = torch.rand(3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(Stream(0, "test").integer())))

@@ -20,6 +20,8 @@ def hold_out(data: Dataset, share: float, stream: Stream) -> tuple[Dataset, Data
     with fewer than 1/share samples gives none, so a small client's validation split may be empty. `share`
     is in 0..1. The same stream gives the same split.
     """
+    if not share:  # the samples themselves, not a copy
+        return data, data.subset(np.empty(0, np.int64))
     is_validation = held_out(data.labels.numpy(), data.schema.num_classes, share, stream)
     return data.subset(np.flatnonzero(~is_validation)), data.subset(np.flatnonzero(is_validation))
 

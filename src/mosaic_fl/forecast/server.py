@@ -25,6 +25,7 @@ from mosaic_fl.server.feature_space import INVERTED
 from mosaic_fl.server.gate import HOLDOUT, gate_samples, network_settings, uses_trees
 from mosaic_fl.server.meta import MetaTransformer
 from mosaic_fl.server.meta_training import most_samples
+from mosaic_fl.server.panel import panel_size
 from mosaic_fl.server.recipes import Recipe, with_moments_prior
 from mosaic_fl.server.student import CHECKS
 from mosaic_fl.server.students import global_name, is_network
@@ -73,7 +74,8 @@ def distillation(
         config = with_moments_prior(config, schema)
     settings = config.distill
     classes = schema.num_classes
-    experts = len(contributors)
+    asked = _asked(schema, contributors)
+    experts = len(asked)
     has_gate = config.experts.kind == "clients" and any(c.family for c in contributors)
     even = torch.full((experts, classes), 1 / experts)
     encoder = config.moments.encoder
@@ -83,7 +85,7 @@ def distillation(
     images = transfer(config, schema, contributors)
     total = images.total
     meta = bool(jobs)
-    jobs += images.jobs + outputs("pool", contributors, total)
+    jobs += images.jobs + outputs("pool", asked, total)
     best = choices.best(meta=meta)
     teacher = best if settings.teacher == "auto" else settings.teacher
     measurable = any(c.family for c in contributors) and not any(c.rejects for c in contributors)
@@ -95,8 +97,8 @@ def distillation(
     teachers = sorted({teacher, *tried})
     steps = sorted({*teachers, "class_balanced"})
     if GATE in teachers:
-        jobs += gate(config, schema, contributors, total)
-    more, bytes_more = learnt_beside(config, schema, contributors, total, teachers)
+        jobs += gate(config, schema, asked, total)
+    more, bytes_more = learnt_beside(config, schema, asked, total, teachers)
     jobs += more
     disk += bytes_more
     jobs += [Job("pool", Unit("teachers", name, experts), total) for name in [*steps, "evened"]]
@@ -117,20 +119,25 @@ def distillation(
     answer = Job("pool", Unit("teachers", teacher, experts), total)
     for term in range(2, terms + 1):
         name = f"student-{term}"
-        drawn = [*images.jobs, *outputs(name, contributors, total), answer, *encoding]
+        drawn = [*images.jobs, *outputs(name, asked, total), answer, *encoding]
         jobs += [replace(job, stage=name) for job in drawn]
         jobs += student_steps(name, config, student, total, settings.steps)
     if settings.fresh:
         fresh_images = settings.steps * settings.batch_size
         jobs += sampling("student", contributors, fresh_images, balanced=bool(settings.balanced))
         jobs += [
-            *outputs("student", contributors, fresh_images),
+            *outputs("student", asked, fresh_images),
             Job("student", Unit("teachers", teacher, experts), fresh_images),
         ]
     output_bytes = PARTS * 4 * min(total, at_once(4 * experts * classes)) * experts * classes
     size = model_bytes(student, schema)
     judged = len(recipes) + (terms if settings.terms > 1 and not settings.fresh else 0) + 1 if asks else 0
     return ServerWork(jobs, disk + stage + (1 + terms) * size, round(COPIES * stage) + output_bytes, judged)
+
+
+def _asked(schema: Schema, contributors: Sequence[Contributor]) -> Sequence[Contributor]:
+    """As many contributors as a panel has, with the architectures in turn; whom it chooses costs no more."""
+    return contributors if schema.joins else contributors[: panel_size(len(contributors), schema.num_classes)]
 
 
 def _space_teacher(config: Config, contributors: Sequence[Contributor]) -> str:
@@ -166,7 +173,8 @@ def meta_model(
     It fuses so many experts `beside` those of the contributors.
     """
     settings = config.meta
-    experts = len(contributors) + beside
+    asked = _asked(schema, contributors)
+    experts = len(asked) + beside
     synthetic = settings.source == "synthetic"
     if settings.kind == "none" or (synthetic and not any(c.family for c in contributors)):
         return [], 0
@@ -174,7 +182,7 @@ def meta_model(
     samples = min(samples, most_samples(experts, schema.num_classes))
     jobs = list[Job]()
     if synthetic:
-        jobs = sampling("meta", contributors, samples, balanced=True) + outputs("meta", contributors, samples)
+        jobs = sampling("meta", contributors, samples, balanced=True) + outputs("meta", asked, samples)
     images = (CHECKS + 1) * settings.holdout * samples
     jobs.append(Job("meta", Unit("meta", settings.kind, settings.batch_size, (("experts", experts),)), settings.steps))
     jobs.append(Job("meta", Unit("teachers", "meta", experts), images))

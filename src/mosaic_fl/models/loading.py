@@ -1,6 +1,6 @@
 """Loading of weights into a module, with checks for weights that came from outside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
@@ -53,10 +53,14 @@ def load_again(module: M, state: dict[str, Tensor], source: str) -> M:
 
     Raises UsageError as `load_into` does.
     """
-    _require_same(module, state, source)
+    own = module.state_dict()
+    _require_same(own, state, source)
     module.zero_grad(set_to_none=True)
-    module.load_state_dict(state)
-    return module.cpu().eval()
+    with torch.no_grad():
+        torch._foreach_copy_(list(own.values()), [state[name] for name in own])
+    if any(tensor.device.type != "cpu" for tensor in own.values()):
+        module.cpu()
+    return module.eval()
 
 
 def require_fit(build: Callable[[], M], state: dict[str, Tensor], source: str) -> None:
@@ -69,13 +73,15 @@ def _outline(build: Callable[[], M], state: dict[str, Tensor], source: str) -> M
     """The module without memory; raises UsageError unless `state` fits it."""
     with torch.device("meta"):
         module = build()
-    _require_same(module, state, source)
+    _require_same(module.state_dict(), state, source)
     return module
 
 
-def _require_same(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Raise UsageError unless `state` has the names, shapes and types of the module's."""
-    outline = {name: (t.shape, t.dtype) for name, t in module.state_dict().items()}
+def _require_same(own: Mapping[str, Tensor], state: dict[str, Tensor], source: str) -> None:
+    """Raise UsageError unless `state` has the names, shapes and types of a module's `own`."""
+    outline = {name: (t.shape, t.dtype) for name, t in own.items()}
+    if outline == {name: (t.shape, t.dtype) for name, t in state.items()}:
+        return
     for name in sorted(outline.keys() | state.keys()):
         if name not in state or name not in outline:
             raise UsageError(

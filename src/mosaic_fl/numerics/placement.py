@@ -13,8 +13,8 @@ def settle(model: nn.Module, device: torch.device) -> None:
 def bring_back(model: nn.Module) -> None:
     """Move `model` to the CPU, with its weights laid out as files hold them."""
     away = any(tensor.device.type != "cpu" for tensor in (*model.parameters(), *model.buffers()))
-    model.cpu()
     if away:
+        model.cpu()
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 

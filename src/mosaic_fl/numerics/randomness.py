@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -44,5 +45,15 @@ class Stream:
         """
         devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.integer())
+            seed = torch.manual_seed if _has_accelerator() else torch.default_generator.manual_seed
+            seed(self.integer())
             yield
+
+
+@cache
+def _has_accelerator() -> bool:
+    """Whether torch could draw anywhere but on the CPU: else its own seeding formats a traceback for each such place.
+
+    That takes as long as some steps of a small network, in every client's part of a round.
+    """
+    return torch.cuda.is_available() or torch.backends.mps.is_available()

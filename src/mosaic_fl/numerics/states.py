@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
+BLOCK = 100  # states whose tensors exist in double precision at once
 
 
 def copy_state(model: nn.Module) -> State:
@@ -27,8 +28,12 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float]) -> State:
     def merge(tensors: list[Tensor]) -> Tensor:
         if not tensors[0].is_floating_point():
             return torch.stack(tensors).amax(0)
+        sums = [weighted(tensors[at : at + BLOCK], weights[at : at + BLOCK]) for at in range(0, len(tensors), BLOCK)]
+        return (sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)).to(tensors[0].dtype)
+
+    def weighted(tensors: list[Tensor], weights: Sequence[float]) -> Tensor:
         parts = [weight * tensor.double() for weight, tensor in zip(weights, tensors, strict=True)]
-        return torch.stack(parts).sum(0).to(tensors[0].dtype)
+        return torch.stack(parts).sum(0)
 
     return {name: merge([state[name] for state in states]) for name in states[0]}
 

@@ -26,6 +26,7 @@ from mosaic_fl.server.feature_space import FeatureSpace, feature_space, space_te
 from mosaic_fl.server.fusion import gate, meta_model, with_learnt
 from mosaic_fl.server.growth import AGREEMENT, FOLLOWS, goes_on
 from mosaic_fl.server.joining import sampler_of
+from mosaic_fl.server.panel import panel
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.private import require_private
 from mosaic_fl.server.recipes import (
@@ -107,7 +108,11 @@ def distill(
     space = feature_space(contributions, config.moments.encoder)
     schema = contributions[0].schema
     averaging = config.experts.kind == "class_average"
-    mixture = MixtureOfExperts.class_average(contributions) if averaging else clients
+    asked = contributions if averaging else panel(contributions)
+    mixture = (clients if asked is contributions else clients.credited(asked)).ready()
+    sampler_of_asked = sampler if asked is contributions else cache(partial(sampler_of, asked, device, mixture.experts))
+    if averaging:
+        mixture = MixtureOfExperts.class_average(contributions)
     measure = _measure(contributions, clients, sampler, config, device, journal)
     config = with_prior(config, schema, measure)
     if space is not None and all(c.generator is None for c in contributions):
@@ -126,10 +131,10 @@ def distill(
     tried = choices.tried(best, meta=meta is not None) if jury is not None else []
     names = {best if settings.teacher == "auto" else settings.teacher, *tried}
     if GATE in names:
-        teachers = replace(teachers, gate=gate(contributions, sampler, config, device, journal))
+        teachers = replace(teachers, gate=gate(asked, sampler_of_asked, config, device, journal))
     if READ_MOMENTS & names:
         teachers = with_moments(teachers, contributions, space)
-        teachers = with_learnt(teachers, names, contributions, space, sampler, config, device, journal)
+        teachers = with_learnt(teachers, names, asked, space, sampler_of_asked, config, device, journal)
     make_pool = partial(_pool, contributions, teachers, names, sampler, config, device, space)
     pool = journal.stage("pool", make_pool)
     teachers = replace(teachers, bias=pool.tensors["bias"])

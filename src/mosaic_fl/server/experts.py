@@ -21,6 +21,7 @@ from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.reading import FieldReader, answers_of
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.states import weighted_sum
+from mosaic_fl.server.on_demand import built, expert_of
 
 TINY = 1e-12
 EVENING_STEPS = 50
@@ -73,9 +74,13 @@ class MixtureOfExperts:
     def of(
         cls, contributions: Sequence[Contribution], boxes: Mapping[int, Expert] = MappingProxyType({})
     ) -> "MixtureOfExperts":
-        """The experts of the contributions, in their order; `boxes` are those of black boxes, by client."""
+        """The experts of the contributions, in their order; `boxes` are those of black boxes, by client.
+
+        Of very many clients a network is built when it is asked (`on_demand`).
+        """
         counts = torch.stack([c.class_counts for c in contributions])
-        experts = tuple(boxes[c.client] if c.client in boxes else c.build_expert() for c in contributions)
+        clients = len(contributions)
+        experts = tuple(boxes[c.client] if c.client in boxes else expert_of(c, clients) for c in contributions)
         owners = tuple(c.client for c in contributions)
         return cls(experts, class_weights(counts), class_priors(counts), owners)
 
@@ -88,6 +93,11 @@ class MixtureOfExperts:
         weights = class_weights(torch.stack([c.class_counts for c in contributions]))
         experts = tuple(self.experts[k] for k in places)
         return MixtureOfExperts(experts, weights, self.priors[places], tuple(c.client for c in contributions))
+
+    def ready(self) -> "MixtureOfExperts":
+        """The mixture with all its experts in memory, to be asked again and again; itself where they are."""
+        experts = tuple(map(built, self.experts))
+        return self if experts == self.experts else replace(self, experts=experts)
 
     @classmethod
     def class_average(cls, contributions: Sequence[Contribution]) -> "MixtureOfExperts":

@@ -10,12 +10,13 @@ from mosaic_fl.domains.samples import Samples, concatenate
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.kind import Expert
-from mosaic_fl.generators.base import join
+from mosaic_fl.generators.base import Generator, join
 from mosaic_fl.generators.family import no_join
 from mosaic_fl.generators.moments import ClassMoments
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.experts import class_weights
+from mosaic_fl.server.on_demand import GeneratorsOnDemand, builds_generators_at_once
 
 DRAWS = 20  # rounds of rejection sampling for an unconditional generator
 MOST_AT_ONCE = 4096
@@ -34,12 +35,14 @@ class Pool:
 
 
 class Sampler:
-    """The clients' generators, built once, to draw from again and again."""
+    """The clients' generators, to draw from again and again."""
 
     def __init__(
         self, contributions: Sequence[Contribution], device: torch.device, experts: Sequence[Expert] | None = None
     ) -> None:
         """`experts` are those of the contributions, where these are built already; here they only give their word.
+
+        Of very many clients a generator is built when it is asked (`on_demand`).
 
         Raises UsageError where no contribution has a generator.
         """
@@ -51,9 +54,13 @@ class Sampler:
         self.device = device
         self.kinds = contributions[0].schema.fields
         self.clients = torch.tensor([c.client for c in contributions])
+        self.judges: dict[int, Expert] = {}
+        self.generators: Sequence[Generator | None]
+        if not builds_generators_at_once(contributions):
+            self.generators = GeneratorsOnDemand(contributions, device)
+            return
         self.generators = [c.build_generator() for c in contributions]
         join([generator for generator in self.generators if generator is not None])
-        self.judges: dict[int, Expert] = {}
         for k, generator in enumerate(self.generators):
             if generator is not None and not generator.to(device).conditional:
                 self.judges[k] = contributions[k].build_expert() if experts is None else experts[k]
@@ -115,7 +122,7 @@ class Sampler:
         client's expert says.
         """
         rng = stream.torch()
-        owners = [k for k, generator in enumerate(self.generators) if generator is not None]
+        owners = [k for k, contribution in enumerate(self.contributions) if contribution.generator is not None]
         shares = torch.full((len(owners),), n // len(owners))
         more = n % len(owners)
         if more:

@@ -13,6 +13,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.feature_space import INVERTED, FeatureSpace
 from mosaic_fl.server.joining import sampler_of
+from mosaic_fl.server.panel import panel_size
 from mosaic_fl.server.pool import Pool, Sampler
 from mosaic_fl.training.monitor import Monitor
 
@@ -83,7 +84,8 @@ def pool_samples(config: DistillConfig, schema: Schema, clients: int, *, strong:
     """
     if config.pool or config.fresh or not strong:
         return config.pool or WEAK_POOL
-    each = schema.size + 4 * clients * schema.num_classes
+    experts = clients if schema.joins else panel_size(clients, schema.num_classes)
+    each = schema.size + 4 * experts * schema.num_classes
     return max(WEAK_POOL, min(STRONG_POOL, LARGEST_POOL // each))
 
 

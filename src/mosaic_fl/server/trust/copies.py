@@ -1,16 +1,18 @@
 """Weights that are those of another client: one model counts once, however many clients send it (Sybils)."""
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from math import inf, sqrt
 
 import torch
+from torch import Tensor
 
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.no_model import has_model
 from mosaic_fl.numerics.states import State
 
 COPY = 1e-3  # relative distance of two models' weights below which one is a copy
+BLOCK = 256  # places whose distances from all others exist at once
+SLACK = 1e-9  # of a glance's own square, by which the rounding of a product may hide a distance
 GLANCE = 256  # weights of each tensor that a first look compares: most pairs differ there
 
 
@@ -35,7 +37,8 @@ def copied_parts(contributions: Sequence[Contribution]) -> Iterator[tuple[int, i
 
     Two files of one client are no copies: the numbers tell that.
     """
-    for i, j in combinations(range(len(contributions)), 2):
+    near = sorted({*_near(contributions, _model), *_near(contributions, _generator)})
+    for i, j in near:
         first = contributions[i]
         second = contributions[j]
         if first.client == second.client:
@@ -48,6 +51,55 @@ def copied_parts(contributions: Sequence[Contribution]) -> Iterator[tuple[int, i
         }
         if same := [name for name, copied in parts.items() if copied]:
             yield i, j, same
+
+
+def _model(contribution: Contribution) -> tuple[Hashable, State]:
+    return contribution.architecture, contribution.expert
+
+
+def _generator(contribution: Contribution) -> tuple[Hashable, State]:
+    return contribution.generator_spec, contribution.generator or {}
+
+
+def _near(
+    contributions: Sequence[Contribution], part: Callable[[Contribution], tuple[Hashable, State]]
+) -> Iterator[tuple[int, int]]:
+    """Pairs of places whose parts are of one kind, and alike at a glance: all copies are among them.
+
+    Each state is looked at once, and its glance and its length are kept: glances of copies are no farther apart than
+    the states. The distances are one product of matrices a block of places.
+    """
+    kinds = dict[Hashable, list[tuple[int, Tensor, float]]]()
+    for place, contribution in enumerate(contributions):
+        kind, state = part(contribution)
+        shapes = tuple(
+            (name, tuple(tensor.shape), tensor.is_floating_point()) for name, tensor in sorted(state.items())
+        )
+        if shapes:
+            kinds.setdefault((kind, shapes), []).append((place, _glance(state), _square(state)))
+    for members in kinds.values():
+        places = [place for place, _, _ in members]
+        glances = torch.stack([glance for _, glance, _ in members])
+        squares = glances.square().sum(1)
+        limits = (1 + SLACK) * COPY**2 * torch.tensor([square for _, _, square in members], dtype=torch.float64)
+        for start in range(0, len(places), BLOCK):
+            rows = slice(start, start + BLOCK)
+            gaps = squares[rows, None] + squares - 2 * glances[rows] @ glances.T
+            alike = gaps <= limits[rows, None] + SLACK * squares[rows, None]
+            for row, column in alike.nonzero().tolist():
+                if start + row < column:
+                    yield places[start + row], places[column]
+
+
+def _glance(state: State) -> Tensor:
+    """The first weights of each tensor that is no whole numbers, double (n,)."""
+    parts = [t.flatten()[:GLANCE].double() for _, t in sorted(state.items()) if t.is_floating_point()]
+    return torch.cat(parts) if parts else torch.zeros(1, dtype=torch.float64)
+
+
+def _square(state: State) -> float:
+    """The sum of the squares of all weights that are no whole numbers."""
+    return sum(float(t.double().square().sum()) for t in state.values() if t.is_floating_point())
 
 
 def sharers(contributions: Sequence[Contribution]) -> list[int]:

@@ -19,7 +19,8 @@ from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, Verdict
 
 def credited(contributions: Sequence[Contribution], report: TrustReport) -> list[Contribution]:
     """The contributions that count; one that counts in full is the same object."""
-    pairs = [(c, report.of(c.client)) for c in contributions]
+    verdicts = {verdict.client: verdict for verdict in report.verdicts}
+    pairs = [(c, verdicts[c.client]) for c in contributions]
     return [_credited(c, verdict) for c, verdict in pairs if verdict.state != QUARANTINED]
 
 

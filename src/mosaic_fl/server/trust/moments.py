@@ -103,6 +103,14 @@ class MomentDoubts:
     liars: Mapping[int, str] = field(default_factory=dict)
     classes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
+    def of(self, among: Mapping[int, int]) -> "MomentDoubts":
+        """The doubts about the clients whose places are keys of `among`, by the places that these are given there."""
+        return MomentDoubts(
+            {among[k]: reason for k, reason in self.faults.items() if k in among},
+            {among[k]: reason for k, reason in self.liars.items() if k in among},
+            {among[k]: labels for k, labels in self.classes.items() if k in among},
+        )
+
 
 def moment_doubts(told: Mapping[int, Told], names: Sequence[str]) -> MomentDoubts:
     """What the moments of clients, by place, hold against each other; `names` are those of the classes."""

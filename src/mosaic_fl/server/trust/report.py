@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any
 
 ACCEPTED = "accepted"
@@ -78,6 +79,14 @@ class TrustReport:
             {key: tuple(v) if key in lists else v for key, v in row.items()} for row in value["clients"]
         ]
         return cls(tuple(Verdict(**row) for row in rows), value["usual_agreement"], tuple(value["kept"]))
+
+
+def joined(reports: Sequence[TrustReport]) -> TrustReport:
+    """One report on the clients of several, in their order; `usual` is the median of those who can tell."""
+    rows = sorted((verdict for report in reports for verdict in report.verdicts), key=lambda verdict: verdict.client)
+    usual = [report.usual for report in reports if report.usual is not None]
+    kept = sorted(client for report in reports for client in report.kept)
+    return TrustReport(tuple(rows), median(usual) if usual else None, tuple(kept))
 
 
 def _row(verdict: Verdict) -> dict[str, Any]:

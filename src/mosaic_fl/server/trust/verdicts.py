@@ -5,6 +5,7 @@ In quarantine is only who is beyond doubt, and nobody whom others merely contrad
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ DIGITS = 4  # of what is written down
 class Evidence:
     """What verdicts rest on, by place: `shared` says how many clients send each one's weights.
 
-    `moments` is what class moments hold against each other.
+    `moments` is what class moments hold against each other. Where these are some clients of more, `all_sizes` (K,) and
+    `all_claimed` (C,) are what `sizes` and `claimed` are among all.
     """
 
     contributions: Sequence[Contribution]
@@ -34,21 +36,47 @@ class Evidence:
     faults: dict[int, str]
     remarks: dict[int, str]
     moments: MomentDoubts = field(default_factory=MomentDoubts)
+    all_sizes: Tensor | None = None
+    all_claimed: Tensor | None = None
 
     @property
     def only_told(self) -> bool:
         """Whether what others say of a client's samples is told and nothing follows: honest ones differ as liars do."""
         return not is_comparable(self.contributions[0].schema)
 
-    @property
+    @cached_property
     def counts(self) -> Tensor:
         """The claimed samples (K, C)."""
         return torch.stack([c.class_counts for c in self.contributions])
 
+    @cached_property
+    def sizes(self) -> Tensor:
+        """The part of its claims that each client's size leaves it, double (K,), by the sizes of all: see `cap`."""
+        return cap(self.counts) if self.all_sizes is None else self.all_sizes
+
+    @cached_property
+    def claimed(self) -> Tensor:
+        """The samples of each class that all clients claim (C,)."""
+        return self.counts.sum(0) if self.all_claimed is None else self.all_claimed
+
+    def of(self, places: Sequence[int]) -> "Evidence":
+        """The evidence on the clients at `places` alone, whose sizes and classes are still seen beside all others'."""
+        among = {k: place for place, k in enumerate(places)}
+        return Evidence(
+            [self.contributions[k] for k in places],
+            [self.shared[k] for k in places],
+            None,
+            {among[k]: reason for k, reason in self.faults.items() if k in among},
+            {},
+            self.moments.of(among),
+            self.sizes[list(places)],
+            self.claimed,
+        )
+
 
 def verdicts(evidence: Evidence, settings: TrustConfig) -> TrustReport:
     """The report on all clients, in the order of the contributions."""
-    sizes = cap(evidence.counts)
+    sizes = evidence.sizes
     rows = tuple(_verdict(evidence, k, float(sizes[k]), settings) for k in range(len(evidence.contributions)))
     judgement = evidence.judgement
     usual = None if judgement is None else _rounded(judgement.usual)
@@ -70,7 +98,7 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
         reasons.append(evidence.faults[k])
     elif k in evidence.moments.liars and (judgement is None or k not in judgement.expelled):
         reasons.append(f"its class moments: {evidence.moments.liars[k]}")
-        alone = _alone(evidence.counts, k)
+        alone = _alone(evidence, k)
         credit *= alone  # of what others hold nothing counts
         state = ACCEPTED if bool(alone.any()) else QUARANTINED
         doubts += ["it alone holds a class, which still counts"] * bool(alone.any())
@@ -78,7 +106,7 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
         if why := _contradiction(evidence, judgement, k):
             doubts.append(f"{why}; of rows this is only told, and --strict leaves it out")
     elif judgement is not None:
-        alone = _alone(evidence.counts, k)
+        alone = _alone(evidence, k)
         out = k in judgement.expelled
         if why := _contradiction(evidence, judgement, k):
             contradicted = True
@@ -200,9 +228,10 @@ def _disputes(evidence: Evidence, judgement: Judgement, k: int) -> list[str]:
     return [f"the one other client that holds {', '.join(map(repr, rows))} says otherwise: nobody knows who is right"]
 
 
-def _alone(counts: Tensor, k: int) -> Tensor:
+def _alone(evidence: Evidence, k: int) -> Tensor:
     """The classes (C,) that this client alone claims."""
-    return (counts[k] > 0) & (counts.sum(0) == counts[k])
+    counts = evidence.counts[k]
+    return (counts > 0) & (evidence.claimed == counts)
 
 
 def _parts(credit: Tensor) -> tuple[float, ...]:

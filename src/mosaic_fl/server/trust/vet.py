@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -13,13 +14,14 @@ from mosaic_fl.experts.closed_form import network_of
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.notes import note
 from mosaic_fl.server.class_moments import tells
+from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.pool import Sampler
 from mosaic_fl.server.teachers import MOMENTS
+from mosaic_fl.server.trust.circles import circles
 from mosaic_fl.server.trust.copies import sharers
-from mosaic_fl.server.trust.counts import cap
 from mosaic_fl.server.trust.judgement import judge
 from mosaic_fl.server.trust.moments import moment_doubts, told_by
-from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, verdict_lines
+from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, joined, verdict_lines
 from mosaic_fl.server.trust.survey import survey
 from mosaic_fl.server.trust.trigger import with_triggers
 from mosaic_fl.server.trust.verdicts import Evidence, verdicts
@@ -46,15 +48,33 @@ def examine(
     faults = {k: f"its class moments: {reason}" for k, reason in doubts.faults.items()}
     if len(contributions) < 2 or not _needs_survey(contributions, config):
         return verdicts(Evidence(contributions, shared, None, faults, {}, doubts), config.trust)
-    counts = torch.stack([c.class_counts for c in contributions])
-    seen = with_triggers(survey(sampler(), experts, counts, config.run.seed, device), experts, device)
+    everyone = Evidence(contributions, shared, None, faults, {}, doubts)
+    groups = circles(len(contributions), config.run.seed)
+    if len(groups) == 1:
+        return verdicts(_witnessed(everyone, experts, sampler(), config, device), config.trust)
+    reports = list[TrustReport]()
+    for places in groups:
+        part = everyone.of(places)
+        own = [experts[k] for k in places]
+        seen = _witnessed(part, own, sampler_of(part.contributions, device, own), config, device)
+        reports.append(verdicts(seen, config.trust))
+    return joined(reports)
+
+
+def _witnessed(
+    evidence: Evidence, experts: Sequence[Expert], sampler: Sampler, config: Config, device: torch.device
+) -> Evidence:
+    """The evidence with what all its clients say of each other's samples."""
+    counts = evidence.counts
+    faults = evidence.faults
+    seen = with_triggers(survey(sampler, experts, counts, config.run.seed, device), experts, device)
     faults |= seen.faults
     # Who claims too much, or sends what another one sends, is less of a witness, too.
-    sizes = cap(counts)
-    trust = (sizes / torch.tensor(shared, dtype=torch.float64))[:, None].expand(counts.shape).clone()
-    trust[sorted(faults.keys() | doubts.liars.keys())] = 0
+    sizes = evidence.sizes
+    trust = (sizes / torch.tensor(evidence.shared, dtype=torch.float64))[:, None].expand(counts.shape).clone()
+    trust[sorted(faults.keys() | evidence.moments.liars.keys())] = 0
     judgement = judge(seen, trust, sizes < 1)
-    return verdicts(Evidence(contributions, shared, judgement, faults, seen.remarks, doubts), config.trust)
+    return replace(evidence, judgement=judgement, faults=faults, remarks=seen.remarks)
 
 
 def _needs_survey(contributions: Sequence[Contribution], config: Config) -> bool:
