@@ -31,18 +31,6 @@ QUICK = [
     )
     for word in ("--set", setting)
 ]
-# Fewer still, for laws of bytes and files: what a student of these has learnt says nothing.
-BRIEF = [
-    word
-    for setting in (
-        "train.max_steps=40", "train.min_steps=20", "generator.steps=40", "generator.width=8", "meta.steps=20",
-        "meta.samples=200", "distill.steps=60", "distill.pool=400", "distill.prior=none", "distill.teacher=meta",
-        "distill.choose=false", "distill.terms=1",
-        # Else the audit of one's own contribution may take 20 seconds.
-        "audit.seconds=1",
-    )
-    for word in ("--set", setting)
-]  # fmt: skip
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
 
 
