@@ -5,16 +5,17 @@ from torch import Tensor, nn
 
 
 def settle(model: nn.Module, device: torch.device) -> None:
-    """Move `model` to `device`, where its convolutions calculate with channels last, as is faster on all of them."""
+    """Move `model` to `device`; on CUDA its convolutions then calculate with channels last, as tensor cores do."""
     model.to(device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def bring_back(model: nn.Module) -> None:
     """Move `model` to the CPU, with its weights laid out as files hold them."""
     away = any(tensor.device.type != "cpu" for tensor in (*model.parameters(), *model.buffers()))
+    model.cpu()
     if away:
-        model.cpu()
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 

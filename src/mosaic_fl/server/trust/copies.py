@@ -66,22 +66,22 @@ def _near(
 ) -> Iterator[tuple[int, int]]:
     """Pairs of places whose parts are of one kind, and alike at a glance: all copies are among them.
 
-    Each state is looked at once, and its glance and its length are kept: glances of copies are no farther apart than
+    A glance is at the weights that are no whole numbers at any of them, so glances of copies are no farther apart than
     the states. The distances are one product of matrices a block of places.
     """
-    kinds = dict[Hashable, list[tuple[int, Tensor, float]]]()
+    kinds = dict[Hashable, list[tuple[int, State]]]()
     for place, contribution in enumerate(contributions):
         kind, state = part(contribution)
-        shapes = tuple(
-            (name, tuple(tensor.shape), tensor.is_floating_point()) for name, tensor in sorted(state.items())
-        )
+        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(state.items()))
         if shapes:
-            kinds.setdefault((kind, shapes), []).append((place, _glance(state), _square(state)))
+            kinds.setdefault((kind, shapes), []).append((place, state))
     for members in kinds.values():
-        places = [place for place, _, _ in members]
-        glances = torch.stack([glance for _, glance, _ in members])
+        places = [place for place, _ in members]
+        states = [state for _, state in members]
+        names = [name for name in sorted(states[0]) if all(state[name].is_floating_point() for state in states)]
+        glances = torch.stack([_glance(state, names) for state in states])
         squares = glances.square().sum(1)
-        limits = (1 + SLACK) * COPY**2 * torch.tensor([square for _, _, square in members], dtype=torch.float64)
+        limits = (1 + SLACK) * COPY**2 * torch.tensor([_square(state) for state in states], dtype=torch.float64)
         for start in range(0, len(places), BLOCK):
             rows = slice(start, start + BLOCK)
             gaps = squares[rows, None] + squares - 2 * glances[rows] @ glances.T
@@ -91,9 +91,9 @@ def _near(
                     yield places[start + row], places[column]
 
 
-def _glance(state: State) -> Tensor:
-    """The first weights of each tensor that is no whole numbers, double (n,)."""
-    parts = [t.flatten()[:GLANCE].double() for _, t in sorted(state.items()) if t.is_floating_point()]
+def _glance(state: State, names: Sequence[str]) -> Tensor:
+    """The first weights of each of these tensors, double (n,)."""
+    parts = [state[name].flatten()[:GLANCE].double() for name in names]
     return torch.cat(parts) if parts else torch.zeros(1, dtype=torch.float64)
 
 
