@@ -29,6 +29,7 @@ import json
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "results"
@@ -114,8 +115,8 @@ def _check_figure(figure: dict, where: str, labels: set[str], columns: list[str]
             raise ValueError(f"{where}{key} = {figure[key]!r}: no such column")
 
 
-def _check_keys(table: dict, types: dict, needed: object, where: str) -> None:
-    for key in needed:  # type: ignore[attr-defined]
+def _check_keys(table: dict, types: dict, needed: Iterable[str], where: str) -> None:
+    for key in needed:
         if key not in table:
             raise ValueError(f"{where}{key} is missing")
     for key, value in table.items():
@@ -175,8 +176,8 @@ def dump(result: dict) -> str:
 
 
 def _value(key: str, value: object) -> str:
-    if key in ("rows", "notes"):
-        return "[\n" + "".join(f"    {json.dumps(line, ensure_ascii=False)},\n" for line in value) + "]"  # type: ignore[attr-defined]
+    if isinstance(value, list) and key in ("rows", "notes"):
+        return "[\n" + "".join(f"    {json.dumps(line, ensure_ascii=False)},\n" for line in value) + "]"
     if isinstance(value, str) and "\n" in value:
         return f"'''\n{value}'''"
     return json.dumps(value, ensure_ascii=False)
