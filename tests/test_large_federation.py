@@ -61,6 +61,10 @@ def test_a_class_that_nobody_holds_chooses_nobody() -> None:
     assert chosen(torch.tensor([[3, 0, 1], [1, 0, 3]]), 1) == [0]
 
 
+def test_a_panel_of_clients_without_a_sample_is_the_first_of_them() -> None:
+    assert chosen(torch.zeros(5, 3, dtype=torch.int64), 2) == [0, 1]
+
+
 @pytest.mark.parametrize(("clients", "classes", "size"), [(7, 10, 7), (100, 10, 100), (101, 10, 100), (1000, 200, 400)])
 def test_a_panel_is_of_a_hundred_and_of_two_a_class_at_least(clients: int, classes: int, size: int) -> None:
     assert panel_size(clients, classes) == size

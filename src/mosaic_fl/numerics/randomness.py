@@ -56,4 +56,5 @@ def _has_accelerator() -> bool:
 
     That takes as long as some steps of a small network, in every client's part of a round.
     """
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
+    accelerator = getattr(torch, "accelerator", None)  # not in torch before 2.6
+    return accelerator is None or bool(accelerator.is_available())

@@ -35,6 +35,8 @@ def chosen(counts: Tensor, size: int) -> list[int]:
 
     The best has the largest `contrast`; of equals the one with the most samples of the class, and then the first.
     """
+    if not bool(counts.any()):  # no class to take turns: nobody is the better one
+        return list(range(size))
     best_first = counts.argsort(dim=0, descending=True, stable=True)
     ranked = contrast(counts).gather(0, best_first).argsort(dim=0, descending=True, stable=True)
     orders = best_first.gather(0, ranked).T.tolist()
