@@ -209,6 +209,9 @@ def test_honest_pairs_are_not_compared_weight_by_weight(
     assert compared == []
     assert copies.sharers([*seven, replace(seven[3], client=9)]) == [1, 1, 1, 2, 1, 1, 1, 2]
     assert len(compared) == 2  # the model and the generator of one pair
+    compared.clear()
+    assert copies.sharers([replace(seven[3], client=k) for k in range(30)]) == [30] * 30
+    assert len(compared) == 2 * 29  # 29 pairs, not 435
 
 
 def test_the_mean_of_many_states_is_that_of_parts_of_them() -> None:
