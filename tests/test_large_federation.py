@@ -16,6 +16,7 @@ from mosaic_fl.numerics.states import weighted_sum
 from mosaic_fl.server import distill as distillation
 from mosaic_fl.server import on_demand
 from mosaic_fl.server import panel as panels
+from mosaic_fl.server import pool as pool_of_samples
 from mosaic_fl.server.distill import Distilled, distill
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
@@ -187,6 +188,15 @@ def test_one_network_after_the_other_is_built_where_clients_are_many(monkeypatch
     assert torch.equal(ready.outputs(pool.samples), whole.outputs(pool.samples))
     assert ready.ready() is ready
     assert len(sampler.generators) == len(sampler.generators[:]) == 3
+
+
+def test_the_sources_of_samples_are_drawn_in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    three = [pictures(k) for k in range(3)]
+    whole = sampler_of(three, CPU).draw(70, Stream(0, "test"))
+    monkeypatch.setattr(pool_of_samples, "LARGEST_SHARES", 20)  # six samples of three clients
+    parts = sampler_of(three, CPU).draw(70, Stream(0, "test"))
+    assert torch.equal(parts.sources, whole.sources)
+    assert torch.equal(parts.samples.only, whole.samples.only)
 
 
 def test_generators_that_tell_each_other_something_exist_at_once(seven: list[Contribution]) -> None:
