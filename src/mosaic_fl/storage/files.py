@@ -191,7 +191,7 @@ def atomic_file(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
                 os.unlink(name)
             raise
     except OSError as error:
-        raise MosaicError(_refusal(path, error)) from error
+        raise MosaicError(refusal(path, error)) from error
 
 
 def require_writable(path: Path) -> None:
@@ -201,7 +201,7 @@ def require_writable(path: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL):
             pass
     except OSError as error:
-        raise UsageError(_refusal(path, error)) from error
+        raise UsageError(refusal(path, error)) from error
 
 
 def require_place(path: Path) -> None:
@@ -211,10 +211,11 @@ def require_place(path: Path) -> None:
         place = place.parent
     number = errno.ENOTDIR if not place.is_dir() else 0 if os.access(place, os.W_OK | os.X_OK) else errno.EACCES
     if number:
-        raise UsageError(_refusal(path, OSError(number, os.strerror(number))))
+        raise UsageError(refusal(path, OSError(number, os.strerror(number))))
 
 
-def _refusal(path: Path, error: OSError) -> str:
+def refusal(path: Path, error: OSError) -> str:
+    """Why `path` cannot be written, and the way out."""
     advice = "free some space, or choose another --out" if error.errno in FULL else "choose another --out"
     return f"cannot write {path}: {error.strerror}; {advice}"
 
