@@ -126,6 +126,13 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
             (reasons if bool((credit < size / evidence.shared[k]).any()) else doubts).extend(disputes)
         if contradicted and settings.strict and not bool(alone.any()):
             state = QUARANTINED
+        if k in judgement.collapsed and state == ACCEPTED:
+            why = "all samples that its generator draws of a class are the same"
+            if bool(alone.any()):
+                doubts.append(f"{why}; it alone holds a class, so it counts nevertheless")
+            else:
+                generator = False
+                reasons.append(f"{why}, so it is left out")
     if (labels := evidence.moments.classes.get(k)) and state == ACCEPTED:
         credit[list(labels)] = 0
         names = ", ".join(repr(contribution.schema.classes[label]) for label in labels)
