@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -229,6 +229,11 @@ def _umask() -> int:
 
 def sha256(*parts: bytes | memoryview) -> str:
     """The hexadecimal SHA-256 of the parts, each after its length, so that no two splits of the same bytes collide."""
+    return sha256_of_each(parts)
+
+
+def sha256_of_each(parts: Iterable[bytes | memoryview]) -> str:
+    """As `sha256`; one of the parts at a time is in memory where they are made as they are asked."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8))
