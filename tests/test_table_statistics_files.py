@@ -249,7 +249,7 @@ def test_signed_statistics_count_by_their_key(
     assert "2 of 2 files are signed, which nobody checks here" in unchecked.getvalue()
     for file, why in {
         "plain": "plain.statistics is not signed: its client makes it with mosaic schema --statistics --sign",
-        "other": "other.statistics is of client 1, and signed as client 0",
+        "other": "other.statistics is signed by the key",
     }.items():
         assert why in fails(capsys, "schema", "--merge", "0.statistics", f"{file}.statistics", *known)
     assert "for the run 'r', and this is 's'" in fails(
