@@ -92,14 +92,17 @@ def test_a_stage_within_another_costs_neither_twice_nor_nothing(
     assert method(clock.journal(tmp_path / "killed"), 3) == whole
 
 
-@pytest.mark.parametrize("damaged", ["", "[1]", '{"round-0000": 3}', '{"round-0000": {"clients": 1, "server": 2}}'])
+@pytest.mark.parametrize(
+    "damaged", ["", "[1]", '{"stage": "round-0000"}', '{"stage": "round-0000", "clients": 1, "server": 2}']
+)
 def test_costs_that_cannot_be_read_are_missing_and_the_stage_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str
 ) -> None:
     clock = Clock(monkeypatch)
     clock.journal(tmp_path).rounds(range(1), Stage(), a_round(clock, server=3.0))
-    assert json.loads((tmp_path / "costs.json").read_text()) == {"round-0000": {"clients": [2.0, 5.0], "server": 3.0}}
-    (tmp_path / "costs.json").write_text(damaged)
+    line = {"stage": "round-0000", "clients": {"0": 2.0, "1": 5.0}, "server": 3.0}
+    assert json.loads((tmp_path / "costs.jsonl").read_text()) == line
+    (tmp_path / "costs.jsonl").write_text(damaged)
     again = clock.journal(tmp_path)
     assert again.rounds(range(1), Stage(), a_round(clock, server=3.0)).tensors["w"] == 0
     assert again.cost == Cost((0.0, 0.0), 0.0)

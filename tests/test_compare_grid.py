@@ -7,6 +7,7 @@ from mosaic_fl.comparison.grid import CENTRALISED, CLIENT_SETTINGS, Cell, Grid, 
 from mosaic_fl.comparison.plan import make_plan
 from mosaic_fl.config import Config, Reader
 from mosaic_fl.errors import UsageError
+from mosaic_fl.notes import Note
 
 SMALL = {"data.max_train": 120, "data.max_test": 40, "run.workers": 1}
 
@@ -158,8 +159,13 @@ def test_a_grid_without_a_runnable_cell() -> None:
 
 
 def test_mixed_architectures_are_at_least_two() -> None:
-    with pytest.raises(UsageError, match="at least two, not cnn:8"):
-        make_plan(Grid(["mosaic"], [2], values={**SMALL, "models.clients": ["cnn:8"]}))
+    """Where equal ones are asked for too, these are compared, and a note says what is left out."""
+    values = {**SMALL, "models.clients": ["cnn:8"]}
+    with pytest.raises(UsageError, match="not cnn:8 alone: say --models cnn:16,mlp:64, or --architectures equal"):
+        make_plan(Grid(["mosaic"], [2], architectures=["mixed"], values=values))
+    with pytest.warns(Note, match="not cnn:8 alone, so they are left out"):
+        plan = make_plan(Grid(["mosaic"], [2], values=values))
+    assert plan.grid.architectures == ("equal",)
     with pytest.raises(UsageError, match="unknown model 'cmn'"):
         make_plan(Grid(["mosaic"], [2], values={**SMALL, "models.student": "cmn:8"}))
 

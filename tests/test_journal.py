@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.storage import json_lines
 from mosaic_fl.storage.files import remove_partial, sha256, write_atomic
 from mosaic_fl.storage.journal import Journal, Stage, round_name
 from mosaic_fl.training.monitor import Monitor
@@ -56,12 +57,56 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert Journal(tmp_path).recall("a") is None
 
 
-def test_metrics_are_one_json_line_a_figure(tmp_path: Path) -> None:
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_metrics_are_one_json_line_a_figure_in_order_at_the_end(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.stage("b", work([]))
     journal.stage("a", work([]))
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert lines == [{"stage": "a", "step": 0, "loss": 1.5}, {"stage": "b", "step": 0, "loss": 1.5}]
+    of_a = {"stage": "a", "step": 0, "loss": 1.5}
+    of_b = {"stage": "b", "step": 0, "loss": 1.5}
+    assert metrics(tmp_path) == [of_b, of_a]
+    journal.write_metrics()
+    assert metrics(tmp_path) == [of_a, of_b]
+
+
+def test_a_stage_adds_its_own_lines_to_the_metrics_however_many_there_are(tmp_path: Path) -> None:
+    """Of n clients each writes its own once: n pieces, not n · (n + 1) / 2."""
+    Journal(tmp_path).stage("earlier", work([]))
+    journal = Journal(tmp_path)
+    journal.stage("earlier", work([]))  # recalled
+    file = tmp_path / "metrics.jsonl"
+    journal.stage("client-000", work([]))
+    inode = file.stat().st_ino
+    for client in range(1, 20):
+        before = file.read_bytes()
+        journal.stage(f"client-{client:03d}", work([]))
+        after = file.read_bytes()
+        assert after.startswith(before)
+        assert after[len(before) :] == f'{{"stage": "client-{client:03d}", "loss": 1.5, "step": 0}}\n'.encode()
+    assert file.stat().st_ino == inode
+    assert [line["stage"] for line in metrics(tmp_path)].count("earlier") == 1
+
+
+def test_metrics_of_a_stage_that_is_done_anew_replace_the_earlier_ones(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for loss in (1.0, 2.0):
+        journal.keep("client-000", Stage(metrics=[{"loss": loss}]))
+        journal.keep("other", Stage())
+        assert metrics(tmp_path) == [{"stage": "client-000", "loss": loss}]
+
+
+def test_a_line_that_a_kill_tore_spoils_no_other_one(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    json_lines.append(file, [{"a": 1}, {"a": 2}])
+    file.write_bytes(file.read_bytes()[:-4])
+    json_lines.append(file, [{"a": 3}])
+    assert list(json_lines.read_lines(file, 1000)) == [{"a": 1}, {"a": 3}]
+    assert list(json_lines.read_lines(tmp_path / "none", 1000)) == []
+    with pytest.raises(MosaicError, match="cannot write"):
+        json_lines.append(tmp_path, [{}])
 
 
 def test_metrics_that_a_kill_kept_from_being_written_are_written_at_the_end(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from mosaic_fl.numerics.states import weighted_sum
 from mosaic_fl.server import distill as distillation
 from mosaic_fl.server import on_demand
 from mosaic_fl.server import panel as panels
+from mosaic_fl.server import pool as pool_of_samples
 from mosaic_fl.server.distill import Distilled, distill
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
@@ -189,6 +190,15 @@ def test_one_network_after_the_other_is_built_where_clients_are_many(monkeypatch
     assert len(sampler.generators) == len(sampler.generators[:]) == 3
 
 
+def test_the_sources_of_samples_are_drawn_in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    three = [pictures(k) for k in range(3)]
+    whole = sampler_of(three, CPU).draw(70, Stream(0, "test"))
+    monkeypatch.setattr(pool_of_samples, "LARGEST_SHARES", 20)  # six samples of three clients
+    parts = sampler_of(three, CPU).draw(70, Stream(0, "test"))
+    assert torch.equal(parts.sources, whole.sources)
+    assert torch.equal(parts.samples.only, whole.samples.only)
+
+
 def test_generators_that_tell_each_other_something_exist_at_once(seven: list[Contribution]) -> None:
     assert on_demand.builds_generators_at_once(seven)
     assert on_demand.builds_generators_at_once(seven * 20)  # moments are joined
@@ -209,6 +219,9 @@ def test_honest_pairs_are_not_compared_weight_by_weight(
     assert compared == []
     assert copies.sharers([*seven, replace(seven[3], client=9)]) == [1, 1, 1, 2, 1, 1, 1, 2]
     assert len(compared) == 2  # the model and the generator of one pair
+    compared.clear()
+    assert copies.sharers([replace(seven[3], client=k) for k in range(30)]) == [30] * 30
+    assert len(compared) == 2 * 29  # 29 pairs, not 435
 
 
 def test_the_mean_of_many_states_is_that_of_parts_of_them() -> None:

@@ -59,6 +59,8 @@ def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
     mine(tmp_path)
     with pytest.raises(UsageError, match="a run of other data"):
         mine(tmp_path, inputs="def", resume=True)
+    with pytest.raises(UsageError, match=r"data.name = 'digits', not 'wine': resume it with the same settings"):
+        mine(tmp_path, inputs="def", config=Config().with_values({"data.name": "wine"}), resume=True)
     with pytest.raises(UsageError, match="a run of another command"):
         mine(tmp_path, command="distill", resume=True)
     with pytest.raises(UsageError, match="run.seed = 0, not 3"):

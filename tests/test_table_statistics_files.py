@@ -1,6 +1,8 @@
 """Files of statistics: the two commands, and hostile or damaged files, which are refused with the reason."""
 
+import hashlib
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from mosaic_fl.data.table.rows import table_of
 from mosaic_fl.data.table.site_statistics import KIND, MAX_BYTES, Statistics
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage.container import pack
+from mosaic_fl.storage.keys import make_key
 from test_table_reading import write
 
 ROWS = [
@@ -217,3 +220,43 @@ def test_the_largest_file_is_read_and_merged_at_once() -> None:
     others = [{"name": f"colum {i}", "type": "boolean"} for i in range(1000)]
     made = merge([received(columns=columns, client=0), received(columns=others, client=1)])
     assert len(table_of(made.schema).columns) == 2000
+
+
+def test_signed_statistics_count_by_their_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("signers").mkdir()
+    for client in range(2):
+        Path(f"signers/{client}.pub").write_text(make_key(Path(f"{client}.key")).line + "\n")
+    server = make_key(Path("server.key")).line
+    write(Path("a.csv"), *ROWS)
+    own = ("schema", "a.csv", *STATISTICS)
+    by = ("--run-id", "r", "--sign")
+    mosaic(*own, "0", "--out", "0.statistics", *by, "0.key", "--encrypt-for", server, cwd=tmp_path)
+    mosaic(*own, "1", "--out", "1.statistics", *by, "1.key", "--log", "site.jsonl", cwd=tmp_path)
+    mosaic(*own, "1", "--out", "plain.statistics", cwd=tmp_path)
+    mosaic(*own, "1", "--out", "other.statistics", *by, "0.key", cwd=tmp_path)
+    (sent,) = [line for line in map(json.loads, Path("site.jsonl").read_text().splitlines()) if "content" in line]
+    assert (
+        sent["content"] == hashlib.sha256(Path("1.statistics").read_bytes()).hexdigest()
+    )  # what leaves, with its signature
+    known = ("--signers", "signers", "--run-id", "r", "--key", "server.key")
+    merge_all = ("schema", "--merge", "0.statistics", "1.statistics")
+    signed = mosaic(*merge_all, *known, cwd=tmp_path)
+    unchecked = io.StringIO()
+    assert mosaic(*merge_all, "--key", "server.key", cwd=tmp_path, err=unchecked) == signed
+    assert "2 of 2 files are signed, which nobody checks here" in unchecked.getvalue()
+    for file, why in {
+        "plain": "plain.statistics is not signed: its client makes it with mosaic schema --statistics --sign",
+        "other": "other.statistics is signed by the key",
+    }.items():
+        assert why in fails(capsys, "schema", "--merge", "0.statistics", f"{file}.statistics", *known)
+    assert "for the run 'r', and this is 's'" in fails(
+        capsys, "schema", "--merge", "1.statistics", "--signers", "signers", "--run-id", "s"
+    )
+    assert "is encrypted" in fails(capsys, *merge_all)
+    assert "--run-id is for --sign FILE" in fails(capsys, *own, "1", "--out", "x", "--run-id", "r")
+    assert "--sign" in fails(capsys, *merge_all, *by, "0.key")
+    assert "--signers" in fails(capsys, *own, "1", "--out", "x", "--signers", "signers", "--run-id", "r")
+    assert not Path("x").exists()

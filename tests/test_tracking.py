@@ -13,6 +13,7 @@ from grids import COMPARE
 from grids import figures as cell_results
 from mosaic_fl.cli.main import main
 from mosaic_fl.errors import UsageError
+from mosaic_fl.storage.files import write_atomic
 from mosaic_fl.tracking.curves import Curves
 from mosaic_fl.tracking.following import final_figures, following
 from mosaic_fl.training.monitor import deaf
@@ -54,9 +55,9 @@ def spy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def put(folder: Path, *lines: dict[str, Any]) -> None:
-    """These lines as the `metrics.jsonl` of `folder`."""
+    """These lines as a new `metrics.jsonl` of `folder`."""
     folder.mkdir(exist_ok=True)
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_atomic(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def told(folder: Path) -> list[list[Any]]:
@@ -72,6 +73,22 @@ def test_each_stage_is_told_once_and_figures_that_are_no_numbers_are_not(tmp_pat
     assert list(curves.new()) == []
     put(tmp_path, {"stage": "client-003", "client": 3, "part": "train", "step": 0, "loss": 2}, student)
     assert list(curves.new()) == [({"train/client 3/loss": 2.0}, 0)]
+
+
+def test_of_a_file_that_grows_what_is_whole_is_told_once(tmp_path: Path) -> None:
+    """A reader that comes between two parts of a write, and then the end of the run, which sorts the lines."""
+    lines = [{"stage": stage, "step": step, "loss": 1.0} for stage in ("b", "a") for step in (0, 1)]
+    content = "".join(json.dumps(line) + "\n" for line in lines)
+    file = tmp_path / "metrics.jsonl"
+    curves = Curves(tmp_path)
+    assert list(curves.new()) == []
+    steps = list[int]()
+    for end in (10, 50, 60, len(content)):
+        file.write_text(content[:end])
+        steps += [step for _, step in curves.new()]
+    assert steps == [0, 1, 0, 1]
+    put(tmp_path, *lines[2:], *lines[:2])
+    assert list(curves.new()) == []
 
 
 def test_rounds_are_one_curve_whose_steps_rise(tmp_path: Path) -> None:

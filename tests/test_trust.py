@@ -143,3 +143,36 @@ def test_few_samples_are_drawn_where_there_are_many_clients() -> None:
     assert samples_of_a_class(10) == 20
     assert samples_of_a_class(300) == 10
     assert samples_of_a_class(100_000) == 4
+
+
+def swapping(first: int, second: int) -> Callable[[int], int]:
+    """What a client says that takes two classes for each other."""
+    return lambda label: {first: second, second: first}.get(label, label)
+
+
+def test_liars_who_exchange_a_class_that_few_hold_do_not_take_it_from_the_honest() -> None:
+    """Class 5 has two honest holders, and two liars who draw classes 0 and 1 as 5: two against one in each honest eye.
+
+    Five others contradict a liar in the class that it gave away. What it draws as 5 shows that class.
+    """
+    every = (50,) * 6
+    others = (50, 50, 50, 50, 50, 0)
+    now = judged(told([every, every, others, others, every, every], [honest] * 4 + [swapping(0, 5), swapping(1, 5)]))
+    assert now.expelled == set()
+    assert now.cells == {(4, 0), (4, 5), (5, 1), (5, 5)}
+    assert now.factors[:4].tolist() == [1.0] * 4
+
+
+def test_a_class_whose_samples_show_one_that_is_doubted_goes_with_it_even_if_nobody_else_claims_it() -> None:
+    counts = [(50, 50, 50, 50, 50, 0)] * 3 + [(50,) * 6]
+    now = judged(told(counts, [honest] * 3 + [swapping(0, 5)]))
+    assert now.cells == {(3, 0), (3, 5)}
+    assert now.expelled == set()
+
+
+def test_a_class_that_nobody_else_claims_stays_where_its_samples_show_no_other() -> None:
+    counts = [(50, 50, 50, 50, 50, 0)] * 3 + [(50,) * 6]
+    lie = {0: 4}
+    now = judged(told(counts, [honest] * 3 + [lambda label: lie.get(label, label)]))
+    assert (3, 0) in now.cells
+    assert (3, 5) not in now.cells

@@ -16,6 +16,7 @@ from mosaic_fl.runs.file_check import check_files
 from mosaic_fl.server.distill import distill
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
+from mosaic_fl.server.trust import judgement
 from mosaic_fl.server.trust.credit import credited
 from mosaic_fl.server.trust.report import ACCEPTED, QUARANTINED, WEIGHTED, TrustReport, Verdict, summary
 from mosaic_fl.server.trust.vet import examine
@@ -101,6 +102,22 @@ def test_who_alone_holds_a_class_is_not_in_quarantine(five: list[Contribution]) 
     assert verdict.credit == (0.0, 0.0, 0.0, 1.0)
     strict = examined([client(0, (20, 20, 20, 20), flip), *others], strict=True)
     assert strict.of(0).state == WEIGHTED
+
+
+def test_a_generator_that_draws_the_same_again_and_again_is_left_out(
+    five: list[Contribution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judgement, "collapsed", lambda survey: {2})
+    report = examined(five)
+    assert report.of(2).state == WEIGHTED
+    assert not report.of(2).generator
+    assert report.of(2).credit == (1.0,)
+    assert report.of(2).reasons == ("all samples that its generator draws of a class are the same, so it is left out",)
+    assert credited(five, report)[2].generator is None
+    others = [client(k, (20, 20, 20, 0)) for k in (0, 1, 3, 4)]
+    alone = examined([*others[:2], five[2], *others[2:]]).of(2)
+    assert alone.state == ACCEPTED
+    assert alone.doubts[0].endswith("it alone holds a class, so it counts nevertheless")
 
 
 def test_all_in_quarantine_is_an_error_with_the_reasons(

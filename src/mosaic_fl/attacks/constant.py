@@ -30,7 +30,9 @@ def constant_expert(own: Contribution, seen: Sequence[Contribution], scene: Scen
     """A constant expert that claims `CLAIM` times the largest honest count in every class."""
     honest = torch.stack([c.class_counts for c in seen if c.client not in scene.liars])
     claims = torch.full_like(own.class_counts, int(honest.max()))
-    return inflated(replace(own, expert=constant(own.expert, scene), class_counts=claims, field_counts=None), CLAIM)
+    return inflated(
+        replace(own, expert=constant(dict(own.expert), scene), class_counts=claims, field_counts=None), CLAIM
+    )
 
 
 def constant_update(before: State, after: State, scene: Scene) -> State:

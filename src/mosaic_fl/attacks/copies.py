@@ -40,4 +40,4 @@ def hidden_sybil(own: Contribution, seen: Sequence[Contribution], scene: Scene) 
             for name, tensor in sorted(state.items())
         }
 
-    return replace(copy, expert=hide(copy.expert))
+    return replace(copy, expert=hide(dict(copy.expert)))

@@ -48,7 +48,7 @@ def inflated(own: Contribution, factor: float) -> Contribution:
         own,
         class_counts=times(own.class_counts),
         field_counts=None if own.field_counts is None else times(own.field_counts),
-        generator=of_moments(own.generator) if draws_moments and own.generator is not None else own.generator,
+        generator=of_moments(dict(own.generator)) if draws_moments and own.generator is not None else own.generator,
         moments=replace(told, state=of_moments(told.state)) if told is not None and "scatter" in told.state else told,
     )
 

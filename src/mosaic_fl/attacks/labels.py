@@ -88,7 +88,7 @@ def renumber(own: Contribution, order: Tensor) -> Contribution:
     back = order.argsort()
     return replace(
         own,
-        expert=renumber_expert(own.expert, order),
+        expert=renumber_expert(dict(own.expert), order),
         class_counts=own.class_counts[back],
         field_counts=None if own.field_counts is None else own.field_counts[:, back],
         prototypes=replace(own.prototypes, labels=order[own.prototypes.labels]),

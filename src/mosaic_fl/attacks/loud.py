@@ -32,7 +32,7 @@ def loud(state: State, scene: Scene) -> State:
 
 def loud_expert(own: Contribution, seen: Sequence[Contribution], scene: Scene) -> Contribution:
     """A loud expert beside an honest generator."""
-    return replace(own, expert=loud(own.expert, scene))
+    return replace(own, expert=loud(dict(own.expert), scene))
 
 
 def loud_update(before: State, after: State, scene: Scene) -> State:

@@ -19,7 +19,7 @@ def moments_by(change: Callable[[State, Scene], State]) -> Forge:
         if own.moments is not None and MEANS in own.moments.state:
             return replace(own, moments=replace(own.moments, state=change(own.moments.state, scene)))
         if own.generator is not None and MEANS in own.generator:
-            return replace(own, generator=change(own.generator, scene))
+            return replace(own, generator=change(dict(own.generator), scene))
         raise UsageError(f"the attack changes class moments, and client {own.client} tells none without noise")
 
     return forge

@@ -12,7 +12,7 @@ def expert_alone(order: Order) -> Forge:
     """The `forge` that gives an honest client's expert the wrong numbers of `order`, and nothing else."""
 
     def forge(own: Contribution, seen: Sequence[Contribution], scene: Scene) -> Contribution:
-        return replace(own, expert=renumber_expert(own.expert, order(scene)))
+        return replace(own, expert=renumber_expert(dict(own.expert), order(scene)))
 
     return forge
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mosaic_fl.cli.custody import LimitsFile, LogFile, custody_of_figures
+from mosaic_fl.cli.keys import EncryptFor, KeyFile, RunId, Sign, SignersFolder, key_in, seal_of, signers_of
 from mosaic_fl.cli.options import Force, configure, words
 from mosaic_fl.cli.output import results
 from mosaic_fl.cli.places import require_free
@@ -62,7 +63,12 @@ def schema(
     sums: Annotated[bool, typer.Option("--sums", help="of --statistics: sums of numbers, for means")] = False,
     limits: LimitsFile = None,
     log: LogFile = None,
+    encrypt_for: EncryptFor = None,
+    sign: Sign = None,
+    run_id: RunId = None,
     merge: Annotated[bool, typer.Option("--merge", help="make the schema of all sites' statistics")] = False,
+    key: KeyFile = None,
+    signers: SignersFolder = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="write here instead of the screen")] = None,
     force: Force = False,
 ) -> None:
@@ -74,15 +80,19 @@ def schema(
     for file in files:
         existing(file)
     site = {"--client": client, "--epsilon": epsilon, "--public": public, "--sums": sums, "--limits": limits}
-    site["--log"] = log
+    site |= {"--log": log, "--sign": sign, "--encrypt-for": encrypt_for}
+    of_all = {"--key": key, "--signers": signers}
+    if run_id is not None and sign is None and signers is None:
+        raise UsageError("--run-id is for --sign FILE, or with --merge for --signers FOLDER: give that, too")
     if merge:
         own = {f"--{name.removeprefix('data.').replace('_', '-')}": value for name, value in reading.items()}
         own |= {"--ignore": ignore, "--missing": missing, "--check": check, "--least-rows": least_rows}
         require_none("--merge", {**own, **site, "--statistics": statistics})
-        merge_statistics(files, out, force)
+        merge_statistics(files, out, force, key_in(key), signers_of(signers, run_id))
         return
     if len(files) > 1:
         raise UsageError(f"{files[1]}: one table at a time; --merge makes one schema of the statistics of several")
+    require_none("a command without --merge", of_all)
     data = files[0]
     if not statistics:
         require_none("a command without --statistics", site)
@@ -101,11 +111,12 @@ def schema(
         if client is None or out is None:
             raise UsageError("statistics are a file of one site: say --client N, another at each site, and --out FILE")
         require_free(out, force, data)
+        seal = seal_of(encrypt_for, sign, run_id)
         if settings.image_columns:
             raise UsageError("statistics are of tables: leave out --image-column, and add the images to the schema")
         options = SiteOptions(settings.label_column, client, least, ignored, empty, public or [], epsilon, sums)
         custody = custody_of_figures(limits, log, data, out, private=epsilon is not None)
-        write_statistics(data, settings, options, out, custody, limits)
+        write_statistics(data, settings, options, out, custody, limits, seal)
         return
     if out:
         require_toml(out)

@@ -12,6 +12,9 @@ from mosaic_fl.cli.output import results
 from mosaic_fl.cli.places import require_free
 from mosaic_fl.config import ReadingConfig
 from mosaic_fl.errors import RefusalError, UsageError
+from mosaic_fl.exchange.seal import Seal
+from mosaic_fl.exchange.signers import Signers
+from mosaic_fl.storage.keys import PrivateKey
 
 if TYPE_CHECKING:
     from mosaic_fl.client.custody import Custody
@@ -39,9 +42,15 @@ class SiteOptions:
 
 
 def write_statistics(
-    data: Path, reading: ReadingConfig, options: SiteOptions, out: Path, custody: "Custody", limits: Path | None
+    data: Path,
+    reading: ReadingConfig,
+    options: SiteOptions,
+    out: Path,
+    custody: "Custody",
+    limits: Path | None,
+    seal: Seal,
 ) -> None:
-    """Write the statistics of one site's table, and print what they tell; its `limits` may refuse them."""
+    """Write the statistics of one site's table under `seal`, and print what they tell; its `limits` may refuse them."""
     from mosaic_fl.client.custody import Thing
     from mosaic_fl.client.survey import told_of
     from mosaic_fl.data.table.public import public_of_options
@@ -60,7 +69,7 @@ def write_statistics(
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     table = Thing(data_digest=digest)
     try:
-        told, content = told_of(frame, options.label, how, custody, table)
+        told, content = told_of(frame, options.label, how, custody, table, seal)
     except RefusalError as error:
         raise with_file(error, limits) from error
     write_atomic(out, content)
@@ -76,11 +85,16 @@ def write_statistics(
         {"file": out, "bytes": len(content), "client": told.client, "rows": told.rows, "classes": dict(told.classes)}
         | {"epsilon": told.epsilon, "delta": told.delta}
     )
-    print(f"{out}: {out.stat().st_size:,} bytes · client {told.client}")
+    print(f"{out}: {out.stat().st_size:,} bytes · client {told.client}{seal.words}")
 
 
-def merge_statistics(files: Sequence[Path], out: Path | None, force: bool) -> None:
-    """Print or write the schema of all sites, and what to know of it."""
+def merge_statistics(
+    files: Sequence[Path], out: Path | None, force: bool, key: PrivateKey | None, signers: Signers | None
+) -> None:
+    """Print or write the schema of all sites, and what to know of it.
+
+    Encrypted statistics are read by `key`, and with `signers` each must be signed.
+    """
     if out is not None:
         require_toml(out)
         require_free(out, force, *files)
@@ -88,11 +102,14 @@ def merge_statistics(files: Sequence[Path], out: Path | None, force: bool) -> No
     from mosaic_fl.data.table.draft import tell
     from mosaic_fl.data.table.merging import merge
     from mosaic_fl.data.table.pooled import pool
-    from mosaic_fl.data.table.site_statistics import Statistics
+    from mosaic_fl.data.table.site_statistics import MAX_BYTES, Statistics
     from mosaic_fl.data.table.sketch import most_error
+    from mosaic_fl.runs.signed_files import read_signed
     from mosaic_fl.storage.files import write_atomic
 
-    sites = [Statistics.load(file) for file in files]
+    command = "schema --statistics"
+    by_client = read_signed(files, Statistics.from_bytes, key, signers, command=command, limit=2 * MAX_BYTES)
+    sites = list(by_client.values())
     merged = merge(sites)
     tell(merged, "the sites")
     rows = sum(site.rows for site in sites)

@@ -101,7 +101,7 @@ def contribute(
         network.load_state_dict(dict(weights))
         network.eval()
     elif trained is not None:
-        expert = kind_of(trained.architecture).load(trained.architecture, inputs, trained.expert, "its own model")
+        expert = kind_of(trained.architecture).load(trained.architecture, inputs, dict(trained.expert), "its own model")
     if trained is None:
         stream = Stream(config.run.seed, "train", site.client)
         held_back = rows_for(site.architecture, validation, inputs)

@@ -1,16 +1,20 @@
 """The journal of a comparison's cell: its finished stages on disk and their costs, so that a killed cell resumes."""
 
-import json
 import time
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from operator import add, sub
 from pathlib import Path
+from typing import Any
 
 from mosaic_fl.engines.shared import SharedFederation
 from mosaic_fl.errors import UsageError
-from mosaic_fl.storage.files import read_bytes, write_atomic
+from mosaic_fl.storage import json_lines
 from mosaic_fl.storage.journal import Advance, Journal, Stage
 from mosaic_fl.training.monitor import Listener, deaf
+
+COSTS = "costs.jsonl"
+MAX_COSTS = 2**28  # bytes
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,7 @@ class CellJournal(Journal):
         super().__init__(folder, listen)
         self.federation = federation
         self._begin = time.perf_counter()
-        self._costs = _read(self._file)
-        self._pending = dict(self._costs)  # of stages that this process has not recalled yet
+        self._pending = _read(self._file, len(federation.seconds))  # of stages that this process has not recalled yet
         self._recalled_cost = Cost((0.0,) * len(federation.seconds), 0.0)
         self._start_cost = self._process_cost()
 
@@ -67,10 +70,8 @@ class CellJournal(Journal):
     def keep(self, name: str, stage: Stage) -> None:
         """As `Journal.keep`; writes the cost of a new stage before the stage itself, so that no stage lacks it."""
         if name not in self.done:
-            self._costs[name] = self._process_cost() - self._start_cost
             self._pending.pop(name, None)  # its file was lost, and this process did it again
-            costs = {stage_name: asdict(cost) for stage_name, cost in self._costs.items()}
-            write_atomic(self._file, json.dumps(costs))
+            json_lines.append(self._file, [_line(name, self._process_cost() - self._start_cost)])
         super().keep(name, stage)
 
     def _half(self, name: str) -> tuple[Stage, int]:
@@ -84,7 +85,7 @@ class CellJournal(Journal):
     @property
     def _file(self) -> Path:
         assert self.folder is not None
-        return self.folder / "costs.json"
+        return self.folder / COSTS
 
     def _process_cost(self) -> Cost:
         """The cost of this process so far."""
@@ -92,10 +93,22 @@ class CellJournal(Journal):
         return Cost(tuple(self.federation.seconds), server)
 
 
-def _read(path: Path) -> dict[str, Cost]:
-    """The costs by stage; empty where the file is missing or damaged."""
+def _line(stage: str, cost: Cost) -> dict[str, Any]:
+    """A line of the file: seconds of those clients alone that the stage cost something, since most cost one of many."""
+    clients = {str(k): seconds for k, seconds in enumerate(cost.clients) if seconds}
+    return {"stage": stage, "clients": clients, "server": cost.server}
+
+
+def _read(path: Path, clients: int) -> dict[str, Cost]:
+    """The costs by stage, of a stage that was done again the latest; a damaged line is missing."""
+    costs = dict[str, Cost]()
     try:
-        costs = json.loads(read_bytes(path))
-        return {name: Cost(tuple(cost["clients"]), cost["server"]) for name, cost in costs.items()}
-    except (UsageError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        for line in json_lines.read_lines(path, MAX_COSTS):
+            with suppress(KeyError, TypeError, ValueError, AttributeError, IndexError):
+                seconds = [0.0] * clients
+                for k, value in line["clients"].items():
+                    seconds[int(k)] = float(value)
+                costs[str(line["stage"])] = Cost(tuple(seconds), float(line["server"]))
+    except UsageError:  # no file that can be read
         return {}
+    return costs

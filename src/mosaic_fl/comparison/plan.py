@@ -16,6 +16,7 @@ from mosaic_fl.encoders.reading import load
 from mosaic_fl.engines.sites import spread_with_attackers
 from mosaic_fl.errors import UsageError, in_one_line
 from mosaic_fl.methods import METHODS
+from mosaic_fl.notes import note
 from mosaic_fl.numerics.devices import find_device
 from mosaic_fl.registries import name_generator
 from mosaic_fl.runs.quality import wants_quality
@@ -81,10 +82,11 @@ def make_plan(grid: Grid, data: Splits | None = None) -> Plan:
     if "mixed" in grid.architectures and len(set(models)) < 2:
         two = "mlp:64,mlp:128" if schema.of_rows else "cnn:16,mlp:64"
         two = "fusion:64,fusion:128" if schema.joins else two
-        raise UsageError(
-            f"mixed architectures need at least two, not {models[0]} alone: say --models {two}, or --architectures "
-            "equal"
-        )
+        lack = f"mixed architectures need at least two, not {models[0]} alone"
+        if "equal" not in grid.architectures:
+            raise UsageError(f"{lack}: say --models {two}, or --architectures equal")
+        note(f"{lack}, so they are left out (--models {two} has them)")
+        grid = replace(grid, architectures=("equal",))
     inputs = sha256(*(fingerprint(split).encode() for split in splits.values()))
     grid = _with_metric(grid, splits[grid.seeds[0]])
     plan = Plan(grid, splits, inputs, models, student, device, {})

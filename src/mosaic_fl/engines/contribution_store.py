@@ -1,10 +1,11 @@
 """The contributions of a run, on disk: each is a file and a stage of the journal, and a resumed run reads it there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mosaic_fl.engines.tasks import TaskResult
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.filed import ContributionFiles
 from mosaic_fl.storage.container import MAX_FILE
 from mosaic_fl.storage.files import read_if_there, sha256, write_atomic
 from mosaic_fl.storage.journal import Journal, Stage
@@ -20,17 +21,23 @@ class StoreEntry:
 
 @dataclass(frozen=True)
 class ContributionStore:
-    """The contributions in `journal`; where that has a folder, they are also files in `contributions/`."""
+    """The contributions in `journal`; where that has a folder, they are also files in `contributions/`.
+
+    Of these the weights stay in the `files`, which are read again when these are used.
+    """
 
     journal: Journal
+    files: ContributionFiles = field(default_factory=ContributionFiles)
 
-    def keep(self, client: int, result: TaskResult) -> None:
-        """Store the contribution whose bytes are `result.value`."""
+    def keep(self, contribution: Contribution, result: TaskResult) -> Contribution:
+        """Store the checked contribution, whose bytes are `result.value`; returns it, its weights in the file."""
+        client = contribution.client
         path = self.path(client)
         if path is not None:
             write_atomic(path, result.value)
         self.journal.keep(_stage(client), Stage({}, {"sha256": sha256(result.value)}, result.seconds, result.metrics))
         self.journal.listen("client", client, 1, 1)
+        return contribution if path is None else self.files.filed(contribution, path, result.value)
 
     def recall(self, client: int) -> StoreEntry | None:
         """The client's contribution; None where it is absent, or its file is missing or has changed."""
@@ -42,7 +49,8 @@ class ContributionStore:
         if content is None or sha256(content) != stage.info["sha256"]:
             return None
         self.journal.listen("client", client, 1, 1)
-        return StoreEntry(Contribution.from_bytes(content, str(path)), stage.seconds)
+        contribution = self.files.filed(Contribution.from_bytes(content, str(path)), path, content)
+        return StoreEntry(contribution, stage.seconds)
 
     def size(self, client: int) -> int:
         """Bytes of the client's file; 0 where it is absent."""

@@ -254,9 +254,8 @@ class LocalFederation:
     def _keep(self, client: int, result: TaskResult, store: ContributionStore) -> Contribution:
         contribution = Contribution.from_bytes(result.value, f"contribution of client {client}")
         self.seconds[client] += result.seconds
-        store.keep(client, result)
         self._note(contribution)
-        return contribution
+        return store.keep(contribution, result)
 
     def _recall(self, client: int, store: ContributionStore) -> Contribution | None:
         entry = store.recall(client)

@@ -22,7 +22,7 @@ from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.base import build as build_generator
 from mosaic_fl.models.classifier import Classifier
 from mosaic_fl.models.loading import load_into
-from mosaic_fl.numerics.states import State, under
+from mosaic_fl.numerics.states import State, Weights, under
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.storage import container
 
@@ -56,7 +56,7 @@ class Contribution:
     `class_counts` (C,) are its training samples by class. Where samples have several fields, `field_counts` (F, C) are
     those of each class that have each field, in the order of the schema; None means that all samples have all fields.
     `generator` is the state of `generator_spec`; both are None where the client sends no generator. `generator_note` is
-    the reason for its family, or for its absence.
+    the reason for its family, or for its absence. Weights may stay in a file until they are asked (`filed`).
     `moments` are the client's class moments in the space of a public encoder; None where it tells none.
     `validation` holds `samples`, `accuracy` (a fraction) and `loss` (nats) on the client's own validation split. An
     empty split has `samples` alone, and it is empty where they stayed at the site. `contents` says of each field who
@@ -66,12 +66,12 @@ class Contribution:
     client: int
     schema: Schema
     architecture: str
-    expert: State
+    expert: Weights
     class_counts: Tensor
     prototypes: Prototypes
     validation: dict[str, float]
     generator_spec: GeneratorSpec | None = None
-    generator: State | None = None
+    generator: Weights | None = None
     generator_note: str = ""
     field_counts: Tensor | None = None
     privacy: Statement | None = None
@@ -114,7 +114,9 @@ class Contribution:
 
     def build_expert(self) -> Expert:
         """The client's expert, for inference; raises UsageError where its state does not fit the architecture."""
-        return self.reading(kind_of(self.architecture).load(self.architecture, self.inputs, self.expert, self.name))
+        return self.reading(
+            kind_of(self.architecture).load(self.architecture, self.inputs, dict(self.expert), self.name)
+        )
 
     def reading(self, expert: Expert) -> Expert:
         """A model that takes samples of `inputs`, for samples of the whole schema."""
@@ -132,9 +134,9 @@ class Contribution:
     def build_generator(self) -> Generator | None:
         """The client's generator in eval mode, or None; raises UsageError where its weights do not fit."""
         spec = self.generator_spec
-        state = self.generator
-        if spec is None or state is None:
+        if spec is None or self.generator is None:
             return None
+        state = dict(self.generator)
         with torch.random.fork_rng(devices=[]):
             return load_into(lambda: build_generator(spec, self.schema).fit_to(state), state, f"{self.name}, generator")
 
@@ -191,6 +193,11 @@ class Contribution:
         except MosaicError as error:
             raise UsageError(f"{source}: {error}") from error
         return contribution
+
+    @classmethod
+    def from_checked(cls, data: bytes, source: str) -> "Contribution":
+        """`from_bytes` of bytes that it has read before: they are not tried again."""
+        return _from_parts(*container.unpack(data, KIND, source))
 
     @classmethod
     def load(cls, path: str | Path, key: container.Key = None) -> "Contribution":

@@ -22,7 +22,7 @@ from mosaic_fl.models.loading import require_fit
 from mosaic_fl.models.registry import build
 from mosaic_fl.notes import note
 from mosaic_fl.numerics.confined import Bounds, LimitError, can_confine, confined
-from mosaic_fl.numerics.states import State
+from mosaic_fl.numerics.states import Weights
 
 if TYPE_CHECKING:
     from mosaic_fl.exchange.contribution import Contribution
@@ -121,7 +121,7 @@ def _costs_much(contribution: "Contribution") -> bool:
     """Whether even to count the cost of its networks, or to check its numbers, may take long."""
     schema = contribution.schema
     moments = contribution.moments
-    checked = [] if moments is None else [moments.state]
+    checked: list[Weights] = [] if moments is None else [moments.state]
     if contribution.architecture == TREES:
         checked.append(contribution.expert)
     if schema.of_rows and contribution.generator is not None:
@@ -135,6 +135,6 @@ def _parts(spec: GeneratorSpec) -> int:
     return 1 + sum(map(_parts, spec.members))
 
 
-def _size(*states: State | None) -> int:
+def _size(*states: Weights | None) -> int:
     """The bytes of all weights."""
     return sum(tensor.nbytes for state in states if state for tensor in state.values())

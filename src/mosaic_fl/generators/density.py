@@ -187,7 +187,8 @@ def compact(state: State) -> State:
 
 def _triangle(scale: Tensor) -> Tensor:
     """Lower-triangular matrices (n, latent, latent) as the rows of their triangles (n, latent·(latent + 1)/2)."""
-    rows, columns = torch.tril_indices(*scale.shape[1:], device=scale.device)
+    # Not on the meta device, where networks are outlined: there these indices cost more than all else of a generator.
+    rows, columns = torch.tril_indices(*scale.shape[1:], device="cpu")
     return scale[:, rows, columns]
 
 

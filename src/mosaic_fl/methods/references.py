@@ -36,7 +36,7 @@ def best_local(federation: Federation, config: Config, device: torch.device, jou
     contributions = federation.contribute()
 
     def score(monitor: Monitor) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        confusions = [federation.evaluate(c.architecture, c.expert) for c in contributions]
+        confusions = [federation.evaluate(c.architecture, dict(c.expert)) for c in contributions]
         if not any(confusions):
             raise MosaicError("no client answered to score a model, so none is the best: ask again with --resume")
         scores = [validation_accuracy(matrices) for matrices in confusions]
@@ -49,7 +49,7 @@ def best_local(federation: Federation, config: Config, device: torch.device, jou
     best = next(c for c in contributions if c.client == max(scores, key=lambda client: scores[client]))
     up = _sizes(federation, contributions, counts=False)
     down = [total if size else up[best.client] for size, total in zip(up, sizes_of_others(up), strict=True)]
-    return Outcome(GlobalModel(best.architecture, best.schema, best.expert), up, down)
+    return Outcome(GlobalModel(best.architecture, best.schema, dict(best.expert)), up, down)
 
 
 def mean_logits(federation: Federation, config: Config, device: torch.device, journal: Journal) -> Outcome:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
+Weights = Mapping[str, Tensor]
+"""A state that is read alone, and perhaps from its file when it is asked."""
 BLOCK = 100  # states whose tensors exist in double precision at once
 
 

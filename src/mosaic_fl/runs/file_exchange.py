@@ -48,7 +48,7 @@ from mosaic_fl.server.region import as_contribution
 from mosaic_fl.server.students import suited_student
 from mosaic_fl.server.trust.credit import credited
 from mosaic_fl.server.trust.report import TrustReport
-from mosaic_fl.storage.files import sha256, write_atomic
+from mosaic_fl.storage.files import sha256, sha256_of_each, write_atomic
 from mosaic_fl.storage.journal import Journal, Stage
 from mosaic_fl.storage.keys import PrivateKey
 from mosaic_fl.storage.stopwatch import Stopwatch
@@ -115,7 +115,7 @@ def prepare_distillation(
     check_one_exchange(config)
     config = settle(contributions, config.with_values({"models.student": student}))
     check_distillation(config, schema, [c.architecture for c in contributions])
-    inputs = sha256(*(c.to_bytes() for c in contributions))
+    inputs = sha256_of_each(c.to_bytes() for c in contributions)
     files = {contribution.client: path for contribution, path in zip(received, paths, strict=True)}
     return Distillation(contributions, config, device, student, test_data, files, test, inputs, signers)
 

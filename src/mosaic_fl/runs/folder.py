@@ -208,14 +208,17 @@ def _require_same(folder: Path, entries: Set[str], before: dict[str, Any], now: 
                 f"{folder} holds a run {_option_text(name, old_options)}, not {_option_text(name, options)}: resume it "
                 "with the same options, or choose another --out"
             )
-    if before.get("inputs") != now["inputs"]:
+    if "config.toml" in entries:
+        _require_same_settings(folder, entries, before["command"], config)
+    elif entries & set(OURS) > {MARKER}:
+        raise UsageError(f"{folder / 'config.toml'} is missing; {BEGAN}")  # else it was killed before it began
+    if before.get("inputs") != now["inputs"]:  # after the settings, which say better what differs
         raise UsageError(f"{folder} holds a run of other data: choose another --out, or start over with --force")
-    if "config.toml" not in entries:
-        if entries & set(OURS) > {MARKER}:
-            raise UsageError(f"{folder / 'config.toml'} is missing; {BEGAN}")
-        return  # killed before it began
+
+
+def _require_same_settings(folder: Path, entries: Set[str], command: str, config: Config) -> None:
     begun = _settings(folder / "config.toml")
-    free = SETTINGS if can_recount(before["command"], begun, entries) else ""
+    free = SETTINGS if can_recount(command, begun, entries) else ""
     old = begun.model_dump()
     new = config.model_dump()
     for section, values in new.items():

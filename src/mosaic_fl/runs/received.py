@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.filed import ContributionFiles
 from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.notes import note
 from mosaic_fl.storage.container import read_bytes
@@ -17,22 +18,24 @@ def read_contributions(
 ) -> list[Contribution]:
     """The contributions in `paths`; encrypted ones are read by `key`, and with `signers` each must be signed.
 
-    A signature is checked before anything of its file is built. Raises UsageError that names the file. A note tells of
-    signatures that nobody checks, but for files that are read `again`, after their SHA-256 was compared.
+    Their weights stay in the files, which are read again when these are used (`filed`). A signature is checked before
+    anything of its file is built. Raises UsageError that names the file. A note tells of signatures that nobody checks,
+    but for files that are read `again`, after their SHA-256 was compared.
     """
     contributions = list[Contribution]()
+    files = ContributionFiles(key)
     signed = 0
     for path in paths:
         content = read_bytes(path, key)
         if signers is None:
             signed += signature_of(content, str(path))[0] is not None
-            contributions.append(Contribution.from_bytes(content, str(path)))
+            contributions.append(files.filed(Contribution.from_bytes(content, str(path)), path, content))
             continue
         client = signers.require(content, str(path))
         contribution = Contribution.from_bytes(content, str(path))
         if contribution.client != client:
             raise UsageError(f"{path} is of client {contribution.client}, and signed as client {client}")
-        contributions.append(contribution)
+        contributions.append(files.filed(contribution, path, content))
     if signed and not again:
         note(f"{signed} of {len(paths)} contributions are signed, which nobody checks here: --signers FOLDER does")
     return contributions

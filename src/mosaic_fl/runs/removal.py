@@ -1,6 +1,5 @@
 """What a run's folder holds of one client, and its removal. Only files of the run, and copies of the contribution."""
 
-import json
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,14 +10,15 @@ from mosaic_fl.runs.folder import MARKER, OURS
 from mosaic_fl.runs.result import FILE as RESULT
 from mosaic_fl.runs.sources import FILE as SOURCES
 from mosaic_fl.runs.sources import file_digest
-from mosaic_fl.storage.files import PARTIAL, read_if_there, remove_partial, write_atomic
+from mosaic_fl.storage.files import PARTIAL, remove_partial
 from mosaic_fl.storage.journal import Stage
+from mosaic_fl.storage.json_lines import read_lines
+from mosaic_fl.storage.metrics_file import FILE as METRICS
+from mosaic_fl.storage.metrics_file import MAX_METRICS, MetricsFile
 
 RECORD = "withdrawals.json"
-METRICS = "metrics.jsonl"
 SETTINGS = "config.toml"
 STAYS = ("contributions", MARKER, SETTINGS, METRICS, SOURCES, RECORD)  # of OURS: they are rewritten, or are others'
-MAX_METRICS = 2**30
 
 
 def doomed(folder: Path, own: Path | None, digests: Collection[str]) -> dict[str, str]:
@@ -57,21 +57,16 @@ def remove(folder: Path, names: Collection[str]) -> None:
 def client_stages(folder: Path, clients: Collection[int]) -> dict[str, Stage]:
     """The stages of these clients with their curves, from `metrics.jsonl`; a damaged line is left out."""
     stages = {f"client-{client:03d}": Stage() for client in clients}
-    for line in (read_if_there(folder / METRICS, MAX_METRICS) or b"").splitlines():
-        try:
-            figures = json.loads(line)
-            name = figures.pop("stage")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue
-        if name in stages:
-            stages[name].metrics.append(figures)
+    for figures in read_lines(folder / METRICS, MAX_METRICS):
+        stage = stages.get(str(figures.pop("stage", "")))
+        if stage is not None:
+            stage.metrics.append(figures)
     return stages
 
 
 def write_curves(folder: Path, stages: Mapping[str, Stage]) -> None:
     """Replace `metrics.jsonl` by the curves of these stages."""
-    lines = ({"stage": name, **figures} for name, stage in sorted(stages.items()) for figures in stage.metrics)
-    write_atomic(folder / METRICS, "".join(json.dumps(line) + "\n" for line in lines))
+    MetricsFile(folder).replace(stages)
 
 
 def foreign(folder: Path) -> list[str]:

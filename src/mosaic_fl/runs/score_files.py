@@ -12,14 +12,13 @@ from mosaic_fl.exchange.model_file import model_file
 from mosaic_fl.exchange.score_names import GLOBAL
 from mosaic_fl.exchange.signers import Signers
 from mosaic_fl.exchange.site_scores import MAX_BYTES, SiteScores
-from mosaic_fl.notes import note
 from mosaic_fl.runs.cross_site import KEY, table
 from mosaic_fl.runs.result import FILE, read_result
+from mosaic_fl.runs.signed_files import read_signed
 from mosaic_fl.storage import container
 from mosaic_fl.storage.files import write_atomic
 from mosaic_fl.storage.folder_lock import occupy
 from mosaic_fl.storage.keys import PrivateKey
-from mosaic_fl.storage.signature import signature_of
 
 
 def read_scores(
@@ -29,24 +28,11 @@ def read_scores(
 
     Raises UsageError that names the file, and for two of one client or of different numbers of classes.
     """
-    sites = dict[int, SiteScores]()
-    places = dict[int, Path]()
-    unchecked = 0
-    for path in paths:
-        content = container.read_bytes(path, key, 2 * MAX_BYTES)
-        signer = None if signers is None else signers.require(content, str(path), command="evaluate")
-        unchecked += signers is None and signature_of(content, str(path))[0] is not None
-        scores = SiteScores.from_bytes(content, str(path))
-        if signer not in (None, scores.client):
-            raise UsageError(f"{path} is of client {scores.client}, and signed as client {signer}")
-        if scores.client in sites:
-            raise UsageError(f"{places[scores.client]} and {path} are both of client {scores.client}: give one of them")
-        sites[scores.client] = scores
-        places[scores.client] = path
-        if scores.classes != (classes := next(iter(sites.values())).classes):
+    sites = read_signed(paths, SiteScores.from_bytes, key, signers, command="evaluate", limit=2 * MAX_BYTES)
+    classes = next(iter(sites.values())).classes
+    for path, scores in zip(paths, sites.values(), strict=True):
+        if scores.classes != classes:
             raise UsageError(f"{path} is of {scores.classes} classes, and {paths[0]} of {classes}")
-    if unchecked:
-        note(f"{unchecked} of {len(paths)} files are signed, which nobody checks here: --signers FOLDER does")
     return sites
 
 

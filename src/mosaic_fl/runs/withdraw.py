@@ -15,10 +15,11 @@ from mosaic_fl.exchange.model_file import FILE as MODEL
 from mosaic_fl.release import release
 from mosaic_fl.runs.file_exchange import run_distillation
 from mosaic_fl.runs.folder import marker_of, write_marker
-from mosaic_fl.runs.removal import METRICS, RECORD, SETTINGS, client_stages, remove, write_curves
+from mosaic_fl.runs.removal import RECORD, SETTINGS, client_stages, remove, write_curves
 from mosaic_fl.runs.sources import file_digest, place_text
 from mosaic_fl.runs.withdrawal import COMMAND, SIMULATION, Withdrawal
 from mosaic_fl.storage.files import read_if_there, write_atomic
+from mosaic_fl.storage.metrics_file import FILE as METRICS
 from mosaic_fl.storage.stopwatch import Stopwatch
 from mosaic_fl.training.monitor import Listener, deaf
 

@@ -114,7 +114,7 @@ class MixtureOfExperts:
             )
         shares = class_weights(torch.stack([c.class_counts for c in contributions]))
         classes = [c for c in range(shares.shape[1]) if shares[:, c].sum() > 0]
-        states = [c.expert for c in contributions]
+        states = [dict(c.expert) for c in contributions]
         averaged = (replace(contributions[0], expert=weighted_sum(states, shares[:, c].tolist())) for c in classes)
         experts = tuple(average.build_expert() for average in averaged)
         chosen = torch.eye(shares.shape[1])[classes]

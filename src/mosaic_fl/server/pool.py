@@ -20,6 +20,7 @@ from mosaic_fl.server.on_demand import GeneratorsOnDemand, builds_generators_at_
 
 DRAWS = 20  # rounds of rejection sampling for an unconditional generator
 MOST_AT_ONCE = 4096
+LARGEST_SHARES = 2**22  # shares of clients in samples that exist at once: 16 MiB
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ class Sampler:
         rng = stream.torch()
         classes = self.counts.sum(0).nonzero().flatten()
         labels = classes[torch.randperm(n, generator=rng) % len(classes)]
-        sources = torch.multinomial(class_weights(self.counts).T[labels], 1, generator=rng).flatten()
+        shares = class_weights(self.counts).T
+        parts = labels.split(max(1, LARGEST_SHARES // len(self.counts)))  # as all at once, to the bit
+        sources = torch.cat([torch.multinomial(shares[part], 1, generator=rng).flatten() for part in parts])
         values = {name: kind.zeros(n) for name, kind in self.kinds.items()}
         filled = torch.zeros(n, dtype=torch.bool)
         for k, generator in enumerate(self.generators):

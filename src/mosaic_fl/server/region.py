@@ -36,7 +36,7 @@ def as_contribution(model: GlobalModel, contributions: Sequence[Contribution], c
         if c.generator_spec is None or c.generator is None or not c.generator_spec.conditional:
             silent.append(c.client)
         else:
-            members.append((c.generator_spec, c.generator, c.class_counts))
+            members.append((c.generator_spec, dict(c.generator), c.class_counts))
     if not members:
         raise UsageError("no client has a generator that draws samples of a given class, so there is nothing to merge")
     drawn = torch.stack([own for _, _, own in members]).sum(0)
@@ -87,7 +87,7 @@ def _of_fields(model: GlobalModel, contributions: Sequence[Contribution], client
     for c in sorted(contributions, key=lambda c: c.client):
         if c.generator_spec is not None and c.generator is not None:
             by_field = dict(zip(c.schema.fields, c.counts_by_field, strict=True))
-            for name, (spec, state) in members_of(c.generator_spec, c.generator).items():
+            for name, (spec, state) in members_of(c.generator_spec, dict(c.generator)).items():
                 members.setdefault(name, []).append((spec, state, by_field[name]))
     if not members:
         raise UsageError("no client has a generator, so there is nothing to merge")

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -191,7 +191,7 @@ def atomic_file(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
                 os.unlink(name)
             raise
     except OSError as error:
-        raise MosaicError(_refusal(path, error)) from error
+        raise MosaicError(refusal(path, error)) from error
 
 
 def require_writable(path: Path) -> None:
@@ -201,7 +201,7 @@ def require_writable(path: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL):
             pass
     except OSError as error:
-        raise UsageError(_refusal(path, error)) from error
+        raise UsageError(refusal(path, error)) from error
 
 
 def require_place(path: Path) -> None:
@@ -211,10 +211,11 @@ def require_place(path: Path) -> None:
         place = place.parent
     number = errno.ENOTDIR if not place.is_dir() else 0 if os.access(place, os.W_OK | os.X_OK) else errno.EACCES
     if number:
-        raise UsageError(_refusal(path, OSError(number, os.strerror(number))))
+        raise UsageError(refusal(path, OSError(number, os.strerror(number))))
 
 
-def _refusal(path: Path, error: OSError) -> str:
+def refusal(path: Path, error: OSError) -> str:
+    """Why `path` cannot be written, and the way out."""
     advice = "free some space, or choose another --out" if error.errno in FULL else "choose another --out"
     return f"cannot write {path}: {error.strerror}; {advice}"
 
@@ -228,6 +229,11 @@ def _umask() -> int:
 
 def sha256(*parts: bytes | memoryview) -> str:
     """The hexadecimal SHA-256 of the parts, each after its length, so that no two splits of the same bytes collide."""
+    return sha256_of_each(parts)
+
+
+def sha256_of_each(parts: Iterable[bytes | memoryview]) -> str:
+    """As `sha256`; one of the parts at a time is in memory where they are made as they are asked."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8))

@@ -16,6 +16,7 @@ from torch import Tensor
 from mosaic_fl.errors import UsageError
 from mosaic_fl.storage import container
 from mosaic_fl.storage.files import write_atomic
+from mosaic_fl.storage.metrics_file import MetricsFile
 from mosaic_fl.storage.stopwatch import Stopwatch
 from mosaic_fl.training.monitor import Listener, Monitor, Recorder, deaf
 
@@ -55,6 +56,7 @@ class Journal:
         self.folder = folder
         self.clock = clock or Stopwatch()
         self.done: dict[str, Stage] = {}
+        self._metrics = None if folder is None else MetricsFile(folder)
         if folder is not None:
             self.clock.recall(_read_seconds(folder / SECONDS))
 
@@ -122,25 +124,35 @@ class Journal:
     def recall(self, name: str) -> Stage | None:
         """The finished stage of that name, or None; raises UsageError where its file is damaged."""
         if name not in self.done and self.folder is not None and self._path(name).exists():
-            self.done[name], _ = self._read(name)
+            stage, _ = self._read(name)
+            self._remember(name, stage)
         return self.done.get(name)
 
     def keep(self, name: str, stage: Stage) -> None:
         """Remember a finished stage, on disk where there is a folder."""
         self._write(name, stage)
-        self.write_metrics(lasting=False)  # the run's end writes them once more
+        if self._metrics is not None:
+            self._metrics.grow(self.done)
         self._write_seconds()
 
     def _write(self, name: str, stage: Stage) -> None:
-        self.done[name] = stage
+        self._remember(name, stage)
         if self.folder is not None:
             manifest = {"info": stage.info, "seconds": stage.seconds, "metrics": stage.metrics}
             container.write(self._path(name), KIND, manifest, stage.tensors)
 
-    def write_metrics(self, *, lasting: bool = True) -> None:
-        """Write `metrics.jsonl` for all finished stages. The end of a run does it again, in case of a kill before."""
-        if self.folder is not None:
-            write_atomic(self.folder / "metrics.jsonl", self._metrics(), lasting=lasting)
+    def _remember(self, name: str, stage: Stage) -> None:
+        before = self.done.get(name)
+        if self._metrics is not None and before is None:
+            self._metrics.add(name)
+        elif self._metrics is not None and before is not None and before.metrics != stage.metrics:
+            self._metrics.outdate()
+        self.done[name] = stage
+
+    def write_metrics(self) -> None:
+        """Write `metrics.jsonl` anew, sorted and for good: what a run does at its end."""
+        if self._metrics is not None:
+            self._metrics.replace(self.done)
 
     def clear(self) -> None:
         """Delete the files of all stages once the run has its result. `metrics.jsonl` and contributions stay."""
@@ -186,15 +198,6 @@ class Journal:
     def _path(self, name: str, suffix: str = "") -> Path:
         assert self.folder is not None
         return self.folder / STAGES / f"{name}.safetensors{suffix}"
-
-    def _metrics(self) -> str:
-        # Sorted, so that computed and recalled stages give the same bytes.
-        lines = (
-            {"stage": name, **dict(sorted(figures.items()))}
-            for name, stage in sorted(self.done.items())
-            for figures in stage.metrics
-        )
-        return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def _read_seconds(path: Path) -> dict[str, float]:

@@ -2,24 +2,29 @@
 
 import json
 import math
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from mosaic_fl.storage.files import read_if_there
+from mosaic_fl.errors import UsageError
+from mosaic_fl.storage.files import open_file
+from mosaic_fl.storage.metrics_file import FILE, MAX_METRICS
 
-FILE = "metrics.jsonl"
 ROUND = re.compile(r"^round-\d+$")
 NO_FIGURES = {"stage", "client", "part", "step"}
-MAX_METRICS = 2**28  # bytes
 
 
 class Curves:
-    """The points of `folder`'s stages, each told once. A stage's lines are written together, when it is finished."""
+    """The points of `folder`'s stages, each told once, whether the file has grown since the last look or is new."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._stages = set[str]()
+        self.path = folder / FILE
+        self._file = -1  # the inode of the file that was read, and up to which byte
+        self._end = 0
+        self._read = Counter[str]()  # lines of each stage that were read in this file
+        self._told = Counter[str]()  # and in any
         self._last = dict[str, int]()
         self._base = dict[str, int]()
 
@@ -29,14 +34,13 @@ class Curves:
         A name is as `student/loss`, `train/client 0/loss`, `round/loss`. Steps of a name rise: a curve that starts
         again, as a client's in each round, goes on behind its last point.
         """
-        lines = (read_if_there(self.folder / FILE, MAX_METRICS) or b"").splitlines()
-        fresh = set[str]()
-        for line in lines:
+        for line in self._lines():
             content = json.loads(line)
             stage = content["stage"]
-            if stage in self._stages:
+            self._read[stage] += 1
+            if self._read[stage] <= self._told[stage]:
                 continue
-            fresh.add(stage)
+            self._told[stage] += 1
             curve = _curve(content)
             values = {
                 f"{curve}/{name}": float(value)
@@ -45,7 +49,26 @@ class Curves:
             }
             if values:
                 yield values, self._step(curve, content["step"])
-        self._stages |= fresh
+
+    def _lines(self) -> list[bytes]:
+        """The whole lines that were not read yet: of a file that was replaced, all."""
+        try:
+            file = open_file(self.path)
+        except UsageError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                return []
+            raise
+        with file:
+            status = os.fstat(file.fileno())
+            if status.st_ino != self._file or status.st_size < self._end:
+                self._file = status.st_ino
+                self._end = 0
+                self._read.clear()
+            file.seek(self._end)
+            content = file.read(MAX_METRICS)
+        content = content[: content.rfind(b"\n") + 1]
+        self._end += len(content)
+        return content.splitlines()
 
     def _step(self, curve: str, step: int) -> int:
         """The step of a point that the stage calls `step` (−1: a figure of all steps)."""

@@ -22,7 +22,8 @@ from mosaic_fl.watch.words import sentence
 EVENTS = "events.jsonl"
 STATUS = "status.json"
 LOGGER = logging.getLogger("mosaic_fl.watch")
-SECONDS_BETWEEN = 1.0  # between two status files that differ only in progress
+SECONDS_BETWEEN = 1.0  # between two status files that differ only in progress, or of many clients
+MANY = 100  # clients: the status of more is not written for each event, which costs as much as there are clients
 SERIOUS = {
     "refused": logging.WARNING,
     "left_out": logging.WARNING,
@@ -35,9 +36,9 @@ class Watch:
     """Writes the events and the status of the run to `folder`, and logs each event as one line.
 
     `events.jsonl` only grows. The events that an earlier process left there are read first, so the status continues
-    from them. `status.json` is replaced as a whole. A log line is text for people, or with `json_logs` a JSON object.
-    Lines go to `stream`; with None, the logger "mosaic_fl.watch" decides as the user has configured it. `clock` gives
-    UTC seconds.
+    from them. `status.json` is replaced as a whole, where clients are many once a second at most. A log line is text
+    for people, or with `json_logs` a JSON object. Lines go to `stream`; with None, the logger "mosaic_fl.watch" decides
+    as the user has configured it. `clock` gives UTC seconds.
 
     `tell` may be called from any thread. A failure to write is logged once and stops no run. Use as a context manager,
     or call `close`; later events are ignored.
@@ -59,6 +60,7 @@ class Watch:
         self._has_complained = False
         self._line_is_torn = False
         self._last_write = float("-inf")
+        self._timer: threading.Timer | None = None  # writes what was not written at once
         self._last_progress = ("", -1)  # stage and tenths of it in the latest log line
         self._handler = None if stream is None else _handler(stream, self, json_logs)
         if self._handler is not None:
@@ -92,8 +94,11 @@ class Watch:
                 self._append(event)
                 self._log(event)
             is_due = not 0 <= event.time - self._last_write < SECONDS_BETWEEN
-            if kind != "stage_progress" or is_due or self._status.stage != before.stage:
+            has_turned = (self._status.stage, self._status.state) != (before.stage, before.state)
+            if is_due or has_turned or (kind != "stage_progress" and len(self._status.clients) <= MANY):
                 self._write(event.time)
+            elif kind != "stage_progress":
+                self._write_later()
 
     def listen(self, stage: str, client: int, done: int, total: int) -> None:
         """A `monitor.Listener` that records the progress of the server's own stages."""
@@ -105,6 +110,8 @@ class Watch:
         with self._lock:
             if self._is_closed:
                 return
+            if self._timer is not None:
+                self._timer.cancel()
             self._write(self.clock())
             self._is_closed = True
             if self._handler is not None:
@@ -145,6 +152,18 @@ class Watch:
         except OSError as error:
             self._line_is_torn = True  # perhaps half a line was written
             self._complain(f"cannot write {self.folder / EVENTS}: {error.strerror}")
+
+    def _write_later(self) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(SECONDS_BETWEEN, self._write_latest)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _write_latest(self) -> None:
+        with self._lock:
+            self._timer = None
+            if not self._is_closed:
+                self._write(self.clock())
 
     def _write(self, now: float) -> None:
         try:

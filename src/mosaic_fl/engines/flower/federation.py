@@ -122,8 +122,7 @@ class FlowerFederation(Stages):
 
         def accept(answer: wire.Answer) -> Contribution:
             contribution = answer_codec.decode_contribution(answer.body, answer.client, self.schema)
-            store.keep(answer.client, TaskResult(answer.body, answer.seconds, answer.metrics))
-            return contribution
+            return store.keep(contribution, TaskResult(answer.body, answer.seconds, answer.metrics))
 
         clients = [client for client in range(len(self.architectures)) if client not in entries]
         work = {client: ContributeTask(client, starts.get(client)) for client in clients}

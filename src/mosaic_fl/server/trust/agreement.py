@@ -65,6 +65,16 @@ class Agreement:
         voices = (self.trust * self.say >= VOICE) & (self.has_generator | self.has_expert)
         return voices.sum(0) - voices.long()
 
+    def against(self, limit: float) -> Tensor:
+        """How many others with a voice in a class agree with each client there by less than `limit`, int64 (K, C)."""
+        classes = self.survey.hits.shape[2]
+        voices = self.trust * self.say >= VOICE
+        model = _beyond_chance(self.survey.hits, classes) < limit
+        samples = _beyond_chance(self.survey.hits.transpose(0, 1), classes) < limit
+        contradict = (model & (voices & self.has_generator)[None]) | (samples & (voices & self.has_expert)[None])
+        contradict[torch.arange(len(voices)), torch.arange(len(voices))] = False
+        return contradict.sum(1)
+
     @cached_property
     def witness(self) -> Tensor:
         """How far client j (column) can tell of client k (row), double (K, K) in 0..1, by the classes that they share.
@@ -118,8 +128,7 @@ class Agreement:
         weight = self.say[:, None] * says[None]
         weight = torch.where(shares.isnan(), 0.0, weight)
         mean = (shares.nan_to_num() * weight).sum(2) / weight.sum(2)
-        classes = shares.shape[2]
-        return (mean * classes - 1) / (classes - 1)
+        return _beyond_chance(mean, shares.shape[2])
 
     def _quantile(self, pairs: Tensor, level: float = 0.5) -> Tensor:
         """The quantile over witnesses, by their weight, of `pairs` (K, J): NaN for a client without any."""
@@ -136,4 +145,8 @@ class Agreement:
         voices = (self.trust * self.say >= VOICE) & able
         told = torch.where(voices[None], shares, torch.nan)
         told[torch.arange(clients), torch.arange(clients)] = torch.nan
-        return (told.nanquantile(0.5, 1) * classes - 1) / (classes - 1)
+        return _beyond_chance(told.nanquantile(0.5, 1), classes)
+
+
+def _beyond_chance(shares: Tensor, classes: int) -> Tensor:
+    return (shares * classes - 1) / (classes - 1)

@@ -1,6 +1,8 @@
 """Weights that are those of another client: one model counts once, however many clients send it (Sybils)."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from math import inf, sqrt
 
 import torch
@@ -37,79 +39,107 @@ def copied_parts(contributions: Sequence[Contribution]) -> Iterator[tuple[int, i
 
     Two files of one client are no copies: the numbers tell that.
     """
-    near = sorted({*_near(contributions, _model), *_near(contributions, _generator)})
-    for i, j in near:
-        first = contributions[i]
-        second = contributions[j]
-        if first.client == second.client:
-            continue
-        models = first.architecture == second.architecture and has_model(first.architecture)
-        generators = first.generator_spec is not None and first.generator_spec == second.generator_spec
-        parts = {
-            "model": models and _is_copy(first.expert, second.expert),
-            "generator": generators and _is_copy(first.generator or {}, second.generator or {}),
-        }
-        if same := [name for name, copied in parts.items() if copied]:
+    for i, j in _near(contributions):
+        if same := _copied(contributions[i], contributions[j]):
             yield i, j, same
 
 
-def _model(contribution: Contribution) -> tuple[Hashable, State]:
-    return contribution.architecture, contribution.expert
+def sharers(contributions: Sequence[Contribution]) -> list[int]:
+    """How many contributions share each one's model or generator, itself among them: 1 where it is nobody's copy.
 
-
-def _generator(contribution: Contribution) -> tuple[Hashable, State]:
-    return contribution.generator_spec, contribution.generator or {}
-
-
-def _near(
-    contributions: Sequence[Contribution], part: Callable[[Contribution], tuple[Hashable, State]]
-) -> Iterator[tuple[int, int]]:
-    """Pairs of places whose parts are of one kind, and alike at a glance: all copies are among them.
-
-    A glance is at the weights that are no whole numbers at any of them, so glances of copies are no farther apart than
-    the states. The distances are one product of matrices a block of places.
+    Who shares with a third one shares: of n copies n pairs are compared.
     """
-    kinds = dict[Hashable, list[tuple[int, State]]]()
-    for place, contribution in enumerate(contributions):
-        kind, state = part(contribution)
+    parents = list(range(len(contributions)))
+
+    def root(place: int) -> int:
+        while parents[place] != place:
+            parents[place] = parents[parents[place]]
+            place = parents[place]
+        return place
+
+    for i, j in _near(contributions):
+        if root(i) != root(j) and _copied(contributions[i], contributions[j]):
+            parents[root(j)] = root(i)
+    roots = [root(place) for place in range(len(contributions))]
+    members = Counter(roots)
+    return [members[place] for place in roots]
+
+
+def _copied(first: Contribution, second: Contribution) -> list[str]:
+    """Which of "model" and "generator" two clients share."""
+    if first.client == second.client:
+        return []
+    models = first.architecture == second.architecture and has_model(first.architecture)
+    generators = first.generator_spec is not None and first.generator_spec == second.generator_spec
+    # Both parts of one, then both of the other: each may have to be read from its file.
+    own = dict(first.expert), dict(first.generator or {})
+    other = dict(second.expert), dict(second.generator or {})
+    parts = {
+        "model": models and _is_copy(own[0], other[0]),
+        "generator": generators and _is_copy(own[1], other[1]),
+    }
+    return [name for name, copied in parts.items() if copied]
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A first look at the weights of a `kind`: the `beginnings` of tensors, double, that are no whole numbers.
+
+    `square` is the sum of the squares of all weights that are none.
+    """
+
+    kind: Hashable
+    beginnings: dict[str, Tensor]
+    square: float
+
+    @classmethod
+    def at(cls, kind: Hashable, state: State) -> "Glance":
+        """The glance at a state; its shapes are part of its kind."""
         shapes = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(state.items()))
-        if shapes:
-            kinds.setdefault((kind, shapes), []).append((place, state))
-    for members in kinds.values():
-        places = [place for place, _ in members]
-        states = [state for _, state in members]
-        names = [name for name in sorted(states[0]) if all(state[name].is_floating_point() for state in states)]
-        glances = torch.stack([_glance(state, names) for state in states])
-        squares = glances.square().sum(1)
-        limits = (1 + SLACK) * COPY**2 * torch.tensor([_square(state) for state in states], dtype=torch.float64)
+        weights = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+        beginnings = {name: tensor.flatten()[:GLANCE].double() for name, tensor in weights.items()}
+        square = sum(float(tensor.double().square().sum()) for tensor in weights.values())
+        return cls((kind, shapes) if shapes else None, beginnings, square)
+
+
+def _near(contributions: Sequence[Contribution]) -> list[tuple[int, int]]:
+    """Pairs of places, in order, whose models or generators are alike at a glance: all copies are among them."""
+    models = list[Glance]()
+    generators = list[Glance]()
+    for c in contributions:
+        models.append(Glance.at(c.architecture, dict(c.expert)))
+        generators.append(Glance.at(c.generator_spec, dict(c.generator or {})))
+    return sorted({*_alike(models), *_alike(generators)})
+
+
+def _alike(glances: Sequence[Glance]) -> Iterator[tuple[int, int]]:
+    """Pairs of places whose glances are of one kind and near each other.
+
+    They are compared by weights that are no whole numbers at any of them, so glances of copies are no farther apart
+    than the states. The distances are one product of matrices a block of places.
+    """
+    kinds = dict[Hashable, list[int]]()
+    for place, glance in enumerate(glances):
+        if glance.kind is not None:
+            kinds.setdefault(glance.kind, []).append(place)
+    for places in kinds.values():
+        members = [glances[place] for place in places]
+        names = [name for name in sorted(members[0].beginnings) if all(name in m.beginnings for m in members)]
+        rows = torch.stack([_row(member, names) for member in members])
+        squares = rows.square().sum(1)
+        limits = (1 + SLACK) * COPY**2 * torch.tensor([m.square for m in members], dtype=torch.float64)
         for start in range(0, len(places), BLOCK):
-            rows = slice(start, start + BLOCK)
-            gaps = squares[rows, None] + squares - 2 * glances[rows] @ glances.T
-            alike = gaps <= limits[rows, None] + SLACK * squares[rows, None]
+            block = slice(start, start + BLOCK)
+            gaps = squares[block, None] + squares - 2 * rows[block] @ rows.T
+            alike = gaps <= limits[block, None] + SLACK * squares[block, None]
             for row, column in alike.nonzero().tolist():
                 if start + row < column:
                     yield places[start + row], places[column]
 
 
-def _glance(state: State, names: Sequence[str]) -> Tensor:
-    """The first weights of each of these tensors, double (n,)."""
-    parts = [state[name].flatten()[:GLANCE].double() for name in names]
+def _row(glance: Glance, names: Sequence[str]) -> Tensor:
+    parts = [glance.beginnings[name] for name in names]
     return torch.cat(parts) if parts else torch.zeros(1, dtype=torch.float64)
-
-
-def _square(state: State) -> float:
-    """The sum of the squares of all weights that are no whole numbers."""
-    return sum(float(t.double().square().sum()) for t in state.values() if t.is_floating_point())
-
-
-def sharers(contributions: Sequence[Contribution]) -> list[int]:
-    """How many contributions share each one's model or generator, itself among them: 1 where it is nobody's copy."""
-    groups = list(range(len(contributions)))
-    for i, j, _ in copied_parts(contributions):
-        low = min(groups[i], groups[j])
-        high = max(groups[i], groups[j])
-        groups = [low if group == high else group for group in groups]
-    return [groups.count(group) for group in groups]
 
 
 def _is_copy(first: State, second: State) -> bool:

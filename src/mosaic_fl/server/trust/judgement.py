@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.server.trust.agreement import VOICE, Agreement
+from mosaic_fl.server.trust.exchanged import exchanged
 from mosaic_fl.server.trust.survey import Survey
 from mosaic_fl.server.trust.trigger import triggered
+from mosaic_fl.server.trust.variety import collapsed
 from mosaic_fl.server.trust.vouching import unsupported
 
 GAP = 0.5  # below the usual agreement: beyond doubt
@@ -33,12 +35,13 @@ ERRORS = 2.0  # standard errors by which a client must be below
 class Judgement:
     """What was seen of K clients, by place. `trust` (K, C) is what each counts for as a witness: 0 where it is doubted.
 
-    `expelled` are doubted as a whole; `generators` are those of whom the generator alone is doubted; `cells` are
-    doubted pairs of client and class, of which the samples of `unvouched` ones are known to its own model alone, and
-    those of `triggers` show a backdoor; `disputed` are those where one other client holds the class, and says
-    otherwise. `factors` (K,) are 1 for those whose agreement is usual. `usual` is the agreement of most; NaN: nobody
-    can tell. Of those who are `is_seen` (K,) enough others can tell; `is_odd` (K,) are those with other signs against
-    them. The models of `incoherent` ones do not know their own samples.
+    `expelled` are doubted as a whole; `generators` are those of whom the generator alone is doubted, and `collapsed`
+    those whose generators draw the same again and again; `cells` are doubted pairs of client and class, of which the
+    samples of `unvouched` ones are known to its own model alone, and those of `triggers` show a backdoor; `disputed`
+    are those where one other client holds the class, and says otherwise. `factors` (K,) are 1 for those whose agreement
+    is usual. `usual` is the agreement of most; NaN: nobody can tell. Of those who are `is_seen` (K,) enough others can
+    tell; `is_odd` (K,) are those with other signs against them. The models of `incoherent` ones do not know their own
+    samples.
     """
 
     trust: Tensor
@@ -50,6 +53,7 @@ class Judgement:
     incoherent: set[int] = field(default_factory=set)
     expelled: set[int] = field(default_factory=set)
     generators: set[int] = field(default_factory=set)
+    collapsed: set[int] = field(default_factory=set)
     cells: set[tuple[int, int]] = field(default_factory=set)
     unvouched: set[tuple[int, int]] = field(default_factory=set)
     triggers: set[tuple[int, int]] = field(default_factory=set)
@@ -107,7 +111,8 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
             expelled.remove(innocent)
             returned.add(innocent)
         elif (cell := _worst_cell(now, expelled, cells)) is not None:
-            cells.add(cell)
+            k, label = cell
+            cells |= {cell, *((k, c) for c in exchanged(now.agreement, k, label))}
         elif now.is_clear and (cell := unsupported(now.agreement, now.usual, taken)):
             cells.add(cell)
             unvouched.add(cell)
@@ -116,6 +121,7 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
     now.generators = {k for k in expelled if _model_serves(now, k, coherent=k not in incoherent)}
     now.incoherent = incoherent
     now.expelled = expelled - now.generators
+    now.collapsed = collapsed(survey) - expelled
     now.cells = {(k, label) for k, label in cells if k not in expelled}
     now.unvouched = now.cells & unvouched
     now.triggers = now.cells & triggers
@@ -187,9 +193,10 @@ def _innocent(now: Judgement, expelled: set[int]) -> int | None:
 
 
 def _worst_cell(now: Judgement, expelled: set[int], cells: set[tuple[int, int]]) -> tuple[int, int] | None:
-    """The class of a client in which several others contradict its samples, and its expert theirs, the most so.
+    """The class of a client in which several others contradict its samples, and its expert theirs: most others first.
 
-    An expert that is weak in a class is no lie, and neither is a generator.
+    An expert that is weak in a class is no lie, and neither is a generator. Where liars are few, more others contradict
+    each of them than they can contradict in a class that few hold.
     """
     agreement = now.agreement
     scores = torch.maximum(agreement.model_by_class, agreement.samples_by_class).nan_to_num(nan=torch.inf)
@@ -201,6 +208,8 @@ def _worst_cell(now: Judgement, expelled: set[int], cells: set[tuple[int, int]])
         scores[k, label] = torch.inf
     if not bool(scores.isfinite().any()):
         return None
+    against = torch.where(scores.isfinite(), agreement.against(now.limit), -1)
+    scores = torch.where(against == against.max(), scores, torch.inf)
     k, label = divmod(int(scores.argmin()), scores.shape[1])
     return k, label
 

@@ -45,12 +45,12 @@ def _samples(agreement: Agreement, k: int) -> Tensor:
     own = survey.sources == k
     votes = torch.zeros(classes, classes, dtype=torch.float64)
     voices = agreement.trust * agreement.say * agreement.has_expert
-    for j in range(len(voices)):
-        if j != k:
-            told = survey.readings[own, j, 0]
-            read = told >= 0
-            weight = voices[j][told[read]]
-            votes.index_put_((survey.labels[own][read], told[read]), weight, accumulate=True)
+    told = survey.readings[own, :, 0].T  # by expert and sample
+    read = told >= 0
+    read[k] = False
+    witness, sample = read.nonzero(as_tuple=True)
+    called = told[witness, sample]
+    votes.index_put_((survey.labels[own][sample], called), voices[witness, called], accumulate=True)
     others = voices.sum(0) - voices[k]
     return votes / survey.drawn[k].double().clamp(min=1)[:, None] / others.clamp(min=1e-9)
 

@@ -126,6 +126,13 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
             (reasons if bool((credit < size / evidence.shared[k]).any()) else doubts).extend(disputes)
         if contradicted and settings.strict and not bool(alone.any()):
             state = QUARANTINED
+        if k in judgement.collapsed and state == ACCEPTED:
+            why = "all samples that its generator draws of a class are the same"
+            if bool(alone.any()):
+                doubts.append(f"{why}; it alone holds a class, so it counts nevertheless")
+            else:
+                generator = False
+                reasons.append(f"{why}, so it is left out")
     if (labels := evidence.moments.classes.get(k)) and state == ACCEPTED:
         credit[list(labels)] = 0
         names = ", ".join(repr(contribution.schema.classes[label]) for label in labels)
@@ -179,29 +186,31 @@ def _contradiction(evidence: Evidence, judgement: Judgement, k: int) -> str:
     both = f"its model agrees with the others to {model}, its generator to {samples}; {usual}"
     if k in judgement.incoherent:
         both += f"; its model knows {_percent(float(agreement.own[k]))} of its own generator's samples"
-    alike = words(lookalikes(agreement, k), names)
+    reason = _reason(judgement, k, names, both)
+    alike = words(lookalikes(agreement, k), names) if reason else ""
+    return f"{reason}; {alike}" if alike else reason
+
+
+def _reason(judgement: Judgement, k: int, names: Sequence[str], both: str) -> str:
+    """What is held against a client, in words; `both` says how its model and its generator agree with the others."""
     if k in judgement.expelled:
-        return f"the others contradict it ({both})" + (f"; {alike}" if alike else "")
+        return f"the others contradict it ({both})"
     if k in judgement.generators:
-        return f"the others contradict its generator, which is left out ({both})" + (f"; {alike}" if alike else "")
+        return f"the others contradict its generator, which is left out ({both})"
     if float(judgement.factors[k]) < 1:
-        return f"the others contradict it in part ({both})" + (f"; {alike}" if alike else "")
+        return f"the others contradict it in part ({both})"
     if shown := [names[label] for place, label in sorted(judgement.triggers) if place == k]:
         classes = ", ".join(map(repr, shown))
         return (
             f"a few numbers of its samples of {classes} turn what its model calls its others, as with a backdoor, and "
-            "others contradict it there, so the class does not count" + (f"; {alike}" if alike else "")
+            "others contradict it there, so the class does not count"
         )
     if lone := [names[label] for place, label in sorted(judgement.unvouched) if place == k]:
         classes = ", ".join(map(repr, lone))
-        return f"its model alone knows its samples of {classes}, as with a backdoor, so the class does not count" + (
-            f"; {alike}" if alike else ""
-        )
+        return f"its model alone knows its samples of {classes}, as with a backdoor, so the class does not count"
     if cells := [names[label] for place, label in sorted(judgement.cells) if place == k]:
         classes = ", ".join(map(repr, cells))
-        return f"the others contradict what it says of {classes}, which does not count" + (
-            f"; {alike}" if alike else ""
-        )
+        return f"the others contradict what it says of {classes}, which does not count"
     return ""
 
 
