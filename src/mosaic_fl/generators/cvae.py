@@ -5,8 +5,9 @@ pixels it reconstructs what the client's classifier sees of them, where that is 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -21,6 +22,7 @@ from mosaic_fl.generators.density import ClassMixture, compact, most_components
 from mosaic_fl.generators.family import Family
 from mosaic_fl.generators.frozen import frozen
 from mosaic_fl.generators.perceptual import Goals, LayerOutputs
+from mosaic_fl.generators.stopping import EarlyStop
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.placement import bring_back, settle
 from mosaic_fl.numerics.randomness import Stream
@@ -163,12 +165,13 @@ def train_vae(
     stream: Stream,
     device: torch.device,
     monitor: Monitor,
+    validation: Dataset | None = None,
 ) -> Decoder:
     """A decoder fitted to `data`, on the CPU in eval mode.
 
     Minimises −ELBO + perceptual · values · distance, with the distance of `LayerOutputs` between reconstruction and
-    sample, and the number of values of a sample. Without `expert` that term is left out. Raises MosaicError where the
-    loss is no longer finite.
+    sample, and the number of values of a sample. Without `expert` that term is left out. Its loss on `validation` may
+    stop it early: see `stopping`. Raises MosaicError where the loss is no longer finite.
     """
     spec = GeneratorSpec("cvae", config.latent, config.width)
     with stream.ambient():
@@ -196,15 +199,25 @@ def train_vae(
         index = next(order)
         return index, torch.randn(len(index), spec.latent, generator=rng)
 
-    def loss(index: Tensor, noise: Tensor) -> Tensor:
-        x = inputs(index)
-        y = labels[index]
+    def objective(x: Tensor, y: Tensor, noise: Tensor, seen: Sequence[Tensor]) -> Tensor:
         mean, log_variance = encoder(x, y)
         pixel_logits = decoder.pixel_logits(mean + noise * (0.5 * log_variance).exp(), y)
         evidence = evidence_loss(pixel_logits, x, mean, log_variance, config.kl)
-        if goals is None:
+        if layers is None:
             return evidence
-        return evidence + weight * goals.layers.distance_to(pixel_logits.sigmoid() * 2 - 1, goals.at(index))
+        return evidence + weight * layers.distance_to(pixel_logits.sigmoid() * 2 - 1, seen)
+
+    def loss(index: Tensor, noise: Tensor) -> Tensor:
+        return objective(inputs(index), labels[index], noise, goals.at(index) if goals is not None else ())
+
+    def held_loss(held: Dataset) -> Callable[[], Tensor]:
+        x = data.schema.kind.to_network(held.samples.only.to(device))
+        y = held.labels.to(device)
+        noise = torch.randn(len(held), spec.latent, generator=replace(stream, stage=f"{stream.stage}/held").torch())
+        fixed = noise.to(device)
+        with torch.no_grad():
+            seen = layers.of(x) if layers is not None else []
+        return lambda: objective(x, y, fixed, seen)
 
     look = every(LOG_EVERY, log_generator(monitor, config.lr), from_first=True)
     hooks = [schedule(cosine(optimiser, config.steps)), progress(monitor), look]
@@ -212,7 +225,12 @@ def train_vae(
         capturable = layers is None or can_be_captured(layers.model)
         goals = Goals(layers, inputs, len(data)) if layers is not None else None
         update = PlainStep(optimiser)
+        stop = EarlyStop(nn.ModuleList([decoder, encoder]), validation, config.patience)
+        if stop.samples is not None:
+            hooks.append(stop.hook(held_loss(stop.samples), monitor))
         descend_on(device, draw, loss, update, config.steps, hooks, precision=config.precision, capturable=capturable)
+        stop.end()
+    monitor.progress(config.steps, config.steps)  # it may have stopped early
     bring_back(decoder.eval())
     bring_back(encoder.eval())
     decoder.density.fit(*posteriors(encoder, data), data.labels, stream.integer())
@@ -238,6 +256,7 @@ FAMILY = Family(
     kinds=frozenset({"image"}),
     build=Decoder,
     train=train_vae,
+    train_watched=train_vae,
     fits_density=True,
     upgrade=_upgrade,
 )
