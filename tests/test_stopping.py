@@ -80,5 +80,6 @@ def test_a_vae_that_learns_by_heart_stops_and_one_that_does_not_is_the_same_as_e
     assert all(torch.equal(plain[name], watched[name]) for name in plain)
 
 
-def test_the_patience_is_a_setting() -> None:
-    assert Config().with_values({"generator.patience": 0}).generator.patience == 0
+def test_no_generator_stops_early_unless_the_settings_say_so() -> None:
+    assert Config().generator.patience == 0
+    assert Config().with_values({"generator.patience": 10}).generator.patience == 10

@@ -1,7 +1,7 @@
 """When a generator's training ends before its last step: where its loss on samples of others gets no better.
 
-A VAE of few large pictures learns them by heart after some hundred steps. Its loss on others then rises, and more steps
-cost seconds and privacy, and gain nothing (docs/notes/profile.md).
+A VAE of few large pictures learns them by heart after some hundred steps, and then its loss on others rises. On small
+pictures it does not (docs/notes/profile.md).
 """
 
 from collections.abc import Callable
