@@ -16,13 +16,17 @@ from mosaic_fl.config import Config
 from mosaic_fl.encoders.reading import load
 from mosaic_fl.engines.sites import spread
 from mosaic_fl.server.experts import class_balanced, class_priors, class_weighted, class_weights, mean_probabilities
-from mosaic_fl.server.panel import PANEL, chosen
+from mosaic_fl.server.panel import PANEL, chosen, contrast
 
 CLIENTS = 1000
 EACH = 48
 UNITS = 32
 STEPS = 40
 TEST = 3000
+PART = 500  # test pictures whose outputs are weighted at once
+FEWER = (30, 50)  # sizes of smaller panels
+A_SAMPLE = ((10, 20), (20, 30), (20, 80), (50, 50))
+"""A panel that is asked of every sample, and how many more are asked of each."""
 
 
 def outputs_of(inputs: Tensor, labels: Tensor, test: Tensor) -> Tensor:
@@ -61,6 +65,32 @@ def most_samples(counts: Tensor, size: int) -> list[int]:
     return sorted(places)
 
 
+def routed(outputs: Tensor, counts: Tensor, first: int, more: int) -> Tensor:
+    """`outputs` (n, K, C) without those that are not asked, NaN: a panel of `first`, and `more` others a sample.
+
+    The others are those of whom the panel's word lets expect the most contrast.
+    """
+    panel = chosen(counts, first)
+    word = class_weighted(outputs[:, panel], class_weights(counts[panel])).exp()
+    worth = word @ contrast(counts).float().T
+    worth[:, panel] = -1
+    asked = torch.zeros(outputs.shape[:2], dtype=torch.bool)
+    asked[:, panel] = True
+    asked.scatter_(1, worth.topk(more, dim=1).indices, True)
+    return outputs.masked_fill(~asked[:, :, None], torch.nan)
+
+
+def show(name: str, asked: Tensor, counts: Tensor, truth: Tensor) -> None:
+    """Print the accuracy of three ensembles of the experts with `counts` (K, C), of outputs (n, K, C)."""
+    weights = class_weights(counts)
+    priors = class_priors(counts)
+    right = torch.zeros(3)
+    for part, labels in zip(asked.split(PART), truth.split(PART), strict=True):
+        ensembles = mean_probabilities(part), class_weighted(part, weights), class_balanced(part, weights, priors)
+        right += torch.tensor([int((answer.argmax(1) == labels).sum()) for answer in ensembles])
+    print(f"| {name} | {' | '.join(f'{share:.1%}' for share in (right / len(truth)).tolist())} |", flush=True)
+
+
 def main() -> None:
     """Print a line a way to choose."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -86,16 +116,13 @@ def main() -> None:
             f"{PANEL} by their number of samples": most_samples(counts, PANEL),
             f"{PANEL} at random": torch.randperm(CLIENTS, generator=torch.Generator().manual_seed(1))[:PANEL].tolist(),
         }
+        for size in FEWER:
+            ways[f"{size} by contrast"] = chosen(counts, size)
         for name, places in ways.items():
-            asked = outputs[:, places]
-            weights = class_weights(counts[places])
-            answers = (
-                mean_probabilities(asked),
-                class_weighted(asked, weights),
-                class_balanced(asked, weights, class_priors(counts[places])),
-            )
-            row = [f"{float((answer.argmax(1) == truth).double().mean()):.1%}" for answer in answers]
-            print(f"| {alpha} | {name} | {' | '.join(row)} |", flush=True)
+            show(f"{alpha} | {name}", outputs[:, places], counts[places], truth)
+        for first, more in A_SAMPLE:
+            asked = routed(outputs, counts, first, more)
+            show(f"{alpha} | {first} by contrast, and {more} a sample by their word", asked, counts, truth)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def train_classifier(
     hooks = [schedule(cosine(optimiser, steps))] if config.schedule == "cosine" else []
     hooks += [progress(monitor), every(config.check_every, look)]
     with stream.ambient():  # for dropout in a user's own model
-        capturable = planned and latent is None and can_be_captured(model)
+        capturable = device.type == "cuda" and planned and latent is None and can_be_captured(model)
         update = PlainStep(optimiser)
         count = descend_on(device, draw, loss, update, steps, hooks, precision=config.precision, capturable=capturable)
     monitor.progress(steps, steps)  # it may have stopped early

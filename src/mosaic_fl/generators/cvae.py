@@ -19,7 +19,8 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.density import ClassMixture, compact, most_components
 from mosaic_fl.generators.family import Family
-from mosaic_fl.generators.perceptual import Goals, LayerOutputs, frozen
+from mosaic_fl.generators.frozen import frozen
+from mosaic_fl.generators.perceptual import Goals, LayerOutputs
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.placement import bring_back, settle
 from mosaic_fl.numerics.randomness import Stream
@@ -50,6 +51,20 @@ def _map(schema: Schema, levels: int) -> tuple[int, int]:
     return -(-height // 2**levels), -(-width // 2**levels)
 
 
+class Doubling(nn.ConvTranspose2d):
+    """A transposed convolution whose bias is added by itself where it learns.
+
+    oneDNN's gradient of the bias takes longer than that of the weights: 14 ms for 9 (16 channels, 64×64, AVX2).
+    """
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Maps (n, out, 2·height, 2·width) of maps (n, in, height, width)."""
+        if self.bias is None or not torch.is_grad_enabled():
+            return super().forward(input, output_size)
+        maps = F.conv_transpose2d(input, self.weight, None, self.stride, tuple(map(int, self.padding)))
+        return maps.add_(self.bias.view(1, -1, 1, 1))
+
+
 class Decoder(Generator):
     """p(x | z, y): a linear layer, then transposed convolutions that double the map, then a 3×3 convolution.
 
@@ -72,7 +87,7 @@ class Decoder(Generator):
         layers: list[nn.Module] = [nn.ReLU()]
         for _ in range(levels):
             out = max(spec.width, channels // 2)
-            layers += [nn.ConvTranspose2d(channels, out, 4, 2, 1), nn.ReLU()]
+            layers += [Doubling(channels, out, 4, 2, 1), nn.ReLU()]
             channels = out
         self.body = nn.Sequential(*layers, nn.Conv2d(channels, schema.shape[0], 3, padding=1))
 
@@ -162,6 +177,9 @@ def train_vae(
     for part in (decoder, encoder):
         settle(part, device)
         part.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # a third faster on a CPU, too
+        for layer in part.body:
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = True  # its input is needed no more; DP-SGD's hooks do not allow it
     rng = stream.torch()
     order = batches(len(data), config.batch_size, rng)
     values = data.samples.only.to(device)

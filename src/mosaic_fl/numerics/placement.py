@@ -6,17 +6,21 @@ from torch import Tensor, nn
 
 def settle(model: nn.Module, device: torch.device) -> None:
     """Move `model` to `device`; on CUDA its convolutions then calculate with channels last, as tensor cores do."""
-    model.to(device)
+    if device.type != "cpu" or _is_away(model):  # a walk through all modules takes as long as half a step of few units
+        model.to(device)
     if device.type == "cuda":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def bring_back(model: nn.Module) -> None:
     """Move `model` to the CPU, with its weights laid out as files hold them."""
-    away = any(tensor.device.type != "cpu" for tensor in (*model.parameters(), *model.buffers()))
-    model.cpu()
-    if away:
+    if _is_away(model):
+        model.cpu()
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _is_away(model: nn.Module) -> bool:
+    return any(tensor.device.type != "cpu" for tensor in (*model.parameters(), *model.buffers()))
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -19,6 +19,7 @@ def batches(n: int, size: int, rng: torch.Generator) -> Iterator[Tensor]:
     order = torch.empty(0, dtype=torch.int64)
     while True:
         while len(order) < size:
-            order = torch.cat([order, torch.randperm(n, generator=rng)])
+            another = torch.randperm(n, generator=rng)
+            order = torch.cat([order, another]) if len(order) else another
         yield order[:size]
         order = order[size:]
