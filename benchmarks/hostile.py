@@ -134,7 +134,7 @@ def report_on(contributions: Sequence[Contribution], config: Config) -> TrustRep
 
 
 def fingerprint(contributions: Sequence[Contribution], report: TrustReport | None, config: Config) -> str:
-    """Of all that a distillation reads: its settings, what counts of each contribution, what its client claims, sieves."""
+    """Of all that a distillation reads: settings, what counts of each contribution, what is sifted, and all claims."""
     claims = {c.client: c.class_counts for c in contributions}
     counting = contributions if report is None else credited(contributions, report)
     parts = [part for c in counting for part in (c.to_bytes(), claims[c.client].numpy().tobytes())]
