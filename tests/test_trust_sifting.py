@@ -52,6 +52,12 @@ def test_which_classes_are_sifted(seen: Survey, cells: set[tuple[int, int]]) -> 
     assert mixed(Agreement(seen, torch.ones(seen.counts.shape, dtype=torch.float64))) == cells
 
 
+def test_a_generator_whose_own_model_is_not_sure_either_is_weak_and_no_liar() -> None:
+    seen = survey(20)
+    seen.readings[(seen.sources == LIAR) & (seen.labels == 0), LIAR, 1] = 2  # by one of two readings
+    assert mixed(Agreement(seen, torch.ones(seen.counts.shape, dtype=torch.float64))) == set()
+
+
 def test_colluders_vouch_for_each_other_only_where_they_are_most() -> None:
     """Two of four other holders agree with it: half, so it stays."""
     seen = survey(20)

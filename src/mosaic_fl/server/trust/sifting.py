@@ -12,7 +12,10 @@ CLAIMED = 5  # samples of a class: fewer bring little into a pool
 
 
 def mixed(agreement: Agreement) -> set[tuple[int, int]]:
-    """The pairs (place of a client, class) of whose samples a part is contradicted by most of the class's holders."""
+    """The pairs (place of a client, class) of whose samples most of the class's holders contradict a part.
+
+    The client's own model must be sure of these: so are models with a backdoor, and not those of weak generators.
+    """
     survey = agreement.survey
     voices = (agreement.trust * agreement.say >= VOICE) & agreement.has_expert
     right = (survey.readings == survey.labels[:, None, None]).any(2)
@@ -22,7 +25,9 @@ def mixed(agreement: Agreement) -> set[tuple[int, int]]:
         holders[k] = False
         if int(holders.sum()) < HOLDERS:
             continue
-        agree = right[(survey.sources == k) & (survey.labels == label)][:, holders].double().mean(1)
-        if float((agree < 0.5).double().mean()) >= CONTRADICTED:
+        drawn = (survey.sources == k) & (survey.labels == label)
+        agree = right[drawn][:, holders].double().mean(1)
+        sure = (survey.readings[drawn, k] == label).all(1)  # one that is blurred is hardly so by each reading
+        if float(((agree < 0.5) & sure).double().mean()) >= CONTRADICTED:
             cells.add((k, label))
     return cells
