@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -71,6 +72,10 @@ class FiledWeights(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __or__(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """As of a dict, which methods from outside take it for."""
+        return dict(self) | dict(more)
 
     def __reduce__(self) -> tuple[type[dict[str, Tensor]], tuple[dict[str, Tensor]]]:
         return dict, (dict(self),)  # another process gets the weights themselves
