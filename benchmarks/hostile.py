@@ -134,11 +134,12 @@ def report_on(contributions: Sequence[Contribution], config: Config) -> TrustRep
 
 
 def fingerprint(contributions: Sequence[Contribution], report: TrustReport | None, config: Config) -> str:
-    """Of all that a distillation reads: its settings, what counts of each contribution, and what its client claims."""
+    """Of all that a distillation reads: settings, what counts of each contribution, what is sifted, and all claims."""
     claims = {c.client: c.class_counts for c in contributions}
     counting = contributions if report is None else credited(contributions, report)
     parts = [part for c in counting for part in (c.to_bytes(), claims[c.client].numpy().tobytes())]
-    return sha256(config.model_dump_json().encode(), *parts)
+    sifted = {} if report is None else report.sifted
+    return sha256(config.model_dump_json().encode(), *parts, *([repr(sifted).encode()] if sifted else []))
 
 
 def run_cell(cell: Cell, arguments: argparse.Namespace, earlier: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.generators import GeneratorSpec
-from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, train_vae
+from mosaic_fl.generators.cvae import Decoder, Doubling, Encoder, evidence_loss, train_vae
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.monitor import Recorder
 
@@ -36,6 +36,19 @@ def test_shapes_and_range(shape: tuple[int, int, int]) -> None:
     assert images.abs().max() <= 1
     mean, log_variance = Encoder(spec, schema)(images, torch.tensor([0, 1]))
     assert mean.shape == log_variance.shape == (2, 3)
+
+
+def test_a_bias_added_by_itself_gives_the_same_maps_and_gradients() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = Doubling(3, 2, 4, 2, 1)
+        maps = torch.randn(5, 3, 4, 4)
+    usual = torch.nn.functional.conv_transpose2d(maps, layer.weight, layer.bias, 2, 1)
+    torch.testing.assert_close(layer(maps), usual)
+    gradients = [torch.autograd.grad(each.square().sum(), list(layer.parameters())) for each in (layer(maps), usual)]
+    torch.testing.assert_close(*gradients)
+    with torch.no_grad():
+        assert torch.equal(layer(maps), usual)
 
 
 def test_it_learns_real_digits_and_the_same_stream_gives_the_same(digits: Dataset) -> None:

@@ -129,9 +129,10 @@ def _train_best(
     results = dict[str, Generator]()
     for name in (trainee.family, *others):
         settings = config.model_copy(update={"family": name, "steps": config.steps_for(samples)})
-        train = GENERATORS[name].train
-        stream = Stream(seed, trainee.stage, client)
-        results[name] = train(trainee.data, trainee.expert, settings, stream, device, monitor)
+        family = GENERATORS[name]
+        work = (trainee.data, trainee.expert, settings, Stream(seed, trainee.stage, client), device, monitor)
+        watched = family.train_watched
+        results[name] = watched(*work, validation) if watched is not None else family.train(*work)
     if not others:
         return results[trainee.family], trainee.reason
     stream = Stream(seed, "usefulness", client)

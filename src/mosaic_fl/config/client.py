@@ -53,6 +53,9 @@ class GeneratorConfig(ReadSection):
     min_samples: int = Field(20, ge=2, description="a client with fewer sends no generator")
     steps: int = Field(1500, ge=1, description="training steps")
     epochs: float = Field(0, ge=0, description="passes over the client's samples instead of steps; 0: steps")
+    patience: int = Field(
+        0, ge=0, description="cvae: checks (one in 50 steps) without a better validation loss before stopping; 0: never"
+    )
     batch_size: int = Field(64, ge=2, description="samples a step")
     precision: Precision = Field("auto", description="cvae, flow: as train.precision")
     lr: float = Field(2e-3, gt=0, description="peak learning rate (dcgan: 2e-4 is the paper's)")

@@ -18,6 +18,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec, central
 from mosaic_fl.generators.family import Family
+from mosaic_fl.generators.frozen import frozen
 from mosaic_fl.generators.losses import (
     BatchStatistics,
     adversarial_discriminator,
@@ -25,7 +26,6 @@ from mosaic_fl.generators.losses import (
     diversity,
     entropy,
 )
-from mosaic_fl.generators.perceptual import frozen
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
 from mosaic_fl.training.hooks import average, every, progress, require_finite

@@ -36,6 +36,22 @@ class Train(Protocol):
         """
 
 
+class TrainWatched(Protocol):
+    """Fits a generator to a client's data and may stop early."""
+
+    def __call__(
+        self,
+        data: Dataset,
+        expert: nn.Module | None,
+        config: GeneratorConfig,
+        stream: Stream,
+        device: torch.device,
+        monitor: Monitor,
+        validation: Dataset | None = None,
+    ) -> Generator:
+        """As `Train`; the loss on `validation`, from which nothing is learnt, may end the training early."""
+
+
 def plain_spec(config: GeneratorConfig, schema: Schema) -> GeneratorSpec:
     """The specification with the sizes of the configuration."""
     return GeneratorSpec(config.family, config.latent, config.width)
@@ -65,6 +81,7 @@ class Family:
     specification. `learns_from_expert`: training needs the gradients of the classifier. `spec` is the specification
     that a client with these settings trains. `fits_density`: training ends with a density that is fitted to all
     samples at once. `has_steps`: it takes steps; else it is one fit, and the settings of steps have no effect.
+    `train_watched`: as `train`, for a family that can stop early (`generator.patience`).
     `rival_from`: from how many training samples on `generator.family = measured` fits it beside the first family of the
     kind and compares them; None: never. `upgrade` gives a received state that an earlier version wrote the form of
     today; it takes no more memory than the state, and leaves what it does not know for the check of names and shapes.
@@ -81,6 +98,7 @@ class Family:
     spec: Callable[[GeneratorConfig, Schema], GeneratorSpec] = plain_spec
     fits_density: bool = False
     has_steps: bool = True
+    train_watched: TrainWatched | None = None
     rival_from: int | None = None
     upgrade: Callable[[State], State] = no_upgrade
     join: Callable[[Sequence[Generator]], None] = no_join

@@ -4,8 +4,7 @@ Pixels alone make a VAE blur what tells classes apart, as the dots of letters. F
 (Dosovitskiy & Brox 2016; Hou, Shen, Sun & Qiu 2017). The network here is the client's own classifier.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +14,6 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils.hooks import RemovableHandle
 
 from mosaic_fl.numerics.devices import AT_ONCE_ON_CPU
-from mosaic_fl.numerics.placement import bring_back, settle
 
 LEAST_ENERGY = 1e-6  # of a layer's outputs, so that a dead layer divides by no zero
 MOST_REMEMBERED = 256 * 2**20  # bytes of a client's samples as its network sees them
@@ -131,22 +129,6 @@ class _SquaredDistance(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_sum: Tensor) -> tuple[Tensor, None]:
-        """∂/∂a Σ(a − b)² = 2(a − b)."""
+        """∂/∂a Σ(a − b)² = 2(a − b), in the place of a − b, which is needed no more."""
         (off,) = ctx.saved_tensors
-        return off * (2 * of_sum), None
-
-
-@contextmanager
-def frozen(expert: nn.Module, device: torch.device) -> Iterator[None]:
-    """`expert` on `device`, in eval mode and without gradients of its own; afterwards on the CPU and as before."""
-    modes = [(module, module.training) for module in expert.modules()]
-    learning = [p.requires_grad for p in expert.parameters()]
-    settle(expert.eval().requires_grad_(False), device)
-    try:
-        yield
-    finally:
-        for parameter, requires_grad in zip(expert.parameters(), learning, strict=True):
-            parameter.requires_grad_(requires_grad)
-        for module, training in modes:
-            module.training = training
-        bring_back(expert)
+        return off.mul_(2 * of_sum), None

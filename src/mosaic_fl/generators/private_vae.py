@@ -13,7 +13,8 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.cvae import Decoder, Encoder, evidence_loss, posteriors
 from mosaic_fl.generators.density import ClassMixture, Mixture
-from mosaic_fl.generators.perceptual import LayerOutputs, frozen
+from mosaic_fl.generators.frozen import frozen
+from mosaic_fl.generators.perceptual import LayerOutputs
 from mosaic_fl.numerics.noisy_sums import Mechanism, NoisySums, release, repaired
 from mosaic_fl.numerics.placement import bring_back, settle
 from mosaic_fl.numerics.randomness import Stream

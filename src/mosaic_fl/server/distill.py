@@ -40,6 +40,7 @@ from mosaic_fl.server.recipes import (
     with_prior,
 )
 from mosaic_fl.server.recognition import Recognition, is_measured, recognition
+from mosaic_fl.server.sieve import sieve_of, sifted_sampler_of
 from mosaic_fl.server.standing import STUDENT, TEACHERS, Tally, sample_accuracies, teacher_accuracies, tell_if_behind
 from mosaic_fl.server.teachers import GATE, READ_MOMENTS, Teachers
 from mosaic_fl.server.transfer import UNLABELLED, transfer_set
@@ -101,16 +102,19 @@ def distill(
     sampler = cache(partial(sampler_of, contributions, device, everyone.experts))
     trust = vet(contributions, everyone.experts, sampler, config, device, journal)
     clients = everyone
+    sieve = sieve_of(contributions, trust)
     if trust is not None and not trust.changes_nothing:
         contributions = credited(contributions, trust)
         clients = everyone.credited(contributions)
-        sampler = cache(partial(sampler_of, contributions, device, clients.experts))
+    if clients is not everyone or sieve is not None:
+        sampler = cache(partial(sifted_sampler_of, contributions, device, clients.experts, sieve))
     space = feature_space(contributions, config.moments.encoder)
     schema = contributions[0].schema
     averaging = config.experts.kind == "class_average"
     asked = contributions if averaging else panel(contributions)
     mixture = (clients if asked is contributions else clients.credited(asked)).ready()
-    sampler_of_asked = sampler if asked is contributions else cache(partial(sampler_of, asked, device, mixture.experts))
+    of_asked = cache(partial(sifted_sampler_of, asked, device, mixture.experts, sieve))
+    sampler_of_asked = sampler if asked is contributions else of_asked
     if averaging:
         mixture = MixtureOfExperts.class_average(contributions)
     measure = _measure(contributions, clients, sampler, config, device, journal)

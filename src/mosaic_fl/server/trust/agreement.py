@@ -20,6 +20,13 @@ VOICE = 0.2  # a say from which a client is a witness: 3 samples
 SHARED = 0.2  # of two clients' says in the classes that they share: from it on, one is a full witness of the other
 
 
+def say_of(counts: Tensor) -> Tensor:
+    """What claims of so many samples (K, C) count for, double (K, C) in 0..1; NaN for a client that claims none."""
+    counts = counts.double()
+    largest = counts.amax(1, keepdim=True)
+    return counts / (counts + HALFWAY) * (counts / (RARE * largest)).clamp(max=1)
+
+
 @dataclass(frozen=True)
 class Agreement:
     """The agreement of K clients by class, where each counts with `trust` (K, C) in 0..1 as a witness.
@@ -34,9 +41,7 @@ class Agreement:
     @cached_property
     def say(self) -> Tensor:
         """What each client's claim of a class counts for, double (K, C)."""
-        counts = self.survey.counts.double()
-        largest = counts.amax(1, keepdim=True)
-        return counts / (counts + HALFWAY) * (counts / (RARE * largest)).clamp(max=1)
+        return say_of(self.survey.counts)
 
     @cached_property
     def model_by_class(self) -> Tensor:

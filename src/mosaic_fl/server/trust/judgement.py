@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mosaic_fl.server.trust.agreement import VOICE, Agreement
 from mosaic_fl.server.trust.exchanged import exchanged
+from mosaic_fl.server.trust.sifting import mixed
 from mosaic_fl.server.trust.survey import Survey
 from mosaic_fl.server.trust.trigger import triggered
 from mosaic_fl.server.trust.variety import collapsed
@@ -38,7 +39,8 @@ class Judgement:
     `expelled` are doubted as a whole; `generators` are those of whom the generator alone is doubted, and `collapsed`
     those whose generators draw the same again and again; `cells` are doubted pairs of client and class, of which the
     samples of `unvouched` ones are known to its own model alone, and those of `triggers` show a backdoor; `disputed`
-    are those where one other client holds the class, and says otherwise. `factors` (K,) are 1 for those whose agreement
+    are those where one other client holds the class, and says otherwise, and `mixed` those of whose samples a part is
+    contradicted. `factors` (K,) are 1 for those whose agreement
     is usual. `usual` is the agreement of most; NaN: nobody can tell. Of those who are `is_seen` (K,) enough others can
     tell; `is_odd` (K,) are those with other signs against them. The models of `incoherent` ones do not know their own
     samples.
@@ -58,6 +60,7 @@ class Judgement:
     unvouched: set[tuple[int, int]] = field(default_factory=set)
     triggers: set[tuple[int, int]] = field(default_factory=set)
     disputed: set[tuple[int, int]] = field(default_factory=set)
+    mixed: set[tuple[int, int]] = field(default_factory=set)
     factors: Tensor = field(kw_only=True)
 
     @property
@@ -127,6 +130,7 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
     now.triggers = now.cells & triggers
     now.disputed = _disputed(now, expelled) - now.cells
     if now.is_clear:
+        now.mixed = {(k, label) for k, label in mixed(now.agreement) - cells if k not in expelled}
         better = torch.fmax(now.agreement.by_model, now.agreement.by_samples)  # one of both is weak at honest ones, too
         factors = ((better - now.limit) / now.soft).clamp(LEAST, 1).nan_to_num(nan=1.0)
         now.factors = torch.where(now.is_seen, factors, 1.0)

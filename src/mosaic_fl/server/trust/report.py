@@ -18,7 +18,7 @@ class Verdict:
     the others' samples, and their models with its samples, beyond chance, −1..1; None where nobody can tell.
     `witnesses` are the others who can tell. `reasons` are why it does not count in full, `doubts` what is said of it
     nevertheless; `unmeasured` is what could not be looked at, and why; `contradicted` whether
-    others say otherwise, or its answers are none.
+    others say otherwise, or its answers are none. Of the classes `sifted` each sample is held against other holders.
     """
 
     client: int
@@ -32,6 +32,7 @@ class Verdict:
     doubts: tuple[str, ...] = ()
     unmeasured: str = ""
     contradicted: bool = False
+    sifted: tuple[int, ...] = ()
 
     @property
     def in_full(self) -> bool:
@@ -60,6 +61,11 @@ class TrustReport:
         """Whether all contributions count as they came."""
         return all(verdict.in_full for verdict in self.verdicts)
 
+    @property
+    def sifted(self) -> dict[int, tuple[int, ...]]:
+        """By client the classes of which each sample is looked at; clients without any are left out."""
+        return {verdict.client: verdict.sifted for verdict in self.verdicts if verdict.sifted}
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {
@@ -74,7 +80,7 @@ class TrustReport:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "TrustReport":
         """The inverse of `to_json`, for values of this program's own files."""
-        lists = ("credit", "reasons", "doubts")
+        lists = ("credit", "reasons", "doubts", "sifted")
         rows: list[dict[str, Any]] = [
             {key: tuple(v) if key in lists else v for key, v in row.items()} for row in value["clients"]
         ]

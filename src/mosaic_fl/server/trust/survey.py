@@ -78,7 +78,7 @@ def survey(sampler: Sampler, experts: Sequence[Expert], counts: Tensor, seed: in
     readings = []
     for k, expert in enumerate(experts):
         outputs = None if samples is None else _ask(k, expert, samples, device, faults, remarks)
-        readings.append(_unread(len(labels), counts) if outputs is None else _read(outputs, counts[k]))
+        readings.append(_unread(len(labels), counts) if outputs is None else classes_read(outputs, counts[k]))
     return Survey(labels, sources, torch.stack(readings, 1), counts, faults, remarks, samples)
 
 
@@ -145,7 +145,7 @@ def _ask(
     return outputs
 
 
-def _read(outputs: Tensor, counts: Tensor) -> Tensor:
+def classes_read(outputs: Tensor, counts: Tensor) -> Tensor:
     """The classes (n, R) that log-probabilities (n, C) of a client with `counts` (C,) may mean.
 
     A client that saw many of one class is biased to it. Its bias is taken off in one reading, and not in the other:

@@ -93,6 +93,7 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
     state = ACCEPTED
     generator = True
     contradicted = False
+    sifted = tuple[int, ...]()
     if k in evidence.faults:
         state = QUARANTINED
         reasons.append(evidence.faults[k])
@@ -124,6 +125,7 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
             credit *= _credit(evidence, judgement, k)
             disputes = _disputes(evidence, judgement, k)
             (reasons if bool((credit < size / evidence.shared[k]).any()) else doubts).extend(disputes)
+            sifted = tuple(label for place, label in sorted(judgement.mixed) if place == k)
         if contradicted and settings.strict and not bool(alone.any()):
             state = QUARANTINED
         if k in judgement.collapsed and state == ACCEPTED:
@@ -147,6 +149,11 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
         credit = torch.ones_like(credit)
         generator = True
         reasons = []
+    if contribution.client in settings.keep or state == QUARANTINED or not generator:
+        sifted = ()
+    if sifted:
+        names = ", ".join(repr(contribution.schema.classes[label]) for label in sifted)
+        doubts.append(f"of its samples of {names} those count that most other holders call so")
     agreement = None if judgement is None else judgement.agreement
     return Verdict(
         client=contribution.client,
@@ -160,6 +167,7 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
         doubts=tuple(doubts),
         unmeasured=evidence.remarks.get(k, ""),
         contradicted=contradicted or k in evidence.faults,
+        sifted=sifted,
     )
 
 
