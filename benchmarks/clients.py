@@ -227,6 +227,26 @@ def show(part: str, cells: dict[int, dict[str, Any]]) -> None:
         print(f"| power | {' | '.join(powers)} | {whole} | {power(lambda cell: cell['memory'])} |")
 
 
+def draw(cells: dict[int, dict[str, Any]], place: Path) -> None:
+    """A picture of Mosaic's seconds by stage and of its memory, by clients, both axes logarithmic."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "clients", "font.size": 9}
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    counts = sorted(cells)
+    for name in cells[counts[-1]]["seconds"]:
+        time.plot(counts, [cells[count]["seconds"].get(name, math.nan) for count in counts], marker="o", label=name)
+    everything = [sum(cells[count]["seconds"].values()) for count in counts]
+    time.plot(counts, everything, "k--", marker="o", label="all")
+    time.set(xlabel="clients", ylabel="seconds of a processor", xscale="log", yscale="log")
+    figure.legend(fontsize=7, loc="outside right upper")
+    memory.plot(counts, [cells[count]["memory"] for count in counts], "k", marker="o")
+    memory.set(xlabel="clients", ylabel="peak memory, MiB", xscale="log", ylim=(0, None))
+    figure.savefig(place, metadata={"Date": None})
+
+
 def main() -> None:
     """Measure what is not there yet, and print a table a part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -236,6 +256,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help="fedavg, mosaic")
     parser.add_argument("--steps", type=float, default=1.0, help="share of the server's usual steps")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of FedAvg that are measured")
+    parser.add_argument("--picture", type=Path, help="an SVG of the part mosaic")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -251,7 +272,10 @@ def main() -> None:
         if "mosaic" in parts:
             print(f"a contribution: {contribute_all(out, arguments.data, max(counts)):.2f} s (median; nan: all kept)")
         for part in parts:
-            show(part, {count: measured(out, part, count, arguments) for count in counts})
+            cells = {count: measured(out, part, count, arguments) for count in counts}
+            show(part, cells)
+            if part == "mosaic" and arguments.picture:
+                draw(cells, arguments.picture)
 
 
 if __name__ == "__main__":
