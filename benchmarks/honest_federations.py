@@ -8,7 +8,7 @@
 One line a split in the file `--out`; splits that are in it are not done again. By default clients have vectors of a
 public encoder and class moments as generators, made in seconds. With `--pictures` or `--rows` they have networks and a
 generator, with short trainings; with `--usual` those of the data and with their usual budgets. Where nobody is doubted
-the result is that without the defence, bit for bit. Elsewhere both are distilled and measured, by short distillations.
+and nothing sifted the result is that without the defence, bit for bit. Elsewhere both are distilled and measured, by short distillations.
 """
 
 import argparse
@@ -88,9 +88,9 @@ def report(setup: RunSetup, sent: list[Contribution]) -> dict[str, Any]:
     scores = [s for v in seen.verdicts for s in (v.model, v.samples) if s is not None]
     line: dict[str, Any] = {
         "clients_sent": len(sent), "alone": sum(alone), "usual": seen.usual, "least": min(scores, default=None),
-        "doubted": doubted, "told_of": [v.client for v in seen.verdicts if v.doubts], "seconds": round(seconds, 3),
+        "doubted": doubted, "told_of": [v.client for v in seen.verdicts if v.doubts], "sifted": sorted(seen.sifted), "seconds": round(seconds, 3),
     }  # fmt: skip
-    if doubted:
+    if doubted or seen.sifted:
         line["with"], _ = measured(setup, sent, defence=True)
         line["without"], _ = measured(setup, sent, defence=False)
     return line
@@ -105,10 +105,11 @@ def summed(path: Path) -> str:
     differences = [line["with"] - line["without"] for line in lines if "with" in line]
     mean = sum(differences) / len(lines) if lines else 0.0
     alone = sum(row["alone"] for row in out)
+    sifted = sum(len(line.get("sifted", [])) for line in lines)
     told_of = sum(len(line["told_of"]) for line in lines)
     return (
         f"{len(lines)} splits, {clients} clients: {len(out)} in quarantine ({alone} of them hold a class alone), "
-        f"{len(doubted) - len(out)} in part, of {told_of} something is said; "
+        f"{len(doubted) - len(out)} in part, {sifted} with a class that is sifted, of {told_of} something is said; "
         f"accuracy {100 * mean:+.2f} points on average, "
         f"{100 * min(differences, default=0.0):+.2f} at worst"
     )
