@@ -8,7 +8,8 @@
 One line a split in the file `--out`; splits that are in it are not done again. By default clients have vectors of a
 public encoder and class moments as generators, made in seconds. With `--pictures` or `--rows` they have networks and a
 generator, with short trainings; with `--usual` those of the data and with their usual budgets. Where nobody is doubted
-and nothing sifted the result is that without the defence, bit for bit. Elsewhere both are distilled and measured, by short distillations.
+and nothing sifted the result is that without the defence, bit for bit. Elsewhere both are distilled and measured, by
+short distillations.
 """
 
 import argparse
@@ -88,7 +89,8 @@ def report(setup: RunSetup, sent: list[Contribution]) -> dict[str, Any]:
     scores = [s for v in seen.verdicts for s in (v.model, v.samples) if s is not None]
     line: dict[str, Any] = {
         "clients_sent": len(sent), "alone": sum(alone), "usual": seen.usual, "least": min(scores, default=None),
-        "doubted": doubted, "told_of": [v.client for v in seen.verdicts if v.doubts], "sifted": sorted(seen.sifted), "seconds": round(seconds, 3),
+        "doubted": doubted, "told_of": [v.client for v in seen.verdicts if v.doubts], "sifted": sorted(seen.sifted),
+        "seconds": round(seconds, 3),
     }  # fmt: skip
     if doubted or seen.sifted:
         line["with"], _ = measured(setup, sent, defence=True)
