@@ -131,7 +131,7 @@ def _train_best(
         settings = config.model_copy(update={"family": name, "steps": config.steps_for(samples)})
         family = GENERATORS[name]
         work = (trainee.data, trainee.expert, settings, Stream(seed, trainee.stage, client), device, monitor)
-        watched = family.train_watched
+        watched = family.train_watched if settings.patience else None
         results[name] = watched(*work, validation) if watched is not None else family.train(*work)
     if not others:
         return results[trainee.family], trainee.reason
