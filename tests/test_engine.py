@@ -2,6 +2,7 @@
 
 import os
 import signal
+import weakref
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from torch import nn
 from mosaic_fl.client.contribute import Site
 from mosaic_fl.config import Config
 from mosaic_fl.domains.dataset import Dataset
+from mosaic_fl.engines.contribution_store import ContributionStore
 from mosaic_fl.engines.local import LocalFederation, worker_count
+from mosaic_fl.engines.tasks import TaskResult
 from mosaic_fl.engines.workers import Workers
 from mosaic_fl.errors import MosaicError
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.federation import FitJob, Start
 from mosaic_fl.models import build, trust
 from mosaic_fl.numerics.randomness import Stream
@@ -57,6 +61,26 @@ def test_all_answers_are_the_same_for_any_number_of_workers(digits: Dataset) -> 
     assert torch.equal(answers[0][0], answers[1][0])
     assert answers[0][1] == answers[1][1]
     assert torch.equal(answers[0][2], answers[1][2])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_bytes_of_one_contribution_at_a_time_are_in_memory(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """A thousand contributions are no more memory than one: each is in its file before the next is looked at."""
+    results = list[weakref.ref[TaskResult]]()
+    alive = list[int]()
+    keep = ContributionStore.keep
+
+    def watched(store: ContributionStore, contribution: Contribution, result: TaskResult) -> Contribution:
+        alive.append(sum(earlier() is not None for earlier in results))
+        results.append(weakref.ref(result))
+        return keep(store, contribution, result)
+
+    monkeypatch.setattr(ContributionStore, "keep", watched)
+    with federation(digits, workers, tmp_path) as clients:
+        clients.contribute()
+    assert alive == [0, 0, 0]
 
 
 def test_a_round_and_its_settings_change_the_result(digits: Dataset) -> None:

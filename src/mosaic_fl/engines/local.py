@@ -1,7 +1,7 @@
 """The `local` engine: all clients on this machine, in this process or in worker processes."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Self
@@ -237,9 +237,7 @@ class LocalFederation:
         self._start_ceiling()
         contributions: dict[int, Contribution | None] = {}
         faults: list[MosaicError] = []
-        in_order = futures if isinstance(self.workers, InProcess) else as_completed(futures)
-        for future in in_order:
-            client = futures[future]
+        for client, future in self._as_they_end(futures):
             try:
                 contributions[client] = self._keep(client, self._result(future), store)
             except MosaicError as fault:
@@ -250,6 +248,16 @@ class LocalFederation:
         if faults:
             raise faults[0]
         return contributions
+
+    def _as_they_end(self, futures: "dict[Future[TaskResult], int]") -> "Iterator[tuple[int, Future[TaskResult]]]":
+        """(client, future) of each task as it ends. Nothing holds its result any more: one is in memory at a time."""
+        if isinstance(self.workers, InProcess):
+            while futures:
+                future = next(iter(futures))
+                yield futures.pop(future), future
+        else:
+            for future in as_completed(futures):
+                yield futures.pop(future), future
 
     def _keep(self, client: int, result: TaskResult, store: ContributionStore) -> Contribution:
         contribution = Contribution.from_bytes(result.value, f"contribution of client {client}")
