@@ -152,8 +152,13 @@ class Samples:
         return next(iter(self.kinds.values()))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Samples":
+        """The samples with each tensor changed in one way that leaves them samples: they are not checked again."""
+        changed = object.__new__(Samples)
         values = {name: change(tensor) for name, tensor in self.values.items()}
-        return Samples(self.kinds, values, {name: change(tensor) for name, tensor in self.present.items()})
+        present = {name: change(tensor) for name, tensor in self.present.items()}
+        for name, part in (("kinds", self.kinds), ("values", values), ("present", present)):
+            object.__setattr__(changed, name, part)
+        return changed
 
 
 def concatenate(parts: Sequence[Samples]) -> Samples:

@@ -16,8 +16,10 @@ class PlainStep:
     max_norm: float = math.inf
 
     def __call__(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
+        parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        for parameter in parameters:  # the optimiser's own way also opens a profiler: 4 % of a step of few units
+            parameter.grad = None
         loss.backward()
         if self.max_norm < math.inf:
-            clip_grad_norm_([p for group in self.optimiser.param_groups for p in group["params"]], self.max_norm)
+            clip_grad_norm_(parameters, self.max_norm)
         self.optimiser.step()
