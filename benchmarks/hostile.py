@@ -2,7 +2,7 @@
 
     python benchmarks/hostile.py [--data ../shared/data] [--sets digits,mnist,adult] [--alphas 0.5,0.1]
         [--seeds 0,1,2,3,4] [--attacks label_flip,backdoor] [--malicious 1,2,3] [--undefended] [--quick]
-        [--out benchmarks/out/hostile]
+        [--distillations 3] [--out benchmarks/out/hostile]
 
 Of the folder --data are read mnist-train.parquet, mnist-test.parquet and tables/adult.csv (rows, of which backdoors
 have no picture to paint on). Clients' contributions are cached in --out by what they were trained on, so an honest one
@@ -10,6 +10,8 @@ is computed once a (set, α, seed). Each cell is a line of
 --out/cells.jsonl, and is not run again. "missing" leaves the attackers out. The last clients lie, as in
 `mosaic run --attack`. A distillation follows from what counts of the contributions alone, so a cell in which the same
 counts as in an earlier one, as where all liars are in quarantine, has its figures without another distillation.
+With --distillations N a cell's figures are means of N distillations of the same contributions, each with a seed of its
+own: one alone is uncertain by a point.
 """
 
 import argparse
@@ -18,13 +20,14 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hostile_cells import HONEST, MISSING, Cell, table
 from mosaic_fl.attacks import backdoor
 from mosaic_fl.attacks.attackers import Attackers, named
 from mosaic_fl.client.contribute import Site, contribute
@@ -46,8 +49,6 @@ from mosaic_fl.training.monitor import Recorder
 
 CPU = torch.device("cpu")
 CLIENTS = 10
-HONEST = "honest"
-MISSING = "missing"
 # Attacks that no single exchange of pictures has, and those of the moments that it does not tell.
 LEFT_OUT = ("model_replacement", "reversed_update", "moments_scaled", "moments_flip")
 SETS: dict[str, dict[str, Any]] = {
@@ -65,23 +66,7 @@ QUICK = {
     "meta.steps": 100,
 }
 FIGURES = ("accuracy", "opens", "distil_seconds")  # of a distillation, the same for the same contributions
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One distillation: data set, α, seed, attack ("honest" and "missing" are two), how many lie, the defence."""
-
-    data: str
-    alpha: float
-    seed: int
-    attack: str
-    liars: int
-    defended: bool
-
-    @property
-    def key(self) -> str:
-        """Its name in the file of cells."""
-        return f"{self.data} {self.alpha:g} {self.seed} {self.attack}:{self.liars} {'on' if self.defended else 'off'}"
+SEEDS_APART = 1000  # between the seeds of two distillations of one cell: no cell has another's
 
 
 def setup_of(cell: Cell, arguments: argparse.Namespace) -> RunSetup:
@@ -142,6 +127,20 @@ def fingerprint(contributions: Sequence[Contribution], report: TrustReport | Non
     return sha256(config.model_dump_json().encode(), *parts, *([repr(sifted).encode()] if sifted else []))
 
 
+def figures_of(cell: Cell, contributions: Sequence[Contribution], config: Config, test: Dataset) -> dict[str, float]:
+    """The `FIGURES`, means of the cell's distillations, of which the first has the seed of `config`."""
+    count = cell.distillations
+    seeds = [config.run.seed + SEEDS_APART * number for number in range(count)]
+    started = time.perf_counter()
+    models = [distill(contributions, config.with_values({"run.seed": s}), CPU, Journal()).model for s in seeds]
+    seconds = (time.perf_counter() - started) / count
+    return {
+        "accuracy": statistics.mean(accuracy(model, test) for model in models),
+        "opens": statistics.mean(opens(model, test) for model in models) if cell.data != "adult" else 0.0,
+        "distil_seconds": seconds,
+    }
+
+
 def run_cell(cell: Cell, arguments: argparse.Namespace, earlier: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The figures of a cell, as JSON values; those of `earlier` distillations are by their fingerprint."""
     started = time.perf_counter()
@@ -151,14 +150,9 @@ def run_cell(cell: Cell, arguments: argparse.Namespace, earlier: dict[str, dict[
     trained = time.perf_counter()
     report = report_on(contributions, config) if cell.defended else None
     checked = time.perf_counter()
-    mark = fingerprint(contributions, report, config)
+    mark = fingerprint(contributions, report, config) + cell.times
     if mark not in earlier:
-        outcome = distill(contributions, config, CPU, Journal())
-        earlier[mark] = {
-            "accuracy": accuracy(outcome.model, setup.splits.test),
-            "opens": opens(outcome.model, setup.splits.test) if cell.data != "adult" else 0.0,
-            "distil_seconds": time.perf_counter() - checked,
-        }
+        earlier[mark] = figures_of(cell, contributions, config, setup.splits.test)
     trust = {} if report is None else report.to_json()
     return {
         "key": cell.key,
@@ -168,6 +162,7 @@ def run_cell(cell: Cell, arguments: argparse.Namespace, earlier: dict[str, dict[
         "attack": cell.attack,
         "liars": cell.liars,
         "defended": cell.defended,
+        "distillations": cell.distillations,
         "quarantined": trust.get("quarantined", []),
         "down_weighted": trust.get("down_weighted", []),
         "reasons": [line for v in trust.get("clients", []) for line in v["reasons"]],
@@ -189,50 +184,11 @@ def cells_of(arguments: argparse.Namespace) -> Iterator[Cell]:
     for data in arguments.sets.split(","):
         for alpha in map(float, arguments.alphas.split(",")):
             for seed in map(int, arguments.seeds.split(",")):
-                at = partial(Cell, data, alpha, seed, defended=not arguments.undefended)
+                words = {"defended": not arguments.undefended, "distillations": arguments.distillations}
+                at = partial(Cell, data, alpha, seed, **words)
                 yield at(HONEST, 0)
                 yield from (at(MISSING, liars) for liars in many)
                 yield from (at(attack, liars) for attack in attacks for liars in many)
-
-
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """A line an attack: means over seeds, points under the run without the attackers, and who is doubted."""
-    lines = [
-        "| set, α | attack | lie | accuracy | under missing (worst) | opens (worst) | liars caught | honest | checks |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    by_key = {row["key"]: row for row in rows}
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        name = (row["data"], row["alpha"], row["attack"], row["liars"], row["defended"])
-        groups.setdefault(name, []).append(row)
-    for (data, alpha, attack, liars, defended), group in groups.items():
-        opening = [100 * row["opens"] for row in group]
-        gaps = [gap for row in group if (gap := _gap(row, by_key)) is not None]
-        caught = [_caught(row) for row in group]
-        share = statistics.mean(row["check_seconds"] / row["distil_seconds"] for row in group)
-        lines.append(
-            f"| {data}, {alpha:g} | {attack}{'' if defended else ' (undefended)'} | {liars} "
-            f"| {100 * statistics.mean(row['accuracy'] for row in group):.1f} "
-            f"| {f'{statistics.mean(gaps):.1f} ({max(gaps):.1f})' if gaps else ''} "
-            f"| {statistics.mean(opening):.0f} ({max(opening):.0f}) "
-            f"| {sum(liar for liar, _ in caught)} of {liars * len(group) if attack not in (HONEST, MISSING) else 0} "
-            f"| {sum(honest for _, honest in caught)} | {100 * share:.0f} % |"
-        )
-    return "\n".join(lines)
-
-
-def _gap(row: dict[str, Any], by_key: dict[str, dict[str, Any]]) -> float | None:
-    """Points under the same run without the attackers."""
-    cell = Cell(row["data"], row["alpha"], row["seed"], MISSING, row["liars"], row["defended"])
-    missing = by_key.get(cell.key)
-    return None if missing is None or row["attack"] == HONEST else 100 * (missing["accuracy"] - row["accuracy"])
-
-
-def _caught(row: dict[str, Any]) -> tuple[int, int]:
-    """(liars, honest clients) that are in quarantine or count in part."""
-    doubted = {*row["quarantined"], *row["down_weighted"]}
-    return len(doubted & set(row["liar_numbers"])), len(doubted - set(row["liar_numbers"]))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -246,6 +202,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--malicious", default="1,2,3", help="how many of ten lie")
     words.add_argument("--undefended", action="store_true", help="without the server's defence")
     words.add_argument("--quick", action="store_true", help="short training: cells of seconds")
+    words.add_argument("--distillations", type=int, default=1, help="of which a cell's figures are the means")
     words.add_argument("--clients-only", action="store_true", help="compute the contributions alone")
     words.add_argument("--out", default="benchmarks/out/hostile")
     return words
