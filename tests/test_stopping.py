@@ -8,6 +8,7 @@ from mosaic_fl.config import Config, GeneratorConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.generators import stopping
 from mosaic_fl.generators.cvae import train_vae
+from mosaic_fl.generators.flow import train_flow
 from mosaic_fl.generators.stopping import EarlyStop
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.loop import StepTaken, descend
@@ -78,6 +79,27 @@ def test_a_vae_that_learns_by_heart_stops_and_one_that_does_not_is_the_same_as_e
     watched, two = train(2, 100, others)
     assert (none, two) == (0, 2)
     assert all(torch.equal(plain[name], watched[name]) for name in plain)
+
+
+def test_a_flow_stops_by_its_averaged_weights_and_the_held_samples_change_nothing_else(digits: Dataset) -> None:
+    """Of 15 digits it learns these alone: its loss on others rises, whatever the batches do."""
+    data, others = digits.subset(range(15)), digits.subset(range(100, 140))
+
+    def train(patience: int, steps: int, validation: Dataset | None) -> tuple[dict[str, torch.Tensor], list[float]]:
+        recorder = Recorder()
+        config = GeneratorConfig(family="flow", steps=steps, width=8, patience=patience, lr=0.01)
+        flow = train_flow(data, None, config, Stream(0, "g"), CPU, recorder, validation)
+        looks = [row["generator_validation_loss"] for row in recorder.metrics if "generator_validation_loss" in row]
+        return flow.state_dict(), looks
+
+    state, looks = train(2, 2000, others)
+    assert 3 <= len(looks) < 2000 // stopping.CHECK_EVERY
+    assert looks.index(min(looks)) == len(looks) - 3  # two checks after its best one
+    plain, none = train(0, 100, others)
+    watched, two = train(2, 100, others)
+    assert (len(none), len(two)) == (0, 2)
+    assert all(torch.equal(plain[name], watched[name]) for name in plain)
+    assert not all(torch.equal(plain[name], state[name]) for name in plain)
 
 
 def test_no_generator_stops_early_unless_the_settings_say_so() -> None:

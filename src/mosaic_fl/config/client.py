@@ -54,7 +54,9 @@ class GeneratorConfig(ReadSection):
     steps: int = Field(1500, ge=1, description="training steps")
     epochs: float = Field(0, ge=0, description="passes over the client's samples instead of steps; 0: steps")
     patience: int = Field(
-        0, ge=0, description="cvae: checks (one in 50 steps) without a better validation loss before stopping; 0: never"
+        0,
+        ge=0,
+        description="cvae, flow: checks (one in 50 steps) without a better validation loss before stopping; 0: never",
     )
     batch_size: int = Field(64, ge=2, description="samples a step")
     precision: Precision = Field("auto", description="cvae, flow: as train.precision")

@@ -5,7 +5,10 @@ the network. It needs an accelerator, or few pixels.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +20,7 @@ from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
 from mosaic_fl.generators.base import Generator, GeneratorSpec
 from mosaic_fl.generators.family import Family
+from mosaic_fl.generators.stopping import EarlyStop
 from mosaic_fl.numerics.placement import bring_back, settle
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.training.batches import batches
@@ -228,12 +232,13 @@ def train_flow(
     stream: Stream,
     device: torch.device,
     monitor: Monitor,
+    validation: Dataset | None = None,
 ) -> FlowGenerator:
     """A flow fitted to `data`, on the CPU in eval mode; `config.latent` and `expert` are not used.
 
     Times are logit-normal, sigmoid(N(0, 1)), because the middle of a path is the hardest to learn (Esser et al. 2024,
-    section 3.1). The result is the moving average of the weights. Raises UsageError where the images are too
-    large, MosaicError where the loss is no longer finite.
+    section 3.1). The result is the moving average of the weights, whose loss on `validation` may end the training
+    early. Raises UsageError where the images are too large, MosaicError where the loss is no longer finite.
     """
     with stream.ambient():
         generator = FlowGenerator(flow_spec(data.schema, config.width), data.schema)
@@ -254,10 +259,24 @@ def train_flow(
         x = data.schema.kind.to_network(values[index])
         return flow_loss(generator.velocity, x, noise, t, labels[index])
 
+    def held_loss(held: Dataset) -> Callable[[], Tensor]:
+        x = data.schema.kind.to_network(held.samples.only.to(device))
+        y = held.labels.to(device)
+        fixed = replace(stream, stage=f"{stream.stage}/held").torch()
+        noise = torch.randn(x.shape, generator=fixed).to(device)
+        t = torch.randn(len(x), generator=fixed).sigmoid().to(device)
+        velocity = cast("FlowGenerator", smooth.module).velocity
+        return lambda: flow_loss(velocity, x, noise, t, y)
+
     look = every(LOG_EVERY, log_generator(monitor, config.lr), from_first=True)
     hooks = [schedule(cosine(optimiser, config.steps)), average(smooth, generator), progress(monitor), look]
     update = PlainStep(optimiser, LARGEST_GRADIENT)
+    stop = EarlyStop(smooth.module, validation, config.patience)
+    if stop.samples is not None:
+        hooks.append(stop.hook(held_loss(stop.samples), monitor))
     descend_on(device, draw, loss, update, config.steps, hooks, precision=config.precision, capturable=True)
+    stop.end()
+    monitor.progress(config.steps, config.steps)  # it may have stopped early
     generator.load_state_dict(smooth.module.state_dict())
     bring_back(generator.eval())
     return generator
@@ -273,6 +292,7 @@ FAMILY = Family(
     kinds=frozenset({"image"}),
     build=FlowGenerator,
     train=train_flow,
+    train_watched=train_flow,
     check=check_flow,
     max_latent=MAX_FLOW_LATENT,
     spec=lambda config, schema: flow_spec(schema, config.width),
