@@ -19,6 +19,7 @@ from mosaic_fl.data.columns import (
     is_text,
     leaves,
     names,
+    numbers,
     require_single,
     root,
     type_text,
@@ -119,7 +120,7 @@ def labels_of(table: Any, name: str, source: str) -> Labels:
             f"labels must be whole numbers 0..C−1 or text, but column {name} of {source} is {type_text(kind)}"
         )
 
-    values = column.to_numpy() if numeric else np.array(column.to_pylist(), object)
+    values = numbers(column) if numeric else np.array(column.to_pylist(), object)
     labels = read_labels(np.asarray(values), lambda row: f"row {row} of {source}", source)
     classes = _class_names(table, name)
     if classes is None or labels.names is not None:

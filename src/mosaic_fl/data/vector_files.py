@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.columns import choose_image, column_of, names
+from mosaic_fl.data.columns import choose_image, column_of, names, numbers
 from mosaic_fl.data.labels import Labels, read_labels
 from mosaic_fl.data.names import listing
 from mosaic_fl.data.parquet import EXPANSION, MAX_BYTES, as_parquet, open_parquet, read_table
@@ -161,10 +161,10 @@ def _lists(column: Any, source: str) -> Array:
 
     if column.null_count:
         raise UsageError(f"row {pc.index(pc.is_null(column), True).as_py()} of {source} has no vector")
-    lengths = pc.list_value_length(column).to_numpy()
+    lengths = numbers(pc.list_value_length(column))
     if not len(lengths):
         raise UsageError(f"{source} has no rows")
     if (odd := np.flatnonzero(lengths != lengths[0])).size:
         raise UsageError(f"row {odd[0]} of {source} has {lengths[odd[0]]} numbers, row 0 {lengths[0]}")
-    values = pc.list_flatten(column).to_numpy()
+    values = numbers(pc.list_flatten(column))
     return np.asarray(values, np.float32 if values.dtype == np.float32 else np.float64).reshape(len(lengths), -1)

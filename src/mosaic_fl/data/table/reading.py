@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mosaic_fl.config import ReadingConfig
-from mosaic_fl.data.columns import IMAGE_COLUMNS, is_image, is_text, kind_of, names
+from mosaic_fl.data.columns import IMAGE_COLUMNS, is_image, is_text, kind_of, names, numbers
 from mosaic_fl.data.csv_list import FILE_COLUMNS
 from mosaic_fl.data.delimited import CSV_SUFFIXES, read_delimited, read_header
 from mosaic_fl.data.names import listing
@@ -172,7 +172,7 @@ def arrow_cells(column: Any) -> Cells:
 
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+        return numbers(column.cast(pa.float64(), safe=False))
     return _of_objects(column.to_pylist())
 
 
