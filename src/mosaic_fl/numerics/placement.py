@@ -1,5 +1,7 @@
 """Networks and small tensors on their way to a device and back."""
 
+from itertools import chain
+
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +22,9 @@ def bring_back(model: nn.Module) -> None:
 
 
 def _is_away(model: nn.Module) -> bool:
-    return any(tensor.device.type != "cpu" for tensor in (*model.parameters(), *model.buffers()))
+    """Whether the network, all of which is on one device, is not on the CPU."""
+    first = next(chain(model.parameters(), model.buffers()), None)
+    return first is not None and first.device.type != "cpu"
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
