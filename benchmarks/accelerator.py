@@ -30,7 +30,8 @@ def main() -> None:
         work(words.inside, words, out)
         return
     for part in words.part.split(","):
-        if not words.again and read(out, part).get("done"):
+        earlier = read(out, part)
+        if not words.again and earlier.get("done") and earlier.get("tiny", False) == words.tiny:
             continue
         limit = words.limit or LIMITS[part]
         print(f"part {part}, at most {limit} s", flush=True)

@@ -195,7 +195,8 @@ class PlainLoop:
 
 def measured(out: Path, part: str, count: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """The figures of a cell, of its file where it has one, else of a process of its own."""
-    path = out / f"{part}-{count}-{arguments.steps}.json"
+    amount = arguments.rounds if part == "fedavg" else arguments.steps
+    path = out / f"{part}-{count}-{amount}.json"
     if not path.exists():
         words = [sys.executable, str(HERE), "--data", arguments.data, "--out", str(out), "--clients", str(count)]
         words += ["--cell", part, "--steps", str(arguments.steps), "--rounds", str(arguments.rounds)]

@@ -142,7 +142,9 @@ class Samples:
         return changes
 
     def changed(self, *changes: Tensor) -> "Samples":
-        """A copy varied by the draws of `draw_changes`."""
+        """A copy varied by the draws of `draw_changes`; the samples themselves where there are none."""
+        if not changes:
+            return self
         kind: Any = self.kind
         return Samples(self.kinds, {next(iter(self.kinds)): kind.changed(self.only, *changes)})
 

@@ -71,6 +71,7 @@ def train_classifier(
     objective = Objective(model, train.class_counts(), config, term)
     optimiser = optimiser_of(model, config)
     best = BestWeights(model, config.patience)
+    scored = dict[int, dict[str, float]]()  # the figures of the latest look, by the number of steps before it
 
     planned = samples.can_draw_changes(config.augment)
 
@@ -88,6 +89,8 @@ def train_classifier(
         require_finite("the loss", value, state.step, f"lower train.lr (now {config.lr})")
         with mixed(device, config.precision):
             figures = score(model, checks, device, objective.supervised)
+        scored.clear()
+        scored[state.step + 1] = figures
         logs = {f"validation_{name}": figure for name, figure in figures.items() if name != "samples"}
         monitor.log(state.step, loss=value, **logs)
         return len(validation) > 0 and best.offer(figures["loss"])
@@ -99,8 +102,12 @@ def train_classifier(
         update = PlainStep(optimiser)
         count = descend_on(device, draw, loss, update, steps, hooks, precision=config.precision, capturable=capturable)
     monitor.progress(steps, steps)  # it may have stopped early
-    best.load_into(model.eval())
-    figures = score(model, checks, device, objective.supervised)
+    model.eval()
+    if best.is_latest and count in scored and device.type == "cpu":  # elsewhere a look may be of lower precision
+        figures = scored[count]
+    else:
+        best.load_into(model)
+        figures = score(model, checks, device, objective.supervised)
     bring_back(model)
     return TrainingResult(count, figures)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mosaic_fl.domains.dataset import Dataset
-from mosaic_fl.training.hooks import BestWeights, every
+from mosaic_fl.training.hooks import BestWeights, every, require_finite
 from mosaic_fl.training.loop import Hook, StepTaken
 from mosaic_fl.training.monitor import Monitor
 
@@ -38,6 +38,7 @@ class EarlyStop:
         @torch.no_grad()
         def look(outcome: StepTaken) -> bool:
             value = float(loss())
+            require_finite("the generator's loss on validation samples", value, outcome.step, "lower generator.lr")
             monitor.log(outcome.step, generator_validation_loss=value)
             self.stopped = self._best.offer(value)
             return self.stopped

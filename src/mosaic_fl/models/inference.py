@@ -5,11 +5,13 @@ from torch import Tensor, nn
 
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.numerics.devices import images_at_once
+from mosaic_fl.numerics.memory import reuse_memory
 
 
 @torch.no_grad()
 def logits(model: nn.Module, samples: Samples, device: torch.device | str = "cpu") -> Tensor:
     """Logits float32 (n, C) on the CPU, in eval mode; the mode of the model is restored afterwards."""
+    reuse_memory()
     was_training = model.training
     model.eval()
     parts = samples.split(images_at_once(device))

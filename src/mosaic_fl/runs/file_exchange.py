@@ -1,6 +1,6 @@
 """The file exchange at the server: contribution files are distilled into a folder with the global model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -57,7 +57,7 @@ from mosaic_fl.training.monitor import Listener, deaf
 
 @dataclass(frozen=True)
 class Distillation:
-    """All that a distillation needs, after its checks; `inputs` is the hash of the contributions.
+    """All that a distillation needs, after its checks; `inputs` is the hash of the contributions, `sizes` their bytes.
 
     `files` are those of the contributions, by client; `test_file` is where `test` comes from. With `signers` answers of
     black boxes must be signed, too.
@@ -71,6 +71,7 @@ class Distillation:
     files: Mapping[int, Path]
     test_file: Path | None
     inputs: str
+    sizes: tuple[int, ...]
     signers: Signers | None = None
 
     @property
@@ -115,9 +116,16 @@ def prepare_distillation(
     check_one_exchange(config)
     config = settle(contributions, config.with_values({"models.student": student}))
     check_distillation(config, schema, [c.architecture for c in contributions])
-    inputs = sha256_of_each(c.to_bytes() for c in contributions)
+    sizes = list[int]()
+
+    def contents() -> Iterator[bytes]:
+        for contribution in contributions:
+            yield (content := contribution.to_bytes())
+            sizes.append(len(content))
+
+    inputs = sha256_of_each(contents())
     files = {contribution.client: path for contribution, path in zip(received, paths, strict=True)}
-    return Distillation(contributions, config, device, student, test_data, files, test, inputs, signers)
+    return Distillation(contributions, config, device, student, test_data, files, test, inputs, tuple(sizes), signers)
 
 
 def write_regional(distillation: Distillation, out: Path, place: Path, client: int, seal: Seal) -> tuple[int, int]:
@@ -208,9 +216,7 @@ def run_distillation(
     filed = as_filed(distilled.model, config)
     content = filed.to_bytes()
     write_atomic(out / "global_model.safetensors", content)
-    outcome = Outcome(
-        distilled.model, [len(c.to_bytes()) for c in contributions], [len(content)] * len(contributions), distilled
-    )
+    outcome = Outcome(distilled.model, list(distillation.sizes), [len(content)] * len(contributions), distilled)
     scores: dict[str, Any] = {"accuracy": None, "teacher_accuracy": None, "holdout": distilled.holdout}
     scores["choice"] = distilled.choice
     if test is not None:

@@ -112,11 +112,10 @@ def distill(
     schema = contributions[0].schema
     averaging = config.experts.kind == "class_average"
     asked = contributions if averaging else panel(contributions)
-    mixture = (clients if asked is contributions else clients.credited(asked)).ready()
+    of_panel = clients if asked is contributions else clients.credited(asked)
+    mixture = MixtureOfExperts.class_average(contributions) if averaging else of_panel.ready()
     of_asked = cache(partial(sifted_sampler_of, asked, device, mixture.experts, sieve))
     sampler_of_asked = sampler if asked is contributions else of_asked
-    if averaging:
-        mixture = MixtureOfExperts.class_average(contributions)
     measure = _measure(contributions, clients, sampler, config, device, journal)
     config = with_prior(config, schema, measure)
     if space is not None and all(c.generator is None for c in contributions):

@@ -21,12 +21,13 @@ from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.reading import FieldReader, answers_of
 from mosaic_fl.numerics.devices import images_at_once
 from mosaic_fl.numerics.states import weighted_sum
-from mosaic_fl.server.on_demand import built, expert_of
+from mosaic_fl.server.on_demand import ExpertOnDemand, built, expert_of
 
 TINY = 1e-12
 EVENING_STEPS = 50
 MOST_AT_ONCE = 4096  # samples whose outputs are in memory at once
 LARGEST_PART = 2**26  # bytes of their outputs, beyond which there are fewer samples
+LARGEST_OF_NETWORKS = 2**28  # the same, where each part takes as many networks as there are clients
 LEAST = -12.0  # no expert's veto counts for more than this log-probability, e⁻¹² ≈ 6·10⁻⁶
 
 
@@ -48,13 +49,13 @@ def class_priors(counts: Tensor) -> Tensor:
     return (smoothed / smoothed.sum(1, keepdim=True)).float()
 
 
-def at_once(bytes_each: int, most: int = MOST_AT_ONCE) -> int:
-    """How many samples of `bytes_each` bytes to take at once: `most` at most, fewer where these exceed `LARGEST_PART`.
+def at_once(bytes_each: int, most: int = MOST_AT_ONCE, largest: int = LARGEST_PART) -> int:
+    """How many samples of `bytes_each` bytes to take at once: `most` at most, fewer where these exceed `largest` bytes.
 
     A multiple of the images that networks take at once on a CPU, so that batches are the same as for all at once.
     """
     few = images_at_once("cpu")
-    return max(few, min(most, LARGEST_PART // bytes_each) // few * few)
+    return max(few, min(most, largest // bytes_each) // few * few)
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,14 @@ class MixtureOfExperts:
     def parts(self, samples: Samples, device: torch.device | str = "cpu") -> Iterator[tuple[Samples, Tensor]]:
         """The samples in parts, each with the expert logits (n, K, C) on it; see `fused`."""
         require_answers(self.experts, samples)  # all of them at once, not a part at a time
-        for part in samples.split(at_once(4 * self.weights.numel())):
+        for part in samples.split(self._at_once(len(samples))):
             yield part, self.outputs(part, device)
+
+    def _at_once(self, samples: int) -> int:
+        """How many samples of so many to ask about at once: many where each part builds all networks again."""
+        size = 4 * self.weights.numel()
+        anew = any(isinstance(expert, ExpertOnDemand) for expert in self.experts)
+        return at_once(size, samples, LARGEST_OF_NETWORKS) if anew else at_once(size)
 
 
 def readers(outputs: Tensor) -> Tensor | None:

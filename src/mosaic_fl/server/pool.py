@@ -1,6 +1,6 @@
 """Labelled synthetic samples from the clients' generators (docs/method.md, lesson 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,9 +81,9 @@ class Sampler:
         sources = torch.cat([torch.multinomial(shares[part], 1, generator=rng).flatten() for part in parts])
         values = {name: kind.zeros(n) for name, kind in self.kinds.items()}
         filled = torch.zeros(n, dtype=torch.bool)
-        for k, generator in enumerate(self.generators):
-            mine = (sources == k).nonzero().flatten()
-            if generator is None or not len(mine):
+        for k, mine in _places_of(sources):
+            generator = self.generators[k]
+            if generator is None:
                 continue
             if k in self.judges:
                 self._by_rejection(k, labels, mine, values, filled, rng)
@@ -132,10 +132,10 @@ class Sampler:
             shares[torch.randperm(len(owners), generator=rng)[:more]] += 1
         parts = list[Pool]()
         for k, share in zip(owners, shares.tolist(), strict=True):
-            generator = self.generators[k]
-            assert generator is not None
             if not share:
                 continue
+            generator = self.generators[k]
+            assert generator is not None
             labels = torch.multinomial(self.counts[k].float(), share, replacement=True, generator=rng)
             samples = generator.samples(self.kinds, labels, rng)
             if k in self.judges:
@@ -156,9 +156,9 @@ class Sampler:
         rows = cells // classes
         labels = cells % classes
         values = {name: kind.zeros(n) for name, kind in self.kinds.items()}
-        for k, generator in enumerate(self.generators):
-            mine = (rows == k).nonzero().flatten()
-            if generator is None or not len(mine):
+        for k, mine in _places_of(rows):
+            generator = self.generators[k]
+            if generator is None:
                 continue
             samples = generator.samples(self.kinds, labels[mine], rng)
             _put(samples, values, mine)
@@ -197,6 +197,12 @@ def of_sources(values: Tensor, clients: Tensor, sources: Tensor, labels: Tensor)
     present = sources >= 0
     each = values[torch.searchsorted(clients, sources.clamp(min=int(clients[0]))), labels[:, None]]
     return (each * present).sum(1) / present.sum(1)
+
+
+def _places_of(sources: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """(k, the places int64 (m,) at which `sources` (n,) is k) for each k that is there, ascending."""
+    for k in sources.unique().tolist():
+        yield k, (sources == k).nonzero().flatten()
 
 
 def _put(samples: Samples, values: dict[str, Tensor], places: Tensor) -> None:

@@ -16,10 +16,8 @@ def batches(n: int, size: int, rng: torch.Generator) -> Iterator[Tensor]:
         while True:
             yield torch.zeros(2, dtype=torch.int64)
     size = min(size, n)
-    order = torch.empty(0, dtype=torch.int64)
+    order = torch.randperm(n, generator=rng)
     while True:
-        while len(order) < size:
-            another = torch.randperm(n, generator=rng)
-            order = torch.cat([order, another]) if len(order) else another
-        yield order[:size]
-        order = order[size:]
+        whole = len(order) // size * size
+        yield from order[:whole].split(size)
+        order = torch.cat([order[whole:], torch.randperm(n, generator=rng)])

@@ -94,6 +94,11 @@ class BestWeights:
         self.offers_since_best += 1
         return 0 < self.patience <= self.offers_since_best
 
+    @property
+    def is_latest(self) -> bool:
+        """Whether the latest offer was the best, or there was none."""
+        return self.offers_since_best == 0
+
     def load_into(self, model: nn.Module) -> None:
         """Load the best weights into `model`, which keeps its own without any offer."""
         if self.state is not None:
