@@ -196,7 +196,7 @@ def test_inflated_moments_count_for_five_medians(five: list[Contribution]) -> No
 
 
 def test_sums_that_lie_behind_claimed_noise_move_no_mean_and_are_left_out(five: list[Contribution]) -> None:
-    """Sums that would exchange all classes, 80 vectors moved by 8 and more, under noise of 100: all counts look empty."""
+    """They would exchange all classes, 80 vectors moved by 8 and more; under noise of 100 all counts look empty."""
     honest_moments = pooled(five[1:])
     lies = honest_moments.counts[:, None] * (honest_moments.means.flip(0) - honest_moments.means)
     state = {

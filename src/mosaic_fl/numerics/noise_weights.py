@@ -44,7 +44,7 @@ def _of_sums(part: NoisySums, length: float) -> float:
 
 
 def _of_squares(part: NoisySums) -> float:
-    """The variance by noise of the squares; off the diagonal a number stands for two, each with half of the variance."""
+    """The variance by noise of the squares; a number off the diagonal stands for two, of half the variance each."""
     size = part.sums.shape[1]
     on_square = part.class_variances[2]
     return float(on_square.sum() if part.is_by_class else on_square[0]) * size * (size + 1) / 2
