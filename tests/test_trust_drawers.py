@@ -15,8 +15,9 @@ from mosaic_fl.notes import Note
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
+from mosaic_fl.server.trust import circles
 from mosaic_fl.server.trust.report import ACCEPTED, QUARANTINED, TrustReport
-from mosaic_fl.server.trust.vet import examine
+from mosaic_fl.server.trust.vet import NOBODY_DRAWS, examine
 from trust_cases import client, flip
 
 CPU = torch.device("cpu")
@@ -76,13 +77,29 @@ def test_whoever_draws_without_a_class_is_judged_as_one_without_a_generator(five
 
 
 def test_where_no_generator_takes_a_class_nobody_is_compared_and_a_note_says_so(five: list[Contribution]) -> None:
-    with pytest.warns(Note, match="the models of 5 of 5 clients are compared with nobody's samples: none of these has"):
+    with pytest.warns(Note, match="5 of 5 clients are compared with nobody: no generator"):
         report = examined([classless(c) for c in five])
     assert report.changes_nothing
     assert report.usual is None
+    assert {v.unmeasured for v in report.verdicts} == {NOBODY_DRAWS}
 
 
 def test_who_draws_classes_gets_no_note(five: list[Contribution]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Note)
         examined(five)
+
+
+def test_a_circle_without_a_generator_is_told_and_the_others_are_compared(
+    five: list[Contribution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five clients in circles of three and two: the two have no generator, the three are seen as ever."""
+    monkeypatch.setattr(circles, "CIRCLE", 3)
+    three, two = circles.circles(5, 0)
+    mute = [without_generator(c) if k in two else c for k, c in enumerate(five)]
+    with pytest.warns(Note, match="2 of 5 clients are compared with nobody: no generator"):
+        report = examined(mute)
+    assert [v.client for v in report.verdicts] == [0, 1, 2, 3, 4]
+    assert [k for k in range(5) if report.of(k).unmeasured == NOBODY_DRAWS] == two
+    assert three == [0, 1, 4]
+    assert [v.client for v in report.in_state(QUARANTINED)] == [0]  # the liar is among the three, and seen there

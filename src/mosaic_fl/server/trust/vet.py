@@ -30,6 +30,7 @@ from mosaic_fl.storage.journal import Journal
 
 STAGE = "trust"
 QUARANTINE = "quarantine"  # a folder in that of a run
+NOBODY_DRAWS = "no generator among these draws a class that it is asked for"
 
 
 def examine(
@@ -49,18 +50,21 @@ def examine(
     everyone = Evidence(contributions, shared, None, faults, {}, doubts)
     if len(contributions) < 2 or _follow_from_moments(contributions, config):
         return verdicts(everyone, config.trust)
-    if not any(map(draws_classes, contributions)):
-        note(_not_compared(len(contributions), len(contributions)))
-        return verdicts(everyone, config.trust)
     groups = circles(len(contributions), config.run.seed)
-    if len(groups) == 1:
-        return verdicts(_witnessed(everyone, experts, sampler(), config, device), config.trust)
     reports = list[TrustReport]()
+    unseen = 0
     for places in groups:
-        part = everyone.of(places)
+        part = everyone.of(places) if len(groups) > 1 else everyone
         own = [experts[k] for k in places]
-        seen = _witnessed(part, own, sampler_of(part.contributions, device, own), config, device)
-        reports.append(verdicts(seen, config.trust))
+        if not any(map(draws_classes, part.contributions)):
+            unseen += len(places)
+            part = replace(part, remarks=dict.fromkeys(range(len(places)), NOBODY_DRAWS))
+        else:
+            among = sampler_of(part.contributions, device, own) if len(groups) > 1 else sampler()
+            part = _witnessed(part, own, among, config, device)
+        reports.append(verdicts(part, config.trust))
+    if unseen:
+        note(f"{unseen} of {len(contributions)} clients are compared with nobody: {NOBODY_DRAWS}")
     return joined(reports)
 
 
@@ -89,13 +93,6 @@ def _follow_from_moments(contributions: Sequence[Contribution], config: Config) 
     by_moments = all(map(tells, filter(draws_classes, contributions)))
     by_moments &= all(c.architecture in closed for c in contributions)
     return by_moments and config.distill.teacher in ("auto", MOMENTS)
-
-
-def _not_compared(few: int, clients: int) -> str:
-    return (
-        f"the models of {few} of {clients} clients are compared with nobody's samples: none of these has a generator "
-        "that draws a class that it is asked for"
-    )
 
 
 def vet(
