@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.domains.samples import Samples, concatenate
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.answers.book import AnswerBook
 from mosaic_fl.experts.kind import Expert
@@ -144,18 +144,30 @@ def _ask(
     if isinstance(expert.expert if isinstance(expert, FieldReader) else expert, NoModel):
         remarks[k] = "it has no model"
         return None
-    outputs = answers_of(expert, samples, device)
-    read = expert.can_read(samples) if isinstance(expert, FieldReader) else torch.ones(len(samples), dtype=torch.bool)
-    told = outputs[read]
-    if not bool(told.isfinite().all()):
-        faults[k] = "its model gives outputs that are not finite"
+    outputs = outputs_or_fault(expert, samples, device)
+    if isinstance(outputs, str):
+        faults[k] = outputs
         return None
+    told = outputs[~outputs[:, 0].isnan()]
     if len(told) > 1 and float((told - told[:1]).abs().max()) < FLAT:  # honest ones of a single class do so, too
         remarks[k] = "its model says the same of every sample"
     if len(told) and float((told.amax(1) - told.amin(1)).median()) > LOUD:
         faults[k] = "the outputs of its model have exploded"
         return None
     return outputs
+
+
+def outputs_or_fault(expert: Expert, samples: Samples, device: torch.device) -> Tensor | str:
+    """The log-probabilities (n, C) of an expert, NaN where it cannot read a sample; or what is wrong with them.
+
+    Some kinds of experts fail where their outputs are not finite, take too long or too much: that is a fault as well.
+    """
+    try:
+        outputs = answers_of(expert, samples, device)
+    except MosaicError as error:
+        return f"its model fails: {error}"
+    told = outputs[expert.can_read(samples)] if isinstance(expert, FieldReader) else outputs
+    return outputs if bool(told.isfinite().all()) else "its model gives outputs that are not finite"
 
 
 def classes_read(outputs: Tensor, counts: Tensor) -> Tensor:
