@@ -15,6 +15,7 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.image.schema import image_schema
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.seal import Seal
+from mosaic_fl.runs.file_check import check_files
 from mosaic_fl.server.trust.copies import distance
 from mosaic_fl.server.trust.plausibility import doubts
 from mosaic_fl.storage.keys import make_key, read_key
@@ -141,6 +142,8 @@ def test_one_bad_file_hides_no_other(
         main(["check", *files])
     out = capsys.readouterr().out
     assert ended.value.code == 1
+    unasked = [file.signed for file in check_files([place / name for name in (*FILES, "damaged")]).files]
+    assert "wrong" not in unasked  # nobody asked who signed
     assert out.count("refused: ") == 4  # without signers the copy is a contribution, of a number that came before
     assert "odd: 2 contributions are of client 2\n3 of 7 files count, 1 odd" in out
 

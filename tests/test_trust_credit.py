@@ -1,14 +1,17 @@
 """What follows from a judgement: verdicts, credited counts, and a distillation in which liars do not matter."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import mosaic_fl
 from mosaic_fl.config import Config
 from mosaic_fl.config.trust import TrustConfig
+from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import MosaicError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.notes import Note
@@ -17,6 +20,7 @@ from mosaic_fl.server.distill import distill
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.trust import judgement
+from mosaic_fl.server.trust.copies import sharers
 from mosaic_fl.server.trust.credit import credited
 from mosaic_fl.server.trust.report import ACCEPTED, QUARANTINED, WEIGHTED, TrustReport, Verdict, summary
 from mosaic_fl.server.trust.vet import examine
@@ -107,7 +111,7 @@ def test_who_alone_holds_a_class_is_not_in_quarantine(five: list[Contribution]) 
 def test_a_generator_that_draws_the_same_again_and_again_is_left_out(
     five: list[Contribution], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judgement, "collapsed", lambda survey: {2})
+    monkeypatch.setattr(judgement, "collapsed", lambda survey, doubted: {2})
     report = examined(five)
     assert report.of(2).state == WEIGHTED
     assert not report.of(2).generator
@@ -141,6 +145,34 @@ def test_copies_count_once(five: list[Contribution]) -> None:
     copy = replace(five[1], expert=five[0].expert, generator=five[0].generator)
     report = examined([five[0], copy, *five[2:]])
     assert [report.of(k).credit[0] for k in range(5)] == [0.5, 0.5, 1, 1, 1]
+
+
+def test_one_model_and_another_generator_make_their_owners_no_copies_of_each_other(five: list[Contribution]) -> None:
+    """Who sends both shares each with its owner alone: a half, not a third."""
+    mixed = replace(five[4], expert=five[0].expert, generator=five[1].generator)
+    assert sharers([*five[:4], mixed]) == [2, 2, 1, 1, 2]
+    twice = replace(mixed, client=5)
+    assert sharers([*five[:4], mixed, twice]) == [3, 3, 1, 1, 3, 3]
+
+
+def test_two_trees_that_know_one_class_are_no_copies(five: list[Contribution]) -> None:
+    """Honest sites with the same single class have the same few bytes: a model that always says this class."""
+    content = {"onnx": torch.arange(9, dtype=torch.uint8)}
+    some, one = torch.tensor([20, 20, 0, 0]), torch.tensor([0, 20, 0, 0])
+    sites = [replace(c, expert=content, generator=None, generator_spec=None, class_counts=one) for c in five[:3]]
+    assert sharers(sites) == [1, 1, 1]
+    assert sharers([replace(site, class_counts=some) for site in sites]) == [3, 3, 3]
+
+
+def test_strict_leaves_out_whatever_would_count_in_part(five: list[Contribution]) -> None:
+    large = replace(five[0], class_counts=five[0].class_counts * 1000)
+    copy = replace(five[1], expert=five[0].expert, generator=five[0].generator)
+    assert examined([large, *five[1:]], strict=True).of(0).state == QUARANTINED
+    assert [examined([five[0], copy, *five[2:]], strict=True).of(k).state for k in (0, 1, 2)] == [
+        QUARANTINED,
+        QUARANTINED,
+        ACCEPTED,
+    ]
 
 
 def test_one_or_two_clients_and_none_with_a_generator(five: list[Contribution], liar: Contribution) -> None:
@@ -185,3 +217,20 @@ def test_mosaic_check_tells_of_a_liar_without_a_run(
     assert content["trust"]["clients"][1]["model"] == 1.0
     assert check_files(paths[1:]).is_clean
     assert check_files([paths[1], paths[1]]).trust is None  # two of one client are refused
+
+
+def test_mosaic_check_tells_what_class_moments_contradict(tmp_path: Path) -> None:
+    """No model is asked where all models follow from moments; what these say is told as well."""
+
+    def closed_form(number: int, lie: Callable[[torch.Tensor], torch.Tensor]) -> bytes:
+        data = clouds((20,) * 4, number)
+        data = Dataset(data.samples, lie(data.labels), data.schema)
+        settings = {"generator.family": "moments", "data.validation": 0.0}
+        return mosaic_fl.contribute(data, model="discriminant", client=number, settings=settings).to_bytes()
+
+    paths = [tmp_path / f"{k}.contribution" for k in range(5)]
+    for k, path in enumerate(paths):
+        path.write_bytes(closed_form(k, lambda labels: labels))
+    assert check_files(paths).is_clean
+    paths[0].write_bytes(closed_form(0, flip))
+    assert [(doubt.rule, doubt.clients) for doubt in check_files(paths).doubts] == [("trust", (0,))]

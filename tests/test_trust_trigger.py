@@ -1,20 +1,31 @@
 """A few numbers of one class that turn a client's other samples into it: what a backdoor leaves in a generator."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
 import mosaic_fl
+from mosaic_fl.config.trust import TrustConfig
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.server.trust.judgement import Judgement, judge
 from mosaic_fl.server.trust.survey import Survey
 from mosaic_fl.server.trust.trigger import triggered, with_triggers
+from mosaic_fl.server.trust.verdicts import Evidence, verdicts
 from trust_cases import told
 
 CPU = torch.device("cpu")
 SIZE = 25  # numbers of a sample: half of a side, which is 2, are laid on others
+
+
+@dataclass(frozen=True)
+class Names:
+    """All that verdicts ask of a schema."""
+
+    classes: tuple[str, ...]
+    holds_rows: bool = False
 
 
 def survey(turned: dict[tuple[int, int], float], liars: tuple[int, ...] = (4,), holders: int = 1) -> Survey:
@@ -37,6 +48,23 @@ def test_one_other_holder_is_enough_where_a_trigger_shows() -> None:
     found = judged(survey({(4, 0): 0.9}))
     assert found.cells == found.triggers == {(4, 0)}
     assert judged(survey({(4, 0): 0.7})).cells == set()
+
+
+def test_all_that_is_held_against_a_client_is_told() -> None:
+    """Class 0 shows a trigger, and what it says of class 1 is contradicted: neither counts, and both are named."""
+    seen = told([(50,) * 8] * 6, [lambda y: y] * 6)
+    own = seen.sources == 5
+    seen.readings[own & (seen.labels == 0), :5] = 3
+    seen.readings[own & (seen.labels == 1), :5] = 4
+    seen.readings[~own & (seen.labels == 1), 5] = 4
+    names = "abcdefgh"
+    sites = [
+        SimpleNamespace(client=k, class_counts=row, schema=Names(tuple(names))) for k, row in enumerate(seen.counts)
+    ]
+    found = judged(replace(seen, turned={(5, 0): 1.0}))
+    (reason,) = verdicts(Evidence(sites, [1] * 6, found, {}, {}), TrustConfig()).of(5).reasons  # type: ignore[arg-type]
+    assert "a few numbers of its samples of 'a' turn" in reason
+    assert "the others contradict what it says of 'b', which does not count" in reason
 
 
 def test_a_class_that_does_not_count_is_not_in_dispute() -> None:

@@ -36,11 +36,21 @@ def samples_of(values: Tensor) -> Samples:
         ([1.0, 1.0, 1.0, 0.35], set()),  # one of 0.1225 is above
         ([1.0, 1.0, 0.0, 0.0], {2, 3}),  # colluders are no measure for each other where as many others hold the class
         ([0.0, 0.0, 0.0, 0.0], set()),  # the class itself never varies
+        ([1.0, 1.0, 10.0], set()),  # a liar that draws noise takes nobody's generator,
+        ([1.0, 1.0, 1.0, 10.0, 10.0], set()),  # nor do two of five
+        ([1.0, 0.0, 0.0], set()),  # one of three against two: nobody knows who is right
         ([1.0, 0.0], set()),  # one against one: nobody knows who is right
     ],
 )
 def test_who_draws_the_same_again_and_again(deviations: list[float], places: set[int]) -> None:
     assert collapsed(survey(deviations)) == places
+
+
+def test_who_is_doubted_in_a_class_is_no_measure_of_it() -> None:
+    seen = survey([1.0, 1.0, 0.0, 0.0, 0.0])
+    assert collapsed(seen) == set()
+    assert collapsed(seen, {(3, 1), (4, 1)}) == {2, 3, 4}
+    assert collapsed(seen, {(3, 0), (4, 0)}) == set()
 
 
 def test_few_samples_prove_nothing() -> None:

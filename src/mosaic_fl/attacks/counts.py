@@ -12,7 +12,7 @@ from mosaic_fl.exchange.contribution import MAX_COUNT, Contribution
 from mosaic_fl.exchange.feature_moments import FAMILY
 from mosaic_fl.numerics.states import State
 
-UNDER = 9.9  # times the median number of samples, where a server doubts ten times that (`server.plausibility`)
+UNDER = 4.9  # times the median number of samples, where a server counts five times that at most (`trust.counts`)
 
 
 def inflate(factor: float) -> Forge:

@@ -26,7 +26,7 @@ LABEL_FLIP_NINEFOLD = Attack(
 )
 LABEL_FLIP_UNDER = Attack(
     "label_flip_under",
-    "labels flipped, and as many samples as pass ten times the median",
+    "labels flipped, and as many samples as count, just under five times the median",
     poison=FLIP,
     forge=counts.just_under,
 )

@@ -124,6 +124,7 @@ def _check(path: Path, key: PrivateKey | None, signers: Signers | None) -> FileR
         content = decrypt(sent, key, str(path))
         signed = WRONG if signature_of(content, str(path))[0] else UNSIGNED
         signer = None if signers is None else signers.require(content, str(path))
+        signed = UNCHECKED if signed == WRONG and signers is None else signed
         if kind_of(content) == MODEL:
             about = bundle_words(inspect_model(content, str(path)).to_json())
             raise UsageError(f"{path} is a global model, no contribution; it {about}")
@@ -133,5 +134,5 @@ def _check(path: Path, key: PrivateKey | None, signers: Signers | None) -> FileR
     except MosaicError as error:
         return FileReport(path, encrypted, signed, None, str(error))
     if signed == WRONG:  # nothing was wrong with it
-        signed = UNCHECKED if signers is None else GENUINE
+        signed = GENUINE
     return FileReport(path, encrypted, signed, contribution, "")

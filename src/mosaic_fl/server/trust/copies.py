@@ -45,24 +45,48 @@ def copied_parts(contributions: Sequence[Contribution]) -> Iterator[tuple[int, i
 
 
 def sharers(contributions: Sequence[Contribution]) -> list[int]:
-    """How many contributions share each one's model or generator, itself among them: 1 where it is nobody's copy.
+    """How many contributions share each one's model, or its generator where these are more, itself among them.
 
-    Who shares with a third one shares: of n copies n pairs are compared.
+    It is 1 where a contribution is nobody's copy. Who shares a part with a third one shares it: of n copies n pairs are
+    compared. The parts are counted apart: who sends one client's model and another's generator makes the two no copies
+    of each other.
     """
-    parents = list(range(len(contributions)))
+    models, generators = _Groups(len(contributions)), _Groups(len(contributions))
+    for i, j in _near(contributions):
+        if models.apart(i, j) or generators.apart(i, j):
+            same = _copied(contributions[i], contributions[j])
+            for part, groups in (("model", models), ("generator", generators)):
+                if part in same:
+                    groups.join(i, j)
+    return [max(sizes) for sizes in zip(models.sizes(), generators.sizes(), strict=True)]
 
-    def root(place: int) -> int:
-        while parents[place] != place:
-            parents[place] = parents[parents[place]]
-            place = parents[place]
+
+class _Groups:
+    """Places that belong together, each alone at first."""
+
+    def __init__(self, count: int) -> None:
+        self.parents = list(range(count))
+
+    def root(self, place: int) -> int:
+        """The place that stands for the group of `place`."""
+        while self.parents[place] != place:
+            self.parents[place] = self.parents[self.parents[place]]
+            place = self.parents[place]
         return place
 
-    for i, j in _near(contributions):
-        if root(i) != root(j) and _copied(contributions[i], contributions[j]):
-            parents[root(j)] = root(i)
-    roots = [root(place) for place in range(len(contributions))]
-    members = Counter(roots)
-    return [members[place] for place in roots]
+    def apart(self, i: int, j: int) -> bool:
+        """Whether two places are in two groups."""
+        return self.root(i) != self.root(j)
+
+    def join(self, i: int, j: int) -> None:
+        """Make one group of two."""
+        self.parents[self.root(j)] = self.root(i)
+
+    def sizes(self) -> list[int]:
+        """How many are in the group of each place."""
+        roots = [self.root(place) for place in range(len(self.parents))]
+        members = Counter(roots)
+        return [members[root] for root in roots]
 
 
 def _copied(first: Contribution, second: Contribution) -> list[str]:
@@ -70,6 +94,7 @@ def _copied(first: Contribution, second: Contribution) -> list[str]:
     if first.client == second.client:
         return []
     models = first.architecture == second.architecture and has_model(first.architecture)
+    models = models and not (_says_one_class(first) and _says_one_class(second))
     generators = first.generator_spec is not None and first.generator_spec == second.generator_spec
     # Both parts of one, then both of the other: each may have to be read from its file.
     own = dict(first.expert), dict(first.generator or {})
@@ -79,6 +104,12 @@ def _copied(first: Contribution, second: Contribution) -> list[str]:
         "generator": generators and _is_copy(own[1], other[1]),
     }
     return [name for name, copied in parts.items() if copied]
+
+
+def _says_one_class(contribution: Contribution) -> bool:
+    """Whether its model is whole numbers, as ONNX, and its client has one class: honest ones' are the same bytes."""
+    weights = any(tensor.is_floating_point() for tensor in contribution.expert.values())
+    return not weights and int((contribution.class_counts > 0).sum()) == 1
 
 
 @dataclass(frozen=True)

@@ -124,12 +124,12 @@ def judge(survey: Survey, trust: Tensor, odd: Tensor | None = None) -> Judgement
     now.generators = {k for k in expelled if _model_serves(now, k, coherent=k not in incoherent)}
     now.incoherent = incoherent
     now.expelled = expelled - now.generators
-    now.collapsed = collapsed(survey) - expelled
     now.cells = {(k, label) for k, label in cells if k not in expelled}
     now.unvouched = now.cells & unvouched
     now.triggers = now.cells & triggers
     now.disputed = _disputed(now, expelled) - now.cells
     if now.is_clear:
+        now.collapsed = collapsed(survey, cells | _all_of(expelled, survey)) - expelled
         now.mixed = {(k, label) for k, label in mixed(now.agreement) - cells if k not in expelled}
         better = torch.fmax(now.agreement.by_model, now.agreement.by_samples)  # one of both is weak at honest ones, too
         factors = ((better - now.limit) / now.soft).clamp(LEAST, 1).nan_to_num(nan=1.0)

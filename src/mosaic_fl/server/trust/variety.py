@@ -4,6 +4,8 @@ How far samples of a class vary follows from the class, so a client is compared 
 Between honest holders it differs threefold (docs/notes/hostile.md). Of few samples a generator may draw one alone.
 """
 
+from collections.abc import Set as AbstractSet
+
 import torch
 from torch import Tensor
 
@@ -15,10 +17,11 @@ CLAIMED = 10  # samples of a class from which this is looked for
 DRAWN = 2  # samples of a class, of which a variance can be seen
 
 
-def collapsed(survey: Survey) -> set[int]:
+def collapsed(survey: Survey, doubted: AbstractSet[tuple[int, int]] = frozenset()) -> set[int]:
     """The places of clients whose generators draw the same again and again of a class; of samples of one field alone.
 
-    Compared is with the median of the other holders, the upper one where they are even in number.
+    Compared is with the median of the other holders but those that are `doubted`, (place, class), there. Where they are
+    even in number it is the lower one: of two both must vary more, so one that draws noise takes nobody's generator.
     """
     if survey.samples is None or len(survey.samples.kinds) > 1:
         return set()
@@ -26,10 +29,11 @@ def collapsed(survey: Survey) -> set[int]:
     places = set[int]()
     for label in range(variances.shape[1]):
         holders = (~variances[:, label].isnan()).nonzero().flatten().tolist()
-        for k in holders if len(holders) > OTHERS else ():
-            others = sorted(float(variances[j, label]) for j in holders if j != k)
-            alike = float(variances[k, label]) < ALIKE * others[len(others) // 2]
-            if alike and int(survey.counts[k, label]) >= CLAIMED:
+        for k in holders:
+            others = sorted(float(variances[j, label]) for j in holders if j != k and (j, label) not in doubted)
+            if len(others) < OTHERS or int(survey.counts[k, label]) < CLAIMED:
+                continue
+            if float(variances[k, label]) < ALIKE * others[(len(others) - 1) // 2]:
                 places.add(k)
     return places
 

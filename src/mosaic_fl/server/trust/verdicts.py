@@ -4,6 +4,7 @@ In quarantine is only who is beyond doubt, and nobody whom others merely contrad
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -89,10 +90,10 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
     judgement = evidence.judgement
     credit = torch.full((len(contribution.class_counts),), size / evidence.shared[k], dtype=torch.float64)
     reasons = _plain_reasons(evidence, k, size)
+    plain = len(reasons)
     doubts = list[str]()
     state = ACCEPTED
     generator = True
-    contradicted = False
     sifted = tuple[int, ...]()
     if k in evidence.faults:
         state = QUARANTINED
@@ -110,7 +111,6 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
         alone = _alone(evidence, k)
         out = k in judgement.expelled
         if why := _contradiction(evidence, judgement, k):
-            contradicted = True
             reasons.append(why)
         if (out or k in judgement.generators) and bool(alone.any()):
             credit *= alone  # of what others hold nothing counts
@@ -126,8 +126,6 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
             disputes = _disputes(evidence, judgement, k)
             (reasons if bool((credit < size / evidence.shared[k]).any()) else doubts).extend(disputes)
             sifted = tuple(label for place, label in sorted(judgement.mixed) if place == k)
-        if contradicted and settings.strict and not bool(alone.any()):
-            state = QUARANTINED
         if k in judgement.collapsed and state == ACCEPTED:
             why = "all samples that its generator draws of a class are the same"
             if bool(alone.any()):
@@ -142,6 +140,9 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
     changed = bool((credit < 1).any()) or not generator
     if state == ACCEPTED and changed:
         state = WEIGHTED if bool((contribution.class_counts * credit).sum() > 0) else QUARANTINED
+    if state == WEIGHTED and settings.strict and not bool(_alone(evidence, k).any()):
+        state = QUARANTINED
+    contradicted = len(reasons) > plain
     if contribution.client in settings.keep and state != ACCEPTED:
         doubts = [*(f"kept although {reason}" for reason in reasons), *doubts]
         state = ACCEPTED
@@ -166,7 +167,7 @@ def _verdict(evidence: Evidence, k: int, size: float, settings: TrustConfig) -> 
         reasons=tuple(reasons),
         doubts=tuple(doubts),
         unmeasured=evidence.remarks.get(k, ""),
-        contradicted=contradicted or k in evidence.faults,
+        contradicted=contradicted,
         sifted=sifted,
     )
 
@@ -207,19 +208,23 @@ def _reason(judgement: Judgement, k: int, names: Sequence[str], both: str) -> st
         return f"the others contradict its generator, which is left out ({both})"
     if float(judgement.factors[k]) < 1:
         return f"the others contradict it in part ({both})"
-    if shown := [names[label] for place, label in sorted(judgement.triggers) if place == k]:
-        classes = ", ".join(map(repr, shown))
-        return (
-            f"a few numbers of its samples of {classes} turn what its model calls its others, as with a backdoor, and "
+    other = judgement.cells - judgement.triggers - judgement.unvouched
+    reasons = list[str]()
+    if shown := _classes(judgement.triggers, k, names):
+        reasons.append(
+            f"a few numbers of its samples of {shown} turn what its model calls its others, as with a backdoor, and "
             "others contradict it there, so the class does not count"
         )
-    if lone := [names[label] for place, label in sorted(judgement.unvouched) if place == k]:
-        classes = ", ".join(map(repr, lone))
-        return f"its model alone knows its samples of {classes}, as with a backdoor, so the class does not count"
-    if cells := [names[label] for place, label in sorted(judgement.cells) if place == k]:
-        classes = ", ".join(map(repr, cells))
-        return f"the others contradict what it says of {classes}, which does not count"
-    return ""
+    if lone := _classes(judgement.unvouched, k, names):
+        reasons.append(f"its model alone knows its samples of {lone}, as with a backdoor, so the class does not count")
+    if wrong := _classes(other, k, names):
+        reasons.append(f"the others contradict what it says of {wrong}, which does not count")
+    return "; ".join(reasons)
+
+
+def _classes(cells: AbstractSet[tuple[int, int]], k: int, names: Sequence[str]) -> str:
+    """The classes of the client at place k among these (place, class), in words; empty where there is none."""
+    return ", ".join(repr(names[label]) for place, label in sorted(cells) if place == k)
 
 
 def _credit(evidence: Evidence, judgement: Judgement, k: int) -> Tensor:
@@ -239,10 +244,8 @@ def _credit(evidence: Evidence, judgement: Judgement, k: int) -> Tensor:
 
 def _disputes(evidence: Evidence, judgement: Judgement, k: int) -> list[str]:
     names = evidence.contributions[k].schema.classes
-    rows = [names[label] for place, label in sorted(judgement.disputed) if place == k]
-    if not rows:
-        return []
-    return [f"the one other client that holds {', '.join(map(repr, rows))} says otherwise: nobody knows who is right"]
+    rows = _classes(judgement.disputed, k, names)
+    return [f"the one other client that holds {rows} says otherwise: nobody knows who is right"] if rows else []
 
 
 def _alone(evidence: Evidence, k: int) -> Tensor:
