@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.domains.samples import Samples, concatenate
-from mosaic_fl.errors import UsageError
+from mosaic_fl.errors import MosaicError, UsageError
+from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.answers.book import AnswerBook
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.no_model import NoModel
@@ -74,12 +75,25 @@ def survey(sampler: Sampler, experts: Sequence[Expert], counts: Tensor, seed: in
     """The survey of a `sampler` and the `experts` of its contributions, which claim `counts` (K, C)."""
     faults = dict[int, str]()
     remarks = dict[int, str]()
-    samples, labels, sources = _draw(sampler, experts, seed, faults, remarks)
+    samples, labels, sources = _draw(sampler, seed, faults, remarks)
     readings = []
     for k, expert in enumerate(experts):
         outputs = None if samples is None else _ask(k, expert, samples, device, faults, remarks)
         readings.append(_unread(len(labels), counts) if outputs is None else classes_read(outputs, counts[k]))
     return Survey(labels, sources, torch.stack(readings, 1), counts, faults, remarks, samples)
+
+
+def draws_classes(contribution: Contribution) -> bool:
+    """Whether its generator draws samples of classes that it is asked for: of these alone others can be asked.
+
+    What an unconditional generator shows is the word of its client's own model.
+    """
+    return (
+        contribution.generator is not None
+        and contribution.generator_spec is not None
+        and contribution.generator_spec.conditional
+        and bool(contribution.class_counts.any())
+    )
 
 
 def samples_of_a_class(cells: int) -> int:
@@ -88,9 +102,10 @@ def samples_of_a_class(cells: int) -> int:
 
 
 def _draw(
-    sampler: Sampler, experts: Sequence[Expert], seed: int, faults: dict[int, str], remarks: dict[int, str]
+    sampler: Sampler, seed: int, faults: dict[int, str], remarks: dict[int, str]
 ) -> tuple[Samples | None, Tensor, Tensor]:
-    each = samples_of_a_class(int((sampler.counts > 0).sum()))
+    drawers = [k for k, contribution in enumerate(sampler.contributions) if draws_classes(contribution)]
+    each = samples_of_a_class(int((sampler.counts[drawers] > 0).sum()))
     parts = list[Samples]()
     labels = list[Tensor]()
     owners = list[Tensor]()
@@ -98,18 +113,16 @@ def _draw(
         if generator is None:
             remarks[k] = "it has no generator"
             continue
+        if not generator.conditional:
+            remarks[k] = "its generator takes no class: what its samples show is the word of its own model"
+            continue
         held = sampler.classes_alone(k).nonzero().flatten()
         if not len(held):
             remarks[k] = "its generator draws nothing by itself"
             continue
         asked = held.repeat_interleave(max(each, OF_CLIENT // len(held)))
-        if k in sampler.judges and isinstance(experts[k], AnswerBook):
-            remarks[k] = "its generator takes no class, and its model is a black box"
-            continue
         try:
             drawn = sampler.draw_alone(k, asked, Stream(seed, "trust", int(sampler.clients[k])).torch())
-            if k in sampler.judges:  # what an unconditional generator shows is its own expert's word
-                asked = sampler.judges[k].log_probabilities(drawn, generator.device).argmax(1)
         except UsageError as error:
             faults[k] = str(error)
             continue
@@ -131,18 +144,30 @@ def _ask(
     if isinstance(expert.expert if isinstance(expert, FieldReader) else expert, NoModel):
         remarks[k] = "it has no model"
         return None
-    outputs = answers_of(expert, samples, device)
-    read = expert.can_read(samples) if isinstance(expert, FieldReader) else torch.ones(len(samples), dtype=torch.bool)
-    told = outputs[read]
-    if not bool(told.isfinite().all()):
-        faults[k] = "its model gives outputs that are not finite"
+    outputs = outputs_or_fault(expert, samples, device)
+    if isinstance(outputs, str):
+        faults[k] = outputs
         return None
+    told = outputs[~outputs[:, 0].isnan()]
     if len(told) > 1 and float((told - told[:1]).abs().max()) < FLAT:  # honest ones of a single class do so, too
         remarks[k] = "its model says the same of every sample"
     if len(told) and float((told.amax(1) - told.amin(1)).median()) > LOUD:
         faults[k] = "the outputs of its model have exploded"
         return None
     return outputs
+
+
+def outputs_or_fault(expert: Expert, samples: Samples, device: torch.device) -> Tensor | str:
+    """The log-probabilities (n, C) of an expert, NaN where it cannot read a sample; or what is wrong with them.
+
+    Some kinds of experts fail where their outputs are not finite, take too long or too much: that is a fault as well.
+    """
+    try:
+        outputs = answers_of(expert, samples, device)
+    except MosaicError as error:
+        return f"its model fails: {error}"
+    told = outputs[expert.can_read(samples)] if isinstance(expert, FieldReader) else outputs
+    return outputs if bool(told.isfinite().all()) else "its model gives outputs that are not finite"
 
 
 def classes_read(outputs: Tensor, counts: Tensor) -> Tensor:

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.experts.kind import Expert
-from mosaic_fl.experts.reading import answers_of
 from mosaic_fl.server.trust.agreement import Agreement
-from mosaic_fl.server.trust.survey import Survey
+from mosaic_fl.server.trust.survey import Survey, outputs_or_fault
 
 SIDES = 0.5  # of the side of a square of all numbers: so many are laid on others, 4 of 64 and 14 of 784
 TURNS = 0.8  # of the other samples that must turn
@@ -29,13 +28,22 @@ FLOOR = 0.1  # of the deviation of all numbers, added to each one's: numbers tha
 
 
 def with_triggers(survey: Survey, experts: Sequence[Expert], device: torch.device) -> Survey:
-    """The survey with `turned` of all classes in which holders contradict each other; of samples of one field alone."""
+    """The survey with `turned` of all classes in which holders contradict each other; of samples of one field alone.
+
+    A model that fails at such samples is a fault, as it is at others.
+    """
     samples = survey.samples
     if samples is None or len(samples.kinds) > 1:
         return survey
-    cells = _contested(survey, 1 - BELOW).nonzero().tolist()
-    turned = {(k, label): _turned(survey, samples, experts[k], k, label, device) for k, label in cells}
-    return replace(survey, turned=turned)
+    turned = dict[tuple[int, int], float]()
+    faults = dict(survey.faults)
+    for k, label in _contested(survey, 1 - BELOW).nonzero().tolist():
+        share = _turned(survey, samples, experts[k], k, label, device)
+        if isinstance(share, str):
+            faults[k] = share
+        else:
+            turned[k, label] = share
+    return replace(survey, turned=turned, faults=faults)
 
 
 def triggered(
@@ -74,8 +82,11 @@ def _contested(survey: Survey, limit: float, trusted: Tensor | None = None) -> T
     return contradicts.any(1) & claimed & (own >= SURE)
 
 
-def _turned(survey: Survey, samples: Samples, expert: Expert, k: int, label: int, device: torch.device) -> float:
-    """The share of a client's samples of other classes that its model calls `label` with the numbers of that class."""
+def _turned(survey: Survey, samples: Samples, expert: Expert, k: int, label: int, device: torch.device) -> float | str:
+    """The share of a client's samples of other classes that its model calls `label` with the numbers of that class.
+
+    Or what is wrong with its outputs.
+    """
     own = survey.sources == k
     of_class = samples[own & (survey.labels == label)]
     others = samples[own & (survey.labels != label)]
@@ -87,7 +98,8 @@ def _turned(survey: Survey, samples: Samples, expert: Expert, k: int, label: int
     telling = _telling(shown.float(), painted.float()).argsort(descending=True)[: _few(shown.shape[1])]
     painted[:, telling] = shown[torch.arange(len(painted)) % len(shown)][:, telling]
     turned = replace(others, values={name: painted.view_as(others.values[name])})
-    return float((answers_of(expert, turned, device).argmax(1) == label).double().mean())
+    outputs = outputs_or_fault(expert, turned, device)
+    return outputs if isinstance(outputs, str) else float((outputs.argmax(1) == label).double().mean())
 
 
 def _few(numbers: int) -> int:

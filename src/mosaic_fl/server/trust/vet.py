@@ -22,7 +22,7 @@ from mosaic_fl.server.trust.copies import sharers
 from mosaic_fl.server.trust.judgement import judge
 from mosaic_fl.server.trust.moments import moment_doubts, told_by
 from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, joined, verdict_lines
-from mosaic_fl.server.trust.survey import survey
+from mosaic_fl.server.trust.survey import draws_classes, survey
 from mosaic_fl.server.trust.trigger import with_triggers
 from mosaic_fl.server.trust.verdicts import Evidence, verdicts
 from mosaic_fl.storage.files import write_atomic
@@ -30,6 +30,7 @@ from mosaic_fl.storage.journal import Journal
 
 STAGE = "trust"
 QUARANTINE = "quarantine"  # a folder in that of a run
+NOBODY_DRAWS = "no generator among these draws a class that it is asked for"
 
 
 def examine(
@@ -46,18 +47,24 @@ def examine(
     shared = sharers(contributions)
     doubts = moment_doubts(told_by(contributions), contributions[0].schema.classes)
     faults = {k: f"its class moments: {reason}" for k, reason in doubts.faults.items()}
-    if len(contributions) < 2 or not _needs_survey(contributions, config):
-        return verdicts(Evidence(contributions, shared, None, faults, {}, doubts), config.trust)
     everyone = Evidence(contributions, shared, None, faults, {}, doubts)
+    if len(contributions) < 2 or _follow_from_moments(contributions, config):
+        return verdicts(everyone, config.trust)
     groups = circles(len(contributions), config.run.seed)
-    if len(groups) == 1:
-        return verdicts(_witnessed(everyone, experts, sampler(), config, device), config.trust)
     reports = list[TrustReport]()
+    unseen = 0
     for places in groups:
-        part = everyone.of(places)
+        part = everyone.of(places) if len(groups) > 1 else everyone
         own = [experts[k] for k in places]
-        seen = _witnessed(part, own, sampler_of(part.contributions, device, own), config, device)
-        reports.append(verdicts(seen, config.trust))
+        if not any(map(draws_classes, part.contributions)):
+            unseen += len(places)
+            part = replace(part, remarks=dict.fromkeys(range(len(places)), NOBODY_DRAWS))
+        else:
+            among = sampler_of(part.contributions, device, own) if len(groups) > 1 else sampler()
+            part = _witnessed(part, own, among, config, device)
+        reports.append(verdicts(part, config.trust))
+    if unseen:
+        note(f"{unseen} of {len(contributions)} clients are compared with nobody: {NOBODY_DRAWS}")
     return joined(reports)
 
 
@@ -77,18 +84,15 @@ def _witnessed(
     return replace(evidence, judgement=judgement, faults=faults, remarks=seen.remarks)
 
 
-def _needs_survey(contributions: Sequence[Contribution], config: Config) -> bool:
-    """Whether experts are to name generators' samples: not where class moments alone teach the global model.
+def _follow_from_moments(contributions: Sequence[Contribution], config: Config) -> bool:
+    """Whether class moments alone teach the global model: then no expert is asked to name generators' samples.
 
-    An expert that follows from moments of few classes knows no others, and says nothing that its moments do not. Nor
-    where a generator takes no label: its sample's class is its own expert's word, as in `recognition`.
+    An expert that follows from moments of few classes knows no others, and says nothing that its moments do not.
     """
-    drawers = [c for c in contributions if c.generator is not None]
     closed = {network_of(name) for name in CLOSED_FORMS}
-    by_moments = all(map(tells, drawers)) and all(c.architecture in closed for c in contributions)
-    if any(c.generator_spec is not None and not c.generator_spec.conditional for c in drawers):
-        return False
-    return bool(drawers) and not (by_moments and config.distill.teacher in ("auto", MOMENTS))
+    by_moments = all(map(tells, filter(draws_classes, contributions)))
+    by_moments &= all(c.architecture in closed for c in contributions)
+    return by_moments and config.distill.teacher in ("auto", MOMENTS)
 
 
 def vet(
