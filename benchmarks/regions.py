@@ -3,8 +3,8 @@
     python benchmarks/regions.py --data mnist-train.parquet --out out/clients --clients 1000 --regions 10 --steps 0.1
 
 The contributions are those of `clients.py` in the same --out, and are made where they are not there. Each distillation
-is `mosaic distill` in a process of its own, with a share of its usual steps, the meta model as teacher and no prior
-samples. Seconds are the processor's, memory is the peak of the process. A distillation that is there is not measured
+is `mosaic distill` in a process of its own, with a share of its usual steps and samples, the meta model as teacher
+and no prior samples. Seconds are the processor's, memory is the peak of the process. A distillation that is there is not measured
 again.
 """
 
@@ -24,12 +24,13 @@ COMMAND = "from mosaic_fl.cli.main import main; main()"
 
 
 def words_of(steps: float) -> list[str]:
-    """The settings of a distillation that takes the share `steps` of its usual steps."""
+    """The settings of a distillation that takes the share `steps` of its usual steps and samples."""
     usual = Config()
     values = {
         "distill.prior": "none",
         "distill.teacher": "meta",
         "distill.terms": 1,
+        "distill.pool": max(1, round(steps * usual.distill.pool)),
         "distill.steps": max(1, round(steps * usual.distill.steps)),
         "meta.steps": max(1, round(steps * usual.meta.steps)),
     }
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder for contributions and figures")
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--regions", type=int, default=10)
-    parser.add_argument("--steps", type=float, default=0.1, help="share of the server's usual steps")
+    parser.add_argument("--steps", type=float, default=0.1, help="share of the server's usual steps and samples")
     words = parser.parse_args()
     out = words.out.resolve()
     (out / "contributions").mkdir(parents=True, exist_ok=True)
