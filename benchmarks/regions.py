@@ -4,8 +4,8 @@
 
 The contributions are those of `clients.py` in the same --out, and are made where they are not there. Each distillation
 is `mosaic distill` in a process of its own, with a share of its usual steps and samples, the meta model as teacher
-and no prior samples. Seconds are the processor's, memory is the peak of the process. A distillation that is there is not measured
-again.
+and no prior samples. Seconds are the processor's, memory is the peak of the process. A distillation that is there is
+not measured again.
 """
 
 import argparse
