@@ -34,8 +34,9 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float]) -> State:
         return (sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)).to(tensors[0].dtype)
 
     def weighted(tensors: list[Tensor], weights: Sequence[float]) -> Tensor:
-        parts = [weight * tensor.double() for weight, tensor in zip(weights, tensors, strict=True)]
-        return torch.stack(parts).sum(0)
+        block = torch.stack(tensors).double()
+        factors = torch.tensor(weights, dtype=torch.float64, device=block.device)
+        return block.mul_(factors.view(-1, *[1] * (block.ndim - 1))).sum(0)
 
     return {name: merge([state[name] for state in states]) for name in states[0]}
 
