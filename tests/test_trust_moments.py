@@ -10,6 +10,7 @@ import mosaic_fl
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
+from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.generators.base import GeneratorSpec
@@ -193,6 +194,19 @@ def test_inflated_moments_count_for_five_medians(five: list[Contribution]) -> No
     assert report.of(0).state == WEIGHTED
     counts = [told_by.moments.counts.tolist() for told_by in generators(credited(all_five, report))]
     assert counts == [[100] * 4, *[[20] * 4] * 4]  # 5 · 80 / 4
+
+
+def test_moments_of_more_samples_than_the_client_claims_are_refused(five: list[Contribution]) -> None:
+    """So what bounds claims bounds moments: 20 samples of each class are claimed."""
+    state = five[0].generator
+    assert state is not None
+    for count in (20, 21):
+        sent = replace(five[0], generator={**state, "counts": torch.tensor([20, 20, count, 20])})
+        if count == 20:
+            Contribution.from_bytes(sent.to_bytes())
+        else:
+            with pytest.raises(UsageError, match="are of 21 samples of class 'c', and its class counts say 20"):
+                Contribution.from_bytes(sent.to_bytes())
 
 
 def test_sums_that_lie_behind_claimed_noise_move_no_mean_and_are_left_out(five: list[Contribution]) -> None:
