@@ -110,8 +110,31 @@ def test_the_server_adds_the_noisy_sums_before_it_removes_noise() -> None:
 def test_private_and_other_sites_are_added_up_together() -> None:
     exact = Config().with_values({"generator.family": "moments", "data.validation": 0.0})
     other = contribute(Site(1, clouds(seed=2), "discriminant"), exact, CPU, lambda _: Recorder())
-    merged = pooled([private(clouds(), seed=0), other])
-    assert merged.total == pytest.approx(1200, abs=300)
+    noisy = private(clouds(), seed=0)
+    merged = pooled([noisy, other])
+    assert 600 < merged.total < 1200  # the noisy sums count for as much as their noise leaves them
+    truth = 3 * torch.eye(4)[:3]
+    off = [float((moments.means - truth).norm()) for moments in (merged, pooled([noisy]))]
+    assert off[0] < off[1]
+
+
+def test_noise_without_a_word_of_privacy_is_refused() -> None:
+    silent = replace(private(clouds(), seed=0), privacy=None)
+    with pytest.raises(UsageError, match="its class moments have noise, and it does not say for which ε and δ"):
+        Contribution.from_bytes(silent.to_bytes())
+
+
+def test_a_sum_is_no_longer_than_its_vectors_and_ten_deviations_beyond_the_usual_length_of_noise() -> None:
+    """Of 5 vectors of the length 2, noise (1, 3, 1) and 4 numbers: 2·(5 + 10·1) + 3·(√4 + 10) = 66."""
+    moments = NoisyClassMoments(noisy_spec(clouds().schema), clouds().schema)
+    moments.counts[:] = 5
+    moments.noise = torch.tensor([1.0, 3.0, 1.0])
+    moments.clip = torch.tensor([2.0])
+    moments.sums[0, 0] = 65.9
+    moments.check()
+    moments.sums[0, 0] = 66.1
+    with pytest.raises(UsageError, match="a sum longer than all vectors"):
+        moments.check()
 
 
 def test_a_run_with_epsilon_refuses_contributions_that_say_less() -> None:

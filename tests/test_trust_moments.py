@@ -11,7 +11,10 @@ from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
 from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.privacy import Statement
+from mosaic_fl.generators.base import GeneratorSpec
 from mosaic_fl.generators.moments import ClassMoments
+from mosaic_fl.generators.moments.generator import NOISY
 from mosaic_fl.generators.moments.part import part_of
 from mosaic_fl.numerics.moments import Moments, merge, moments_of
 from mosaic_fl.server.class_moments import pooled
@@ -105,6 +108,23 @@ def test_noise_that_a_client_says_it_added_is_no_lie() -> None:
     assert doubts(*noisy) == MomentDoubts()
 
 
+def test_noise_far_beyond_what_is_usual_that_hides_all_classes_is_a_fault() -> None:
+    hidden = Told(torch.zeros(4).double(), torch.zeros(4, SIZE).double(), torch.zeros(4).double(), None, 31.0)
+    assert "31 vectors where 0 is usual" in doubts(hidden, *honest(4)).faults[0]
+    private = [replace(one, noise=3.0) for one in honest(4)]
+    assert list(doubts(hidden, *private).faults) == [0]  # 31 > 10 · 3
+    assert doubts(replace(hidden, noise=29.0), *private) == MomentDoubts()  # as an honest site of a smaller ε
+    assert doubts(replace(private[0], noise=31.0), *private[1:], private[0]) == MomentDoubts()  # its classes show
+    assert doubts(hidden, *[hidden] * 2, *honest(2)) == MomentDoubts()  # most are hidden
+    assert doubts(hidden, *honest(1)) == MomentDoubts()
+
+
+def test_noise_that_one_client_claims_excuses_no_other() -> None:
+    loud = replace(told([0, 1, 2, 3], 9), errors=torch.full((4,), 1e6))
+    found = doubts(told([0, 1, 2, 3], 8, shown=FLIPPED), loud, *honest(5)[1:])
+    assert list(found.liars) == [0]
+
+
 def test_where_classes_hardly_lie_apart_nobody_is_judged() -> None:
     """Sites differ by 1 in every number and classes by 0.2: an honest site that is far from the others is no liar."""
     clients = list[Told]()
@@ -173,6 +193,27 @@ def test_inflated_moments_count_for_five_medians(five: list[Contribution]) -> No
     assert report.of(0).state == WEIGHTED
     counts = [told_by.moments.counts.tolist() for told_by in generators(credited(all_five, report))]
     assert counts == [[100] * 4, *[[20] * 4] * 4]  # 5 · 80 / 4
+
+
+def test_sums_that_lie_behind_claimed_noise_move_no_mean_and_are_left_out(five: list[Contribution]) -> None:
+    """They would exchange all classes, 80 vectors moved by 8 and more; under noise of 100 all counts look empty."""
+    honest_moments = pooled(five[1:])
+    lies = honest_moments.counts[:, None] * (honest_moments.means.flip(0) - honest_moments.means)
+    state = {
+        "counts": torch.ones(4, dtype=torch.int64),
+        "sums": lies.float(),
+        "squares": torch.zeros(3),
+        "noise": torch.tensor([100.0, 100.0, 1000.0]),
+        "clip": torch.tensor([10.0]),
+    }
+    spec = GeneratorSpec("moments", 2, NOISY)
+    liar = replace(five[0], generator_spec=spec, generator=state, privacy=Statement(0.5, 1e-5))
+    lying = [Contribution.from_bytes(liar.to_bytes()), *five[1:]]
+    assert float((pooled(lying).means - honest_moments.means).norm(dim=1).max()) < 2
+    mixture = MixtureOfExperts.of(lying)
+    report = examine(lying, mixture.experts, lambda: sampler_of(lying, CPU, mixture.experts), Config(), CPU)
+    assert [v.client for v in report.in_state(QUARANTINED)] == [0]
+    assert "hides all its classes: nobody can judge them" in report.of(0).reasons[0]
 
 
 def generators(contributions: Sequence[Contribution]) -> list[ClassMoments]:

@@ -117,3 +117,14 @@ class Statement:
             used += sum((multiplier * unit / deviation) ** 2 for unit, deviation in deviations)
         if used > 1 + SLACK:
             raise UsageError(f"it says {self.summary}, for which its noise is too small")
+
+
+def check_noise(statement: Statement | None, generators: Sequence[Generator]) -> None:
+    """Raise UsageError for a statement that `generators` do not bear out, and for noise that no statement explains."""
+    if statement is not None:
+        statement.check(generators)
+    elif any(isinstance(generator, NoisyClassMoments) for generator in generators):
+        raise UsageError(
+            "its class moments have noise, and it does not say for which ε and δ: let it contribute with --epsilon, or "
+            "send moments without noise"
+        )

@@ -12,6 +12,7 @@ import torch
 
 from mosaic_fl.domains.samples import example_inputs, from_network
 from mosaic_fl.errors import UsageError
+from mosaic_fl.exchange.privacy import check_noise
 from mosaic_fl.exchange.trial import Trial
 from mosaic_fl.experts.boosted import HEAD as TREES
 from mosaic_fl.experts.naming import kind_of
@@ -103,8 +104,7 @@ def _try(contribution: "Contribution", trial: Trial, least: int) -> None:
     moments = contribution.moments
     name = contribution.name
     checked = None if moments is None else moments.check(contribution.schema, contribution.class_counts, name)
-    if contribution.privacy is not None:
-        contribution.privacy.check([part for part in (generator, checked) if part is not None])
+    check_noise(contribution.privacy, [part for part in (generator, checked) if part is not None])
     rows = contribution.prototypes.features
     schema = contribution.schema
     if len(rows) and rows.shape[1] != (features := schema.size if schema.is_space else trial.features):

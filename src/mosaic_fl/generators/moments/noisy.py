@@ -20,7 +20,7 @@ from mosaic_fl.numerics.class_covariances import LARGEST
 from mosaic_fl.numerics.moments import Moments
 from mosaic_fl.numerics.noisy_sums import NoisySums, repaired
 
-FAR = 10.0  # standard deviations: noise that is further out has a chance of 10⁻²³
+FAR = 10.0  # standard deviations: noise that is further out has a chance of 10⁻²³; of a vector, beyond √d of them
 PARTS = 3  # counts, sums, squares
 MOST_NOISE = 1e30
 MOST_CLIP = 1e12
@@ -95,13 +95,14 @@ class NoisyClassMoments(ClassMoments):
                 f"noisy moments have noise {noise} of vectors of the length {clip:g}: both must be above 0"
             )
         size = self.spec.latent
-        on_count, on_sum, on_square = (FAR * deviation for deviation in noise)
+        on_count, _, on_square = (FAR * deviation for deviation in noise)
+        on_sum = (size**0.5 + FAR) * noise[1]
         counts = self.counts.double()
         if bool(((counts < -on_count) | (counts > MOST_COUNT)).any()):
             raise UsageError(f"noisy moments have {int(counts.min())} vectors of a class, less than its noise explains")
         most = counts.clamp(min=0) + on_count
         # A sum is no longer than its vectors together, and neither is a square larger than theirs.
-        if bool((self.sums.double().norm(dim=1) > clip * most + on_sum * size**0.5).any()):
+        if bool((self.sums.double().norm(dim=1) > clip * most + on_sum).any()):
             raise UsageError("noisy moments have a sum longer than all vectors of its class and its noise")
         squares = self.squares.double()
         behind = most[:, None] if self.is_by_class else most.sum()

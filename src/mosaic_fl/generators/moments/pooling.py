@@ -9,14 +9,19 @@ from mosaic_fl.generators.moments.mixed import MixedMoments
 from mosaic_fl.generators.moments.noisy import NoisyClassMoments
 from mosaic_fl.numerics.components import Centres, Components, components_of, reduced, together, union
 from mosaic_fl.numerics.moments import Moments, merge
+from mosaic_fl.numerics.noise_weights import weighted
 from mosaic_fl.numerics.noisy_sums import joined, repaired, sums_of
 
 
 def pool(members: Sequence[ClassMoments]) -> Moments:
-    """The moments of all clients' data together. Where some are noisy sums are joined, and then noise is removed."""
+    """The moments of all clients' data together.
+
+    Where some are noisy their sums are joined, with the weights that their noise deserves, and then noise is removed.
+    """
     if not any(isinstance(member, NoisyClassMoments) for member in members):
         return merge([member.moments for member in members])
-    return repaired(joined([m.noisy if isinstance(m, NoisyClassMoments) else sums_of(m.moments) for m in members]))
+    sums = [m.noisy if isinstance(m, NoisyClassMoments) else sums_of(m.moments) for m in members]
+    return repaired(joined(weighted(sums)))
 
 
 def pool_components(members: Sequence[ClassMoments]) -> Components | None:

@@ -31,6 +31,7 @@ HALF = 0.5  # of the classes that can be compared: more must be misplaced
 FREEDOM = 30  # vectors above which a variance is known well enough
 SURE = 4.0  # standard deviations of noise that a variance must stand above
 MEDIAN_NOISE = 1.57  # variance of a median against that of a mean
+NOISIEST = 10.0  # times the median's noise: of ε = 1 beside ε = 10 it is 7 times
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +39,15 @@ class Told:
     """What one client tells: `counts` double (C,), `means` (C, d), `within` (d,), the variance within its classes.
 
     `errors` (C,) are the variances of a number of each mean by noise that was added. `within` is None where there are
-    too few vectors, or noise hides it.
+    too few vectors, or noise hides it. `noise` is the standard deviation of the noise on a count: a class whose count
+    does not stand out of it has none here.
     """
 
     counts: Tensor
     means: Tensor
     errors: Tensor
     within: Tensor | None
+    noise: float = 0.0
 
     @classmethod
     def of(cls, member: ClassMoments) -> "Told":
@@ -73,7 +76,7 @@ class Told:
         within = rest / max(total, 1.0)
         hidden = float(within.mean()) < SURE * (on_square / size) ** 0.5 / max(total, 1.0)
         usable = total >= FREEDOM and not hidden and bool((within > 0).all())
-        return cls(counts, means, errors, within if usable else None)
+        return cls(counts, means, errors, within if usable else None, on_count**0.5)
 
 
 def told_by(contributions: Sequence[Contribution]) -> dict[int, Told]:
@@ -115,8 +118,8 @@ class MomentDoubts:
 def moment_doubts(told: Mapping[int, Told], names: Sequence[str]) -> MomentDoubts:
     """What the moments of clients, by place, hold against each other; `names` are those of the classes."""
     active = {k: part for k, part in told.items() if bool((part.counts > 0).any())}
-    most = (len(active) - 1) // 2
-    faults = dict[int, str]()
+    faults = _hidden(told, active)
+    most = len(faults) + (len(active) - 1) // 2
     liars = dict[int, str]()
     while len(active) >= FEWEST - 1 and len(told) >= FEWEST and (variance := _usual_variance(active)) is not None:
         if not _lie_apart(active, variance):
@@ -128,6 +131,19 @@ def moment_doubts(told: Mapping[int, Told], names: Sequence[str]) -> MomentDoubt
         (faults if fault else liars)[worst[0]] = worst[1]
         del active[worst[0]]
     return MomentDoubts(faults, liars)
+
+
+def _hidden(told: Mapping[int, Told], active: Mapping[int, Told]) -> dict[int, str]:
+    """Whose own noise, of which others have far less, hides all its classes while most clients can be judged."""
+    if len(told) < FEWEST - 1 or 2 * len(active) <= len(told):
+        return {}
+    usual = median(part.noise for part in told.values())
+    return {
+        k: f"its noise, a standard deviation of {part.noise:.3g} vectors where {usual:.3g} is usual, hides all its "
+        "classes: nobody can judge them"
+        for k, part in told.items()
+        if k not in active and part.noise > NOISIEST * usual
+    }
 
 
 def _lie_apart(active: Mapping[int, Told], variance: Tensor) -> bool:
@@ -278,7 +294,10 @@ def _centre(active: Mapping[int, Told], holders: Sequence[int], label: int, vari
     more, whatever numbers of samples they claim.
     """
     means = torch.stack([active[j].means[label] for j in holders])
-    errors = [float(1 / active[j].counts[label] + active[j].errors[label] / variance.mean()) for j in holders]
+    added = [float(active[j].errors[label]) for j in holders]
+    if len(holders) > WITNESSES:  # one with far more noise than the others does not move their median, nor excuse any
+        added = [min(error, NOISIEST**2 * median(added)) for error in added]
+    errors = [float(1 / active[j].counts[label] + e / variance.mean()) for j, e in zip(holders, added, strict=True)]
     noise = sum(errors) / len(holders) ** 2
     if len(holders) <= WITNESSES:
         return means.mean(0), noise
