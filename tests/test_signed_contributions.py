@@ -14,6 +14,7 @@ from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.seal import Seal
 from mosaic_fl.exchange.signers import Signers
+from mosaic_fl.runs.file_check import check_files
 from mosaic_fl.runs.received import read_contributions
 from mosaic_fl.storage.folder_lock import vacate
 from mosaic_fl.storage.header import read_header
@@ -128,6 +129,33 @@ def test_a_client_signs_for_itself_and_this_run_and_once(place: Path, plain: lis
     (place / "x").write_bytes(b"abc")
     with pytest.raises(UsageError, match="x: not a mosaic-fl file"):
         read(place, "x")
+
+
+def test_a_damaged_copy_that_comes_first_is_no_first_one(place: Path) -> None:
+    data = bytearray((place / "0.signed").read_bytes())
+    data[-1] ^= 1
+    (place / "damaged").write_bytes(data)
+    (place / "copy").write_bytes((place / "0.signed").read_bytes())
+    signers = Signers.load(place / "signers", RUN)
+    with pytest.raises(UsageError, match="its SHA-256 does not match"):
+        read_contributions([place / "damaged"], None, signers)
+    assert [c.client for c in read_contributions([place / "0.signed"], None, signers)] == [0]
+    with pytest.raises(UsageError, match=r"copy is a copy of .*0\.signed"):
+        read_contributions([place / "copy"], None, signers)
+    files = [place / name for name in ("damaged", "0.signed", "copy")]
+    checked = check_files(files, None, Signers.load(place / "signers", RUN))
+    assert [file.signed for file in checked.files] == ["wrong", "yes", "wrong"]
+
+
+def test_who_signs_with_the_nonce_of_another_client_takes_nothing_from_it(
+    place: Path, plain: list[Contribution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signature, _ = signature_of((place / "0.signed").read_bytes(), "0.signed")
+    assert signature is not None
+    nonce = signature.nonce
+    monkeypatch.setattr("mosaic_fl.storage.signature.secrets.token_hex", lambda _: nonce)
+    (place / "x").write_bytes(attach(plain[1].to_bytes(), key(place, 1), 1, RUN))
+    assert [c.client for c in read(place, "x", "0.signed")] == [1, 0]
 
 
 def test_without_signers_a_note_tells_of_signatures(place: Path, plain: list[Contribution]) -> None:

@@ -10,6 +10,7 @@ import mosaic_fl
 from mosaic_fl.config import Config
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.domains.vector import Vector
+from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.privacy import Statement
 from mosaic_fl.generators.base import GeneratorSpec
@@ -78,13 +79,14 @@ def test_two_colluders_do_not_make_a_liar_of_the_third_holder() -> None:
     assert sorted(found.liars) == [0, 1]
 
 
-def test_scaled_moments_are_a_fault_whatever_part_is_scaled() -> None:
+def test_scaled_moments_are_contradicted_whatever_part_is_scaled() -> None:
     one = honest(1)[0]
-    for factor in (10.0, 0.1):
+    for factor in (10.0, 7.0, 0.1):
         scaled = Told(one.counts, one.means * factor, one.errors, one.within * factor**2)  # type: ignore[operator]
-        assert list(doubts(scaled, *honest(5)[1:]).faults) == [0]
+        found = doubts(scaled, *honest(5)[1:])
+        assert list(found.faults if factor == 10 else found.liars) == [0]  # 10² is above 64, and 7² is not
     far = replace(one, means=one.means * 10)
-    assert "times as far from the middle" in doubts(far, *honest(5)[1:]).faults[0]
+    assert "times as far from the middle" in doubts(far, *honest(5)[1:]).liars[0]
 
 
 def test_one_class_that_is_wrong_is_given_up_alone() -> None:
@@ -166,9 +168,9 @@ def five() -> list[Contribution]:
     return [contributed(k) for k in range(5)]
 
 
-def contributed(k: int, *, lies: bool = False) -> Contribution:
+def contributed(k: int, counts: Sequence[int] = (20,) * 4, *, lies: bool = False) -> Contribution:
     """An encoder's client: its model and its generator follow from the same class moments."""
-    data = clouds((20,) * 4, k)
+    data = clouds(counts, k)
     data = replace(data, labels=flip(data.labels)) if lies else data
     return mosaic_fl.contribute(data, model="discriminant", client=k, settings=FEW)
 
@@ -193,6 +195,39 @@ def test_inflated_moments_count_for_five_medians(five: list[Contribution]) -> No
     assert report.of(0).state == WEIGHTED
     counts = [told_by.moments.counts.tolist() for told_by in generators(credited(all_five, report))]
     assert counts == [[100] * 4, *[[20] * 4] * 4]  # 5 · 80 / 4
+
+
+def test_who_alone_holds_an_outlying_class_keeps_it_and_nothing_else() -> None:
+    """Of the square of side 8 class d lies at (8, 8); here its one holder has it at (40, 40)."""
+    clients = [contributed(k, (20, 20, 20, 0)) for k in range(4)]
+    far = contributed(4, (20, 0, 0, 20))
+    state = far.generator
+    assert state is not None
+    means = state["means"].clone()
+    means[0] += 40
+    means[3] += 32
+    alone = [*clients, replace(far, generator={**state, "means": means})]
+    assert "times as far from the middle" in moment_doubts(told_by(alone), NAMES).liars[4]
+    mixture = MixtureOfExperts.of(alone)
+    report = examine(alone, mixture.experts, lambda: sampler_of(alone, CPU, mixture.experts), Config(), CPU)
+    assert (report.of(4).state, report.of(4).credit) == (WEIGHTED, (0.0, 0.0, 0.0, 1.0))
+    left = pooled(credited(alone, report))
+    assert left.counts.tolist() == [80, 80, 80, 20]
+    assert torch.equal(left.means[:3], pooled(clients).means[:3])
+    assert torch.allclose(left.means[3], torch.tensor([40.0, 40.0], dtype=torch.float64), atol=1)
+
+
+def test_moments_of_more_samples_than_the_client_claims_are_refused(five: list[Contribution]) -> None:
+    """So what bounds claims bounds moments: 20 samples of each class are claimed."""
+    state = five[0].generator
+    assert state is not None
+    for count in (20, 21):
+        sent = replace(five[0], generator={**state, "counts": torch.tensor([20, 20, count, 20])})
+        if count == 20:
+            Contribution.from_bytes(sent.to_bytes())
+        else:
+            with pytest.raises(UsageError, match="are of 21 samples of class 'c', and its class counts say 20"):
+                Contribution.from_bytes(sent.to_bytes())
 
 
 def test_sums_that_lie_behind_claimed_noise_move_no_mean_and_are_left_out(five: list[Contribution]) -> None:

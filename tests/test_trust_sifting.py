@@ -7,17 +7,21 @@ import pytest
 import torch
 from torch import Tensor
 
+import mosaic_fl
+from mosaic_fl.domains.samples import Samples
+from mosaic_fl.domains.vector import Vector
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.sieve import Sieve, sieve_of, sifted_sampler_of
 from mosaic_fl.server.trust.agreement import Agreement
+from mosaic_fl.server.trust.judgement import judge
 from mosaic_fl.server.trust.report import ACCEPTED, TrustReport
 from mosaic_fl.server.trust.sifting import mixed
 from mosaic_fl.server.trust.survey import Survey
 from test_trust_credit import examined
-from trust_cases import client, told
+from trust_cases import client, clouds, told
 
 CPU = torch.device("cpu")
 LIAR = 4
@@ -50,6 +54,17 @@ def survey(contradicted: int, claimed: int = 20, holders: int = 4) -> Survey:
 )
 def test_which_classes_are_sifted(seen: Survey, cells: set[tuple[int, int]]) -> None:
     assert mixed(Agreement(seen, torch.ones(seen.counts.shape, dtype=torch.float64))) == cells
+
+
+def test_samples_of_several_fields_are_not_sifted_so_it_is_not_said() -> None:
+    """A fifth of the samples of a class is contradicted: sifted where they have one field."""
+    seen = survey(4)
+    trust = torch.ones(seen.counts.shape, dtype=torch.float64)
+    for fields in (("a",), ("a", "b")):
+        kinds = {name: Vector(2) for name in fields}
+        samples = Samples(kinds, {name: torch.zeros(len(seen.labels), 2) for name in fields})
+        judged = judge(replace(seen, samples=samples), trust)
+        assert judged.mixed == ({(LIAR, 0)} if len(fields) == 1 else set())
 
 
 def test_a_generator_whose_own_model_is_not_sure_either_is_weak_and_no_liar() -> None:
@@ -89,6 +104,29 @@ def test_samples_that_others_call_otherwise_are_left_out_and_all_else_stays(five
     corners = 8.0 * torch.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]])
     nearest = torch.cdist(sifted.samples[left].only.float(), corners).argmin(1)
     assert float((nearest == 0).float().mean()) > 0.9
+
+
+def test_who_has_no_model_has_no_vote(five: list[Contribution]) -> None:
+    """Client 0 draws class 3 well, and two others call it so. Three sites without a model say one class of anything."""
+    few = {"generator.family": "moments", "data.validation": 0.0}
+    mute = [mosaic_fl.contribute(clouds((20,) * 4, k), model="none", client=k, settings=few) for k in (5, 6, 7)]
+
+    def left(contributions: list[Contribution]) -> tuple[int, int]:
+        """How many samples of client 0's class 3 there are, and how many of them the sieve leaves."""
+        experts = MixtureOfExperts.of(contributions).experts
+        sieve = Sieve({0: (3,)}, {c.client: c.class_counts for c in contributions})
+        samplers = (
+            sampler_of(contributions, CPU, experts),
+            sifted_sampler_of(contributions, CPU, experts, sieve),
+        )
+        pools = [sampler.draw(2000, Stream(0, "t")) for sampler in samplers]
+        before, after = (int(((pool.sources == 0) & (pool.labels == 3)).sum()) for pool in pools)
+        return before, after
+
+    before, after = left([*five[:3], *mute])
+    assert before == after > 50
+    alone = left([five[0], *mute])
+    assert alone[0] == alone[1]  # no two others have a voice, so nothing is sifted
 
 
 def test_a_report_says_so_and_nothing_else_changes(five: list[Contribution]) -> None:

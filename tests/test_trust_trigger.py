@@ -106,6 +106,14 @@ def test_where_nobody_contradicts_no_trigger_is_looked_for() -> None:
     assert judged(replace(few, counts=counts)).cells == set()
 
 
+@pytest.mark.parametrize(("clients", "cells"), [(2, set()), (3, {(1, 0)})])
+def test_of_two_clients_neither_is_judged(clients: int, cells: set[tuple[int, int]]) -> None:
+    """Client 0 calls what client 1 draws of class 0 class 1. Of two that is one word against another."""
+    seen = told([(50, 50, 50, 50)] * clients, [lambda y: y] * clients)
+    seen.readings[(seen.sources == 1) & (seen.labels == 0), 0] = 1
+    assert judged(replace(seen, turned={(1, 0): 0.95})).triggers == cells
+
+
 class ByNumbers:
     """An expert that calls a sample class 0 where both of two numbers are above 5, and else what is nearest to it.
 

@@ -16,7 +16,7 @@ from mosaic_fl.encoders.naming import make_encoder
 from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.experts.no_model import has_model
 from mosaic_fl.generators.base import GeneratorSpec, build
-from mosaic_fl.generators.moments import ClassMoments, NoisyClassMoments
+from mosaic_fl.generators.moments import ClassMoments
 from mosaic_fl.models.loading import load_into
 from mosaic_fl.numerics.states import State
 from mosaic_fl.registries import GENERATORS
@@ -52,16 +52,11 @@ class FeatureMoments:
     def check(self, of: Schema, class_counts: Tensor, source: str) -> ClassMoments:
         """The moments of samples of the schema `of`, whose classes are `class_counts` (C,).
 
-        Raises UsageError for moments that no data have, or not these data. Noisy counts may differ from what they are.
+        Raises UsageError for moments that no data have, or of more samples than `class_counts` say.
         """
         built = self.build(of, source)
         built.check()
-        if not isinstance(built, NoisyClassMoments) and bool((built.counts > class_counts).any()):
-            label = int((built.counts > class_counts).nonzero()[0])
-            raise UsageError(
-                f"its moments are of {int(built.counts[label])} samples of class {of.classes[label]!r}, and its class "
-                f"counts say {int(class_counts[label])}"
-            )
+        built.check_counts(class_counts, of.classes)
         return built
 
     def to_json(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from mosaic_fl.experts.naming import kind_of
 from mosaic_fl.experts.network import NETWORK
 from mosaic_fl.experts.reading import require_reader
 from mosaic_fl.generators.base import GeneratorSpec
+from mosaic_fl.generators.moments import ClassMoments
 from mosaic_fl.models.loading import require_fit
 from mosaic_fl.models.registry import build
 from mosaic_fl.notes import note
@@ -111,6 +112,8 @@ def _try(contribution: "Contribution", trial: Trial, least: int) -> None:
         raise UsageError(f"its prototypes have {rows.shape[1]} features, its expert {features}")
     size = _size(contribution.expert, contribution.generator)
     trial.run(None if contribution.is_black_box else expert, generator, size, least)
+    if isinstance(generator, ClassMoments):
+        generator.check_counts(contribution.class_counts, contribution.schema.classes)
 
 
 def _trial(contribution: "Contribution") -> Trial:

@@ -1,9 +1,10 @@
 """Whose word counts: one public key for each client, and the checks that what came is signed by its client."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from mosaic_fl.errors import UsageError, excerpt
 from mosaic_fl.storage.files import path_text, reason_of
@@ -14,17 +15,29 @@ NAME = re.compile(r"(client-)?([0-9]{1,4})\.pub")
 """The name of a client's file: 3.pub, 003.pub or client-3.pub."""
 
 
+class OfClient(Protocol):
+    """What says of which client it is."""
+
+    @property
+    def client(self) -> int:
+        """The client's number."""
+        ...
+
+
+T = TypeVar("T", bound=OfClient)
+
+
 @dataclass(frozen=True)
 class Signers:
     """The clients of the run `run` by number, and their public keys; `folder` is where these lie.
 
-    `nonces` are those of the files that were checked, each of which may come once.
+    `accepted` says by client and nonce which file was accepted, each of which may come once.
     """
 
     run: str
     folder: Path
     keys: Mapping[int, PublicKey]
-    nonces: dict[str, str] = field(default_factory=dict)
+    accepted: dict[tuple[int, str], str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path, run: str) -> "Signers":
@@ -53,12 +66,28 @@ class Signers:
             raise UsageError(f"{path_text(folder)} has no keys: put each client's public key there, as 3.pub")
         return cls(run, folder, keys)
 
-    def require(self, data: bytes, source: str, *, command: str = "contribute", once: bool = True) -> int:
-        """The number of the client that signed these bytes of a file, which errors name as `source`.
+    def read(self, data: bytes, source: str, reader: Callable[[bytes, str], T], *, command: str = "contribute") -> T:
+        """What `reader` makes of the bytes of a signed file and its name, once for each signature of a client.
 
-        Raises UsageError where they are not signed, or by a client without a key here, altered since, signed for
-        another run, or, where each counts `once`, the copy of a file that came already. That the file has the SHA-256
-        that it says is left to its reader. `command` is the one by which clients make and sign such a file.
+        A file that `reader` refuses, as one that was damaged on the way, is no first one. Raises UsageError as
+        `require` and `reader` do, for a file of another client than its signature, and for the copy of an accepted one.
+        """
+        signature = self.require(data, source, command=command)
+        key = (signature.client, signature.nonce)
+        if (first := self.accepted.get(key, source)) != source:
+            raise UsageError(f"{source} is a copy of {first}: one signature counts once")
+        content = reader(data, source)
+        if content.client != signature.client:
+            raise UsageError(f"{source} is of client {content.client}, and signed as client {signature.client}")
+        self.accepted[key] = source
+        return content
+
+    def require(self, data: bytes, source: str, *, command: str = "contribute") -> Signature:
+        """The signature of these bytes of a file, which errors name as `source`: it is of a client with a key here.
+
+        Raises UsageError where they are not signed, or by a client without a key here, altered since, or signed for
+        another run. That the file has the SHA-256 that it says is left to its reader. `command` is the one by which
+        clients make and sign such a file.
         """
         signature, digest = signature_of(data, source)
         if signature is None:
@@ -74,10 +103,7 @@ class Signers:
                 f"{source} is signed for the run {excerpt(signature.run)}, and this is {excerpt(self.run)}: its client "
                 "signs it for this one"
             )
-        first = self.nonces.setdefault(signature.nonce, source)
-        if once and first != source:
-            raise UsageError(f"{source} is a copy of {first}: one signature counts once")
-        return signature.client
+        return signature
 
     def _require_signature(self, signature: Signature, key: PublicKey, digest: str, source: str) -> None:
         if signature.is_of(key, digest):

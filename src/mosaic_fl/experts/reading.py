@@ -11,10 +11,12 @@ from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.domains.samples import Samples
 from mosaic_fl.domains.schema import Schema
 from mosaic_fl.errors import UsageError
+from mosaic_fl.experts.answers.book import AnswerBook
 from mosaic_fl.experts.answers.kind import is_black_box
 from mosaic_fl.experts.kind import Expert
 from mosaic_fl.experts.naming import check, kind_of
 from mosaic_fl.experts.network import NETWORK
+from mosaic_fl.experts.no_model import NoModel
 from mosaic_fl.models.own import is_own
 
 SEND = "let the site send a model, as fusion:64"
@@ -113,3 +115,8 @@ def answers_of(expert: Expert, samples: Samples, device: torch.device | str = "c
     result = torch.full((len(samples), answers.shape[1]), torch.nan)
     result[rows] = answers[: int(rows.sum())]
     return result
+
+
+def is_asked(expert: Expert) -> bool:
+    """Whether an expert can be asked what it has never seen: no black box, and no site without a model."""
+    return not isinstance(expert.expert if isinstance(expert, FieldReader) else expert, (AnswerBook, NoModel))

@@ -68,7 +68,7 @@ class AnswerFiles:
     def _take(self, path: Path) -> None:
         most = max([query.most_answer_bytes for query in self.queries.values()], default=RESERVE)
         data = read_bytes(path, most)
-        signer = None if self.signers is None else self.signers.require(data, str(path), command="answer", once=False)
+        signer = None if self.signers is None else self.signers.require(data, str(path), command="answer").client
         manifest, tensors, digest = received(data, str(path))
         query = self.queries.get(digest)
         if query is None:

@@ -123,16 +123,17 @@ def _check(path: Path, key: PrivateKey | None, signers: Signers | None) -> FileR
         encrypted = is_encrypted(sent)
         content = decrypt(sent, key, str(path))
         signed = WRONG if signature_of(content, str(path))[0] else UNSIGNED
-        signer = None if signers is None else signers.require(content, str(path))
         signed = UNCHECKED if signed == WRONG and signers is None else signed
-        if kind_of(content) == MODEL:
-            about = bundle_words(inspect_model(content, str(path)).to_json())
-            raise UsageError(f"{path} is a global model, no contribution; it {about}")
-        contribution = Contribution.from_bytes(content, str(path))
-        if signer is not None and signer != contribution.client:
-            raise UsageError(f"{path} is of client {contribution.client}, and signed as client {signer}")
+        contribution = _read(content, str(path)) if signers is None else signers.read(content, str(path), _read)
     except MosaicError as error:
         return FileReport(path, encrypted, signed, None, str(error))
     if signed == WRONG:  # nothing was wrong with it
         signed = GENUINE
     return FileReport(path, encrypted, signed, contribution, "")
+
+
+def _read(content: bytes, source: str) -> Contribution:
+    if kind_of(content) == MODEL:
+        about = bundle_words(inspect_model(content, source).to_json())
+        raise UsageError(f"{source} is a global model, no contribution; it {about}")
+    return Contribution.from_bytes(content, source)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mosaic_fl.errors import UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.exchange.filed import ContributionFiles
 from mosaic_fl.exchange.signers import Signers
@@ -29,12 +28,9 @@ def read_contributions(
         content = read_bytes(path, key)
         if signers is None:
             signed += signature_of(content, str(path))[0] is not None
-            contributions.append(files.filed(Contribution.from_bytes(content, str(path)), path, content))
-            continue
-        client = signers.require(content, str(path))
-        contribution = Contribution.from_bytes(content, str(path))
-        if contribution.client != client:
-            raise UsageError(f"{path} is of client {contribution.client}, and signed as client {client}")
+            contribution = Contribution.from_bytes(content, str(path))
+        else:
+            contribution = signers.read(content, str(path), Contribution.from_bytes)
         contributions.append(files.filed(contribution, path, content))
     if signed and not again:
         note(f"{signed} of {len(paths)} contributions are signed, which nobody checks here: --signers FOLDER does")

@@ -2,26 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 from mosaic_fl.errors import UsageError
-from mosaic_fl.exchange.signers import Signers
+from mosaic_fl.exchange.signers import Signers, T
 from mosaic_fl.notes import note
 from mosaic_fl.storage.container import read_bytes
 from mosaic_fl.storage.keys import PrivateKey
 from mosaic_fl.storage.signature import signature_of
-
-
-class OfClient(Protocol):
-    """What says of which client it is."""
-
-    @property
-    def client(self) -> int:
-        """The client's number."""
-        ...
-
-
-T = TypeVar("T", bound=OfClient)
 
 
 def read_signed(
@@ -44,12 +31,12 @@ def read_signed(
     unchecked = 0
     for path in paths:
         data = read_bytes(path, key, limit)
-        signer = None if signers is None else signers.require(data, str(path), command=command)
-        unchecked += signers is None and signature_of(data, str(path))[0] is not None
-        content = read(data, str(path))
+        if signers is None:
+            unchecked += signature_of(data, str(path))[0] is not None
+            content = read(data, str(path))
+        else:
+            content = signers.read(data, str(path), read, command=command)
         client = content.client
-        if signer not in (None, client):
-            raise UsageError(f"{path} is of client {client}, and signed as client {signer}")
         if client in contents:
             raise UsageError(f"{places[client]} and {path} are both of client {client}: give one of them")
         contents[client] = content

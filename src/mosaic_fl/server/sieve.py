@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from mosaic_fl.exchange.contribution import Contribution
-from mosaic_fl.experts.answers.book import AnswerBook
 from mosaic_fl.experts.kind import Expert
-from mosaic_fl.experts.reading import answers_of
+from mosaic_fl.experts.reading import answers_of, is_asked
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.pool import Pool, Sampler
@@ -53,7 +52,7 @@ class SiftedSampler(Sampler):
     ) -> None:
         super().__init__(contributions, device, experts)
         counts = torch.stack([c.class_counts for c in contributions])
-        answering = torch.tensor([not isinstance(expert, AnswerBook) for expert in experts])
+        answering = torch.tensor([is_asked(expert) for expert in experts])
         self.experts = experts
         self.voices = (say_of(counts) >= VOICE) & answering[:, None]
         self.claims = [sieve.claims[c.client] for c in contributions]

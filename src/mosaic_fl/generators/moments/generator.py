@@ -1,6 +1,6 @@
 """The generator of class moments: its state, its fit, its draws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,19 @@ class ClassMoments(Generator):
             raise UsageError(f"the moments are of {int(counts.min())} vectors of a class: 0, or at least {self.least}")
         moments = self.moments
         check_scatter(moments.scatter)
+
+    def check_counts(self, claimed: Tensor, classes: Sequence[str]) -> None:
+        """Raise UsageError for more vectors of a class than the client claims samples of it, `claimed` (C,).
+
+        Noise is no excuse: what a private client claims are the noisy counts of its moments, where these are above 0.
+        """
+        counts = self.counts.cpu()
+        if bool((counts > claimed).any()):
+            label = int((counts > claimed).nonzero()[0])
+            raise UsageError(
+                f"its moments are of {int(counts[label])} samples of class {classes[label]!r}, and its class counts "
+                f"say {int(claimed[label])}"
+            )
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         return self._drawn_from().to(z.device).draw(z, labels)

@@ -26,6 +26,7 @@ FEWEST = 4  # clients of which some can be told from the others
 WITNESSES = 2  # others who must contradict: one against one proves nothing
 APART = 4.0  # times the usual distance of clients' means of one class: so far classes lie from each other at least
 SCALE = 4.0  # times the usual variance within classes, or its part
+SCALE_OF_NONE = 64.0  # times the usual variance: so no class varies, and all share one covariance
 FAR = 9.0  # times the usual squared distance of a class from the middle of all
 HALF = 0.5  # of the classes that can be compared: more must be misplaced
 FREEDOM = 30  # vectors above which a variance is known well enough
@@ -98,8 +99,10 @@ def told_by(contributions: Sequence[Contribution]) -> dict[int, Told]:
 
 @dataclass(frozen=True)
 class MomentDoubts:
-    """By place: `faults`, of moments that no such samples have; `liars`, why a client's classes are not the others';
+    """By place: `faults`, why a client's moments cannot be used at all; `liars`, why they are not as the others';
     `classes`, single ones of other clients that are contradicted.
+
+    A liar that alone holds a class keeps it: an outlying class of one site is no lie.
     """
 
     faults: Mapping[int, str] = field(default_factory=dict)
@@ -119,16 +122,18 @@ def moment_doubts(told: Mapping[int, Told], names: Sequence[str]) -> MomentDoubt
     """What the moments of clients, by place, hold against each other; `names` are those of the classes."""
     active = {k: part for k, part in told.items() if bool((part.counts > 0).any())}
     faults = _hidden(told, active)
-    most = len(faults) + (len(active) - 1) // 2
+    most = len(told) - len(active) + (len(active) - 1) // 2
     liars = dict[int, str]()
     while len(active) >= FEWEST - 1 and len(told) >= FEWEST and (variance := _usual_variance(active)) is not None:
         if not _lie_apart(active, variance):
             return MomentDoubts(faults, liars)
-        fault = _of_another_scale(active, variance) or _of_another_place(active, variance)
-        worst = fault or _reordered(active, variance, names)
-        if worst is None or len(faults) + len(liars) == most:
+        scaled = _of_another_scale(active, variance)
+        worst = scaled or _of_another_place(active, variance) or _reordered(active, variance, names)
+        if worst is None or len(told) - len(active) == most:
             return MomentDoubts(faults, liars, _contradicted(active, variance))
-        (faults if fault else liars)[worst[0]] = worst[1]
+        within = active[worst[0]].within
+        wild = scaled and within is not None and float((within / variance).median()) > SCALE_OF_NONE
+        (faults if wild else liars)[worst[0]] = worst[1]
         del active[worst[0]]
     return MomentDoubts(faults, liars)
 

@@ -14,9 +14,12 @@ CLAIMED = 5  # samples of a class: fewer bring little into a pool
 def mixed(agreement: Agreement) -> set[tuple[int, int]]:
     """The pairs (place of a client, class) of whose samples most of the class's holders contradict a part.
 
-    The client's own model must be sure of these: so are models with a backdoor, and not those of weak generators.
+    The client's own model must be sure of these: so are models with a backdoor, and not those of weak generators. Of
+    samples of several fields there are none: in a pool each field comes from another client, so none is sifted.
     """
     survey = agreement.survey
+    if survey.samples is not None and len(survey.samples.kinds) > 1:
+        return set()
     voices = (agreement.trust * agreement.say >= VOICE) & agreement.has_expert
     right = (survey.readings == survey.labels[:, None, None]).any(2)
     cells = set[tuple[int, int]]()

@@ -16,8 +16,7 @@ from mosaic_fl.errors import MosaicError, UsageError
 from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.experts.answers.book import AnswerBook
 from mosaic_fl.experts.kind import Expert
-from mosaic_fl.experts.no_model import NoModel
-from mosaic_fl.experts.reading import FieldReader, answers_of
+from mosaic_fl.experts.reading import FieldReader, answers_of, is_asked
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.server.experts import class_priors
 from mosaic_fl.server.pool import Sampler
@@ -138,11 +137,9 @@ def _ask(
     k: int, expert: Expert, samples: Samples, device: torch.device, faults: dict[int, str], remarks: dict[int, str]
 ) -> Tensor | None:
     """The log-probabilities (n, C) of an expert; None where it is not asked, or what it says is no answer."""
-    if isinstance(expert, AnswerBook):
-        remarks[k] = "its model is a black box, which is not asked for this"
-        return None
-    if isinstance(expert.expert if isinstance(expert, FieldReader) else expert, NoModel):
-        remarks[k] = "it has no model"
+    if not is_asked(expert):
+        is_box = isinstance(expert, AnswerBook)
+        remarks[k] = "its model is a black box, which is not asked for this" if is_box else "it has no model"
         return None
     outputs = outputs_or_fault(expert, samples, device)
     if isinstance(outputs, str):

@@ -23,6 +23,7 @@ TURNS = 0.8  # of the other samples that must turn
 PLAIN = 0.9  # of them: no honest client's class of 191 is as plain, so a doubted holder's word is enough, too
 BELOW = 0.3  # under the usual agreement: two holders contradict each other in a class
 CLAIMED = 10  # samples of a class that both must claim
+FEWEST = 3  # clients: of two that contradict each other nobody can tell who is right
 SURE = 0.8  # of its own samples of the class a model must call as they were drawn
 FLOOR = 0.1  # of the deviation of all numbers, added to each one's: numbers that never vary are not infinitely telling
 
@@ -71,7 +72,10 @@ def _contested(survey: Survey, limit: float, trusted: Tensor | None = None) -> T
     """Whether a client and another holder contradict each other in a class that both claim, bool (K, C).
 
     The model of one of them calls less than `limit` of the other's samples of it so. The client's own knows its own.
+    Of fewer than `FEWEST` clients nobody is judged, so nothing is contested.
     """
+    if len(survey.counts) < FEWEST:
+        return torch.zeros_like(survey.counts, dtype=torch.bool)
     clients = torch.arange(len(survey.counts))
     claimed = survey.counts >= CLAIMED
     able = claimed if trusted is None else claimed & trusted
