@@ -3,8 +3,8 @@
     python benchmarks/regions.py --data mnist-train.parquet --out out/clients --clients 1000 --regions 10 --steps 0.1
 
 The contributions are those of `clients.py` in the same --out, and are made where they are not there. Each distillation
-is `mosaic distill` in a process of its own, with a share of its usual steps and samples, the meta model as teacher
-and no prior samples. Seconds are the processor's, memory is the peak of the process. A distillation that is there is
+is `mosaic distill` in a process of its own, with a share of its usual steps and samples, one teacher and no prior
+samples. Seconds are the processor's, memory is the peak of the process. A distillation that is there is
 not measured again.
 """
 
@@ -23,12 +23,12 @@ from mosaic_fl.config import Config
 COMMAND = "from mosaic_fl.cli.main import main; main()"
 
 
-def words_of(steps: float) -> list[str]:
+def words_of(steps: float, teacher: str) -> list[str]:
     """The settings of a distillation that takes the share `steps` of its usual steps and samples."""
     usual = Config()
     values = {
         "distill.prior": "none",
-        "distill.teacher": "meta",
+        "distill.teacher": teacher,
         "distill.terms": 1,
         "distill.pool": max(1, round(steps * usual.distill.pool)),
         "distill.steps": max(1, round(steps * usual.distill.steps)),
@@ -66,14 +66,15 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--regions", type=int, default=10)
     parser.add_argument("--steps", type=float, default=0.1, help="share of the server's usual steps and samples")
+    parser.add_argument("--teacher", default="meta", help="as distill.teacher; class_balanced needs no training")
     words = parser.parse_args()
     out = words.out.resolve()
     (out / "contributions").mkdir(parents=True, exist_ok=True)
     contribute_all(out, words.data, words.clients)
     clients = sorted((out / "contributions").glob("*.contribution"))[: words.clients]
-    place = out / f"regions-{words.clients}-{words.regions}-{words.steps:g}"
+    place = out / f"regions-{words.clients}-{words.regions}-{words.steps:g}-{words.teacher}"
     place.mkdir(exist_ok=True)
-    settings = words_of(words.steps)
+    settings = words_of(words.steps, words.teacher)
     size = -(-len(clients) // words.regions)
     groups = [clients[at : at + size] for at in range(0, len(clients), size)]
     regions = [distilled(group, place / f"region-{k}", settings, k) for k, group in enumerate(groups)]
