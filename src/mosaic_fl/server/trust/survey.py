@@ -176,9 +176,12 @@ def outputs_or_fault(expert: Expert, samples: Samples, device: torch.device) -> 
     """The log-probabilities (n, C) of an expert, NaN where it cannot read a sample; or what is wrong with them.
 
     Some kinds of experts fail where their outputs are not finite, take too long or too much: that is a fault as well.
+    Raises UsageError of a black box that is a function of this process, whose defect its user should see.
     """
     try:
         outputs = answers_of(expert, samples, device)
+    except UsageError:
+        raise
     except MosaicError as error:
         return f"its model fails: {error}"
     told = outputs[expert.can_read(samples)] if isinstance(expert, FieldReader) else outputs
