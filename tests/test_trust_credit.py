@@ -13,7 +13,7 @@ from mosaic_fl.config import Config
 from mosaic_fl.config.trust import TrustConfig
 from mosaic_fl.domains.dataset import Dataset
 from mosaic_fl.errors import MosaicError
-from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.notes import Note
 from mosaic_fl.runs.file_check import check_files
 from mosaic_fl.server.distill import distill
@@ -52,6 +52,14 @@ def accuracy(contributions: list[Contribution], journal: Journal | None = None, 
     result = distill(contributions, config, CPU, journal or Journal())
     test = clouds([50] * 4, 99)
     return float((result.model.logits(test.samples).argmax(1) == test.labels).float().mean())
+
+
+def test_prototypes_of_a_class_that_does_not_count_are_left_out(five: list[Contribution]) -> None:
+    rows = torch.arange(8.0).view(4, 2)
+    own = Prototypes(rows, torch.tensor([0, 1, 1, 3]), torch.tensor([5, 6, 7, 8]))
+    verdict = Verdict(0, WEIGHTED, (1.0, 0.0, 1.0, 0.5))
+    left = credited([replace(five[0], prototypes=own)], TrustReport((verdict,)))[0].prototypes
+    assert (left.labels.tolist(), left.sizes.tolist(), left.features.tolist()) == ([0, 3], [5, 8], [[0, 1], [6, 7]])
 
 
 def test_honest_contributions_are_the_same_objects(five: list[Contribution]) -> None:

@@ -1,8 +1,8 @@
 """The contributions that count: without those in quarantine, and with as many samples of each class as are credited.
 
 Weights of experts, draws of generators and the gate all follow from class counts, and class moments count in the same
-part. A credited count is never 0 where something is credited. What an expert saw how often (its prior) stays as its
-client said.
+part. A credited count is never 0 where something is credited. Of a class of which nothing is credited no prototype
+counts. What an expert saw how often (its prior) stays as its client said.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mosaic_fl.exchange.contribution import Contribution
+from mosaic_fl.exchange.contribution import Contribution, Prototypes
 from mosaic_fl.generators.moments.part import part_of
 from mosaic_fl.server.class_moments import tells
 from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, Verdict
@@ -33,6 +33,7 @@ def _credited(contribution: Contribution, verdict: Verdict) -> Contribution:
         contribution,
         class_counts=_part(contribution.class_counts, credit),
         field_counts=None if fields is None else _part(fields, credit),
+        prototypes=_of_credited(contribution.prototypes, credit.expand(len(contribution.class_counts))),
     )
     result = _with_moments(result, credit)
     if verdict.generator or contribution.generator is None:
@@ -49,6 +50,12 @@ def _with_moments(contribution: Contribution, credit: Tensor) -> Contribution:
     if (told := contribution.moments) is not None:
         contribution = replace(contribution, moments=replace(told, state=part_of(told.state, credit)))
     return contribution
+
+
+def _of_credited(prototypes: Prototypes, credit: Tensor) -> Prototypes:
+    """The prototypes of classes of which something is credited (C,)."""
+    counts = credit[prototypes.labels] > 0
+    return Prototypes(prototypes.features[counts], prototypes.labels[counts], prototypes.sizes[counts])
 
 
 def _part(counts: Tensor, credit: Tensor) -> Tensor:
