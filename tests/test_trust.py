@@ -9,7 +9,7 @@ from mosaic_fl.server.trust.agreement import Agreement
 from mosaic_fl.server.trust.counts import bound, cap
 from mosaic_fl.server.trust.judgement import Judgement, judge, limit
 from mosaic_fl.server.trust.likeness import lookalikes, words
-from mosaic_fl.server.trust.survey import Survey, samples_of_a_class
+from mosaic_fl.server.trust.survey import Survey, classes_of_a_client, samples_of_a_class
 from trust_cases import told
 
 MANY = (100, 100, 100, 100)
@@ -143,6 +143,20 @@ def test_few_samples_are_drawn_where_there_are_many_clients() -> None:
     assert samples_of_a_class(10) == 20
     assert samples_of_a_class(300) == 10
     assert samples_of_a_class(100_000) == 4
+
+
+@pytest.mark.parametrize(
+    ("held", "classes"),
+    [
+        ([100] * 10, 100),  # 4,000 samples: all classes
+        ([1000] * 100, 25),  # 100 · 25 · 4 = 10,000
+        ([700] + [1] * 99, 700),  # 2,800 and 99 · 60 of clients with one class
+        ([2000] + [1] * 99, 1015),  # 4,060 and 5,940
+        ([], 1),
+    ],
+)
+def test_ten_thousand_samples_are_drawn_at_most(held: list[int], classes: int) -> None:
+    assert classes_of_a_client(torch.tensor(held, dtype=torch.int64), samples_of_a_class(sum(held))) == classes
 
 
 def swapping(first: int, second: int) -> Callable[[int], int]:

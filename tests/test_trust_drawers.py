@@ -15,7 +15,7 @@ from mosaic_fl.notes import Note
 from mosaic_fl.registries import GENERATORS
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
-from mosaic_fl.server.trust import circles
+from mosaic_fl.server.trust import circles, survey
 from mosaic_fl.server.trust.report import ACCEPTED, QUARANTINED, TrustReport
 from mosaic_fl.server.trust.vet import NOBODY_DRAWS, examine
 from trust_cases import client, flip
@@ -88,6 +88,20 @@ def test_who_draws_classes_gets_no_note(five: list[Contribution]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Note)
         examined(five)
+
+
+def test_where_classes_are_too_many_each_generator_draws_some(
+    five: list[Contribution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five clients of four classes, 20 samples each, are 400. Of 300 each client draws 60, which are three classes."""
+    experts = MixtureOfExperts.of(five).experts
+    counts = torch.stack([c.class_counts for c in five])
+    whole = survey.survey(sampler_of(five, CPU, experts), experts, counts, 0, CPU)
+    assert whole.drawn.tolist() == [[20] * 4] * 5
+    monkeypatch.setattr(survey, "MOST_IN_ALL", 300)
+    part = survey.survey(sampler_of(five, CPU, experts), experts, counts, 0, CPU)
+    assert [sorted(row) for row in part.drawn.tolist()] == [[0, 20, 20, 20]] * 5
+    assert [v.client for v in examined(five).in_state(QUARANTINED)] == [0]
 
 
 def test_a_circle_without_a_generator_is_told_and_the_others_are_compared(

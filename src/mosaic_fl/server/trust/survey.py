@@ -1,7 +1,8 @@
 """Every expert names the samples of every generator: what all judgements of agreement rest on.
 
 The samples are few, from a stream of their own, and each generator draws each class that its client claims. So nothing
-else in a distillation depends on whether they were drawn.
+else in a distillation depends on whether they were drawn. A circle has 10,000 at most (`MOST_IN_ALL`), however many
+clients and classes: where that is too few, each generator draws some of its client's classes alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ EACH = 20  # samples of a client's class
 MOST = 3000  # of all clients, where `EACH` would be more; at least `LEAST` of a class are drawn
 LEAST = 4
 OF_CLIENT = 60  # samples of each client, however few its classes are
+MOST_IN_ALL = 10_000  # samples of a circle: of each of 100 clients a hundred, which are 25 classes
 FEW_CLASSES = 3  # up to which an expert has one reading
 HALF = 0.5
 UNREAD = -1
@@ -100,11 +102,24 @@ def samples_of_a_class(cells: int) -> int:
     return max(LEAST, min(EACH, MOST // max(cells, 1)))
 
 
+def classes_of_a_client(held: Tensor, each: int) -> int:
+    """Of how many classes each client draws at most, where they hold `held` int64 (K,) and a class has `each` samples.
+
+    As many as leave all clients together `MOST_IN_ALL` samples; one at least.
+    """
+    most = torch.arange(1, max(held.tolist(), default=0) + 1)
+    classes = torch.minimum(held[None], most[:, None])
+    samples = torch.maximum(classes * each, classes * (OF_CLIENT // classes.clamp(min=1)))
+    return max(most[samples.sum(1) <= MOST_IN_ALL].tolist(), default=1)
+
+
 def _draw(
     sampler: Sampler, seed: int, faults: dict[int, str], remarks: dict[int, str]
 ) -> tuple[Samples | None, Tensor, Tensor]:
     drawers = [k for k, contribution in enumerate(sampler.contributions) if draws_classes(contribution)]
-    each = samples_of_a_class(int((sampler.counts[drawers] > 0).sum()))
+    cells = (sampler.counts[drawers] > 0).sum(1)
+    each = samples_of_a_class(int(cells.sum()))
+    most = classes_of_a_client(cells, each)
     parts = list[Samples]()
     labels = list[Tensor]()
     owners = list[Tensor]()
@@ -115,13 +130,16 @@ def _draw(
         if not generator.conditional:
             remarks[k] = "its generator takes no class: what its samples show is the word of its own model"
             continue
+        rng = Stream(seed, "trust", int(sampler.clients[k])).torch()
         held = sampler.classes_alone(k).nonzero().flatten()
         if not len(held):
             remarks[k] = "its generator draws nothing by itself"
             continue
+        if len(held) > most:
+            held = held[torch.randperm(len(held), generator=rng)[:most].sort().values]
         asked = held.repeat_interleave(max(each, OF_CLIENT // len(held)))
         try:
-            drawn = sampler.draw_alone(k, asked, Stream(seed, "trust", int(sampler.clients[k])).torch())
+            drawn = sampler.draw_alone(k, asked, rng)
         except UsageError as error:
             faults[k] = str(error)
             continue
@@ -158,9 +176,12 @@ def outputs_or_fault(expert: Expert, samples: Samples, device: torch.device) -> 
     """The log-probabilities (n, C) of an expert, NaN where it cannot read a sample; or what is wrong with them.
 
     Some kinds of experts fail where their outputs are not finite, take too long or too much: that is a fault as well.
+    Raises UsageError of a black box that is a function of this process, whose defect its user should see.
     """
     try:
         outputs = answers_of(expert, samples, device)
+    except UsageError:
+        raise
     except MosaicError as error:
         return f"its model fails: {error}"
     told = outputs[expert.can_read(samples)] if isinstance(expert, FieldReader) else outputs
