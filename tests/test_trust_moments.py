@@ -23,8 +23,9 @@ from mosaic_fl.server.distill import distill
 from mosaic_fl.server.experts import MixtureOfExperts
 from mosaic_fl.server.joining import sampler_of
 from mosaic_fl.server.trust.credit import credited
-from mosaic_fl.server.trust.moments import MomentDoubts, Told, moment_doubts, told_by
+from mosaic_fl.server.trust.moments import MomentDoubts, moment_doubts
 from mosaic_fl.server.trust.report import QUARANTINED, WEIGHTED
+from mosaic_fl.server.trust.told import Told, told_by
 from mosaic_fl.server.trust.vet import examine
 from mosaic_fl.storage.journal import Journal
 from table_cases import patients

@@ -20,9 +20,10 @@ from mosaic_fl.server.teachers import MOMENTS
 from mosaic_fl.server.trust.circles import circles
 from mosaic_fl.server.trust.copies import sharers
 from mosaic_fl.server.trust.judgement import judge
-from mosaic_fl.server.trust.moments import moment_doubts, told_by
+from mosaic_fl.server.trust.moments import moment_doubts
 from mosaic_fl.server.trust.report import QUARANTINED, TrustReport, joined, verdict_lines
 from mosaic_fl.server.trust.survey import draws_classes, survey
+from mosaic_fl.server.trust.told import told_by
 from mosaic_fl.server.trust.trigger import with_triggers
 from mosaic_fl.server.trust.verdicts import Evidence, verdicts
 from mosaic_fl.storage.files import write_atomic
