@@ -85,6 +85,16 @@ def test_a_lie_in_two_classes_costs_these_two_and_half_of_the_rest() -> None:
     assert now.factors.tolist() == pytest.approx([0.5, *[1.0] * 5])
 
 
+def test_of_two_clients_neither_is_judged_by_its_own_model_either() -> None:
+    """Of three one's model that does not know its own generator's samples is a sign: the others know theirs."""
+    for clients in (2, 3):
+        seen = told([(50,) * 4] * clients, [honest] * clients)
+        own = seen.sources == 1
+        seen.readings[own, 1] = ((seen.labels[own] + 1) % 4)[:, None]
+        now = judged(seen)
+        assert now.expelled | now.generators == ({1} if clients == 3 else set())
+
+
 def test_one_other_holder_is_no_proof() -> None:
     """Clients 0 and 1 alone hold class 3, of which client 0 says another thing."""
     counts = [(50, 50, 50, 50), (50, 50, 50, 50), (50, 50, 50, 0), (50, 50, 50, 0)]

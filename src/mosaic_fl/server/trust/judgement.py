@@ -13,7 +13,7 @@ from mosaic_fl.server.trust.agreement import VOICE, Agreement
 from mosaic_fl.server.trust.exchanged import exchanged
 from mosaic_fl.server.trust.sifting import mixed
 from mosaic_fl.server.trust.survey import Survey
-from mosaic_fl.server.trust.trigger import triggered
+from mosaic_fl.server.trust.trigger import FEWEST, triggered
 from mosaic_fl.server.trust.variety import collapsed
 from mosaic_fl.server.trust.vouching import unsupported
 
@@ -156,7 +156,7 @@ def _incoherent(now: Judgement) -> set[int]:
     """The clients whose own expert does not know their generator's samples, where others' do. It takes no witness."""
     own = now.agreement.own
     usual = float(own.nanquantile(UPPER))
-    if not (now.is_clear and usual >= WEAK):
+    if not (now.is_clear and usual >= WEAK) or len(own) < FEWEST:
         return set()
     return set((own + _error(now) < limit(usual)).nonzero().flatten().tolist())
 
