@@ -14,7 +14,7 @@ from mosaic_fl.exchange.contribution import Contribution
 from mosaic_fl.numerics.randomness import Stream
 from mosaic_fl.numerics.states import weighted_sum
 from mosaic_fl.server import distill as distillation
-from mosaic_fl.server import on_demand
+from mosaic_fl.server import experts, on_demand
 from mosaic_fl.server import panel as panels
 from mosaic_fl.server import pool as pool_of_samples
 from mosaic_fl.server.distill import Distilled, distill
@@ -188,6 +188,30 @@ def test_one_network_after_the_other_is_built_where_clients_are_many(monkeypatch
     assert torch.equal(ready.outputs(pool.samples), whole.outputs(pool.samples))
     assert ready.ready() is ready
     assert len(sampler.generators) == len(sampler.generators[:]) == 3
+
+
+def test_a_network_is_built_once_for_all_samples_and_a_generator_only_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 samples in parts of 128 would build each network three times. Of client 2 nothing is drawn."""
+    three = [pictures(k) for k in range(3)]
+    monkeypatch.setattr(on_demand, "PANEL", 2)
+    monkeypatch.setattr(experts, "LARGEST_PART", 1)
+    built = list[tuple[str, int]]()
+    for name in ("build_expert", "build_generator"):
+        build = getattr(Contribution, name)
+
+        def counted(self: Contribution, name: str = name, build: Callable[[Contribution], object] = build) -> object:
+            built.append((name, self.client))
+            return build(self)
+
+        monkeypatch.setattr(Contribution, name, counted)
+    sampler = sampler_of([*three[:2], replace(three[2], class_counts=torch.zeros(4).long())], CPU)
+    samples = sampler.draw(300, Stream(0, "test")).samples
+    assert built == [("build_generator", 0), ("build_generator", 1)]
+    mixture = MixtureOfExperts.of(three)
+    parts = list(mixture.parts(samples))
+    assert [len(part) for part, _ in parts] == [300]
+    assert built[2:] == [("build_expert", k) for k in range(3)]
+    assert [len(part) for part, _ in mixture.ready().parts(samples)] == [128, 128, 44]
 
 
 def test_the_sources_of_samples_are_drawn_in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

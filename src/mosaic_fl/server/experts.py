@@ -49,13 +49,15 @@ def class_priors(counts: Tensor) -> Tensor:
     return (smoothed / smoothed.sum(1, keepdim=True)).float()
 
 
-def at_once(bytes_each: int, most: int = MOST_AT_ONCE, largest: int = LARGEST_PART) -> int:
+def at_once(bytes_each: int, most: int = MOST_AT_ONCE, largest: int | None = None) -> int:
     """How many samples of `bytes_each` bytes to take at once: `most` at most, fewer where these exceed `largest` bytes.
+
+    Without `largest` these are `LARGEST_PART`.
 
     A multiple of the images that networks take at once on a CPU, so that batches are the same as for all at once.
     """
     few = images_at_once("cpu")
-    return max(few, min(most, largest // bytes_each) // few * few)
+    return max(few, min(most, (largest or LARGEST_PART) // bytes_each) // few * few)
 
 
 @dataclass(frozen=True)
@@ -162,14 +164,14 @@ class MixtureOfExperts:
     def parts(self, samples: Samples, device: torch.device | str = "cpu") -> Iterator[tuple[Samples, Tensor]]:
         """The samples in parts, each with the expert logits (n, K, C) on it; see `fused`."""
         require_answers(self.experts, samples)  # all of them at once, not a part at a time
-        for part in samples.split(self._at_once(len(samples))):
+        for part in samples.split(self._at_once()):
             yield part, self.outputs(part, device)
 
-    def _at_once(self, samples: int) -> int:
-        """How many samples of so many to ask about at once: many where each part builds all networks again."""
+    def _at_once(self) -> int:
+        """How many samples to ask about at once: as many as memory allows where each part builds all networks again."""
         size = 4 * self.weights.numel()
         anew = any(isinstance(expert, ExpertOnDemand) for expert in self.experts)
-        return at_once(size, samples, LARGEST_OF_NETWORKS) if anew else at_once(size)
+        return at_once(size, most=LARGEST_OF_NETWORKS, largest=LARGEST_OF_NETWORKS) if anew else at_once(size)
 
 
 def readers(outputs: Tensor) -> Tensor | None:
