@@ -29,7 +29,7 @@ def test_missing_numbers_are_nan_and_no_rows_are_no_numbers() -> None:
 
 
 def test_reading_pictures_loads_no_pandas(digits: Dataset, tmp_path: Path) -> None:
-    """It is installed beside scikit-learn here and there, takes half a second to load, and is not needed."""
+    """It may be installed, takes a while to load, and is not needed."""
     save_parquet(digits.subset(range(200)), tmp_path / "x.parquet")
     code = (
         "import sys\nfrom mosaic_fl.config import Config\nfrom mosaic_fl.encoders.reading import load\n"

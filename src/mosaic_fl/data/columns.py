@@ -32,7 +32,7 @@ def choose_image(schema: Any, reading: ReadingConfig, source: str) -> str:
 def numbers(column: Any) -> npt.NDArray[Any]:
     """A column of integers or floats as a new array (n,) of its type; missing ones are NaN.
 
-    Integers have no missing value. pyarrow's own way loads pandas, which takes as long as reading 2,000 pictures.
+    Integers have no missing value. pyarrow's own way loads pandas, which takes longer than many a file.
     """
     filled = column.fill_null(float("nan")) if column.null_count else column
     return np.from_dlpack(filled.combine_chunks()).copy()

@@ -17,7 +17,7 @@ class PlainStep:
 
     def __call__(self, loss: Tensor) -> None:
         parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
-        for parameter in parameters:  # the optimiser's own way also opens a profiler: 4 % of a step of few units
+        for parameter in parameters:  # the optimiser's own way also opens a profiler, which a step of few units feels
             parameter.grad = None
         loss.backward()
         if self.max_norm < math.inf:
